@@ -1,0 +1,69 @@
+"""The machine that measures: its identity, and what on it could disturb the figures."""
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import psutil
+from pydantic import BaseModel, ConfigDict
+
+
+class Machine(BaseModel):
+    """What identifies a machine when its figures are compared with another's."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    system: str
+    release: str
+    architecture: str
+    processor: str
+    cores: int
+    memory_bytes: int
+
+    def describe(self) -> str:
+        """One line: processor, cores, memory, system."""
+        memory = f"{self.memory_bytes / 2**30:.0f} GiB"
+        return f"{self.processor}, {self.cores} cores, {memory}, {self.system} {self.release}"
+
+
+def this_machine() -> Machine:
+    """The machine that this process runs on."""
+    return Machine(
+        system="macOS" if platform.system() == "Darwin" else platform.system(),
+        release=platform.mac_ver()[0] or platform.release(),
+        architecture=platform.machine(),
+        processor=_processor(),
+        cores=os.cpu_count() or 1,
+        memory_bytes=psutil.virtual_memory().total,
+    )
+
+
+def noise_warnings() -> list[str]:
+    """What is going on right now that makes timings less trustworthy, each with what to do about it."""
+    warnings = []
+    cores = os.cpu_count() or 1
+    load = os.getloadavg()[0]
+    if load > 0.5 * cores:
+        warnings.append(f"load average {load:.1f} on {cores} cores: other processes are busy; stop them")
+    memory = psutil.virtual_memory()
+    if memory.available < 0.25 * memory.total:
+        free = memory.available / 2**30
+        warnings.append(f"only {free:.1f} GiB of memory available: close other applications")
+    battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+    if battery is not None and not battery.power_plugged:
+        warnings.append("running on battery: the machine may throttle; plug it in")
+    return warnings
+
+
+def _processor() -> str:
+    if platform.system() == "Darwin":
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.stdout.strip() or platform.processor()
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or "unknown"
+    names = (line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name"))
+    return next(names, platform.processor() or "unknown")

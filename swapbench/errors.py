@@ -1,0 +1,62 @@
+"""What can go wrong, one class per kind of failure, and the exit code that each one means."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """The exit codes of every command."""
+
+    OK = 0
+    CRASH = 1
+    USAGE = 2
+    REGRESSION = 3
+    TARGET_MISSED = 4
+    LEAK = 5
+    INCONCLUSIVE = 6
+    FAILED = 7
+    INTERRUPTED = 130
+
+
+class SwapbenchError(Exception):
+    """A failure that is explained to the user in one line: what, where, what to do instead."""
+
+    exit_code: Exit = Exit.USAGE
+
+
+class UsageError(SwapbenchError):
+    """The command line or a file that the user wrote is wrong."""
+
+
+class ExperimentError(UsageError):
+    """An experiment file does not say what an experiment must say."""
+
+
+class ModelError(UsageError):
+    """A model is unknown, missing, or can't be had as things are; the message says what to do."""
+
+
+class ResultsError(UsageError):
+    """A run's folder is missing, unreadable, or of a version this swapbench does not know."""
+
+
+class TransferError(SwapbenchError):
+    """A download broke off, was truncated or refused by the hub."""
+
+    exit_code = Exit.FAILED
+
+
+class WorkerError(SwapbenchError):
+    """The worker could not start, died, or hung; the message names signal or exit code and phase."""
+
+    exit_code = Exit.FAILED
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A clause that names the nearest of `known`, or all of them when none is near."""
+    choices = sorted(set(known))
+    near = get_close_matches(word, choices, n=1, cutoff=0.5)
+    if near:
+        return f'did you mean "{near[0]}"?'
+    return "known: " + ", ".join(choices) if choices else "none is known"

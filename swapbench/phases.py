@@ -1,0 +1,43 @@
+"""The eight phases of a swap and the ledgers of memory: the vocabulary everything else shares."""
+
+from enum import StrEnum
+from typing import Final
+
+
+class Phase(StrEnum):
+    """One of the eight parts of a swap, in the order in which they are carried out."""
+
+    DRAIN = "drain"
+    EVICT = "evict"
+    SHUTDOWN = "shutdown"
+    UNLOAD = "unload"
+    LOAD = "load"
+    RECONFIGURE = "reconfigure"
+    UPDATE_TAG = "update_tag"
+    REINIT = "reinit"
+
+
+PHASES: Final = tuple(Phase)
+
+# Measured after the swap, by the new engine, and reported beside the total; not one of the eight.
+FIRST_TOKEN: Final = "first_token"
+
+MEANING: Final[dict[Phase, str]] = {
+    Phase.DRAIN: "stop admissions and wait for requests in flight, up to a deadline",
+    Phase.EVICT: "save the agents' KV caches to disk and free them",
+    Phase.SHUTDOWN: "stop the batch engine",
+    Phase.UNLOAD: "drop the old model, collect, clear MLX's cache",
+    Phase.LOAD: "read the new model's weights and tokenizer",
+    Phase.RECONFIGURE: "fit the block pool to the new model's KV geometry",
+    Phase.UPDATE_TAG: "tell the cache store which model's caches are valid",
+    Phase.REINIT: "start the new batch engine and requeue what was carried over",
+}
+
+LEDGERS: Final = ("mlx_active", "mlx_cache", "footprint", "system_available")
+
+LEDGER_LABELS: Final[dict[str, str]] = {
+    "mlx_active": "MLX active",
+    "mlx_cache": "MLX cache",
+    "footprint": "process footprint",
+    "system_available": "system available",
+}

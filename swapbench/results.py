@@ -1,0 +1,322 @@
+"""The run folder under results/: written row by row while a run goes on, read back by reports."""
+
+import csv
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from swapbench.environment import Machine
+from swapbench.errors import ResultsError, did_you_mean
+from swapbench.experiment import Scenario
+from swapbench.phases import LEDGERS
+from swapbench.wire import Checkpoint, MemorySample, PhaseMeasured, Reading, SwapFinished, WorkerReady
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# 1: first published form.
+RESULTS_VERSION: Final = 1
+
+_LEDGER_COLUMNS: Final = tuple(f"{ledger}_bytes" for ledger in LEDGERS)
+
+PHASES_COLUMNS: Final = (
+    *("run_id", "round", "warmup", "scenario", "strategy", "rank", "from_model", "to_model", "phase", "span"),
+    *("start_s", "seconds"),
+    *(f"{ledger}_{side}_bytes" for ledger in LEDGERS for side in ("before", "after")),
+    *("mlx_peak_bytes", "minor_faults", "major_faults", "disk_read_bytes"),
+)
+
+SWAPS_COLUMNS: Final = (
+    *("run_id", "round", "warmup", "scenario", "strategy", "from_model", "to_model"),
+    *("total_s", "unattributed_s", "first_token_s", "to_first_token_s", "loaded_bytes", "load_gb_per_s"),
+    *("resident_before", "valid", "invalid_reason", "drained_requests", "carried_requests"),
+    *("evicted_caches", "evicted_bytes", "status", "error"),
+    *("failed_phase", "rollback_s", "answered_requests", "start_s", "probe_s", "settle_s"),
+    *(f"settled_{column}" for column in _LEDGER_COLUMNS),
+)
+
+MEMORY_COLUMNS: Final = ("run_id", "round", "scenario", "t_s", *_LEDGER_COLUMNS, "swap_used_bytes")
+
+RunStatus = Literal["running", "complete", "incomplete", "interrupted"]
+
+
+class RunInfo(BaseModel):
+    """run.json: what was run, on what, with what, and how it ended."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    schema_version: int = RESULTS_VERSION
+    run_id: str
+    experiment_name: str
+    experiment_file: str
+    experiment: dict[str, Any]
+    status: RunStatus
+    failure: str = ""
+    started_at: datetime
+    finished_at: datetime | None = None
+    command: tuple[str, ...] = ()
+    swapbench_version: str
+    machine: Machine
+    worker: WorkerReady | None = None
+    models: tuple[Checkpoint, ...] = ()
+    notes: tuple[str, ...] = ()
+    transcribed_from: str = ""
+
+    def target_s(self) -> float:
+        """The experiment's target for the whole swap, in seconds."""
+        return float(self.experiment["target_s"])
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run read back: run.json and the three tables, columns as named above, empty fields NaN."""
+
+    folder: Path
+    info: RunInfo
+    phases: "pd.DataFrame"
+    swaps: "pd.DataFrame"
+    memory: "pd.DataFrame"
+
+
+def new_run_id(source: str, now: datetime, taken: Path) -> str:
+    """A run's name: when (UTC), and which source; made unique among the folders in `taken`."""
+    stem = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{source}"
+    names = (stem if n == 1 else f"{stem}-{n}" for n in range(1, 1_000_000))
+    return next(name for name in names if not (taken / name).exists())
+
+
+class RunWriter:
+    """Appends rows as events come; `sync` makes everything written so far survive a crash."""
+
+    def __init__(self, folder: Path, info: RunInfo) -> None:
+        """Create the folder, or go on in it when it has a run.json already (a resumed run)."""
+        self.folder = folder
+        self.info = info
+        folder.mkdir(parents=True, exist_ok=True)
+        self._write_info()
+        self._phases = _Table(folder / "phases.csv", PHASES_COLUMNS)
+        self._swaps = _Table(folder / "swaps.csv", SWAPS_COLUMNS)
+        self._memory = _Table(folder / "memory.csv", MEMORY_COLUMNS)
+
+    def add_phase(self, event: PhaseMeasured, warmup: bool, scenario: Scenario, strategy: str) -> None:
+        """Append a row of phases.csv."""
+        row = event.model_dump(include={"round", "scenario", "phase", "span", "start_s", "seconds"}) | {
+            "run_id": self.info.run_id,
+            "warmup": warmup,
+            "strategy": strategy,
+            "rank": 0,
+            "from_model": scenario.from_model,
+            "to_model": scenario.to_model,
+            "mlx_peak_bytes": event.mlx_peak_bytes,
+            "minor_faults": event.minor_faults,
+            "major_faults": event.major_faults,
+            "disk_read_bytes": event.disk_read_bytes,
+        }
+        for ledger in LEDGERS:
+            row[f"{ledger}_before_bytes"] = getattr(event.before, f"{ledger}_bytes")
+            row[f"{ledger}_after_bytes"] = getattr(event.after, f"{ledger}_bytes")
+        self._phases.append(row)
+
+    def add_swap(self, event: SwapFinished) -> None:
+        """Append a row of swaps.csv and sync: a finished swap is never lost."""
+        row = event.model_dump(exclude={"event", "settled"}) | {"run_id": self.info.run_id}
+        self._swaps.append(row | {f"settled_{c}": v for c, v in _ledgers(event.settled).items()})
+        self.sync()
+
+    def add_sample(self, event: MemorySample) -> None:
+        """Append a row of memory.csv."""
+        row = event.model_dump(include={"round", "scenario", "t_s", "swap_used_bytes"})
+        self._memory.append(row | _ledgers(event.ledgers) | {"run_id": self.info.run_id})
+
+    def update(self, **changes: Any) -> None:
+        """Change fields of run.json, atomically."""
+        self.info = self.info.model_copy(update=changes)
+        self._write_info()
+
+    def sync(self) -> None:
+        """Bring everything to disk."""
+        for table in (self._phases, self._swaps, self._memory):
+            table.sync()
+
+    def close(self) -> None:
+        """Sync and close the tables."""
+        self.sync()
+        for table in (self._phases, self._swaps, self._memory):
+            table.close()
+
+    def _write_info(self) -> None:
+        write_atomically(self.folder / "run.json", self.info.model_dump_json(indent=2) + "\n")
+
+
+class _Table:
+    """One CSV, open for appending. A resumed table goes on after its last whole line."""
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        _cut_torn_line(path)
+        fresh = not path.exists() or path.stat().st_size == 0
+        self._file: IO[str] = path.open("a", newline="", encoding="utf-8")
+        self._rows = csv.DictWriter(self._file, columns, lineterminator="\n")
+        if fresh:
+            self._rows.writeheader()
+
+    def append(self, row: dict[str, Any]) -> None:
+        self._rows.writerow({key: _cell(value) for key, value in row.items()})
+
+    def sync(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file's text so that a reader sees the old one or the new one, never a part."""
+    part = path.with_name(f".{path.name}.part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def read(folder: Path) -> Run:
+    """Read a run back; a line torn by a crash is left out.
+
+    Raises:
+        ResultsError: the folder holds no run, or one this swapbench can't read.
+    """
+    info = read_info(folder)
+    return Run(
+        folder,
+        info,
+        _read_table(folder / "phases.csv", PHASES_COLUMNS),
+        _read_table(folder / "swaps.csv", SWAPS_COLUMNS),
+        _read_table(folder / "memory.csv", MEMORY_COLUMNS),
+    )
+
+
+def read_info(folder: Path) -> RunInfo:
+    """run.json of a run.
+
+    Raises:
+        ResultsError: as `read`.
+    """
+    path = folder / "run.json"
+    try:
+        info = RunInfo.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ResultsError(f"{path}: {error.strerror}; `swapbench runs` shows the runs there are") from None
+    except ValidationError as error:
+        what = error.errors()[0]
+        where = ".".join(map(str, what["loc"])) or "file"
+        raise ResultsError(f"{path}: {where}: {what['msg']}") from None
+    if info.schema_version > RESULTS_VERSION:
+        raise ResultsError(
+            f"{path}: schema_version {info.schema_version} is newer than this swapbench reads "
+            f"({RESULTS_VERSION}); upgrade swapbench"
+        )
+    return info
+
+
+def list_runs(root: Path) -> list[tuple[Path, RunInfo]]:
+    """Every readable run below `root`, oldest first; transcribed references are not among them."""
+    found = []
+    for path in root.glob("*/*/run.json"):
+        try:
+            info = read_info(path.parent)
+        except ResultsError:
+            continue
+        if not info.transcribed_from:
+            found.append((path.parent, info))
+    return sorted(found, key=lambda entry: (entry[1].started_at, entry[0].name))
+
+
+def resolve(root: Path, name: str | None) -> Path:
+    """The folder of a run given by path, by `experiment/run`, by run id, or as None for the latest.
+
+    Raises:
+        ResultsError: there is no such run.
+    """
+    if name is not None:
+        for folder in (Path(name), root / name):
+            if (folder / "run.json").is_file():
+                return folder
+    runs = list_runs(root)
+    if name is None:
+        if runs:
+            return runs[-1][0]
+        raise ResultsError(f"no run under {root}; `swapbench run quick` makes one")
+    found = [folder for folder, info in runs if info.run_id == name or info.experiment_name == name]
+    if found:
+        return found[-1]
+    known = [info.run_id for _, info in runs]
+    raise ResultsError(f'no run "{name}" under {root}; {did_you_mean(name, known)}')
+
+
+def _read_table(path: Path, columns: Sequence[str]) -> "pd.DataFrame":
+    import pandas as pd
+
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = csv.reader(_whole_lines(file))
+            header = next(lines, list(columns))
+            rows = [row for row in lines if len(row) == len(header)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ResultsError(f"{path}: can't be read as CSV: {error}") from None
+    missing = [column for column in columns if column not in header]
+    if missing:
+        raise ResultsError(f"{path}: column {missing[0]} is missing")
+    frame = pd.DataFrame(rows, columns=header, dtype=object)
+    for column in frame.columns:
+        frame[column] = _typed(frame[column], path)
+    return frame
+
+
+_TEXT: Final = frozenset(
+    ("run_id", "scenario", "strategy", "from_model", "to_model", "phase", "span")
+    + ("invalid_reason", "status", "error", "failed_phase")
+)
+_FLAGS: Final = frozenset(("warmup", "valid"))
+
+
+def _typed(column: "pd.Series[Any]", path: Path) -> "pd.Series[Any]":
+    import pandas as pd
+
+    if column.name in _TEXT:
+        return column.astype(str)
+    if column.name in _FLAGS:
+        return column == "true"
+    try:
+        return pd.to_numeric(column.replace("", None), errors="raise").astype(float)
+    except (ValueError, TypeError) as error:
+        raise ResultsError(f"{path}: column {column.name}: {error}") from None
+
+
+def _whole_lines(file: IO[str]) -> Iterator[str]:
+    return (line for line in file if line.endswith("\n"))
+
+
+def _cut_torn_line(path: Path) -> None:
+    if path.exists():
+        data = path.read_bytes()
+        if data and not data.endswith(b"\n"):
+            os.truncate(path, data.rfind(b"\n") + 1)
+
+
+def _ledgers(reading: Reading) -> dict[str, int | None]:
+    return {column: getattr(reading, column) for column in _LEDGER_COLUMNS}
+
+
+def _cell(value: Any) -> Any:
+    """CSV's form of a value: empty for None, true/false, and floats to the nanosecond."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.9f}".rstrip("0").rstrip(".")
+    return "" if value is None else value

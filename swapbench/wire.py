@@ -1,0 +1,216 @@
+"""What parent and worker say to each other: one plan in, one event a line out."""
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from swapbench.errors import WorkerError
+from swapbench.experiment import EngineSettings, PageCache, Scenario, Script, Source, Workload
+from swapbench.phases import Phase
+
+# 1: first published form.
+WIRE_VERSION: Final = 1
+
+
+class Message(BaseModel):
+    """Something that crosses the wire; never changed once made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Reading(Message):
+    """The four ledgers at one moment, in bytes; None where this machine has no such counter."""
+
+    mlx_active_bytes: int | None = None
+    mlx_cache_bytes: int | None = None
+    footprint_bytes: int | None = None
+    system_available_bytes: int | None = None
+
+
+class Checkpoint(Message):
+    """A model as the run uses it."""
+
+    name: str
+    reference: str
+    source: Source
+    path: Path
+    weight_bytes: int = Field(ge=0)
+
+
+class PlannedSwap(Message):
+    """One swap to carry out."""
+
+    round: int
+    warmup: bool
+    scenario: str
+
+
+class Plan(Message):
+    """Everything the worker must know. Rounds and their order are decided by the parent."""
+
+    wire_version: int = WIRE_VERSION
+    target: str
+    strategy: str
+    checkpoints: dict[str, Checkpoint]
+    scenarios: tuple[Scenario, ...]
+    schedule: tuple[PlannedSwap, ...]
+    workload: Workload
+    engine: EngineSettings
+    page_cache: PageCache
+    first_token: bool
+    sample_every_s: float
+    fail_fast: bool
+    scratch_dir: Path
+    script: Script | None = None
+
+    def scenario(self, name: str) -> Scenario:
+        """The scenario called `name`."""
+        return next(s for s in self.scenarios if s.name == name)
+
+
+class WorkerReady(Message):
+    """The worker has imported what it needs and holds no model: `baseline` is what it weighs then."""
+
+    event: Literal["worker_ready"] = "worker_ready"
+    wire_version: int = WIRE_VERSION
+    pid: int
+    python: str
+    versions: dict[str, str]
+    device: str
+    baseline: Reading
+
+
+class RoundStarted(Message):
+    event: Literal["round_started"] = "round_started"
+    round: int
+    warmup: bool
+
+
+class SwapStarted(Message):
+    """A swap is about to be prepared: the old model served, the workload in flight, the page cache set."""
+
+    event: Literal["swap_started"] = "swap_started"
+    round: int
+    warmup: bool
+    scenario: str
+
+
+class StepStarted(Message):
+    """What the worker does now: a phase of the swap, or something outside it, in words."""
+
+    event: Literal["step_started"] = "step_started"
+    step: str
+
+
+class PhaseMeasured(Message):
+    """A phase, one of its spans (`span` not empty), or the first token after the swap."""
+
+    event: Literal["phase_measured"] = "phase_measured"
+    round: int
+    scenario: str
+    phase: str
+    span: str = ""
+    start_s: float
+    seconds: float
+    before: Reading
+    after: Reading
+    mlx_peak_bytes: int | None = None
+    minor_faults: int | None = None
+    major_faults: int | None = None
+    disk_read_bytes: int | None = None
+
+
+SwapStatus = Literal["ok", "failed", "rolled_back"]
+
+
+class SwapFinished(Message):
+    """A swap, whatever became of it. Figures that were not reached are None."""
+
+    event: Literal["swap_finished"] = "swap_finished"
+    round: int
+    warmup: bool
+    scenario: str
+    strategy: str
+    from_model: str
+    to_model: str
+    start_s: float | None = None
+    total_s: float | None = None
+    unattributed_s: float | None = None
+    probe_s: float | None = None
+    first_token_s: float | None = None
+    to_first_token_s: float | None = None
+    loaded_bytes: int | None = None
+    load_gb_per_s: float | None = None
+    resident_before: float | None = None
+    valid: bool = True
+    invalid_reason: str = ""
+    drained_requests: int = 0
+    carried_requests: int = 0
+    answered_requests: int = 0
+    evicted_caches: int = 0
+    evicted_bytes: int = 0
+    status: SwapStatus = "ok"
+    error: str = ""
+    failed_phase: Phase | None = None
+    rollback_s: float | None = None
+    settle_s: float | None = None
+    settled: Reading = Reading()
+
+
+class MemorySample(Message):
+    """The ledgers at `t_s` since the worker's clock began, for the timeline."""
+
+    event: Literal["memory_sample"] = "memory_sample"
+    round: int
+    scenario: str
+    t_s: float
+    ledgers: Reading
+    swap_used_bytes: int | None = None
+
+
+class Note(Message):
+    """Something that the user should know, and that is kept in run.json."""
+
+    event: Literal["note"] = "note"
+    text: str
+
+
+class RunFinished(Message):
+    """The schedule is carried out, or was cut short by fail-fast."""
+
+    event: Literal["run_finished"] = "run_finished"
+
+
+Event = (
+    WorkerReady
+    | RoundStarted
+    | SwapStarted
+    | StepStarted
+    | PhaseMeasured
+    | SwapFinished
+    | MemorySample
+    | Note
+    | RunFinished
+)
+
+_EVENT: Final[TypeAdapter[Event]] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
+
+
+def encode(message: Message) -> bytes:
+    """One line of JSON, newline included."""
+    return message.model_dump_json(exclude_defaults=False).encode() + b"\n"
+
+
+def decode_event(line: bytes) -> Event:
+    """The event on one line.
+
+    Raises:
+        WorkerError: the line is no event of this wire version.
+    """
+    try:
+        return _EVENT.validate_json(line)
+    except ValidationError as error:
+        raise WorkerError(
+            f"the worker sent something that is no event: {line[:80]!r} ({error.error_count()} errors)"
+        ) from None
