@@ -1,0 +1,136 @@
+"""`swapbench run`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from swapbench.errors import Exit, UsageError
+
+if TYPE_CHECKING:
+    from swapbench.runner import Job
+
+
+def run(
+    experiment: Annotated[str | None, typer.Argument(help="An experiment's name, or a TOML file.")] = None,
+    models: Annotated[
+        str | None, typer.Option("--models", help="Where checkpoints come from: hub, synthetic or mini.")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(help="Rounds that count.")] = None,
+    warmup: Annotated[int | None, typer.Option(help="Rounds before, left out of statistics.")] = None,
+    page_cache: Annotated[
+        str | None, typer.Option(help="State of the page cache before each load: warm, cold or as-is.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Override any key: --set workload.agents=4")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("results"),
+    python: Annotated[
+        Path | None, typer.Option(help="Run the worker with this interpreter (swapbench installed).")
+    ] = None,
+    resume: Annotated[str | None, typer.Option(help="Go on with a run that did not end.")] = None,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed swap.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 6 where a verdict is inconclusive.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the report.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Run an experiment, write its results, and report.
+
+    Examples:
+
+      swapbench run quick
+
+      swapbench run exp012 --models mini --rounds 3
+
+      swapbench run exp012 --models synthetic --page-cache cold --set first_token=false
+
+      swapbench run --resume 20260125T101500Z-hub
+
+    Exit codes: 0 fine, 2 usage, 4 target missed, 5 leak, 6 inconclusive (--strict),
+    7 a swap failed, 130 interrupted.
+    """
+    overrides = _overrides(models, rounds, warmup, page_cache, set_ or [])
+    job = _job(experiment, resume, overrides, out, python, fail_fast)
+    _carry_out(job, quiet=quiet or json)
+    _report(job.writer.folder, json=json, strict=strict)
+
+
+def _overrides(
+    models: str | None, rounds: int | None, warmup: int | None, page_cache: str | None, sets: list[str]
+) -> list[str]:
+    """The options are short for overrides, and checked as these are."""
+    named = {"source": models, "rounds": rounds, "warmup": warmup, "page_cache": page_cache}
+    return [*sets, *(f"{key}={value}" for key, value in named.items() if value is not None)]
+
+
+def _job(
+    name: str | None,
+    resume: str | None,
+    overrides: list[str],
+    out: Path,
+    python: Path | None,
+    fail_fast: bool,
+) -> "Job":
+    import sys
+
+    from swapbench import experiment as experiments
+    from swapbench.models.locate import provide
+    from swapbench.plan import scripted_checkpoints
+    from swapbench.results import resolve
+    from swapbench.runner import new_job, resumed_job
+
+    interpreter = str(python or sys.executable)
+    if resume is not None:
+        if name is not None or overrides:
+            raise UsageError(
+                "--resume goes on with a run as it was: leave the experiment and its options out"
+            )
+        return resumed_job(resolve(out, resume), python=interpreter, fail_fast=fail_fast)
+    if name is None:
+        raise UsageError(
+            "which experiment? `swapbench list` shows them; `swapbench run quick` is the shortest"
+        )
+    file = experiments.find(name)
+    experiment = experiments.load(file, overrides)
+    if experiment.target == "scripted":
+        checkpoints = scripted_checkpoints(experiment)
+    else:
+        wanted = {model: experiment.models[model] for model in experiment.model_names()}
+        checkpoints = provide(wanted, experiment.source, _say)
+    command = ["swapbench", *sys.argv[1:]]
+    return new_job(
+        experiment, file, checkpoints, out, command=command, python=interpreter, fail_fast=fail_fast
+    )
+
+
+def _carry_out(job: "Job", *, quiet: bool) -> None:
+    import signal
+
+    from swapbench.cli.progress import observing
+    from swapbench.runner import carry_out
+
+    # A CI system ends a job by SIGTERM: what was measured is kept as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    info = job.writer.info
+    try:
+        with observing(info, quiet=quiet) as observer:
+            carry_out(job, observer)
+    except KeyboardInterrupt:
+        _say(f"interrupted: every finished swap is kept in {job.writer.folder}")
+        _say(f"go on with `swapbench run --resume {info.run_id}`, look with `swapbench report {info.run_id}`")
+        raise typer.Exit(Exit.INTERRUPTED) from None
+
+
+def _report(folder: Path, *, json: bool, strict: bool) -> None:
+    from swapbench.cli.report import print_run
+
+    code = print_run(folder, "json" if json else "rich", strict=strict)
+    if not json:
+        _say(f"results: {folder}")
+    raise typer.Exit(code)
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)

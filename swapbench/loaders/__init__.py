@@ -1,0 +1,18 @@
+"""Ways to get a checkpoint's weights and tokenizer into memory, one module each."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+# Names a part of what is going on, for whoever measures it.
+Span = Callable[[str], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to compute: every weight resident and evaluated."""
+
+    model: Any
+    tokenizer: Any
+    weight_bytes: int

@@ -1,0 +1,28 @@
+"""mlx_lm's own way, unchanged: the denominator of every comparison."""
+
+from pathlib import Path
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+from mlx_lm.utils import load_model, load_tokenizer
+
+from swapbench.loaders import Loaded, Span
+
+
+def load(path: Path, span: Span) -> Loaded:
+    """What mlx_lm.load does, in its three parts.
+
+    Spans: `build` parses the files' headers and constructs the modules (lazy load_model), `read` brings
+    every weight into memory, `tokenizer` parses the tokenizer.
+
+    Raises:
+        FileNotFoundError, ValueError, RuntimeError: the checkpoint is incomplete, corrupt or of other shapes.
+    """
+    with span("build"):
+        model, config = load_model(path, lazy=True)
+    with span("read"):
+        mx.eval(model.parameters())
+    with span("tokenizer"):
+        tokenizer = load_tokenizer(path, eos_token_ids=config.get("eos_token_id"))
+    weight_bytes = sum(array.nbytes for _, array in tree_flatten(model.parameters()))
+    return Loaded(model, tokenizer, weight_bytes)

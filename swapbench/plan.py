@@ -1,0 +1,61 @@
+"""From an experiment to the plan that a worker carries out."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from swapbench.experiment import Experiment
+from swapbench.wire import Checkpoint, Plan, PlannedSwap
+
+
+def schedule(experiment: Experiment, done: Collection[tuple[int, str]] = ()) -> tuple[PlannedSwap, ...]:
+    """Every swap in order, warm-up rounds first, numbered from 0; `done` (round, scenario) are left out."""
+    rounds = experiment.warmup + experiment.rounds
+    return tuple(
+        PlannedSwap(round=number, warmup=number < experiment.warmup, scenario=scenario.name)
+        for number in range(rounds)
+        for scenario in experiment.scenario
+        if (number, scenario.name) not in done
+    )
+
+
+def make_plan(
+    experiment: Experiment,
+    checkpoints: Mapping[str, Checkpoint],
+    scratch_dir: Path,
+    *,
+    fail_fast: bool = False,
+    done: Collection[tuple[int, str]] = (),
+    clock_start_s: float = 0.0,
+) -> Plan:
+    """All that a worker must know of an experiment."""
+    return Plan(
+        target=experiment.target,
+        strategy=experiment.strategy,
+        checkpoints=dict(checkpoints),
+        scenarios=experiment.scenario,
+        schedule=schedule(experiment, done),
+        workload=experiment.workload,
+        engine=experiment.engine,
+        page_cache=experiment.page_cache,
+        first_token=experiment.first_token,
+        sample_every_s=experiment.sample_every_s,
+        fail_fast=fail_fast,
+        scratch_dir=scratch_dir,
+        clock_start_s=clock_start_s,
+        script=experiment.script,
+    )
+
+
+def scripted_checkpoints(experiment: Experiment) -> dict[str, Checkpoint]:
+    """What a script plays models with: names and sizes, and no files."""
+    sizes = experiment.script.model_bytes if experiment.script else {}
+    return {
+        name: Checkpoint(
+            name=name,
+            reference=reference,
+            source=experiment.source,
+            path=Path(),
+            weight_bytes=sizes.get(name, 0),
+        )
+        for name, reference in experiment.models.items()
+    }

@@ -1,0 +1,211 @@
+"""Follows a worker's events, writes every row, and leaves a run that says how it ended."""
+
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from swapbench import __version__
+from swapbench.environment import noise_warnings, this_machine
+from swapbench.errors import UsageError, WorkerError
+from swapbench.experiment import Experiment, validate
+from swapbench.phases import Phase
+from swapbench.plan import make_plan
+from swapbench.results import RunInfo, RunWriter, drop_unfinished, new_run_id, progress, read_info
+from swapbench.wire import (
+    Checkpoint,
+    Event,
+    MemorySample,
+    Note,
+    PhaseMeasured,
+    StepStarted,
+    SwapFinished,
+    SwapStarted,
+    WorkerReady,
+)
+from swapbench.worker_process import WorkerProcess
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to carry out: into a new folder, or on in one that was left unfinished."""
+
+    experiment: Experiment
+    writer: RunWriter
+    python: str
+    fail_fast: bool
+    done: frozenset[tuple[int, str]] = frozenset()
+    clock_start_s: float = 0.0
+
+
+def new_job(
+    experiment: Experiment,
+    file: Path,
+    checkpoints: Mapping[str, Checkpoint],
+    out: Path,
+    *,
+    command: Sequence[str],
+    python: str = sys.executable,
+    fail_fast: bool = False,
+) -> Job:
+    """Make the run's folder, `out`/<experiment>/<run>/, with its run.json."""
+    now = datetime.now(UTC)
+    parent = out / file.stem
+    run_id = new_run_id(experiment.source, now, parent)
+    info = RunInfo(
+        run_id=run_id,
+        experiment_name=file.stem,
+        experiment_file=str(file),
+        experiment=experiment.model_dump(mode="json", by_alias=True),
+        status="running",
+        started_at=now,
+        command=tuple(command),
+        swapbench_version=__version__,
+        machine=this_machine(),
+        models=tuple(checkpoints.values()),
+        notes=tuple(noise_warnings()),
+    )
+    return Job(experiment, RunWriter(parent / run_id, info), python, fail_fast)
+
+
+def resumed_job(folder: Path, *, python: str = sys.executable, fail_fast: bool = False) -> Job:
+    """Go on in the folder of a run that did not end.
+
+    Raises:
+        UsageError: there is nothing left to do, or a checkpoint is no longer where it was.
+    """
+    info = read_info(folder)
+    if info.status == "complete":
+        raise UsageError(
+            f"{folder}: this run is complete; `swapbench run {info.experiment_name}` starts another"
+        )
+    if info.machine != this_machine():
+        raise UsageError(
+            f"{folder}: begun on another machine ({info.machine.describe()}); start a new run here"
+        )
+    for checkpoint in info.models:
+        if not checkpoint.path.is_dir() and info.worker is not None:
+            raise UsageError(f"{folder}: the checkpoint {checkpoint.path} is gone; start a new run")
+    experiment = validate(info.experiment, str(folder / "run.json"))
+    so_far = progress(folder)
+    drop_unfinished(folder, so_far.done)
+    when = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    note = f"resumed {when} after {len(so_far.done)} swaps: {info.failure or 'ended without a word'}"
+    resumed = {"status": "running", "failure": "", "finished_at": None, "notes": (*info.notes, note)}
+    writer = RunWriter(folder, info.model_copy(update=resumed))
+    return Job(experiment, writer, python, fail_fast, so_far.done, so_far.clock_s)
+
+
+def carry_out(job: Job, observer: "Observer") -> None:
+    """Run the worker and follow it to its end.
+
+    Raises:
+        KeyboardInterrupt: as `follow`.
+    """
+    writer = job.writer
+    scratch_dir = (writer.folder / "caches").absolute()
+    plan = make_plan(
+        job.experiment,
+        {checkpoint.name: checkpoint for checkpoint in writer.info.models},
+        scratch_dir,
+        fail_fast=job.fail_fast,
+        done=job.done,
+        clock_start_s=job.clock_start_s,
+    )
+    log = writer.folder / "worker.log"
+    try:
+        with WorkerProcess(job.python, plan, log, job.experiment.swap_timeout_s) as worker:
+            follow(worker.events(), job.experiment, writer, observer)
+    finally:
+        shutil.rmtree(scratch_dir, ignore_errors=True)
+
+
+class Observer(Protocol):
+    """Whoever shows what is going on."""
+
+    def on(self, event: Event) -> None:
+        """Called with every event, after it was written."""
+        ...
+
+
+def follow(events: Iterable[Event], experiment: Experiment, writer: RunWriter, observer: Observer) -> None:
+    """Write a run from its events; on return run.json says `complete`, `incomplete` or `interrupted`.
+
+    A worker that dies in a swap leaves that swap as a failed row with the reason.
+
+    Raises:
+        KeyboardInterrupt: after everything measured so far is on disk.
+    """
+    recorder = _Recorder(experiment, writer)
+    try:
+        for event in events:
+            recorder.record(event)
+            observer.on(event)
+    except WorkerError as error:
+        lost = recorder.lost_swap(str(error))
+        if lost is not None:
+            writer.add_swap(lost)
+            observer.on(lost)
+        _finish(writer, "incomplete", str(error))
+    except KeyboardInterrupt:
+        _finish(writer, "interrupted", "interrupted by the user")
+        raise
+    else:
+        _finish(writer, "complete", "")
+
+
+def _finish(writer: RunWriter, status: str, failure: str) -> None:
+    writer.close()
+    writer.update(status=status, failure=failure, finished_at=datetime.now(UTC))
+
+
+class _Recorder:
+    """Turns events into rows; remembers only which swap is going on."""
+
+    def __init__(self, experiment: Experiment, writer: RunWriter) -> None:
+        self._strategy = experiment.strategy
+        self._scenarios = {scenario.name: scenario for scenario in experiment.scenario}
+        self._writer = writer
+        self._swap: SwapStarted | None = None
+        self._step = ""
+
+    def record(self, event: Event) -> None:
+        """Write what belongs on disk."""
+        match event:
+            case WorkerReady():
+                self._writer.update(worker=event)
+            case SwapStarted():
+                self._swap = event
+            case StepStarted():
+                self._step = event.step
+            case PhaseMeasured() if self._swap is not None:
+                scenario = self._scenarios[event.scenario]
+                self._writer.add_phase(event, self._swap.warmup, scenario, self._strategy)
+            case SwapFinished():
+                self._writer.add_swap(event)
+                self._swap = None
+            case MemorySample():
+                self._writer.add_sample(event)
+            case Note():
+                self._writer.update(notes=(*self._writer.info.notes, event.text))
+
+    def lost_swap(self, reason: str) -> SwapFinished | None:
+        """The row of the swap in which the worker was lost, if it was in one."""
+        if self._swap is None:
+            return None
+        scenario = self._scenarios[self._swap.scenario]
+        return SwapFinished(
+            round=self._swap.round,
+            warmup=self._swap.warmup,
+            scenario=scenario.name,
+            strategy=self._strategy,
+            from_model=scenario.from_model,
+            to_model=scenario.to_model,
+            valid=False,
+            status="failed",
+            error=f"{self._step or 'worker'} failed: {reason}",
+            failed_phase=Phase(self._step) if self._step in set(Phase) else None,
+        )

@@ -1,0 +1,91 @@
+"""`python -m swapbench.worker --events-fd N`: one plan on stdin, one event a line on descriptor N."""
+
+import argparse
+import os
+import shutil
+import sys
+import threading
+from pathlib import Path
+
+from swapbench.wire import WIRE_VERSION, Event, MemorySample, Plan, RoundStarted, SwapStarted, encode
+from swapbench.worker.meter import Meter
+from swapbench.worker.session import run_session
+from swapbench.worker.targets import Target
+
+
+_STDIN = 0
+
+
+class EventPipe:
+    """Writes events, from any thread, and knows which swap is going on."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+        self.round = 0
+        self.scenario = ""
+
+    def send(self, event: Event) -> None:
+        """One whole line, or the end of this process where nobody listens any more."""
+        if isinstance(event, RoundStarted | SwapStarted):
+            self.round = event.round
+            self.scenario = event.scenario if isinstance(event, SwapStarted) else ""
+        line = memoryview(encode(event))
+        with self._lock:
+            while line:
+                line = line[os.write(self._descriptor, line) :]
+
+
+def main() -> None:
+    """Read the plan, make its target, carry it out."""
+    parser = argparse.ArgumentParser(prog="swapbench.worker")
+    parser.add_argument("--events-fd", type=int, required=True)
+    pipe = EventPipe(parser.parse_args().events_fd)
+    plan = Plan.model_validate_json(sys.stdin.buffer.readline())
+    if plan.wire_version != WIRE_VERSION:
+        sys.exit(f"this worker speaks wire version {WIRE_VERSION}, the plan {plan.wire_version}")
+    threading.Thread(target=_die_with_parent, args=(plan.scratch_dir,), daemon=True).start()
+    target = make_target(plan)
+    sampler = threading.Thread(
+        target=_sample, args=(target.meter, pipe, plan.sample_every_s), name="sampler", daemon=True
+    )
+    sampler.start()
+    run_session(plan, target, pipe.send, os.getpid())
+
+
+def make_target(plan: Plan) -> Target:
+    """The target that the plan names; its libraries are imported only now."""
+    if plan.target == "scripted":
+        from swapbench.worker.targets.scripted import ScriptedTarget
+
+        return ScriptedTarget(plan)
+    from swapbench.worker.targets.inprocess import InProcessTarget
+
+    return InProcessTarget(plan)
+
+
+def _die_with_parent(scratch_dir: Path) -> None:
+    """The parent holds our stdin open while it lives; a model that nobody measures must not stay."""
+    # Not through sys.stdin: a thread blocked inside its buffer would break the interpreter's shutdown.
+    while os.read(_STDIN, 4096):
+        pass
+    shutil.rmtree(scratch_dir, ignore_errors=True)
+    os._exit(1)
+
+
+def _sample(meter: Meter, pipe: EventPipe, every_s: float) -> None:
+    pause = threading.Event()
+    while not pause.wait(every_s):
+        pipe.send(
+            MemorySample(
+                round=pipe.round,
+                scenario=pipe.scenario,
+                t_s=meter.now_s(),
+                ledgers=meter.read(),
+                swap_used_bytes=meter.swap_used_bytes(),
+            )
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Measures one swap: phases that never overlap, spans inside them, and what the observer itself costs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from swapbench.phases import FIRST_TOKEN, Phase
+from swapbench.wire import Event, PhaseMeasured, Reading, StepStarted
+from swapbench.worker.ledgers import Counters
+from swapbench.worker.meter import Meter
+
+Emit = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """A moment with what the instruments said then."""
+
+    at_s: float
+    reading: Reading
+    counters: Counters
+
+
+class Probe:
+    """The stopwatch of one swap. `begin` is the swap request; phases follow one another until `end`.
+
+    The reading after a phase is also the one before the next, so that the observer looks nine times
+    and not sixteen. What it costs falls between phases, and is summed in `probe_s`.
+    """
+
+    def __init__(self, meter: Meter, emit: Emit, round_: int, scenario: str) -> None:
+        self._meter = meter
+        self._emit = emit
+        self._round = round_
+        self._scenario = scenario
+        self._begun_s = self._ended_s = 0.0
+        self.begun = False
+        self._before = Reading()
+        self._spans: list[PhaseMeasured] = []
+        self._phase = ""
+        self._leaving_s = 0.0
+        self.phase_s: dict[str, float] = {}
+        self.probe_s = 0.0
+        self.first_token_s: float | None = None
+        self.to_first_token_s: float | None = None
+        self.failed_phase: Phase | None = None
+
+    def begin(self) -> None:
+        """The swap is asked for now."""
+        self.begun = True
+        self._before = self._meter.read()
+        self._begun_s = self._ended_s = self._meter.now_s()
+
+    @property
+    def begun_s(self) -> float:
+        """When the swap was asked for, on the worker's clock."""
+        return self._begun_s
+
+    @property
+    def total_s(self) -> float:
+        """From the request to the end of the last phase so far."""
+        return self._ended_s - self._begun_s
+
+    @property
+    def unattributed_s(self) -> float:
+        """What of the total no phase accounts for: the observer, and the target between phases."""
+        return self.total_s - sum(self.phase_s.values())
+
+    @contextmanager
+    def phase(self, phase: Phase) -> Iterator[None]:
+        """Measure one phase; it ends when the device has done all that was asked of it."""
+        try:
+            with self._measured(phase):
+                yield
+        except BaseException:
+            self.failed_phase = phase
+            raise
+
+    @contextmanager
+    def first_token(self) -> Iterator[None]:
+        """Measure the time to the first token, after the eight phases."""
+        with self._measured(FIRST_TOKEN):
+            yield
+
+    @contextmanager
+    def span(self, name: str) -> Iterator[None]:
+        """Measure a named part of the phase that is going on. Spans may overlap."""
+        meter = self._meter
+        counters = meter.counters()
+        before = meter.read_inside()
+        start_s = meter.now_s()
+        try:
+            yield
+        finally:
+            end_s = meter.now_s()
+            delta = meter.counters().since(counters)
+            # Kept until the phase is over: sending it now would be measured with the phase.
+            self._spans.append(self._row(name, start_s, end_s, before, meter.read_inside(), None, delta))
+
+    @contextmanager
+    def observing(self) -> Iterator[None]:
+        """Look at something between two phases, at the observer's expense."""
+        start_s = self._meter.now_s()
+        try:
+            yield
+        finally:
+            self.probe_s += self._meter.now_s() - start_s
+
+    @contextmanager
+    def _measured(self, phase: str) -> Iterator[None]:
+        meter = self._meter
+        entered_s = meter.now_s()
+        self._phase = phase
+        self._emit(StepStarted(step=phase))
+        before = self._before
+        meter.start_peak()
+        counters = meter.counters()
+        start_s = meter.now_s()
+        if phase != FIRST_TOKEN:
+            self.probe_s += self._leaving_s + start_s - entered_s
+        try:
+            yield
+            meter.synchronize()
+        finally:
+            end_s = meter.now_s()
+            delta = meter.counters().since(counters)
+            peak = meter.peak_bytes()
+            after = self._before = meter.read()
+            for event in (self._row("", start_s, end_s, before, after, peak, delta), *self._spans):
+                self._emit(event)
+            self._spans.clear()
+            self._account(phase, start_s, end_s)
+            self._leaving_s = meter.now_s() - end_s
+
+    def _account(self, phase: str, start_s: float, end_s: float) -> None:
+        if phase == FIRST_TOKEN:
+            self.first_token_s = end_s - start_s
+            self.to_first_token_s = end_s - self._begun_s
+        else:
+            self.phase_s[phase] = end_s - start_s
+            self._ended_s = end_s
+
+    def _row(
+        self,
+        span: str,
+        start_s: float,
+        end_s: float,
+        before: Reading,
+        after: Reading,
+        peak: int | None,
+        delta: Counters,
+    ) -> PhaseMeasured:
+        return PhaseMeasured(
+            round=self._round,
+            scenario=self._scenario,
+            phase=self._phase,
+            span=span,
+            start_s=start_s - self._begun_s,
+            seconds=end_s - start_s,
+            before=before,
+            after=after,
+            mlx_peak_bytes=peak,
+            minor_faults=delta.minor_faults,
+            major_faults=delta.major_faults,
+            disk_read_bytes=delta.disk_read_bytes,
+        )

@@ -1,0 +1,182 @@
+"""Carries a plan out on a target: round after round, swap after swap, each ending in an event."""
+
+import gc
+import platform
+from collections.abc import Callable
+from itertools import groupby
+
+from swapbench.experiment import PageCache
+from swapbench.wire import (
+    Event,
+    Note,
+    Plan,
+    PlannedSwap,
+    Reading,
+    RoundStarted,
+    RunFinished,
+    StepStarted,
+    SwapFinished,
+    SwapStarted,
+    SwapStatus,
+    WorkerReady,
+)
+from swapbench.worker.probe import Probe
+from swapbench.worker.targets import Outcome, Target
+
+# A checkpoint counts as warm or cold when this share of it is, or isn't, in the page cache.
+WARM_SHARE = 0.99
+COLD_SHARE = 0.01
+
+
+def run_session(plan: Plan, target: Target, emit: Callable[[Event], None], pid: int) -> None:
+    """Carry the plan out; every swap, failed or not, ends in a SwapFinished."""
+    versions, device = target.identity()
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    baseline = target.meter.read()
+    emit(WorkerReady(pid=pid, python=python, versions=versions, device=device, baseline=baseline))
+    for (round_, warmup), planned in groupby(plan.schedule, key=lambda swap: (swap.round, swap.warmup)):
+        emit(RoundStarted(round=round_, warmup=warmup))
+        for swap in planned:
+            finished = _Swap(plan, swap, target, emit).carry_out()
+            emit(finished)
+            if plan.fail_fast and finished.status != "ok":
+                emit(Note(text=f"stopped at the first failure: {swap.scenario} of round {round_}"))
+                emit(RunFinished())
+                return
+    emit(StepStarted(step="closing"))
+    target.close()
+    emit(RunFinished())
+
+
+class _Swap:
+    """One swap from its preparation to its row."""
+
+    def __init__(
+        self, plan: Plan, planned: PlannedSwap, target: Target, emit: Callable[[Event], None]
+    ) -> None:
+        self._plan = plan
+        self._planned = planned
+        self._target = target
+        self._emit = emit
+        scenario = plan.scenario(planned.scenario)
+        self._from = plan.checkpoints[scenario.from_model]
+        self._to = plan.checkpoints[scenario.to_model]
+        self._probe = Probe(target.meter, emit, planned.round, planned.scenario)
+        self._error = ""
+        self._status: SwapStatus = "ok"
+        self._answered = 0
+        self._rollback_s: float | None = None
+
+    def carry_out(self) -> SwapFinished:
+        """Prepare, swap, ask for a token, wait for the workload, settle."""
+        self._emit(
+            SwapStarted(
+                round=self._planned.round,
+                warmup=self._planned.warmup,
+                scenario=self._planned.scenario,
+            )
+        )
+        self._attempt()
+        settle_s, settled = None, Reading()
+        if self._status == "ok":
+            self._emit(StepStarted(step="settling"))
+            settle_s = self._target.settle()
+            settled = self._target.meter.read()
+        return self._row(settle_s, settled)
+
+    def _attempt(self) -> None:
+        target = self._target
+        try:
+            self._emit(StepStarted(step=f"serving {self._from.name}"))
+            target.serve(self._from)
+            self._emit(StepStarted(step="preparing"))
+            target.prepare(self._to, self._planned.round)
+            target.swap(self._to, self._probe)
+            if self._plan.first_token:
+                target.first_token(self._probe)
+            self._emit(StepStarted(step="answering"))
+            self._answered = target.finish()
+        except Exception as error:  # noqa: BLE001 - the border of a swap, where a failure becomes a row
+            self._status = "failed"
+            self._error = _explain(error, self._probe)
+            # The traceback's frames hold the half-loaded model: without this it outlives its failure.
+            error.__traceback__ = None
+        if self._error and self._probe.begun:
+            gc.collect()
+            self._roll_back()
+
+    def _roll_back(self) -> None:
+        self._emit(StepStarted(step="rolling back"))
+        begun_s = self._target.meter.now_s()
+        try:
+            self._target.roll_back()
+            self._status = "rolled_back"
+            self._rollback_s = self._target.meter.now_s() - begun_s
+            self._answered = self._target.finish()
+        except Exception as error:  # noqa: BLE001 - as above: the row says what is lost
+            what = "the workload" if self._status == "rolled_back" else "rolling back"
+            self._error += f"; {what} failed too: {_sentence(error)}"
+            error.__traceback__ = None
+
+    def _row(self, settle_s: float | None, settled: Reading) -> SwapFinished:
+        probe, outcome = self._probe, self._target.outcome()
+        complete = self._status == "ok"
+        invalid = self._contradiction(outcome) if complete else ""
+        load_s = probe.phase_s.get("load")
+        rate = None
+        if complete and outcome.loaded_bytes and load_s:
+            rate = outcome.loaded_bytes / load_s / 1e9
+        return SwapFinished(
+            round=self._planned.round,
+            warmup=self._planned.warmup,
+            scenario=self._planned.scenario,
+            strategy=self._plan.strategy,
+            from_model=self._from.name,
+            to_model=self._to.name,
+            start_s=probe.begun_s if probe.begun else None,
+            total_s=probe.total_s if complete else None,
+            unattributed_s=probe.unattributed_s if complete else None,
+            probe_s=probe.probe_s if complete else None,
+            first_token_s=probe.first_token_s,
+            to_first_token_s=probe.to_first_token_s if complete else None,
+            loaded_bytes=outcome.loaded_bytes,
+            load_gb_per_s=rate,
+            resident_before=outcome.resident_before,
+            valid=complete and not invalid,
+            invalid_reason=invalid,
+            drained_requests=outcome.drained_requests,
+            carried_requests=outcome.carried_requests,
+            answered_requests=self._answered,
+            evicted_caches=outcome.evicted_caches,
+            evicted_bytes=outcome.evicted_bytes,
+            status=self._status,
+            error=self._error,
+            failed_phase=probe.failed_phase,
+            rollback_s=self._rollback_s,
+            settle_s=settle_s,
+            settled=settled,
+        )
+
+    def _contradiction(self, outcome: Outcome) -> str:
+        """Why mincore contradicts the page cache's label; empty when it does not."""
+        label, share = self._plan.page_cache, outcome.resident_before
+        if label is PageCache.AS_IS:
+            return ""
+        if share is None:
+            return f"labelled {label}, but how much of the checkpoint was resident is unknown"
+        if label is PageCache.WARM and share < WARM_SHARE:
+            return f"labelled warm, but only {share:.1%} of the checkpoint was resident"
+        if label is PageCache.COLD and share > COLD_SHARE:
+            return f"labelled cold, but {share:.1%} of the checkpoint was resident"
+        return ""
+
+
+def _explain(error: Exception, probe: Probe) -> str:
+    where = f"{probe.failed_phase} failed" if probe.failed_phase else "failed outside the phases"
+    return f"{where}: {_sentence(error)}"
+
+
+def _sentence(error: Exception) -> str:
+    """One line of at most a few hundred characters: some libraries list a thousand tensors in one message."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:297]}..."

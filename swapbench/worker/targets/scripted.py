@@ -1,0 +1,200 @@
+"""A target that plays a script on a clock of its own: whole experiments in milliseconds, to the byte."""
+
+import os
+import signal
+import threading
+
+from swapbench.experiment import Script, ScriptedSwap
+from swapbench.phases import PHASES, Phase
+from swapbench.wire import Checkpoint, Plan, Reading
+from swapbench.worker.ledgers import Counters
+from swapbench.worker.probe import Probe
+from swapbench.worker.targets import Outcome
+
+_MACHINE_BYTES = 24 << 30
+_PROCESS_BYTES = 100 << 20
+_PAGE_BYTES = 4096
+
+
+class ScriptedError(RuntimeError):
+    """The failure that the script asked for."""
+
+
+class ScriptedMeter:
+    """A clock that moves only when the script says so, and ledgers that hold what it says."""
+
+    def __init__(self, start_s: float) -> None:
+        self._now_s = start_s
+        self._loaded_bytes = 0
+        self._leaked_bytes = 0
+        self._peak_bytes = 0
+        self._faults = 0
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self._now_s += seconds
+
+    def hold(self, model_bytes: int) -> None:
+        """Have a model of that size resident, and no other."""
+        self._faults += max(0, model_bytes - self._loaded_bytes) // _PAGE_BYTES
+        self._loaded_bytes = model_bytes
+        self._peak_bytes = max(self._peak_bytes, self._active_bytes())
+
+    def leak(self, leaked_bytes: int) -> None:
+        """Never give these back."""
+        self._leaked_bytes += leaked_bytes
+
+    def now_s(self) -> float:
+        """The script's time."""
+        return self._now_s
+
+    def synchronize(self) -> None:
+        """Nothing computes here."""
+
+    def read(self) -> Reading:
+        """Model and leak are MLX's; the process weighs as much more as it imports."""
+        footprint = self._active_bytes() + _PROCESS_BYTES
+        return Reading(
+            mlx_active_bytes=self._active_bytes(),
+            mlx_cache_bytes=0,
+            footprint_bytes=footprint,
+            system_available_bytes=_MACHINE_BYTES - footprint,
+        )
+
+    def read_inside(self) -> Reading:
+        """As the real meter: MLX's ledgers alone."""
+        return Reading(mlx_active_bytes=self._active_bytes(), mlx_cache_bytes=0)
+
+    def counters(self) -> Counters:
+        """One minor fault for each page that was ever held."""
+        return Counters(self._faults, 0, 0)
+
+    def start_peak(self) -> None:
+        """The peak starts over from what is held now."""
+        self._peak_bytes = self._active_bytes()
+
+    def peak_bytes(self) -> int | None:
+        """The most that was held since."""
+        return self._peak_bytes
+
+    def swap_used_bytes(self) -> int | None:
+        """A scripted machine never swaps."""
+        return 0
+
+    def _active_bytes(self) -> int:
+        return self._loaded_bytes + self._leaked_bytes
+
+
+class ScriptedTarget:
+    """Plays `[script]`: durations, memory and failures of every swap."""
+
+    def __init__(self, plan: Plan) -> None:
+        assert plan.script is not None
+        self.meter = ScriptedMeter(plan.clock_start_s)
+        self._plan = plan
+        self._script: Script = plan.script
+        self._served: Checkpoint | None = None
+        self._fallback: Checkpoint | None = None
+        self._round = 0
+        self._now_playing: ScriptedSwap | None = None
+        self._outcome = Outcome()
+
+    def identity(self) -> tuple[dict[str, str], str]:
+        """No library serves here."""
+        return {}, "scripted"
+
+    def serve(self, checkpoint: Checkpoint) -> None:
+        """Hold the model's bytes."""
+        self._outcome = Outcome()
+        self._hold(checkpoint)
+
+    def prepare(self, to: Checkpoint, round_: int) -> None:
+        """Note the round; scripts may tell rounds apart."""
+        self._round = round_
+
+    def swap(self, to: Checkpoint, probe: Probe) -> None:
+        """Play the phases, each as long as the script says, failing where it says."""
+        self._fallback = self._served
+        played = self._played(to)
+        probe.begin()
+        for phase in PHASES:
+            with probe.phase(phase):
+                self._play(phase, played, to, probe)
+
+    def outcome(self) -> Outcome:
+        """The workload's requests are all drained, its caches all evicted."""
+        return self._outcome
+
+    def first_token(self, probe: Probe) -> None:
+        """As long as the script says."""
+        assert self._served is not None
+        played = self._played(self._served)
+        with probe.first_token():
+            seconds = None if played is None else played.first_token_s
+            self.meter.advance(self._script.first_token_s if seconds is None else seconds)
+
+    def roll_back(self) -> None:
+        """Hold the old model again, unless the script forbids it."""
+        assert self._fallback is not None
+        played = self._now_playing
+        if played is not None and not played.rollback:
+            raise ScriptedError("the script lets the old model not come back")
+        self._hold(self._fallback)
+
+    def finish(self) -> int:
+        """All of them, at once."""
+        return self._plan.workload.requests
+
+    def settle(self) -> float:
+        """Scripted ledgers stand still."""
+        return 0.0
+
+    def close(self) -> None:
+        """Hold nothing."""
+        self.meter.hold(0)
+
+    def _played(self, to: Checkpoint) -> ScriptedSwap | None:
+        """What the script says of this swap, the more particular entry first."""
+        assert self._fallback is not None
+        pair = (self._fallback.name, to.name)
+        names = {s.name for s in self._plan.scenarios if (s.from_model, s.to_model) == pair}
+        fitting = [s for s in self._script.swap if s.scenario in names and s.round in (None, self._round)]
+        self._now_playing = min(fitting, key=lambda s: s.round is None, default=None)
+        return self._now_playing
+
+    def _play(self, phase: Phase, played: ScriptedSwap | None, to: Checkpoint, probe: Probe) -> None:
+        seconds = self._script.seconds | (played.seconds if played else {})
+        named = {key: s for key, s in self._script.spans.items() if key.startswith(f"{phase}/")}
+        for key, span_s in named.items():
+            with probe.span(key.partition("/")[2]):
+                self.meter.advance(span_s)
+        self.meter.advance(max(0.0, seconds.get(phase, 0.0) - sum(named.values())))
+        if played is not None and played.fails_in == phase:
+            _fail(played)
+        if phase is Phase.DRAIN:
+            self._outcome = Outcome(drained_requests=self._plan.workload.requests)
+        elif phase is Phase.UNLOAD:
+            self.meter.leak(self._script.leak_bytes)
+            self.meter.hold(0)
+        elif phase is Phase.LOAD:
+            self._hold(to)
+
+    def _hold(self, checkpoint: Checkpoint) -> None:
+        self._served = checkpoint
+        size = self._script.model_bytes.get(checkpoint.name, 0)
+        self.meter.hold(size)
+        self._outcome = Outcome(
+            loaded_bytes=size,
+            resident_before=self._script.resident,
+            drained_requests=self._outcome.drained_requests,
+        )
+
+
+def _fail(played: ScriptedSwap) -> None:
+    if played.failure == "exit":
+        os._exit(3)
+    if played.failure == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if played.failure == "hang":
+        threading.Event().wait()
+    raise ScriptedError(f"the script fails {played.scenario} here")

@@ -1,0 +1,139 @@
+"""The worker as the parent sees it: a child that takes a plan and gives events, until it ends or dies."""
+
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from swapbench.errors import WorkerError
+from swapbench.wire import Event, MemorySample, Plan, RunFinished, StepStarted, decode_event, encode
+
+_READ_BYTES = 1 << 16
+_LONGEST_LINE_BYTES = 1 << 20
+_GRACE_S = 10.0
+
+
+class WorkerProcess:
+    """`python -m swapbench.worker` in a process group of its own, killed when left.
+
+    Args:
+        python: the interpreter; swapbench must be installed for it.
+        log: where what the worker's libraries print is kept.
+        silence_s: a worker without any event but memory samples for longer is hung.
+    """
+
+    def __init__(self, python: str, plan: Plan, log: Path, silence_s: float) -> None:
+        self._log = log
+        self._silence_s = silence_s
+        self._step = "starting"
+        read_end, write_end = os.pipe()
+        self._events = read_end
+        try:
+            with log.open("ab") as output:
+                self._child = subprocess.Popen(
+                    [python, "-m", "swapbench.worker", "--events-fd", str(write_end)],
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=(write_end,),
+                    start_new_session=True,
+                )
+        except OSError as error:
+            os.close(read_end)
+            raise WorkerError(f"{python}: can't be started: {error.strerror}") from None
+        finally:
+            os.close(write_end)
+        self._send(plan)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+        os.close(self._events)
+
+    def events(self) -> Iterator[Event]:
+        """Events until the worker says that it is done.
+
+        Raises:
+            WorkerError: it died, hung, or sent what is no event; the message says which, and where it was.
+        """
+        for line in self._lines():
+            event = decode_event(line)
+            if isinstance(event, StepStarted):
+                self._step = event.step
+            yield event
+            if isinstance(event, RunFinished):
+                self._wait()
+                return
+        raise WorkerError(self._epitaph())
+
+    def kill(self) -> None:
+        """End the worker and whatever it started."""
+        if self._child.stdin is not None:
+            with suppress(BrokenPipeError):
+                self._child.stdin.close()
+        # macOS answers "not permitted" for a group of which only an unreaped child is left.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+        self._child.wait()
+
+    def _send(self, plan: Plan) -> None:
+        assert self._child.stdin is not None
+        # A worker that died before it read its plan is found out by events().
+        with suppress(BrokenPipeError):
+            self._child.stdin.write(encode(plan))
+            self._child.stdin.flush()
+
+    def _lines(self) -> Iterator[bytes]:
+        """Whole lines; a last line without its end is what a dying worker could not finish."""
+        pending = b""
+        last_progress_s = time.monotonic()
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._events, selectors.EVENT_READ)
+            while True:
+                left_s = last_progress_s + self._silence_s - time.monotonic()
+                if left_s <= 0:
+                    raise WorkerError(f"the worker hung: silent for {self._silence_s:g} s in {self._step}")
+                if not selector.select(left_s):
+                    continue
+                data = os.read(self._events, _READ_BYTES)
+                if not data:
+                    return
+                *lines, pending = (pending + data).split(b"\n")
+                if len(pending) > _LONGEST_LINE_BYTES:
+                    raise WorkerError(f"the worker sent a line of over {_LONGEST_LINE_BYTES} bytes")
+                for line in lines:
+                    if _SAMPLE not in line:
+                        last_progress_s = time.monotonic()
+                    yield line
+
+    def _wait(self) -> None:
+        try:
+            self._child.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def _epitaph(self) -> str:
+        """How the worker ended: signal or exit code, where, and the last it printed."""
+        self._wait()
+        code = self._child.returncode
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        said = _last_line(self._log)
+        return f"the worker {how} in {self._step}" + (f": {said}" if said and code > 0 else "")
+
+
+_SAMPLE = f'"event":"{MemorySample.model_fields["event"].default}"'.encode()
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1].strip()[:300] if lines else ""

@@ -1,0 +1,51 @@
+"""Scripted experiments: whole runs in milliseconds, for whoever tests what comes after the measuring."""
+
+from pathlib import Path
+from typing import Any
+
+from swapbench.experiment import Experiment, validate
+from swapbench.plan import make_plan, scripted_checkpoints
+from swapbench.wire import Event, Plan
+from swapbench.worker.session import run_session
+from swapbench.worker.targets.scripted import ScriptedTarget
+
+SMALL_BYTES = 100_000_000
+LARGE_BYTES = 8_000_000_000
+
+
+def raw_experiment(**changes: Any) -> dict[str, Any]:
+    """Two models, up and down; a load takes 3 s, 2 s of it reading."""
+    return {
+        "target": "scripted",
+        "rounds": 3,
+        "models": {"small": "s", "large": "l"},
+        "scenario": [
+            {"name": "up", "from": "small", "to": "large"},
+            {"name": "down", "from": "large", "to": "small"},
+        ],
+        "script": {
+            "seconds": {"drain": 0.1, "load": 3.0, "reinit": 0.2},
+            "spans": {"load/read": 2.0},
+            "model_bytes": {"small": SMALL_BYTES, "large": LARGE_BYTES},
+        },
+    } | changes
+
+
+def scripted(swaps: list[dict[str, Any]] | None = None, **changes: Any) -> Experiment:
+    """A scripted experiment; `swaps` are [[script.swap]] entries."""
+    raw = raw_experiment(**changes)
+    raw["script"] = raw["script"] | {"swap": swaps or []}
+    return validate(raw, "scripted")
+
+
+def plan_of(experiment: Experiment, **options: Any) -> Plan:
+    """Its plan, with nothing on disk."""
+    return make_plan(experiment, scripted_checkpoints(experiment), Path("unused"), **options)
+
+
+def play(experiment: Experiment, **options: Any) -> list[Event]:
+    """Every event of a run, in this process."""
+    events: list[Event] = []
+    plan = plan_of(experiment, **options)
+    run_session(plan, ScriptedTarget(plan), events.append, pid=1)
+    return events

@@ -1,0 +1,233 @@
+"""Runs as they are left on disk, from scripted events and from real worker processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swapbench.errors import UsageError, WorkerError
+from swapbench.experiment import Experiment
+from swapbench.plan import scripted_checkpoints
+from swapbench.results import read, read_info
+from swapbench.runner import Job, carry_out, follow, new_job, resumed_job
+from swapbench.wire import Event, MemorySample, SwapFinished, SwapStarted
+from tests.scripted import play, scripted
+
+
+class _Seen:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def on(self, event: Event) -> None:
+        self.events.append(event)
+
+
+def _job(experiment: Experiment, out: Path, **options: Any) -> Job:
+    return new_job(
+        experiment, Path("scripted.toml"), scripted_checkpoints(experiment), out, command=["test"], **options
+    )
+
+
+def _dies_after(events: list[Event], count: int) -> Iterator[Event]:
+    yield from events[:count]
+    raise WorkerError("the worker was killed by SIGKILL in load")
+
+
+def _index_of_swap(events: list[Event], number: int) -> int:
+    """Where the swap of that number is under way: just after it was started."""
+    started = [i for i, event in enumerate(events) if isinstance(event, SwapStarted)]
+    return started[number] + 1
+
+
+def test_a_run_leaves_a_row_for_every_swap_and_phase(tmp_path: Path) -> None:
+    experiment = scripted(rounds=2, warmup=1)
+    job = _job(experiment, tmp_path)
+    follow(play(experiment), experiment, job.writer, _Seen())
+    run = read(job.writer.folder)
+    assert run.info.status == "complete"
+    assert list(run.swaps.scenario) == ["up", "down"] * 3
+    assert list(run.swaps.warmup) == [True, True, False, False, False, False]
+    whole = run.phases[run.phases.span == ""]
+    assert len(whole) == 6 * 9
+    assert run.swaps.total_s.tolist() == pytest.approx([3.3] * 6)
+
+
+def test_the_observer_sees_every_event_after_it_is_written(tmp_path: Path) -> None:
+    experiment = scripted(rounds=1)
+    job = _job(experiment, tmp_path)
+    rows_when_seen: list[int] = []
+
+    class _Looking:
+        def on(self, event: Event) -> None:
+            if isinstance(event, SwapFinished):
+                rows_when_seen.append(len(read(job.writer.folder).swaps))
+
+    follow(play(experiment), experiment, job.writer, _Looking())
+    assert rows_when_seen == [1, 2]
+
+
+def test_a_worker_that_dies_in_a_swap_leaves_it_failed_with_the_reason(tmp_path: Path) -> None:
+    experiment = scripted(rounds=2)
+    events = play(experiment)
+    job = _job(experiment, tmp_path)
+    follow(_dies_after(events, _index_of_swap(events, 2)), experiment, job.writer, _Seen())
+    run = read(job.writer.folder)
+    assert run.info.status == "incomplete"
+    assert "SIGKILL" in run.info.failure
+    assert list(run.swaps.status) == ["ok", "ok", "failed"]
+    assert "killed by SIGKILL" in run.swaps.error.iloc[-1]
+
+
+def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
+    experiment = scripted(rounds=3)
+    events = play(experiment)
+
+    def interrupted() -> Iterator[Event]:
+        yield from events[: _index_of_swap(events, 3)]
+        raise KeyboardInterrupt
+
+    job = _job(experiment, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        follow(interrupted(), experiment, job.writer, _Seen())
+    run = read(job.writer.folder)
+    assert run.info.status == "interrupted"
+    assert list(run.swaps.status) == ["ok"] * 3
+
+
+def test_a_resumed_run_measures_what_is_left_and_nothing_twice(tmp_path: Path) -> None:
+    experiment = scripted(rounds=3)
+    events = play(experiment)
+    job = _job(experiment, tmp_path)
+    # The parent is killed in the middle of the fourth swap: some of its phases are written, no row is.
+    cut = _index_of_swap(events, 3) + 8
+    for table in _write_then_vanish(events[:cut], experiment, job):
+        table.flush()
+    resumed = resumed_job(job.writer.folder)
+    left = play(experiment, done=resumed.done, clock_start_s=resumed.clock_start_s)
+    follow(left, experiment, resumed.writer, _Seen())
+    run = read(job.writer.folder)
+    assert run.info.status == "complete"
+    assert [(int(r), s) for r, s in zip(run.swaps["round"], run.swaps.scenario, strict=True)] == [
+        (r, s) for r in range(3) for s in ("up", "down")
+    ]
+    whole = run.phases[run.phases.span == ""]
+    assert not whole.duplicated(["round", "scenario", "phase"]).any()
+    assert len(whole) == 6 * 9
+    assert any("resumed" in note for note in run.info.notes)
+
+
+def _write_then_vanish(events: list[Event], experiment: Experiment, job: Job) -> list[Any]:
+    from swapbench.runner import _Recorder
+
+    recorder = _Recorder(experiment, job.writer)
+    for event in events:
+        recorder.record(event)
+    writer = job.writer
+    return [table._file for table in (writer._phases, writer._swaps, writer._memory)]
+
+
+def test_a_complete_run_can_not_be_resumed(tmp_path: Path) -> None:
+    experiment = scripted(rounds=1)
+    job = _job(experiment, tmp_path)
+    follow(play(experiment), experiment, job.writer, _Seen())
+    with pytest.raises(UsageError, match="this run is complete"):
+        resumed_job(job.writer.folder)
+
+
+def test_two_runs_in_one_second_get_two_folders(tmp_path: Path) -> None:
+    experiment = scripted(rounds=1)
+    folders = {_job(experiment, tmp_path).writer.folder for _ in range(3)}
+    assert len(folders) == 3
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [("kill", "killed by SIGKILL in load"), ("exit", "ended with exit code 3 in load")],
+)
+def test_a_real_worker_that_ends_is_a_failed_swap(failure: str, reason: str, tmp_path: Path) -> None:
+    experiment = scripted([{"scenario": "down", "round": 0, "fails_in": "load", "failure": failure}])
+    job = _job(experiment, tmp_path)
+    carry_out(job, _Seen())
+    run = read(job.writer.folder)
+    assert run.info.status == "incomplete"
+    assert reason in run.info.failure
+    assert list(run.swaps.status) == ["ok", "failed"]
+    assert run.swaps.failed_phase.iloc[-1] == "load"
+
+
+def test_a_real_worker_that_hangs_is_killed_and_told(tmp_path: Path) -> None:
+    experiment = scripted(
+        [{"scenario": "up", "round": 0, "fails_in": "evict", "failure": "hang"}], swap_timeout_s=0.5
+    )
+    job = _job(experiment, tmp_path)
+    seen = _Seen()
+    carry_out(job, seen)
+    info = read_info(job.writer.folder)
+    assert info.failure == "the worker hung: silent for 0.5 s in evict"
+    # The sampler went on all the time: silence means no progress, not no events.
+    assert any(isinstance(event, MemorySample) for event in seen.events)
+    assert info.worker is not None
+    assert not _alive(info.worker.pid)
+
+
+def test_an_interpreter_without_swapbench_is_told_apart(tmp_path: Path) -> None:
+    fake = tmp_path / "python"
+    fake.write_text('#!/bin/sh\necho "No module named swapbench" >&2\nexit 1\n')
+    fake.chmod(0o755)
+    job = _job(scripted(), tmp_path, python=str(fake))
+    carry_out(job, _Seen())
+    assert "No module named swapbench" in read_info(job.writer.folder).failure
+
+
+def test_the_worker_dies_with_its_parent(tmp_path: Path) -> None:
+    hanging = [{"scenario": "up", "round": 0, "fails_in": "load", "failure": "hang"}]
+    program = (
+        "from pathlib import Path\n"
+        "from swapbench.runner import carry_out\n"
+        "from tests.test_runner import _job, _Seen\n"
+        "from tests.scripted import scripted\n"
+        f"carry_out(_job(scripted({hanging!r}), Path({str(tmp_path)!r})), _Seen())\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[1])
+    worker = _wait_for_worker(tmp_path)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    assert _gone_within(worker, 10.0)
+
+
+def _wait_for_worker(out: Path) -> int:
+    deadline_s = time.monotonic() + 30
+    while time.monotonic() < deadline_s:
+        for path in out.glob("*/*/run.json"):
+            info = read_info(path.parent)
+            if info.worker is not None:
+                return info.worker.pid
+        time.sleep(0.02)
+    raise AssertionError("the worker never said that it is ready")
+
+
+def _gone_within(pid: int, seconds: float) -> bool:
+    deadline_s = time.monotonic() + seconds
+    while time.monotonic() < deadline_s:
+        if not _alive(pid):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    # A zombie waits for a parent that has other things to do; it holds no memory.
+    return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")

@@ -1,0 +1,132 @@
+"""The stopwatch, with a clock that the test turns."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swapbench.phases import PHASES, Phase
+from swapbench.wire import Event, PhaseMeasured, Reading
+from swapbench.worker.ledgers import Counters
+from swapbench.worker.probe import Probe
+from swapbench.worker.targets.scripted import ScriptedError, ScriptedMeter
+
+
+class _CostlyMeter(ScriptedMeter):
+    """Every look at the ledgers takes 1 ms."""
+
+    def read(self) -> Reading:
+        self.advance(0.001)
+        return super().read()
+
+
+def _probe(meter: ScriptedMeter) -> tuple[Probe, list[PhaseMeasured]]:
+    rows: list[PhaseMeasured] = []
+
+    def emit(event: Event) -> None:
+        if isinstance(event, PhaseMeasured):
+            rows.append(event)
+
+    return Probe(meter, emit, round_=0, scenario="s"), rows
+
+
+def _fail_after(meter: ScriptedMeter, seconds: float) -> None:
+    meter.advance(seconds)
+    raise ScriptedError("no")
+
+
+def _swap(meter: ScriptedMeter, probe: Probe, seconds: Callable[[Phase], float]) -> None:
+    probe.begin()
+    for phase in PHASES:
+        with probe.phase(phase):
+            meter.advance(seconds(phase))
+
+
+@given(st.lists(st.floats(0, 100), min_size=8, max_size=8))
+def test_phases_and_unattributed_make_the_wall_time(durations: list[float]) -> None:
+    meter = _CostlyMeter(0.0)
+    probe, rows = _probe(meter)
+    _swap(meter, probe, dict(zip(PHASES, durations, strict=True)).__getitem__)
+    assert sum(row.seconds for row in rows) + probe.unattributed_s == pytest.approx(probe.total_s)
+
+
+def test_the_observers_cost_is_unattributed_and_told() -> None:
+    meter = _CostlyMeter(0.0)
+    probe, _ = _probe(meter)
+    _swap(meter, probe, lambda _: 1.0)
+    # Seven looks fall between the eight phases; the first and the last lie outside.
+    assert probe.unattributed_s == pytest.approx(0.007)
+    assert probe.probe_s == pytest.approx(0.007)
+    assert probe.total_s == pytest.approx(8.007)
+
+
+def test_the_targets_own_time_between_phases_is_unattributed_but_not_the_probes() -> None:
+    meter = ScriptedMeter(0.0)
+    probe, _ = _probe(meter)
+    probe.begin()
+    with probe.phase(Phase.DRAIN):
+        meter.advance(1.0)
+    meter.advance(0.5)
+    with probe.phase(Phase.EVICT):
+        meter.advance(1.0)
+    assert probe.unattributed_s == pytest.approx(0.5)
+    assert probe.probe_s == 0
+
+
+def test_looking_between_phases_is_at_the_observers_expense() -> None:
+    meter = ScriptedMeter(0.0)
+    probe, _ = _probe(meter)
+    probe.begin()
+    with probe.phase(Phase.UNLOAD):
+        meter.advance(1.0)
+    with probe.observing():
+        meter.advance(0.25)
+    with probe.phase(Phase.LOAD):
+        meter.advance(1.0)
+    assert (probe.probe_s, probe.unattributed_s) == (0.25, 0.25)
+
+
+def test_a_failing_phase_has_a_row_and_is_named() -> None:
+    meter = ScriptedMeter(0.0)
+    probe, rows = _probe(meter)
+    probe.begin()
+    with pytest.raises(ScriptedError), probe.phase(Phase.LOAD):
+        _fail_after(meter, 2.0)
+    assert probe.failed_phase is Phase.LOAD
+    assert [(row.phase, row.seconds) for row in rows] == [("load", 2.0)]
+
+
+def test_spans_come_after_their_phase_and_count_from_the_swaps_start() -> None:
+    meter = ScriptedMeter(100.0)
+    probe, rows = _probe(meter)
+    probe.begin()
+    with probe.phase(Phase.LOAD):
+        meter.advance(1.0)
+        with probe.span("read"):
+            meter.advance(2.0)
+    assert [(row.span, row.start_s, row.seconds) for row in rows] == [("", 0.0, 3.0), ("read", 1.0, 2.0)]
+
+
+def test_first_token_is_beside_the_total_not_in_it() -> None:
+    meter = ScriptedMeter(0.0)
+    probe, _ = _probe(meter)
+    _swap(meter, probe, lambda _: 1.0)
+    with probe.first_token():
+        meter.advance(0.5)
+    assert probe.total_s == 8.0
+    assert probe.first_token_s == 0.5
+    assert probe.to_first_token_s == 8.5
+
+
+def test_counters_are_what_the_phase_itself_did() -> None:
+    class _Faulting(ScriptedMeter):
+        def counters(self) -> Counters:
+            return Counters(int(self.now_s() * 10), 0, int(self.now_s() * 4096))
+
+    meter = _Faulting(5.0)
+    probe, rows = _probe(meter)
+    probe.begin()
+    with probe.phase(Phase.LOAD):
+        meter.advance(2.0)
+    assert (rows[0].minor_faults, rows[0].disk_read_bytes) == (20, 8192)

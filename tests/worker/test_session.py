@@ -1,0 +1,121 @@
+"""A plan carried out on the scripted target, told as the events it leaves."""
+
+from itertools import pairwise
+
+import pytest
+
+from swapbench.phases import PHASES
+from swapbench.wire import Note, PhaseMeasured, RoundStarted, RunFinished, SwapFinished, WorkerReady
+from tests.scripted import LARGE_BYTES, SMALL_BYTES, play, scripted
+
+
+def _swaps(events: list[object]) -> list[SwapFinished]:
+    return [event for event in events if isinstance(event, SwapFinished)]
+
+
+def test_a_run_tells_of_itself_then_rounds_then_the_end() -> None:
+    events = play(scripted(rounds=2, warmup=1))
+    assert isinstance(events[0], WorkerReady)
+    rounds = [event for event in events if isinstance(event, RoundStarted)]
+    assert [(r.round, r.warmup) for r in rounds] == [(0, True), (1, False), (2, False)]
+    assert isinstance(events[-1], RunFinished)
+
+
+def test_each_round_swaps_every_scenario_in_order() -> None:
+    swaps = _swaps(list(play(scripted(rounds=2))))
+    assert [(s.round, s.scenario) for s in swaps] == [(0, "up"), (0, "down"), (1, "up"), (1, "down")]
+
+
+def test_the_eight_phases_come_in_order_and_sum_to_the_total() -> None:
+    events = play(scripted(rounds=1))
+    whole = [e for e in events if isinstance(e, PhaseMeasured) and e.scenario == "up" and not e.span]
+    assert [e.phase for e in whole] == [*PHASES, "first_token"]
+    (up, _) = _swaps(list(events))
+    assert up.total_s == pytest.approx(3.3)
+    assert sum(e.seconds for e in whole[:-1]) + (up.unattributed_s or 0) == pytest.approx(3.3)
+    assert up.to_first_token_s == pytest.approx(3.4)
+
+
+def test_phases_follow_one_another_without_overlap() -> None:
+    whole = [e for e in play(scripted(rounds=1)) if isinstance(e, PhaseMeasured) and not e.span]
+    for earlier, later in pairwise(whole):
+        if earlier.scenario == later.scenario:
+            assert later.start_s >= earlier.start_s + earlier.seconds
+
+
+def test_spans_lie_inside_their_phase() -> None:
+    events = play(scripted(rounds=1))
+    (load,) = [e for e in events if isinstance(e, PhaseMeasured) and e.phase == "load" and not e.span][:1]
+    (read,) = [e for e in events if isinstance(e, PhaseMeasured) and e.span == "read"][:1]
+    assert read.start_s >= load.start_s
+    assert read.seconds == pytest.approx(2.0)
+    assert read.start_s + read.seconds <= load.start_s + load.seconds
+
+
+def test_ledgers_show_the_old_model_go_and_the_new_one_come() -> None:
+    events = play(scripted(rounds=1))
+    rows = {e.phase: e for e in events if isinstance(e, PhaseMeasured) and e.scenario == "up" and not e.span}
+    assert rows["unload"].before.mlx_active_bytes == SMALL_BYTES
+    assert rows["unload"].after.mlx_active_bytes == 0
+    assert rows["load"].after.mlx_active_bytes == LARGE_BYTES
+    assert rows["load"].mlx_peak_bytes == LARGE_BYTES
+
+
+def test_a_failed_load_rolls_back_and_the_run_goes_on() -> None:
+    failing = {"scenario": "down", "round": 1, "fails_in": "load"}
+    swaps = _swaps(list(play(scripted([failing], rounds=3))))
+    assert [s.status for s in swaps] == ["ok", "ok", "ok", "rolled_back", "ok", "ok"]
+    failed = swaps[3]
+    assert failed.failed_phase == "load"
+    assert failed.error == "load failed: the script fails down here"
+    assert failed.total_s is None
+    assert failed.rollback_s is not None
+    assert not failed.valid
+
+
+def test_a_rollback_that_fails_leaves_the_swap_failed_with_both_reasons() -> None:
+    failing = {"scenario": "up", "round": 0, "fails_in": "unload", "rollback": False}
+    first = _swaps(list(play(scripted([failing]))))[0]
+    assert first.status == "failed"
+    assert "unload failed" in first.error
+    assert "rolling back failed too" in first.error
+
+
+def test_fail_fast_stops_at_the_first_failure() -> None:
+    failing = {"scenario": "up", "round": 1, "fails_in": "evict"}
+    events = play(scripted([failing], rounds=5), fail_fast=True)
+    assert len(_swaps(list(events))) == 3
+    assert any(isinstance(e, Note) and "first failure" in e.text for e in events)
+    assert isinstance(events[-1], RunFinished)
+
+
+@pytest.mark.parametrize(
+    ("label", "resident", "reason"),
+    [
+        ("warm", 1.0, ""),
+        ("warm", 0.5, "labelled warm, but only 50.0% of the checkpoint was resident"),
+        ("cold", 0.0, ""),
+        ("cold", 0.5, "labelled cold, but 50.0% of the checkpoint was resident"),
+        ("as-is", 0.5, ""),
+    ],
+)
+def test_a_swap_whose_residency_contradicts_its_label_is_invalid(
+    label: str, resident: float, reason: str
+) -> None:
+    experiment = scripted(rounds=1, page_cache=label)
+    assert experiment.script is not None
+    script = experiment.script.model_copy(update={"resident": resident})
+    swap = _swaps(list(play(experiment.model_copy(update={"script": script}))))[0]
+    assert (swap.valid, swap.invalid_reason) == (not reason, reason)
+
+
+def test_without_first_token_the_total_stands_alone() -> None:
+    swap = _swaps(list(play(scripted(rounds=1, first_token=False))))[0]
+    assert swap.total_s == pytest.approx(3.3)
+    assert swap.first_token_s is None
+    assert swap.to_first_token_s is None
+
+
+def test_swaps_done_before_are_left_out() -> None:
+    swaps = _swaps(list(play(scripted(rounds=2), done={(0, "up"), (0, "down"), (1, "up")})))
+    assert [(s.round, s.scenario) for s in swaps] == [(1, "down")]
