@@ -25,7 +25,6 @@ def make_plan(
     *,
     fail_fast: bool = False,
     done: Collection[tuple[int, str]] = (),
-    clock_start_s: float = 0.0,
 ) -> Plan:
     """All that a worker must know of an experiment."""
     return Plan(
@@ -41,7 +40,6 @@ def make_plan(
         sample_every_s=experiment.sample_every_s,
         fail_fast=fail_fast,
         scratch_dir=scratch_dir,
-        clock_start_s=clock_start_s,
         script=experiment.script,
     )
 

@@ -1,9 +1,12 @@
 """The run folder under results/: written row by row while a run goes on, read back by reports."""
 
 import csv
+import io
+import json
+import math
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
@@ -12,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from swapbench.environment import Machine
 from swapbench.errors import ResultsError, did_you_mean
-from swapbench.experiment import Scenario
+from swapbench.experiment import Experiment, Scenario
 from swapbench.phases import LEDGERS
 from swapbench.wire import Checkpoint, MemorySample, PhaseMeasured, Reading, SwapFinished, WorkerReady
 
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
 
 # 1: first published form.
 RESULTS_VERSION: Final = 1
+
+# Runs that are kept to compare with stand beside the experiments' folders, under these names.
+KEPT: Final = ("reference", "baselines")
 
 _LEDGER_COLUMNS: Final = tuple(f"{ledger}_bytes" for ledger in LEDGERS)
 
@@ -175,6 +181,31 @@ class _Table:
         self._file.close()
 
 
+def finished_swaps(folder: Path) -> frozenset[tuple[int, str]]:
+    """Round and scenario of every swap that has a row in the run's folder."""
+    return frozenset((int(row["round"]), row["scenario"]) for row in _raw_rows(folder / "swaps.csv"))
+
+
+def drop_unfinished(folder: Path, done: Collection[tuple[int, str]]) -> None:
+    """Take what belongs to a swap without a row out of the tables: the resumed run measures it anew."""
+    for name, columns in (("phases.csv", PHASES_COLUMNS), ("memory.csv", MEMORY_COLUMNS)):
+        rows = _raw_rows(folder / name)
+        kept = [row for row in rows if not row["scenario"] or (int(row["round"]), row["scenario"]) in done]
+        text = io.StringIO()
+        table = csv.DictWriter(text, columns, lineterminator="\n")
+        table.writeheader()
+        table.writerows(kept)
+        write_atomically(folder / name, text.getvalue())
+
+
+def _raw_rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(_whole_lines(file)))
+    except FileNotFoundError:
+        return []
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Replace a file's text so that a reader sees the old one or the new one, never a part."""
     part = path.with_name(f".{path.name}.part")
@@ -191,14 +222,29 @@ def read(folder: Path) -> Run:
     Raises:
         ResultsError: the folder holds no run, or one this swapbench can't read.
     """
-    info = read_info(folder)
-    return Run(
-        folder,
-        info,
-        _read_table(folder / "phases.csv", PHASES_COLUMNS),
-        _read_table(folder / "swaps.csv", SWAPS_COLUMNS),
-        _read_table(folder / "memory.csv", MEMORY_COLUMNS),
+    outline = read_outline(folder)
+    may_lack = _may_lack_tables(outline.info)
+    return replace(
+        outline,
+        phases=_read_table(folder / "phases.csv", PHASES_COLUMNS, may_lack),
+        memory=_read_table(folder / "memory.csv", MEMORY_COLUMNS, may_lack),
     )
+
+
+def read_outline(folder: Path) -> Run:
+    """A run with its swaps only, its other tables left empty: what a list of runs needs.
+
+    Raises:
+        ResultsError: as `read`.
+    """
+    info = read_info(folder)
+    swaps = _read_table(folder / "swaps.csv", SWAPS_COLUMNS, _may_lack_tables(info))
+    return Run(folder, info, _frame(PHASES_COLUMNS, []), swaps, _frame(MEMORY_COLUMNS, []))
+
+
+def _may_lack_tables(info: RunInfo) -> bool:
+    """A run that was killed right at its start may not have got as far as its tables."""
+    return info.status != "complete"
 
 
 def read_info(folder: Path) -> RunInfo:
@@ -209,32 +255,59 @@ def read_info(folder: Path) -> RunInfo:
     """
     path = folder / "run.json"
     try:
-        info = RunInfo.model_validate_json(path.read_bytes())
+        raw = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ResultsError(f"{path}: {error.strerror}; `swapbench runs` shows the runs there are") from None
-    except ValidationError as error:
-        what = error.errors()[0]
-        where = ".".join(map(str, what["loc"])) or "file"
-        raise ResultsError(f"{path}: {where}: {what['msg']}") from None
-    if info.schema_version > RESULTS_VERSION:
+    except (ValueError, RecursionError) as error:
+        raise ResultsError(f"{path}: not valid JSON: {error}") from None
+    # Before anything else: a newer form may have changed every other field.
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if isinstance(version, int) and version > RESULTS_VERSION:
         raise ResultsError(
-            f"{path}: schema_version {info.schema_version} is newer than this swapbench reads "
+            f"{path}: schema_version {version} is newer than this swapbench reads "
             f"({RESULTS_VERSION}); upgrade swapbench"
         )
-    return info
+    try:
+        return RunInfo.model_validate(raw)
+    except ValidationError as error:
+        raise ResultsError(f"{path}: {_first_fault(error)}") from None
+
+
+def experiment_of(run: Run) -> Experiment:
+    """The experiment that a run carried out, overrides included.
+
+    Raises:
+        ResultsError: run.json holds none that this swapbench understands.
+    """
+    try:
+        return Experiment.model_validate(run.info.experiment)
+    except ValidationError as error:
+        raise ResultsError(f"{run.folder / 'run.json'}: experiment.{_first_fault(error)}") from None
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    where = ".".join(map(str, fault["loc"])) or "file"
+    return " ".join(f"{where}: {fault['msg']}".split())
+
+
+def find_runs(root: Path) -> list[Path]:
+    """The folders below `root` that hold a run, readable or not, without those kept to compare with."""
+    folders = (path.parent for path in root.glob("*/*/run.json"))
+    return sorted(folder for folder in folders if folder.parent.name not in KEPT)
 
 
 def list_runs(root: Path) -> list[tuple[Path, RunInfo]]:
     """Every readable run below `root`, oldest first; transcribed references are not among them."""
     found = []
-    for path in root.glob("*/*/run.json"):
+    for folder in find_runs(root):
         try:
-            info = read_info(path.parent)
+            info = read_info(folder)
         except ResultsError:
             continue
         if not info.transcribed_from:
-            found.append((path.parent, info))
-    return sorted(found, key=lambda entry: (entry[1].started_at, entry[0].name))
+            found.append((folder, info))
+    return sorted(found, key=lambda entry: (entry[1].started_at.timestamp(), entry[0].name))
 
 
 def resolve(root: Path, name: str | None) -> Path:
@@ -244,8 +317,8 @@ def resolve(root: Path, name: str | None) -> Path:
         ResultsError: there is no such run.
     """
     if name is not None:
-        for folder in (Path(name), root / name):
-            if (folder / "run.json").is_file():
+        for folder in (Path(name), root / name, *(root / kept / name for kept in KEPT)):
+            if _holds_run(folder):
                 return folder
     runs = list_runs(root)
     if name is None:
@@ -259,28 +332,53 @@ def resolve(root: Path, name: str | None) -> Path:
     raise ResultsError(f'no run "{name}" under {root}; {did_you_mean(name, known)}')
 
 
-def _read_table(path: Path, columns: Sequence[str]) -> "pd.DataFrame":
-    import pandas as pd
-
+def _holds_run(folder: Path) -> bool:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            lines = csv.reader(_whole_lines(file))
-            header = next(lines, list(columns))
-            rows = [row for row in lines if len(row) == len(header)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ResultsError(f"{path}: can't be read as CSV: {error}") from None
+        return (folder / "run.json").is_file()
+    except OSError:  # a name that is too long, a folder that may not be entered
+        return False
+
+
+def _read_table(path: Path, columns: Sequence[str], may_lack: bool) -> "pd.DataFrame":
+    header, rows = _read_rows(path, columns, may_lack)
     missing = [column for column in columns if column not in header]
     if missing:
         raise ResultsError(f"{path}: column {missing[0]} is missing")
-    frame = pd.DataFrame(rows, columns=header, dtype=object)
+    frame = _frame(header, rows)
     for column in frame.columns:
         frame[column] = _typed(frame[column], path)
     return frame
 
 
+def _frame(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=list(columns), dtype=object)
+
+
+def _read_rows(path: Path, columns: Sequence[str], may_lack: bool) -> tuple[list[str], list[list[str]]]:
+    if may_lack and not path.exists():
+        return list(columns), []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = csv.reader(_whole_lines(file))
+            header = next(lines, list(columns))
+            numbered = [(lines.line_num, row) for row in lines]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ResultsError(f"{path}: can't be read as CSV: {error}") from None
+    if numbered and len(numbered[-1][1]) != len(header):
+        del numbered[-1]  # torn within a quoted field that holds a line break
+    for number, row in numbered:
+        if len(row) != len(header):
+            raise ResultsError(f"{path}: line {number} has {len(row)} fields, not {len(header)}")
+    return header, [row for _, row in numbered]
+
+
 _TEXT: Final = frozenset(
-    ("run_id", "scenario", "strategy", "from_model", "to_model", "phase", "span")
-    + ("invalid_reason", "status", "error", "failed_phase")
+    (
+        *("run_id", "scenario", "strategy", "from_model", "to_model", "phase", "span"),
+        *("invalid_reason", "status", "error", "failed_phase"),
+    )
 )
 _FLAGS: Final = frozenset(("warmup", "valid"))
 
@@ -288,14 +386,17 @@ _FLAGS: Final = frozenset(("warmup", "valid"))
 def _typed(column: "pd.Series[Any]", path: Path) -> "pd.Series[Any]":
     import pandas as pd
 
+    if column.name == "round" and not all(str(value).isdecimal() for value in column):
+        raise ResultsError(f"{path}: column round holds something that is no number of a round")
     if column.name in _TEXT:
         return column.astype(str)
     if column.name in _FLAGS:
         return column == "true"
     try:
-        return pd.to_numeric(column.replace("", None), errors="raise").astype(float)
-    except (ValueError, TypeError) as error:
+        numbers = [float(value) if value else math.nan for value in column]
+    except ValueError as error:
         raise ResultsError(f"{path}: column {column.name}: {error}") from None
+    return pd.Series(numbers, index=column.index, dtype=float)
 
 
 def _whole_lines(file: IO[str]) -> Iterator[str]:

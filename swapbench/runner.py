@@ -14,7 +14,7 @@ from swapbench.errors import UsageError, WorkerError
 from swapbench.experiment import Experiment, validate
 from swapbench.phases import Phase
 from swapbench.plan import make_plan
-from swapbench.results import RunInfo, RunWriter, drop_unfinished, new_run_id, progress, read_info
+from swapbench.results import RunInfo, RunWriter, drop_unfinished, finished_swaps, new_run_id, read_info
 from swapbench.wire import (
     Checkpoint,
     Event,
@@ -38,7 +38,6 @@ class Job:
     python: str
     fail_fast: bool
     done: frozenset[tuple[int, str]] = frozenset()
-    clock_start_s: float = 0.0
 
 
 def new_job(
@@ -90,13 +89,13 @@ def resumed_job(folder: Path, *, python: str = sys.executable, fail_fast: bool =
         if not checkpoint.path.is_dir() and info.worker is not None:
             raise UsageError(f"{folder}: the checkpoint {checkpoint.path} is gone; start a new run")
     experiment = validate(info.experiment, str(folder / "run.json"))
-    so_far = progress(folder)
-    drop_unfinished(folder, so_far.done)
+    done = finished_swaps(folder)
+    drop_unfinished(folder, done)
     when = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    note = f"resumed {when} after {len(so_far.done)} swaps: {info.failure or 'ended without a word'}"
+    note = f"resumed {when} after {len(done)} swaps: {info.failure or 'ended without a word'}"
     resumed = {"status": "running", "failure": "", "finished_at": None, "notes": (*info.notes, note)}
     writer = RunWriter(folder, info.model_copy(update=resumed))
-    return Job(experiment, writer, python, fail_fast, so_far.done, so_far.clock_s)
+    return Job(experiment, writer, python, fail_fast, done)
 
 
 def carry_out(job: Job, observer: "Observer") -> None:
@@ -113,7 +112,6 @@ def carry_out(job: Job, observer: "Observer") -> None:
         scratch_dir,
         fail_fast=job.fail_fast,
         done=job.done,
-        clock_start_s=job.clock_start_s,
     )
     log = writer.folder / "worker.log"
     try:

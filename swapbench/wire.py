@@ -62,7 +62,6 @@ class Plan(Message):
     sample_every_s: float
     fail_fast: bool
     scratch_dir: Path
-    clock_start_s: float = Field(0.0, description="what the worker's clock begins at: a resumed run goes on")
     script: Script | None = None
 
     def scenario(self, name: str) -> Scenario:

@@ -111,7 +111,7 @@ def test_a_resumed_run_measures_what_is_left_and_nothing_twice(tmp_path: Path) -
     for table in _write_then_vanish(events[:cut], experiment, job):
         table.flush()
     resumed = resumed_job(job.writer.folder)
-    left = play(experiment, done=resumed.done, clock_start_s=resumed.clock_start_s)
+    left = play(experiment, done=resumed.done)
     follow(left, experiment, resumed.writer, _Seen())
     run = read(job.writer.folder)
     assert run.info.status == "complete"

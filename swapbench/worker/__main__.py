@@ -12,7 +12,6 @@ from swapbench.worker.meter import Meter
 from swapbench.worker.session import run_session
 from swapbench.worker.targets import Target
 
-
 _STDIN = 0
 
 

@@ -44,6 +44,10 @@ class Process(Protocol):
         """What the machine could still give without swapping."""
         ...
 
+    def obtainable_bytes(self) -> int:
+        """The most this process could still take before the OS would rather kill somebody."""
+        ...
+
     def disk_read_bytes(self) -> int | None:
         """Bytes this process has made the disk deliver."""
         ...
@@ -66,6 +70,11 @@ class LinuxProcess:
     def available_bytes(self) -> int | None:
         """The kernel's own estimate, MemAvailable."""
         return _number(os.pread(self._meminfo, 4096, 0), b"MemAvailable:") * 1024
+
+    def obtainable_bytes(self) -> int:
+        """MemAvailable and free swap: beyond these the OOM killer comes."""
+        text = os.pread(self._meminfo, 4096, 0)
+        return (_number(text, b"MemAvailable:") + _number(text, b"SwapFree:")) * 1024
 
     def disk_read_bytes(self) -> int | None:
         """read_bytes of /proc/self/io: what really came from storage, not from the page cache."""
@@ -124,6 +133,10 @@ class MacProcess:
     def available_bytes(self) -> int | None:
         """psutil's inactive + free pages."""
         return psutil.virtual_memory().available
+
+    def obtainable_bytes(self) -> int:
+        """All of memory: macOS compresses and swaps others out before it kills, as far as its disk goes."""
+        return psutil.virtual_memory().total
 
     def disk_read_bytes(self) -> int | None:
         """ri_diskio_bytesread."""

@@ -53,15 +53,15 @@ class Meter(Protocol):
 class MlxMeter:
     """perf_counter_ns, /proc or libproc, and MLX's counters."""
 
-    def __init__(self, start_s: float) -> None:
+    def __init__(self) -> None:
         import mlx.core as mx
 
         self._mx = mx
         self._process = this_process()
-        self._origin_ns = time.perf_counter_ns() - round(start_s * 1e9)
+        self._origin_ns = time.perf_counter_ns()
 
     def now_s(self) -> float:
-        """Seconds since this meter was made, on top of what it began at."""
+        """Seconds since this meter was made."""
         return (time.perf_counter_ns() - self._origin_ns) / 1e9
 
     def synchronize(self) -> None:

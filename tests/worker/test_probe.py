@@ -45,14 +45,14 @@ def _swap(meter: ScriptedMeter, probe: Probe, seconds: Callable[[Phase], float])
 
 @given(st.lists(st.floats(0, 100), min_size=8, max_size=8))
 def test_phases_and_unattributed_make_the_wall_time(durations: list[float]) -> None:
-    meter = _CostlyMeter(0.0)
+    meter = _CostlyMeter()
     probe, rows = _probe(meter)
     _swap(meter, probe, dict(zip(PHASES, durations, strict=True)).__getitem__)
     assert sum(row.seconds for row in rows) + probe.unattributed_s == pytest.approx(probe.total_s)
 
 
 def test_the_observers_cost_is_unattributed_and_told() -> None:
-    meter = _CostlyMeter(0.0)
+    meter = _CostlyMeter()
     probe, _ = _probe(meter)
     _swap(meter, probe, lambda _: 1.0)
     # Seven looks fall between the eight phases; the first and the last lie outside.
@@ -62,7 +62,7 @@ def test_the_observers_cost_is_unattributed_and_told() -> None:
 
 
 def test_the_targets_own_time_between_phases_is_unattributed_but_not_the_probes() -> None:
-    meter = ScriptedMeter(0.0)
+    meter = ScriptedMeter()
     probe, _ = _probe(meter)
     probe.begin()
     with probe.phase(Phase.DRAIN):
@@ -75,7 +75,7 @@ def test_the_targets_own_time_between_phases_is_unattributed_but_not_the_probes(
 
 
 def test_looking_between_phases_is_at_the_observers_expense() -> None:
-    meter = ScriptedMeter(0.0)
+    meter = ScriptedMeter()
     probe, _ = _probe(meter)
     probe.begin()
     with probe.phase(Phase.UNLOAD):
@@ -88,7 +88,7 @@ def test_looking_between_phases_is_at_the_observers_expense() -> None:
 
 
 def test_a_failing_phase_has_a_row_and_is_named() -> None:
-    meter = ScriptedMeter(0.0)
+    meter = ScriptedMeter()
     probe, rows = _probe(meter)
     probe.begin()
     with pytest.raises(ScriptedError), probe.phase(Phase.LOAD):
@@ -98,7 +98,8 @@ def test_a_failing_phase_has_a_row_and_is_named() -> None:
 
 
 def test_spans_come_after_their_phase_and_count_from_the_swaps_start() -> None:
-    meter = ScriptedMeter(100.0)
+    meter = ScriptedMeter()
+    meter.advance(100.0)
     probe, rows = _probe(meter)
     probe.begin()
     with probe.phase(Phase.LOAD):
@@ -109,7 +110,7 @@ def test_spans_come_after_their_phase_and_count_from_the_swaps_start() -> None:
 
 
 def test_first_token_is_beside_the_total_not_in_it() -> None:
-    meter = ScriptedMeter(0.0)
+    meter = ScriptedMeter()
     probe, _ = _probe(meter)
     _swap(meter, probe, lambda _: 1.0)
     with probe.first_token():
@@ -124,7 +125,8 @@ def test_counters_are_what_the_phase_itself_did() -> None:
         def counters(self) -> Counters:
             return Counters(int(self.now_s() * 10), 0, int(self.now_s() * 4096))
 
-    meter = _Faulting(5.0)
+    meter = _Faulting()
+    meter.advance(5.0)
     probe, rows = _probe(meter)
     probe.begin()
     with probe.phase(Phase.LOAD):

@@ -4,6 +4,7 @@ import gc
 import shutil
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from importlib.metadata import version
@@ -21,6 +22,7 @@ from swapbench.worker.engine.caches import CacheStore
 from swapbench.worker.engine.geometry import KVGeometry
 from swapbench.worker.engine.tag import ModelTag
 from swapbench.worker.engine.workload import fill_cache, requests
+from swapbench.worker.ledgers import this_process
 from swapbench.worker.meter import MlxMeter
 from swapbench.worker.probe import Probe
 from swapbench.worker.targets import Outcome
@@ -39,10 +41,11 @@ class InProcessTarget:
     """Serves one model by a BatchEngine; the pool's budget and the cache store outlive every swap."""
 
     def __init__(self, plan: Plan) -> None:
-        self.meter = MlxMeter(plan.clock_start_s)
+        self.meter = MlxMeter()
         self._plan = plan
         self._pool = BlockPool(plan.engine.kv_budget_bytes, plan.engine.block_tokens)
         self._store = CacheStore(plan.scratch_dir)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._served: Checkpoint | None = None
         self._loaded: Loaded | None = None
         self._batch: BatchEngine | None = None
@@ -166,6 +169,7 @@ class InProcessTarget:
     def close(self) -> None:
         """Stop the engine, drop the model, remove the evicted caches."""
         self._stop()
+        self._thread.shutdown()
         self._unload()
         shutil.rmtree(self._plan.scratch_dir, ignore_errors=True)
 
@@ -200,6 +204,7 @@ class InProcessTarget:
         self._outcome = replace(self._outcome, resident_before=share)
 
     def _load(self, checkpoint: Checkpoint, span: Span) -> None:
+        _refuse_what_cannot_fit(checkpoint)
         self._loaded = stock.load(checkpoint.path, span)
         self._served = checkpoint
         self._outcome = replace(self._outcome, loaded_bytes=self._loaded.weight_bytes)
@@ -216,12 +221,24 @@ class InProcessTarget:
             loaded.model,
             loaded.tokenizer,
             self._pool,
+            self._thread,
             max_batch=self._plan.engine.max_batch,
             name=checkpoint.name,
         )
         for ticket in self._carried:
             batch.resubmit(ticket)
         self._batch, self._carried = batch, ()
+
+
+def _refuse_what_cannot_fit(checkpoint: Checkpoint) -> None:
+    """MLX's CPU build does not survive an allocation that fails, nor any build the OOM killer."""
+    needed = sum(file.stat().st_size for file in page_cache.weight_files(checkpoint.path))
+    obtainable = this_process().obtainable_bytes()
+    if needed > obtainable:
+        gigabytes = (
+            f"{needed / 1e9:.1f} GB of weights, and only {obtainable / 1e9:.1f} GB of memory to be had"
+        )
+        raise MemoryError(f"{checkpoint.name} does not fit: {gigabytes}")
 
 
 def _unmeasured(_name: str) -> AbstractContextManager[None]:

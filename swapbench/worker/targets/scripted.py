@@ -23,8 +23,8 @@ class ScriptedError(RuntimeError):
 class ScriptedMeter:
     """A clock that moves only when the script says so, and ledgers that hold what it says."""
 
-    def __init__(self, start_s: float) -> None:
-        self._now_s = start_s
+    def __init__(self) -> None:
+        self._now_s = 0.0
         self._loaded_bytes = 0
         self._leaked_bytes = 0
         self._peak_bytes = 0
@@ -90,7 +90,7 @@ class ScriptedTarget:
 
     def __init__(self, plan: Plan) -> None:
         assert plan.script is not None
-        self.meter = ScriptedMeter(plan.clock_start_s)
+        self.meter = ScriptedMeter()
         self._plan = plan
         self._script: Script = plan.script
         self._served: Checkpoint | None = None

@@ -1,0 +1,1 @@
+"""The reference serving engine: what gets swapped. It knows nothing of probes."""

@@ -1,0 +1,270 @@
+"""The batch engine: requests from any thread, answered together by one BatchGenerator on its own thread."""
+
+import threading
+from collections import deque
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+from mlx_lm.generate import BatchGenerator
+
+from swapbench.worker.engine.blocks import BlockPool, Reservation
+
+
+@dataclass(frozen=True)
+class Request:
+    """A text to go on with. Its first `prompt_tokens` tokens are the prompt: any model can take it."""
+
+    id: str
+    text: str
+    prompt_tokens: int
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said to a request."""
+
+    id: str
+    model: str
+    tokens: tuple[int, ...]
+    text: str
+
+
+@dataclass(frozen=True)
+class Drained:
+    """How a drain ended: requests that finished meanwhile, and those that another engine must take."""
+
+    finished: int
+    carried: tuple["Ticket", ...]
+
+
+class Ticket:
+    """A client's place in the queue; it stays his when the request moves to another engine."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self._first_token = threading.Event()
+        self._done = threading.Event()
+        self._answer: Answer | None = None
+        self._error: BaseException | None = None
+
+    def first_token(self, timeout_s: float) -> None:
+        """Wait until a token of the answer exists.
+
+        Raises:
+            TimeoutError: there is none yet.
+            RuntimeError: the engine failed the request.
+        """
+        self._wait(self._first_token, timeout_s)
+
+    def result(self, timeout_s: float) -> Answer:
+        """Wait for the answer.
+
+        Raises:
+            TimeoutError, RuntimeError: as `first_token`.
+        """
+        self._wait(self._done, timeout_s)
+        assert self._answer is not None
+        return self._answer
+
+    def saw_token(self) -> None:
+        """The engine has produced a token."""
+        self._first_token.set()
+
+    def settle(self, answer: Answer | None, error: BaseException | None = None) -> None:
+        """The engine answers, or fails, the request."""
+        self._answer, self._error = answer, error
+        self._first_token.set()
+        self._done.set()
+
+    def _wait(self, event: threading.Event, timeout_s: float) -> None:
+        if not event.wait(timeout_s):
+            raise TimeoutError(f"request {self.request.id}: nothing after {timeout_s:g} s")
+        if self._error is not None:
+            raise RuntimeError(f"request {self.request.id}: {self._error}")
+
+
+@dataclass
+class _Running:
+    ticket: Ticket
+    reservation: Reservation
+    tokens: list[int]
+
+
+class BatchEngine:
+    """Serves one model until it is drained or stopped.
+
+    Requests are decoded greedily to exactly `max_tokens`, past any end-of-text token, as load generators
+    do: how much work a request is must not depend on what a model happens to say.
+
+    Engines that follow one another take turns on one `thread`: MLX makes streams for each thread that
+    computes (on the CPU build with an OS thread behind each) and keeps them for ever.
+    """
+
+    def __init__(
+        self, model: Any, tokenizer: Any, pool: BlockPool, thread: Executor, *, max_batch: int, name: str
+    ) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._pool = pool
+        self._max_batch = max_batch
+        self._name = name
+        self._changed = threading.Condition()
+        self._queue: deque[Ticket] = deque()
+        self._running: dict[int, _Running] = {}
+        self._admitting = True
+        self._cut = False
+        self._stopping = False
+        self._error: BaseException | None = None
+        self._served = thread.submit(self._serve)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are being computed or wait for it."""
+        with self._changed:
+            return len(self._running) + len(self._queue)
+
+    def submit(self, request: Request) -> Ticket:
+        """Take a request.
+
+        Raises:
+            RuntimeError: the engine is drained, stopped or broken.
+            ValueError: the request can never fit the block pool.
+        """
+        ticket = Ticket(request)
+        self.resubmit(ticket)
+        return ticket
+
+    def resubmit(self, ticket: Ticket) -> None:
+        """Take over a request that another engine carried; it starts again from its prompt.
+
+        Raises:
+            RuntimeError, ValueError: as `submit`.
+        """
+        request = ticket.request
+        blocks = self._pool.blocks_for(request.prompt_tokens + request.max_tokens)
+        if blocks > self._pool.capacity_blocks:
+            raise ValueError(
+                f"request {request.id} takes {blocks} KV blocks of the {self._pool.capacity_blocks} that "
+                "there are; raise engine.kv_budget_bytes"
+            )
+        with self._changed:
+            self._check()
+            if not self._admitting:
+                raise RuntimeError(f"engine {self._name} takes no more requests")
+            self._queue.append(ticket)
+            self._changed.notify_all()
+
+    def drain(self, deadline_s: float) -> Drained:
+        """Stop admissions, wait for what is computed until the deadline, hand the rest back.
+
+        Raises:
+            RuntimeError: the engine broke; its requests have failed with the reason.
+        """
+        with self._changed:
+            self._admitting = False
+            started = len(self._running)
+            self._changed.wait_for(lambda: not self._running or self._error, deadline_s)
+            self._check()
+            finished = started - len(self._running)
+            # Only the engine's own thread may touch the generator: it takes the rest out.
+            self._cut = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._running or self._error)
+            self._check()
+            carried, self._queue = tuple(self._queue), deque()
+            return Drained(finished, carried)
+
+    def stop(self) -> None:
+        """Leave the thread and let go of the model; whoever still waits is told. Can be called twice."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._served.result()
+        self._fail_waiting(RuntimeError(f"engine {self._name} was stopped"))
+        self._model = self._tokenizer = None
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise RuntimeError(f"engine {self._name} broke: {self._error}")
+        if self._stopping:
+            raise RuntimeError(f"engine {self._name} is stopped")
+
+    def _serve(self) -> None:
+        try:
+            generator = BatchGenerator(
+                self._model, completion_batch_size=self._max_batch, prefill_batch_size=self._max_batch
+            )
+            try:
+                while self._admit(generator):
+                    _, responses = generator.next()
+                    self._hand_out(responses)
+            finally:
+                generator.close()
+        except Exception as error:  # noqa: BLE001 - the thread's border: nobody may wait for a dead engine
+            # Its frames hold the model.
+            error.__traceback__ = None
+            self._fail_waiting(error)
+
+    def _admit(self, generator: BatchGenerator) -> bool:
+        """Wait for work and put what fits into the batch; False when it is time to stop."""
+        with self._changed:
+            self._changed.wait_for(self._has_work)
+            if self._cut:
+                self._give_back(generator)
+            while self._admitting and self._queue and len(self._running) < self._max_batch:
+                request = self._queue[0].request
+                reservation = self._pool.reserve(request.prompt_tokens + request.max_tokens)
+                if reservation is None:
+                    break
+                ticket = self._queue.popleft()
+                (uid,) = generator.insert([self._prompt(request)], max_tokens=[request.max_tokens])
+                self._running[uid] = _Running(ticket, reservation, [])
+            return not self._stopping
+
+    def _has_work(self) -> bool:
+        return bool(self._stopping or self._cut or self._running or (self._admitting and self._queue))
+
+    def _give_back(self, generator: BatchGenerator) -> None:
+        """Take everything out of the batch; requests go back to the head of the queue, oldest first."""
+        generator.remove(list(self._running))
+        for uid in sorted(self._running, reverse=True):
+            running = self._running.pop(uid)
+            self._pool.release(running.reservation)
+            self._queue.appendleft(running.ticket)
+        self._cut = False
+        self._changed.notify_all()
+
+    def _hand_out(self, responses: list[Any]) -> None:
+        with self._changed:
+            for response in responses:
+                running = self._running[response.uid]
+                running.tokens.append(response.token)
+                running.ticket.saw_token()
+                if response.finish_reason is not None:
+                    del self._running[response.uid]
+                    self._pool.release(running.reservation)
+                    running.ticket.settle(self._answer(running))
+            if not self._running:
+                self._changed.notify_all()
+
+    def _answer(self, running: _Running) -> Answer:
+        text = self._tokenizer.decode(running.tokens)
+        return Answer(running.ticket.request.id, self._name, tuple(running.tokens), text)
+
+    def _prompt(self, request: Request) -> list[int]:
+        ids: list[int] = list(self._tokenizer.encode(request.text))
+        return (ids * -(-request.prompt_tokens // len(ids)))[: request.prompt_tokens]
+
+    def _fail_waiting(self, error: BaseException) -> None:
+        with self._changed:
+            self._error = self._error or error
+            for running in self._running.values():
+                self._pool.release(running.reservation)
+                running.ticket.settle(None, error)
+            for ticket in self._queue:
+                ticket.settle(None, error)
+            self._running.clear()
+            self._queue.clear()
+            self._changed.notify_all()

@@ -1,0 +1,65 @@
+"""The block pool: how many requests fit a memory budget, whatever the model."""
+
+from dataclasses import dataclass
+
+from swapbench.worker.engine.geometry import KVGeometry
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """Room for one sequence, until it is released."""
+
+    blocks: int
+
+
+class BlockPool:
+    """Counts blocks of `block_tokens` tokens against `budget_bytes`.
+
+    Only counters: a list of blocks would be rebuilt with every model, and for small models has a million
+    entries. A block is counted at the full cost of its tokens in every layer, so that a sequence beyond a
+    sliding window takes less than was reserved for it, and never more.
+    """
+
+    def __init__(self, budget_bytes: int, block_tokens: int) -> None:
+        self._budget_bytes = budget_bytes
+        self._block_tokens = block_tokens
+        self._capacity_blocks = 0
+        self._reserved_blocks = 0
+
+    def reconfigure(self, geometry: KVGeometry) -> None:
+        """Fit the same budget to another model.
+
+        Raises:
+            RuntimeError: sequences of the old model still hold blocks.
+        """
+        if self._reserved_blocks:
+            raise RuntimeError(f"{self._reserved_blocks} blocks of the old model are still reserved")
+        self._capacity_blocks = self._budget_bytes // geometry.bytes_for(self._block_tokens)
+
+    @property
+    def capacity_blocks(self) -> int:
+        """Blocks in all."""
+        return self._capacity_blocks
+
+    @property
+    def free_blocks(self) -> int:
+        """Blocks that nobody has reserved."""
+        return self._capacity_blocks - self._reserved_blocks
+
+    def blocks_for(self, tokens: int) -> int:
+        """Blocks that a sequence of so many tokens takes."""
+        return -(-tokens // self._block_tokens)
+
+    def reserve(self, tokens: int) -> Reservation | None:
+        """Room for a sequence, or None when there is none now."""
+        blocks = self.blocks_for(tokens)
+        if blocks > self.free_blocks:
+            return None
+        self._reserved_blocks += blocks
+        return Reservation(blocks)
+
+    def release(self, reservation: Reservation) -> None:
+        """Give a sequence's room back."""
+        if reservation.blocks > self._reserved_blocks:
+            raise RuntimeError(f"{reservation.blocks} blocks released, {self._reserved_blocks} were reserved")
+        self._reserved_blocks -= reservation.blocks

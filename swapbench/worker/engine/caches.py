@@ -1,0 +1,149 @@
+"""The agents' KV caches: in memory while their model serves, on disk when it has gone."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+from mlx_lm.models.cache import load_prompt_cache, save_prompt_cache
+
+from swapbench.worker.engine.tag import ModelTag
+
+Span = Callable[[str], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Evicted:
+    """What an eviction did: caches freed, and of these the ones written, with the bytes of their files."""
+
+    caches: int
+    written: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class _Held:
+    cache: list[Any]
+    tokens: int
+    tag: ModelTag
+    saved: bool
+
+
+class CacheStore:
+    """KV caches by agent and ModelTag together: an agent used under two models keeps both.
+
+    Files are mlx-lm's prompt caches (safetensors), each written whole before it gets its name.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._tag: ModelTag | None = None
+        self._held: dict[str, _Held] = {}
+
+    @property
+    def tag(self) -> ModelTag | None:
+        """The model whose caches are valid now."""
+        return self._tag
+
+    def update_tag(self, tag: ModelTag) -> None:
+        """Another model serves from now on.
+
+        Raises:
+            RuntimeError: caches of the model before are still held; evict them first.
+        """
+        if self._held and self._tag != tag:
+            raise RuntimeError(f"{len(self._held)} caches of the model before are still held")
+        self._tag = tag
+
+    def hold(self, agent: str, cache: list[Any], tokens: int) -> None:
+        """Keep an agent's new or changed cache; the next eviction writes it."""
+        if self._tag is None:
+            raise RuntimeError("no model serves yet, so no cache can be valid")
+        self._held[agent] = _Held(cache, tokens, self._tag, saved=False)
+
+    def held(self) -> dict[str, int]:
+        """Tokens in memory, by agent."""
+        return {agent: entry.tokens for agent, entry in self._held.items()}
+
+    def get(self, agent: str) -> list[Any] | None:
+        """An agent's cache in memory. Whoever changes it must `hold` it again."""
+        entry = self._held.get(agent)
+        return None if entry is None else entry.cache
+
+    def evict_all(self, span: Span) -> Evicted:
+        """Write what changed since it was last saved, free everything; spans `write` and `write/<agent>`.
+
+        Raises:
+            OSError, RuntimeError: a cache could not be written; it and those after it are still held.
+        """
+        written = written_bytes = 0
+        agents = list(self._held)
+        with span("write"):
+            for agent in agents:
+                if not self._held[agent].saved:
+                    with span(f"write/{agent}"):
+                        written_bytes += self._write(agent, self._held[agent])
+                    written += 1
+                del self._held[agent]
+        return Evicted(len(agents), written, written_bytes)
+
+    def restore(self, agent: str) -> bool:
+        """Bring an agent's cache back into memory, if there is one of exactly this model.
+
+        Raises:
+            ValueError: the file is corrupt, or says that it belongs to another agent or model.
+        """
+        if self._tag is None:
+            return False
+        path = self._path(agent, self._tag)
+        if not path.exists():
+            return False
+        try:
+            cache, metadata = load_prompt_cache(str(path), return_metadata=True)
+            mx.eval([entry.state for entry in cache])
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: no readable KV cache: {error}") from None
+        expected = _metadata(agent, self._tag)
+        if {key: metadata.get(key) for key in expected} != expected:
+            raise ValueError(f"{path}: belongs to agent {metadata.get('agent')} under another model")
+        self._held[agent] = _Held(cache, int(metadata["tokens"]), self._tag, saved=True)
+        return True
+
+    def _write(self, agent: str, entry: _Held) -> int:
+        self._root.mkdir(parents=True, exist_ok=True)
+        path = self._path(agent, entry.tag)
+        # save_safetensors insists on the ending, so the part has it too, behind a name of its own.
+        part = path.with_name(f".part-{path.name}")
+        metadata = _metadata(agent, entry.tag) | {"tokens": str(entry.tokens)}
+        try:
+            save_prompt_cache(str(part), entry.cache, metadata)
+            _sync(part)
+            part.replace(path)
+            _sync(self._root)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        self._held[agent] = replace(entry, saved=True)
+        return path.stat().st_size
+
+    def _path(self, agent: str, tag: ModelTag) -> Path:
+        """Named by a digest: an agent may be called anything."""
+        key = "\0".join((agent, tag.fingerprint, tag.revision))
+        return self._root / f"{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.safetensors"
+
+
+def _metadata(agent: str, tag: ModelTag) -> dict[str, str]:
+    # Quoted: mlx-lm's metadata is a flattened tree, which drops empty strings' structure and dots.
+    return {"agent": agent, "fingerprint": tag.fingerprint, "revision": tag.revision or "-"}
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

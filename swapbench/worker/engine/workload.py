@@ -1,0 +1,77 @@
+"""What an engine is busy with when it is swapped: KV caches full of tokens, requests in flight."""
+
+import random
+from typing import Any
+
+import mlx.core as mx
+from mlx_lm.models.cache import make_prompt_cache
+
+from swapbench.experiment import CacheFill
+from swapbench.worker.engine.batch import Request
+
+_PREFILL_STEP = 512
+_PROSE = (
+    "the model was asked about memory and answered that a page is read once then kept until another one "
+    "needs its place so a server with two models writes down what it knew before it lets go of the first"
+)
+
+
+def text(words: int, seed: int) -> str:
+    """Plausible English, the same for the same seed."""
+    vocabulary = _PROSE.split()
+    chosen = random.Random(seed)
+    return " ".join(chosen.choice(vocabulary) for _ in range(words))
+
+
+def requests(count: int, prompt_tokens: int, decode_tokens: int, seed: int) -> list[Request]:
+    """So many different requests."""
+    return [
+        Request(
+            id=f"request-{n}",
+            text=text(prompt_tokens, seed * count + n),
+            prompt_tokens=prompt_tokens,
+            max_tokens=decode_tokens,
+        )
+        for n in range(1, count + 1)
+    ]
+
+
+def fill_cache(model: Any, tokenizer: Any, tokens: int, how: CacheFill, seed: int) -> list[Any]:
+    """A KV cache of so many tokens, evaluated: prefilled by the model, or random of the same shapes.
+
+    As after an answer: a prompt in steps, then one token, with which windowed layers forget what lies
+    beyond their window.
+    """
+    cache: list[Any] = make_prompt_cache(model)
+    if how is CacheFill.RANDOM:
+        _fill_randomly(model, cache, tokens, seed)
+        return cache
+    ids = list(tokenizer.encode(text(tokens, seed)))
+    ids = (ids * -(-tokens // len(ids)))[:tokens]
+    for step in _steps(tokens):
+        model(mx.array([ids[:step]]), cache=cache)
+        mx.eval([entry.state for entry in cache])
+        ids = ids[step:]
+    return cache
+
+
+def _steps(tokens: int) -> list[int]:
+    prompt = tokens - 1
+    steps = [min(_PREFILL_STEP, prompt - start) for start in range(0, prompt, _PREFILL_STEP)]
+    return [*steps, 1]
+
+
+def _fill_randomly(model: Any, cache: list[Any], tokens: int, seed: int) -> None:
+    # One token's graph, never evaluated, tells shapes and dtypes.
+    traced = make_prompt_cache(model)
+    model(mx.array([[0]]), cache=traced)
+    key = mx.random.key(seed)
+    for entry, shaped in zip(cache, traced, strict=True):
+        for step in _steps(tokens):
+            key, *halves = mx.random.split(key, 3)
+            keys, values = (
+                mx.random.normal((1, like.shape[1], step, like.shape[-1]), key=half).astype(like.dtype)
+                for like, half in zip((shaped.keys, shaped.values), halves, strict=True)
+            )
+            entry.update_and_fetch(keys, values)
+        mx.eval(entry.state)
