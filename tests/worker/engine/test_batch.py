@@ -1,0 +1,183 @@
+"""The batch engine on real, tiny models: every request is answered once, by somebody."""
+
+import gc
+import threading
+import weakref
+from concurrent.futures import Executor
+from typing import Any
+
+import mlx.core as mx
+import pytest
+from mlx_lm.models.cache import make_prompt_cache
+
+from swapbench.worker.engine.batch import BatchEngine, Request, Ticket
+from swapbench.worker.engine.blocks import BlockPool
+from swapbench.worker.engine.geometry import KVGeometry
+from swapbench.worker.engine.workload import requests
+from tests.worker.engine.conftest import make_model, next_token
+
+PATIENCE_S = 60.0
+
+
+def _pool(model: Any, budget_bytes: int = 1 << 24) -> BlockPool:
+    pool = BlockPool(budget_bytes, 16)
+    pool.reconfigure(KVGeometry.of(model))
+    return pool
+
+
+def _engine(
+    model: Any, tokenizer: Any, thread: Executor, pool: BlockPool | None = None, name: str = "one"
+) -> BatchEngine:
+    return BatchEngine(model, tokenizer, pool or _pool(model), thread, max_batch=4, name=name)
+
+
+def _greedy(model: Any, ids: list[int], count: int) -> list[int]:
+    cache = make_prompt_cache(model)
+    said: list[int] = []
+    while len(said) < count:
+        ids = [next_token(model, ids, cache)]
+        said += ids
+    return said
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3", "qwen2"])
+def test_a_request_is_answered_as_the_model_would(kind: str, tokenizer: Any, thread: Executor) -> None:
+    model = make_model(kind)
+    engine = _engine(model, tokenizer, thread)
+    (request,) = requests(1, 24, 12, seed=5)
+    answer = engine.submit(request).result(PATIENCE_S)
+    engine.stop()
+    ids = tokenizer.encode(request.text)[:24]
+    assert list(answer.tokens) == _greedy(model, ids, 12)
+    assert answer.model == "one"
+
+
+def test_requests_of_many_threads_are_each_answered_once(tokenizer: Any, thread: Executor) -> None:
+    model = make_model("llama")
+    pool = _pool(model)
+    engine = _engine(model, tokenizer, thread, pool)
+    wanted = requests(24, 12, 6, seed=1)
+    tickets: list[Ticket] = []
+    clients = [
+        threading.Thread(target=lambda part: tickets.extend(map(engine.submit, part)), args=(wanted[i::4],))
+        for i in range(4)
+    ]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    answers = [ticket.result(PATIENCE_S) for ticket in tickets]
+    engine.stop()
+    assert sorted(answer.id for answer in answers) == sorted(request.id for request in wanted)
+    assert all(len(answer.tokens) == 6 for answer in answers)
+    assert pool.free_blocks == pool.capacity_blocks
+
+
+def test_a_patient_drain_lets_everything_finish(tokenizer: Any, thread: Executor) -> None:
+    engine = _engine(make_model("llama"), tokenizer, thread)
+    tickets = [engine.submit(request) for request in requests(3, 12, 20, seed=2)]
+    for ticket in tickets:
+        ticket.first_token(PATIENCE_S)
+    drained = engine.drain(PATIENCE_S)
+    assert (drained.finished, drained.carried) == (3, ())
+    assert all(len(ticket.result(0).tokens) == 20 for ticket in tickets)
+    engine.stop()
+
+
+def test_what_an_impatient_drain_cuts_off_another_model_answers(tokenizer: Any, thread: Executor) -> None:
+    old, new = make_model("llama"), make_model("gemma3")
+    pool = _pool(old)
+    engine = _engine(old, tokenizer, thread, pool)
+    # Six requests, a batch of four: two are still waiting, and must be carried too.
+    tickets = [engine.submit(request) for request in requests(6, 12, 400, seed=3)]
+    for ticket in tickets[:4]:
+        ticket.first_token(PATIENCE_S)
+    drained = engine.drain(0)
+    engine.stop()
+    assert drained.finished == 0
+    assert set(drained.carried) == set(tickets)
+    pool.reconfigure(KVGeometry.of(new))
+    successor = _engine(new, tokenizer, thread, pool, name="two")
+    for ticket in drained.carried:
+        successor.resubmit(ticket)
+    answers = [ticket.result(PATIENCE_S) for ticket in tickets]
+    successor.stop()
+    assert {answer.model for answer in answers} == {"two"}
+    assert all(len(answer.tokens) == 400 for answer in answers)
+
+
+def test_a_drained_engine_takes_no_more(tokenizer: Any, thread: Executor) -> None:
+    engine = _engine(make_model("llama"), tokenizer, thread)
+    engine.drain(0)
+    with pytest.raises(RuntimeError, match="takes no more requests"):
+        engine.submit(requests(1, 4, 4, seed=0)[0])
+    engine.stop()
+
+
+def test_a_request_that_can_never_fit_is_refused_at_once(tokenizer: Any, thread: Executor) -> None:
+    model = make_model("llama")
+    engine = _engine(model, tokenizer, thread, _pool(model, budget_bytes=100_000))
+    with pytest.raises(ValueError, match="kv_budget_bytes"):
+        engine.submit(Request("big", "text", prompt_tokens=10_000, max_tokens=1))
+    engine.stop()
+
+
+def test_what_does_not_fit_now_waits_its_turn(tokenizer: Any, thread: Executor) -> None:
+    model = make_model("llama")
+    geometry = KVGeometry.of(model)
+    engine = _engine(model, tokenizer, thread, _pool(model, budget_bytes=2 * geometry.bytes_for(16)))
+    tickets = [engine.submit(request) for request in requests(5, 8, 8, seed=4)]
+    assert all(len(ticket.result(PATIENCE_S).tokens) == 8 for ticket in tickets)
+    engine.stop()
+
+
+def test_stopping_tells_whoever_still_waits(tokenizer: Any, thread: Executor) -> None:
+    engine = _engine(make_model("llama"), tokenizer, thread)
+    ticket = engine.submit(requests(1, 8, 5000, seed=6)[0])
+    ticket.first_token(PATIENCE_S)
+    engine.stop()
+    engine.stop()
+    with pytest.raises(RuntimeError, match="was stopped"):
+        ticket.result(PATIENCE_S)
+
+
+def test_a_model_that_breaks_fails_its_requests_and_hangs_nobody(tokenizer: Any, thread: Executor) -> None:
+    model = make_model("llama")
+    pool = _pool(model)
+
+    class _Broken:
+        def make_cache(self) -> Any:
+            return model.make_cache()
+
+        def __call__(self, *_: Any, **__: Any) -> mx.array:
+            raise RuntimeError("no such kernel")
+
+    engine = _engine(_Broken(), tokenizer, thread, pool)
+    ticket = engine.submit(requests(1, 8, 8, seed=7)[0])
+    with pytest.raises(RuntimeError, match="no such kernel"):
+        ticket.result(PATIENCE_S)
+    with pytest.raises(RuntimeError, match="broke"):
+        engine.drain(PATIENCE_S)
+    engine.stop()
+    assert pool.free_blocks == pool.capacity_blocks
+
+
+def test_a_stopped_engine_keeps_no_hold_of_its_model(tokenizer: Any, thread: Executor) -> None:
+    model = make_model("llama")
+    engine = _engine(model, tokenizer, thread)
+    engine.submit(requests(1, 8, 8, seed=8)[0]).result(PATIENCE_S)
+    engine.drain(PATIENCE_S)
+    engine.stop()
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_short_text_is_repeated_to_its_length(tokenizer: Any, thread: Executor) -> None:
+    model = make_model("llama")
+    engine = _engine(model, tokenizer, thread)
+    answer = engine.submit(Request("r", "a model", prompt_tokens=9, max_tokens=3)).result(PATIENCE_S)
+    engine.stop()
+    ids = (tokenizer.encode("a model") * 9)[:9]
+    assert list(answer.tokens) == _greedy(model, ids, 3)

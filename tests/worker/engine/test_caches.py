@@ -1,0 +1,176 @@
+"""KV caches to disk and back."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mlx_lm.models.cache import load_prompt_cache
+
+from swapbench.experiment import CacheFill
+from swapbench.worker.engine import caches
+from swapbench.worker.engine.caches import CacheStore
+from swapbench.worker.engine.tag import ModelTag
+from swapbench.worker.engine.workload import fill_cache
+from tests.worker.engine.conftest import WINDOW, make_model, next_token
+
+TAG = ModelTag("f1", "", "one")
+OTHER = ModelTag("f2", "rev", "two")
+
+
+@contextmanager
+def no_span(_name: str) -> Iterator[None]:
+    yield
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CacheStore:
+    store = CacheStore(tmp_path / "caches")
+    store.update_tag(TAG)
+    return store
+
+
+def _random_cache(tokens: int = 20, seed: int = 0) -> list[Any]:
+    return fill_cache(make_model("llama"), None, tokens, CacheFill.RANDOM, seed)
+
+
+def _continue(model: Any, cache: list[Any], token: int, count: int) -> list[int]:
+    said = []
+    for _ in range(count):
+        token = next_token(model, [token], cache)
+        said.append(token)
+    return said
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3", "qwen2"])
+@pytest.mark.parametrize("tokens", [5, WINDOW, 3 * WINDOW + 1])
+def test_a_restored_cache_goes_on_as_if_it_had_never_left(
+    kind: str, tokens: int, store: CacheStore, tokenizer: Any
+) -> None:
+    model = make_model(kind)
+    uninterrupted = _continue(model, fill_cache(model, tokenizer, tokens, CacheFill.PREFILL, 7), 3, 30)
+    store.hold("agent", fill_cache(model, tokenizer, tokens, CacheFill.PREFILL, 7), tokens)
+    store.evict_all(no_span)
+    assert store.get("agent") is None
+    assert store.restore("agent")
+    restored = store.get("agent")
+    assert restored is not None
+    assert _continue(model, restored, 3, 30) == uninterrupted
+
+
+def test_an_agent_used_under_two_models_keeps_both_caches(store: CacheStore) -> None:
+    store.hold("agent", _random_cache(seed=1), 20)
+    store.evict_all(no_span)
+    store.update_tag(OTHER)
+    assert not store.restore("agent")
+    store.hold("agent", _random_cache(seed=2), 20)
+    store.evict_all(no_span)
+    for tag, seed in ((TAG, 1), (OTHER, 2)):
+        store.update_tag(tag)
+        assert store.restore("agent")
+        cache = store.get("agent")
+        assert cache is not None
+        assert mx.array_equal(cache[0].keys, _random_cache(seed=seed)[0].keys)
+        store.evict_all(no_span)
+
+
+def test_only_what_changed_is_written(store: CacheStore) -> None:
+    store.hold("a", _random_cache(), 20)
+    store.hold("b", _random_cache(), 20)
+    first = store.evict_all(no_span)
+    assert (first.caches, first.written) == (2, 2)
+    assert store.restore("a")
+    assert store.restore("b")
+    store.hold("b", _random_cache(seed=9), 20)
+    second = store.evict_all(no_span)
+    assert (second.caches, second.written) == (2, 1)
+    assert second.bytes == first.bytes // 2
+
+
+def test_files_are_mlx_lms_own_prompt_caches(store: CacheStore, tmp_path: Path) -> None:
+    store.hold("agent", _random_cache(), 20)
+    evicted = store.evict_all(no_span)
+    (file,) = (tmp_path / "caches").iterdir()
+    cache, metadata = load_prompt_cache(str(file), return_metadata=True)
+    assert cache[0].offset == 20
+    assert metadata["agent"] == "agent"
+    assert evicted.bytes == file.stat().st_size
+
+
+def test_a_full_disk_loses_nothing_and_leaves_nothing_half_written(
+    store: CacheStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for agent in "abc":
+        store.hold(agent, _random_cache(), 20)
+    real = caches._sync
+    written: list[Path] = []
+
+    def full_at_the_second(path: Path) -> None:
+        if path.suffix:
+            written.append(path)
+            if len(written) == 2:
+                raise OSError(errno.ENOSPC, "No space left on device")
+        real(path)
+
+    monkeypatch.setattr(caches, "_sync", full_at_the_second)
+    with pytest.raises(OSError, match="No space left"):
+        store.evict_all(no_span)
+    assert set(store.held()) == {"b", "c"}
+    assert len(list((tmp_path / "caches").iterdir())) == 1
+    monkeypatch.setattr(caches, "_sync", real)
+    assert store.restore("a")
+    assert store.evict_all(no_span).written == 2
+
+
+def test_a_corrupt_file_is_told_with_its_path(store: CacheStore, tmp_path: Path) -> None:
+    store.hold("agent", _random_cache(), 20)
+    store.evict_all(no_span)
+    (file,) = (tmp_path / "caches").iterdir()
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(ValueError, match=file.name):
+        store.restore("agent")
+
+
+def test_a_file_under_anothers_name_is_refused(store: CacheStore, tmp_path: Path) -> None:
+    store.hold("agent", _random_cache(), 20)
+    store.evict_all(no_span)
+    (file,) = (tmp_path / "caches").iterdir()
+    file.rename(store._path("somebody else", TAG))
+    with pytest.raises(ValueError, match="belongs to"):
+        store.restore("somebody else")
+
+
+def test_caches_of_the_model_before_must_be_evicted_first(store: CacheStore) -> None:
+    store.hold("agent", _random_cache(), 20)
+    with pytest.raises(RuntimeError, match="still held"):
+        store.update_tag(OTHER)
+
+
+def test_spans_tell_the_whole_and_each_cache(store: CacheStore) -> None:
+    named: list[str] = []
+
+    @contextmanager
+    def span(name: str) -> Iterator[None]:
+        named.append(name)
+        yield
+
+    store.hold("a", _random_cache(), 20)
+    store.hold("b", _random_cache(), 20)
+    store.evict_all(span)
+    assert named == ["write", "write/a", "write/b"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(agent=st.text(min_size=1))
+def test_an_agent_may_be_called_anything(agent: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    agent = agent.encode("utf-8", "replace").decode()
+    store = CacheStore(tmp_path_factory.mktemp("caches"))
+    store.update_tag(TAG)
+    store.hold(agent, _random_cache(4), 4)
+    store.evict_all(no_span)
+    assert store.restore(agent)
