@@ -22,9 +22,14 @@ class Machine(BaseModel):
     memory_bytes: int
 
     def describe(self) -> str:
-        """One line: processor, cores, memory, system."""
-        memory = f"{self.memory_bytes / 2**30:.0f} GiB"
-        return f"{self.processor}, {self.cores} cores, {memory}, {self.system} {self.release}"
+        """One line of what is known: a transcribed run need not know the cores or the system's release."""
+        parts = (
+            self.processor,
+            f"{self.cores} cores" if self.cores else "",
+            f"{self.memory_bytes / 2**30:.0f} GiB" if self.memory_bytes else "",
+            f"{self.system} {self.release}".strip(),
+        )
+        return ", ".join(part for part in parts if part)
 
 
 def this_machine() -> Machine:

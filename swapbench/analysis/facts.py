@@ -1,0 +1,119 @@
+"""What was run, on what, with what, and how it ended: what a reader must know before any figure."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from swapbench.analysis.figures import counted
+from swapbench.analysis.swaps import Swap
+from swapbench.experiment import Experiment, Source
+from swapbench.results import Run, RunInfo, RunStatus
+
+_SOURCE_SAYS: Final[dict[str, str]] = {
+    Source.HUB: "the published checkpoints",
+    Source.SYNTHETIC: "full size and real shapes, random weights",
+    Source.MINI: "the same architectures scaled down; no claim about the real models",
+}
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """One model of the run."""
+
+    name: str
+    reference: str
+    source: str
+    weight_bytes: int
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """The run as its report introduces it. `claims` is whether its figures speak of the real models."""
+
+    run_id: str
+    folder: str
+    experiment: str
+    title: str
+    started_at: datetime
+    status: RunStatus
+    incomplete: str
+    resume_command: str
+    sources: tuple[str, ...]
+    source_says: str
+    claims: bool
+    transcribed_from: str
+    target: str
+    strategy: str
+    page_cache: str
+    rounds: int
+    warmup_rounds: int
+    planned_swaps: int
+    finished_swaps: int
+    machine: str
+    device: str
+    versions: Mapping[str, str]
+    models: tuple[ModelFacts, ...]
+
+
+def facts_of(run: Run, experiment: Experiment, swaps: Sequence[Swap]) -> RunFacts:
+    """The facts of a run."""
+    info = run.info
+    sources = tuple(dict.fromkeys(str(model.source) for model in info.models)) or (str(experiment.source),)
+    planned = (experiment.rounds + experiment.warmup) * len(experiment.scenario)
+    finished = len({(swap.round, swap.scenario) for swap in swaps})
+    incomplete = _incomplete(info, finished, planned)
+    return RunFacts(
+        run_id=info.run_id,
+        folder=str(run.folder),
+        experiment=info.experiment_name,
+        title=experiment.title or info.experiment_name,
+        started_at=info.started_at,
+        status=info.status,
+        incomplete=incomplete,
+        resume_command=f"swapbench run --resume {shlex.quote(str(run.folder))}" if incomplete else "",
+        sources=("scripted",) if experiment.target == "scripted" else sources,
+        source_says=_source_says(experiment, sources, info.transcribed_from),
+        claims=Source.MINI not in sources,
+        transcribed_from=info.transcribed_from,
+        target=experiment.target,
+        strategy=experiment.strategy,
+        page_cache=str(experiment.page_cache),
+        rounds=len({swap.round for swap in swaps if not swap.warmup}),
+        warmup_rounds=len({swap.round for swap in swaps if swap.warmup}),
+        planned_swaps=planned,
+        finished_swaps=finished,
+        machine=info.machine.describe(),
+        device=info.worker.device if info.worker else "",
+        versions=_versions(info),
+        models=tuple(ModelFacts(m.name, m.reference, str(m.source), m.weight_bytes) for m in info.models),
+    )
+
+
+def _source_says(experiment: Experiment, sources: Sequence[str], transcribed_from: str) -> str:
+    if transcribed_from:
+        return f"{_SOURCE_SAYS[experiment.source]}; these figures are transcribed, not measured by swapbench"
+    if experiment.target == "scripted":
+        return "no model at all: times and memory come from a script"
+    return "; ".join(_SOURCE_SAYS[source] for source in sources)
+
+
+def _incomplete(info: RunInfo, finished: int, planned: int) -> str:
+    """Why a run ended early, and how far it got; empty for one that did not."""
+    if info.status == "complete":
+        return ""
+    why = {
+        "running": "it is still running, or was killed",
+        "interrupted": "it was interrupted",
+        "incomplete": "it broke off",
+    }[info.status]
+    cause = f": {info.failure}" if info.failure else ""
+    return f"{finished} of {counted(planned, 'swap')} done; {why}{cause}"
+
+
+def _versions(info: RunInfo) -> dict[str, str]:
+    versions = {"swapbench": info.swapbench_version}
+    if info.worker:
+        versions |= dict(info.worker.versions) | {"python": info.worker.python}
+    return {name: version for name, version in versions.items() if version}

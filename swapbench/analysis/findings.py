@@ -1,0 +1,166 @@
+"""Everything a report shows about a run, and the exit code that says it in one number."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from swapbench.analysis import figures
+from swapbench.analysis.facts import RunFacts, facts_of
+from swapbench.analysis.leak import LeakFinding, find_leaks
+from swapbench.analysis.memory import ScenarioMemory, baseline_of, memory_of
+from swapbench.analysis.summary import Counts, ScenarioSummary, count, summarise
+from swapbench.analysis.swaps import Swap, swaps_of
+from swapbench.analysis.verdict import Evidence, Outcome, Verdict, judge
+from swapbench.errors import Exit
+from swapbench.experiment import CriterionKind, Experiment, Scenario
+from swapbench.results import Run, experiment_of
+
+# More of a swap than this in no phase is explained, or the phases do not explain the swap.
+_UNATTRIBUTED_SHARE: Final = 0.01
+
+# Clocks are read to the nanosecond; what differs by more than this was not measured as one swap.
+_SUM_TOLERANCE_S: Final = 1e-4
+
+# What other processes page out meanwhile stays below this.
+_SWAP_USED_GROWTH_BYTES: Final = 64 << 20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A swap that failed, or that is not what its label says."""
+
+    kind: Literal["failed", "rolled_back", "invalid"]
+    round: int
+    warmup: bool
+    scenario: str
+    phase: str
+    reason: str
+    rollback_s: float | None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A run, judged. Reports print this and compute nothing."""
+
+    facts: RunFacts
+    counts: Counts
+    target_s: float
+    scenarios: tuple[ScenarioSummary, ...]
+    memory: tuple[ScenarioMemory, ...]
+    leaks: tuple[LeakFinding, ...]
+    verdicts: tuple[Verdict, ...]
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+
+def analyse(run: Run) -> Findings:
+    """Judge a run as far as it has come.
+
+    Raises:
+        ResultsError: run.json holds no experiment that this swapbench understands.
+    """
+    experiment = experiment_of(run)
+    swaps = swaps_of(run)
+    facts = facts_of(run, experiment, swaps)
+    by_scenario = {s.name: [swap for swap in swaps if swap.scenario == s.name] for s in experiment.scenario}
+    scenarios = tuple(
+        summarise(s, by_scenario[s.name], experiment, facts.claims) for s in experiment.scenario
+    )
+    memory = tuple(_memory(run, s, by_scenario[s.name]) for s in experiment.scenario)
+    leaks = find_leaks(swaps, experiment.leak_tolerance_bytes)
+    return Findings(
+        facts=facts,
+        counts=count(swaps),
+        target_s=experiment.target_s,
+        scenarios=scenarios,
+        memory=memory,
+        leaks=leaks,
+        verdicts=judge(Evidence(experiment, facts.claims, scenarios, memory, leaks)),
+        problems=tuple(_problems(swaps)),
+        notes=(*_notes(swaps, scenarios, experiment), *run.info.notes),
+    )
+
+
+def exit_code(findings: Findings, strict: bool = False) -> Exit:
+    """The gravest thing found. What is merely inconclusive or invalid counts only when `strict`."""
+    if findings.counts.failed or findings.counts.rolled_back or findings.facts.status == "incomplete":
+        return Exit.FAILED
+    failed = {verdict.kind for verdict in findings.verdicts if verdict.outcome is Outcome.FAIL}
+    if failed & {CriterionKind.NO_LEAK, CriterionKind.MEMORY_RECLAIMED}:
+        return Exit.LEAK
+    if failed:
+        return Exit.TARGET_MISSED
+    undecided = any(v.declared and v.outcome is not Outcome.PASS for v in findings.verdicts)
+    if strict and (undecided or findings.counts.invalid or findings.facts.status != "complete"):
+        return Exit.INCONCLUSIVE
+    return Exit.OK
+
+
+def _memory(run: Run, scenario: Scenario, swaps: Sequence[Swap]) -> ScenarioMemory:
+    baseline = baseline_of(run.info.worker.baseline) if run.info.worker else {}
+    weights = {model.name: model.weight_bytes for model in run.info.models}
+    return memory_of(scenario.name, swaps, baseline, weights.get(scenario.from_model))
+
+
+def _problems(swaps: Sequence[Swap]) -> Iterator[Problem]:
+    for swap in swaps:
+        rollback_s = swap.figures.get("rollback_s")
+        where = (swap.round, swap.warmup, swap.scenario, swap.failed_phase)
+        if swap.status == "rolled_back":
+            yield Problem("rolled_back", *where, swap.error, rollback_s)
+        elif swap.status != "ok":
+            yield Problem("failed", *where, swap.error, rollback_s)
+        elif not swap.valid:
+            yield Problem("invalid", *where, swap.invalid_reason, None)
+        elif swap.total_s is None:
+            yield Problem("invalid", *where, "its total was not recorded", None)
+
+
+def _notes(
+    swaps: Sequence[Swap], scenarios: Sequence[ScenarioSummary], experiment: Experiment
+) -> Iterator[str]:
+    """What a reader would get wrong without being told."""
+    counted = [swap for swap in swaps if swap.counted]
+    if not counted:
+        return
+    if all(scenario.headline_is == "total" for scenario in scenarios):
+        yield "first token left out: the total is the headline, and what the first token costs is not known"
+    if len({swap.round for swap in counted}) == 1:
+        yield "one round: nothing is known about the spread"
+    if all(_was_idle(swap) for swap in counted):
+        yield "no request was in flight and no cache was held: drain and evict had nothing to do"
+    if sum(_phases_disagree(swap) for swap in counted):
+        n = figures.counted(sum(_phases_disagree(swap) for swap in counted), "swap")
+        yield f"{n}: the phases and the unattributed time do not add up to the total"
+    growth = max(swap.swap_used_growth_bytes or 0.0 for swap in counted)
+    if growth > _SWAP_USED_GROWTH_BYTES:
+        yield f"up to {figures.memory(growth)} went to the machine's swap during a swap: memory is too short"
+    for scenario in scenarios:
+        yield from _scenario_notes(scenario, experiment.target_s)
+
+
+def _scenario_notes(scenario: ScenarioSummary, target_s: float) -> Iterator[str]:
+    rest = scenario.unattributed
+    if rest.share is not None and rest.share > _UNATTRIBUTED_SHARE:
+        observer = f", {figures.seconds(rest.probe_s.point)} of it the observer's own" if rest.probe_s else ""
+        spent = f" ({figures.seconds(rest.seconds.point)}{observer})" if rest.seconds else ""
+        yield f"{scenario.name}: {rest.share:.1%} of the swap is in no phase{spent}"
+    against, waited = scenario.against_target, scenario.to_first_token
+    if against and against.side == "under" and waited and waited.point >= target_s:
+        yield (
+            f"{scenario.name}: the swap stays under {target_s:g} s, but its first token comes after "
+            f"{figures.seconds(waited.point)}"
+        )
+
+
+def _was_idle(swap: Swap) -> bool:
+    """Only where the workload was recorded, and was nothing."""
+    work = [swap.figures.get(name) for name in ("drained_requests", "carried_requests", "evicted_caches")]
+    return any(value is not None for value in work) and not any(work)
+
+
+def _phases_disagree(swap: Swap) -> bool:
+    unattributed = swap.figures.get("unattributed_s")
+    if unattributed is None or swap.total_s is None or not swap.phases:
+        return False
+    return abs(swap.total_s - swap.attributed_s - unattributed) > _SUM_TOLERANCE_S

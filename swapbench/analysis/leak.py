@@ -1,0 +1,215 @@
+"""Whether memory leaks: how settled memory grows per swap, and how sure the run makes us of it."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from swapbench.analysis.figures import counted, memory
+from swapbench.analysis.swaps import Swap
+from swapbench.phases import LEDGERS
+
+# First-time costs (compiled kernels, allocator pools, lazy imports) look like leaks.
+WARMUP_SWAPS: Final = 3
+
+# How much is available on the machine depends on everything else that runs there: shown, not judged.
+JUDGED: Final = ("mlx_active", "mlx_cache", "footprint")
+
+# Pairs grow with the square of the points; evenly thinned, this many tell as much as all.
+_MOST_POINTS: Final = 600
+
+# A leak goes on: its second half grows at least by this share of the whole run's slope.
+_STEADY: Final = 0.5
+
+_Z_95: Final = 1.959963984540054
+
+Series = tuple[Sequence[float], Sequence[float]]
+LeakOutcome = Literal["leak", "clean", "inconclusive", "not measurable", "not judged"]
+
+
+@dataclass(frozen=True)
+class Slope:
+    """A Theil-Sen slope and its distribution-free 95 % interval; unbounded where too few pairs allow none."""
+
+    point: float
+    low: float
+    high: float
+    points: int
+    pairs: int
+
+
+@dataclass(frozen=True)
+class LeakFinding:
+    """The verdict on one ledger, in bytes per swap. `one_off_bytes` is growth that no slope explains."""
+
+    ledger: str
+    outcome: LeakOutcome
+    reason: str
+    rounds: int
+    slope: Slope | None
+    one_off_bytes: float | None
+
+
+def find_leaks(swaps: Sequence[Swap], tolerance_bytes: int) -> tuple[LeakFinding, ...]:
+    """A verdict for each ledger, from what it had settled to after each swap."""
+    considered = _considered(swaps)
+    rounds = len({swap.round for swap in swaps if swap.counted})
+    return tuple(_judge(ledger, _series(considered, ledger), tolerance_bytes, rounds) for ledger in LEDGERS)
+
+
+def _considered(swaps: Sequence[Swap]) -> list[Swap]:
+    """Counted swaps, without the first few of each worker process."""
+    first_of: dict[int, int] = {}
+    for swap in swaps:
+        first_of.setdefault(swap.worker, swap.index)
+    return [s for s in swaps if s.counted and s.index - first_of[s.worker] >= WARMUP_SWAPS]
+
+
+def _series(swaps: Iterable[Swap], ledger: str) -> list[Series]:
+    """Settled bytes over the swap's number, by worker and scenario: the same model is resident in each."""
+    groups: dict[tuple[int, str], tuple[list[float], list[float]]] = {}
+    for swap in swaps:
+        if ledger in swap.settled:
+            xs, ys = groups.setdefault((swap.worker, swap.scenario), ([], []))
+            xs.append(float(swap.index))
+            ys.append(swap.settled[ledger])
+    return [_thinned(xs, ys) for xs, ys in groups.values()]
+
+
+def _thinned(xs: Sequence[float], ys: Sequence[float]) -> Series:
+    keep = np.unique(np.linspace(0, len(xs) - 1, min(len(xs), _MOST_POINTS)).astype(int))
+    return [xs[i] for i in keep], [ys[i] for i in keep]
+
+
+def _judge(ledger: str, series: Sequence[Series], tolerance_bytes: int, rounds: int) -> LeakFinding:
+    slope = theil_sen(series)
+    if slope is None:
+        return LeakFinding(ledger, "not measurable", _too_few(series, rounds), rounds, None, None)
+    one_off = one_off_bytes(series, slope.point)
+    if ledger not in JUDGED:
+        reason = f"{per_swap(slope.point)}; everything else that runs on the machine is in it"
+        return LeakFinding(ledger, "not judged", reason, rounds, slope, one_off)
+    outcome, reason = _verdict(slope, series, tolerance_bytes, rounds)
+    return LeakFinding(ledger, outcome, reason, rounds, slope, one_off)
+
+
+def _too_few(series: Sequence[Series], rounds: int) -> str:
+    if not series and rounds > 1:
+        return f"no settled memory was recorded after the first {WARMUP_SWAPS} swaps"
+    left_out = (
+        "" if rounds <= 1 else f": the first {WARMUP_SWAPS} swaps are warm-up, and one a scenario is left"
+    )
+    return f"not measurable from {counted(rounds, 'round') if rounds != 1 else 'one round'}{left_out}"
+
+
+def _verdict(
+    slope: Slope, series: Sequence[Series], tolerance_bytes: int, rounds: int
+) -> tuple[LeakOutcome, str]:
+    found = f"{per_swap(slope.point)} ({_interval(slope)}, tolerance {memory(tolerance_bytes)})"
+    if slope.high <= tolerance_bytes:
+        return "clean", found
+    if slope.low <= tolerance_bytes:
+        return "inconclusive", f"{found}: inconclusive with {counted(rounds, 'round')}"
+    late = theil_sen(_second_halves(series))
+    if late is None or late.point <= max(tolerance_bytes, _STEADY * slope.point):
+        # A pool that fills up grows at first as a leak does, and then slows down and stops.
+        since = "" if late is None else f", but {per_swap(late.point)} in the second half"
+        return "inconclusive", f"{found}{since}: growth that slows down may stop, more rounds will tell"
+    return "leak", found
+
+
+def per_swap(bytes_per_swap: float) -> str:
+    """Growth in words, with its sign."""
+    return f"{_signed(bytes_per_swap)} a swap"
+
+
+def _interval(slope: Slope) -> str:
+    if math.isinf(slope.low) or math.isinf(slope.high):
+        return f"{counted(slope.points, 'reading')}, too few for an interval"
+    return f"95 % interval {_signed(slope.low)} to {_signed(slope.high)}"
+
+
+def _signed(value: float) -> str:
+    sign = "-" if value <= -0.5 else "+" if value >= 0.5 else ""
+    return f"{sign}{memory(abs(value))}"
+
+
+def _second_halves(series: Sequence[Series]) -> list[Series]:
+    middle = np.median([x for xs, _ in series for x in xs])
+    halves: list[Series] = []
+    for xs, ys in series:
+        late = [(x, y) for x, y in zip(xs, ys, strict=True) if x >= middle]
+        halves.append(([x for x, _ in late], [y for _, y in late]))
+    return halves
+
+
+def theil_sen(series: Iterable[Series]) -> Slope | None:
+    """The median slope over all pairs of points of one series, and Sen's interval around it.
+
+    Pairs are formed within a series only; Kendall's variance (with its correction for ties) adds up over
+    series, as in the seasonal Kendall test. None where no series has two points.
+    """
+    slopes: list[npt.NDArray[np.float64]] = []
+    variance = untied = 0.0
+    points = 0
+    for xs, ys in series:
+        slopes.append(_pair_slopes(np.asarray(xs, dtype=float), np.asarray(ys, dtype=float)))
+        untied += _rank_term(len(ys)) / 18
+        variance += _kendall_variance(ys)
+        points += len(ys)
+    ordered = np.sort(np.concatenate(slopes)) if slopes else np.empty(0)
+    pairs = len(ordered)
+    if pairs == 0:
+        return None
+    lower, upper = _sen_bounds(pairs, variance)
+    if _sen_bounds(pairs, untied)[0] < 0:
+        # Ties narrow the interval; they must not conjure one up from two equal readings.
+        lower, upper = -1, pairs
+    return Slope(
+        point=float(np.median(ordered)),
+        low=float(ordered[lower]) if lower >= 0 else -math.inf,
+        high=float(ordered[upper]) if upper < pairs else math.inf,
+        points=points,
+        pairs=pairs,
+    )
+
+
+def _sen_bounds(pairs: int, variance: float) -> tuple[int, int]:
+    """Which of the ordered slopes bound the interval; outside 0..pairs-1 where none does."""
+    reach = _Z_95 * math.sqrt(variance)
+    return round((pairs - reach) / 2) - 1, round((pairs + reach) / 2)
+
+
+def _pair_slopes(xs: npt.NDArray[np.float64], ys: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    later, earlier = np.tril_indices(len(xs), -1)
+    slopes: npt.NDArray[np.float64] = (ys[later] - ys[earlier]) / (xs[later] - xs[earlier])
+    return slopes
+
+
+def _kendall_variance(ys: Sequence[float]) -> float:
+    """The variance of Kendall's S for readings in a row, less what tied ones take from it."""
+    _, ties = np.unique(np.asarray(ys, dtype=float), return_counts=True)
+    return (_rank_term(len(ys)) - sum(_rank_term(int(t)) for t in ties)) / 18
+
+
+def _rank_term(n: int) -> int:
+    return n * (n - 1) * (2 * n + 5)
+
+
+def one_off_bytes(series: Iterable[Series], slope: float) -> float | None:
+    """Growth from the first to the last point beyond what the slope explains: the median over series."""
+    rests = [ys[-1] - ys[0] - slope * (xs[-1] - xs[0]) for xs, ys in series if len(ys) > 1]
+    return float(np.median(rests)) if rests else None
+
+
+def worst(findings: Iterable[LeakFinding]) -> LeakOutcome:
+    """One outcome over the judged ledgers: a leak in any is a leak, clean needs all that were measured."""
+    outcomes = {finding.outcome for finding in findings if finding.ledger in JUDGED}
+    if "leak" in outcomes:
+        return "leak"
+    if "inconclusive" in outcomes:
+        return "inconclusive"
+    return "clean" if "clean" in outcomes else "not measurable"

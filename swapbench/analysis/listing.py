@@ -1,0 +1,50 @@
+"""What a list of runs says about each of them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from swapbench.analysis.facts import facts_of
+from swapbench.analysis.summary import count, headline
+from swapbench.analysis.swaps import swaps_of
+from swapbench.results import Run, RunStatus, experiment_of
+
+
+@dataclass(frozen=True)
+class RunOutline:
+    """One run in a list; `headline_s` is what each scenario took, to the first token where that is known."""
+
+    run_id: str
+    experiment: str
+    started_at: datetime
+    sources: tuple[str, ...]
+    status: RunStatus
+    swaps_ok: int
+    swaps_failed: int
+    headline_s: dict[str, float]
+    folder: str
+
+
+def outline(run: Run) -> RunOutline:
+    """The outline of a run, from its swaps alone.
+
+    Raises:
+        ResultsError: run.json holds no experiment that this swapbench understands.
+    """
+    experiment = experiment_of(run)
+    swaps = swaps_of(run)
+    facts, counts = facts_of(run, experiment, swaps), count(swaps)
+    headlines = {
+        s.name: headline([swap for swap in swaps if swap.counted and swap.scenario == s.name])[0]
+        for s in experiment.scenario
+    }
+    return RunOutline(
+        run_id=facts.run_id,
+        experiment=facts.experiment,
+        started_at=facts.started_at,
+        sources=facts.sources,
+        status=facts.status,
+        swaps_ok=counts.counted + counts.warmup + counts.invalid,
+        swaps_failed=counts.failed + counts.rolled_back,
+        headline_s={name: value.point for name, value in headlines.items() if value is not None},
+        folder=facts.folder,
+    )

@@ -1,0 +1,198 @@
+"""From the three tables to swaps: one record each, with its phases, its spans and its memory."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from swapbench.phases import LEDGERS, Phase
+from swapbench.results import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# The bytes of each ledger that was recorded; one that this machine lacks is left out.
+Ledgers = Mapping[str, float]
+
+# Less memory available is more in use: the extreme of this ledger is its lowest value.
+COUNTS_DOWN: Final = "system_available"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A phase, a span or the first token, as it was measured once."""
+
+    seconds: float | None
+    before: Ledgers
+    after: Ledgers
+    mlx_peak_bytes: float | None
+    major_faults: float | None
+    disk_read_bytes: float | None
+
+
+@dataclass(frozen=True)
+class Swap:
+    """One row of swaps.csv with what the other tables hold about it."""
+
+    index: int
+    worker: int
+    round: int
+    warmup: bool
+    scenario: str
+    from_model: str
+    to_model: str
+    status: str
+    valid: bool
+    invalid_reason: str
+    error: str
+    failed_phase: str
+    figures: Mapping[str, float]
+    settled: Ledgers
+    phases: Mapping[str, Measured]
+    spans: Mapping[str, Measured]
+    extremes: Ledgers
+    swap_used_growth_bytes: float | None
+
+    @property
+    def counted(self) -> bool:
+        """Whether statistics rest on it: it went well, is no warm-up, and is what its label says."""
+        return self.status == "ok" and self.valid and not self.warmup and self.total_s is not None
+
+    @property
+    def total_s(self) -> float | None:
+        """From the request to the end of the last phase."""
+        return self.figures.get("total_s")
+
+    def phase_s(self, phase: str) -> float | None:
+        """The seconds of a phase; None where it was not measured."""
+        measured = self.phases.get(phase)
+        return measured.seconds if measured else None
+
+    @property
+    def attributed_s(self) -> float:
+        """The sum of the eight phases."""
+        return math.fsum(self.phase_s(phase) or 0.0 for phase in Phase)
+
+
+_FIGURES: Final = (
+    *("total_s", "unattributed_s", "probe_s", "first_token_s", "to_first_token_s", "start_s", "settle_s"),
+    *("loaded_bytes", "load_gb_per_s", "resident_before", "rollback_s"),
+    *("drained_requests", "carried_requests", "answered_requests", "evicted_caches", "evicted_bytes"),
+)
+
+_Key = tuple[int, str]
+
+
+def swaps_of(run: Run) -> tuple[Swap, ...]:
+    """Every swap of a run, in the order in which they were carried out."""
+    rows = _records(run.swaps)
+    measured = _measured_by_swap(run.phases)
+    samples = dict(iter(run.memory.groupby(["round", "scenario"])))
+    workers = _workers(rows)
+    swaps = []
+    for index, (row, worker) in enumerate(zip(rows, workers, strict=True)):
+        key = (int(row["round"]), str(row["scenario"]))
+        swaps.append(_swap(index, worker, row, measured.get(key, {}), _during(samples.get(key), row)))
+    return tuple(swaps)
+
+
+def _swap(
+    index: int,
+    worker: int,
+    row: Mapping[str, Any],
+    measured: Mapping[tuple[str, str], Measured],
+    samples: "pd.DataFrame | None",
+) -> Swap:
+    return Swap(
+        index=index,
+        worker=worker,
+        round=int(row["round"]),
+        warmup=bool(row["warmup"]),
+        scenario=row["scenario"],
+        from_model=row["from_model"],
+        to_model=row["to_model"],
+        status=row["status"],
+        valid=bool(row["valid"]),
+        invalid_reason=row["invalid_reason"],
+        error=row["error"],
+        failed_phase=row["failed_phase"],
+        figures=_recorded(row, {name: name for name in _FIGURES}),
+        settled=_recorded(row, {ledger: f"settled_{ledger}_bytes" for ledger in LEDGERS}),
+        phases={phase: value for (phase, span), value in measured.items() if not span},
+        spans={f"{phase}/{span}": value for (phase, span), value in measured.items() if span},
+        extremes=_extremes(samples),
+        swap_used_growth_bytes=_swap_used_growth(samples),
+    )
+
+
+def _measured_by_swap(frame: "pd.DataFrame") -> dict[_Key, dict[tuple[str, str], Measured]]:
+    """Rows of phases.csv by swap. A swap that was cut off and done again has rows twice: the last hold."""
+    swaps: dict[_Key, dict[tuple[str, str], Measured]] = {}
+    for row in _records(frame):
+        swap = swaps.setdefault((int(row["round"]), row["scenario"]), {})
+        swap[row["phase"], row["span"]] = Measured(
+            seconds=_number(row["seconds"]),
+            before=_recorded(row, {ledger: f"{ledger}_before_bytes" for ledger in LEDGERS}),
+            after=_recorded(row, {ledger: f"{ledger}_after_bytes" for ledger in LEDGERS}),
+            mlx_peak_bytes=_number(row["mlx_peak_bytes"]),
+            major_faults=_number(row["major_faults"]),
+            disk_read_bytes=_number(row["disk_read_bytes"]),
+        )
+    return swaps
+
+
+def _during(samples: "pd.DataFrame | None", row: Mapping[str, Any]) -> "pd.DataFrame | None":
+    """The samples taken during the swap itself, first token included; None where there is no telling."""
+    start_s, total_s = _number(row["start_s"]), _number(row["total_s"])
+    if samples is None or start_s is None or total_s is None:
+        return None
+    end_s = start_s + (_number(row["to_first_token_s"]) or total_s)
+    return samples[samples["t_s"].between(start_s, end_s)]
+
+
+def _extremes(during: "pd.DataFrame | None") -> Ledgers:
+    """The most of each ledger among the samples."""
+    if during is None:
+        return {}
+    most = {
+        ledger: during[f"{ledger}_bytes"].agg("min" if ledger == COUNTS_DOWN else "max") for ledger in LEDGERS
+    }
+    return {ledger: float(value) for ledger, value in most.items() if _number(value) is not None}
+
+
+def _swap_used_growth(during: "pd.DataFrame | None") -> float | None:
+    if during is None or during.empty:
+        return None
+    return _number(during["swap_used_bytes"].max() - during["swap_used_bytes"].iloc[0])
+
+
+def _workers(rows: Iterable[Mapping[str, Any]]) -> list[int]:
+    """Which worker process carried out each swap: memory is compared only within one.
+
+    A resumed run has a new worker, whose clock starts at zero again. And after a swap that failed without
+    being rolled back, what the process holds is anyone's guess: what follows counts as another worker.
+    """
+    worker, latest_s = 0, -math.inf
+    workers = []
+    for row in rows:
+        start_s = _number(row["start_s"])
+        if start_s is not None and start_s < latest_s:
+            worker, latest_s = worker + 1, -math.inf
+        latest_s = latest_s if start_s is None else start_s
+        workers.append(worker)
+        if row["status"] == "failed":
+            worker, latest_s = worker + 1, -math.inf
+    return workers
+
+
+def _records(frame: "pd.DataFrame") -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _recorded(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, float]:
+    numbers = {name: _number(row[column]) for name, column in columns.items()}
+    return {name: number for name, number in numbers.items() if number is not None}
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if math.isfinite(value) else None

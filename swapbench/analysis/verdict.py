@@ -1,0 +1,202 @@
+"""What the experiment demands, and whether the results meet it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from swapbench.analysis import figures
+from swapbench.analysis.leak import JUDGED, LeakFinding, per_swap, worst
+from swapbench.analysis.memory import ScenarioMemory
+from swapbench.analysis.summary import AgainstTarget, Bottleneck, ScenarioSummary
+from swapbench.experiment import Criterion, CriterionKind, Experiment
+from swapbench.phases import LEDGER_LABELS
+
+# A phase is the bottleneck when it is the longest in at least this share of a scenario's swaps.
+_LONGEST_IN: Final = 0.9
+
+# Allocators keep and return memory in steps of megabytes: of a smaller model, the footprint tells nothing.
+_FOOTPRINT_TELLS_BYTES: Final = 64 << 20
+
+
+class Outcome(StrEnum):
+    """What became of a criterion."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    NOT_JUDGED = "not judged"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One criterion with its outcome. Those that every run is held to need not be declared."""
+
+    kind: CriterionKind
+    title: str
+    outcome: Outcome
+    reason: str
+    declared: bool
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What criteria are judged by. Without `claims` the models are stand-ins, and so is the target."""
+
+    experiment: Experiment
+    claims: bool
+    scenarios: Sequence[ScenarioSummary]
+    memory: Sequence[ScenarioMemory]
+    leaks: Sequence[LeakFinding]
+
+
+_Judgement = tuple[Outcome, str]
+_TARGET_KINDS: Final = (CriterionKind.ANY_UNDER_TARGET, CriterionKind.ALL_UNDER_TARGET)
+
+
+def judge(evidence: Evidence) -> tuple[Verdict, ...]:
+    """A verdict for each declared criterion, and for the target and leaks where they are not declared."""
+    declared = evidence.experiment.criterion
+    kinds = {criterion.kind for criterion in declared}
+    implied = []
+    if not kinds.intersection(_TARGET_KINDS):
+        implied.append(Criterion(kind=CriterionKind.ALL_UNDER_TARGET))
+    if CriterionKind.NO_LEAK not in kinds:
+        implied.append(Criterion(kind=CriterionKind.NO_LEAK))
+    return tuple(_verdict(c, evidence, True) for c in declared) + tuple(
+        _verdict(c, evidence, False) for c in implied
+    )
+
+
+def _verdict(criterion: Criterion, evidence: Evidence, declared: bool) -> Verdict:
+    judges: dict[CriterionKind, Callable[[], _Judgement]] = {
+        CriterionKind.ANY_UNDER_TARGET: lambda: _under_target(evidence, some=True),
+        CriterionKind.ALL_UNDER_TARGET: lambda: _under_target(evidence, some=False),
+        CriterionKind.BOTTLENECK_IDENTIFIED: lambda: _bottleneck(evidence.scenarios),
+        CriterionKind.NO_LEAK: lambda: _no_leak(evidence.leaks),
+        CriterionKind.MEMORY_RECLAIMED: lambda: _reclaimed(evidence.memory, criterion.at_least),
+    }
+    outcome, reason = judges[criterion.kind]()
+    title = criterion.title or _own_words(criterion, evidence.experiment.target_s)
+    return Verdict(criterion.kind, title, outcome, reason, declared)
+
+
+def _own_words(criterion: Criterion, target_s: float) -> str:
+    return {
+        CriterionKind.ANY_UNDER_TARGET: f"at least one scenario under {target_s:g} s",
+        CriterionKind.ALL_UNDER_TARGET: f"every scenario under {target_s:g} s",
+        CriterionKind.BOTTLENECK_IDENTIFIED: "the bottleneck is identified",
+        CriterionKind.NO_LEAK: "no memory leak across swaps",
+        CriterionKind.MEMORY_RECLAIMED: f"at least {figures.percent(criterion.at_least)} of the old model's "
+        "memory comes back",
+    }[criterion.kind]
+
+
+def _under_target(evidence: Evidence, some: bool) -> _Judgement:
+    """By the median total of each scenario: any (`some`) or all of them under the target."""
+    if not evidence.claims:
+        return Outcome.NOT_JUDGED, "mini models: their times say nothing about the real ones"
+    measured = [(s.name, s.against_target) for s in evidence.scenarios if s.against_target is not None]
+    if not measured:
+        return Outcome.INCONCLUSIVE, "no swap was measured that counts"
+    under = [name for name, against in measured if against.side == "under"]
+    reached = bool(under) if some else len(under) == len(measured)
+    missing = len(evidence.scenarios) - len(measured)
+    reason = _target_reason(evidence, measured, some)
+    if missing and reached is not some:
+        # What was not measured could still turn the verdict.
+        return Outcome.INCONCLUSIVE, f"{reason}; {figures.counted(missing, 'scenario')} not measured"
+    return (Outcome.PASS if reached else Outcome.FAIL), reason
+
+
+def _target_reason(evidence: Evidence, measured: Sequence[tuple[str, AgainstTarget]], some: bool) -> str:
+    """Where the scenario that decides stands: the fastest for any, the slowest for all."""
+    totals = {s.name: s.total.point for s in evidence.scenarios if s.total is not None}
+    pick = min if some else max
+    name, against = pick(measured, key=lambda entry: totals[entry[0]])
+    return (
+        f"{name} takes {figures.seconds(totals[name])}, {figures.factor(against.factor)} {against.side} "
+        f"{against.target_s:g} s; {_reliability(against)}"
+    )
+
+
+def _reliability(against: AgainstTarget) -> str:
+    """What the number of swaps under the target supports, in words."""
+    swaps = f"{against.swaps_under} of {figures.counted(against.n, 'swap')} under"
+    if against.swaps_under == 0:
+        return swaps
+    return f"{swaps} supports {figures.percent(against.reliability)} reliability at 95 % confidence"
+
+
+def _bottleneck(scenarios: Sequence[ScenarioSummary]) -> _Judgement:
+    found = [(s.name, s.bottleneck, s.unattributed.share or 0.0) for s in scenarios]
+    if not any(bottleneck for _, bottleneck, _ in found):
+        return Outcome.INCONCLUSIVE, "no swap was measured that counts"
+    for name, bottleneck, unattributed in found:
+        doubt = _doubt(bottleneck, unattributed)
+        if doubt:
+            return Outcome.INCONCLUSIVE, f"{name}: {doubt}"
+    return Outcome.PASS, _shares([(name, bottleneck) for name, bottleneck, _ in found if bottleneck])
+
+
+def _shares(found: Sequence[tuple[str, Bottleneck]]) -> str:
+    """`load takes 98 % of there, 64 % of back`, by phase."""
+    by_phase: dict[str, list[str]] = {}
+    for name, bottleneck in found:
+        by_phase.setdefault(bottleneck.phase, []).append(f"{figures.percent(bottleneck.share)} of {name}")
+    return "; ".join(f"{phase} takes {', '.join(shares)}" for phase, shares in by_phase.items())
+
+
+def _doubt(bottleneck: Bottleneck | None, unattributed: float) -> str:
+    """Why a scenario's bottleneck is not sure; empty when it is."""
+    if bottleneck is None:
+        return "not measured"
+    if unattributed > bottleneck.share:
+        return f"{figures.percent(unattributed)} of the swap is in no phase, more than in {bottleneck.phase}"
+    if bottleneck.longest_in < _LONGEST_IN * bottleneck.n:
+        return f"{bottleneck.phase} is the longest in only {bottleneck.longest_in} of {bottleneck.n} swaps"
+    return ""
+
+
+def _no_leak(leaks: Sequence[LeakFinding]) -> _Judgement:
+    overall = worst(leaks)
+    outcome = {"leak": Outcome.FAIL, "clean": Outcome.PASS}.get(overall, Outcome.INCONCLUSIVE)
+    deciding = [leak for leak in leaks if leak.ledger in JUDGED and leak.outcome == overall]
+    if overall == "not measurable":
+        return outcome, deciding[0].reason
+    if overall == "leak":
+        grows = [f"{_label(leak)} {per_swap(leak.slope.point)}" for leak in deciding if leak.slope]
+        return outcome, ", ".join(grows)
+    names = ", ".join(_label(leak) for leak in deciding)
+    if overall == "clean":
+        return outcome, f"settled memory does not grow: {names}"
+    return outcome, f"inconclusive with {figures.counted(deciding[0].rounds, 'round')}: {names}"
+
+
+def _label(leak: LeakFinding) -> str:
+    return LEDGER_LABELS[leak.ledger]
+
+
+def _reclaimed(memory: Sequence[ScenarioMemory], at_least: float) -> _Judgement:
+    """By what unload gave back of the old model's bytes, in MLX's counter and in the process footprint."""
+    shares = [
+        (share, f"{LEDGER_LABELS[ledger.ledger]} in {scenario.scenario}")
+        for scenario in memory
+        for ledger in scenario.ledgers
+        if (share := _share_returned(scenario, ledger.ledger)) is not None
+    ]
+    if not shares:
+        return Outcome.INCONCLUSIVE, "neither the old models' bytes nor the ledgers around unload are known"
+    share, where = min(shares)
+    reason = f"unload gives back at least {figures.percent(share)} of the old model's bytes ({where})"
+    return (Outcome.PASS if share >= at_least else Outcome.FAIL), reason
+
+
+def _share_returned(scenario: ScenarioMemory, ledger: str) -> float | None:
+    old = scenario.old_model_bytes
+    returned = next((entry.returned for entry in scenario.ledgers if entry.ledger == ledger), None)
+    if not old or returned is None or ledger not in ("mlx_active", "footprint"):
+        return None
+    if ledger == "footprint" and old < _FOOTPRINT_TELLS_BYTES:
+        return None
+    return returned.point / old

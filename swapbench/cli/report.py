@@ -1,0 +1,107 @@
+"""`swapbench report` and `swapbench runs`."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from swapbench.errors import Exit, ResultsError
+
+if TYPE_CHECKING:
+    from swapbench.analysis.listing import RunOutline
+
+
+class Format(StrEnum):
+    """The forms of a report."""
+
+    RICH = "rich"
+    MD = "md"
+    CSV = "csv"
+    JSON = "json"
+
+
+Results = Annotated[Path, typer.Option(help="Where runs are kept.")]
+
+
+def report(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            help="A run's id, its folder, or an experiment for its latest run; latest of all if left out."
+        ),
+    ] = None,
+    form: Annotated[
+        Format, typer.Option("--format", help="rich for a terminal, md, csv or json.")
+    ] = Format.RICH,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 6 where something is inconclusive or invalid.")
+    ] = False,
+    results: Results = Path("results"),
+) -> None:
+    """Print what a run found, and say its verdict as the exit code.
+
+    Examples:
+
+      swapbench report
+
+      swapbench report exp012 --format md
+
+      swapbench report results/reference/exp012-m4pro-24gb
+
+    Exit codes: 0 fine, 2 usage, 4 target missed, 5 leak, 6 inconclusive or invalid (--strict),
+    7 a swap failed.
+    """
+    from swapbench.results import resolve
+
+    raise typer.Exit(print_run(resolve(results, run), form, strict=strict))
+
+
+def print_run(folder: Path, form: str, *, strict: bool) -> Exit:
+    """Print a run's report on standard output; returns the exit code that it means.
+
+    Raises:
+        ResultsError: the folder holds no run, or one this swapbench can't read.
+    """
+    from swapbench.analysis import analyse, exit_code
+    from swapbench.report import make_console, show
+    from swapbench.results import read
+
+    findings = analyse(read(folder))
+    show(findings, form, make_console())
+    return exit_code(findings, strict)
+
+
+def runs(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    results: Results = Path("results"),
+) -> None:
+    """List the runs there are, oldest first.
+
+    Examples:
+
+      swapbench runs
+
+      swapbench runs --json --results /tmp/results
+    """
+    from swapbench.analysis.listing import outline
+    from swapbench.report import make_console
+    from swapbench.report.listing import print_runs, to_json
+    from swapbench.results import find_runs, read_outline
+
+    found: list[RunOutline] = []
+    unreadable: list[ResultsError] = []
+    for folder in find_runs(results):
+        try:
+            found.append(outline(read_outline(folder)))
+        except ResultsError as error:
+            unreadable.append(error)
+    found.sort(key=lambda entry: (entry.started_at.timestamp(), entry.run_id))
+    if as_json:
+        typer.echo(to_json(found), nl=False)
+    elif found:
+        print_runs(found, make_console())
+    for failure in unreadable:
+        typer.echo(f"swapbench: {failure}", err=True)
+    if not found and not unreadable and not as_json:
+        typer.echo(f"no run under {results}; `swapbench run quick` makes one", err=True)

@@ -1,0 +1,49 @@
+"""A list of runs, for people and for programs."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from swapbench.analysis import figures
+from swapbench.analysis.listing import RunOutline
+
+_STATUS_STYLES: Final = {
+    "complete": "green",
+    "running": "cyan",
+    "incomplete": "bold red",
+    "interrupted": "yellow",
+}
+
+
+def print_runs(runs: Sequence[RunOutline], console: Console) -> None:
+    """Print a table of runs."""
+    table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False)
+    for heading in ("run", "experiment", "started (UTC)", "models", "status"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("ok", justify="right")
+    table.add_column("failed", justify="right")
+    table.add_column("median", overflow="fold")
+    for run in runs:
+        table.add_row(
+            Text(run.run_id),
+            Text(run.experiment),
+            f"{run.started_at:%Y-%m-%d %H:%M}",
+            ", ".join(run.sources),
+            Text(run.status, style=_STATUS_STYLES[run.status]),
+            str(run.swaps_ok),
+            Text(str(run.swaps_failed), style="bold red" if run.swaps_failed else "dim"),
+            Text("\n".join(f"{name} {figures.seconds(value)}" for name, value in run.headline_s.items())),
+        )
+    console.print(table)
+
+
+def to_json(runs: Sequence[RunOutline]) -> str:
+    """A list of objects, one for each run."""
+    rows = [asdict(run) | {"started_at": run.started_at.isoformat()} for run in runs]
+    return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"

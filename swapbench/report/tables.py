@@ -1,0 +1,366 @@
+"""What a report shows, as tables and lines of text; how they look is up to terminal and Markdown."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from swapbench.analysis import Findings, figures
+from swapbench.analysis.estimate import FEW, Estimate
+from swapbench.analysis.figures import EN_DASH, NOT_RECORDED
+from swapbench.analysis.memory import LedgerSummary
+from swapbench.analysis.summary import PhaseSummary, ScenarioSummary
+from swapbench.analysis.verdict import Outcome
+from swapbench.phases import LEDGER_LABELS, Phase
+
+Tone = Literal["plain", "quiet", "strong", "good", "bad", "doubt"]
+
+ARROW: Final = "\N{RIGHTWARDS ARROW}"
+ABOVE: Final = "\N{BLACK UP-POINTING TRIANGLE}"
+BELOW: Final = "\N{BLACK DOWN-POINTING TRIANGLE}"
+
+REQUEST_TO_FIRST_TOKEN: Final = f"request {ARROW} first token"
+
+_MARKS: Final = {"above": ABOVE, "below": BELOW, "within": "", None: ""}
+_OUTCOME_TONES: Final[dict[str, Tone]] = {
+    Outcome.PASS: "good",
+    Outcome.FAIL: "bad",
+    Outcome.INCONCLUSIVE: "doubt",
+    Outcome.NOT_JUDGED: "quiet",
+    "clean": "good",
+    "leak": "bad",
+    "not measurable": "doubt",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure with what goes with it: its spread, its share, a mark. Or words."""
+
+    text: str
+    spread: str = ""
+    share: str = ""
+    mark: str = ""
+    tone: Tone = "plain"
+    figure: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows in groups, each row with a label; `columns` are headings of one or more lines."""
+
+    title: str
+    label: str
+    columns: tuple[tuple[str, ...], ...]
+    groups: tuple[tuple[tuple[Cell, ...], ...], ...]
+    prose: bool = False
+    legend: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A labelled line of text, with lines that belong to it."""
+
+    label: str
+    text: str
+    tone: Tone = "plain"
+    below: tuple[str, ...] = field(default=())
+
+
+def facts(findings: Findings) -> tuple[Line, ...]:
+    """What the run is, before any figure. The source of the models is apart: it is never one of many."""
+    run, counts = findings.facts, findings.counts
+    rounds = figures.counted(run.rounds, "round")
+    warmup = f" after {figures.counted(run.warmup_rounds, 'warm-up round')}" if run.warmup_rounds else ""
+    excluded = {
+        "warm-up": counts.warmup,
+        "invalid": counts.invalid,
+        "failed": counts.failed,
+        "rolled back": counts.rolled_back,
+    }
+    swaps = "".join(f", {n} {why}" for why, n in excluded.items() if n)
+    lines = [
+        Line("run", f"{run.run_id}, {run.started_at:%Y-%m-%d}"),
+        Line("machine", f"{run.machine}" + (f", MLX on {run.device}" if run.device else "")),
+        Line("versions", ", ".join(f"{name} {version}" for name, version in run.versions.items())),
+        Line("page cache", run.page_cache + _residency(findings.scenarios)),
+        Line("swaps", f"{rounds}{warmup}, {figures.counted(counts.counted, 'swap')} counted{swaps}"),
+    ]
+    return tuple(line for line in lines if line.text)
+
+
+def _residency(scenarios: Sequence[ScenarioSummary]) -> str:
+    shares = [s.resident_before for s in scenarios if s.resident_before is not None]
+    if not shares:
+        return ", residency not recorded"
+    low, high = min(share.low for share in shares), max(share.high for share in shares)
+    between = figures.percent(low) if low == high else f"{figures.percent(low)} to {figures.percent(high)}"
+    return f": {between} of each checkpoint resident before load"
+
+
+def headlines(findings: Findings) -> tuple[Line, ...]:
+    """One line per scenario: how long, against the target, and because of what."""
+    return tuple(Line(scenario.name, _headline(scenario)) for scenario in findings.scenarios)
+
+
+def _headline(scenario: ScenarioSummary) -> str:
+    if scenario.headline is None:
+        return "not measured"
+    figure = REQUEST_TO_FIRST_TOKEN if scenario.headline_is == "to_first_token" else "total"
+    parts = [f"{figures.seconds(scenario.headline.point)} {figure}"]
+    if scenario.headline_is == "to_first_token" and scenario.total:
+        parts.append(f"swap {figures.seconds(scenario.total.point)}")
+    against = scenario.against_target
+    if against:
+        parts.append(f"{figures.factor(against.factor)} {against.side} {against.target_s:g} s")
+    if scenario.bottleneck:
+        parts.append(f"{scenario.bottleneck.phase} {figures.percent(scenario.bottleneck.share)}")
+    return ", ".join(parts)
+
+
+def phases(findings: Findings, scenarios: Sequence[ScenarioSummary]) -> Table:
+    """Phase by scenario: medians with their spread and share, then the totals against the target."""
+    claims = findings.facts.claims
+    totals = _totals(scenarios, findings.target_s, claims)
+    ranges = any(phase.expected_s for phase in scenarios[0].phases)
+    rows = [
+        (Cell(phase.phase), *([_expected(phase)] if ranges else []), *_phase_cells(scenarios, i))
+        for i, phase in enumerate(scenarios[0].phases)
+    ]
+    blank = (Cell(""),) if ranges else ()
+    rest = tuple(_seconds(s.unattributed.seconds, s.unattributed.share, "quiet") for s in scenarios)
+    legend = [f"{ABOVE} above, {BELOW} below the expected range"] if _any_mark(rows) else []
+    if claims:
+        legend.append("swaps under: the share of swaps that this many vouch for at 95 % confidence")
+    return Table(
+        title=_phases_title(scenarios),
+        label="phase",
+        columns=(*((("expected",),) if ranges else ()), *_headings(scenarios)),
+        groups=(
+            (*rows, (Cell("unattributed", tone="quiet"), *blank, *rest)),
+            tuple((Cell(name), *blank, *cells) for name, cells in totals),
+        ),
+        legend="; ".join(legend),
+    )
+
+
+def _totals(
+    scenarios: Sequence[ScenarioSummary], target_s: float, claims: bool
+) -> list[tuple[str, list[Cell]]]:
+    totals = [
+        ("total", [_seconds(s.total, tone="strong") for s in scenarios]),
+        ("first token", [_seconds(s.first_token) for s in scenarios]),
+        (REQUEST_TO_FIRST_TOKEN, [_seconds(s.to_first_token, tone="strong") for s in scenarios]),
+    ]
+    if not claims:
+        return [*totals, ("against the target", [Cell("no claim", tone="quiet") for _ in scenarios])]
+    return [
+        *totals,
+        (f"against {target_s:g} s", [_against(s) for s in scenarios]),
+        (f"swaps under {target_s:g} s", [_swaps_under(s) for s in scenarios]),
+    ]
+
+
+def _phases_title(scenarios: Sequence[ScenarioSummary]) -> str:
+    most = max((s.total.n for s in scenarios if s.total), default=0)
+    if most < 2:
+        return "Phases: seconds, share of the total"
+    spread = "quartiles" if most >= FEW else f"min{EN_DASH}max"
+    return f"Phases: median seconds ({spread}), share of the total"
+
+
+def _any_mark(rows: Sequence[tuple[Cell, ...]]) -> bool:
+    return any(cell.mark for row in rows for cell in row)
+
+
+def _headings(scenarios: Sequence[ScenarioSummary]) -> tuple[tuple[str, ...], ...]:
+    return tuple((s.name, s.from_model, f"{ARROW} {s.to_model}") for s in scenarios)
+
+
+def _phase_cells(scenarios: Sequence[ScenarioSummary], index: int) -> Iterator[Cell]:
+    for scenario in scenarios:
+        phase = scenario.phases[index]
+        longest = scenario.bottleneck is not None and scenario.bottleneck.phase == phase.phase
+        tone: Tone = "strong" if longest else "plain"
+        yield _seconds(phase.seconds, phase.share, tone, _MARKS[phase.expectation])
+
+
+def _expected(phase: PhaseSummary) -> Cell:
+    if phase.expected_s is None:
+        return Cell("")
+    return Cell(f"{phase.expected_s[0]:g}{EN_DASH}{phase.expected_s[1]:g}", tone="quiet")
+
+
+def _seconds(
+    value: Estimate | None, share: float | None = None, tone: Tone = "plain", mark: str = ""
+) -> Cell:
+    if value is None:
+        return Cell(NOT_RECORDED, tone="quiet", figure=True)
+    low, high = figures.table_seconds(value.low), figures.table_seconds(value.high)
+    return Cell(
+        text=figures.table_seconds(value.point),
+        spread=f"({low}{EN_DASH}{high})" if low != high else "",
+        share="" if share is None else figures.percent(share),
+        mark=mark,
+        tone=tone,
+        figure=True,
+    )
+
+
+def _against(scenario: ScenarioSummary) -> Cell:
+    against = scenario.against_target
+    if against is None:
+        return Cell(NOT_RECORDED, tone="quiet")
+    tone: Tone = "good" if against.side == "under" else "bad"
+    return Cell(f"{figures.factor(against.factor)} {against.side}", tone=tone)
+
+
+def _swaps_under(scenario: ScenarioSummary) -> Cell:
+    against = scenario.against_target
+    if against is None:
+        return Cell(NOT_RECORDED, tone="quiet")
+    return Cell(f"{against.swaps_under} of {against.n}: {figures.percent(against.reliability)}")
+
+
+def bottlenecks(findings: Findings) -> tuple[Line, ...]:
+    """The phase that takes most of each scenario, with its spans below."""
+    return tuple(_bottleneck(scenario) for scenario in findings.scenarios)
+
+
+def _bottleneck(scenario: ScenarioSummary) -> Line:
+    found = scenario.bottleneck
+    if found is None:
+        return Line(scenario.name, "not measured", tone="doubt")
+    parts = [
+        f"{found.phase} takes {figures.percent(found.share)}, and is the longest phase in "
+        f"{found.longest_in} of {figures.counted(found.n, 'swap')}"
+    ]
+    reads = found.disk_read_bytes is not None and (found.phase == Phase.LOAD or found.disk_read_bytes.point)
+    if reads and found.disk_read_bytes is not None:
+        parts.append(f"{figures.size(found.disk_read_bytes.point)} read from disk")
+    if found.major_faults is not None and found.major_faults.point:
+        parts.append(f"{figures.count(found.major_faults.point)} major faults")
+    spans = ", ".join(
+        f"{span.name} {figures.seconds(span.seconds.point)}"
+        + (f" ({figures.percent(span.share_of_phase)})" if span.share_of_phase is not None else "")
+        for span in found.spans
+    )
+    return Line(scenario.name, "; ".join(parts), below=(spans,) if spans else ())
+
+
+_Show = Callable[[ScenarioSummary], str]
+
+
+def work(scenarios: Sequence[ScenarioSummary]) -> Table | None:
+    """What the swaps moved: the checkpoint, and under load requests and caches. None where unrecorded."""
+    load: list[tuple[str, _Show]] = [
+        ("loaded", lambda s: _point(s.loaded_bytes, figures.size)),
+        ("load rate", lambda s: _point(s.load_gb_per_s, figures.rate)),
+        ("resident before", lambda s: _point(s.resident_before, figures.percent)),
+        ("settles after", lambda s: _point(s.settle_s, figures.seconds)),
+    ]
+    workload: list[tuple[str, _Show]] = [
+        ("requests drained", lambda s: _point(s.workload.drained_requests, figures.count)),
+        ("requests carried over", lambda s: _point(s.workload.carried_requests, figures.count)),
+        ("requests answered", lambda s: _point(s.workload.answered_requests, figures.count)),
+        ("caches evicted", lambda s: _point(s.workload.evicted_caches, figures.count)),
+        ("bytes evicted", lambda s: _point(s.workload.evicted_bytes, figures.size)),
+        ("evict rate", lambda s: _point(s.workload.evict_gb_per_s, figures.rate)),
+        ("a cache's write", lambda s: _point(s.workload.cache_write_s, figures.seconds)),
+    ]
+    busy = any(s.workload.busy for s in scenarios)
+    groups = [_work_rows(rows, scenarios) for rows in ([load, workload] if busy else [load])]
+    shown = tuple(group for group in groups if group)
+    return Table("Work of a swap, median", "", _headings(scenarios), shown) if shown else None
+
+
+def _work_rows(
+    rows: Sequence[tuple[str, _Show]], scenarios: Sequence[ScenarioSummary]
+) -> tuple[tuple[Cell, ...], ...]:
+    cells = [(Cell(label), *(Cell(show(s)) for s in scenarios)) for label, show in rows]
+    return tuple(row for row in cells if any(cell.text != NOT_RECORDED for cell in row[1:]))
+
+
+def _point(value: Estimate | None, spell: Callable[[float], str]) -> str:
+    return NOT_RECORDED if value is None else spell(value.point)
+
+
+def memory(findings: Findings) -> Table | None:
+    """Before, at the most, after: every ledger of every scenario. None where no ledger was recorded."""
+    groups = []
+    for scenario in findings.memory:
+        ledgers = [ledger for ledger in scenario.ledgers if ledger.recorded]
+        if ledgers:
+            heading = (Cell(scenario.scenario, tone="strong"), *(Cell("") for _ in range(5)))
+            groups.append((heading, *(_ledger_row(ledger) for ledger in ledgers)))
+    if not groups:
+        return None
+    return Table(
+        title="Memory, median",
+        label="ledger",
+        columns=(("before",), ("peak",), ("after", "unload"), ("after",), ("not", "reclaimed")),
+        groups=tuple(groups),
+        legend="peak: the most in use, of system available the least left; "
+        "not reclaimed: after unload, beyond the worker without a model",
+    )
+
+
+def _ledger_row(ledger: LedgerSummary) -> tuple[Cell, ...]:
+    values = (ledger.before, ledger.peak, ledger.after_unload, ledger.after, ledger.not_reclaimed)
+    return (
+        Cell(f"  {LEDGER_LABELS[ledger.ledger]}"),
+        *(Cell(_point(value, figures.memory)) for value in values),
+    )
+
+
+def leaks(findings: Findings) -> tuple[Line, ...]:
+    """The verdict on every ledger; one line where it is the same for all."""
+    reasons = {leak.reason for leak in findings.leaks}
+    if len(reasons) == 1 and {leak.outcome for leak in findings.leaks} == {"not measurable"}:
+        return (Line("all ledgers", reasons.pop(), tone="doubt"),)
+    return tuple(
+        Line(
+            LEDGER_LABELS[leak.ledger],
+            f"{leak.outcome}: {leak.reason}",
+            tone=_OUTCOME_TONES.get(leak.outcome, "quiet"),
+            below=_one_off(leak.one_off_bytes),
+        )
+        for leak in findings.leaks
+    )
+
+
+def _one_off(one_off_bytes: float | None) -> tuple[str, ...]:
+    if one_off_bytes is None or one_off_bytes < 1 << 20:
+        return ()
+    return (f"and {figures.memory(one_off_bytes)} once, which no slope explains",)
+
+
+def problems(findings: Findings) -> tuple[Line, ...]:
+    """Failed, rolled back and invalid swaps, each with its reason."""
+    lines = []
+    for problem in findings.problems:
+        where = f"round {problem.round}{' (warm-up)' if problem.warmup else ''}, {problem.scenario}"
+        how = {"failed": "failed", "rolled_back": "failed, rolled back", "invalid": "invalid"}[problem.kind]
+        took = f" in {figures.seconds(problem.rollback_s)}" if problem.rollback_s is not None else ""
+        named = not problem.phase or problem.reason.startswith(problem.phase)
+        phase = "" if named else f" in {problem.phase}"
+        lines.append(
+            Line(
+                where,
+                f"{how}{phase}{took}: {problem.reason or 'no reason was recorded'}",
+                tone="doubt" if problem.kind == "invalid" else "bad",
+            )
+        )
+    return tuple(lines)
+
+
+def criteria(findings: Findings) -> Table:
+    """What was demanded and what became of it."""
+    rows = tuple(
+        (
+            Cell(str(verdict.outcome), tone=_OUTCOME_TONES[verdict.outcome]),
+            Cell(verdict.title + ("" if verdict.declared else " (not declared)")),
+            Cell(verdict.reason, tone="quiet"),
+        )
+        for verdict in findings.verdicts
+    )
+    return Table("Criteria", "outcome", (("criterion",), ("because",)), (rows,), prose=True)

@@ -1,0 +1,185 @@
+"""The report for people at a terminal."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from typing import Final
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from swapbench.analysis import Findings
+from swapbench.analysis.summary import ScenarioSummary
+from swapbench.report import tables
+from swapbench.report.tables import Cell, Line, Table, Tone
+
+# Where nobody watches, a pipe's 80 columns must not fold figures.
+_UNWATCHED_WIDTH: Final = 120
+
+_STYLES: Final[dict[Tone, str]] = {
+    "plain": "",
+    "quiet": "dim",
+    "strong": "bold",
+    "good": "green",
+    "bad": "bold red",
+    "doubt": "yellow",
+}
+_SOURCE_STYLES: Final = {"mini": "black on yellow", "synthetic": "black on cyan", "hub": "black on green"}
+_ANY_WIDTH: Final = 10_000
+_ASIDE_STYLE: Final = "dim not bold"
+
+
+def make_console() -> Console:
+    """Standard output at its own width, or wide enough where it is no terminal."""
+    console = Console(highlight=False)
+    if console.is_terminal:
+        return console
+    return Console(highlight=False, width=max(_UNWATCHED_WIDTH, console.width))
+
+
+def print_report(findings: Findings, console: Console) -> None:
+    """Print the findings on a console from 80 columns on."""
+    console.print(Group(*_parts(findings, console)))
+
+
+def _parts(findings: Findings, console: Console) -> Iterator[RenderableType]:
+    yield from _opening(findings)
+    yield from _side_by_side(lambda part: tables.phases(findings, part), findings.scenarios, console)
+    yield from _section("Bottleneck", tables.bottlenecks(findings))
+    yield from _side_by_side(tables.work, findings.scenarios, console)
+    memory = tables.memory(findings)
+    if memory is None:
+        yield from _section("Memory", (Line("all ledgers", "not recorded", "quiet"),))
+    else:
+        yield from _titled(memory, _figures_table(memory, inline=True))
+    yield from _section("Leaks", tables.leaks(findings))
+    yield from _section("Swaps left out", tables.problems(findings))
+    yield from _section("Notes", tuple(Line("", note) for note in findings.notes))
+    criteria = tables.criteria(findings)
+    yield from _titled(criteria, _prose_table(criteria))
+
+
+def _opening(findings: Findings) -> Iterator[RenderableType]:
+    run = findings.facts
+    yield Text(f"\n{run.title}", style="bold")
+    source = ", ".join(run.sources)
+    kind = "" if run.sources == ("scripted",) else " models"
+    label = Text.assemble(
+        (f" {source}{kind} ", _SOURCE_STYLES.get(source, "reverse")), f"  {run.source_says}"
+    )
+    yield label
+    if run.transcribed_from:
+        yield Text(f"transcribed from {run.transcribed_from}", style="yellow")
+    yield from _lines(tables.facts(findings))
+    if run.incomplete:
+        yield Text(f"\nThis run is not complete: {run.incomplete}.", style="bold yellow")
+        yield Text(f"Go on with: {run.resume_command}", style="yellow")
+    yield from _section("Headline", tables.headlines(findings))
+
+
+def _section(title: str, lines: Sequence[Line]) -> Iterator[RenderableType]:
+    if lines:
+        yield Text(f"\n{title}", style="bold")
+        yield from _lines(lines)
+
+
+def _lines(lines: Sequence[Line]) -> Iterator[RenderableType]:
+    grid = RichTable.grid(padding=(0, 2))
+    labelled = any(line.label for line in lines)
+    if labelled:
+        grid.add_column(style="dim", overflow="fold")
+    grid.add_column(overflow="fold")
+    for line in lines:
+        text = Text("\n".join((line.text, *line.below)), style=_STYLES[line.tone])
+        grid.add_row(*([Text(line.label)] if labelled else []), text)
+    yield Padding(grid, (0, 0, 0, 2), expand=False)
+
+
+def _titled(table: Table, rendered: RichTable) -> Iterator[RenderableType]:
+    yield Text(f"\n{table.title}", style="bold")
+    yield rendered
+    if table.legend:
+        yield Text(f"  {table.legend}", style="dim")
+
+
+def _side_by_side(
+    build: Callable[[Sequence[ScenarioSummary]], Table | None],
+    scenarios: Sequence[ScenarioSummary],
+    console: Console,
+) -> Iterator[RenderableType]:
+    """As many scenarios beside each other as the width holds, with their spreads in line if they fit too."""
+    for fit in range(len(scenarios), 0, -1):
+        parts = [scenarios[i : i + fit] for i in range(0, len(scenarios), fit)]
+        built = [table for table in map(build, parts) if table is not None]
+        for inline in (True, False):
+            rendered = [_figures_table(table, inline) for table in built]
+            fits = all(_least_width(table, console) <= console.width for table in rendered)
+            if fits or (fit == 1 and not inline):
+                for table, rich_table in zip(built, rendered, strict=True):
+                    yield from _titled(table, rich_table)
+                return
+
+
+def _least_width(table: RichTable, console: Console) -> int:
+    # Measured within a console of any width: within its own, no table is ever too wide.
+    return console.measure(table, options=console.options.update(max_width=_ANY_WIDTH)).minimum
+
+
+def _prose_table(table: Table) -> RichTable:
+    rich_table = _start_table(table)
+    for heading in table.columns:
+        rich_table.add_column(" ".join(heading), overflow="fold")
+    for row in (row for group in table.groups for row in group):
+        rich_table.add_row(*(Text(cell.text, style=_STYLES[cell.tone]) for cell in row))
+    return rich_table
+
+
+def _figures_table(table: Table, inline: bool) -> RichTable:
+    """A table of figures; each column is set to its full width beforehand, so that no figure is ever cut."""
+    rich_table = _start_table(table)
+    rows = [row for group in table.groups for row in group]
+    columns = []
+    for i, heading in enumerate(table.columns, start=1):
+        cells = _column([row[i] for row in rows], inline)
+        width = max(map(len, (*heading, *(line for cell in cells for line in cell.plain.split("\n")))))
+        title = Text("\n".join(f"{line:>{width}}" for line in heading))
+        # Without no_wrap, rich narrows the widest columns first where room is short: the figures.
+        rich_table.add_column(title, min_width=width, no_wrap=True)
+        columns.append([_right(cell, width) for cell in cells])
+    ends = set(accumulate(len(group) for group in table.groups[:-1]))
+    for n, row in enumerate(rows):
+        label = Text(row[0].text, style=_STYLES[row[0].tone])
+        rich_table.add_row(label, *(column[n] for column in columns), end_section=n + 1 in ends)
+    return rich_table
+
+
+def _start_table(table: Table) -> RichTable:
+    rich_table = RichTable(box=box.SIMPLE_HEAD, header_style="dim")
+    rich_table.add_column(table.label, overflow="fold")
+    return rich_table
+
+
+def _column(cells: Sequence[Cell], inline: bool) -> list[Text]:
+    """Cells of one column, padded so that medians stand under medians and shares under shares."""
+    spread = max(len(cell.spread) for cell in cells) if inline else 0
+    share = max(len(cell.share) for cell in cells)
+    mark = max(len(cell.mark) for cell in cells)
+    return [_cell(cell, spread, share, mark, inline) for cell in cells]
+
+
+def _cell(cell: Cell, spread: int, share: int, mark: int, inline: bool) -> Text:
+    if not cell.figure:
+        return Text(cell.text, style=_STYLES[cell.tone])
+    beside = f" {cell.spread:<{spread}}" if spread else ""
+    aside = (f"{cell.share:>{share + 2}}" if share else "") + (f"{cell.mark:>{mark + 1}}" if mark else "")
+    below = f"\n{cell.spread}{' ' * len(aside)}" if cell.spread and not inline else ""
+    text = Text(style=_STYLES[cell.tone])
+    return text.append(cell.text).append(beside, _ASIDE_STYLE).append(aside).append(below, _ASIDE_STYLE)
+
+
+def _right(cell: Text, width: int) -> Text:
+    """Right-justified by hand: rich would drop the blanks that hold the place of a missing share."""
+    lines = cell.split("\n", allow_blank=True)
+    return Text("\n").join(Text(" " * (width - len(line))).append_text(line) for line in lines)

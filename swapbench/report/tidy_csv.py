@@ -1,0 +1,99 @@
+"""The findings as tidy CSV: one row, one fact."""
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Final
+
+from swapbench.analysis import Findings
+from swapbench.analysis.estimate import Estimate
+from swapbench.analysis.memory import ScenarioMemory
+from swapbench.analysis.summary import ScenarioSummary
+
+COLUMNS: Final = ("run_id", "source", "scenario", "measure", "subject", "unit", "point", "low", "high", "n")
+
+# scenario, measure, subject, unit, point, low, high, n
+_Row = tuple[str, str, str, str, float, float | None, float | None, int | None]
+
+
+def to_csv(findings: Findings) -> str:
+    """A header and the facts; what was not recorded has no row. Verdicts are words: see JSON for them."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    source = "+".join(findings.facts.sources)
+    for scenario, measure, subject, unit, point, low, high, n in _rows(findings):
+        numbers = (_number(point), _number(low), _number(high), "" if n is None else n)
+        writer.writerow((findings.facts.run_id, source, scenario, measure, subject, unit, *numbers))
+    return text.getvalue()
+
+
+def _rows(findings: Findings) -> Iterator[_Row]:
+    for scenario in findings.scenarios:
+        yield from _scenario(scenario)
+    for memory in findings.memory:
+        yield from _memory(memory)
+    for leak in findings.leaks:
+        if leak.slope is not None:
+            slope = leak.slope
+            low, high = (bound if abs(bound) != float("inf") else None for bound in (slope.low, slope.high))
+            yield "", "leak_slope", leak.ledger, "B/swap", slope.point, low, high, slope.points
+
+
+def _scenario(scenario: ScenarioSummary) -> Iterator[_Row]:
+    name, workload = scenario.name, scenario.workload
+    yield name, "swaps", "counted", "1", scenario.counts.counted, None, None, None
+    for phase in scenario.phases:
+        yield from _estimate(name, "phase", phase.phase, "s", phase.seconds)
+        yield from _share(name, phase.phase, phase.share)
+    yield from _share(name, "unattributed", scenario.unattributed.share)
+    for span in scenario.bottleneck.spans if scenario.bottleneck else ():
+        yield from _estimate(name, "span", span.name, "s", span.seconds)
+    estimates = (
+        ("total", "s", scenario.total),
+        ("unattributed", "s", scenario.unattributed.seconds),
+        ("probe", "s", scenario.unattributed.probe_s),
+        ("first_token", "s", scenario.first_token),
+        ("to_first_token", "s", scenario.to_first_token),
+        ("loaded", "B", scenario.loaded_bytes),
+        ("load_rate", "GB/s", scenario.load_gb_per_s),
+        ("resident_before", "1", scenario.resident_before),
+        ("settle", "s", scenario.settle_s),
+        ("drained_requests", "1", workload.drained_requests),
+        ("carried_requests", "1", workload.carried_requests),
+        ("answered_requests", "1", workload.answered_requests),
+        ("evicted_caches", "1", workload.evicted_caches),
+        ("evicted", "B", workload.evicted_bytes),
+        ("evict_rate", "GB/s", workload.evict_gb_per_s),
+        ("cache_write", "s", workload.cache_write_s),
+    )
+    for measure, unit, value in estimates:
+        yield from _estimate(name, measure, "", unit, value)
+
+
+def _memory(memory: ScenarioMemory) -> Iterator[_Row]:
+    for ledger in memory.ledgers:
+        values = (
+            ("memory_before", ledger.before),
+            ("memory_peak", ledger.peak),
+            ("memory_after_unload", ledger.after_unload),
+            ("memory_after", ledger.after),
+            ("memory_returned", ledger.returned),
+            ("memory_not_reclaimed", ledger.not_reclaimed),
+        )
+        for measure, value in values:
+            yield from _estimate(memory.scenario, measure, ledger.ledger, "B", value)
+
+
+def _estimate(scenario: str, measure: str, subject: str, unit: str, value: Estimate | None) -> Iterator[_Row]:
+    if value is not None:
+        yield scenario, measure, subject, unit, value.point, value.low, value.high, value.n
+
+
+def _share(scenario: str, phase: str, share: float | None) -> Iterator[_Row]:
+    if share is not None:
+        yield scenario, "share", phase, "1", share, None, None, None
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.9f}".rstrip("0").rstrip(".")

@@ -1,0 +1,120 @@
+"""What programs and pull requests read: golden, so that a change is a decision."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swapbench.analysis import Findings, analyse
+from swapbench.report import to_csv, to_json, to_markdown
+from swapbench.report.json_document import FINDINGS_VERSION
+from swapbench.results import read
+from tests.analysis.recording import LARGE_BYTES, Recording, reading
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+REFERENCE = ROOT / "results" / "reference" / "exp012-m4pro-24gb"
+
+
+@pytest.fixture
+def reference(monkeypatch: pytest.MonkeyPatch) -> Findings:
+    monkeypatch.chdir(ROOT)
+    return analyse(read(REFERENCE.relative_to(ROOT)))
+
+
+def full(folder: Path) -> Findings:
+    """A run in which every figure is there."""
+    recording = Recording(folder, rounds=6)
+    for number in range(6):
+        recording.swap(
+            number,
+            "up",
+            {"evict": 0.5, "load": 3.0},
+            spans={"evict/write": 0.4, "evict/write/a": 0.4, "load/read": 2.0},
+            first_token_s=0.5,
+            active=[100] * 4 + [10] + [LARGE_BYTES] * 4,
+            settled=reading(LARGE_BYTES),
+            loaded_bytes=LARGE_BYTES,
+            load_gb_per_s=2.0,
+            resident_before=1.0,
+            settle_s=0.1,
+            evicted_caches=1,
+            evicted_bytes=10**9,
+        )
+    return analyse(recording.run())
+
+
+def keys(value: Any, path: str = "") -> set[str]:
+    """Every key of a document by its dotted path; items of a list count as one."""
+    if isinstance(value, dict):
+        return {f"{path}{key}" for key in value}.union(
+            *(keys(item, f"{path}{key}.") for key, item in value.items())
+        )
+    if isinstance(value, list):
+        return set().union(*(keys(item, path) for item in value))
+    return set()
+
+
+def test_the_reference_in_markdown(reference: Findings) -> None:
+    assert to_markdown(reference) == (HERE / "exp012-m4pro-24gb.md").read_text(encoding="utf-8")
+
+
+def test_the_keys_of_the_json_document(tmp_path: Path) -> None:
+    document = json.loads(to_json(full(tmp_path)))
+    document["facts"]["versions"] = {}
+    assert document["findings_version"] == FINDINGS_VERSION == 1
+    expected = (HERE / "json-keys.txt").read_text(encoding="utf-8").split()
+    assert sorted(keys(document)) == expected
+
+
+def test_figures_that_are_unknown_and_bounds_that_are_not_there_are_null(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    for number in range(3):
+        recording.swap(number, "up", settled=reading(100))
+        recording.swap(number, "down", settled=reading(100))
+    document = json.loads(to_json(analyse(recording.run())))
+    slope = document["leaks"][0]["slope"]
+    assert (slope["point"], slope["low"], slope["high"]) == (0, None, None)
+    assert document["scenarios"][0]["first_token"] is None
+
+
+def test_the_reference_in_csv(reference: Findings) -> None:
+    text = to_csv(reference)
+    assert text.splitlines()[0] == "run_id,source,scenario,measure,subject,unit,point,low,high,n"
+    rows = list(csv.DictReader(io.StringIO(text)))
+    totals = {row["scenario"]: row["point"] for row in rows if row["measure"] == "total"}
+    assert totals == {"small-to-large": "3.3", "large-to-large": "5.381", "large-to-small": "0.604"}
+    (load,) = [
+        row
+        for row in rows
+        if (row["scenario"], row["measure"], row["subject"]) == ("small-to-large", "phase", "load")
+    ]
+    assert load == {
+        "run_id": "exp012-m4pro-24gb",
+        "source": "hub",
+        "scenario": "small-to-large",
+        "measure": "phase",
+        "subject": "load",
+        "unit": "s",
+        "point": "3.247",
+        "low": "3.247",
+        "high": "3.247",
+        "n": "1",
+    }
+    assert "first_token" not in {row["measure"] for row in rows}
+
+
+def test_every_fact_of_the_csv_is_one_row(tmp_path: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(to_csv(full(tmp_path)))))
+    facts = [(row["scenario"], row["measure"], row["subject"]) for row in rows]
+    assert len(facts) == len(set(facts))
+
+
+def test_the_measures_of_the_csv_are_documented(tmp_path: Path) -> None:
+    documented = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    rows = csv.DictReader(io.StringIO(to_csv(full(tmp_path))))
+    for measure in {row["measure"] for row in rows}:
+        assert f"`{measure}`" in documented
