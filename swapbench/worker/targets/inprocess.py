@@ -197,6 +197,9 @@ class InProcessTarget:
     def _unload(self) -> None:
         self._served = self._loaded = None
         gc.collect()
+        # Every layer that was built drew from MLX's chain of random keys, lazily; unless somebody
+        # evaluates it, the chain grows with each load for ever.
+        mx.eval(mx.random.state)
         mx.clear_cache()
 
     def _look_at_page_cache(self, to: Checkpoint) -> None:
