@@ -1,25 +1,33 @@
 """Experiment files: TOML, strict, and every mistake answered with file, key and nearest valid word."""
 
-import json
-import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self, get_args
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from swapbench import overrides as settings
+from swapbench.complaints import LocatedError, complain
 from swapbench.errors import ExperimentError, UsageError, did_you_mean
-from swapbench.phases import Phase
+from swapbench.phases import PHASES, Phase
 
 # 1: first published form.
 SCHEMA_VERSION: Final = 1
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-Name = Annotated[str, Field(pattern=_NAME)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Bytes = Annotated[int, Field(ge=0)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Reference = Annotated[str, Field(min_length=1)]
+# Strict: pydantic would otherwise take true for 1, and "5" for 5.
+Flag = Annotated[bool, Field(strict=True)]
+Whole = Annotated[int, Field(strict=True)]
+Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+# The upper bounds keep a slip of the finger from reaching a timer or an allocation.
+Seconds = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=1_000_000)]
+PositiveSeconds = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0, le=1_000_000)]
+Bytes = Annotated[int, Field(strict=True, ge=0, le=1 << 50)]
+Tokens = Annotated[int, Field(strict=True, ge=1, le=1 << 20)]
 
 
 class Strict(BaseModel):
@@ -72,11 +80,13 @@ class Scenario(Strict):
 class Workload(Strict):
     """What the engine is doing when the swap is asked for. The default is nothing: idle."""
 
-    requests: int = Field(0, ge=0, le=256, description="requests in flight when the swap is asked for")
-    prompt_tokens: int = Field(32, ge=1, description="prompt tokens of each request")
-    decode_tokens: int = Field(32, ge=1, description="tokens each request asks for")
-    agents: int = Field(0, ge=0, description="agents whose KV caches are held, and evicted by the swap")
-    cache_tokens: int = Field(256, ge=1, description="tokens in each agent's KV cache")
+    requests: Whole = Field(0, ge=0, le=256, description="requests in flight when the swap is asked for")
+    prompt_tokens: Tokens = Field(32, description="prompt tokens of each request")
+    decode_tokens: Tokens = Field(32, description="tokens each request asks for")
+    agents: Whole = Field(
+        0, ge=0, le=4096, description="agents whose KV caches are held, and evicted by the swap"
+    )
+    cache_tokens: Tokens = Field(256, description="tokens in each agent's KV cache")
     cache_fill: CacheFill = Field(
         CacheFill.PREFILL,
         description="prefill: computed by the model; random: random values of the true shapes",
@@ -89,9 +99,11 @@ class Workload(Strict):
 class EngineSettings(Strict):
     """Settings of the reference engine."""
 
-    kv_budget_bytes: int = Field(2 << 30, gt=0, description="memory for KV caches, whatever the model")
-    block_tokens: int = Field(64, ge=1, description="tokens per block of the pool")
-    max_batch: int = Field(16, ge=1, le=256, description="requests decoded together")
+    kv_budget_bytes: Whole = Field(
+        2 << 30, ge=1, le=1 << 50, description="memory for KV caches, whatever the model"
+    )
+    block_tokens: Tokens = Field(64, description="tokens per block of the pool")
+    max_batch: Whole = Field(16, ge=1, le=256, description="requests decoded together")
 
 
 class Criterion(Strict):
@@ -99,7 +111,7 @@ class Criterion(Strict):
 
     kind: CriterionKind
     title: str = Field("", description="how the report names it; the kind's own words when empty")
-    at_least: float = Field(
+    at_least: Real = Field(
         0.95, ge=0, le=1, description="memory-reclaimed: the share of the old model's bytes"
     )
 
@@ -108,12 +120,12 @@ class ScriptedSwap(Strict):
     """How one scenario (in one round, or in all) goes on the scripted target."""
 
     scenario: str
-    round: int | None = Field(None, ge=0, description="only in this round; in all rounds when left out")
+    round: Whole | None = Field(None, ge=0, description="only in this round; in all rounds when left out")
     seconds: dict[Phase, Seconds] = {}
     first_token_s: Seconds | None = None
     fails_in: Phase | None = None
     failure: Literal["error", "exit", "kill", "hang"] = "error"
-    rollback: bool = Field(True, description="whether the old model can be put back after an error")
+    rollback: Flag = Field(True, description="whether the old model can be put back after an error")
 
 
 class Script(Strict):
@@ -123,38 +135,38 @@ class Script(Strict):
     spans: dict[str, Seconds] = Field({}, description='seconds of spans, by "phase/span"')
     first_token_s: Seconds = 0.1
     model_bytes: dict[str, Bytes] = Field({}, description="resident bytes of each model")
-    leak_bytes: int = Field(0, description="bytes each swap fails to give back")
-    resident: float = Field(
-        1.0, ge=0, le=1, description="share of the checkpoint that mincore finds resident"
-    )
+    leak_bytes: Whole = Field(0, ge=-(1 << 50), le=1 << 50, description="bytes each swap fails to give back")
+    resident: Real = Field(1.0, ge=0, le=1, description="share of the checkpoint that mincore finds resident")
     swap: tuple[ScriptedSwap, ...] = ()
 
 
 class Experiment(Strict):
     """One experiment: models, scenarios, workload, criteria."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
-    title: str = ""
-    description: str = ""
+    schema_version: Literal[1] = Field(SCHEMA_VERSION, description="the version of this file's format")
+    title: str = Field("", description="one line, shown by `swapbench list` and above the report")
+    description: str = Field("", description="what it asks and why")
     target: Literal["inprocess", "scripted"] = Field("inprocess", description="the system under test")
     source: Source = Field(Source.HUB, description="where checkpoints come from")
-    models: dict[Name, str] = Field(
+    models: dict[Name, Reference] = Field(
         description="name -> catalogue name, Hugging Face repo, synthetic model's name, or path",
         min_length=1,
     )
-    scenario: tuple[Scenario, ...] = Field(min_length=1)
-    rounds: int = Field(3, ge=1, le=10_000)
-    warmup: int = Field(0, ge=0, le=1_000, description="rounds before, recorded but left out of statistics")
-    target_s: float = Field(
-        30.0, gt=0, allow_inf_nan=False, description="the whole swap shall stay under this"
-    )
+    scenario: tuple[Scenario, ...] = Field(min_length=1, description="the swaps of one round, in order")
+    rounds: Whole = Field(3, ge=1, le=10_000, description="rounds that count")
+    warmup: Whole = Field(0, ge=0, le=1_000, description="rounds before, recorded but left out of statistics")
+    target_s: PositiveSeconds = Field(30.0, description="the whole swap shall stay under this")
     expected_s: dict[Phase, tuple[Seconds, Seconds]] = Field({}, description="expected range of each phase")
-    page_cache: PageCache = PageCache.WARM
-    first_token: bool = Field(True, description="whether the new model is asked for a token after each swap")
-    strategy: Literal["stock"] = "stock"
-    swap_timeout_s: float = Field(900.0, gt=0, description="a worker silent for longer is hung, and killed")
-    sample_every_s: float = Field(0.05, ge=0.005, le=10, description="interval of the memory timeline")
-    leak_tolerance_bytes: int = Field(1 << 20, ge=0, description="growth per swap that is not called a leak")
+    page_cache: PageCache = Field(
+        PageCache.WARM, description="the checkpoint in the page cache before load: read in, dropped, or left"
+    )
+    first_token: Flag = Field(True, description="whether the new model is asked for a token after each swap")
+    strategy: Literal["stock"] = Field("stock", description="how the phases are carried out")
+    swap_timeout_s: PositiveSeconds = Field(
+        900.0, description="a worker silent for longer is hung, and killed"
+    )
+    sample_every_s: Real = Field(0.05, ge=0.005, le=10, description="interval of the memory timeline")
+    leak_tolerance_bytes: Bytes = Field(1 << 20, description="growth per swap that is not called a leak")
     workload: Workload = Workload()
     engine: EngineSettings = EngineSettings()
     criterion: tuple[Criterion, ...] = ()
@@ -162,26 +174,8 @@ class Experiment(Strict):
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:
-        seen: set[str] = set()
-        for i, scenario in enumerate(self.scenario):
-            if scenario.name in seen:
-                raise _located(
-                    ("scenario", i, "name"), f'"{scenario.name}" is there twice; names must differ'
-                )
-            seen.add(scenario.name)
-            for side, model in (("from", scenario.from_model), ("to", scenario.to_model)):
-                if model not in self.models:
-                    hint = did_you_mean(model, self.models)
-                    raise _located(("scenario", i, side), f'no model "{model}" under [models]; {hint}')
-        for phase, (low, high) in self.expected_s.items():
-            if low > high:
-                raise _located(("expected_s", str(phase)), f"the range [{low:g}, {high:g}] runs backwards")
-        for i, played in enumerate(self.script.swap if self.script else ()):
-            if played.scenario not in seen:
-                hint = did_you_mean(played.scenario, seen)
-                raise _located(("script", "swap", i, "scenario"), f'no scenario "{played.scenario}"; {hint}')
-        if (self.target == "scripted") != (self.script is not None):
-            raise _located(("target",), 'target = "scripted" and a [script] table belong together')
+        for mistake in _mistakes(self):
+            raise mistake
         return self
 
     def model_names(self) -> tuple[str, ...]:
@@ -189,16 +183,42 @@ class Experiment(Strict):
         return tuple(dict.fromkeys(name for s in self.scenario for name in (s.from_model, s.to_model)))
 
 
-class _LocatedError(ValueError):
-    """A mistake that only the whole file shows, with the key it belongs to."""
+def _mistakes(experiment: Experiment) -> Iterator[LocatedError]:
+    """What no single key shows: names that are there twice or not at all, ranges that run backwards."""
+    seen: set[str] = set()
+    for i, scenario in enumerate(experiment.scenario):
+        if scenario.name in seen:
+            yield LocatedError(
+                ("scenario", i, "name"), f'"{scenario.name}" is there twice; names must differ'
+            )
+        seen.add(scenario.name)
+        for side, model in (("from", scenario.from_model), ("to", scenario.to_model)):
+            if model not in experiment.models:
+                hint = did_you_mean(model, experiment.models)
+                yield LocatedError(("scenario", i, side), f'no model "{model}" under [models]; {hint}')
+    for phase, (low, high) in experiment.expected_s.items():
+        if low > high:
+            yield LocatedError(("expected_s", str(phase)), f"the range [{low:g}, {high:g}] runs backwards")
+    if (experiment.target == "scripted") != (experiment.script is not None):
+        yield LocatedError(("target",), 'target = "scripted" and a [script] table belong together')
+    if experiment.script is not None:
+        yield from _script_mistakes(experiment.script, seen, experiment.models)
 
-    def __init__(self, loc: tuple[str | int, ...], message: str) -> None:
-        super().__init__(message)
-        self.loc = loc
 
-
-def _located(loc: tuple[str | int, ...], message: str) -> _LocatedError:
-    return _LocatedError(loc, message)
+def _script_mistakes(script: Script, scenarios: set[str], models: Iterable[str]) -> Iterator[LocatedError]:
+    for i, played in enumerate(script.swap):
+        if played.scenario not in scenarios:
+            hint = did_you_mean(played.scenario, scenarios)
+            yield LocatedError(("script", "swap", i, "scenario"), f'no scenario "{played.scenario}"; {hint}')
+    for span in script.spans:
+        phase, _, name = span.partition("/")
+        if phase not in PHASES or not name:
+            hint = did_you_mean(phase, PHASES)
+            yield LocatedError(("script", "spans", span), f'spans are named "phase/span"; {hint}')
+    for model in script.model_bytes:
+        if model not in models:
+            hint = did_you_mean(model, models)
+            yield LocatedError(("script", "model_bytes", model), f"no such model under [models]; {hint}")
 
 
 def experiment_dirs() -> tuple[Path, ...]:
@@ -225,7 +245,7 @@ def find(name_or_path: str) -> Path:
     """
     path = Path(name_or_path)
     if path.suffix == ".toml" or len(path.parts) > 1:
-        if path.is_file():
+        if _is_file(path):
             return path
         raise UsageError(f"{name_or_path}: no such file; `swapbench list` shows the experiments there are")
     found = discover()
@@ -234,23 +254,55 @@ def find(name_or_path: str) -> Path:
     raise UsageError(f'no experiment "{name_or_path}"; {did_you_mean(name_or_path, found)}')
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, a folder that may not be entered
+        return False
+
+
 def load(path: Path, overrides: Iterable[str] = ()) -> Experiment:
     """Read an experiment file and apply `key.path=value` overrides, both checked by one schema.
 
     Raises:
+        UsageError: an override can't be read, or leads nowhere.
         ExperimentError: with file, key, what is wrong and the nearest valid word, in one line.
     """
+    written = _read(path)
+    given = tuple(overrides)
+    if not given:
+        return validate(written, str(path))
+    changed = deepcopy(written)
+    for override in given:
+        settings.apply(changed, override)
+    origin = " ".join((str(path), *(f"--set {override:.80}" for override in given)))
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        experiment = validate(changed, origin)
+    except ExperimentError:
+        validate(written, str(path))  # where the file itself is at fault, the message names it alone
+        raise
+    _refuse_idle_models(experiment, written, origin)
+    return experiment
+
+
+def _refuse_idle_models(experiment: Experiment, written: Mapping[str, Any], origin: str) -> None:
+    """An override that misspells a model would else add one, and the run would measure the old one."""
+    for name in experiment.models:
+        if name not in written.get("models", {}) and name not in experiment.model_names():
+            hint = did_you_mean(name, experiment.model_names())
+            raise ExperimentError(f"{origin}: models.{name}: no scenario uses it; {hint}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ExperimentError(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise ExperimentError(f"{path}: not UTF-8 text, so not TOML") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ExperimentError(f"{path}: not valid TOML: {_one_line(str(error))}") from None
-    for override in overrides:
-        _apply_override(raw, override)
-    return validate(raw, str(path))
+    except (ValueError, RecursionError) as error:
+        # ValueError also covers what tomllib lets through: an integer of more than 4300 digits.
+        raise ExperimentError(f"{path}: not valid TOML: {' '.join(str(error).split())}") from None
 
 
 def validate(raw: Mapping[str, Any], origin: str) -> Experiment:
@@ -262,7 +314,7 @@ def validate(raw: Mapping[str, Any], origin: str) -> Experiment:
     try:
         return Experiment.model_validate(raw)
     except ValidationError as error:
-        raise ExperimentError(f"{origin}: {_first_error(error, raw)}") from None
+        raise ExperimentError(f"{origin}: {complain(error, raw, Experiment)}") from None
 
 
 def schema() -> dict[str, Any]:
@@ -273,111 +325,3 @@ def schema() -> dict[str, Any]:
         **document,
         "title": "swapbench experiment",
     }
-
-
-def _apply_override(raw: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    parts = key.strip().split(".")
-    if not separator or not all(parts):
-        raise UsageError(
-            f"--set {override}: write key.path=value, as in --set rounds=5 or --set workload.agents=4"
-        )
-    value = _parse_value(text.strip())
-    node: Any = raw
-    for depth, part in enumerate(parts[:-1]):
-        node = _descend(node, part, ".".join(parts[: depth + 1]), override)
-    if isinstance(node, list):
-        node[_index(node, parts[-1], override)] = value
-    else:
-        node[parts[-1]] = value
-
-
-def _descend(node: Any, part: str, so_far: str, override: str) -> Any:
-    child = node[_index(node, part, override)] if isinstance(node, list) else node.setdefault(part, {})
-    if not isinstance(child, dict | list):
-        raise UsageError(f'--set {override}: "{so_far}" is a value, not a table')
-    return child
-
-
-def _index(items: list[Any], part: str, override: str) -> int:
-    """An item of an array of tables, by its name (or scenario, or kind) or by its number."""
-    names = [str(item.get("name", item.get("kind", ""))) if isinstance(item, dict) else "" for item in items]
-    if part in names:
-        return names.index(part)
-    if part.isdecimal() and int(part) < len(items):
-        return int(part)
-    raise UsageError(f'--set {override}: no "{part}" there; {did_you_mean(part, filter(None, names))}')
-
-
-def _parse_value(text: str) -> Any:
-    """A TOML value, or the text itself where it is none, so that --set source=mini needs no quotes."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
-        return text
-
-
-def _first_error(error: ValidationError, raw: Mapping[str, Any]) -> str:
-    # Unknown keys come first: a misspelt key also makes a required one missing, and is the cause of it.
-    details = sorted(error.errors(), key=lambda d: d["type"] != "extra_forbidden")[0]
-    cause = details.get("ctx", {}).get("error")
-    loc = cause.loc if isinstance(cause, _LocatedError) else details["loc"]
-    loc = tuple(part for part in loc if part != "[key]")
-    where = _spell(loc, raw)
-    if isinstance(cause, _LocatedError):
-        return f"{where}: {cause}"
-    match details["type"]:
-        case "extra_forbidden":
-            return f"{where}: unknown key; {did_you_mean(str(loc[-1]), _keys_at(loc[:-1]))}"
-        case "missing":
-            return f"{where}: missing"
-        case "enum" | "literal_error":
-            given = str(details["input"])
-            return f'{where}: "{given}" is not allowed; {did_you_mean(given, _allowed(details))}'
-        case "string_pattern_mismatch":
-            return f'{where}: "{details["input"]}" is no name; use letters, digits, ".", "_" and "-"'
-    message = details["msg"].replace("Value error, ", "")
-    shown = json.dumps(details["input"], default=str)
-    return f"{where}: {_one_line(message)}" + (f" (it is {shown})" if len(shown) <= 40 else "")
-
-
-def _allowed(details: Any) -> list[str]:
-    return re.findall(r"'([^']*)'", str(details.get("ctx", {}).get("expected", "")))
-
-
-def _spell(loc: tuple[str | int, ...], raw: Mapping[str, Any]) -> str:
-    """A key path as a user writes it; items of arrays by their name where they have one."""
-    words: list[str] = []
-    node: Any = raw
-    for part in loc:
-        try:
-            node = node[part]
-        except (KeyError, IndexError, TypeError):
-            node = None
-        name = node.get("name") if isinstance(part, int) and isinstance(node, dict) else None
-        words.append(str(name) if isinstance(name, str) else str(part))
-    return ".".join(words) or "file"
-
-
-def _keys_at(loc: tuple[str | int, ...]) -> list[str]:
-    """The valid keys of the table at `loc`."""
-    model: type[BaseModel] = Experiment
-    for part in loc:
-        if isinstance(part, int):
-            continue
-        field = next((f for n, f in model.model_fields.items() if part in (n, f.alias)), None)
-        inner = _model_in(field.annotation) if field else None
-        if inner is None:
-            return []
-        model = inner
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(filter(None, map(_model_in, get_args(annotation))), None)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

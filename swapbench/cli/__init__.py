@@ -5,6 +5,8 @@ import sys
 import typer
 
 from swapbench import __version__
+from swapbench.cli import experiments, models, report
+from swapbench.cli.run import run
 from swapbench.errors import Exit, SwapbenchError
 
 app = typer.Typer(
@@ -14,6 +16,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="How long a machine takes to put down one LLM and serve another, phase by phase.",
 )
+app.command()(run)
+app.command()(report.report)
+app.command()(report.runs)
+app.command("list")(experiments.list_)
+app.command()(experiments.show)
+app.command()(experiments.schema)
+app.add_typer(models.app, name="models")
 
 
 def _print_version(value: bool) -> None:

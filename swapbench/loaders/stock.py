@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import mlx.core as mx
-from mlx.utils import tree_flatten
+from mlx.utils import tree_reduce
 from mlx_lm.utils import load_model, load_tokenizer
 
 from swapbench.loaders import Loaded, Span
@@ -24,5 +24,5 @@ def load(path: Path, span: Span) -> Loaded:
         mx.eval(model.parameters())
     with span("tokenizer"):
         tokenizer = load_tokenizer(path, eos_token_ids=config.get("eos_token_id"))
-    weight_bytes = sum(array.nbytes for _, array in tree_flatten(model.parameters()))
+    weight_bytes: int = tree_reduce(lambda total, array: total + array.nbytes, model.parameters(), 0)
     return Loaded(model, tokenizer, weight_bytes)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from swapbench.phases import FIRST_TOKEN, Phase
 from swapbench.wire import Event, PhaseMeasured, Reading, StepStarted
@@ -10,15 +9,6 @@ from swapbench.worker.ledgers import Counters
 from swapbench.worker.meter import Meter
 
 Emit = Callable[[Event], None]
-
-
-@dataclass(frozen=True)
-class _Mark:
-    """A moment with what the instruments said then."""
-
-    at_s: float
-    reading: Reading
-    counters: Counters
 
 
 class Probe:

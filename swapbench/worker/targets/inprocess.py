@@ -84,15 +84,12 @@ class InProcessTarget:
             seed = round_ * work.agents + n
             cache = fill_cache(loaded.model, loaded.tokenizer, work.cache_tokens, work.cache_fill, seed)
             self._store.hold(agent, cache, work.cache_tokens)
-        files = page_cache.weight_files(to.path)
-        if self._plan.page_cache is PageCache.WARM:
-            page_cache.prime(files)
-        elif self._plan.page_cache is PageCache.COLD:
-            page_cache.evict(files)
+        self._set_page_cache(to)
         wanted = requests(work.requests, work.prompt_tokens, work.decode_tokens, seed=round_)
         self._tickets = tuple(batch.submit(request) for request in wanted)
         for ticket in self._tickets:
             ticket.first_token(_PATIENCE_S)
+        self._keep_page_cache(to)
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
         """Replace the model that is served by `to`, one measured phase after another."""
@@ -178,6 +175,19 @@ class InProcessTarget:
         self._fit_pool()
         self._store.update_tag(ModelTag.of(checkpoint.path, checkpoint.name))
         self._reinit(checkpoint)
+
+    def _set_page_cache(self, to: Checkpoint) -> None:
+        files = page_cache.weight_files(to.path)
+        if self._plan.page_cache is PageCache.WARM:
+            page_cache.prime(files)
+        elif self._plan.page_cache is PageCache.COLD:
+            page_cache.evict(files)
+
+    def _keep_page_cache(self, to: Checkpoint) -> None:
+        """Kernels that reclaim idle pages take some back while requests are brought in flight."""
+        files = page_cache.weight_files(to.path)
+        if self._plan.page_cache is PageCache.WARM and page_cache.residency(files).share < 1:
+            page_cache.prime(files)
 
     def _drain(self) -> None:
         assert self._batch is not None

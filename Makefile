@@ -1,0 +1,66 @@
+# Works with GNU make 3.81 (the one macOS ships) and newer, and any POSIX sh.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CANDIDATES := python3.14 python3.13 python3.12 python3.11 python3
+
+# Fast on two cores; more only get in the way of the tests that measure.
+TEST_WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format clean
+
+help:
+	@echo 'make run    set up .venv if need be, run EXP-012 on the mini models, print the report'
+	@echo 'make test   set up .venv if need be, run every test'
+	@echo 'make lint   ruff (rules and format) and mypy --strict'
+	@echo 'make format ruff, in place'
+	@echo 'make clean  remove .venv and caches; results stay'
+
+run: $(STAMP)
+	@$(BIN)/swapbench run exp012 --models mini --rounds 3
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest -q -n $(TEST_WORKERS)
+
+lint: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(STAMP)
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:
+	@rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# An editable install: only a change of pyproject.toml makes it stale. A .venv whose Python is gone is made
+# anew. Python 3.11 is looked for by asking each candidate, since a name on the PATH may be a broken shim,
+# may be too old (macOS ships 3.9), or may lack venv (Debian packages it apart).
+$(STAMP): pyproject.toml
+	@set -e; \
+	if [ -d $(VENV) ] && ! $(BIN)/python -c '' 2>/dev/null; then rm -rf $(VENV); fi; \
+	if command -v uv >/dev/null 2>&1; then \
+	  echo 'setting up $(VENV) with uv'; \
+	  [ -d $(VENV) ] || uv venv --quiet --python '>=3.11' $(VENV); \
+	  uv pip install --quiet --python $(BIN)/python --editable '.[dev]'; \
+	else \
+	  if [ -d $(VENV) ] && ! $(BIN)/python -c 'import pip' 2>/dev/null; then rm -rf $(VENV); fi; \
+	  if [ ! -d $(VENV) ]; then \
+	    found=; \
+	    for candidate in $(CANDIDATES); do \
+	      if $$candidate -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	      then found=$$candidate; break; fi; \
+	    done; \
+	    if [ -z "$$found" ]; then \
+	      echo 'swapbench needs Python 3.11 or newer (with venv), or uv: install one, as with "brew install uv" or "apt install python3-venv", and run make again' >&2; \
+	      exit 1; \
+	    fi; \
+	    echo "setting up $(VENV) with $$found"; \
+	    $$found -m venv $(VENV); \
+	  fi; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'; \
+	fi; \
+	touch $(STAMP)

@@ -1,0 +1,5 @@
+"""`python -m swapbench` is `swapbench`."""
+
+from swapbench.cli import main
+
+main()

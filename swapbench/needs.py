@@ -1,0 +1,61 @@
+"""What a run of an experiment takes of the machine: memory while it swaps, disk before it starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from swapbench.experiment import Experiment, PageCache
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """A model of an experiment: how much it weighs, and whether its checkpoint is there already."""
+
+    weight_bytes: int
+    on_disk: bool
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a run takes, in bytes."""
+
+    largest_model: str
+    largest_model_bytes: int
+    kv_bytes: int
+    page_cache_bytes: int
+    missing_bytes: int
+    eviction_bytes: int
+
+    @property
+    def memory_bytes(self) -> int:
+        """What can't be given back while a run goes on: the biggest model, and KV caches up to the budget."""
+        return self.largest_model_bytes + self.kv_bytes
+
+
+def needs(experiment: Experiment, sizes: Mapping[str, ModelSize]) -> Needs:
+    """What a run of `experiment` takes; `sizes` has an entry for each of its models."""
+    names = experiment.model_names()
+    largest = max(names, key=lambda name: sizes[name].weight_bytes)
+    kv_bytes = experiment.engine.kv_budget_bytes if _uses_kv(experiment) else 0
+    return Needs(
+        largest_model=largest,
+        largest_model_bytes=sizes[largest].weight_bytes,
+        kv_bytes=kv_bytes,
+        page_cache_bytes=_page_cache_bytes(experiment, sizes),
+        missing_bytes=sum(sizes[name].weight_bytes for name in names if not sizes[name].on_disk),
+        eviction_bytes=kv_bytes * len(names) if experiment.workload.agents else 0,
+    )
+
+
+def _uses_kv(experiment: Experiment) -> bool:
+    return bool(experiment.workload.agents or experiment.workload.requests)
+
+
+def _page_cache_bytes(experiment: Experiment, sizes: Mapping[str, ModelSize]) -> int:
+    """Warm: the new model's file pages have to survive beside the old model, and then beside the copy
+    that is loaded from them."""
+    if experiment.page_cache is not PageCache.WARM:
+        return 0
+    return max(
+        sizes[s.to_model].weight_bytes + max(sizes[s.from_model].weight_bytes, sizes[s.to_model].weight_bytes)
+        for s in experiment.scenario
+    )

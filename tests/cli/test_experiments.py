@@ -1,0 +1,178 @@
+"""`swapbench list`, `show` and `schema`, as a user calls them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swapbench.experiment import schema
+
+TWO_MODELS = """
+title = "Mine [of two]"
+{settings}
+[models]
+small = "mlx-community/SmolLM2-135M-Instruct"
+large = "mlx-community/gemma-3-12b-it-4bit"
+[[scenario]]
+name = "up"
+from = "small"
+to = "large"
+"""
+
+SCRIPTED = (
+    TWO_MODELS.format(settings='target = "scripted"')
+    + """
+[script]
+seconds = { load = 3 }
+model_bytes = { small = 1_073_741_824, large = 8_589_934_592 }
+"""
+)
+
+
+def swapbench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The command, with an empty cache of models in `cwd`."""
+    homes = {"HF_HOME": str(cwd / "hf"), "SWAPBENCH_CACHE": str(cwd / "cache"), "COLUMNS": "160"}
+    return subprocess.run(
+        [sys.executable, "-m", "swapbench", *arguments],
+        cwd=cwd,
+        env=os.environ | homes,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def answer(*arguments: str, cwd: Path) -> Any:
+    """What the command prints as JSON."""
+    done = swapbench(*arguments, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    path = tmp_path / "experiments" / "mine.toml"
+    path.parent.mkdir()
+    path.write_text(TWO_MODELS.format(settings="rounds = 7"))
+    return path
+
+
+def test_list_names_local_and_shipped_experiments(mine: Path, tmp_path: Path) -> None:
+    done = swapbench("list", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "Mine [of two]" in done.stdout
+    for name in ("mine", "exp011", "exp012", "exp012-loaded", "quick"):
+        assert f" {name} " in done.stdout
+
+
+def test_list_as_json_gives_models_scenarios_and_file(mine: Path, tmp_path: Path) -> None:
+    rows = {row["name"]: row for row in answer("list", "--json", cwd=tmp_path)}
+    assert rows["mine"] == {
+        "name": "mine",
+        "title": "Mine [of two]",
+        "models": ["small", "large"],
+        "scenarios": ["up"],
+        "file": "experiments/mine.toml",
+    }
+
+
+def test_list_goes_on_past_a_broken_file_and_says_what_is_wrong_with_it(mine: Path, tmp_path: Path) -> None:
+    mine.with_name("broken.toml").write_text("rounds = 0")
+    done = swapbench("list", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Mine [of two]" in done.stdout
+    assert done.stderr.splitlines() == [
+        "swapbench: experiments/broken.toml: models: an experiment needs at least one model under [models]"
+    ]
+
+
+def test_show_tells_where_models_are_and_what_a_run_takes(mine: Path, tmp_path: Path) -> None:
+    shown = answer("show", "mine", "--json", cwd=tmp_path)
+    assert shown["experiment"]["rounds"] == 7
+    assert [model["name"] for model in shown["models"]] == ["small", "large"]
+    assert all(model["source"] == "hub" and model["path"] is None for model in shown["models"])
+    assert all("swapbench models fetch" in model["hint"] for model in shown["models"])
+    needs = shown["needs"]
+    assert needs["largest_model"] == "large"
+    assert needs["missing_bytes"] == sum(model["weight_bytes"] for model in shown["models"])
+    assert needs["page_cache_bytes"] == 2 * needs["largest_model_bytes"]
+    assert all(value > 0 for value in shown["machine"].values())
+
+
+def test_show_prints_scenarios_models_needs_and_settings(mine: Path, tmp_path: Path) -> None:
+    shown = swapbench("show", str(mine), cwd=tmp_path).stdout
+    for words in ("Mine [of two]", "up", "gemma-3-12b-it-4bit", "memory: ", "disk for checkpoints: ", "warm"):
+        assert words in shown
+
+
+def test_show_sets_what_is_in_effect_beside_what_the_file_says(mine: Path, tmp_path: Path) -> None:
+    shown = swapbench("show", "mine", "--set", "rounds=9", "--models", "mini", cwd=tmp_path).stdout
+    rows = [line.split() for line in shown.splitlines()]
+    assert ["rounds", "9", "7"] in rows
+    assert ["source", "mini", "hub"] in rows
+    assert ["warmup", "0"] in rows
+
+
+def test_models_is_short_for_setting_the_source(mine: Path, tmp_path: Path) -> None:
+    short = answer("show", "mine", "--models", "synthetic", "--json", cwd=tmp_path)
+    long = answer("show", "mine", "--set", "source=synthetic", "--json", cwd=tmp_path)
+    assert short["experiment"] == long["experiment"]
+    assert short["models"] == long["models"]
+
+
+def test_agents_need_room_for_their_caches_where_results_are_kept(mine: Path, tmp_path: Path) -> None:
+    shown = swapbench("show", "mine", "--set", "workload.agents=2", cwd=tmp_path).stdout
+    assert "KV caches up to 2.00 GiB" in shown
+    assert "disk for results: evicted KV caches up to 4.29 GB" in shown
+
+
+def test_what_there_is_too_little_of_is_said(mine: Path, tmp_path: Path) -> None:
+    wanted = ["workload.agents=2", f"engine.kv_budget_bytes={1 << 50}"]
+    shown = swapbench("show", "mine", *(part for key in wanted for part in ("--set", key)), cwd=tmp_path)
+    short = [line.partition(":")[0] for line in shown.stdout.splitlines() if line.endswith(": too little")]
+    assert short == ["memory", "disk for results"]
+
+
+def test_a_scripted_experiment_needs_no_checkpoint(tmp_path: Path) -> None:
+    file = tmp_path / "script.toml"
+    file.write_text(SCRIPTED)
+    needs = answer("show", str(file), "--json", cwd=tmp_path)["needs"]
+    assert needs["largest_model_bytes"] == 8 << 30
+    assert needs["missing_bytes"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["exp12"], 'no experiment "exp12"; did you mean "exp012"?'),
+        (["nowhere.toml"], "nowhere.toml: no such file; `swapbench list` shows the experiments there are"),
+        (
+            ["mine", "--models", "mimi"],
+            'experiments/mine.toml --set source=mimi: source: "mimi" is not allowed; did you mean "mini"?',
+        ),
+        (
+            ["mine", "--set", "rounds=-1"],
+            "experiments/mine.toml --set rounds=-1: rounds: must be at least 1 (it is -1)",
+        ),
+        (
+            ["mine", "--set", "scenario=[]"],
+            "experiments/mine.toml --set scenario=[]: "
+            "scenario: an experiment needs at least one [[scenario]]",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    mine: Path, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    done = swapbench("show", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == f"swapbench: {words}\n"
+
+
+def test_schema_prints_the_json_schema_of_experiment_files(tmp_path: Path) -> None:
+    assert answer("schema", cwd=tmp_path) == schema()

@@ -1,0 +1,145 @@
+"""`swapbench run` on scripted experiments: the whole line but MLX, and what each outcome exits with."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swapbench.results import list_runs, read
+from tests.scripted import raw_experiment
+
+
+def _toml(raw: dict[str, Any]) -> str:
+    """A scripted experiment as the file that a user would write."""
+    tables = {"models", "scenario", "script"}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in raw.items() if key not in tables]
+    lines += ["[models]", *(f'{name} = "{reference}"' for name, reference in raw["models"].items())]
+    for scenario in raw["scenario"]:
+        lines += ["[[scenario]]", *(f'{key} = "{value}"' for key, value in scenario.items())]
+    script = dict(raw["script"])
+    swaps = script.pop("swap", [])
+    lines.append("[script]")
+    for key, value in script.items():
+        if isinstance(value, dict):
+            inner = ", ".join(f'"{name}" = {number}' for name, number in value.items())
+            lines.append(f"{key} = {{ {inner} }}")
+        else:
+            lines.append(f"{key} = {json.dumps(value)}")
+    for swap in swaps:
+        lines += ["[[script.swap]]", *(f"{key} = {json.dumps(value)}" for key, value in swap.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _run(folder: Path, *options: str, **changes: Any) -> subprocess.CompletedProcess[str]:
+    script = raw_experiment()["script"] | changes.pop("script", {})
+    (folder / "scripted.toml").write_text(_toml(raw_experiment(**changes) | {"script": script}))
+    return _swapbench(folder, "run", "scripted.toml", *options)
+
+
+def _swapbench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "swapbench", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_fine_run_exits_with_0_and_tells_where_its_results_are(tmp_path: Path) -> None:
+    done = _run(tmp_path)
+    assert done.returncode == 0, done.stderr
+    ((folder, info),) = list_runs(tmp_path / "results")
+    assert info.status == "complete"
+    assert str(folder.relative_to(tmp_path)) in done.stderr
+    assert info.command[:2] == ("swapbench", "run")
+
+
+def test_a_missed_target_exits_with_4(tmp_path: Path) -> None:
+    assert _run(tmp_path, script={"seconds": {"load": 100.0}}).returncode == 4
+
+
+def test_a_leak_exits_with_5(tmp_path: Path) -> None:
+    done = _run(tmp_path, "--rounds", "20", script={"leak_bytes": 50_000_000})
+    assert done.returncode == 5
+    assert "leak" in done.stdout
+
+
+def test_an_inconclusive_verdict_exits_with_6_only_when_asked_to(tmp_path: Path) -> None:
+    demand = ("--set", 'criterion=[{kind="no-leak"}]')
+    assert _run(tmp_path, *demand).returncode == 0
+    assert _run(tmp_path, "--strict", *demand).returncode == 6
+
+
+def test_a_failed_swap_exits_with_7_and_the_run_goes_on(tmp_path: Path) -> None:
+    failing = [{"scenario": "up", "round": 1, "fails_in": "load"}]
+    done = _run(tmp_path, script={"swap": failing})
+    assert done.returncode == 7
+    ((folder, _),) = list_runs(tmp_path / "results")
+    assert list(read(folder).swaps.status) == ["ok", "ok", "rolled_back", "ok", "ok", "ok"]
+
+
+def test_fail_fast_stops_there(tmp_path: Path) -> None:
+    failing = [{"scenario": "up", "round": 1, "fails_in": "load"}]
+    assert _run(tmp_path, "--fail-fast", script={"swap": failing}).returncode == 7
+    ((folder, _),) = list_runs(tmp_path / "results")
+    assert len(read(folder).swaps) == 3
+
+
+def test_a_worker_that_dies_exits_with_7_and_the_rest_can_be_resumed(tmp_path: Path) -> None:
+    dying = [{"scenario": "up", "round": 1, "fails_in": "load", "failure": "kill"}]
+    first = _run(tmp_path, script={"swap": dying})
+    assert first.returncode == 7
+    assert "Traceback" not in first.stdout + first.stderr
+    ((folder, info),) = list_runs(tmp_path / "results")
+    assert info.status == "incomplete"
+    resumed = _swapbench(tmp_path, "run", "--resume", info.run_id)
+    run = read(folder)
+    assert run.info.status == "complete"
+    assert len(run.swaps) == 6
+    # The swap in which the worker died stays a failure.
+    assert resumed.returncode == 7
+    again = _swapbench(tmp_path, "run", "--resume", info.run_id)
+    assert again.returncode == 2
+    assert "complete" in again.stderr
+
+
+def test_out_says_where_runs_are_kept(tmp_path: Path) -> None:
+    assert _run(tmp_path, "--out", "elsewhere").returncode == 0
+    assert list_runs(tmp_path / "elsewhere")
+    assert not (tmp_path / "results").exists()
+
+
+def test_options_are_overrides_and_are_recorded(tmp_path: Path) -> None:
+    done = _run(tmp_path, "--rounds", "2", "--warmup", "1", "--page-cache", "as-is", "--set", "target_s=9")
+    assert done.returncode == 0, done.stderr
+    ((_, info),) = list_runs(tmp_path / "results")
+    chosen = {key: info.experiment[key] for key in ("rounds", "warmup", "page_cache", "target_s")}
+    assert chosen == {"rounds": 2, "warmup": 1, "page_cache": "as-is", "target_s": 9.0}
+
+
+def test_a_wrong_option_leaves_no_run_behind(tmp_path: Path) -> None:
+    assert _run(tmp_path, "--page-cache", "hot").returncode == 2
+    assert not (tmp_path / "results").exists()
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
+    said = _run(tmp_path, "--rounds", "1", "--warmup", "1").stderr.splitlines()
+    assert said[1:5] == [
+        "round 1/2 (warm-up)",
+        "  up: 3.300 s, first token at 3.400 s",
+        "  down: 3.300 s, first token at 3.400 s",
+        "round 2/2",
+    ]
+
+
+def test_quiet_says_nothing_but_the_report(tmp_path: Path) -> None:
+    done = _run(tmp_path, "--quiet")
+    assert "round" not in done.stderr
+    assert "up" in done.stdout
+
+
+@pytest.mark.parametrize("python", ["/nowhere/python", "/bin/false"])
+def test_an_interpreter_that_is_none_is_a_failure_with_a_reason(python: str, tmp_path: Path) -> None:
+    done = _run(tmp_path, "--python", python)
+    assert done.returncode == 7
+    assert "Traceback" not in done.stdout + done.stderr
+    assert python in done.stderr or "exit code 1" in done.stdout

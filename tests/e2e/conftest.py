@@ -1,0 +1,58 @@
+"""The real CLI on real MLX: mini models are made once and shared by all tests of a session."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def model_cache(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A cache folder of mini models, one for all of pytest-xdist's workers."""
+    base = tmp_path_factory.getbasetemp()
+    cache = (base if worker_id == "master" else base.parent) / "swapbench-cache"
+    with FileLock(str(cache) + ".lock"):
+        if not cache.exists():
+            done = _swapbench(["models", "synth", "exp012", "--mini"], base, cache)
+            assert done.returncode == 0, done.stderr
+    return cache
+
+
+@pytest.fixture
+def cli(model_cache: Path, tmp_path: Path) -> Cli:
+    """Runs `swapbench` in an empty folder and returns what it printed."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return _swapbench(arguments, tmp_path, model_cache)
+
+    return run
+
+
+@pytest.fixture
+def environment(model_cache: Path) -> dict[str, str]:
+    """The environment that `cli` runs in, for tests that handle processes themselves."""
+    return _environment(model_cache)
+
+
+def _swapbench(
+    arguments: list[str] | tuple[str, ...], folder: Path, cache: Path
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "swapbench", *arguments],
+        cwd=folder,
+        env=_environment(cache),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def _environment(cache: Path) -> dict[str, str]:
+    return os.environ | {"SWAPBENCH_CACHE": str(cache), "COLUMNS": "120", "HF_HUB_OFFLINE": "1"}

@@ -1,0 +1,126 @@
+"""Runs of the mini models from the command line to the files on disk."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from swapbench.phases import LEDGERS, PHASES
+from swapbench.results import Run, list_runs, read
+from tests.e2e.conftest import Cli
+
+pytestmark = pytest.mark.e2e
+
+
+def _only_run(folder: Path) -> Run:
+    ((path, _),) = list_runs(folder / "results")
+    return read(path)
+
+
+def _whole_phases(run: Run) -> pd.DataFrame:
+    return run.phases[(run.phases.span == "") & run.phases.phase.isin(list(PHASES))]
+
+
+def test_exp012_runs_on_mini_models_and_claims_nothing_about_the_real_ones(cli: Cli, tmp_path: Path) -> None:
+    done = cli("run", "exp012", "--models", "mini", "--rounds", "2", "--warmup", "0")
+    assert done.returncode == 0, done.stderr
+    assert "mini" in done.stdout
+    for scenario in ("small-to-large", "large-to-large", "large-to-small"):
+        assert scenario in done.stdout
+    run = _only_run(tmp_path)
+    assert list(run.swaps.status) == ["ok"] * 6
+    assert run.swaps.valid.all()
+    assert (run.swaps.resident_before >= 0.99).all()
+    assert (run.swaps.first_token_s > 0).all()
+
+
+def test_every_swaps_phases_sum_to_its_wall_time(cli: Cli, tmp_path: Path) -> None:
+    assert cli("run", "quick", "--rounds", "2").returncode == 0
+    run = _only_run(tmp_path)
+    sums = _whole_phases(run).groupby(["round", "scenario"]).seconds.sum()
+    swaps = run.swaps.set_index(["round", "scenario"])
+    assert (sums + swaps.unattributed_s).sort_index().tolist() == pytest.approx(
+        swaps.total_s.sort_index().tolist()
+    )
+    # What no phase accounts for is under 1 % of the swap, or is the observer's own measured cost.
+    assert (swaps.unattributed_s - swaps.probe_s <= 0.01 * swaps.total_s).all()
+
+
+def test_every_phase_has_all_ledgers_before_and_after(cli: Cli, tmp_path: Path) -> None:
+    assert cli("run", "quick", "--rounds", "1").returncode == 0
+    run = _only_run(tmp_path)
+    whole = _whole_phases(run)
+    assert set(whole.phase) == set(PHASES)
+    for ledger in LEDGERS:
+        assert whole[f"{ledger}_before_bytes"].notna().all()
+        assert whole[f"{ledger}_after_bytes"].notna().all()
+    load = whole[whole.phase == "load"]
+    assert (load.mlx_active_after_bytes > load.mlx_active_before_bytes).all()
+    assert not run.memory.empty
+
+
+def test_under_load_drain_and_evict_do_real_work_and_everybody_is_answered(cli: Cli, tmp_path: Path) -> None:
+    done = cli("run", "exp012-loaded", "--models", "mini", "--rounds", "1", "--warmup", "0")
+    assert done.returncode == 0, done.stderr
+    run = _only_run(tmp_path)
+    phases = _whole_phases(run)
+    assert (phases[phases.phase == "drain"].seconds > 0.001).all()
+    assert (phases[phases.phase == "evict"].seconds > 0.001).all()
+    assert (run.swaps.answered_requests == 4).all()
+    assert (run.swaps.drained_requests + run.swaps.carried_requests == 4).all()
+    assert (run.swaps.evicted_caches == 4).all()
+    assert (run.swaps.evicted_bytes > 0).all()
+    assert {"write", "write/agent-1"} <= set(run.phases[run.phases.phase == "evict"].span)
+
+
+def test_without_patience_every_request_is_carried_over_and_answered_by_the_new_model(
+    cli: Cli, tmp_path: Path
+) -> None:
+    done = cli(
+        *("run", "exp012-loaded", "--models", "mini", "--rounds", "1", "--warmup", "0"),
+        *("--set", "workload.drain_deadline_s=0", "--set", "workload.decode_tokens=200"),
+    )
+    assert done.returncode == 0, done.stderr
+    swaps = _only_run(tmp_path).swaps
+    assert (swaps.carried_requests > 0).all()
+    assert (swaps.answered_requests == 4).all()
+
+
+def test_a_cold_run_proves_that_it_was_cold(cli: Cli, tmp_path: Path) -> None:
+    assert cli("run", "quick", "--rounds", "1", "--page-cache", "cold").returncode == 0
+    run = _only_run(tmp_path)
+    assert (run.swaps.resident_before == 0).all()
+    assert run.swaps.valid.all()
+    load = _whole_phases(run).query("phase == 'load'").set_index("scenario").disk_read_bytes
+    swaps = run.swaps.set_index("scenario")
+    assert (load >= 0.9 * swaps.loaded_bytes).all()
+
+
+def test_json_is_all_that_is_printed(cli: Cli) -> None:
+    done = cli("run", "quick", "--rounds", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "exp13"), 'no experiment "exp13"'),
+        (("run", "quick", "--set", "round=3"), 'did you mean "rounds"?'),
+        (("run", "quick", "--models", "huub"), 'did you mean "hub"?'),
+        (("run", "quick", "--rounds", "0"), "rounds"),
+        (("run",), "which experiment?"),
+        (("run", "--resume", "nowhere"), "nowhere"),
+        (("report", "nowhere"), "nowhere"),
+        (("run", "exp012", "--models", "hub"), "swapbench models fetch"),
+        (("run", "exp012", "--models", "synthetic"), "swapbench models synth"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(cli: Cli, arguments: tuple[str, ...], said: str) -> None:
+    done = cli(*arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""

@@ -1,0 +1,101 @@
+"""Who imports what: the parent never MLX, the worker never a user interface, `--help` next to nothing."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "swapbench"
+MLX = {"mlx", "mlx_lm", "transformers"}
+INTERFACE = {"typer", "rich", "pandas"}
+HEAVY = MLX | {"pandas", "numpy", "pydantic", "rich", "huggingface_hub", "psutil", "scipy"}
+
+
+def modules_under(*rooms: str) -> list[Path]:
+    return sorted(path for room in rooms for path in (PACKAGE / room).rglob("*.py"))
+
+
+WORKER = modules_under("worker", "loaders")
+# models/ has both: the catalogue for the parent, and what is done in a child because it needs MLX.
+PARENT = [path for path in modules_under(".") if path not in (*WORKER, *modules_under("models"))]
+
+
+def imported(nodes: Iterator[ast.AST]) -> set[str]:
+    """The packages that import statements among `nodes` name."""
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def loaded_by(code: str) -> set[str]:
+    """The packages in memory after `code`, in a fresh interpreter."""
+    script = f"{code}\nimport sys, json\nprint(json.dumps([name.partition('.')[0] for name in sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+@pytest.mark.parametrize("path", PARENT, ids=dotted)
+def test_the_parent_never_imports_mlx_not_even_inside_a_function(path: Path) -> None:
+    assert not imported(ast.walk(parse(path))) & MLX
+
+
+def test_the_whole_parent_can_be_imported_without_mlx() -> None:
+    names = [dotted(path) for path in PARENT if path.name != "__main__.py"]
+    loaded = loaded_by(f"import importlib\nfor name in {names!r}: importlib.import_module(name)")
+    assert {"numpy", "pydantic", "rich", "typer"} <= loaded
+    assert not loaded & MLX
+
+
+@pytest.mark.parametrize("path", WORKER, ids=dotted)
+def test_the_worker_never_imports_a_user_interface_not_even_inside_a_function(path: Path) -> None:
+    assert not imported(ast.walk(parse(path))) & INTERFACE
+
+
+def test_the_whole_worker_can_be_imported_without_pandas() -> None:
+    names = [dotted(path) for path in WORKER if path.name != "__main__.py"]
+    loaded = loaded_by(f"import importlib\nfor name in {names!r}: importlib.import_module(name)")
+    assert "mlx" in loaded
+    assert "pandas" not in loaded
+
+
+def loaded_by_command(*arguments: str) -> set[str]:
+    return loaded_by(
+        "import sys\n"
+        "from swapbench.cli import main\n"
+        f"sys.argv = {['swapbench', *arguments]!r}\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code"
+    )
+
+
+def test_help_loads_no_library_but_typer() -> None:
+    loaded = loaded_by_command("--help")
+    assert "typer" in loaded
+    assert not loaded & HEAVY
+
+
+@pytest.mark.parametrize("command", ["run", "show", "list", "schema", "models", "runs", "report"])
+def test_the_help_of_a_command_loads_none_either(command: str) -> None:
+    # typer itself brings pydantic in as soon as there are parameters.
+    assert not loaded_by_command(command, "--help") & (HEAVY - {"pydantic"})
+
+
+def test_listing_and_showing_experiments_needs_no_mlx() -> None:
+    assert not loaded_by_command("list") & MLX
+    assert not loaded_by_command("show", "exp012") & MLX

@@ -1,0 +1,113 @@
+"""The project around the code: what a newcomer is told, what users read, what the wheel carries."""
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from swapbench import __version__
+from swapbench.errors import Exit
+from swapbench.experiment import (
+    Criterion,
+    EngineSettings,
+    Experiment,
+    Scenario,
+    Script,
+    ScriptedSwap,
+    Workload,
+)
+from swapbench.phases import MEANING
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXPERIMENTS_PAGE = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+def test_a_newcomer_is_given_exactly_two_commands() -> None:
+    _, marker, after = README.partition("<!-- newcomer -->\n")
+    assert marker
+    block = re.match(r"```\w*\n(.*?)```", after, re.DOTALL)
+    assert block is not None
+    commands = [line.partition("#")[0].strip() for line in block[1].splitlines()]
+    assert list(filter(None, commands)) == ["make run", "make test"]
+
+
+def test_the_readme_names_every_exit_code() -> None:
+    rows = re.findall(r"^\| (\d+) \|", README, re.MULTILINE)
+    assert [int(row) for row in rows] == [int(code) for code in Exit]
+
+
+def test_the_readme_gives_the_phases_their_meaning() -> None:
+    rows = dict(re.findall(r"^\| (\w+) \| ([^|]+) \|$", README, re.MULTILINE))
+    assert {phase: rows[phase] for phase in MEANING} == dict(MEANING)
+
+
+def test_the_readme_lists_every_experiment() -> None:
+    for path in (ROOT / "experiments").glob("*.toml"):
+        assert f"| `{path.stem}` |" in README
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "table", [Experiment, Scenario, Workload, EngineSettings, Criterion, Script, ScriptedSwap]
+)
+def test_every_key_of_an_experiment_file_is_documented_with_its_default(table: type[Experiment]) -> None:
+    for name, field in table.model_fields.items():
+        key = field.alias or name
+        if isinstance(field.default, str | int | float):
+            default = str(field.default).lower() if isinstance(field.default, bool) else field.default
+            spelled = f'"{default}"' if isinstance(field.default, str) else str(default)
+            assert f"| `{key}` | `{spelled}` |" in EXPERIMENTS_PAGE
+        else:
+            assert re.search(rf"\| `{key}` \||`\[+{key}\]+`", EXPERIMENTS_PAGE), key
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.search(r"^## \[(.+?)\]", changelog, re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == __version__
+
+
+def test_the_licence_is_the_one_that_is_declared() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["license"]
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert declared == "Apache-2.0"
+    assert "Apache License" in text
+    assert "Version 2.0" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_the_wheel_carries_package_experiments_and_licence(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert wheel.name.startswith(f"swapbench-{__version__}-")
+    for path in (ROOT / "experiments").glob("*.toml"):
+        assert f"swapbench/_experiments/{path.name}" in names
+    for path in (ROOT / "swapbench").rglob("*.py"):
+        assert path.relative_to(ROOT).as_posix() in names
+    assert "swapbench/py.typed" in names
+    assert f"swapbench-{__version__}.dist-info/licenses/LICENSE" in names
+    assert not [name for name in names if name.startswith(("tests/", "results/"))]
+
+
+@pytest.mark.parametrize("target", ["help", "run", "test", "lint", "format", "clean"])
+def test_make_knows_every_target_that_is_documented(target: str) -> None:
+    done = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip()
