@@ -15,7 +15,7 @@ from swapbench.experiment import PageCache
 from swapbench.loaders import Loaded, Span, stock
 from swapbench.phases import Phase
 from swapbench.wire import Checkpoint, Plan, Reading
-from swapbench.worker import page_cache
+from swapbench.worker import allocator, page_cache
 from swapbench.worker.engine.batch import BatchEngine, Request, Ticket
 from swapbench.worker.engine.blocks import BlockPool
 from swapbench.worker.engine.caches import CacheStore
@@ -211,6 +211,7 @@ class InProcessTarget:
         # evaluates it, the chain grows with each load for ever.
         mx.eval(mx.random.state)
         mx.clear_cache()
+        allocator.give_back()
 
     def _look_at_page_cache(self, to: Checkpoint) -> None:
         share = page_cache.residency(page_cache.weight_files(to.path)).share

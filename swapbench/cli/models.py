@@ -1,0 +1,296 @@
+"""`swapbench models`: which models there are, and where; making, fetching and removing them."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from swapbench.errors import ModelError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from swapbench.experiment import Source
+    from swapbench.models.order import Order, Progress
+
+app = typer.Typer(
+    name="models",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Models: list them, make stand-ins for them, fetch them, remove them.\n\n"
+    "Example: swapbench models synth exp012",
+)
+
+Wanted = Annotated[
+    list[str] | None, typer.Argument(metavar="[EXPERIMENT|MODEL]...", help="Experiments or models, by name.")
+]
+
+
+@app.command("list")
+def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List models, and where each checkpoint is or is not.
+
+    Example: swapbench models list --json
+    """
+    from swapbench.experiment import Source
+    from swapbench.models import store
+    from swapbench.models.catalogue import CATALOGUE
+
+    rows: list[dict[str, Any]] = []
+    for entry in CATALOGUE:
+        sources = [_row(entry.name, source) for source in Source]
+        rows.append({"name": entry.name, "title": entry.title, "repo": entry.repo, "sources": sources})
+    known = {row["name"] for row in rows}
+    for name in sorted({name for source in store.MADE_SOURCES for name in store.made(source)} - known):
+        there = [source for source in store.MADE_SOURCES if name in store.made(source)]
+        sources = [_row(name, source) for source in there]
+        rows.append({"name": name, "title": "made from a config.json", "repo": None, "sources": sources})
+    if as_json:
+        typer.echo(json.dumps({"cache": str(store.cache_root()), "models": rows}, indent=2))
+    else:
+        _print_list(rows)
+
+
+@app.command()
+def synth(
+    wanted: Wanted = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A Hugging Face config.json to make a model of.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="What to call the model made of --config.")] = "",
+    mini: Annotated[bool, typer.Option("--mini", help="Make the scaled-down model.")] = False,
+) -> None:
+    """Make synthetic checkpoints: true names, shapes and sizes, random weights, nothing downloaded.
+
+    Example: swapbench models synth exp012
+
+    Example: swapbench models synth --config config.json --name my-model
+    """
+    from swapbench.experiment import Source
+    from swapbench.models import store
+    from swapbench.models.making import make
+    from swapbench.models.order import of_config_file
+
+    source = Source.MINI if mini else Source.SYNTHETIC
+    if (config is None) != (not name) or (config is None) != bool(wanted):
+        raise UsageError("give experiments or models, or else --config FILE and --name NAME together")
+    if config is not None:
+        _refuse_known(name)
+        store.folder_of(name, source)
+        orders = [of_config_file(name, source, config)]
+    else:
+        orders = _orders(wanted or [], source)
+    for order in orders:
+        folder = store.folder_of(order.name, source)
+        if not store.state(folder, order):
+            typer.echo(f"{order.name}: there already, {folder}")
+            continue
+        with _bar(order.name) as show:
+            make(order, _shown(show))
+        typer.echo(f"{order.name}: made, {folder}")
+
+
+@app.command()
+def fetch(
+    wanted: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="EXPERIMENT|MODEL|REPO...", help="Experiments, models or repositories (org/name)."
+        ),
+    ],
+) -> None:
+    """Fetch models from the Hugging Face hub into its cache; an interrupted download goes on where it was.
+
+    Example: swapbench models fetch exp012
+    """
+    from swapbench.models import hub
+
+    for repo in _repos(wanted):
+        found, _ = hub.find(repo)
+        if found is not None:
+            typer.echo(f"{repo}: there already, {found}")
+            continue
+        with _bar(repo) as show:
+            found = hub.fetch(repo, show)
+        typer.echo(f"{repo}: fetched, {found}")
+
+
+@app.command()
+def rm(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Models that were made.")
+    ] = None,
+    source: Annotated[str, typer.Option(metavar="SOURCE", help="Only synthetic, or only mini.")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="Every model that was made.")] = False,
+) -> None:
+    """Remove checkpoints that swapbench made; the Hugging Face cache is left alone.
+
+    Example: swapbench models rm gemma-3-12b --source synthetic
+    """
+    from swapbench.experiment import Source
+    from swapbench.models import store
+
+    chosen = [known for known in store.MADE_SOURCES if source in ("", known)]
+    if not chosen:
+        raise UsageError(f"--source {source}: must be {' or '.join(store.MADE_SOURCES)}")
+    if everything == bool(names):
+        raise UsageError("give the names of models, or --all; `swapbench models list` shows them")
+    doomed: list[tuple[str, Source]] = []
+    for kind in chosen:
+        there = store.made(kind)
+        doomed += [
+            (name, kind) for name in (there if everything else _made_names(names or [])) if name in there
+        ]
+    _refuse_absent([] if everything else _made_names(names or []), {name for name, _ in doomed})
+    for name, kind in doomed:
+        freed_bytes = store.remove(name, kind)
+        typer.echo(f"{name} ({kind}): removed, {_gb(freed_bytes)} freed")
+
+
+def _made_names(names: list[str]) -> list[str]:
+    """Names as folders bear them: a catalogue model may be given by its repository, too."""
+    from swapbench.experiment import Source
+    from swapbench.models import store
+    from swapbench.models.catalogue import lookup
+
+    known = [entry.name if (entry := lookup(name)) else name for name in names]
+    for name in known:
+        store.folder_of(name, Source.MINI)  # refuses what is no name
+    return known
+
+
+def _refuse_absent(names: list[str], there: set[str]) -> None:
+    from swapbench.errors import did_you_mean
+    from swapbench.models import store
+
+    for name in names:
+        if name not in there:
+            known = {made for source in store.MADE_SOURCES for made in store.made(source)}
+            raise ModelError(f'no checkpoint of "{name}" was made; {did_you_mean(name, known)}')
+
+
+def _refuse_known(name: str) -> None:
+    from swapbench.models.catalogue import lookup
+
+    entry = lookup(name)
+    if entry is not None:
+        raise UsageError(f"--name {name}: that is {entry.title} of the catalogue; choose another name")
+
+
+def _references(wanted: list[str]) -> list[str]:
+    """Models by reference, each once; the name of an experiment stands for its models."""
+    from swapbench import experiment
+    from swapbench.models.catalogue import lookup
+    from swapbench.models.locate import is_path
+
+    references: list[str] = []
+    known = experiment.discover()
+    for word in wanted:
+        if lookup(word) is None and (word in known or word.endswith(".toml")):
+            chosen = experiment.load(experiment.find(word))
+            references += [chosen.models[name] for name in chosen.model_names()]
+        else:
+            references.append(word)
+    return [reference for reference in dict.fromkeys(references) if not is_path(reference)]
+
+
+def _orders(wanted: list[str], source: "Source") -> "list[Order]":
+    from swapbench.models.locate import order_for
+
+    orders = (order_for(reference, source) for reference in _references(wanted))
+    return list({order.name: order for order in orders if order is not None}.values())
+
+
+def _repos(wanted: list[str]) -> list[str]:
+    from swapbench.errors import did_you_mean
+    from swapbench.experiment import discover
+    from swapbench.models import hub
+    from swapbench.models.catalogue import CATALOGUE, lookup
+
+    repos = [entry.repo if (entry := lookup(word)) else word for word in _references(wanted)]
+    for repo in repos:
+        if not hub.is_repo(repo):
+            hint = did_you_mean(repo, [*(entry.name for entry in CATALOGUE), *discover()])
+            raise ModelError(f'"{repo}" is no experiment, model or repository (org/name); {hint}')
+    return list(dict.fromkeys(repos))
+
+
+def _shown(show: "Callable[[int, int], None]") -> "Callable[[Progress], None]":
+    return lambda progress: show(progress.done_bytes, progress.total_bytes)
+
+
+@contextmanager
+def _bar(title: str) -> "Iterator[Callable[[int, int], None]]":
+    """A progress bar on a terminal; elsewhere a line for every tenth of the way."""
+    import sys
+
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    if not sys.stderr.isatty():
+        yield _TenthLines(title)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    times = (TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, *times, console=Console(stderr=True)) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+class _TenthLines:
+    """Prints a line whenever another tenth is there."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._tenths = -1
+
+    def __call__(self, done_bytes: int, total_bytes: int) -> None:
+        tenths = 10 * done_bytes // total_bytes if total_bytes else 0
+        if tenths != self._tenths:
+            self._tenths = tenths
+            typer.echo(f"{self._title}: {_gb(done_bytes)} of {_gb(total_bytes)}", err=True)
+
+
+def _row(name: str, source: "Source") -> dict[str, Any]:
+    """Where a model is; one that is damaged has its fault for a hint, and does not hide the others."""
+    from swapbench.models.locate import locate
+
+    row: dict[str, Any] = {"source": str(source), "path": None, "weight_bytes": 0}
+    try:
+        located = locate(name, name, source)
+    except ModelError as error:
+        return row | {"hint": str(error)}
+    path = str(located.path) if located.path else None
+    return row | {"path": path, "weight_bytes": located.weight_bytes, "hint": located.hint}
+
+
+def _print_list(rows: list[dict[str, Any]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("model", "source", "size", "where"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        for number, source in enumerate(row["sources"]):
+            where = source["path"] or source["hint"]
+            name = row["name"] if number == 0 else ""
+            table.add_row(
+                name, source["source"], _gb(source["weight_bytes"]) if source["weight_bytes"] else "?", where
+            )
+    Console(highlight=False, markup=False).print(table)
+
+
+def _gb(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e8 else f"{size_bytes / 1e6:.1f} MB"

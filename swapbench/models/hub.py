@@ -1,0 +1,243 @@
+"""Models in the Hugging Face cache: found there without a question to anybody, and fetched when asked for.
+
+The library does the talking and keeps the cache's layout. Only the weights are downloaded by hand: it throws
+a broken file away and begins again, which for a shard of 5 GB is no way to resume.
+"""
+
+import fcntl
+import hashlib
+import logging
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from swapbench.errors import ModelError, TransferError
+from swapbench.models.checkpoint import PATTERNS, WEIGHTS, fault
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import ModelInfo, RepoSibling
+
+# Bytes there so far (those of an earlier attempt included), and bytes in all.
+OnBytes = Callable[[int, int], None]
+
+_REPO: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+
+def is_repo(reference: str) -> bool:
+    """Whether `reference` has the form of a repository's name, org/name."""
+    return bool(_REPO.fullmatch(reference)) and ".." not in reference
+
+
+def find(repo: str) -> tuple[Path | None, str]:
+    """The folder of a complete snapshot; or None, and what is missing of an incomplete one ("" if none).
+
+    The snapshot of `main` comes first, then the others, newest first. Nothing goes over the network.
+    """
+    faults = []
+    for snapshot in _snapshots(_storage(repo)):
+        lack = fault(snapshot)
+        if not lack:
+            return snapshot, ""
+        faults.append(lack)
+    return None, faults[0] if faults else ""
+
+
+def fetch(repo: str, on_bytes: OnBytes) -> Path:
+    """Download what mlx-lm loads of a repository into the Hugging Face cache, going on where it broke off.
+
+    Raises:
+        ModelError: there is no such repository, or no room for it.
+        TransferError: the hub refused, or the download broke off or is damaged.
+    """
+    import huggingface_hub
+    from huggingface_hub.utils import logging as hub_logging
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+    hub_logging.set_verbosity(logging.ERROR)
+    with _explained(repo):
+        info = huggingface_hub.HfApi().model_info(repo, files_metadata=True)
+        wanted = [file for file in info.siblings or () if any(fnmatch(file.rfilename, p) for p in PATTERNS)]
+        if not any(fnmatch(file.rfilename, WEIGHTS) for file in wanted):
+            raise ModelError(
+                f"{repo} has no MLX weights (model*.safetensors); is there an mlx-community version?"
+            )
+        total_bytes = sum(file.size or 0 for file in wanted)
+        _fetch_weights(repo, info, wanted, lambda done_bytes: on_bytes(done_bytes, total_bytes))
+        # Finds the weights where they have been put, and brings the rest.
+        snapshot = Path(huggingface_hub.snapshot_download(repo, allow_patterns=list(PATTERNS)))
+        on_bytes(total_bytes, total_bytes)
+    lack = fault(snapshot)
+    if lack:
+        raise ModelError(f"{repo}: {lack}, as the hub has it; mlx-lm can't load that")
+    return snapshot
+
+
+def _fetch_weights(
+    repo: str, info: "ModelInfo", files: "list[RepoSibling]", tell: Callable[[int], None]
+) -> None:
+    blobs = _storage(repo) / "blobs"
+    weights = [(f.rfilename, f.lfs) for f in files if f.lfs is not None and _SHA256.fullmatch(f.lfs.sha256)]
+    there_bytes = sum(_size(blobs / lfs.sha256) or _size(_part(blobs / lfs.sha256)) for _, lfs in weights)
+    _check_disk(repo, blobs, sum(file.size or 0 for file in files) - there_bytes)
+    before_bytes = 0
+    for name, lfs in weights:
+        blob = blobs / lfs.sha256
+        if not blob.exists():
+            _download(repo, str(info.sha), name, blob, lfs.size, partial(_tell_more, tell, before_bytes))
+        before_bytes += lfs.size
+        tell(before_bytes)
+
+
+def _tell_more(tell: Callable[[int], None], before_bytes: int, done_bytes: int) -> None:
+    tell(before_bytes + done_bytes)
+
+
+def _download(
+    repo: str, revision: str, name: str, blob: Path, size_bytes: int, tell: Callable[[int], None]
+) -> None:
+    """One file, into the cache under its hash; what is there of it stays until it is whole."""
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils._headers import build_hf_headers
+
+    part = _part(blob)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    with part.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TransferError(f"{repo}: another process is fetching {name}; let it finish") from None
+        resume_bytes = file.tell()
+        if resume_bytes > size_bytes:
+            file.truncate(0)
+            resume_bytes = 0
+        tell(resume_bytes)
+        http_get(
+            hf_hub_url(repo, name, revision=revision),
+            file,
+            resume_size=resume_bytes,
+            headers=build_hf_headers(),
+            expected_size=size_bytes,
+            displayed_filename=name,
+            tqdm_class=_counter(tell),
+        )
+        file.flush()
+        _check_hash(part, blob.name, f"{repo}: {name}")
+        part.rename(blob)
+
+
+def _check_hash(part: Path, sha256: str, what: str) -> None:
+    with part.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        part.unlink()
+        raise TransferError(
+            f"{what} came through damaged (its hash is wrong) and was removed; fetch it again"
+        )
+
+
+def _counter(tell: Callable[[int], None]) -> Any:
+    """What the library takes for a tqdm class: here it only counts bytes."""
+
+    class Counter:
+        def __init__(self, *, initial: int = 0, **_: Any) -> None:
+            self._done_bytes = initial
+
+        def update(self, more_bytes: int) -> None:
+            self._done_bytes += more_bytes
+            tell(self._done_bytes)
+
+        def __enter__(self) -> "Counter":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    return Counter
+
+
+@contextmanager
+def _explained(repo: str) -> Iterator[None]:
+    """Turn the library's errors, of many lines each, into one line that says what to do."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
+
+    # OSError, and httpx's errors by whichever name this version of the library imports httpx.
+    transport_errors = cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__)
+    try:
+        yield
+    except OfflineModeIsEnabled:
+        raise TransferError(f"{repo} can't be fetched while HF_HUB_OFFLINE is set; unset it") from None
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        page = f"{constants.ENDPOINT}/{repo}"
+        if isinstance(error, GatedRepoError) or status == 403:
+            raise TransferError(
+                f"{repo} is gated ({status}): accept its licence at {page}, "
+                "then set HF_TOKEN to a token of yours"
+            ) from None
+        if status == 401:
+            raise TransferError(
+                f"the hub refused {repo} (401): check the name; if it is gated or private, accept "
+                f"its licence at {page} and set HF_TOKEN to a token of yours"
+            ) from None
+        if isinstance(error, RepositoryNotFoundError):
+            raise ModelError(f"no repository {repo} at {constants.ENDPOINT}; check its name") from None
+        raise TransferError(f"{repo}: the hub answered {status}; {_AGAIN.format(repo)}") from None
+    except transport_errors as error:
+        raise TransferError(
+            f"{repo}: the download broke off ({_brief(error)}); {_AGAIN.format(repo)}"
+        ) from None
+
+
+_AGAIN: Final = "`swapbench models fetch {}` goes on from there"
+
+
+def _check_disk(repo: str, blobs: Path, needed_bytes: int) -> None:
+    there = next(folder for folder in blobs.parents if folder.exists())
+    free_bytes = shutil.disk_usage(there).free
+    if free_bytes < needed_bytes:
+        raise ModelError(
+            f"{repo} takes {needed_bytes / 1e9:.2f} GB more and {there} has {free_bytes / 1e9:.2f} GB free; "
+            "make room, or set HF_HOME to a folder on another disk"
+        )
+
+
+def _snapshots(storage: Path) -> list[Path]:
+    folders = [path for path in (storage / "snapshots").glob("*") if path.is_dir()]
+    try:
+        main = (storage / "refs" / "main").read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        main = ""
+    return sorted(folders, key=lambda path: (path.name == main, path.stat().st_mtime), reverse=True)
+
+
+def _storage(repo: str) -> Path:
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE).expanduser() / f"models--{repo.replace('/', '--')}"
+
+
+def _part(blob: Path) -> Path:
+    return blob.with_name(f"{blob.name}.swapbench.incomplete")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _brief(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text.split(".", maxsplit=1)[0][:160] or type(error).__name__

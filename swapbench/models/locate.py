@@ -1,0 +1,185 @@
+"""From the names in an experiment to checkpoints on this machine."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from swapbench.errors import ModelError, did_you_mean
+from swapbench.experiment import Source
+from swapbench.models import hub, making, order, store
+from swapbench.models.catalogue import CATALOGUE, Entry, lookup
+from swapbench.models.checkpoint import WEIGHTS, weight_bytes
+from swapbench.models.order import Order
+from swapbench.wire import Checkpoint
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where a model is, or is not.
+
+    Args:
+        name: the experiment's name for it.
+        path: its checkpoint; None when there is none.
+        weight_bytes: bytes of its weight files, or what they would take; 0 if nobody knows.
+        hint: when there is no checkpoint: what to do, with the command.
+    """
+
+    name: str
+    reference: str
+    source: Source
+    path: Path | None
+    weight_bytes: int
+    hint: str
+
+
+def locate(name: str, reference: str, source: Source) -> Located:
+    """Look for a model's checkpoint; nothing is made and nothing downloaded.
+
+    A reference that begins with ./ ../ / or ~ is a checkpoint's folder, whatever the source.
+
+    Raises:
+        ModelError: the reference names no model that this source could have.
+    """
+    if is_path(reference):
+        return _located_folder(name, reference, source)
+    if source is Source.HUB:
+        return _located_on_hub(name, reference)
+    return _located_here(name, reference, source)
+
+
+def provide(
+    models: Mapping[str, str], source: Source, on_progress: Callable[[str], None]
+) -> dict[str, Checkpoint]:
+    """A checkpoint for each model. Minis are made where they are missing; nothing big ever is.
+
+    Raises:
+        ModelError: some are missing: all of them, with their sizes and the command that gets them.
+    """
+    located = [locate(name, reference, source) for name, reference in models.items()]
+    located = [_made_mini(model, on_progress) for model in located]
+    missing = [model for model in located if model.path is None]
+    if missing:
+        raise ModelError(_wanted(missing))
+    return {
+        model.name: Checkpoint(
+            name=model.name,
+            reference=model.reference,
+            source=model.source,
+            path=model.path,
+            weight_bytes=model.weight_bytes,
+        )
+        for model in located
+        if model.path is not None
+    }
+
+
+def is_path(reference: str) -> bool:
+    """Whether a reference is a folder's path, by its first characters."""
+    return reference.startswith(("./", "../", "/", "~")) or reference in (".", "..")
+
+
+def order_for(reference: str, source: Source) -> Order | None:
+    """The order that makes what `reference` names; None for a mini whose full configuration is not kept.
+
+    Raises:
+        ModelError: it names no model that could be made.
+    """
+    entry = lookup(reference)
+    if entry is not None:
+        return order.of_entry(entry, source)
+    if reference in store.made(Source.SYNTHETIC):
+        config = store.folder_of(reference, Source.SYNTHETIC) / "config.json"
+        return order.of_config_file(reference, source, config)
+    if reference in store.made(source):
+        return None
+    raise ModelError(f'no model "{reference}" for source {source}; {did_you_mean(reference, _known())}')
+
+
+def _located_folder(name: str, reference: str, source: Source) -> Located:
+    folder = Path(reference).expanduser()
+    if not (folder / "config.json").is_file() or not any(folder.glob(WEIGHTS)):
+        hint = f"{folder} is no checkpoint: it needs config.json and {WEIGHTS}"
+        return Located(name, reference, source, None, 0, hint)
+    return Located(name, reference, source, folder.absolute(), weight_bytes(folder), "")
+
+
+def _located_on_hub(name: str, reference: str) -> Located:
+    entry = lookup(reference)
+    repo = entry.repo if entry else reference
+    if not hub.is_repo(repo):
+        raise ModelError(
+            f'"{reference}" names no Hugging Face repository; {did_you_mean(reference, _catalogue())}'
+        )
+    path, lack = hub.find(repo)
+    if path is not None:
+        return Located(name, reference, Source.HUB, path, weight_bytes(path), "")
+    state = f"incomplete in the Hugging Face cache ({lack})" if lack else "not in the Hugging Face cache"
+    hint = f"{state}; `swapbench models fetch {entry.name if entry else repo}`"
+    return Located(name, reference, Source.HUB, None, entry.hub_bytes if entry else 0, hint)
+
+
+def _located_here(name: str, reference: str, source: Source) -> Located:
+    entry = lookup(reference)
+    wanted = order_for(reference, source)
+    made_name = entry.name if entry else reference
+    folder = store.folder_of(made_name, source)
+    state = store.state(folder, wanted)
+    if not state:
+        return Located(name, reference, source, folder, weight_bytes(folder), "")
+    return Located(name, reference, source, None, _size_to_be(entry, source), _hint(state, made_name, source))
+
+
+def _hint(state: str, made_name: str, source: Source) -> str:
+    if source is Source.MINI:
+        return "made on first use, in seconds"
+    found = "made by another version of swapbench" if state == "stale" else "not made yet"
+    return f"{found}; `swapbench models synth {made_name}`"
+
+
+def _size_to_be(entry: Entry | None, source: Source) -> int:
+    if entry is None:
+        return 0
+    return entry.mini_bytes if source is Source.MINI else entry.synthetic_bytes
+
+
+def _made_mini(model: Located, on_progress: Callable[[str], None]) -> Located:
+    if model.path is not None or model.source is not Source.MINI or is_path(model.reference):
+        return model
+    wanted = order_for(model.reference, Source.MINI)
+    if wanted is None:
+        return model
+    on_progress(f"making the mini model {wanted.name}")
+    making.make(wanted, lambda _: None)
+    return locate(model.name, model.reference, model.source)
+
+
+def _wanted(missing: list[Located]) -> str:
+    """Everything that is missing, in one line, with one command that gets it all."""
+    parts = [f"{model.name}{_sized(model.weight_bytes)}" for model in missing if not is_path(model.reference)]
+    lines = [f"{model.name}: {model.hint}" for model in missing if is_path(model.reference)]
+    if parts:
+        verb, state = ("fetch", "in the Hugging Face cache") if missing[0].source is Source.HUB else _MADE
+        names = " ".join(_short(model.reference) for model in missing if not is_path(model.reference))
+        lines.insert(0, f"not {state}: {', '.join(parts)}; run `swapbench models {verb} {names}`")
+    return "; ".join(lines)
+
+
+_MADE: Final = ("synth", "made yet, or made by another version of swapbench")
+
+
+def _sized(size_bytes: int) -> str:
+    return f" ({size_bytes / 1e9:.2f} GB)" if size_bytes else ""
+
+
+def _short(reference: str) -> str:
+    entry = lookup(reference)
+    return entry.name if entry else reference
+
+
+def _catalogue() -> list[str]:
+    return [entry.name for entry in CATALOGUE]
+
+
+def _known() -> set[str]:
+    return {*_catalogue(), *(name for source in store.MADE_SOURCES for name in store.made(source))}

@@ -1,0 +1,166 @@
+"""A byte-level BPE tokenizer of any size, made so that every token in it can come out of some text.
+
+Words look like " bacidu": an anchor (the space), then syllables. Merges first join a consonant and a vowel
+to a syllable, and then only ever extend what begins with the anchor, by a syllable or by a last consonant.
+No two merges compete for the same piece of text, so the text of a token always becomes that token again.
+"""
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from swapbench.models.vocabulary import BYTE_TOKENS, ChatStyle, Vocabulary
+
+Merge = tuple[str, str]
+
+_CONSONANTS: Final = "bcdfghjklmnpqrstvwxz"
+_VOWELS: Final = "aeiou"
+
+_TEMPLATES: Final[dict[ChatStyle, str]] = {
+    "chatml": (
+        "{% for message in messages %}"
+        "<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
+        "{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    ),
+    "turns": (
+        "{{ bos_token }}"
+        "{% for message in messages %}"
+        "<start_of_turn>{{ 'model' if message['role'] == 'assistant' else message['role'] }}\n"
+        "{{ message['content'] | trim }}<end_of_turn>\n"
+        "{% endfor %}"
+        "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+    ),
+}
+
+
+def write_tokenizer(folder: Path, vocabulary: Vocabulary) -> None:
+    """Write tokenizer.json and tokenizer_config.json, chat template included."""
+    _write(folder / "tokenizer.json", tokenizer_json(vocabulary))
+    _write(folder / "tokenizer_config.json", _tokenizer_config(vocabulary))
+
+
+def tokenizer_json(vocabulary: Vocabulary) -> dict[str, Any]:
+    """The contents of tokenizer.json."""
+    ids, merges = _model(vocabulary)
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [_added(token, number) for token, number in vocabulary.specials],
+        "normalizer": None,
+        "pre_tokenizer": _BYTE_LEVEL,
+        "post_processor": _post_processor(vocabulary),
+        "decoder": _BYTE_LEVEL,
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": False,
+            "vocab": ids,
+            "merges": merges,
+        },
+    }
+
+
+_BYTE_LEVEL: Final = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+
+
+def _model(vocabulary: Vocabulary) -> tuple[dict[str, int], list[Merge]]:
+    """Tokens with their ids (the ordinary ones fill the gaps between the special), and merges in order."""
+    specials = dict(vocabulary.specials)
+    wanted = vocabulary.size - len(specials) - BYTE_TOKENS
+    grown = _grown(wanted)
+    ordinary = [*_byte_symbols(), *(left + right for left, right in grown)]
+    taken = set(specials.values())
+    gaps = (number for number in range(vocabulary.size) if number not in taken)
+    ids = dict(zip(ordinary, gaps, strict=False)) | specials
+    others = islice(_other_ways(grown), vocabulary.merges - len(grown))
+    return dict(sorted(ids.items(), key=lambda entry: entry[1])), [*grown, *others]
+
+
+def _grown(count: int) -> list[Merge]:
+    """The merges that make `count` new tokens, one each: syllables, words, and what may end a word."""
+    syllables = [(consonant, vowel) for consonant in _CONSONANTS for vowel in _VOWELS]
+    endings = [(vowel, consonant) for vowel in _VOWELS for consonant in _CONSONANTS]
+    words = islice(_words(), max(0, count - len(syllables) - len(endings)))
+    return [*syllables, *words, *endings][:count]
+
+
+def _words() -> Iterator[Merge]:
+    """Merges without end, for longer and longer words."""
+    words = [_SPACE]
+    while True:
+        longer = []
+        for word in words:
+            for consonant in _CONSONANTS:
+                yield word, consonant
+                for vowel in _VOWELS:
+                    yield word, consonant + vowel
+                    longer.append(word + consonant + vowel)
+        words = longer
+
+
+def _other_ways(grown: list[Merge]) -> Iterator[Merge]:
+    """Second splits of words: before the last vowel, or before the last vowel and consonant."""
+    for left, right in grown:
+        if left.startswith(_SPACE) and len(right) == 2:
+            yield left + right[0], right[1]
+    for left, right in grown:
+        if left.startswith(_SPACE) and len(right) == 1 and len(left) > 2:
+            yield left[:-1], left[-1] + right
+
+
+def _byte_symbols() -> list[str]:
+    """The printable character that stands for each byte in GPT-2's byte-level alphabet, by byte."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    beyond = iter(range(BYTE_TOKENS, 2 * BYTE_TOKENS))
+    return [chr(byte if byte in printable else next(beyond)) for byte in range(BYTE_TOKENS)]
+
+
+_SPACE: Final = _byte_symbols()[ord(" ")]
+
+
+def _added(token: str, number: int) -> dict[str, Any]:
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    return {"id": number, "content": token, **flags}
+
+
+def _post_processor(vocabulary: Vocabulary) -> dict[str, Any]:
+    if not vocabulary.adds_bos:
+        return _BYTE_LEVEL
+    bos = vocabulary.bos
+
+    def special(type_id: int) -> dict[str, Any]:
+        return {"SpecialToken": {"id": bos, "type_id": type_id}}
+
+    first, second = {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}
+    return {
+        "type": "TemplateProcessing",
+        "single": [special(0), first],
+        "pair": [special(0), first, special(1), second],
+        "special_tokens": {bos: {"id": bos, "ids": [vocabulary.id_of(bos)], "tokens": [bos]}},
+    }
+
+
+def _tokenizer_config(vocabulary: Vocabulary) -> dict[str, Any]:
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": vocabulary.bos,
+        "eos_token": vocabulary.eos,
+        "pad_token": vocabulary.pad,
+        "unk_token": None,
+        "model_max_length": 131_072,
+        "clean_up_tokenization_spaces": False,
+        "chat_template": _TEMPLATES[vocabulary.chat],
+    }
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=2), encoding="utf-8")

@@ -1,0 +1,191 @@
+"""What a checkpoint of a configuration holds, asked of mlx-lm's own model class. Imports mlx and mlx_lm."""
+
+import re
+from collections.abc import Mapping
+from copy import deepcopy
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+import mlx.core as mx
+import mlx_lm
+import numpy as np
+from mlx.nn.layers.quantized import quantize
+from mlx.utils import tree_flatten, tree_map_with_path
+from mlx_lm.utils import _get_classes
+
+from swapbench.errors import ModelError, did_you_mean
+from swapbench.models.order import Order
+from swapbench.models.shards import Tensor
+from swapbench.models.values import WEIGHT_STD, Given, Normal, Same, Scales, Values, Words, centring
+
+_SAFETENSORS: Final = {
+    mx.bfloat16: "BF16",
+    mx.float16: "F16",
+    mx.float32: "F32",
+    mx.uint32: "U32",
+    mx.uint8: "U8",
+    mx.int32: "I32",
+    mx.int64: "I64",
+}
+
+# Block formats with 8-bit scales: the scale's byte, and the bits that keep codes finite. A scale is a power
+# of two (mxfp4 2**-7, mxfp8 2**-5) or an e4m3 number (nvfp4 2**-6), so weights come out near WEIGHT_STD.
+_BLOCK_FORMATS: Final = {
+    "mxfp4": (120, 0xFFFFFFFF),
+    "mxfp8": (122, 0xBFBFBFBF),
+    "nvfp4": (8, 0xFFFFFFFF),
+}
+
+# What mlx-lm's classes raise when they are given a configuration that makes no sense.
+_CLASS_ERRORS: Final = (
+    *(TypeError, ValueError, KeyError, IndexError, AttributeError, AssertionError, ZeroDivisionError),
+    *(OverflowError, RuntimeError, NotImplementedError),
+)
+
+
+def tensors(order: Order) -> tuple[Tensor, ...]:
+    """Every tensor of the checkpoint, by name, as mlx_lm.load will look for it. Nothing is computed.
+
+    Raises:
+        ModelError: mlx-lm has no such architecture, or its class refuses the configuration.
+    """
+    model_type = order.config["model_type"]
+    classes = _classes(order.config)
+    mx.random.seed(int(order.digest()[:8], 16))  # what a class draws itself shall be the same each time
+    try:
+        model = _model(order, *classes)
+        described = _described(model, order.config)
+    except _CLASS_ERRORS as error:
+        raise ModelError(
+            f"{order.name}: mlx-lm's class for {model_type} refuses the config: {_brief(error)}"
+        ) from None
+    return described
+
+
+def _classes(config: Mapping[str, Any]) -> tuple[Any, Any]:
+    model_type = config["model_type"]
+    unknown = ModelError(f'mlx-lm knows no architecture "{model_type:.40}"; {_nearest(model_type)}')
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", model_type) or model_type.startswith("."):
+        raise unknown
+    try:
+        model_class, args_class = _get_classes(dict(config))
+    except (ValueError, AttributeError):
+        raise unknown from None
+    return model_class, args_class
+
+
+def _nearest(model_type: str) -> str:
+    files = (Path(mlx_lm.__file__).parent / "models").glob("*.py")
+    known = [path.stem for path in files if "\nclass ModelArgs" in path.read_text(encoding="utf-8")]
+    near = get_close_matches(model_type, known, n=1)
+    return did_you_mean(model_type, near) if near else f"it has classes for {len(known)} others"
+
+
+def _model(order: Order, model_class: Any, args_class: Any) -> Any:
+    model = model_class(args_class.from_dict(deepcopy(order.config)))
+    dtype = getattr(mx, order.dtype)
+    may_cast = getattr(model, "cast_predicate", lambda _: True)
+    _tie(model, order.config, list(_flat(model)))
+
+    def cast(path: str, array: mx.array) -> mx.array:
+        floating = mx.issubdtype(array.dtype, mx.floating)
+        return array.astype(dtype) if floating and may_cast(path) else array
+
+    model.update(tree_map_with_path(cast, model.parameters()))
+    if order.config.get("quantization"):
+        _quantize(model, order.config["quantization"])
+    return model
+
+
+def _flat(model: Any) -> dict[str, mx.array]:
+    return dict(tree_flatten(model.parameters()))
+
+
+def _tie(model: Any, config: Mapping[str, Any], names: list[str]) -> None:
+    """Have the class drop its lm_head where the config says that embeddings are tied."""
+    text = config.get("text_config") or {}
+    heads = [name for name in names if name.endswith("lm_head.weight")]
+    if heads and (config.get("tie_word_embeddings") or text.get("tie_word_embeddings")):
+        model.sanitize({name: mx.zeros(()) for name in names if name not in heads})
+
+
+def _quantize(model: Any, quantization: dict[str, Any]) -> None:
+    group_size = quantization["group_size"]
+
+    def how(path: str, module: Any) -> Any:
+        if path in quantization:
+            return quantization[path]
+        return hasattr(module, "to_quantized") and module.weight.shape[-1] % group_size == 0
+
+    mode = quantization.get("mode", "affine")
+    quantize(model, group_size, quantization["bits"], mode=mode, class_predicate=how)
+
+
+def _described(model: Any, config: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    modules = dict(model.named_modules())
+    parameters = _flat(model)
+    if hasattr(model, "sanitize"):
+        _check_names(model.sanitize(dict(parameters)), parameters)
+    neutral: dict[type, float] = {}
+    found = []
+    for name, array in parameters.items():
+        path, _, leaf = name.rpartition(".")
+        values = _values(modules.get(path), leaf, array, config, neutral)
+        seed_name = path + ".scales" if isinstance(values, Scales) else name
+        found.append(Tensor(name, tuple(array.shape), _SAFETENSORS[array.dtype], values, seed_name))
+    return tuple(found)
+
+
+def _check_names(sanitized: Mapping[str, mx.array], parameters: Mapping[str, mx.array]) -> None:
+    """A class that renames or reshapes its own parameters at load would not find them again."""
+    before = {name: tuple(array.shape) for name, array in parameters.items()}
+    after = {name: tuple(array.shape) for name, array in sanitized.items()}
+    if before != after:
+        odd = sorted(before.items() ^ after.items())[0][0]
+        raise ValueError(f"{odd} would not be found again when the checkpoint is loaded")
+
+
+def _values(
+    module: Any, leaf: str, array: mx.array, config: Mapping[str, Any], neutral: dict[type, float]
+) -> Values:
+    mode = getattr(module, "mode", "affine")
+    if leaf == "weight" and array.dtype == mx.uint32:
+        return Words() if mode == "affine" else Words(mask=_BLOCK_FORMATS[mode][1])
+    if leaf in ("scales", "biases") and hasattr(module, "bits"):
+        if mode != "affine":
+            return Same(_BLOCK_FORMATS[mode][0])
+        return Scales(module.bits, factor=1.0 if leaf == "scales" else centring(module.bits))
+    if leaf == "weight" and array.ndim == 1 and len(module) <= 2:
+        kind = type(module)
+        if kind not in neutral:
+            neutral[kind] = _neutral(module)
+        return Normal(neutral[kind], WEIGHT_STD)
+    if leaf == "bias" or (array.ndim >= 2 and mx.issubdtype(array.dtype, mx.floating)):
+        return Normal(0.0, _weight_std(config))
+    return Given(np.array(array.astype(mx.float32) if array.dtype == mx.bfloat16 else array))
+
+
+def _neutral(norm: Any) -> float:
+    """The weight with which a norm leaves a unit vector's scale alone: 1, or 0 where the class adds 1."""
+    ones = mx.ones((1, norm.weight.shape[0]))
+    kept = norm.weight
+    norm.weight = mx.zeros(kept.shape)
+    try:
+        return 0.0 if bool(mx.any(norm(ones) != 0)) else 1.0
+    except (TypeError, ValueError):
+        return 1.0  # a norm that wants more than its input
+    finally:
+        norm.weight = kept
+
+
+def _weight_std(config: Mapping[str, Any]) -> float:
+    text = config.get("text_config") or {}
+    stated = config.get("initializer_range", text.get("initializer_range"))
+    return float(stated) if isinstance(stated, float) and 0 < stated < 0.1 else WEIGHT_STD
+
+
+def _brief(error: BaseException) -> str:
+    missing = isinstance(error, KeyError)
+    text = " ".join(str(error).split())[:200]
+    return f"{text} is missing" if missing else text or type(error).__name__

@@ -1,0 +1,157 @@
+"""`swapbench models`, in this process; what makes checkpoints is the real child."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from swapbench.cli.models import app
+from swapbench.errors import ModelError, SwapbenchError, UsageError
+from tests.models.test_order import LLAMA
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    from huggingface_hub import constants
+
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("SWAPBENCH_CACHE", str(folder))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return folder
+
+
+@pytest.fixture
+def cli(cache: Path) -> Cli:
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(app, list(arguments))
+
+    return run
+
+
+def refused(result: Result) -> str:
+    """The explanation that main() prints in one line."""
+    assert isinstance(result.exception, SwapbenchError), result.output
+    assert "\n" not in str(result.exception)
+    return str(result.exception)
+
+
+def config_file(folder: Path) -> str:
+    path = folder / "config.json"
+    path.write_text(json.dumps(LLAMA))
+    return str(path)
+
+
+def listed(cli: Cli) -> dict[str, dict[str, Any]]:
+    """What `list --json` says, by model and source."""
+    document = json.loads(cli("list", "--json").stdout)
+    return {row["name"]: {entry["source"]: entry for entry in row["sources"]} for row in document["models"]}
+
+
+@pytest.mark.parametrize("command", ["list", "synth", "fetch", "rm"])
+def test_every_help_has_an_example(cli: Cli, command: str) -> None:
+    assert f"swapbench models {command}" in cli(command, "--help").stdout
+
+
+def test_list_tells_where_each_checkpoint_is_or_is_not(cli: Cli, cache: Path) -> None:
+    assert cli("synth", "--mini", "smollm2-135m").exit_code == 0
+    models = listed(cli)
+    assert list(models) == ["smollm2-135m", "gemma-3-12b", "qwen2.5-14b"]
+    assert models["smollm2-135m"]["mini"]["path"] == str(cache / "mini" / "smollm2-135m")
+    assert models["smollm2-135m"]["synthetic"]["path"] is None
+    assert "swapbench models synth smollm2-135m" in models["smollm2-135m"]["synthetic"]["hint"]
+    assert models["gemma-3-12b"]["hub"]["weight_bytes"] > 8e9
+    assert "gemma-3-12b" in cli("list").stdout
+
+
+def test_a_models_own_config_makes_a_checkpoint_that_is_listed(cli: Cli, cache: Path, tmp_path: Path) -> None:
+    made = cli("synth", "--config", config_file(tmp_path), "--name", "mine")
+    assert f"mine: made, {cache / 'synthetic' / 'mine'}" in made.stdout
+    assert "mine: there already" in cli("synth", "mine").stdout
+    assert listed(cli)["mine"]["synthetic"]["path"] == str(cache / "synthetic" / "mine")
+
+
+def test_a_damaged_checkpoint_does_not_hide_the_others_from_the_list(
+    cli: Cli, cache: Path, tmp_path: Path
+) -> None:
+    cli("synth", "--config", config_file(tmp_path), "--name", "mine")
+    (cache / "synthetic" / "mine" / "config.json").write_text("{")
+    models = listed(cli)
+    assert "not valid JSON" in models["mine"]["synthetic"]["hint"]
+    assert "gemma-3-12b" in models
+
+
+def test_an_experiment_stands_for_its_models(cli: Cli, cache: Path) -> None:
+    assert cli("synth", "--mini", "exp012").exit_code == 0
+    assert sorted(path.name for path in (cache / "mini").iterdir() if path.is_dir()) == [
+        "gemma-3-12b",
+        "qwen2.5-14b",
+        "smollm2-135m",
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("--name", "x"), ("smollm2-135m", "--config", "config.json", "--name", "x"), ("--config", "x.json")],
+)
+def test_synth_wants_models_or_else_a_config_with_a_name(cli: Cli, arguments: tuple[str, ...]) -> None:
+    result = cli("synth", *arguments)
+    assert isinstance(result.exception, UsageError)
+    assert "--config FILE and --name NAME" in refused(result)
+
+
+def test_a_name_of_the_catalogue_is_not_given_away(cli: Cli, tmp_path: Path) -> None:
+    result = cli("synth", "--config", config_file(tmp_path), "--name", "Gemma-3-12B")
+    assert "choose another name" in refused(result)
+
+
+@pytest.mark.parametrize("name", ["../x", "/tmp/x", "..", ".x", "a/b"])
+def test_no_name_leads_out_of_the_cache(cli: Cli, tmp_path: Path, cache: Path, name: str) -> None:
+    assert "can't name a model" in refused(cli("synth", "--config", config_file(tmp_path), "--name", name))
+    assert "can't name a model" in refused(cli("rm", name))
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("synth", "smolm2-135m"), 'did you mean "smollm2-135m"'),
+        (("fetch", "gema-3-12b"), 'did you mean "gemma-3-12b"'),
+        (("fetch", "exp0122"), 'did you mean "exp012"'),
+        (("rm", "nothing"), 'no checkpoint of "nothing" was made'),
+        (("rm",), "give the names of models, or --all"),
+        (("rm", "x", "--all"), "give the names of models, or --all"),
+        (("rm", "x", "--source", "hub"), "--source hub: must be synthetic or mini"),
+    ],
+)
+def test_what_can_not_be_meant_is_answered_in_one_line(
+    cli: Cli, arguments: tuple[str, ...], said: str
+) -> None:
+    assert said in refused(cli(*arguments))
+
+
+def test_rm_removes_what_is_named_and_nothing_else(cli: Cli, cache: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        cli("synth", "--mini", "--config", config_file(tmp_path), "--name", name)
+    assert "one (mini): removed" in cli("rm", "one").stdout
+    assert [path.name for path in (cache / "mini").iterdir() if path.is_dir()] == ["two"]
+
+
+def test_rm_all_can_be_kept_to_one_source(cli: Cli, cache: Path, tmp_path: Path) -> None:
+    for options in ((), ("--mini",)):
+        cli("synth", *options, "--config", config_file(tmp_path), "--name", "mine")
+    cli("rm", "--all", "--source", "mini")
+    assert listed(cli)["mine"].keys() == {"synthetic"}
+    cli("rm", "--all")
+    assert "mine" not in listed(cli)
+
+
+def test_rm_of_several_removes_none_when_one_is_wrong(cli: Cli, cache: Path, tmp_path: Path) -> None:
+    cli("synth", "--mini", "--config", config_file(tmp_path), "--name", "mine")
+    result = cli("rm", "mine", "nothing")
+    assert isinstance(result.exception, ModelError)
+    assert "mine" in listed(cli)

@@ -1,0 +1,171 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swapbench.errors import ModelError
+from swapbench.experiment import Source
+from swapbench.models import store
+from swapbench.models.locate import locate, provide
+from tests.models.test_order import LLAMA
+
+REPO = "mlx-community/gemma-3-12b-it-4bit"
+
+
+@pytest.fixture
+def empty_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    from huggingface_hub import constants
+
+    folder = tmp_path / "hub"
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
+    return folder
+
+
+def cached(hub: Path, repo: str, checkpoint: Path) -> Path:
+    """Puts a checkpoint into a Hugging Face cache, as its library lays it out."""
+    storage = hub / f"models--{repo.replace('/', '--')}"
+    snapshot = storage / "snapshots" / ("a" * 40)
+    shutil.copytree(checkpoint, snapshot)
+    (storage / "refs").mkdir()
+    (storage / "refs" / "main").write_text("a" * 40)
+    return snapshot
+
+
+def said(call: Any, *arguments: Any) -> str:
+    with pytest.raises(ModelError) as refusal:
+        call(*arguments)
+    assert "\n" not in str(refusal.value)
+    return str(refusal.value)
+
+
+def test_minis_are_made_on_first_use_and_said_to_be(cache: Path) -> None:
+    before = locate("small", "smollm2-135m", Source.MINI)
+    assert (before.path, before.hint) == (None, "made on first use, in seconds")
+    progress: list[str] = []
+    checkpoints = provide({"small": "smollm2-135m"}, Source.MINI, progress.append)
+    assert progress == ["making the mini model smollm2-135m"]
+    checkpoint = checkpoints["small"]
+    assert (checkpoint.name, checkpoint.reference, checkpoint.source) == (
+        "small",
+        "smollm2-135m",
+        Source.MINI,
+    )
+    assert checkpoint.weight_bytes == before.weight_bytes
+    after = locate("small", "smollm2-135m", Source.MINI)
+    assert (after.path, after.hint) == (checkpoint.path, "")
+
+
+def test_big_synthetic_models_are_never_made_by_surprise(cache: Path) -> None:
+    models = {"big": REPO, "bigger": "qwen2.5-14b"}
+    assert said(provide, models, Source.SYNTHETIC, print) == (
+        "not made yet, or made by another version of swapbench: big (7.19 GB), bigger (8.31 GB); "
+        "run `swapbench models synth gemma-3-12b qwen2.5-14b`"
+    )
+    assert not cache.exists()
+
+
+def test_models_missing_from_the_hubs_cache_are_named_with_size_and_command(empty_hub: Path) -> None:
+    assert said(provide, {"big": REPO, "other": "org/name"}, Source.HUB, print) == (
+        "not in the Hugging Face cache: big (8.07 GB), other; "
+        "run `swapbench models fetch gemma-3-12b org/name`"
+    )
+    assert locate("big", REPO, Source.HUB).hint == (
+        "not in the Hugging Face cache; `swapbench models fetch gemma-3-12b`"
+    )
+
+
+def test_a_complete_snapshot_is_used(empty_hub: Path, minis: dict[str, Path]) -> None:
+    snapshot = cached(empty_hub, REPO, minis["gemma-3-12b"])
+    found = locate("big", "gemma-3-12b", Source.HUB)
+    assert (found.path, found.hint) == (snapshot, "")
+    assert found.weight_bytes == (snapshot / "model.safetensors").stat().st_size
+
+
+def test_an_incomplete_snapshot_is_not_used_and_says_what_it_lacks(
+    empty_hub: Path, minis: dict[str, Path]
+) -> None:
+    snapshot = cached(empty_hub, REPO, minis["gemma-3-12b"])
+    (snapshot / "model.safetensors").write_bytes(b"cut short")
+    found = locate("big", REPO, Source.HUB)
+    assert found.path is None
+    assert "model.safetensors is cut short" in found.hint
+
+
+@pytest.mark.parametrize("source", [Source.SYNTHETIC, Source.MINI])
+def test_an_unknown_model_is_answered_with_the_nearest_known(cache: Path, source: Source) -> None:
+    assert 'did you mean "gemma-3-12b"?' in said(locate, "big", "gema-3-12b", source)
+
+
+@pytest.mark.parametrize("reference", ["org/name", "a b", "x/../../y"])
+@pytest.mark.parametrize("source", [Source.SYNTHETIC, Source.MINI])
+def test_a_repository_of_which_nothing_is_known_has_no_stand_in(
+    cache: Path, source: Source, reference: str
+) -> None:
+    assert f'no model "{reference}" for source {source}' in said(locate, "other", reference, source)
+
+
+@pytest.mark.parametrize("reference", ["gemma", "org/../x", "a/b/c", "org/", ""])
+def test_what_is_no_repository_is_refused_on_the_hub(reference: str) -> None:
+    assert "names no Hugging Face repository" in said(locate, "big", reference, Source.HUB)
+
+
+@pytest.mark.parametrize("source", list(Source))
+def test_a_path_is_used_whatever_the_source(minis: dict[str, Path], source: Source) -> None:
+    folder = minis["smollm2-135m"]
+    found = locate("mine", str(folder), source)
+    assert (found.path, found.source) == (folder, source)
+    assert provide({"mine": str(folder)}, source, print)["mine"].path == folder
+
+
+def test_a_path_that_is_no_checkpoint_says_what_it_lacks(tmp_path: Path) -> None:
+    assert "is no checkpoint: it needs config.json" in said(
+        provide, {"mine": str(tmp_path)}, Source.MINI, print
+    )
+
+
+def test_a_damaged_checkpoint_given_by_path_is_left_to_the_swap_to_find_out(
+    minis: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(minis["smollm2-135m"], tmp_path / "damaged")
+    (folder / "model.safetensors").write_bytes(b"damaged")
+    assert provide({"mine": str(folder)}, Source.MINI, print)["mine"].weight_bytes == len(b"damaged")
+
+
+def test_a_model_made_of_ones_own_config_is_found_by_its_name_and_has_a_mini(
+    cache: Path, tmp_path: Path
+) -> None:
+    from swapbench.models import order
+    from swapbench.models.making import make
+
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(LLAMA))
+    make(order.of_config_file("mine", Source.SYNTHETIC, path), lambda _: None)
+    assert locate("m", "mine", Source.SYNTHETIC).path == cache / "synthetic" / "mine"
+    checkpoint = provide({"m": "mine"}, Source.MINI, lambda _: None)["m"]
+    assert checkpoint.path == cache / "mini" / "mine"
+
+
+def test_a_checkpoint_of_another_recipe_is_said_to_be(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = store.folder_of("smollm2-135m", Source.SYNTHETIC)
+    folder.mkdir(parents=True)
+    (folder / "swapbench.json").write_text('{"recipe_version": 0}')
+    assert locate("small", "smollm2-135m", Source.SYNTHETIC).hint == (
+        "made by another version of swapbench; `swapbench models synth smollm2-135m`"
+    )
+
+
+def test_the_parent_looks_for_models_without_importing_mlx(cache: Path) -> None:
+    script = (
+        "import sys\n"
+        "from swapbench.experiment import Source\n"
+        "from swapbench.models import hub, making\n"
+        "from swapbench.models.locate import provide\n"
+        "provide({'small': 'smollm2-135m'}, Source.MINI, print)\n"
+        "assert not {'mlx', 'mlx_lm', 'transformers', 'numpy', 'pandas'} & sys.modules.keys()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

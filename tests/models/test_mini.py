@@ -1,0 +1,74 @@
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import mlx_lm
+import pytest
+from mlx_lm.models.cache import KVCache, RotatingKVCache, make_prompt_cache
+
+from swapbench.experiment import Source
+from swapbench.models import order
+from swapbench.models.catalogue import CATALOGUE, Entry, lookup
+
+by_name = pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)
+
+
+@by_name
+def test_mlx_lm_loads_every_mini_and_it_generates_finite_tokens(entry: Entry, minis: dict[str, Path]) -> None:
+    model, tokenizer = mlx_lm.load(str(minis[entry.name]))[:2]
+    prompt = tokenizer.apply_chat_template([{"role": "user", "content": "hello"}], add_generation_prompt=True)
+    answers = list(mlx_lm.stream_generate(model, tokenizer, prompt, max_tokens=48))
+    assert len(answers) >= 1
+    assert all(
+        0 <= answer.token < order.of_entry(entry, Source.MINI).config["vocab_size"] for answer in answers
+    )
+    assert all(bool(mx.all(mx.isfinite(answer.logprobs))) for answer in answers)
+
+
+@by_name
+def test_a_mini_keeps_the_architecture(entry: Entry) -> None:
+    full, small = entry.config, order.of_entry(entry, Source.MINI).config
+    assert small["model_type"] == full["model_type"]
+    assert small.get("quantization") == full.get("quantization")
+    assert small.get("tie_word_embeddings") == full.get("tie_word_embeddings")
+    full_text, small_text = full.get("text_config", full), small.get("text_config", small)
+    ratio = full_text["num_attention_heads"] // full_text["num_key_value_heads"]
+    assert small_text["num_attention_heads"] == ratio * small_text["num_key_value_heads"]
+    assert small_text["hidden_size"] < full_text["hidden_size"] / 5
+
+
+def test_gemmas_mini_has_global_layers_and_windows_that_rotate(minis: dict[str, Path]) -> None:
+    model = mlx_lm.load(str(minis["gemma-3-12b"]))[0]
+    caches: list[Any] = make_prompt_cache(model)
+    kinds = [type(cache) for cache in caches]
+    assert kinds.count(KVCache) >= 1
+    assert kinds.count(RotatingKVCache) > kinds.count(KVCache)
+    for _ in range(40):
+        mx.eval(model(mx.array([[5]]), cache=caches))
+    held = {cache.state[0].shape[2] for cache in caches if type(cache) is RotatingKVCache}
+    assert held == {32}
+
+
+def test_special_tokens_keep_their_meaning_in_a_mini() -> None:
+    gemma = lookup("gemma-3-12b")
+    assert gemma is not None
+    made = order.of_entry(gemma, Source.MINI)
+    ends = [made.vocabulary.id_of("<eos>"), made.vocabulary.id_of("<end_of_turn>")]
+    assert made.config["eos_token_id"] == ends
+
+
+def test_small_checkpoints_of_other_architectures_can_be_scaled_down(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(
+        '{"model_type": "qwen3_moe", "hidden_size": 2048, "head_dim": 128, "num_experts": 128,'
+        ' "num_experts_per_tok": 8, "moe_intermediate_size": 768, "intermediate_size": 6144,'
+        ' "decoder_sparse_step": 1, "mlp_only_layers": [], "norm_topk_prob": true,'
+        ' "tie_word_embeddings": false, "num_attention_heads": 32, "num_key_value_heads": 4,'
+        ' "num_hidden_layers": 48, "rms_norm_eps": 1e-6, "vocab_size": 151936, "rope_theta": 1e6,'
+        ' "max_position_embeddings": 40960, "quantization": {"group_size": 64, "bits": 4}}'
+    )
+    from swapbench.models.tree import tensors
+
+    small = order.of_config_file("moe", Source.MINI, path)
+    assert small.config["num_experts"] == 8
+    assert sum(tensor.nbytes for tensor in tensors(small)) < 20_000_000
