@@ -75,6 +75,7 @@ class Scenario(Strict):
     name: Name
     from_model: str = Field(alias="from", description="the model that is served before the swap")
     to_model: str = Field(alias="to", description="the model that is served after the swap")
+    first_token: Flag | None = Field(None, description="first_token for this scenario alone")
 
 
 class Workload(Strict):

@@ -59,6 +59,7 @@ class _Swap:
         self._target = target
         self._emit = emit
         scenario = plan.scenario(planned.scenario)
+        self._asks = plan.first_token if scenario.first_token is None else scenario.first_token
         self._from = plan.checkpoints[scenario.from_model]
         self._to = plan.checkpoints[scenario.to_model]
         self._probe = Probe(target.meter, emit, planned.round, planned.scenario)
@@ -92,7 +93,7 @@ class _Swap:
             self._emit(StepStarted(step="preparing"))
             target.prepare(self._to, self._planned.round)
             target.swap(self._to, self._probe)
-            if self._plan.first_token:
+            if self._asks:
                 target.first_token(self._probe)
             self._emit(StepStarted(step="answering"))
             self._answered = target.finish()
