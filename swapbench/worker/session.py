@@ -22,6 +22,7 @@ from swapbench.wire import (
 )
 from swapbench.worker.probe import Probe
 from swapbench.worker.targets import Outcome, Target
+from swapbench.worker.tracebacks import let_go
 
 # A checkpoint counts as warm or cold when this share of it is, or isn't, in the page cache.
 WARM_SHARE = 0.99
@@ -100,8 +101,8 @@ class _Swap:
         except Exception as error:  # noqa: BLE001 - the border of a swap, where a failure becomes a row
             self._status = "failed"
             self._error = _explain(error, self._probe)
-            # The traceback's frames hold the half-loaded model: without this it outlives its failure.
-            error.__traceback__ = None
+            # Its frames hold the half-loaded model, which would outlive its failure.
+            let_go(error)
         if self._error and self._probe.begun:
             gc.collect()
             self._roll_back()
@@ -117,7 +118,7 @@ class _Swap:
         except Exception as error:  # noqa: BLE001 - as above: the row says what is lost
             what = "the workload" if self._status == "rolled_back" else "rolling back"
             self._error += f"; {what} failed too: {_sentence(error)}"
-            error.__traceback__ = None
+            let_go(error)
 
     def _row(self, settle_s: float | None, settled: Reading) -> SwapFinished:
         probe, outcome = self._probe, self._target.outcome()

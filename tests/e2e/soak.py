@@ -60,18 +60,20 @@ class LeaksMappings(InProcessTarget):
 
 
 class GrowsThePool(InProcessTarget):
-    """Never clears MLX's cache, and frees buffers of sizes that nobody asks for again."""
+    """Never clears MLX's cache, under a limit out of reach, and frees buffers that nobody asks for again."""
 
     swaps = 0
 
     def _unload(self) -> None:
         import mlx.core as mx
 
+        # The CPU build's limit is 32 MiB, at which the pool stops growing by itself; Metal's is gigabytes.
+        mx.set_cache_limit(1 << 40)
         self._served = self._loaded = None
         gc.collect()
         type(self).swaps += 1
-        # Sizes of its own for each swap: the pool only gives buffers of nearly the same size out again.
-        mx.eval(mx.arange(MIB + self.swaps * 65_536, dtype=mx.uint8))
+        # Larger than any buffer that lies in the pool already, or it would borrow one and give it back.
+        mx.eval(mx.arange(8 * MIB + self.swaps * 65_536, dtype=mx.uint8))
 
 
 LEAKS = {

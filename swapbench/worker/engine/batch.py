@@ -9,6 +9,7 @@ from typing import Any
 from mlx_lm.generate import BatchGenerator
 
 from swapbench.worker.engine.blocks import BlockPool, Reservation
+from swapbench.worker.tracebacks import let_go
 
 
 @dataclass(frozen=True)
@@ -203,8 +204,7 @@ class BatchEngine:
             finally:
                 generator.close()
         except Exception as error:  # noqa: BLE001 - the thread's border: nobody may wait for a dead engine
-            # Its frames hold the model.
-            error.__traceback__ = None
+            let_go(error)
             self._fail_waiting(error)
 
     def _admit(self, generator: BatchGenerator) -> bool:
@@ -218,10 +218,19 @@ class BatchEngine:
                 reservation = self._pool.reserve(request.prompt_tokens + request.max_tokens)
                 if reservation is None:
                     break
-                ticket = self._queue.popleft()
-                (uid,) = generator.insert([self._prompt(request)], max_tokens=[request.max_tokens])
-                self._running[uid] = _Running(ticket, reservation, [])
+                self._begin(generator, self._queue.popleft(), reservation)
             return not self._stopping
+
+    def _begin(self, generator: BatchGenerator, ticket: Ticket, reservation: Reservation) -> None:
+        request = ticket.request
+        try:
+            (uid,) = generator.insert([self._prompt(request)], max_tokens=[request.max_tokens])
+        except Exception as error:  # noqa: BLE001 - the request's border: the others must not suffer for it
+            let_go(error)
+            self._pool.release(reservation)
+            ticket.settle(None, error)
+        else:
+            self._running[uid] = _Running(ticket, reservation, [])
 
     def _has_work(self) -> bool:
         return bool(self._stopping or self._cut or self._running or (self._admitting and self._queue))
@@ -255,6 +264,8 @@ class BatchEngine:
 
     def _prompt(self, request: Request) -> list[int]:
         ids: list[int] = list(self._tokenizer.encode(request.text))
+        if not ids:
+            raise ValueError("its text has no tokens; send at least one")
         return (ids * -(-request.prompt_tokens // len(ids)))[: request.prompt_tokens]
 
     def _fail_waiting(self, error: BaseException) -> None:

@@ -94,11 +94,15 @@ class CacheStore:
     def restore(self, agent: str) -> bool:
         """Bring an agent's cache back into memory, if there is one of exactly this model.
 
+        What is in memory already stays: it is at least as new as its file.
+
         Raises:
             ValueError: the file is corrupt, or says that it belongs to another agent or model.
         """
         if self._tag is None:
             return False
+        if agent in self._held:
+            return True
         path = self._path(agent, self._tag)
         if not path.exists():
             return False

@@ -162,6 +162,45 @@ def test_a_model_that_breaks_fails_its_requests_and_hangs_nobody(tokenizer: Any,
     assert pool.free_blocks == pool.capacity_blocks
 
 
+def test_a_request_without_a_token_fails_alone(tokenizer: Any, thread: Executor) -> None:
+    model = make_model("llama")
+    pool = _pool(model)
+    engine = _engine(model, tokenizer, thread, pool)
+    fine, empty, also_fine = (
+        engine.submit(Request(f"r{n}", text, prompt_tokens=4, max_tokens=4))
+        for n, text in enumerate(("a model", "", "a page"))
+    )
+    with pytest.raises(RuntimeError, match="no tokens"):
+        empty.result(PATIENCE_S)
+    assert len(fine.result(PATIENCE_S).tokens) == len(also_fine.result(PATIENCE_S).tokens) == 4
+    engine.stop()
+    assert pool.free_blocks == pool.capacity_blocks
+
+
+def test_a_broken_engine_keeps_no_hold_of_its_model(tokenizer: Any, thread: Executor) -> None:
+    class _Breaks:
+        def make_cache(self) -> Any:
+            return []
+
+        def __call__(self, *_: Any, **__: Any) -> mx.array:
+            weights = self
+            try:
+                raise KeyError("layer 7")
+            except KeyError:
+                raise RuntimeError(f"no such kernel in {type(weights).__name__}") from None
+
+    broken, shapes = _Breaks(), make_model("llama")
+    engine = _engine(broken, tokenizer, thread, _pool(shapes))
+    ticket = engine.submit(requests(1, 8, 8, seed=9)[0])
+    with pytest.raises(RuntimeError, match="no such kernel"):
+        ticket.result(PATIENCE_S)
+    engine.stop()
+    gone = weakref.ref(broken)
+    del broken
+    gc.collect()
+    assert gone() is None
+
+
 def test_a_stopped_engine_keeps_no_hold_of_its_model(tokenizer: Any, thread: Executor) -> None:
     model = make_model("llama")
     engine = _engine(model, tokenizer, thread)

@@ -174,3 +174,13 @@ def test_an_agent_may_be_called_anything(agent: str, tmp_path_factory: pytest.Te
     store.hold(agent, _random_cache(4), 4)
     store.evict_all(no_span)
     assert store.restore(agent)
+
+
+def test_restoring_never_replaces_what_is_newer_in_memory(store: CacheStore) -> None:
+    store.hold("agent", _random_cache(), 20)
+    store.evict_all(no_span)
+    newer = _random_cache(tokens=25, seed=1)
+    store.hold("agent", newer, 25)
+    assert store.restore("agent")
+    assert store.get("agent") is newer
+    assert store.evict_all(no_span).written == 1
