@@ -35,9 +35,18 @@ MEANING: Final[dict[Phase, str]] = {
 
 LEDGERS: Final = ("mlx_active", "mlx_cache", "footprint", "system_available")
 
+# Beside the four, where the platform tells: what the process footprint leaves out on Linux, and what no
+# process is charged for on macOS.
+BESIDE_LEDGERS: Final = ("file_backed", "system_wired", "system_compressed")
+
+ALL_LEDGERS: Final = (*LEDGERS, *BESIDE_LEDGERS)
+
 LEDGER_LABELS: Final[dict[str, str]] = {
     "mlx_active": "MLX active",
     "mlx_cache": "MLX cache",
     "footprint": "process footprint",
     "system_available": "system available",
+    "file_backed": "file-backed pages",
+    "system_wired": "system wired",
+    "system_compressed": "system compressed",
 }

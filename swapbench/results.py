@@ -13,11 +13,12 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from swapbench.columns import MEMORY, PHASES, SWAPS, Columns, settled_column
 from swapbench.environment import Machine
 from swapbench.errors import ResultsError, did_you_mean
 from swapbench.experiment import Experiment, Scenario
-from swapbench.phases import LEDGERS
-from swapbench.wire import Checkpoint, MemorySample, PhaseMeasured, Reading, SwapFinished, WorkerReady
+from swapbench.phases import ALL_LEDGERS
+from swapbench.wire import Checkpoint, MemorySample, PhaseMeasured, SwapFinished, WorkerReady
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,26 +28,6 @@ RESULTS_VERSION: Final = 1
 
 # Runs that are kept to compare with stand beside the experiments' folders, under these names.
 KEPT: Final = ("reference", "baselines")
-
-_LEDGER_COLUMNS: Final = tuple(f"{ledger}_bytes" for ledger in LEDGERS)
-
-PHASES_COLUMNS: Final = (
-    *("run_id", "round", "warmup", "scenario", "strategy", "rank", "from_model", "to_model", "phase", "span"),
-    *("start_s", "seconds"),
-    *(f"{ledger}_{side}_bytes" for ledger in LEDGERS for side in ("before", "after")),
-    *("mlx_peak_bytes", "minor_faults", "major_faults", "disk_read_bytes"),
-)
-
-SWAPS_COLUMNS: Final = (
-    *("run_id", "round", "warmup", "scenario", "strategy", "from_model", "to_model"),
-    *("total_s", "unattributed_s", "first_token_s", "to_first_token_s", "loaded_bytes", "load_gb_per_s"),
-    *("resident_before", "valid", "invalid_reason", "drained_requests", "carried_requests"),
-    *("evicted_caches", "evicted_bytes", "status", "error"),
-    *("failed_phase", "rollback_s", "answered_requests", "start_s", "probe_s", "settle_s"),
-    *(f"settled_{column}" for column in _LEDGER_COLUMNS),
-)
-
-MEMORY_COLUMNS: Final = ("run_id", "round", "scenario", "t_s", *_LEDGER_COLUMNS, "swap_used_bytes")
 
 RunStatus = Literal["running", "complete", "incomplete", "interrupted"]
 
@@ -105,9 +86,9 @@ class RunWriter:
         self.info = info
         folder.mkdir(parents=True, exist_ok=True)
         self._write_info()
-        self._phases = _Table(folder / "phases.csv", PHASES_COLUMNS)
-        self._swaps = _Table(folder / "swaps.csv", SWAPS_COLUMNS)
-        self._memory = _Table(folder / "memory.csv", MEMORY_COLUMNS)
+        self._phases = _Table(folder, PHASES)
+        self._swaps = _Table(folder, SWAPS)
+        self._memory = _Table(folder, MEMORY)
 
     def add_phase(self, event: PhaseMeasured, warmup: bool, scenario: Scenario, strategy: str) -> None:
         """Append a row of phases.csv."""
@@ -123,7 +104,7 @@ class RunWriter:
             "major_faults": event.major_faults,
             "disk_read_bytes": event.disk_read_bytes,
         }
-        for ledger in LEDGERS:
+        for ledger in ALL_LEDGERS:
             row[f"{ledger}_before_bytes"] = getattr(event.before, f"{ledger}_bytes")
             row[f"{ledger}_after_bytes"] = getattr(event.after, f"{ledger}_bytes")
         self._phases.append(row)
@@ -131,13 +112,16 @@ class RunWriter:
     def add_swap(self, event: SwapFinished) -> None:
         """Append a row of swaps.csv and sync: a finished swap is never lost."""
         row = event.model_dump(exclude={"event", "settled"}) | {"run_id": self.info.run_id}
-        self._swaps.append(row | {f"settled_{c}": v for c, v in _ledgers(event.settled).items()})
+        settled = event.settled.model_dump()
+        self._swaps.append(
+            row | {settled_column(ledger): settled[f"{ledger}_bytes"] for ledger in ALL_LEDGERS}
+        )
         self.sync()
 
     def add_sample(self, event: MemorySample) -> None:
         """Append a row of memory.csv."""
-        row = event.model_dump(include={"round", "scenario", "t_s", "swap_used_bytes"})
-        self._memory.append(row | _ledgers(event.ledgers) | {"run_id": self.info.run_id})
+        row = event.model_dump(exclude={"event", "ledgers"}) | event.ledgers.model_dump()
+        self._memory.append(row | {"run_id": self.info.run_id})
 
     def update(self, **changes: Any) -> None:
         """Change fields of run.json, atomically."""
@@ -162,11 +146,12 @@ class RunWriter:
 class _Table:
     """One CSV, open for appending. A resumed table goes on after its last whole line."""
 
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+    def __init__(self, folder: Path, columns: Columns) -> None:
+        path = folder / columns.file
         _cut_torn_line(path)
         fresh = not path.exists() or path.stat().st_size == 0
         self._file: IO[str] = path.open("a", newline="", encoding="utf-8")
-        self._rows = csv.DictWriter(self._file, columns, lineterminator="\n")
+        self._rows = csv.DictWriter(self._file, columns.all, lineterminator="\n")
         if fresh:
             self._rows.writeheader()
 
@@ -183,19 +168,22 @@ class _Table:
 
 def finished_swaps(folder: Path) -> frozenset[tuple[int, str]]:
     """Round and scenario of every swap that has a row in the run's folder."""
-    return frozenset((int(row["round"]), row["scenario"]) for row in _raw_rows(folder / "swaps.csv"))
+    return frozenset((int(row["round"]), row["scenario"]) for row in _raw_rows(folder / SWAPS.file))
 
 
 def drop_unfinished(folder: Path, done: Collection[tuple[int, str]]) -> None:
-    """Take what belongs to a swap without a row out of the tables: the resumed run measures it anew."""
-    for name, columns in (("phases.csv", PHASES_COLUMNS), ("memory.csv", MEMORY_COLUMNS)):
-        rows = _raw_rows(folder / name)
+    """Take what belongs to a swap without a row out of the tables: the resumed run measures it anew.
+
+    Every table gets today's columns with it, since the resumed run appends to them.
+    """
+    for columns in (PHASES, SWAPS, MEMORY):
+        rows = _raw_rows(folder / columns.file)
         kept = [row for row in rows if not row["scenario"] or (int(row["round"]), row["scenario"]) in done]
         text = io.StringIO()
-        table = csv.DictWriter(text, columns, lineterminator="\n")
+        table = csv.DictWriter(text, columns.all, lineterminator="\n")
         table.writeheader()
         table.writerows(kept)
-        write_atomically(folder / name, text.getvalue())
+        write_atomically(folder / columns.file, text.getvalue())
 
 
 def _raw_rows(path: Path) -> list[dict[str, str]]:
@@ -226,8 +214,8 @@ def read(folder: Path) -> Run:
     may_lack = _may_lack_tables(outline.info)
     return replace(
         outline,
-        phases=_read_table(folder / "phases.csv", PHASES_COLUMNS, may_lack),
-        memory=_read_table(folder / "memory.csv", MEMORY_COLUMNS, may_lack),
+        phases=_read_table(folder, PHASES, may_lack),
+        memory=_read_table(folder, MEMORY, may_lack),
     )
 
 
@@ -238,8 +226,8 @@ def read_outline(folder: Path) -> Run:
         ResultsError: as `read`.
     """
     info = read_info(folder)
-    swaps = _read_table(folder / "swaps.csv", SWAPS_COLUMNS, _may_lack_tables(info))
-    return Run(folder, info, _frame(PHASES_COLUMNS, []), swaps, _frame(MEMORY_COLUMNS, []))
+    swaps = _read_table(folder, SWAPS, _may_lack_tables(info))
+    return Run(folder, info, _frame(PHASES.all, []), swaps, _frame(MEMORY.all, []))
 
 
 def _may_lack_tables(info: RunInfo) -> bool:
@@ -339,12 +327,15 @@ def _holds_run(folder: Path) -> bool:
         return False
 
 
-def _read_table(path: Path, columns: Sequence[str], may_lack: bool) -> "pd.DataFrame":
-    header, rows = _read_rows(path, columns, may_lack)
-    missing = [column for column in columns if column not in header]
+def _read_table(folder: Path, columns: Columns, may_lack: bool) -> "pd.DataFrame":
+    path = folder / columns.file
+    header, rows = _read_rows(path, columns.all, may_lack)
+    missing = [column for column in columns.first if column not in header]
     if missing:
         raise ResultsError(f"{path}: column {missing[0]} is missing")
-    frame = _frame(header, rows)
+    # A run from before a column was added did not record it.
+    later = [column for column in columns.added if column not in header]
+    frame = _frame([*header, *later], [[*row, *("" for _ in later)] for row in rows])
     for column in frame.columns:
         frame[column] = _typed(frame[column], path)
     return frame
@@ -377,7 +368,7 @@ def _read_rows(path: Path, columns: Sequence[str], may_lack: bool) -> tuple[list
 _TEXT: Final = frozenset(
     (
         *("run_id", "scenario", "strategy", "from_model", "to_model", "phase", "span"),
-        *("invalid_reason", "status", "error", "failed_phase"),
+        *("invalid_reason", "status", "error", "failed_phase", "observer"),
     )
 )
 _FLAGS: Final = frozenset(("warmup", "valid"))
@@ -408,10 +399,6 @@ def _cut_torn_line(path: Path) -> None:
         data = path.read_bytes()
         if data and not data.endswith(b"\n"):
             os.truncate(path, data.rfind(b"\n") + 1)
-
-
-def _ledgers(reading: Reading) -> dict[str, int | None]:
-    return {column: getattr(reading, column) for column in _LEDGER_COLUMNS}
 
 
 def _cell(value: Any) -> Any:

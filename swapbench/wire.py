@@ -20,12 +20,19 @@ class Message(BaseModel):
 
 
 class Reading(Message):
-    """The four ledgers at one moment, in bytes; None where this machine has no such counter."""
+    """The ledgers at one moment, in bytes; None where this machine has no such counter.
+
+    The four, and beside them the resident pages of mapped files (Linux), which the footprint leaves out,
+    and what the machine has wired and compressed (macOS).
+    """
 
     mlx_active_bytes: int | None = None
     mlx_cache_bytes: int | None = None
     footprint_bytes: int | None = None
     system_available_bytes: int | None = None
+    file_backed_bytes: int | None = None
+    system_wired_bytes: int | None = None
+    system_compressed_bytes: int | None = None
 
 
 class Checkpoint(Message):
@@ -70,9 +77,14 @@ class Plan(Message):
 
 
 class WorkerReady(Message):
-    """The worker has imported what it needs and holds no model: `baseline` is what it weighs then."""
+    """The worker has imported what it needs and holds no model: `baseline` is what it weighs then.
+
+    `clock_origin_ns` is where its clock has its zero on the machine's monotonic clock, which the parent
+    shares; None for a clock that plays a script.
+    """
 
     event: Literal["worker_ready"] = "worker_ready"
+    clock_origin_ns: int | None = None
     wire_version: int = WIRE_VERSION
     pid: int
     python: str
@@ -159,7 +171,11 @@ class SwapFinished(Message):
 
 
 class MemorySample(Message):
-    """The ledgers at `t_s` since the worker's clock began, for the timeline."""
+    """The ledgers at `t_s` since the worker's clock began, for the timeline.
+
+    The parent looks on from outside too: a worker that is stuck, or holds Python's lock, takes no samples.
+    It sees no ledger of MLX's, and sums up the worker with all its children.
+    """
 
     event: Literal["memory_sample"] = "memory_sample"
     round: int
@@ -167,6 +183,8 @@ class MemorySample(Message):
     t_s: float
     ledgers: Reading
     swap_used_bytes: int | None = None
+    swap_out_bytes: int | None = None
+    observer: Literal["worker", "parent"] = "worker"
 
 
 class Note(Message):

@@ -12,11 +12,25 @@ from types import TracebackType
 from typing import Self
 
 from swapbench.errors import WorkerError
-from swapbench.wire import Event, MemorySample, Plan, RunFinished, StepStarted, decode_event, encode
+from swapbench.process_tree import ProcessTree
+from swapbench.wire import (
+    Event,
+    MemorySample,
+    Plan,
+    RoundStarted,
+    RunFinished,
+    StepStarted,
+    SwapStarted,
+    WorkerReady,
+    decode_event,
+    encode,
+)
 
 _READ_BYTES = 1 << 16
 _LONGEST_LINE_BYTES = 1 << 20
 _GRACE_S = 10.0
+# The worker samples itself much more often; this is for when it can't.
+_LOOK_EVERY_S = 0.25
 
 
 class WorkerProcess:
@@ -66,8 +80,14 @@ class WorkerProcess:
         Raises:
             WorkerError: it died, hung, or sent what is no event; the message says which, and where it was.
         """
+        outside = _Outside(self._child.pid)
         for line in self._lines():
+            if line is None:
+                if (sample := outside.sample()) is not None:
+                    yield sample
+                continue
             event = decode_event(line)
+            outside.note(event)
             if isinstance(event, StepStarted):
                 self._step = event.step
             yield event
@@ -93,17 +113,24 @@ class WorkerProcess:
             self._child.stdin.write(encode(plan))
             self._child.stdin.flush()
 
-    def _lines(self) -> Iterator[bytes]:
-        """Whole lines; a last line without its end is what a dying worker could not finish."""
+    def _lines(self) -> Iterator[bytes | None]:
+        """Whole lines, and None when it is time to look at the worker from outside.
+
+        A last line without its end is what a dying worker could not finish.
+        """
         pending = b""
-        last_progress_s = time.monotonic()
+        last_progress_s = look_s = time.monotonic()
         with selectors.DefaultSelector() as selector:
             selector.register(self._events, selectors.EVENT_READ)
             while True:
-                left_s = last_progress_s + self._silence_s - time.monotonic()
+                now_s = time.monotonic()
+                if now_s >= look_s:
+                    yield None
+                    look_s = now_s + _LOOK_EVERY_S
+                left_s = last_progress_s + self._silence_s - now_s
                 if left_s <= 0:
                     raise WorkerError(f"the worker hung: silent for {self._silence_s:g} s in {self._step}")
-                if not selector.select(left_s):
+                if not selector.select(min(left_s, max(0.0, look_s - now_s))):
                     continue
                 data = os.read(self._events, _READ_BYTES)
                 if not data:
@@ -129,6 +156,36 @@ class WorkerProcess:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         said = _last_line(self._log)
         return f"the worker {how} in {self._step}" + (f": {said}" if said and code > 0 else "")
+
+
+class _Outside:
+    """Samples of the worker that it does not take itself, laid on its clock and named by its swap."""
+
+    def __init__(self, pid: int) -> None:
+        self._tree = ProcessTree(pid)
+        self._origin_ns: int | None = None
+        self._round = 0
+        self._scenario = ""
+
+    def note(self, event: Event) -> None:
+        """Follow the worker."""
+        if isinstance(event, WorkerReady):
+            self._origin_ns = event.clock_origin_ns
+        elif isinstance(event, RoundStarted | SwapStarted):
+            self._round = event.round
+            self._scenario = event.scenario if isinstance(event, SwapStarted) else ""
+
+    def sample(self) -> MemorySample | None:
+        """What it holds now; None as long as its clock is not known, or is a script's."""
+        if self._origin_ns is None:
+            return None
+        return MemorySample(
+            round=self._round,
+            scenario=self._scenario,
+            t_s=(time.perf_counter_ns() - self._origin_ns) / 1e9,
+            ledgers=self._tree.read(),
+            observer="parent",
+        )
 
 
 _SAMPLE = f'"event":"{MemorySample.model_fields["event"].default}"'.encode()

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from swapbench.columns import MEMORY, PHASES, SWAPS
 from swapbench.errors import ResultsError
 from swapbench.results import (
-    MEMORY_COLUMNS,
-    PHASES_COLUMNS,
     RESULTS_VERSION,
-    SWAPS_COLUMNS,
     RunInfo,
     find_runs,
     list_runs,
@@ -80,7 +78,7 @@ def test_the_headers_are_golden(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("column", sorted({*PHASES_COLUMNS, *SWAPS_COLUMNS, *MEMORY_COLUMNS}))
+@pytest.mark.parametrize("column", sorted({*PHASES.all, *SWAPS.all, *MEMORY.all}))
 def test_every_column_is_documented(column: str) -> None:
     assert f"`{column}`" in DOCUMENTED
 

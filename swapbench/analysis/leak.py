@@ -10,13 +10,14 @@ import numpy.typing as npt
 
 from swapbench.analysis.figures import counted, memory
 from swapbench.analysis.swaps import Swap
-from swapbench.phases import LEDGERS
+from swapbench.phases import ALL_LEDGERS, LEDGERS
 
 # First-time costs (compiled kernels, allocator pools, lazy imports) look like leaks.
 WARMUP_SWAPS: Final = 3
 
 # How much is available on the machine depends on everything else that runs there: shown, not judged.
-JUDGED: Final = ("mlx_active", "mlx_cache", "footprint")
+# Nor does what is compressed. Wired memory does too, but Metal's leaks show in no other counter.
+JUDGED: Final = ("mlx_active", "mlx_cache", "footprint", "file_backed", "system_wired")
 
 # Pairs grow with the square of the points; evenly thinned, this many tell as much as all.
 _MOST_POINTS: Final = 600
@@ -57,7 +58,12 @@ def find_leaks(swaps: Sequence[Swap], tolerance_bytes: int) -> tuple[LeakFinding
     """A verdict for each ledger, from what it had settled to after each swap."""
     considered = _considered(swaps)
     rounds = len({swap.round for swap in swaps if swap.counted})
-    return tuple(_judge(ledger, _series(considered, ledger), tolerance_bytes, rounds) for ledger in LEDGERS)
+    series = {ledger: _series(considered, ledger) for ledger in ALL_LEDGERS}
+    return tuple(
+        _judge(ledger, series[ledger], tolerance_bytes, rounds)
+        for ledger in ALL_LEDGERS
+        if ledger in LEDGERS or series[ledger]
+    )
 
 
 def _considered(swaps: Sequence[Swap]) -> list[Swap]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from swapbench.analysis.estimate import Estimate, estimate
 from swapbench.analysis.swaps import COUNTS_DOWN, Swap
-from swapbench.phases import LEDGERS, PHASES, Phase
+from swapbench.phases import ALL_LEDGERS, LEDGERS, PHASES, Phase
 from swapbench.wire import Reading
 
 
@@ -42,7 +42,7 @@ class ScenarioMemory:
 
 def baseline_of(reading: Reading) -> dict[str, float]:
     """The ledgers of a reading that were recorded, by name."""
-    recorded = {ledger: getattr(reading, f"{ledger}_bytes") for ledger in LEDGERS}
+    recorded = {ledger: getattr(reading, f"{ledger}_bytes") for ledger in ALL_LEDGERS}
     return {ledger: float(value) for ledger, value in recorded.items() if value is not None}
 
 
@@ -51,8 +51,9 @@ def memory_of(
 ) -> ScenarioMemory:
     """The ledgers over the counted swaps of a scenario; `baseline` is the worker without any model."""
     counted = [swap for swap in swaps if swap.counted]
-    ledgers = tuple(_ledger(ledger, counted, baseline.get(ledger)) for ledger in LEDGERS)
-    return ScenarioMemory(scenario, old_model_bytes, ledgers)
+    ledgers = (_ledger(ledger, counted, baseline.get(ledger)) for ledger in ALL_LEDGERS)
+    shown = tuple(summary for summary in ledgers if summary.ledger in LEDGERS or summary.recorded)
+    return ScenarioMemory(scenario, old_model_bytes, shown)
 
 
 def _ledger(ledger: str, swaps: Sequence[Swap], baseline: float | None) -> LedgerSummary:

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from swapbench.phases import LEDGERS, Phase
+from swapbench.columns import settled_column
+from swapbench.phases import ALL_LEDGERS, Phase
 from swapbench.results import Run
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def _swap(
         error=row["error"],
         failed_phase=row["failed_phase"],
         figures=_recorded(row, {name: name for name in _FIGURES}),
-        settled=_recorded(row, {ledger: f"settled_{ledger}_bytes" for ledger in LEDGERS}),
+        settled=_recorded(row, {ledger: settled_column(ledger) for ledger in ALL_LEDGERS}),
         phases={phase: value for (phase, span), value in measured.items() if not span},
         spans={f"{phase}/{span}": value for (phase, span), value in measured.items() if span},
         extremes=_extremes(samples),
@@ -132,8 +133,8 @@ def _measured_by_swap(frame: "pd.DataFrame") -> dict[_Key, dict[tuple[str, str],
         swap = swaps.setdefault((int(row["round"]), row["scenario"]), {})
         swap[row["phase"], row["span"]] = Measured(
             seconds=_number(row["seconds"]),
-            before=_recorded(row, {ledger: f"{ledger}_before_bytes" for ledger in LEDGERS}),
-            after=_recorded(row, {ledger: f"{ledger}_after_bytes" for ledger in LEDGERS}),
+            before=_recorded(row, {ledger: f"{ledger}_before_bytes" for ledger in ALL_LEDGERS}),
+            after=_recorded(row, {ledger: f"{ledger}_after_bytes" for ledger in ALL_LEDGERS}),
             mlx_peak_bytes=_number(row["mlx_peak_bytes"]),
             major_faults=_number(row["major_faults"]),
             disk_read_bytes=_number(row["disk_read_bytes"]),
@@ -155,7 +156,8 @@ def _extremes(during: "pd.DataFrame | None") -> Ledgers:
     if during is None:
         return {}
     most = {
-        ledger: during[f"{ledger}_bytes"].agg("min" if ledger == COUNTS_DOWN else "max") for ledger in LEDGERS
+        ledger: during[f"{ledger}_bytes"].agg("min" if ledger == COUNTS_DOWN else "max")
+        for ledger in ALL_LEDGERS
     }
     return {ledger: float(value) for ledger, value in most.items() if _number(value) is not None}
 

@@ -75,13 +75,15 @@ def _die_with_parent(scratch_dir: Path) -> None:
 def _sample(meter: Meter, pipe: EventPipe, every_s: float) -> None:
     pause = threading.Event()
     while not pause.wait(every_s):
+        swap = meter.swap()
         pipe.send(
             MemorySample(
                 round=pipe.round,
                 scenario=pipe.scenario,
                 t_s=meter.now_s(),
                 ledgers=meter.read(),
-                swap_used_bytes=meter.swap_used_bytes(),
+                swap_used_bytes=swap.used_bytes,
+                swap_out_bytes=swap.out_bytes,
             )
         )
 

@@ -1,17 +1,12 @@
 """What a probe reads: a clock, the ledgers, the counters. The real one here; a script has its own."""
 
+import os
 import time
 from typing import Protocol
 
+from swapbench.ledgers import Process, SwapSpace, System, process, system
 from swapbench.wire import Reading
-from swapbench.worker.ledgers import (
-    Counters,
-    read_all,
-    read_counters,
-    read_mlx,
-    swap_used_bytes,
-    this_process,
-)
+from swapbench.worker.counters import Counters, read_counters
 
 
 class Meter(Protocol):
@@ -45,36 +40,53 @@ class Meter(Protocol):
         """MLX's peak since `start_peak`."""
         ...
 
-    def swap_used_bytes(self) -> int | None:
-        """Swap in use on the machine."""
+    @property
+    def clock_origin_ns(self) -> int | None:
+        """The zero of `now_s` on the machine's monotonic clock; None for a clock of its own."""
+        ...
+
+    def swap(self) -> SwapSpace:
+        """The machine's swap."""
         ...
 
 
 class MlxMeter:
-    """perf_counter_ns, /proc or libproc, and MLX's counters."""
+    """perf_counter_ns, the OS, and MLX's counters."""
 
     def __init__(self) -> None:
         import mlx.core as mx
 
         self._mx = mx
-        self._process = this_process()
-        self._origin_ns = time.perf_counter_ns()
+        self._process: Process = process(os.getpid())
+        self._system: System = system()
+        self.clock_origin_ns = time.perf_counter_ns()
 
     def now_s(self) -> float:
         """Seconds since this meter was made."""
-        return (time.perf_counter_ns() - self._origin_ns) / 1e9
+        return (time.perf_counter_ns() - self.clock_origin_ns) / 1e9
 
     def synchronize(self) -> None:
         """mx.synchronize on the default stream."""
         self._mx.synchronize()
 
     def read(self) -> Reading:
-        """All four ledgers: some 40 microseconds on Linux."""
-        return read_all(self._process)
+        """All ledgers: some 40 microseconds on Linux."""
+        ours, machine = self._process.memory(), self._system.memory()
+        return Reading(
+            mlx_active_bytes=self._mx.get_active_memory(),
+            mlx_cache_bytes=self._mx.get_cache_memory(),
+            footprint_bytes=ours.footprint_bytes,
+            system_available_bytes=machine.available_bytes,
+            file_backed_bytes=ours.file_backed_bytes,
+            system_wired_bytes=machine.wired_bytes,
+            system_compressed_bytes=machine.compressed_bytes,
+        )
 
     def read_inside(self) -> Reading:
         """MLX's two counters."""
-        return read_mlx()
+        return Reading(
+            mlx_active_bytes=self._mx.get_active_memory(), mlx_cache_bytes=self._mx.get_cache_memory()
+        )
 
     def counters(self) -> Counters:
         """getrusage and the disk bytes."""
@@ -88,6 +100,6 @@ class MlxMeter:
         """mx.get_peak_memory."""
         return self._mx.get_peak_memory()
 
-    def swap_used_bytes(self) -> int | None:
-        """Swap in use on the machine."""
-        return swap_used_bytes()
+    def swap(self) -> SwapSpace:
+        """Swap in use, and written so far."""
+        return self._system.swap()

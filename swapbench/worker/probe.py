@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from swapbench.phases import FIRST_TOKEN, Phase
 from swapbench.wire import Event, PhaseMeasured, Reading, StepStarted
-from swapbench.worker.ledgers import Counters
+from swapbench.worker.counters import Counters
 from swapbench.worker.meter import Meter
 
 Emit = Callable[[Event], None]

@@ -34,7 +34,16 @@ def run_session(plan: Plan, target: Target, emit: Callable[[Event], None], pid: 
     versions, device = target.identity()
     python = f"{platform.python_implementation()} {platform.python_version()}"
     baseline = target.meter.read()
-    emit(WorkerReady(pid=pid, python=python, versions=versions, device=device, baseline=baseline))
+    emit(
+        WorkerReady(
+            pid=pid,
+            python=python,
+            versions=versions,
+            device=device,
+            baseline=baseline,
+            clock_origin_ns=target.meter.clock_origin_ns,
+        )
+    )
     for (round_, warmup), planned in groupby(plan.schedule, key=lambda swap: (swap.round, swap.warmup)):
         emit(RoundStarted(round=round_, warmup=warmup))
         for swap in planned:

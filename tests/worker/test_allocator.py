@@ -1,23 +1,24 @@
 """Freed memory goes back to the OS."""
 
+import os
 import sys
 
 import pytest
 
+from swapbench.ledgers import process
 from swapbench.worker.allocator import give_back
-from swapbench.worker.ledgers import this_process
 
 MIB = 1 << 20
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only glibc keeps a heap that can be trimmed")
 def test_what_the_heap_keeps_is_given_back() -> None:
-    process = this_process()
+    ours = process(os.getpid())
     # Small pieces come from the heap; the last one, still held, keeps glibc from trimming by itself.
     pieces = [b"x" * 65_536 for _ in range(1600)]
     held = b"y" * 65_536
-    during = process.footprint_bytes() or 0
+    during = ours.memory().footprint_bytes or 0
     del pieces
     give_back()
-    assert during - (process.footprint_bytes() or 0) > 80 * MIB
+    assert during - (ours.memory().footprint_bytes or 0) > 80 * MIB
     assert held

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from swapbench.phases import PHASES, Phase
 from swapbench.wire import Event, PhaseMeasured, Reading
-from swapbench.worker.ledgers import Counters
+from swapbench.worker.counters import Counters
 from swapbench.worker.probe import Probe
 from swapbench.worker.targets.scripted import ScriptedError, ScriptedMeter
 

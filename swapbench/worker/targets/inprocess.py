@@ -12,6 +12,7 @@ from importlib.metadata import version
 import mlx.core as mx
 
 from swapbench.experiment import PageCache
+from swapbench.ledgers import system
 from swapbench.loaders import Loaded, Span, stock
 from swapbench.phases import Phase
 from swapbench.wire import Checkpoint, Plan, Reading
@@ -22,7 +23,6 @@ from swapbench.worker.engine.caches import CacheStore
 from swapbench.worker.engine.geometry import KVGeometry
 from swapbench.worker.engine.tag import ModelTag
 from swapbench.worker.engine.workload import fill_cache, requests
-from swapbench.worker.ledgers import this_process
 from swapbench.worker.meter import MlxMeter
 from swapbench.worker.probe import Probe
 from swapbench.worker.targets import Outcome
@@ -247,7 +247,7 @@ class InProcessTarget:
 def _refuse_what_cannot_fit(checkpoint: Checkpoint) -> None:
     """MLX's CPU build does not survive an allocation that fails, nor any build the OOM killer."""
     needed = sum(file.stat().st_size for file in page_cache.weight_files(checkpoint.path))
-    obtainable = this_process().obtainable_bytes()
+    obtainable = system().obtainable_bytes()
     if needed > obtainable:
         gigabytes = (
             f"{needed / 1e9:.1f} GB of weights, and only {obtainable / 1e9:.1f} GB of memory to be had"

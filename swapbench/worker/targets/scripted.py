@@ -5,9 +5,10 @@ import signal
 import threading
 
 from swapbench.experiment import Script, ScriptedSwap
+from swapbench.ledgers import SwapSpace
 from swapbench.phases import PHASES, Phase
 from swapbench.wire import Checkpoint, Plan, Reading
-from swapbench.worker.ledgers import Counters
+from swapbench.worker.counters import Counters
 from swapbench.worker.probe import Probe
 from swapbench.worker.targets import Outcome
 
@@ -22,6 +23,8 @@ class ScriptedError(RuntimeError):
 
 class ScriptedMeter:
     """A clock that moves only when the script says so, and ledgers that hold what it says."""
+
+    clock_origin_ns: int | None = None
 
     def __init__(self) -> None:
         self._now_s = 0.0
@@ -77,9 +80,9 @@ class ScriptedMeter:
         """The most that was held since."""
         return self._peak_bytes
 
-    def swap_used_bytes(self) -> int | None:
+    def swap(self) -> SwapSpace:
         """A scripted machine never swaps."""
-        return 0
+        return SwapSpace(0, 0)
 
     def _active_bytes(self) -> int:
         return self._loaded_bytes + self._leaked_bytes

@@ -1,0 +1,59 @@
+"""A process with all its children, as seen from outside: what they hold even while they are stuck."""
+
+import time
+from typing import Final
+
+import psutil
+
+from swapbench.ledgers import Process, process, system
+from swapbench.wire import Reading
+
+# Finding children means looking at every process of the machine; what they hold is one read each.
+_LOOK_FOR_CHILDREN_EVERY_S: Final = 2.0
+
+
+class ProcessTree:
+    """Sums up a process and its children, without asking any of them."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._known: dict[int, Process] = {}
+        self._looked_s = -_LOOK_FOR_CHILDREN_EVERY_S
+        self._system = system()
+
+    def read(self) -> Reading:
+        """Footprint and file-backed bytes of the tree, and the machine's ledgers; MLX's stay unknown."""
+        if time.monotonic() - self._looked_s >= _LOOK_FOR_CHILDREN_EVERY_S:
+            self._look()
+        held = []
+        for pid, known in list(self._known.items()):
+            try:
+                held.append(known.memory())
+            except OSError:  # it has ended
+                del self._known[pid]
+        machine = self._system.memory()
+        return Reading(
+            footprint_bytes=sum(memory.footprint_bytes or 0 for memory in held) if held else None,
+            file_backed_bytes=_sum_known([memory.file_backed_bytes for memory in held]),
+            system_available_bytes=machine.available_bytes,
+            system_wired_bytes=machine.wired_bytes,
+            system_compressed_bytes=machine.compressed_bytes,
+        )
+
+    def _look(self) -> None:
+        self._looked_s = time.monotonic()
+        try:
+            pids = {self._pid, *(child.pid for child in psutil.Process(self._pid).children(recursive=True))}
+        except psutil.Error:
+            pids = set()
+        self._known = {pid: self._known[pid] for pid in pids & self._known.keys()}
+        for pid in pids - self._known.keys():
+            try:
+                self._known[pid] = process(pid)
+            except OSError:  # it has ended since
+                continue
+
+
+def _sum_known(values: list[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
