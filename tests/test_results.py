@@ -1,12 +1,13 @@
 """The run folder: what is written is read back, and what is not as it should be is said in one line."""
 
+import csv
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from swapbench.columns import MEMORY, PHASES, SWAPS
+from swapbench.columns import MEMORY, PHASES, SWAPS, Columns
 from swapbench.errors import ResultsError
 from swapbench.results import (
     RESULTS_VERSION,
@@ -72,10 +73,33 @@ def test_the_headers_are_golden(tmp_path: Path) -> None:
         "to_first_token_s,loaded_bytes,load_gb_per_s,resident_before,valid,invalid_reason,"
         "drained_requests,carried_requests,evicted_caches,evicted_bytes,status,error"
     )
-    assert (folder / "memory.csv").read_text().splitlines()[0] == (
-        "run_id,round,scenario,t_s,mlx_active_bytes,mlx_cache_bytes,footprint_bytes,"
-        "system_available_bytes,swap_used_bytes"
+    assert (
+        (folder / "memory.csv")
+        .read_text()
+        .splitlines()[0]
+        .startswith(
+            "run_id,round,scenario,t_s,mlx_active_bytes,mlx_cache_bytes,footprint_bytes,"
+            "system_available_bytes,swap_used_bytes"
+        )
     )
+
+
+@pytest.mark.parametrize("columns", [PHASES, SWAPS, MEMORY], ids=lambda columns: columns.file)
+def test_a_run_from_before_a_column_was_added_is_read_as_not_having_recorded_it(
+    tmp_path: Path, columns: Columns
+) -> None:
+    folder = recorded(tmp_path).folder
+    path = folder / columns.file
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with path.open("w", newline="") as file:
+        table = csv.DictWriter(file, columns.first, extrasaction="ignore")
+        table.writeheader()
+        table.writerows(rows)
+    run = read(folder)
+    frame = {"phases.csv": run.phases, "swaps.csv": run.swaps, "memory.csv": run.memory}[columns.file]
+    assert len(frame) == len(rows)
+    assert tuple(frame.columns) == columns.all
 
 
 @pytest.mark.parametrize("column", sorted({*PHASES.all, *SWAPS.all, *MEMORY.all}))

@@ -32,7 +32,7 @@ def test_a_clean_engine_comes_out_clean(tmp_path: Path, environment: dict[str, s
 
 @pytest.mark.parametrize(
     ("leak", "ledger"),
-    [("model", "mlx_active"), ("python", "footprint"), ("mapping", "footprint"), ("pool", "mlx_cache")],
+    [("model", "mlx_active"), ("python", "footprint"), ("mapping", "file_backed"), ("pool", "mlx_cache")],
 )
 def test_an_injected_leak_is_caught_by_the_ledger_that_sees_it(
     leak: str, ledger: str, tmp_path: Path, environment: dict[str, str]
