@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from swapbench.phases import BESIDE_LEDGERS, LEDGERS
+from swapbench.phases import ALL_LEDGERS, BESIDE_LEDGERS, LEDGERS
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,11 @@ class Columns:
 def settled_column(ledger: str) -> str:
     """Where swaps.csv has a ledger's bytes after everything has settled."""
     return f"settled_{ledger}_bytes"
+
+
+def released_column(ledger: str) -> str:
+    """Where swaps.csv has a ledger's bytes once memory has settled after unload."""
+    return f"released_{ledger}_bytes"
 
 
 def _around(ledgers: tuple[str, ...]) -> tuple[str, ...]:
@@ -50,7 +55,14 @@ SWAPS: Final = Columns(
         *("failed_phase", "rollback_s", "answered_requests", "start_s", "probe_s", "settle_s"),
         *(settled_column(ledger) for ledger in LEDGERS),
     ),
-    tuple(settled_column(ledger) for ledger in BESIDE_LEDGERS),
+    (
+        *(settled_column(ledger) for ledger in BESIDE_LEDGERS),
+        *("position", "release_settle_s"),
+        *(released_column(ledger) for ledger in ALL_LEDGERS),
+        *("second_first_token_s", "steady_tokens_per_s", "verified_tokens", "kv_capacity_bytes"),
+        *("longest_stall_s", "prefilled_tokens", "prefill_s"),
+        *("restored_caches", "restored_tokens", "restored_bytes", "restore_s"),
+    ),
 )
 
 MEMORY: Final = Columns(

@@ -107,6 +107,20 @@ class EngineSettings(Strict):
     max_batch: Whole = Field(16, ge=1, le=256, description="requests decoded together")
 
 
+class Verify(Strict):
+    """What the new model must prove after each swap, outside the timed phases."""
+
+    tokens: Whole = Field(
+        8, ge=0, le=1024, description="greedy tokens that must equal a fresh process's; 0 verifies nothing"
+    )
+    prompt_tokens: tuple[Tokens, ...] = Field(
+        (8, 64),
+        min_length=1,
+        max_length=16,
+        description="lengths of the prompts: some faults show only in long ones",
+    )
+
+
 class Criterion(Strict):
     """One demand on the results."""
 
@@ -127,6 +141,7 @@ class ScriptedSwap(Strict):
     fails_in: Phase | None = None
     failure: Literal["error", "exit", "kill", "hang"] = "error"
     rollback: Flag = Field(True, description="whether the old model can be put back after an error")
+    answers_as: str | None = Field(None, description="the model that answers in the new one's place")
 
 
 class Script(Strict):
@@ -162,6 +177,12 @@ class Experiment(Strict):
         PageCache.WARM, description="the checkpoint in the page cache before load: read in, dropped, or left"
     )
     first_token: Flag = Field(True, description="whether the new model is asked for a token after each swap")
+    steady_tokens: Whole = Field(
+        16, ge=0, le=4096, description="tokens of a second request, which tells the steady rate; 0 asks none"
+    )
+    settle_after_unload: Flag = Field(
+        False, description="wait, within the swap, until memory has settled after unload"
+    )
     strategy: Literal["stock"] = Field("stock", description="how the phases are carried out")
     swap_timeout_s: PositiveSeconds = Field(
         900.0, description="a worker silent for longer is hung, and killed"
@@ -170,6 +191,7 @@ class Experiment(Strict):
     leak_tolerance_bytes: Bytes = Field(1 << 20, description="growth per swap that is not called a leak")
     workload: Workload = Workload()
     engine: EngineSettings = EngineSettings()
+    verify: Verify = Verify()
     criterion: tuple[Criterion, ...] = ()
     script: Script | None = None
 
@@ -211,6 +233,10 @@ def _script_mistakes(script: Script, scenarios: set[str], models: Iterable[str])
         if played.scenario not in scenarios:
             hint = did_you_mean(played.scenario, scenarios)
             yield LocatedError(("script", "swap", i, "scenario"), f'no scenario "{played.scenario}"; {hint}')
+        if played.answers_as is not None and played.answers_as not in models:
+            hint = did_you_mean(played.answers_as, models)
+            where = ("script", "swap", i, "answers_as")
+            yield LocatedError(where, f'no model "{played.answers_as}" under [models]; {hint}')
     for span in script.spans:
         phase, _, name = span.partition("/")
         if phase not in PHASES or not name:

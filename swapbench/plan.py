@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from swapbench.experiment import Experiment
-from swapbench.wire import Checkpoint, Plan, PlannedSwap
+from swapbench.wire import Checkpoint, Plan, PlannedSwap, Reply
 
 
 def schedule(experiment: Experiment, done: Collection[tuple[int, str]] = ()) -> tuple[PlannedSwap, ...]:
@@ -25,8 +25,9 @@ def make_plan(
     *,
     fail_fast: bool = False,
     done: Collection[tuple[int, str]] = (),
+    expected: Mapping[str, tuple[Reply, ...]] | None = None,
 ) -> Plan:
-    """All that a worker must know of an experiment."""
+    """All that a worker must know of an experiment; `expected` is what fresh processes answer, by model."""
     return Plan(
         target=experiment.target,
         strategy=experiment.strategy,
@@ -37,6 +38,10 @@ def make_plan(
         engine=experiment.engine,
         page_cache=experiment.page_cache,
         first_token=experiment.first_token,
+        steady_tokens=experiment.steady_tokens,
+        settle_after_unload=experiment.settle_after_unload,
+        verify=experiment.verify,
+        expected=dict(expected or {}),
         sample_every_s=experiment.sample_every_s,
         fail_fast=fail_fast,
         scratch_dir=scratch_dir,

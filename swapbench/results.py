@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from swapbench.columns import MEMORY, PHASES, SWAPS, Columns, settled_column
+from swapbench.columns import MEMORY, PHASES, SWAPS, Columns, released_column, settled_column
 from swapbench.environment import Machine
 from swapbench.errors import ResultsError, did_you_mean
 from swapbench.experiment import Experiment, Scenario
@@ -111,11 +111,11 @@ class RunWriter:
 
     def add_swap(self, event: SwapFinished) -> None:
         """Append a row of swaps.csv and sync: a finished swap is never lost."""
-        row = event.model_dump(exclude={"event", "settled"}) | {"run_id": self.info.run_id}
-        settled = event.settled.model_dump()
-        self._swaps.append(
-            row | {settled_column(ledger): settled[f"{ledger}_bytes"] for ledger in ALL_LEDGERS}
-        )
+        row = event.model_dump(exclude={"event", "settled", "released"}) | {"run_id": self.info.run_id}
+        for ledger in ALL_LEDGERS:
+            row[settled_column(ledger)] = getattr(event.settled, f"{ledger}_bytes")
+            row[released_column(ledger)] = getattr(event.released, f"{ledger}_bytes")
+        self._swaps.append(row)
         self.sync()
 
     def add_sample(self, event: MemorySample) -> None:

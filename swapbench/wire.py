@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from swapbench.errors import WorkerError
-from swapbench.experiment import EngineSettings, PageCache, Scenario, Script, Source, Workload
+from swapbench.experiment import EngineSettings, PageCache, Scenario, Script, Source, Verify, Workload
 from swapbench.phases import Phase
 
 # 1: first published form.
@@ -53,6 +53,27 @@ class PlannedSwap(Message):
     scenario: str
 
 
+class Reply(Message):
+    """What a model says, greedily, to the verification prompt of so many tokens."""
+
+    prompt_tokens: int
+    tokens: tuple[int, ...]
+
+
+class Questions(Message):
+    """What a fresh process is asked about a checkpoint."""
+
+    checkpoint: Checkpoint
+    verify: Verify
+    engine: EngineSettings
+
+
+class Replies(Message):
+    """Its replies, one for each length of prompt."""
+
+    replies: tuple[Reply, ...]
+
+
 class Plan(Message):
     """Everything the worker must know. Rounds and their order are decided by the parent."""
 
@@ -66,6 +87,11 @@ class Plan(Message):
     engine: EngineSettings
     page_cache: PageCache
     first_token: bool
+    steady_tokens: int
+    settle_after_unload: bool
+    verify: Verify
+    # By model: what a fresh process answers. A model without is not verified.
+    expected: dict[str, tuple[Reply, ...]] = {}
     sample_every_s: float
     fail_fast: bool
     scratch_dir: Path
@@ -168,6 +194,20 @@ class SwapFinished(Message):
     rollback_s: float | None = None
     settle_s: float | None = None
     settled: Reading = Reading()
+    position: int = 0
+    release_settle_s: float | None = None
+    released: Reading = Reading()
+    second_first_token_s: float | None = None
+    steady_tokens_per_s: float | None = None
+    verified_tokens: int | None = None
+    kv_capacity_bytes: int | None = None
+    longest_stall_s: float | None = None
+    prefilled_tokens: int = 0
+    prefill_s: float | None = None
+    restored_caches: int = 0
+    restored_tokens: int = 0
+    restored_bytes: int = 0
+    restore_s: float | None = None
 
 
 class MemorySample(Message):

@@ -79,7 +79,7 @@ class LiveView:
                 self._scenario = event.scenario
             case StepStarted():
                 self._step, self._step_since_s = event.step, time.monotonic()
-            case MemorySample():
+            case MemorySample(observer="worker"):
                 self._memory = _memory_line(event)
             case SwapFinished():
                 self._live.console.print(f"{self._round}  {_swap_line(event)}", markup=False, highlight=False)

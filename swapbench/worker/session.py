@@ -2,7 +2,8 @@
 
 import gc
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import groupby
 
 from swapbench.experiment import PageCache
@@ -20,9 +21,12 @@ from swapbench.wire import (
     SwapStatus,
     WorkerReady,
 )
+from swapbench.worker.heartbeat import Heartbeat
 from swapbench.worker.probe import Probe
-from swapbench.worker.targets import Outcome, Target
+from swapbench.worker.settling import Settled
+from swapbench.worker.targets import Outcome, Restored, Steady, Target
 from swapbench.worker.tracebacks import let_go
+from swapbench.worker.verification import MismatchError, compare
 
 # A checkpoint counts as warm or cold when this share of it is, or isn't, in the page cache.
 WARM_SHARE = 0.99
@@ -44,10 +48,12 @@ def run_session(plan: Plan, target: Target, emit: Callable[[Event], None], pid: 
             clock_origin_ns=target.meter.clock_origin_ns,
         )
     )
+    position = 0
     for (round_, warmup), planned in groupby(plan.schedule, key=lambda swap: (swap.round, swap.warmup)):
         emit(RoundStarted(round=round_, warmup=warmup))
         for swap in planned:
-            finished = _Swap(plan, swap, target, emit).carry_out()
+            finished = _Swap(plan, swap, target, emit, position).carry_out()
+            position += 1
             emit(finished)
             if plan.fail_fast and finished.status != "ok":
                 emit(Note(text=f"stopped at the first failure: {swap.scenario} of round {round_}"))
@@ -62,10 +68,11 @@ class _Swap:
     """One swap from its preparation to its row."""
 
     def __init__(
-        self, plan: Plan, planned: PlannedSwap, target: Target, emit: Callable[[Event], None]
+        self, plan: Plan, planned: PlannedSwap, target: Target, emit: Callable[[Event], None], position: int
     ) -> None:
         self._plan = plan
         self._planned = planned
+        self._position = position
         self._target = target
         self._emit = emit
         scenario = plan.scenario(planned.scenario)
@@ -73,13 +80,18 @@ class _Swap:
         self._from = plan.checkpoints[scenario.from_model]
         self._to = plan.checkpoints[scenario.to_model]
         self._probe = Probe(target.meter, emit, planned.round, planned.scenario)
+        self._step = ""
         self._error = ""
         self._status: SwapStatus = "ok"
         self._answered = 0
+        self._steady = Steady()
+        self._restored = Restored()
+        self._verified_tokens: int | None = None
+        self._longest_stall_s: float | None = None
         self._rollback_s: float | None = None
 
     def carry_out(self) -> SwapFinished:
-        """Prepare, swap, ask for a token, wait for the workload, settle."""
+        """Prepare, swap, ask for a token, wait for the workload, verify, settle."""
         self._emit(
             SwapStarted(
                 round=self._planned.round,
@@ -87,37 +99,73 @@ class _Swap:
                 scenario=self._planned.scenario,
             )
         )
-        self._attempt()
-        settle_s, settled = None, Reading()
+        try:
+            self._attempt()
+        except Exception as error:  # noqa: BLE001 - the border of a swap, where a failure becomes a row
+            self._fail(error)
+        settled = None
         if self._status == "ok":
-            self._emit(StepStarted(step="settling"))
-            settle_s = self._target.settle()
-            settled = self._target.meter.read()
-        return self._row(settle_s, settled)
+            self._begin("settling")
+            settled = self._target.settle()
+        return self._row(settled)
 
     def _attempt(self) -> None:
         target = self._target
-        try:
-            self._emit(StepStarted(step=f"serving {self._from.name}"))
-            target.serve(self._from)
-            self._emit(StepStarted(step="preparing"))
-            target.prepare(self._to, self._planned.round)
+        self._begin(f"serving {self._from.name}")
+        target.serve(self._from)
+        self._begin("preparing")
+        target.prepare(self._to, self._planned.round)
+        with self._heartbeat():
             target.swap(self._to, self._probe)
             if self._asks:
                 target.first_token(self._probe)
-            self._emit(StepStarted(step="answering"))
-            self._answered = target.finish()
-        except Exception as error:  # noqa: BLE001 - the border of a swap, where a failure becomes a row
-            self._status = "failed"
-            self._error = _explain(error, self._probe)
-            # Its frames hold the half-loaded model, which would outlive its failure.
-            let_go(error)
-        if self._error and self._probe.begun:
+        self._begin("answering")
+        self._answered = target.finish()
+        if self._asks:
+            self._prove()
+
+    def _prove(self) -> None:
+        """What the new model is worth, outside the timed phases."""
+        target = self._target
+        self._begin("decoding")
+        self._steady = target.steady()
+        self._begin("restoring")
+        self._restored = target.restore()
+        self._begin("verifying")
+        if self._restored.changed:
+            agents = ", ".join(self._restored.changed)
+            raise MismatchError(
+                f"{self._to.name}: the restored caches of {agents} go on otherwise than before"
+            )
+        if self._to.name in self._plan.expected:
+            self._verified_tokens = compare(
+                self._to.name, self._from.name, target.replies(), self._plan.expected
+            )
+
+    def _begin(self, step: str) -> None:
+        self._step = step
+        self._emit(StepStarted(step=step))
+
+    @contextmanager
+    def _heartbeat(self) -> Iterator[None]:
+        if self._target.meter.clock_origin_ns is None:  # a script's clock, on which no thread can tick
+            yield
+            return
+        with Heartbeat(self._target.health) as heartbeat:
+            yield
+        self._longest_stall_s = heartbeat.longest_stall_s
+
+    def _fail(self, error: Exception) -> None:
+        self._status = "failed"
+        self._error = f"{self._probe.failed_phase or self._step} failed: {_sentence(error)}"
+        # Its frames hold the half-loaded model, which would outlive its failure.
+        let_go(error)
+        if self._probe.begun:
             gc.collect()
             self._roll_back()
 
     def _roll_back(self) -> None:
-        self._emit(StepStarted(step="rolling back"))
+        self._begin("rolling back")
         begun_s = self._target.meter.now_s()
         try:
             self._target.roll_back()
@@ -129,8 +177,8 @@ class _Swap:
             self._error += f"; {what} failed too: {_sentence(error)}"
             let_go(error)
 
-    def _row(self, settle_s: float | None, settled: Reading) -> SwapFinished:
-        probe, outcome = self._probe, self._target.outcome()
+    def _row(self, settled: Settled | None) -> SwapFinished:
+        probe, outcome, restored = self._probe, self._target.outcome(), self._restored
         complete = self._status == "ok"
         invalid = self._contradiction(outcome) if complete else ""
         load_s = probe.phase_s.get("load")
@@ -164,8 +212,22 @@ class _Swap:
             error=self._error,
             failed_phase=probe.failed_phase,
             rollback_s=self._rollback_s,
-            settle_s=settle_s,
-            settled=settled,
+            settle_s=settled.seconds if settled else None,
+            settled=settled.ledgers if settled else Reading(),
+            position=self._position,
+            release_settle_s=outcome.release_settle_s,
+            released=outcome.released,
+            second_first_token_s=self._steady.first_token_s,
+            steady_tokens_per_s=self._steady.tokens_per_s,
+            verified_tokens=self._verified_tokens,
+            kv_capacity_bytes=outcome.kv_capacity_bytes,
+            longest_stall_s=self._longest_stall_s,
+            prefilled_tokens=outcome.prefilled_tokens,
+            prefill_s=outcome.prefill_s,
+            restored_caches=restored.caches,
+            restored_tokens=restored.tokens,
+            restored_bytes=restored.bytes,
+            restore_s=restored.seconds,
         )
 
     def _contradiction(self, outcome: Outcome) -> str:
@@ -180,11 +242,6 @@ class _Swap:
         if label is PageCache.COLD and share > COLD_SHARE:
             return f"labelled cold, but {share:.1%} of the checkpoint was resident"
         return ""
-
-
-def _explain(error: Exception, probe: Probe) -> str:
-    where = f"{probe.failed_phase} failed" if probe.failed_phase else "failed outside the phases"
-    return f"{where}: {_sentence(error)}"
 
 
 def _sentence(error: Exception) -> str:

@@ -1,6 +1,8 @@
 """The batch engine: requests from any thread, answered together by one BatchGenerator on its own thread."""
 
+import math
 import threading
+import time
 from collections import deque
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -49,6 +51,24 @@ class Ticket:
         self._done = threading.Event()
         self._answer: Answer | None = None
         self._error: BaseException | None = None
+        self._asked_s = time.perf_counter()
+        self._first_token_s = self._answered_s = math.nan
+
+    @property
+    def done(self) -> bool:
+        """Whether it is answered, or failed."""
+        return self._done.is_set()
+
+    @property
+    def first_token_s(self) -> float:
+        """From asking to the first token; not a number before it."""
+        return self._first_token_s - self._asked_s
+
+    @property
+    def steady_tokens_per_s(self) -> float:
+        """The rate of the tokens after the first; not a number before the answer, or with fewer than two."""
+        tokens = len(self._answer.tokens) if self._answer else 0
+        return (tokens - 1) / (self._answered_s - self._first_token_s) if tokens > 1 else math.nan
 
     def first_token(self, timeout_s: float) -> None:
         """Wait until a token of the answer exists.
@@ -69,12 +89,19 @@ class Ticket:
         assert self._answer is not None
         return self._answer
 
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until it is answered or failed; whether it is."""
+        return self._done.wait(timeout_s)
+
     def saw_token(self) -> None:
         """The engine has produced a token."""
+        if math.isnan(self._first_token_s):
+            self._first_token_s = time.perf_counter()
         self._first_token.set()
 
     def settle(self, answer: Answer | None, error: BaseException | None = None) -> None:
         """The engine answers, or fails, the request."""
+        self._answered_s = time.perf_counter()
         self._answer, self._error = answer, error
         self._first_token.set()
         self._done.set()

@@ -23,7 +23,7 @@ class BlockPool:
     def __init__(self, budget_bytes: int, block_tokens: int) -> None:
         self._budget_bytes = budget_bytes
         self._block_tokens = block_tokens
-        self._capacity_blocks = 0
+        self._block_bytes = self._capacity_blocks = 0
         self._reserved_blocks = 0
 
     def reconfigure(self, geometry: KVGeometry) -> None:
@@ -34,12 +34,18 @@ class BlockPool:
         """
         if self._reserved_blocks:
             raise RuntimeError(f"{self._reserved_blocks} blocks of the old model are still reserved")
-        self._capacity_blocks = self._budget_bytes // geometry.bytes_for(self._block_tokens)
+        self._block_bytes = geometry.bytes_for(self._block_tokens)
+        self._capacity_blocks = self._budget_bytes // self._block_bytes
 
     @property
     def capacity_blocks(self) -> int:
         """Blocks in all."""
         return self._capacity_blocks
+
+    @property
+    def capacity_bytes(self) -> int:
+        """Bytes of all blocks: within one block of the budget."""
+        return self._capacity_blocks * self._block_bytes
 
     @property
     def free_blocks(self) -> int:

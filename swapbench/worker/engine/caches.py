@@ -43,6 +43,7 @@ class CacheStore:
         self._root = root
         self._tag: ModelTag | None = None
         self._held: dict[str, _Held] = {}
+        self._files: dict[tuple[str, ModelTag], Path] = {}
 
     @property
     def tag(self) -> ModelTag | None:
@@ -117,6 +118,21 @@ class CacheStore:
         self._held[agent] = _Held(cache, int(metadata["tokens"]), self._tag, saved=True)
         return True
 
+    def saved(self) -> dict[str, Path]:
+        """The files of the model that serves now, by agent, of those that this store has written."""
+        return {agent: path for (agent, tag), path in self._files.items() if tag == self._tag}
+
+    def forget(self, agent: str) -> None:
+        """Free a cache that is as its file is.
+
+        Raises:
+            RuntimeError: it has changed since it was written.
+        """
+        entry = self._held.get(agent)
+        if entry is not None and not entry.saved:
+            raise RuntimeError(f"the cache of {agent} is not on disk yet")
+        self._held.pop(agent, None)
+
     def _write(self, agent: str, entry: _Held) -> int:
         self._root.mkdir(parents=True, exist_ok=True)
         path = self._path(agent, entry.tag)
@@ -132,6 +148,7 @@ class CacheStore:
             part.unlink(missing_ok=True)
             raise
         self._held[agent] = replace(entry, saved=True)
+        self._files[agent, entry.tag] = path
         return path.stat().st_size
 
     def _path(self, agent: str, tag: ModelTag) -> Path:

@@ -4,11 +4,19 @@ import random
 from typing import Any
 
 import mlx.core as mx
+from mlx.utils import tree_map
 from mlx_lm.models.cache import make_prompt_cache
 
-from swapbench.experiment import CacheFill
-from swapbench.worker.engine.batch import Request
+from swapbench.experiment import CacheFill, Verify
+from swapbench.wire import Reply
+from swapbench.worker.engine.batch import BatchEngine, Request
 
+# Longer than any request should take; a worker that really hangs is the parent's to kill.
+PATIENCE_S = 3600.0
+
+_VERIFICATION_SEED = 2026
+# Any token will do to go on from a cache, if it is always the same.
+_FIRST_TOKEN = 1
 _PREFILL_STEP = 512
 _PROSE = (
     "the model was asked about memory and answered that a page is read once then kept until another one "
@@ -34,6 +42,39 @@ def requests(count: int, prompt_tokens: int, decode_tokens: int, seed: int) -> l
         )
         for n in range(1, count + 1)
     ]
+
+
+def ask(engine: BatchEngine, verify: Verify) -> tuple[Reply, ...]:
+    """What the engine's model says to the verification prompts, one after another: alone in its batch, for
+    another batch computes in another order, and rounds otherwise.
+
+    Raises:
+        RuntimeError: the engine is stopped or broken.
+    """
+    return tuple(
+        Reply(prompt_tokens=length, tokens=_answered(engine, length, verify.tokens))
+        for length in verify.prompt_tokens
+    )
+
+
+def _answered(engine: BatchEngine, prompt_tokens: int, tokens: int) -> tuple[int, ...]:
+    (request,) = requests(1, prompt_tokens, tokens, seed=_VERIFICATION_SEED)
+    return engine.submit(request).result(PATIENCE_S).tokens
+
+
+def continuation(model: Any, cache: list[Any], tokens: int) -> tuple[int, ...]:
+    """What the model says after a KV cache, greedily. The cache stays as it is."""
+    copy = [type(entry).from_state(tree_map(_another, entry.state)) for entry in cache]
+    said: list[int] = [_FIRST_TOKEN]
+    for _ in range(tokens):
+        logits = model(mx.array([said[-1:]]), cache=copy)
+        said.append(mx.argmax(logits[0, -1]).item())
+    return tuple(said[1:])
+
+
+def _another(leaf: Any) -> Any:
+    """Caches write into their arrays in place: another Python object, though not yet other bytes."""
+    return mx.array(leaf) if isinstance(leaf, mx.array) else leaf
 
 
 def fill_cache(model: Any, tokenizer: Any, tokens: int, how: CacheFill, seed: int) -> list[Any]:

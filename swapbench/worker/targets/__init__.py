@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from swapbench.wire import Checkpoint
+from swapbench.wire import Checkpoint, Reply
 from swapbench.worker.meter import Meter
 from swapbench.worker.probe import Probe
+from swapbench.worker.settling import Settled
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,29 @@ class Outcome:
     carried_requests: int = 0
     evicted_caches: int = 0
     evicted_bytes: int = 0
+    kv_capacity_bytes: int | None = None
+    prefilled_tokens: int = 0
+    prefill_s: float | None = None
+    release: Settled | None = None
+
+
+@dataclass(frozen=True)
+class Steady:
+    """What an engine does once it is warm: a second request's first token, and the tokens after it."""
+
+    first_token_s: float | None = None
+    tokens_per_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Restored:
+    """KV caches brought back for the model that serves again; those `changed` go on otherwise than before."""
+
+    caches: int = 0
+    tokens: int = 0
+    bytes: int = 0
+    seconds: float | None = None
+    changed: tuple[str, ...] = ()
 
 
 class Target(Protocol):
@@ -52,6 +76,22 @@ class Target(Protocol):
         """Ask the new model for a token, inside `probe.first_token`."""
         ...
 
+    def steady(self) -> Steady:
+        """Ask the new model once more, for `steady_tokens` tokens; called when it has nothing else to do."""
+        ...
+
+    def restore(self) -> Restored:
+        """Bring back the caches that were evicted when the new model last went, then free them."""
+        ...
+
+    def replies(self) -> tuple[Reply, ...]:
+        """What the new model says to the verification prompts."""
+        ...
+
+    def health(self) -> None:
+        """Answer as the server's health check does, from any thread, in the middle of a swap too."""
+        ...
+
     def roll_back(self) -> None:
         """After a failed swap: serve the old model again, and prove it by a real answer."""
         ...
@@ -64,8 +104,8 @@ class Target(Protocol):
         """
         ...
 
-    def settle(self) -> float:
-        """Wait until the ledgers stand still; returns the seconds that took."""
+    def settle(self) -> Settled:
+        """Collect, and wait until the ledgers stand still."""
         ...
 
     def close(self) -> None:

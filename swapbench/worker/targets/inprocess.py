@@ -1,40 +1,34 @@
 """The reference target: mlx-lm's model, batch engine and KV caches in this very process."""
 
 import gc
+import math
 import shutil
-import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from importlib.metadata import version
 
 import mlx.core as mx
 
-from swapbench.experiment import PageCache
+from swapbench.experiment import CacheFill, PageCache
 from swapbench.ledgers import system
-from swapbench.loaders import Loaded, Span, stock
+from swapbench.loaders import Loaded, Span, stock, unmeasured
 from swapbench.phases import Phase
-from swapbench.wire import Checkpoint, Plan, Reading
+from swapbench.wire import Checkpoint, Plan, Reply
 from swapbench.worker import allocator, page_cache
 from swapbench.worker.engine.batch import BatchEngine, Request, Ticket
 from swapbench.worker.engine.blocks import BlockPool
 from swapbench.worker.engine.caches import CacheStore
 from swapbench.worker.engine.geometry import KVGeometry
 from swapbench.worker.engine.tag import ModelTag
-from swapbench.worker.engine.workload import fill_cache, requests
+from swapbench.worker.engine.workload import PATIENCE_S, ask, continuation, fill_cache, requests
 from swapbench.worker.meter import MlxMeter
 from swapbench.worker.probe import Probe
-from swapbench.worker.targets import Outcome
+from swapbench.worker.settling import Settled, settle
+from swapbench.worker.targets import Outcome, Restored, Steady
 
-# Longer than any request should take; a worker that really hangs is the parent's to kill.
-_PATIENCE_S = 3600.0
+# How often a client that waits looks whether anybody still works on its request.
+_LOOK_S = 0.1
 _HELLO = Request(id="hello", text="Hello, who is answering now?", prompt_tokens=8, max_tokens=1)
-
-_SETTLE_STEP_S = 0.01
-_SETTLE_STEPS = 5
-_SETTLE_AT_MOST_S = 2.0
-_SETTLE_TOLERANCE_BYTES = 256 << 10
 
 
 class InProcessTarget:
@@ -53,6 +47,8 @@ class InProcessTarget:
         self._agents: tuple[str, ...] = ()
         self._tickets: tuple[Ticket, ...] = ()
         self._carried: tuple[Ticket, ...] = ()
+        # What each agent's cache went on with when it was filled, by the model that filled it.
+        self._continuations: dict[tuple[str, str], tuple[int, ...]] = {}
         self._outcome = Outcome()
 
     def identity(self) -> tuple[dict[str, str], str]:
@@ -69,26 +65,23 @@ class InProcessTarget:
         if self._served == checkpoint and self._batch is not None:
             return
         self._stop()
-        self._store.evict_all(_unmeasured)
+        self._store.evict_all(unmeasured)
         self._unload()
         self._start(checkpoint)
 
     def prepare(self, to: Checkpoint, round_: int) -> None:
         """Fill the agents' caches, set the page cache, and put requests in flight, decoding."""
+        self._outcome = Outcome()
         work, batch, loaded = self._plan.workload, self._batch, self._loaded
         assert batch is not None
         assert loaded is not None
         self._agents = tuple(f"agent-{n}" for n in range(1, work.agents + 1))
-        for n, agent in enumerate(self._agents):
-            # Other contents in each round: a store that writes only what changed has something to write.
-            seed = round_ * work.agents + n
-            cache = fill_cache(loaded.model, loaded.tokenizer, work.cache_tokens, work.cache_fill, seed)
-            self._store.hold(agent, cache, work.cache_tokens)
+        self._fill_caches(loaded, round_)
         self._set_page_cache(to)
         wanted = requests(work.requests, work.prompt_tokens, work.decode_tokens, seed=round_)
         self._tickets = tuple(batch.submit(request) for request in wanted)
         for ticket in self._tickets:
-            ticket.first_token(_PATIENCE_S)
+            ticket.first_token(PATIENCE_S)
         self._keep_page_cache(to)
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
@@ -104,6 +97,7 @@ class InProcessTarget:
         with probe.phase(Phase.UNLOAD):
             self._unload()
         with probe.observing():
+            self._look_at_release()
             self._look_at_page_cache(to)
         with probe.phase(Phase.LOAD):
             self._load(to, probe.span)
@@ -123,8 +117,47 @@ class InProcessTarget:
         assert self._batch is not None
         with probe.first_token():
             ticket = self._batch.submit(_HELLO)
-            ticket.first_token(_PATIENCE_S)
-        ticket.result(_PATIENCE_S)
+            ticket.first_token(PATIENCE_S)
+        ticket.result(PATIENCE_S)
+
+    def steady(self) -> Steady:
+        """One more request, alone in its batch."""
+        if self._plan.steady_tokens == 0:
+            return Steady()
+        assert self._batch is not None
+        ticket = self._batch.submit(replace(_HELLO, id="steady", max_tokens=self._plan.steady_tokens))
+        ticket.result(PATIENCE_S)
+        rate = ticket.steady_tokens_per_s
+        return Steady(ticket.first_token_s, None if math.isnan(rate) else rate)
+
+    def restore(self) -> Restored:
+        """Read the files, and compare what the caches go on with to what they went on with before."""
+        files = self._store.saved()
+        if not files:
+            return Restored()
+        begun_s = self.meter.now_s()
+        for agent in files:
+            self._store.restore(agent)
+        seconds = self.meter.now_s() - begun_s
+        held = self._store.held()
+        restored = Restored(
+            caches=len(files),
+            tokens=sum(held[agent] for agent in files),
+            bytes=sum(path.stat().st_size for path in files.values()),
+            seconds=seconds,
+            changed=tuple(agent for agent in self._agents if self._goes_on_otherwise(agent)),
+        )
+        for agent in files:
+            self._store.forget(agent)
+        return restored
+
+    def replies(self) -> tuple[Reply, ...]:
+        """By the batch engine, one after another."""
+        assert self._batch is not None
+        return ask(self._batch, self._plan.verify)
+
+    def health(self) -> None:
+        """Nothing to ask: that this runs at all is the answer, since a server shares Python's lock with us."""
 
     def roll_back(self) -> None:
         """Serve the old model again, its agents' caches restored, and have it answer a request."""
@@ -135,7 +168,7 @@ class InProcessTarget:
             self._stop()
         if self._loaded is None or self._served != old:
             self._unload()
-            self._load(old, _unmeasured)
+            self._load(old, unmeasured)
             self._fit_pool()
             self._store.update_tag(ModelTag.of(old.path, old.name))
         for agent in self._agents:
@@ -143,25 +176,18 @@ class InProcessTarget:
                 self._store.restore(agent)
         self._reinit(old)
         assert self._batch is not None
-        self._batch.submit(_HELLO).result(_PATIENCE_S)
+        self._batch.submit(_HELLO).result(PATIENCE_S)
 
     def finish(self) -> int:
         """Wait until every request of the workload is answered, by whichever model."""
         for ticket in self._tickets:
-            ticket.result(_PATIENCE_S)
+            self._answered(ticket)
         return len(self._tickets)
 
-    def settle(self) -> float:
-        """Collect, then wait until the ledgers have stood still for 50 ms."""
+    def settle(self) -> Settled:
+        """Collect, then watch the ledgers."""
         gc.collect()
-        begun_s = self.meter.now_s()
-        recent: list[Reading] = []
-        while self.meter.now_s() - begun_s < _SETTLE_AT_MOST_S:
-            recent = [*recent[-_SETTLE_STEPS + 1 :], self.meter.read()]
-            if len(recent) == _SETTLE_STEPS and _still(recent):
-                break
-            time.sleep(_SETTLE_STEP_S)
-        return self.meter.now_s() - begun_s
+        return settle(self.meter)
 
     def close(self) -> None:
         """Stop the engine, drop the model, remove the evicted caches."""
@@ -170,8 +196,54 @@ class InProcessTarget:
         self._unload()
         shutil.rmtree(self._plan.scratch_dir, ignore_errors=True)
 
+    def _fill_caches(self, loaded: Loaded, round_: int) -> None:
+        work = self._plan.workload
+        begun_s = self.meter.now_s()
+        for n, agent in enumerate(self._agents):
+            # Other contents in each round: a store that writes only what changed has something to write.
+            seed = round_ * work.agents + n
+            cache = fill_cache(loaded.model, loaded.tokenizer, work.cache_tokens, work.cache_fill, seed)
+            self._store.hold(agent, cache, work.cache_tokens)
+        if self._agents and work.cache_fill is CacheFill.PREFILL:
+            self._outcome = replace(
+                self._outcome,
+                prefilled_tokens=work.agents * work.cache_tokens,
+                prefill_s=self.meter.now_s() - begun_s,
+            )
+        if self._served is not None and self._served.name in self._plan.expected:
+            for agent in self._witnesses():
+                self._continuations[agent, self._served.name] = self._continuation(agent)
+
+    def _witnesses(self) -> tuple[str, ...]:
+        """The agents whose caches are asked to go on: the first and the last speak for all."""
+        return tuple(dict.fromkeys((*self._agents[:1], *self._agents[-1:])))
+
+    def _continuation(self, agent: str) -> tuple[int, ...]:
+        cache = self._store.get(agent)
+        assert cache is not None
+        assert self._loaded is not None
+        return continuation(self._loaded.model, cache, self._plan.verify.tokens)
+
+    def _goes_on_otherwise(self, agent: str) -> bool:
+        assert self._served is not None
+        before = self._continuations.get((agent, self._served.name))
+        return before is not None and self._continuation(agent) != before
+
+    def _answered(self, ticket: Ticket) -> None:
+        """Wait for an answer as long as the engine has anything left to do.
+
+        Raises:
+            RuntimeError: the request failed, or was taken and never answered.
+        """
+        assert self._batch is not None
+        while not ticket.done:
+            idle = self._batch.in_flight == 0
+            if not ticket.wait(_LOOK_S) and idle:
+                raise RuntimeError(f"{ticket.request.id} was taken, and will never be answered")
+        ticket.result(0)
+
     def _start(self, checkpoint: Checkpoint) -> None:
-        self._load(checkpoint, _unmeasured)
+        self._load(checkpoint, unmeasured)
         self._fit_pool()
         self._store.update_tag(ModelTag.of(checkpoint.path, checkpoint.name))
         self._reinit(checkpoint)
@@ -193,7 +265,9 @@ class InProcessTarget:
         assert self._batch is not None
         drained = self._batch.drain(self._plan.workload.drain_deadline_s)
         self._carried = drained.carried
-        self._outcome = Outcome(drained_requests=drained.finished, carried_requests=len(drained.carried))
+        self._outcome = replace(
+            self._outcome, drained_requests=drained.finished, carried_requests=len(drained.carried)
+        )
 
     def _evict(self, span: Span) -> None:
         evicted = self._store.evict_all(span)
@@ -213,6 +287,12 @@ class InProcessTarget:
         mx.clear_cache()
         allocator.give_back()
 
+    def _look_at_release(self) -> None:
+        """Whether memory comes back later than unload says; waiting for it is part of the swap's time."""
+        if self._plan.settle_after_unload:
+            settled = settle(self.meter)
+            self._outcome = replace(self._outcome, release_settle_s=settled.seconds, released=settled.ledgers)
+
     def _look_at_page_cache(self, to: Checkpoint) -> None:
         share = page_cache.residency(page_cache.weight_files(to.path)).share
         self._outcome = replace(self._outcome, resident_before=share)
@@ -226,6 +306,7 @@ class InProcessTarget:
     def _fit_pool(self) -> None:
         assert self._loaded is not None
         self._pool.reconfigure(KVGeometry.of(self._loaded.model))
+        self._outcome = replace(self._outcome, kv_capacity_bytes=self._pool.capacity_bytes)
 
     def _reinit(self, checkpoint: Checkpoint) -> None:
         """A new engine over the loaded model, which goes on with the requests carried over."""
@@ -253,16 +334,3 @@ def _refuse_what_cannot_fit(checkpoint: Checkpoint) -> None:
             f"{needed / 1e9:.1f} GB of weights, and only {obtainable / 1e9:.1f} GB of memory to be had"
         )
         raise MemoryError(f"{checkpoint.name} does not fit: {gigabytes}")
-
-
-def _unmeasured(_name: str) -> AbstractContextManager[None]:
-    return nullcontext()
-
-
-def _still(readings: Sequence[Reading]) -> bool:
-    """Whether no ledger of this process moved by more than the tolerance."""
-    for ledger in ("mlx_active_bytes", "mlx_cache_bytes", "footprint_bytes"):
-        values = [getattr(reading, ledger) or 0 for reading in readings]
-        if max(values) - min(values) > _SETTLE_TOLERANCE_BYTES:
-            return False
-    return True

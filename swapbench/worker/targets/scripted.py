@@ -7,10 +7,11 @@ import threading
 from swapbench.experiment import Script, ScriptedSwap
 from swapbench.ledgers import SwapSpace
 from swapbench.phases import PHASES, Phase
-from swapbench.wire import Checkpoint, Plan, Reading
+from swapbench.wire import Checkpoint, Plan, Reading, Reply
 from swapbench.worker.counters import Counters
 from swapbench.worker.probe import Probe
-from swapbench.worker.targets import Outcome
+from swapbench.worker.settling import Settled
+from swapbench.worker.targets import Outcome, Restored, Steady
 
 _MACHINE_BYTES = 24 << 30
 _PROCESS_BYTES = 100 << 20
@@ -136,6 +137,24 @@ class ScriptedTarget:
             seconds = None if played is None else played.first_token_s
             self.meter.advance(self._script.first_token_s if seconds is None else seconds)
 
+    def steady(self) -> Steady:
+        """A script has no rate."""
+        return Steady()
+
+    def restore(self) -> Restored:
+        """A script holds no caches."""
+        return Restored()
+
+    def replies(self) -> tuple[Reply, ...]:
+        """What a fresh process says, of this model or of the one that the script has answer in its place."""
+        assert self._served is not None
+        played = self._now_playing
+        answering = played.answers_as if played is not None and played.answers_as else self._served.name
+        return self._plan.expected[answering]
+
+    def health(self) -> None:
+        """A script is always well."""
+
     def roll_back(self) -> None:
         """Hold the old model again, unless the script forbids it."""
         assert self._fallback is not None
@@ -148,9 +167,9 @@ class ScriptedTarget:
         """All of them, at once."""
         return self._plan.workload.requests
 
-    def settle(self) -> float:
+    def settle(self) -> Settled:
         """Scripted ledgers stand still."""
-        return 0.0
+        return Settled(0.0, self.meter.read())
 
     def close(self) -> None:
         """Hold nothing."""

@@ -1,0 +1,49 @@
+"""Whether whoever asks during a swap is answered: a health check that ticks, and how long it stood still."""
+
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+_EVERY_S = 0.02
+
+
+class Heartbeat:
+    """Calls `check` every 20 ms on a thread of its own, as a load balancer would.
+
+    A server answers such checks from the process that swaps: one that computes, or reads, without letting
+    other threads run looks dead meanwhile.
+    """
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check = check
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._last_s = 0.0
+        self._longest_stall_s = 0.0
+
+    def __enter__(self) -> Self:
+        self._last_s = time.perf_counter()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    @property
+    def longest_stall_s(self) -> float:
+        """The longest time without an answer, beyond the interval itself."""
+        return max(0.0, self._longest_stall_s - _EVERY_S)
+
+    def _beat(self) -> None:
+        ended = False
+        while not ended:
+            ended = self._ended.wait(_EVERY_S)
+            self._check()
+            now_s = time.perf_counter()
+            self._longest_stall_s = max(self._longest_stall_s, now_s - self._last_s)
+            self._last_s = now_s

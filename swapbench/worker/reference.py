@@ -1,0 +1,49 @@
+"""`python -m swapbench.worker.reference`: what a checkpoint answers in a process that never swapped.
+
+Questions come as one line of JSON on stdin, replies go as one line to stdout's descriptor.
+"""
+
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+from swapbench.loaders import stock, unmeasured
+from swapbench.wire import Questions, Replies
+from swapbench.worker.engine.batch import BatchEngine
+from swapbench.worker.engine.blocks import BlockPool
+from swapbench.worker.engine.geometry import KVGeometry
+from swapbench.worker.engine.workload import ask
+
+
+def main() -> None:
+    """Answer the questions."""
+    # Libraries print to stdout; the replies must be alone on it.
+    replies_to = os.dup(1)
+    os.dup2(2, 1)
+    questions = Questions.model_validate_json(sys.stdin.buffer.readline())
+    with os.fdopen(replies_to, "wb") as out:
+        out.write(answer(questions).model_dump_json().encode() + b"\n")
+
+
+def answer(questions: Questions) -> Replies:
+    """Load the checkpoint and have a batch engine, as the one that is swapped, answer one after another."""
+    loaded = stock.load(questions.checkpoint.path, unmeasured)
+    pool = BlockPool(questions.engine.kv_budget_bytes, questions.engine.block_tokens)
+    pool.reconfigure(KVGeometry.of(loaded.model))
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        engine = BatchEngine(
+            loaded.model,
+            loaded.tokenizer,
+            pool,
+            thread,
+            max_batch=questions.engine.max_batch,
+            name=questions.checkpoint.name,
+        )
+        try:
+            return Replies(replies=ask(engine, questions.verify))
+        finally:
+            engine.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""When memory has come to rest."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from swapbench.wire import Reading
+from swapbench.worker.meter import Meter
+
+_STEP_S = 0.01
+_STEPS = 5
+_AT_MOST_S = 2.0
+_TOLERANCE_BYTES = 256 << 10
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The ledgers once they stood still, and how long that took: until the first reading that stayed."""
+
+    seconds: float
+    ledgers: Reading
+
+
+def settle(meter: Meter) -> Settled:
+    """Read the ledgers every 10 ms until they have stood still for 40 ms, or two seconds have passed."""
+    begun_s = meter.now_s()
+    recent: list[tuple[float, Reading]] = []
+    while True:
+        now_s = meter.now_s() - begun_s
+        recent = [*recent[-_STEPS + 1 :], (now_s, meter.read())]
+        if len(recent) == _STEPS and _still([reading for _, reading in recent]):
+            return Settled(*recent[0])
+        if now_s >= _AT_MOST_S:
+            return Settled(*recent[-1])
+        time.sleep(_STEP_S)
+
+
+def _still(readings: Sequence[Reading]) -> bool:
+    """Whether no ledger of this process moved by more than the tolerance."""
+    for ledger in ("mlx_active_bytes", "mlx_cache_bytes", "footprint_bytes"):
+        values = [getattr(reading, ledger) or 0 for reading in readings]
+        if max(values) - min(values) > _TOLERANCE_BYTES:
+            return False
+    return True
