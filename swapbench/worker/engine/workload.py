@@ -1,7 +1,7 @@
 """What an engine is busy with when it is swapped: KV caches full of tokens, requests in flight."""
 
 import random
-from typing import Any
+from typing import Any, cast
 
 import mlx.core as mx
 from mlx.utils import tree_map
@@ -65,11 +65,11 @@ def _answered(engine: BatchEngine, prompt_tokens: int, tokens: int) -> tuple[int
 def continuation(model: Any, cache: list[Any], tokens: int) -> tuple[int, ...]:
     """What the model says after a KV cache, greedily. The cache stays as it is."""
     copy = [type(entry).from_state(tree_map(_another, entry.state)) for entry in cache]
-    said: list[int] = [_FIRST_TOKEN]
+    said = [mx.array(_FIRST_TOKEN)]
     for _ in range(tokens):
-        logits = model(mx.array([said[-1:]]), cache=copy)
-        said.append(mx.argmax(logits[0, -1]).item())
-    return tuple(said[1:])
+        logits = model(said[-1].reshape(1, 1), cache=copy)
+        said.append(mx.argmax(logits[0, -1]))
+    return tuple(cast(int, token.item()) for token in said[1:])
 
 
 def _another(leaf: Any) -> Any:

@@ -157,7 +157,7 @@ class InProcessTarget:
         return ask(self._batch, self._plan.verify)
 
     def health(self) -> None:
-        """Nothing to ask: that this runs at all is the answer, since a server shares Python's lock with us."""
+        """That this runs is the answer: a server in this process would wait for the same lock."""
 
     def roll_back(self) -> None:
         """Serve the old model again, its agents' caches restored, and have it answer a request."""
@@ -290,8 +290,7 @@ class InProcessTarget:
     def _look_at_release(self) -> None:
         """Whether memory comes back later than unload says; waiting for it is part of the swap's time."""
         if self._plan.settle_after_unload:
-            settled = settle(self.meter)
-            self._outcome = replace(self._outcome, release_settle_s=settled.seconds, released=settled.ledgers)
+            self._outcome = replace(self._outcome, release=settle(self.meter))
 
     def _look_at_page_cache(self, to: Checkpoint) -> None:
         share = page_cache.residency(page_cache.weight_files(to.path)).share
