@@ -2,7 +2,8 @@
 
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +13,9 @@ from swapbench import __version__
 from swapbench.environment import noise_warnings, this_machine
 from swapbench.errors import UsageError, WorkerError
 from swapbench.experiment import Experiment, validate
+from swapbench.fresh_process import replies_of, verified_models
 from swapbench.phases import Phase
-from swapbench.plan import make_plan
+from swapbench.plan import make_plan, schedule
 from swapbench.results import RunInfo, RunWriter, drop_unfinished, finished_swaps, new_run_id, read_info
 from swapbench.wire import (
     Checkpoint,
@@ -21,6 +23,7 @@ from swapbench.wire import (
     MemorySample,
     Note,
     PhaseMeasured,
+    Reply,
     StepStarted,
     SwapFinished,
     SwapStarted,
@@ -104,21 +107,30 @@ def carry_out(job: Job, observer: "Observer") -> None:
     Raises:
         KeyboardInterrupt: as `follow`.
     """
-    writer = job.writer
-    scratch_dir = (writer.folder / "caches").absolute()
-    plan = make_plan(
-        job.experiment,
-        {checkpoint.name: checkpoint for checkpoint in writer.info.models},
-        scratch_dir,
-        fail_fast=job.fail_fast,
-        done=job.done,
-    )
-    log = writer.folder / "worker.log"
+    scratch_dir = (job.writer.folder / "caches").absolute()
     try:
-        with WorkerProcess(job.python, plan, log, job.experiment.swap_timeout_s) as worker:
-            follow(worker.events(), job.experiment, writer, observer)
+        with closing(_events(job, scratch_dir)) as events:
+            follow(events, job.experiment, job.writer, observer)
     finally:
         shutil.rmtree(scratch_dir, ignore_errors=True)
+
+
+def _events(job: Job, scratch_dir: Path) -> Generator[Event, None, None]:
+    """What fresh processes and then the worker do."""
+    experiment, log = job.experiment, job.writer.folder / "worker.log"
+    checkpoints = {checkpoint.name: checkpoint for checkpoint in job.writer.info.models}
+    expected: dict[str, tuple[Reply, ...]] = {}
+    for model in verified_models(experiment, schedule(experiment, job.done)):
+        yield StepStarted(step=f"asking {model} in a fresh process")
+        try:
+            expected[model] = replies_of(checkpoints[model], experiment, job.python, log)
+        except WorkerError as error:
+            yield Note(text=f"answers of {model} are not verified: a fresh process can't give any: {error}")
+    plan = make_plan(
+        experiment, checkpoints, scratch_dir, fail_fast=job.fail_fast, done=job.done, expected=expected
+    )
+    with WorkerProcess(job.python, plan, log, experiment.swap_timeout_s) as worker:
+        yield from worker.events()
 
 
 class Observer(Protocol):

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from swapbench.errors import WorkerError
+from swapbench.fresh_process import last_line
 from swapbench.process_tree import ProcessTree
 from swapbench.wire import (
     Event,
@@ -154,7 +155,7 @@ class WorkerProcess:
         self._wait()
         code = self._child.returncode
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        said = _last_line(self._log)
+        said = last_line(self._log)
         return f"the worker {how} in {self._step}" + (f": {said}" if said and code > 0 else "")
 
 
@@ -189,8 +190,3 @@ class _Outside:
 
 
 _SAMPLE = f'"event":"{MemorySample.model_fields["event"].default}"'.encode()
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1].strip()[:300] if lines else ""
