@@ -169,6 +169,9 @@ class Experiment(Strict):
         min_length=1,
     )
     scenario: tuple[Scenario, ...] = Field(min_length=1, description="the swaps of one round, in order")
+    order: Literal["listed", "balanced"] = Field(
+        "listed", description="the order of a round's scenarios: as listed, or backwards in every other round"
+    )
     rounds: Whole = Field(3, ge=1, le=10_000, description="rounds that count")
     warmup: Whole = Field(0, ge=0, le=1_000, description="rounds before, recorded but left out of statistics")
     target_s: PositiveSeconds = Field(30.0, description="the whole swap shall stay under this")

@@ -8,12 +8,16 @@ from swapbench.wire import Checkpoint, Plan, PlannedSwap, Reply
 
 
 def schedule(experiment: Experiment, done: Collection[tuple[int, str]] = ()) -> tuple[PlannedSwap, ...]:
-    """Every swap in order, warm-up rounds first, numbered from 0; `done` (round, scenario) are left out."""
+    """Every swap in order, warm-up rounds first, numbered from 0; `done` (round, scenario) are left out.
+
+    What comes first in a process is slower, or faster, than what comes after: a balanced order runs every
+    other round backwards, so that no scenario always follows the same one.
+    """
     rounds = experiment.warmup + experiment.rounds
     return tuple(
         PlannedSwap(round=number, warmup=number < experiment.warmup, scenario=scenario.name)
         for number in range(rounds)
-        for scenario in experiment.scenario
+        for scenario in experiment.scenario[:: -1 if experiment.order == "balanced" and number % 2 else 1]
         if (number, scenario.name) not in done
     )
 

@@ -129,11 +129,11 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
 
 def test_a_line_torn_within_a_message_of_two_lines_is_left_out(tmp_path: Path) -> None:
     recording = recorded(tmp_path)
-    recording.failed_swap(0, "down", error="first\nsecond")
+    recording.failed_swap(0, "down", error="one\nmore")
     recording.writer.sync()
     path = recording.folder / "swaps.csv"
     text = path.read_text()
-    path.write_text(text[: text.index("second") + 3])
+    path.write_text(text[: text.index("more") + 2])
     assert list(read(recording.folder).swaps["scenario"]) == ["up"]
 
 

@@ -45,6 +45,11 @@ def rate(gb_per_s: float) -> str:
     return f"{gb_per_s:.{digits}f} GB/s" if abs(gb_per_s) >= 0.1 else f"{gb_per_s * 1e3:.1f} MB/s"
 
 
+def token_rate(tokens_per_s: float) -> str:
+    """Tokens a second, with three digits that count."""
+    return f"{tokens_per_s:.{0 if tokens_per_s >= 100 else 1}f} tokens/s"
+
+
 def factor(value: float) -> str:
     """How many times, with two digits or three that count."""
     return f"{value:.1f}\N{MULTIPLICATION SIGN}" if value < 100 else f"{value:.0f}\N{MULTIPLICATION SIGN}"

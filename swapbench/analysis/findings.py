@@ -8,8 +8,10 @@ from swapbench.analysis import figures
 from swapbench.analysis.facts import RunFacts, facts_of
 from swapbench.analysis.leak import LeakFinding, find_leaks
 from swapbench.analysis.memory import ScenarioMemory, baseline_of, memory_of
+from swapbench.analysis.proof import Restores, restores_of
 from swapbench.analysis.summary import Counts, ScenarioSummary, count, summarise
 from swapbench.analysis.swaps import Swap, swaps_of
+from swapbench.analysis.symptoms import Symptom, find_symptoms
 from swapbench.analysis.verdict import Evidence, Outcome, Verdict, judge
 from swapbench.errors import Exit
 from swapbench.experiment import CriterionKind, Experiment, Scenario
@@ -50,6 +52,8 @@ class Findings:
     leaks: tuple[LeakFinding, ...]
     verdicts: tuple[Verdict, ...]
     problems: tuple[Problem, ...]
+    symptoms: tuple[Symptom, ...]
+    restores: tuple[Restores, ...]
     notes: tuple[str, ...]
 
 
@@ -77,6 +81,8 @@ def analyse(run: Run) -> Findings:
         leaks=leaks,
         verdicts=judge(Evidence(experiment, facts.claims, scenarios, memory, leaks)),
         problems=tuple(_problems(swaps)),
+        symptoms=find_symptoms(swaps, _baseline(run), _weights(run)),
+        restores=restores_of(swaps),
         notes=(*_notes(swaps, scenarios, experiment), *run.info.notes),
     )
 
@@ -91,15 +97,22 @@ def exit_code(findings: Findings, strict: bool = False) -> Exit:
     if failed:
         return Exit.TARGET_MISSED
     undecided = any(v.declared and v.outcome is not Outcome.PASS for v in findings.verdicts)
-    if strict and (undecided or findings.counts.invalid or findings.facts.status != "complete"):
+    doubtful = undecided or findings.symptoms or findings.counts.invalid
+    if strict and (doubtful or findings.facts.status != "complete"):
         return Exit.INCONCLUSIVE
     return Exit.OK
 
 
 def _memory(run: Run, scenario: Scenario, swaps: Sequence[Swap]) -> ScenarioMemory:
-    baseline = baseline_of(run.info.worker.baseline) if run.info.worker else {}
-    weights = {model.name: model.weight_bytes for model in run.info.models}
-    return memory_of(scenario.name, swaps, baseline, weights.get(scenario.from_model))
+    return memory_of(scenario.name, swaps, _baseline(run), _weights(run).get(scenario.from_model))
+
+
+def _baseline(run: Run) -> dict[str, float]:
+    return baseline_of(run.info.worker.baseline) if run.info.worker else {}
+
+
+def _weights(run: Run) -> dict[str, int]:
+    return {model.name: model.weight_bytes for model in run.info.models}
 
 
 def _problems(swaps: Sequence[Swap]) -> Iterator[Problem]:

@@ -13,8 +13,10 @@ from swapbench.wire import Reading
 class LedgerSummary:
     """One ledger over one scenario's swaps, in bytes.
 
-    `peak` is the most in use; for system_available the least available. `not_reclaimed` is what is in use
-    after unload beyond what the worker held before its first model. `returned` is what unload gave back.
+    `peak` is the most in use; for system_available the least available. `overlap` is how much the peak is
+    above the larger of before and after: what was held of the old and the new model at once. `not_reclaimed`
+    is what is in use after unload, once settled where that was waited for, beyond what the worker held
+    before its first model. `returned` is what unload gave back.
     """
 
     ledger: str
@@ -22,6 +24,7 @@ class LedgerSummary:
     peak: Estimate | None
     after_unload: Estimate | None
     after: Estimate | None
+    overlap: Estimate | None
     returned: Estimate | None
     not_reclaimed: Estimate | None
 
@@ -37,6 +40,7 @@ class ScenarioMemory:
 
     scenario: str
     old_model_bytes: int | None
+    release_settle: Estimate | None
     ledgers: tuple[LedgerSummary, ...]
 
 
@@ -53,13 +57,14 @@ def memory_of(
     counted = [swap for swap in swaps if swap.counted]
     ledgers = (_ledger(ledger, counted, baseline.get(ledger)) for ledger in ALL_LEDGERS)
     shown = tuple(summary for summary in ledgers if summary.ledger in LEDGERS or summary.recorded)
-    return ScenarioMemory(scenario, old_model_bytes, shown)
+    settle = estimate(swap.figures.get("release_settle_s") for swap in counted)
+    return ScenarioMemory(scenario, old_model_bytes, settle, shown)
 
 
 def _ledger(ledger: str, swaps: Sequence[Swap], baseline: float | None) -> LedgerSummary:
     # More available is less in use: this turns both kinds of ledger into growth of what is in use.
     sign = -1 if ledger == COUNTS_DOWN else 1
-    unloaded = [_after(swap, Phase.UNLOAD, ledger) for swap in swaps]
+    unloaded = [swap.released.get(ledger, _after(swap, Phase.UNLOAD, ledger)) for swap in swaps]
     loaded = [_before(swap, Phase.UNLOAD, ledger) for swap in swaps]
     return LedgerSummary(
         ledger=ledger,
@@ -67,6 +72,7 @@ def _ledger(ledger: str, swaps: Sequence[Swap], baseline: float | None) -> Ledge
         peak=estimate(_peak(swap, ledger) for swap in swaps),
         after_unload=estimate(unloaded),
         after=estimate(_at_end(swap, ledger) for swap in swaps),
+        overlap=estimate(_overlap(swap, ledger, sign) for swap in swaps),
         returned=estimate(_minus(old, new, sign) for old, new in zip(loaded, unloaded, strict=True)),
         not_reclaimed=estimate(_minus(new, baseline, sign) for new in unloaded),
     )
@@ -96,6 +102,13 @@ def _peak(swap: Swap, ledger: str) -> float | None:
         if ledger == "mlx_active":
             readings.append(measured.mlx_peak_bytes)
     return _most(readings, lowest=ledger == COUNTS_DOWN)
+
+
+def _overlap(swap: Swap, ledger: str, sign: int) -> float | None:
+    peak, before, after = _peak(swap, ledger), _at_start(swap, ledger), _at_end(swap, ledger)
+    if peak is None or before is None or after is None:
+        return None
+    return sign * peak - max(sign * before, sign * after)
 
 
 def _most(readings: Iterable[float | None], lowest: bool) -> float | None:

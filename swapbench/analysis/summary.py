@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Literal
 
 from swapbench.analysis.estimate import Estimate, estimate, supported_reliability
+from swapbench.analysis.proof import Proof, proof_of
 from swapbench.analysis.swaps import Measured, Swap
 from swapbench.experiment import Experiment, Scenario
 from swapbench.phases import FIRST_TOKEN, PHASES, Phase
@@ -116,6 +117,7 @@ class ScenarioSummary:
     resident_before: Estimate | None
     settle_s: Estimate | None
     workload: WorkloadSummary
+    proof: Proof
 
 
 def count(swaps: Sequence[Swap]) -> Counts:
@@ -161,6 +163,7 @@ def summarise(
         resident_before=_figure(counted, "resident_before"),
         settle_s=_figure(counted, "settle_s"),
         workload=_workload(counted),
+        proof=proof_of(counted),
     )
 
 

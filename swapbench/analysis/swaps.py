@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from swapbench.columns import settled_column
+from swapbench.columns import released_column, settled_column
 from swapbench.phases import ALL_LEDGERS, Phase
 from swapbench.results import Run
 
@@ -49,6 +49,7 @@ class Swap:
     failed_phase: str
     figures: Mapping[str, float]
     settled: Ledgers
+    released: Ledgers
     phases: Mapping[str, Measured]
     spans: Mapping[str, Measured]
     extremes: Ledgers
@@ -78,6 +79,9 @@ class Swap:
 _FIGURES: Final = (
     *("total_s", "unattributed_s", "probe_s", "first_token_s", "to_first_token_s", "start_s", "settle_s"),
     *("loaded_bytes", "load_gb_per_s", "resident_before", "rollback_s"),
+    *("position", "release_settle_s", "second_first_token_s", "steady_tokens_per_s", "verified_tokens"),
+    *("kv_capacity_bytes", "longest_stall_s", "prefilled_tokens", "prefill_s"),
+    *("restored_caches", "restored_tokens", "restored_bytes", "restore_s"),
     *("drained_requests", "carried_requests", "answered_requests", "evicted_caches", "evicted_bytes"),
 )
 
@@ -119,6 +123,7 @@ def _swap(
         failed_phase=row["failed_phase"],
         figures=_recorded(row, {name: name for name in _FIGURES}),
         settled=_recorded(row, {ledger: settled_column(ledger) for ledger in ALL_LEDGERS}),
+        released=_recorded(row, {ledger: released_column(ledger) for ledger in ALL_LEDGERS}),
         phases={phase: value for (phase, span), value in measured.items() if not span},
         spans={f"{phase}/{span}": value for (phase, span), value in measured.items() if span},
         extremes=_extremes(samples),

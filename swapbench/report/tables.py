@@ -7,7 +7,8 @@ from typing import Final, Literal
 from swapbench.analysis import Findings, figures
 from swapbench.analysis.estimate import FEW, Estimate
 from swapbench.analysis.figures import EN_DASH, NOT_RECORDED
-from swapbench.analysis.memory import LedgerSummary
+from swapbench.analysis.memory import LedgerSummary, ScenarioMemory
+from swapbench.analysis.proof import Restores
 from swapbench.analysis.summary import PhaseSummary, ScenarioSummary
 from swapbench.analysis.verdict import Outcome
 from swapbench.phases import LEDGER_LABELS, Phase
@@ -256,7 +257,14 @@ def work(scenarios: Sequence[ScenarioSummary]) -> Table | None:
         ("loaded", lambda s: _point(s.loaded_bytes, figures.size)),
         ("load rate", lambda s: _point(s.load_gb_per_s, figures.rate)),
         ("resident before", lambda s: _point(s.resident_before, figures.percent)),
+        ("resident after", lambda s: _resident_after(s)),
         ("settles after", lambda s: _point(s.settle_s, figures.seconds)),
+    ]
+    proof: list[tuple[str, _Show]] = [
+        ("second first token", lambda s: _point(s.proof.second_first_token, figures.seconds)),
+        ("steady rate", lambda s: _point(s.proof.steady_tokens_per_s, figures.token_rate)),
+        ("tokens verified", lambda s: _point(s.proof.verified_tokens, figures.count)),
+        ("longest stall", lambda s: _point(s.proof.longest_stall, figures.seconds)),
     ]
     workload: list[tuple[str, _Show]] = [
         ("requests drained", lambda s: _point(s.workload.drained_requests, figures.count)),
@@ -268,9 +276,61 @@ def work(scenarios: Sequence[ScenarioSummary]) -> Table | None:
         ("a cache's write", lambda s: _point(s.workload.cache_write_s, figures.seconds)),
     ]
     busy = any(s.workload.busy for s in scenarios)
-    groups = [_work_rows(rows, scenarios) for rows in ([load, workload] if busy else [load])]
+    groups = [_work_rows(rows, scenarios) for rows in ([load, proof, workload] if busy else [load, proof])]
     shown = tuple(group for group in groups if group)
     return Table("Work of a swap, median", "", _headings(scenarios), shown) if shown else None
+
+
+def _resident_after(scenario: ScenarioSummary) -> str:
+    """What load has added to the process, as a share of the checkpoint."""
+    added, loaded = scenario.proof.resident_bytes, scenario.loaded_bytes
+    if added is None or loaded is None or not loaded.point:
+        return NOT_RECORDED
+    return f"{figures.memory(added.point)}, {figures.percent(added.point / loaded.point)}"
+
+
+def restores(findings: Findings) -> tuple[Line, ...]:
+    """Agents' caches brought back, against computing them again."""
+    return tuple(Line(entry.model, _restore(entry)) for entry in findings.restores)
+
+
+def _restore(entry: Restores) -> str:
+    parts = [
+        f"{figures.counted(round(entry.caches.point), 'cache')}, {figures.size(entry.bytes.point)} in "
+        f"{figures.seconds(entry.seconds.point)}"
+    ]
+    if entry.gb_per_s is not None:
+        parts.append(figures.rate(entry.gb_per_s.point))
+    if entry.factor is not None and entry.prefill_tokens_per_s is not None:
+        prefill = figures.token_rate(entry.prefill_tokens_per_s.point)
+        parts.append(f"{figures.factor(entry.factor)} as fast as prefilling again ({prefill})")
+    return ", ".join(parts)
+
+
+def symptoms(findings: Findings) -> tuple[Line, ...]:
+    """Known faults that show in the figures."""
+    return tuple(Line(symptom.kind, symptom.text, tone="bad") for symptom in findings.symptoms)
+
+
+def releases(findings: Findings) -> tuple[Line, ...]:
+    """How soon unloaded memory was back, and how much of both models was held at once."""
+    return tuple(
+        Line(scenario.scenario, text) for scenario in findings.memory if (text := _release(scenario))
+    )
+
+
+def _release(scenario: ScenarioMemory) -> str:
+    parts = []
+    if scenario.release_settle is not None:
+        parts.append(f"settled {figures.seconds(scenario.release_settle.point)} after unload")
+    overlaps = [
+        f"{LEDGER_LABELS[ledger.ledger]} {figures.memory(max(0.0, ledger.overlap.high))}"
+        for ledger in scenario.ledgers
+        if ledger.overlap is not None and ledger.ledger in ("mlx_active", "footprint")
+    ]
+    if overlaps:
+        parts.append(f"at most above the larger of both models: {', '.join(overlaps)}")
+    return "; ".join(parts)
 
 
 def _work_rows(

@@ -54,7 +54,10 @@ def _parts(findings: Findings, console: Console) -> Iterator[RenderableType]:
         yield from _section("Memory", (Line("all ledgers", "not recorded", "quiet"),))
     else:
         yield from _titled(memory, _figures_table(memory, inline=True))
+        yield from _section("Release", tables.releases(findings))
     yield from _section("Leaks", tables.leaks(findings))
+    yield from _section("Restored caches", tables.restores(findings))
+    yield from _section("Symptoms of known faults", tables.symptoms(findings))
     yield from _section("Swaps left out", tables.problems(findings))
     yield from _section("Notes", tuple(Line("", note) for note in findings.notes))
     criteria = tables.criteria(findings)

@@ -33,6 +33,16 @@ def _rows(findings: Findings) -> Iterator[_Row]:
         yield from _scenario(scenario)
     for memory in findings.memory:
         yield from _memory(memory)
+    for restores in findings.restores:
+        for measure, unit, value in (
+            ("restore", "s", restores.seconds),
+            ("restored", "B", restores.bytes),
+            ("restore_rate", "GB/s", restores.gb_per_s),
+            ("restore_tokens", "tokens/s", restores.tokens_per_s),
+            ("prefill_tokens", "tokens/s", restores.prefill_tokens_per_s),
+        ):
+            if value is not None:
+                yield "", measure, restores.model, unit, value.point, value.low, value.high, value.n
     for leak in findings.leaks:
         if leak.slope is not None:
             slope = leak.slope
@@ -41,7 +51,7 @@ def _rows(findings: Findings) -> Iterator[_Row]:
 
 
 def _scenario(scenario: ScenarioSummary) -> Iterator[_Row]:
-    name, workload = scenario.name, scenario.workload
+    name, workload, proof = scenario.name, scenario.workload, scenario.proof
     yield name, "swaps", "counted", "1", scenario.counts.counted, None, None, None
     for phase in scenario.phases:
         yield from _estimate(name, "phase", phase.phase, "s", phase.seconds)
@@ -59,6 +69,12 @@ def _scenario(scenario: ScenarioSummary) -> Iterator[_Row]:
         ("load_rate", "GB/s", scenario.load_gb_per_s),
         ("resident_before", "1", scenario.resident_before),
         ("settle", "s", scenario.settle_s),
+        ("resident", "B", proof.resident_bytes),
+        ("second_first_token", "s", proof.second_first_token),
+        ("steady_rate", "tokens/s", proof.steady_tokens_per_s),
+        ("verified", "tokens", proof.verified_tokens),
+        ("longest_stall", "s", proof.longest_stall),
+        ("kv_capacity", "B", proof.kv_capacity_bytes),
         ("drained_requests", "1", workload.drained_requests),
         ("carried_requests", "1", workload.carried_requests),
         ("answered_requests", "1", workload.answered_requests),
@@ -72,12 +88,14 @@ def _scenario(scenario: ScenarioSummary) -> Iterator[_Row]:
 
 
 def _memory(memory: ScenarioMemory) -> Iterator[_Row]:
+    yield from _estimate(memory.scenario, "release_settle", "", "s", memory.release_settle)
     for ledger in memory.ledgers:
         values = (
             ("memory_before", ledger.before),
             ("memory_peak", ledger.peak),
             ("memory_after_unload", ledger.after_unload),
             ("memory_after", ledger.after),
+            ("memory_overlap", ledger.overlap),
             ("memory_returned", ledger.returned),
             ("memory_not_reclaimed", ledger.not_reclaimed),
         )

@@ -43,6 +43,20 @@ def full(folder: Path) -> Findings:
             settle_s=0.1,
             evicted_caches=1,
             evicted_bytes=10**9,
+            second_first_token_s=0.05,
+            steady_tokens_per_s=40.0,
+            verified_tokens=16,
+            # As long as the whole swap: a symptom.
+            longest_stall_s=3.2,
+            kv_capacity_bytes=2 << 30,
+            prefilled_tokens=256,
+            prefill_s=2.0,
+            restored_caches=1,
+            restored_tokens=256,
+            restored_bytes=10**8,
+            restore_s=0.1,
+            release_settle_s=0.02,
+            released=reading(0),
         )
     return analyse(recording.run())
 

@@ -1,0 +1,148 @@
+"""Faults that real swappers have been seen to have, told by the traces that they leave in the figures."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from swapbench.analysis import figures
+from swapbench.analysis.estimate import estimate
+from swapbench.analysis.swaps import Swap
+from swapbench.phases import LEDGER_LABELS, Phase
+
+# A ledger that holds this share of a model after unload holds the model.
+_HOLDS_MODEL: Final = 0.9
+_LEAST_MODEL_BYTES: Final = 1 << 20
+
+# Allocators keep some tens of megabytes whatever happens.
+_KEPT_SHARE: Final = 0.25
+_LEAST_KEPT_BYTES: Final = 128 << 20
+
+# Whole blocks fit a budget nearly, not quite.
+_BUDGET_DRIFT: Final = 0.05
+
+# A health check that waits longer is, to whoever asks, a server that is down.
+_STALL_S: Final = 1.0
+_STALL_SHARE: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """A named fault, and what speaks for it."""
+
+    kind: str
+    text: str
+
+
+def find_symptoms(
+    swaps: Sequence[Swap], baseline: Mapping[str, float], weight_bytes: Mapping[str, int]
+) -> tuple[Symptom, ...]:
+    """Every fault that shows; `baseline` is the worker without a model, `weight_bytes` the models' sizes."""
+    counted = [swap for swap in swaps if swap.counted]
+    return (
+        *_boot_model_kept(counted, baseline, weight_bytes),
+        *_allocator_keeps(counted, baseline, weight_bytes),
+        *_budget_drifts(counted),
+        *_stalls(counted),
+        *_wedged(swaps),
+    )
+
+
+def _unloaded(swap: Swap, ledger: str, baseline: Mapping[str, float]) -> float | None:
+    """What a ledger holds after unload beyond the worker without a model."""
+    measured = swap.phases.get(Phase.UNLOAD)
+    after = swap.released.get(ledger)
+    if after is None and measured is not None:
+        after = measured.after.get(ledger)
+    return None if after is None or ledger not in baseline else after - baseline[ledger]
+
+
+def _boot_model_kept(
+    counted: Sequence[Swap], baseline: Mapping[str, float], weight_bytes: Mapping[str, int]
+) -> Iterator[Symptom]:
+    """The first model stays alive for ever, and every later one is freed."""
+    if len(counted) < 2:
+        return
+    boot = counted[0].from_model
+    size = weight_bytes.get(boot, 0)
+    if size < _LEAST_MODEL_BYTES:
+        return
+    for ledger in ("mlx_active", "footprint"):
+        held = [_unloaded(swap, ledger, baseline) for swap in counted]
+        known = [value for value in held if value is not None]
+        # As much as the first model each time, and no more: what grows is a leak, and judged as one.
+        if (
+            known
+            and min(known) >= _HOLDS_MODEL * size
+            and max(known) < (2 - _HOLDS_MODEL) * size + min(known)
+        ):
+            yield Symptom(
+                "boot model kept",
+                f"after every unload {LEDGER_LABELS[ledger]} still holds {figures.memory(min(known))}, as "
+                f"much as {boot} ({figures.memory(size)}): the process's first model is never freed",
+            )
+            return
+
+
+def _allocator_keeps(
+    counted: Sequence[Swap], baseline: Mapping[str, float], weight_bytes: Mapping[str, int]
+) -> Iterator[Symptom]:
+    """MLX has given the model back, and the process has not."""
+    for model in dict.fromkeys(swap.from_model for swap in counted):
+        leaving = [swap for swap in counted if swap.from_model == model]
+        ours = estimate(_unloaded(swap, "footprint", baseline) for swap in leaving)
+        mlx = estimate(_unloaded(swap, "mlx_active", baseline) for swap in leaving)
+        cache = estimate(_unloaded(swap, "mlx_cache", baseline) for swap in leaving)
+        if ours is None or mlx is None:
+            continue
+        kept = ours.point - mlx.point - (cache.point if cache else 0.0)
+        if kept >= max(_LEAST_KEPT_BYTES, _KEPT_SHARE * weight_bytes.get(model, 0)):
+            yield Symptom(
+                "allocator keeps memory",
+                f"after {model} is unloaded the process keeps {figures.memory(kept)} that no counter of "
+                "MLX's shows: its C allocator, or something outside MLX, holds it, and the next load may be "
+                "fast because of it",
+            )
+
+
+def _budget_drifts(counted: Sequence[Swap]) -> Iterator[Symptom]:
+    """Room for KV caches differs in bytes from model to model."""
+    capacity = {swap.to_model: swap.figures.get("kv_capacity_bytes") for swap in counted}
+    known = {model: value for model, value in capacity.items() if value}
+    if not known:
+        return
+    least, most = min(known, key=lambda m: known[m]), max(known, key=lambda m: known[m])
+    if known[least] < (1 - _BUDGET_DRIFT) * known[most]:
+        yield Symptom(
+            "KV budget drifts",
+            f"{figures.memory(known[most])} for KV caches under {most}, {figures.memory(known[least])} under "
+            f"{least}: the budget is not kept in bytes",
+        )
+
+
+def _stalls(counted: Sequence[Swap]) -> Iterator[Symptom]:
+    """The process answers nobody while it swaps."""
+    for scenario in dict.fromkeys(swap.scenario for swap in counted):
+        its = [swap for swap in counted if swap.scenario == scenario]
+        stall = estimate(swap.figures.get("longest_stall_s") for swap in its)
+        total = estimate(swap.total_s for swap in its)
+        if stall is None or total is None:
+            continue
+        if stall.point >= max(_STALL_S, _STALL_SHARE * total.point):
+            yield Symptom(
+                "health checks stall",
+                f"{scenario}: a health check waits {figures.seconds(stall.point)} of the swap's "
+                f"{figures.seconds(total.point)}: nothing else in the process runs meanwhile",
+            )
+
+
+def _wedged(swaps: Sequence[Swap]) -> Iterator[Symptom]:
+    """After one failure nothing succeeds any more."""
+    good = [i for i, swap in enumerate(swaps) if swap.status == "ok"]
+    after = swaps[good[-1] + 1 :] if good else swaps
+    if good and len(after) >= 3:
+        first = after[0]
+        yield Symptom(
+            "wedged",
+            f"no swap has succeeded since {first.scenario} of round {first.round} failed: "
+            f"{figures.counted(len(after), 'swap')} in a row",
+        )

@@ -1,0 +1,47 @@
+"""How long nobody would have been answered."""
+
+import threading
+import time
+
+from swapbench.worker.heartbeat import Heartbeat
+
+# Of this many bits, multiplying takes a good while, in one instruction of Python's that lets no thread run.
+_BITS = 24_000_000
+
+
+def _hold_pythons_lock() -> float:
+    """Compute without letting another thread run; returns the seconds that took."""
+    number = (1 << _BITS) - 12345
+    begun_s = time.perf_counter()
+    assert number * number > number
+    return time.perf_counter() - begun_s
+
+
+def test_a_process_that_lets_no_thread_run_stalls_for_as_long() -> None:
+    with Heartbeat(lambda: None) as heartbeat:
+        held_s = _hold_pythons_lock()
+    assert heartbeat.longest_stall_s > 0.8 * held_s - 0.05
+
+
+def test_the_check_is_asked_while_the_swap_goes_on() -> None:
+    asked = threading.Semaphore(0)
+    with Heartbeat(asked.release):
+        for _ in range(3):
+            assert asked.acquire(timeout=30)
+
+
+def test_a_check_that_hangs_is_a_stall_though_other_threads_run() -> None:
+    asked, let_go = threading.Event(), threading.Event()
+
+    def hang_once() -> None:
+        if not asked.is_set():
+            asked.set()
+            let_go.wait(30)
+
+    begun_s = time.perf_counter()
+    with Heartbeat(hang_once) as heartbeat:
+        assert asked.wait(30)
+        while time.perf_counter() - begun_s < 0.2:
+            threading.Event().wait(0.01)
+        let_go.set()
+    assert heartbeat.longest_stall_s > 0.1

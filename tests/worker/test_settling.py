@@ -1,0 +1,45 @@
+"""When memory has come to rest, on ledgers that follow a plan."""
+
+import pytest
+
+from swapbench.wire import Reading
+from swapbench.worker.settling import settle
+from swapbench.worker.targets.scripted import ScriptedMeter
+
+MIB = 1 << 20
+
+
+class _Shrinking(ScriptedMeter):
+    """Gives memory back from reading to reading, 10 ms apart, until nothing of it is left."""
+
+    def __init__(self, step_bytes: int, held_bytes: int) -> None:
+        super().__init__()
+        self._step_bytes = step_bytes
+        self._held_bytes = held_bytes
+
+    def read(self) -> Reading:
+        self.advance(0.01)
+        self._held_bytes = max(0, self._held_bytes - self._step_bytes)
+        self.hold(self._held_bytes)
+        return super().read()
+
+
+def test_memory_that_stands_still_has_settled_at_once() -> None:
+    settled = settle(_Shrinking(0, 64 * MIB))
+    assert settled.seconds == pytest.approx(0.0)
+    assert settled.ledgers.mlx_active_bytes == 64 * MIB
+
+
+def test_memory_that_shrinks_settles_when_it_no_longer_does() -> None:
+    settled = settle(_Shrinking(10 * MIB, 100 * MIB))
+    assert settled.seconds == pytest.approx(0.09)
+    assert settled.ledgers.mlx_active_bytes == 0
+
+
+def test_what_moves_less_than_the_tolerance_counts_as_still() -> None:
+    assert settle(_Shrinking(1024, 64 * MIB)).seconds == pytest.approx(0.0)
+
+
+def test_memory_that_never_settles_is_given_up_after_two_seconds() -> None:
+    settled = settle(_Shrinking(MIB, 1 << 40))
+    assert settled.seconds == pytest.approx(2.0, abs=0.02)
