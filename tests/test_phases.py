@@ -1,6 +1,6 @@
 """The shared vocabulary: formats, reports and users' files lean on these words and their order."""
 
-from swapbench.phases import FIRST_TOKEN, LEDGER_LABELS, LEDGERS, MEANING, PHASES
+from swapbench.phases import ALL_LEDGERS, FIRST_TOKEN, LEDGER_LABELS, MEANING, PHASES
 
 
 def test_the_eight_phases_come_in_the_order_in_which_they_are_carried_out() -> None:
@@ -26,4 +26,4 @@ def test_every_phase_says_what_it_means() -> None:
 
 
 def test_every_ledger_has_a_label() -> None:
-    assert tuple(LEDGER_LABELS) == LEDGERS
+    assert tuple(LEDGER_LABELS) == ALL_LEDGERS

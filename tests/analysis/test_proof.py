@@ -1,14 +1,20 @@
 """What the new model is worth, from runs made by hand."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from swapbench.analysis import analyse
 from tests.analysis.recording import LARGE_BYTES, Recording
 
-RETURNED = {"restored_caches": 2, "restored_tokens": 1000, "restored_bytes": 4_000_000_000, "restore_s": 2.0}
-FILLED = {"prefilled_tokens": 1000, "prefill_s": 50.0}
+RETURNED: dict[str, Any] = {
+    "restored_caches": 2,
+    "restored_tokens": 1000,
+    "restored_bytes": 4_000_000_000,
+    "restore_s": 2.0,
+}
+FILLED: dict[str, Any] = {"prefilled_tokens": 1000, "prefill_s": 50.0}
 
 
 def test_a_load_that_puts_reading_off_leaves_less_resident_than_the_checkpoint_has(tmp_path: Path) -> None:
