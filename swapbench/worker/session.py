@@ -169,6 +169,7 @@ class _Swap:
         begun_s = self._target.meter.now_s()
         try:
             self._target.roll_back()
+            self._target.answer()
             self._status = "rolled_back"
             self._rollback_s = self._target.meter.now_s() - begun_s
             self._answered = self._target.finish()

@@ -7,14 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
-from swapbench.experiment import find, load
-from swapbench.models.locate import provide
-from swapbench.plan import make_plan
-from swapbench.runner import follow, new_job
-from swapbench.wire import Event, Plan
 from swapbench.worker import page_cache
-from swapbench.worker.session import run_session
 from swapbench.worker.targets.inprocess import InProcessTarget
+from tests.e2e.playing import carry_out
 
 MIB = 1 << 20
 
@@ -85,22 +80,11 @@ LEAKS = {
 }
 
 
-class _Unseen:
-    def on(self, event: Event) -> None:
-        pass
-
-
 def soak(leak: str, out: Path) -> None:
     """Run exp015-soak with the leak, into a run folder under `out`."""
-    file = find("exp015-soak")
     # mlx-lm clears MLX's cache with every prompt: the pool grows only while nobody asks for anything.
-    experiment = load(file, ["first_token=false"] if leak == "pool" else [])
-    checkpoints = provide(experiment.models, experiment.source, lambda _: None)
-    job = new_job(experiment, file, checkpoints, out, command=["soak", leak])
-    plan: Plan = make_plan(experiment, checkpoints, job.writer.folder / "caches")
-    events: list[Event] = []
-    run_session(plan, LEAKS[leak](plan), events.append, os.getpid())
-    follow(events, experiment, job.writer, _Unseen())
+    overrides = ["first_token=false"] if leak == "pool" else []
+    carry_out(LEAKS[leak], "exp015-soak", overrides, out)
 
 
 if __name__ == "__main__":

@@ -93,7 +93,15 @@ class Target(Protocol):
         ...
 
     def roll_back(self) -> None:
-        """After a failed swap: serve the old model again, and prove it by a real answer."""
+        """After a failed swap: serve the old model again."""
+        ...
+
+    def answer(self) -> None:
+        """Answer a real request: what is said to serve again has to prove it.
+
+        Raises:
+            RuntimeError: nobody answers.
+        """
         ...
 
     def finish(self) -> int:

@@ -160,7 +160,7 @@ class InProcessTarget:
         """That this runs is the answer: a server in this process would wait for the same lock."""
 
     def roll_back(self) -> None:
-        """Serve the old model again, its agents' caches restored, and have it answer a request."""
+        """Serve the old model again, its agents' caches restored."""
         old = self._fallback
         assert old is not None
         if self._batch is not None:
@@ -175,7 +175,11 @@ class InProcessTarget:
             if agent not in self._store.held():
                 self._store.restore(agent)
         self._reinit(old)
-        assert self._batch is not None
+
+    def answer(self) -> None:
+        """A request of one token."""
+        if self._batch is None:
+            raise RuntimeError("no engine runs")
         self._batch.submit(_HELLO).result(PATIENCE_S)
 
     def finish(self) -> int:
@@ -235,9 +239,8 @@ class InProcessTarget:
         Raises:
             RuntimeError: the request failed, or was taken and never answered.
         """
-        assert self._batch is not None
         while not ticket.done:
-            idle = self._batch.in_flight == 0
+            idle = self._batch is None or self._batch.in_flight == 0
             if not ticket.wait(_LOOK_S) and idle:
                 raise RuntimeError(f"{ticket.request.id} was taken, and will never be answered")
         ticket.result(0)

@@ -163,6 +163,9 @@ class ScriptedTarget:
             raise ScriptedError("the script lets the old model not come back")
         self._hold(self._fallback)
 
+    def answer(self) -> None:
+        """At once."""
+
     def finish(self) -> int:
         """All of them, at once."""
         return self._plan.workload.requests

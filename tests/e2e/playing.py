@@ -1,0 +1,35 @@
+"""An experiment on another target than the shipped ones, in this very process, into a run folder."""
+
+import os
+import sys
+from pathlib import Path
+
+from swapbench.experiment import find, load
+from swapbench.fresh_process import replies_of, verified_models
+from swapbench.models.locate import provide
+from swapbench.plan import make_plan, schedule
+from swapbench.runner import follow, new_job
+from swapbench.wire import Event
+from swapbench.worker.session import run_session
+from swapbench.worker.targets.inprocess import InProcessTarget
+
+
+class _Unseen:
+    def on(self, event: Event) -> None:
+        pass
+
+
+def carry_out(target: type[InProcessTarget], name: str, overrides: list[str], out: Path) -> None:
+    """Run the experiment on the target; fresh processes say what its models should answer."""
+    file = find(name)
+    experiment = load(file, overrides)
+    checkpoints = provide(experiment.models, experiment.source, lambda _: None)
+    job = new_job(experiment, file, checkpoints, out, command=[target.__name__])
+    expected = {
+        model: replies_of(checkpoints[model], experiment, sys.executable, job.writer.folder / "worker.log")
+        for model in verified_models(experiment, schedule(experiment))
+    }
+    plan = make_plan(experiment, checkpoints, job.writer.folder / "caches", expected=expected)
+    events: list[Event] = []
+    run_session(plan, target(plan), events.append, os.getpid())
+    follow(events, experiment, job.writer, _Unseen())
