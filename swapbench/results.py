@@ -17,6 +17,8 @@ from swapbench.columns import MEMORY, PHASES, SWAPS, Columns, released_column, s
 from swapbench.environment import Machine
 from swapbench.errors import ResultsError, did_you_mean
 from swapbench.experiment import Experiment, Scenario
+from swapbench.files import write_atomically
+from swapbench.limits import Limits
 from swapbench.phases import ALL_LEDGERS
 from swapbench.wire import Checkpoint, MemorySample, PhaseMeasured, SwapFinished, WorkerReady
 
@@ -52,6 +54,7 @@ class RunInfo(BaseModel):
     worker: WorkerReady | None = None
     models: tuple[Checkpoint, ...] = ()
     notes: tuple[str, ...] = ()
+    limits: Limits | None = None
     transcribed_from: str = ""
 
     def target_s(self) -> float:
@@ -192,16 +195,6 @@ def _raw_rows(path: Path) -> list[dict[str, str]]:
             return list(csv.DictReader(_whole_lines(file)))
     except FileNotFoundError:
         return []
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file's text so that a reader sees the old one or the new one, never a part."""
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def read(folder: Path) -> Run:

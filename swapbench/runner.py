@@ -17,6 +17,7 @@ from swapbench.fresh_process import replies_of, verified_models
 from swapbench.phases import Phase
 from swapbench.plan import make_plan, schedule
 from swapbench.results import RunInfo, RunWriter, drop_unfinished, finished_swaps, new_run_id, read_info
+from swapbench.roofline import limits_of
 from swapbench.wire import (
     Checkpoint,
     Event,
@@ -55,6 +56,7 @@ def new_job(
 ) -> Job:
     """Make the run's folder, `out`/<experiment>/<run>/, with its run.json."""
     now = datetime.now(UTC)
+    machine = this_machine()
     parent = out / file.stem
     run_id = new_run_id(experiment.source, now, parent)
     info = RunInfo(
@@ -66,8 +68,9 @@ def new_job(
         started_at=now,
         command=tuple(command),
         swapbench_version=__version__,
-        machine=this_machine(),
+        machine=machine,
         models=tuple(checkpoints.values()),
+        limits=limits_of(tuple(checkpoints.values()), machine),
         notes=tuple(noise_warnings()),
     )
     return Job(experiment, RunWriter(parent / run_id, info), python, fail_fast)

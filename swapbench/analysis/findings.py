@@ -9,12 +9,14 @@ from swapbench.analysis.facts import RunFacts, facts_of
 from swapbench.analysis.leak import LeakFinding, find_leaks
 from swapbench.analysis.memory import ScenarioMemory, baseline_of, memory_of
 from swapbench.analysis.proof import Restores, restores_of
+from swapbench.analysis.roofline import AgainstLimit, against_limits
 from swapbench.analysis.summary import Counts, ScenarioSummary, count, summarise
 from swapbench.analysis.swaps import Swap, swaps_of
 from swapbench.analysis.symptoms import Symptom, find_symptoms
 from swapbench.analysis.verdict import Evidence, Outcome, Verdict, judge
 from swapbench.errors import Exit
 from swapbench.experiment import CriterionKind, Experiment, Scenario
+from swapbench.limits import Limits
 from swapbench.results import Run, experiment_of
 
 # More of a swap than this in no phase is explained, or the phases do not explain the swap.
@@ -54,11 +56,12 @@ class Findings:
     problems: tuple[Problem, ...]
     symptoms: tuple[Symptom, ...]
     restores: tuple[Restores, ...]
+    limits: tuple[AgainstLimit, ...]
     notes: tuple[str, ...]
 
 
-def analyse(run: Run) -> Findings:
-    """Judge a run as far as it has come.
+def analyse(run: Run, limits: Limits | None = None) -> Findings:
+    """Judge a run as far as it has come; `limits` of its machine stand in where it has recorded none.
 
     Raises:
         ResultsError: run.json holds no experiment that this swapbench understands.
@@ -83,6 +86,9 @@ def analyse(run: Run) -> Findings:
         problems=tuple(_problems(swaps)),
         symptoms=find_symptoms(swaps, _baseline(run), _weights(run)),
         restores=restores_of(swaps),
+        limits=against_limits(
+            scenarios, run.info.limits or limits, experiment.page_cache, experiment.target_s
+        ),
         notes=(*_notes(swaps, scenarios, experiment), *run.info.notes),
     )
 

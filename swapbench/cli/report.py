@@ -66,8 +66,11 @@ def print_run(folder: Path, form: str, *, strict: bool) -> Exit:
     from swapbench.analysis import analyse, exit_code
     from swapbench.report import make_console, show
     from swapbench.results import read
+    from swapbench.roofline import limits_of
 
-    findings = analyse(read(folder))
+    run = read(folder)
+    # A run from before `swapbench probe` was first run here can still be set against its limits.
+    findings = analyse(run, limits_of(run.info.models, run.info.machine))
     show(findings, form, make_console())
     return exit_code(findings, strict)
 

@@ -333,6 +333,31 @@ def _release(scenario: ScenarioMemory) -> str:
     return "; ".join(parts)
 
 
+def limits(findings: Findings) -> Table | None:
+    """Loads against what the machine could do. None where that is not known."""
+    if not findings.limits:
+        return None
+    rows = tuple(
+        (
+            Cell(entry.scenario),
+            Cell(_point(entry.load_gb_per_s, figures.rate)),
+            Cell(NOT_RECORDED if entry.share is None else figures.percent(entry.share)),
+            Cell(NOT_RECORDED if entry.floor_s is None else figures.seconds(entry.floor_s)),
+            Cell(figures.seconds(entry.target_s) if findings.facts.claims else NOT_RECORDED),
+        )
+        for entry in findings.limits
+    )
+    first = findings.limits[0]
+    return Table(
+        title="Against this machine's limits",
+        label="",
+        columns=(("load",), ("of the", "limit"), ("floor",), ("target",)),
+        groups=(rows,),
+        legend=f"limit: {first.limit}, {figures.rate(first.limit_gb_per_s)} (swapbench probe); floor: the "
+        "checkpoint's bytes at that rate",
+    )
+
+
 def _work_rows(
     rows: Sequence[tuple[str, _Show]], scenarios: Sequence[ScenarioSummary]
 ) -> tuple[tuple[Cell, ...], ...]:

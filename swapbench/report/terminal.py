@@ -44,11 +44,19 @@ def print_report(findings: Findings, console: Console) -> None:
     console.print(Group(*_parts(findings, console)))
 
 
+def print_table(table: Table, console: Console) -> None:
+    """Print one table of figures."""
+    console.print(Group(*_titled(table, _figures_table(table, inline=True))))
+
+
 def _parts(findings: Findings, console: Console) -> Iterator[RenderableType]:
     yield from _opening(findings)
     yield from _side_by_side(lambda part: tables.phases(findings, part), findings.scenarios, console)
     yield from _section("Bottleneck", tables.bottlenecks(findings))
     yield from _side_by_side(tables.work, findings.scenarios, console)
+    limits = tables.limits(findings)
+    if limits is not None:
+        yield from _titled(limits, _figures_table(limits, inline=True))
     memory = tables.memory(findings)
     if memory is None:
         yield from _section("Memory", (Line("all ledgers", "not recorded", "quiet"),))

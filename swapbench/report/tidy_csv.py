@@ -33,6 +33,12 @@ def _rows(findings: Findings) -> Iterator[_Row]:
         yield from _scenario(scenario)
     for memory in findings.memory:
         yield from _memory(memory)
+    for against in findings.limits:
+        yield against.scenario, "limit", against.limit, "GB/s", against.limit_gb_per_s, None, None, None
+        if against.share is not None:
+            yield against.scenario, "limit_share", against.limit, "1", against.share, None, None, None
+        if against.floor_s is not None:
+            yield against.scenario, "floor", against.limit, "s", against.floor_s, None, None, None
     for restores in findings.restores:
         for measure, unit, value in (
             ("restore", "s", restores.seconds),

@@ -12,7 +12,8 @@ from swapbench.analysis import Findings, analyse
 from swapbench.report import to_csv, to_json, to_markdown
 from swapbench.report.json_document import FINDINGS_VERSION
 from swapbench.results import read
-from tests.analysis.recording import LARGE_BYTES, Recording, reading
+from tests.analysis.recording import LARGE_BYTES, MACHINE, Recording, reading
+from tests.test_limits import limits
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -58,7 +59,7 @@ def full(folder: Path) -> Findings:
             release_settle_s=0.02,
             released=reading(0),
         )
-    return analyse(recording.run())
+    return analyse(recording.run(), limits(machine=MACHINE))
 
 
 def keys(value: Any, path: str = "") -> set[str]:

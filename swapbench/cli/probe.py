@@ -1,0 +1,36 @@
+"""`swapbench probe`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def probe(
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", help="Measure the volume of this folder; that of the models if left out."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the limits as JSON.")] = False,
+) -> None:
+    """Measure what this machine's disk and memory could do, for reports to set loads against.
+
+    Takes under a minute and about 1 GB of disk and memory, which it gives back.
+
+    Examples:
+
+      swapbench probe
+
+      swapbench probe --folder /Volumes/models --json
+    """
+    from swapbench.models.store import cache_root
+    from swapbench.report.limits import print_limits
+    from swapbench.report.terminal import make_console
+    from swapbench.roofline import measure
+
+    limits, path = measure(folder or cache_root(), lambda text: typer.echo(text, err=True))
+    if json:
+        typer.echo(limits.model_dump_json(indent=2))
+        return
+    print_limits(limits, make_console())
+    typer.echo(f"kept for reports: {path}", err=True)

@@ -1,0 +1,33 @@
+"""The machine's limits, for people."""
+
+from rich.console import Console
+
+from swapbench.limits import Limits
+from swapbench.report.tables import Cell, Table
+from swapbench.report.terminal import print_table
+
+
+def print_limits(limits: Limits, console: Console) -> None:
+    """Every rate, and which of them loads are set against."""
+    bounds = {"disk": "cold loads", "copy": "warm loads"}
+    best = {kind: limits.best(kind) for kind in ("disk", "copy")}
+    rows = []
+    for rate in limits.rates:
+        bound = bounds[rate.kind] if best.get(rate.kind) is rate else ""
+        figures = (f"{value:.2f}" for value in (rate.low, rate.median, rate.high))
+        rows.append(
+            (
+                Cell(rate.describe(), tone="strong" if bound else "plain"),
+                *(Cell(text) for text in figures),
+                Cell(str(rate.n)),
+                Cell(bound),
+            )
+        )
+    where = f"{limits.volume.mount} ({limits.volume.file_system})" if limits.volume.mount else "its volume"
+    table = Table(
+        title=f"Limits of {limits.machine.describe()}, {where}: GB/s",
+        label="",
+        columns=(("least",), ("median",), ("most",), ("n",), ("limit of",)),
+        groups=(tuple(rows),),
+    )
+    print_table(table, console)

@@ -1,0 +1,53 @@
+"""Having a child measure the machine's limits, and keeping what it finds."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from swapbench.environment import Machine, this_machine
+from swapbench.errors import UsageError
+from swapbench.limits import Limits, Rate, Volume, load, save
+from swapbench.models.store import cache_root
+from swapbench.wire import Checkpoint
+
+
+def measure(folder: Path, say: Callable[[str], None]) -> tuple[Limits, Path]:
+    """Measure the volume of `folder`, told step by step; returns the limits and the file that keeps them.
+
+    Raises:
+        UsageError: there is no room to measure in, or the folder can't be written.
+    """
+    say(f"measuring the volume of {folder}: under a minute, about 1 GB of disk and memory")
+    child = subprocess.Popen(
+        [sys.executable, "-m", "swapbench.worker.roofline", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    rates = []
+    with child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        for line in child.stdout:
+            rates.append(rate := Rate.model_validate_json(line))
+            say(f"  {rate.describe()}: {rate.median:.2f} GB/s")
+        complaint = child.stderr.read().strip()
+    if child.returncode or not rates:
+        why = complaint.splitlines()[-1] if complaint else f"exit code {child.returncode}"
+        raise UsageError(f"{why}; --folder chooses another place")
+    limits = Limits(
+        machine=this_machine(),
+        volume=Volume.of(folder),
+        measured_at=datetime.now(UTC),
+        rates=tuple(rates),
+    )
+    return limits, save(limits, cache_root())
+
+
+def limits_of(checkpoints: Sequence[Checkpoint], machine: Machine) -> Limits | None:
+    """What was found of the volume that a run's models lie on, if it still holds for the machine."""
+    if not checkpoints or machine != this_machine():
+        return None
+    return load(machine, Volume.of(checkpoints[0].path), cache_root())
