@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 from swapbench.wire import WIRE_VERSION, Event, MemorySample, Plan, RoundStarted, SwapStarted, encode
+from swapbench.worker.leaving import leave
 from swapbench.worker.meter import Meter
 from swapbench.worker.session import run_session
 from swapbench.worker.targets import Target
@@ -50,6 +51,7 @@ def main() -> None:
     )
     sampler.start()
     run_session(plan, target, pipe.send, os.getpid())
+    leave()
 
 
 def make_target(plan: Plan) -> Target:

@@ -13,6 +13,7 @@ from swapbench.worker.engine.batch import BatchEngine
 from swapbench.worker.engine.blocks import BlockPool
 from swapbench.worker.engine.geometry import KVGeometry
 from swapbench.worker.engine.workload import ask
+from swapbench.worker.leaving import leave
 
 
 def main() -> None:
@@ -23,6 +24,7 @@ def main() -> None:
     questions = Questions.model_validate_json(sys.stdin.buffer.readline())
     with os.fdopen(replies_to, "wb") as out:
         out.write(answer(questions).model_dump_json().encode() + b"\n")
+    leave()
 
 
 def answer(questions: Questions) -> Replies:
