@@ -1,4 +1,4 @@
-"""The machine that measures: its identity, and what on it could disturb the figures."""
+"""The machine that measures: its identity."""
 
 import os
 import platform
@@ -42,40 +42,6 @@ def this_machine() -> Machine:
         cores=os.cpu_count() or 1,
         memory_bytes=psutil.virtual_memory().total,
     )
-
-
-def noise_warnings() -> list[str]:
-    """What is going on right now that makes timings less trustworthy, each with what to do about it."""
-    warnings = []
-    cores = os.cpu_count() or 1
-    load = os.getloadavg()[0]
-    if load > 0.5 * cores:
-        warnings.append(f"load average {load:.1f} on {cores} cores: other processes are busy; stop them")
-    memory = psutil.virtual_memory()
-    if memory.available < 0.25 * memory.total:
-        free = memory.available / 2**30
-        warnings.append(f"only {free:.1f} GiB of memory available: close other applications")
-    if _reclaims_idle_pages():
-        warnings.append(
-            "the kernel takes idle pages back while memory is free (DAMON pageout): warm page caches and "
-            "footprints shrink by themselves; as root, echo off > /sys/kernel/mm/damon/admin/kdamonds/0/state"
-        )
-    battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
-    if battery is not None and not battery.power_plugged:
-        warnings.append("running on battery: the machine may throttle; plug it in")
-    return warnings
-
-
-def _reclaims_idle_pages() -> bool:
-    """Whether one of Linux's data access monitors is on and pages out; unreadable files count as no."""
-    for daemon in Path("/sys/kernel/mm/damon/admin/kdamonds").glob("[0-9]*"):
-        try:
-            actions = {path.read_text().strip() for path in daemon.glob("contexts/*/schemes/*/action")}
-            if (daemon / "state").read_text().strip() == "on" and actions & {"pageout", "cold"}:
-                return True
-        except OSError:
-            continue
-    return False
 
 
 def _processor() -> str:

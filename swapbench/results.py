@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from swapbench.columns import MEMORY, PHASES, SWAPS, Columns, released_column, settled_column
+from swapbench.doctor import Check
 from swapbench.environment import Machine
 from swapbench.errors import ResultsError, did_you_mean
 from swapbench.experiment import Experiment, Scenario
@@ -54,6 +55,7 @@ class RunInfo(BaseModel):
     worker: WorkerReady | None = None
     models: tuple[Checkpoint, ...] = ()
     notes: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
     limits: Limits | None = None
     transcribed_from: str = ""
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 from swapbench import __version__
-from swapbench.environment import noise_warnings, this_machine
+from swapbench.doctor.judge import judge_surroundings
+from swapbench.doctor.surroundings import look_around
+from swapbench.environment import this_machine
 from swapbench.errors import UsageError, WorkerError
 from swapbench.experiment import Experiment, validate
 from swapbench.fresh_process import replies_of, verified_models
@@ -71,7 +73,7 @@ def new_job(
         machine=machine,
         models=tuple(checkpoints.values()),
         limits=limits_of(tuple(checkpoints.values()), machine),
-        notes=tuple(noise_warnings()),
+        checks=judge_surroundings(look_around()),
     )
     return Job(experiment, RunWriter(parent / run_id, info), python, fail_fast)
 

@@ -4,7 +4,7 @@ import os
 
 import psutil
 
-from swapbench.environment import Machine, noise_warnings, this_machine
+from swapbench.environment import Machine, this_machine
 
 
 def test_this_machine_is_told_as_the_os_tells_it() -> None:
@@ -26,8 +26,3 @@ def test_what_is_unknown_is_left_out_of_the_description() -> None:
     assert known.describe() == "Apple M4 Pro, 12 cores, 24 GiB, macOS 15.3"
     unknown = known.model_copy(update={"cores": 0, "release": "", "memory_bytes": 0})
     assert unknown.describe() == "Apple M4 Pro, macOS"
-
-
-def test_every_warning_says_what_to_do() -> None:
-    for warning in noise_warnings():
-        assert ":" in warning or ";" in warning

@@ -89,7 +89,7 @@ def analyse(run: Run, limits: Limits | None = None) -> Findings:
         limits=against_limits(
             scenarios, run.info.limits or limits, experiment.page_cache, experiment.target_s
         ),
-        notes=(*_notes(swaps, scenarios, experiment), *run.info.notes),
+        notes=(*_notes(swaps, scenarios, experiment), *_advice(run), *run.info.notes),
     )
 
 
@@ -156,6 +156,11 @@ def _notes(
         yield f"up to {figures.memory(growth)} went to the machine's swap during a swap: memory is too short"
     for scenario in scenarios:
         yield from _scenario_notes(scenario, experiment.target_s)
+
+
+def _advice(run: Run) -> Iterator[str]:
+    """What was not as it should be on the machine when the run began."""
+    return (f"{check.finding}: {check.advice}" for check in run.info.checks if check.advice)
 
 
 def _scenario_notes(scenario: ScenarioSummary, target_s: float) -> Iterator[str]:

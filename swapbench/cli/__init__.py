@@ -6,6 +6,7 @@ import typer
 
 from swapbench import __version__
 from swapbench.cli import experiments, models, report
+from swapbench.cli.doctor import doctor
 from swapbench.cli.probe import probe
 from swapbench.cli.run import run
 from swapbench.errors import Exit, SwapbenchError
@@ -24,6 +25,7 @@ app.command("list")(experiments.list_)
 app.command()(experiments.show)
 app.command()(experiments.schema)
 app.command()(probe)
+app.command()(doctor)
 app.add_typer(models.app, name="models")
 
 

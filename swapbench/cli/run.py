@@ -114,6 +114,10 @@ def _carry_out(job: "Job", *, quiet: bool) -> None:
     # A CI system ends a job by SIGTERM: what was measured is kept as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     info = job.writer.info
+    if not quiet:
+        for check in info.checks:
+            if check.advice:
+                _say(f"note: {check.finding}: {check.advice}")
     try:
         with observing(info, quiet=quiet) as observer:
             carry_out(job, observer)

@@ -1,0 +1,51 @@
+"""`swapbench doctor`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from swapbench.errors import Exit
+
+
+def doctor(
+    results: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("results"),
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 6 where there is anything to do.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Look whether this machine can be measured on as it is now, and what to do about it.
+
+    Examples:
+
+      swapbench doctor
+
+      swapbench doctor --strict --json
+
+    Exit codes: 0 fine, 6 there is something to do (--strict), 7 MLX can't be examined.
+    """
+    from swapbench.doctor.examination import examine, room_for
+    from swapbench.doctor.judge import judge_examination, judge_room, judge_surroundings
+    from swapbench.doctor.surroundings import look_around
+    from swapbench.environment import this_machine
+    from swapbench.models.store import cache_root
+    from swapbench.report.checkup import checks_to_json, print_checks
+    from swapbench.report.terminal import make_console
+
+    if not json:
+        typer.echo("looking: some seconds", err=True)
+    around = look_around()
+    models = cache_root()
+    rooms = (room_for("models", models), room_for("results", results))
+    checks = (
+        *judge_surroundings(around),
+        *judge_room(rooms),
+        *judge_examination(examine(models)),
+    )
+    if json:
+        typer.echo(checks_to_json(this_machine(), checks), nl=False)
+    else:
+        print_checks(this_machine(), checks, make_console())
+    if strict and any(check.status == "advice" for check in checks):
+        raise typer.Exit(Exit.INCONCLUSIVE)

@@ -1,0 +1,188 @@
+"""From what was found to what to do about it. Nothing is looked at here."""
+
+from swapbench.doctor.check import Check, advise, fine, unknown
+from swapbench.doctor.examination import Examination, Room
+from swapbench.doctor.surroundings import Power, Surroundings
+
+_GIB = 1 << 30
+
+# Thresholds beyond which figures have been seen to suffer.
+_BUSY_SHARE = 0.5
+_FREE_MEMORY_SHARE = 0.25
+_SWAP_BYTES = _GIB
+_LEAST_DISK_BYTES = 10 * 10**9
+_PROBE_PHASE_S = 0.005
+_SAMPLER_SHARE = 0.05
+_TOUCH_RATIO = 2.0
+_COLD_SHARE = 0.01
+
+
+def judge_surroundings(around: Surroundings) -> tuple[Check, ...]:
+    """What every run looks at before it begins."""
+    return (
+        _load(around),
+        _memory(around),
+        _swap(around),
+        *_power(around.power),
+        _thermal(around.speed_limit_percent),
+        _virtual(around.virtual_machine),
+        *_reclaim(around.reclaims_idle_pages),
+        *_huge_pages(around.huge_pages),
+        *_wired(around),
+    )
+
+
+def _load(around: Surroundings) -> Check:
+    found = f"load average {around.load:.1f} on {around.cores} cores"
+    if around.load <= _BUSY_SHARE * around.cores:
+        return fine("load", found)
+    who = ", ".join(around.busiest)
+    return advise("load", found, f"other processes are busy; stop them{f': {who}' if who else ''}")
+
+
+def _memory(around: Surroundings) -> Check:
+    free, total = around.memory_available_bytes / _GIB, around.memory_total_bytes / _GIB
+    found = f"{free:.1f} of {total:.1f} GiB of memory available"
+    if free >= _FREE_MEMORY_SHARE * total:
+        return fine("memory", found)
+    return advise("memory", found, "close other applications")
+
+
+def _swap(around: Surroundings) -> Check:
+    found = f"{around.swap_used_bytes / _GIB:.1f} GiB of swap in use"
+    if around.swap_used_bytes < _SWAP_BYTES:
+        return fine("swap", found)
+    return advise("swap", found, "memory was short before; close other applications, or restart")
+
+
+def _power(power: Power) -> tuple[Check, ...]:
+    checks = []
+    if power.on_battery:
+        checks.append(advise("power", "running on battery", "the machine may throttle; plug it in"))
+    elif power.on_battery is None:
+        checks.append(unknown("power", "no power source is told, as on desktops and virtual machines"))
+    else:
+        checks.append(fine("power", "on mains"))
+    if power.low_power_mode:
+        checks.append(advise("power mode", "low power mode is on", "turn it off in System Settings, Battery"))
+    if power.governor == "powersave":
+        advice = "set another: cpupower frequency-set -g performance"
+        checks.append(advise("power mode", "the CPU's governor is powersave", advice))
+    return tuple(checks)
+
+
+def _thermal(percent: int | None) -> Check:
+    if percent is None:
+        return unknown("thermal pressure", "not told here")
+    if percent == 100:
+        return fine("thermal pressure", "none")
+    return advise(
+        "thermal pressure", f"the CPU is held at {percent} % of its speed", "let the machine cool down"
+    )
+
+
+def _virtual(machine: str | None) -> Check:
+    if machine is None:
+        return fine("virtual machine", "none seen")
+    advice = "disk and memory are shared with others: compare only within one run"
+    return advise("virtual machine", machine, advice)
+
+
+def _reclaim(reclaims: bool) -> tuple[Check, ...]:
+    if not reclaims:
+        return ()
+    return (
+        advise(
+            "idle pages",
+            "the kernel takes idle pages back while memory is free (DAMON pageout): warm page caches and "
+            "footprints shrink by themselves",
+            "as root, echo off > /sys/kernel/mm/damon/admin/kdamonds/0/state",
+        ),
+    )
+
+
+def _huge_pages(setting: str | None) -> tuple[Check, ...]:
+    if setting is None:
+        return ()
+    if setting == "never":
+        advice = "first touches of memory are several times slower; as root, echo madvise > "
+        return (advise("huge pages", setting, f"{advice}/sys/kernel/mm/transparent_hugepage/enabled"),)
+    return (fine("huge pages", setting),)
+
+
+def _wired(around: Surroundings) -> tuple[Check, ...]:
+    if around.wired_limit_bytes is None:
+        return ()
+    if around.wired_limit_bytes == 0:
+        return (fine("wired limit", "the system's own"),)
+    return (fine("wired limit", f"{around.wired_limit_bytes / _GIB:.1f} GiB, set by iogpu.wired_limit_mb"),)
+
+
+def judge_examination(found: Examination) -> tuple[Check, ...]:
+    """What only the doctor looks at: MLX, the instruments, and what memory and page cache really do."""
+    return (
+        *_mlx(found),
+        _probe(found),
+        _sampler(found),
+        _touch(found),
+        _page_cache(found),
+    )
+
+
+def _mlx(found: Examination) -> tuple[Check, ...]:
+    mlx = fine("MLX", f"{found.mlx_version} on {found.device}, mlx-lm {found.mlx_lm_version}")
+    if found.working_set_bytes is None:
+        advice = "models compute slowly here, and no figure is a Mac's"
+        return (mlx, advise("Metal", "not available: this is MLX's CPU build", advice))
+    return (mlx, fine("Metal", f"recommended working set {found.working_set_bytes / _GIB:.1f} GiB"))
+
+
+def _probe(found: Examination) -> Check:
+    text = (
+        f"{found.probe_phase_s * 1e3:.2f} ms a phase (median of {found.probe_phases}, at most "
+        f"{found.probe_phase_most_s * 1e3:.2f} ms)"
+    )
+    if found.probe_phase_s <= _PROBE_PHASE_S:
+        return fine("the probe's own cost", text)
+    return advise("the probe's own cost", text, "small phases drown in it; look at load first")
+
+
+def _sampler(found: Examination) -> Check:
+    text = f"{found.sampler_share:.1%} of a core at one sample every {found.sample_every_s * 1e3:g} ms"
+    if found.sampler_share <= _SAMPLER_SHARE:
+        return fine("the sampler's share", text)
+    return advise("the sampler's share", text, "sample less often: --set sample_every_s=0.2")
+
+
+def _touch(found: Examination) -> Check:
+    first, second = found.first_touch_gb_per_s, found.second_touch_gb_per_s
+    text = f"{first:.1f} GB/s at the first touch, {second:.1f} at the second"
+    if second < _TOUCH_RATIO * first:
+        return fine("fresh memory", text)
+    advice = (
+        "free pages have to be found anew, as when a host has taken them back (ballooning): first loads are "
+        "slower than later ones; have warm-up rounds"
+    )
+    return advise("fresh memory", text, advice)
+
+
+def _page_cache(found: Examination) -> Check:
+    if found.resident_after_evict is None:
+        return unknown("page cache", "could not be tried in the models' folder")
+    text = f"{found.resident_after_evict:.0%} of a file resident after it was evicted"
+    if found.resident_after_evict <= _COLD_SHARE:
+        return fine("page cache", f"can be emptied without privileges: {text}")
+    advice = "cold swaps will be marked invalid: keep the models on another file system"
+    return advise("page cache", f"can't be emptied here: {text}", advice)
+
+
+def judge_room(rooms: tuple[Room, ...]) -> tuple[Check, ...]:
+    """Whether models and results have room."""
+    checks = []
+    for room in rooms:
+        text = f"{room.free_bytes / 1e9:.1f} GB free for {room.what} ({room.folder})"
+        if room.free_bytes >= _LEAST_DISK_BYTES:
+            checks.append(fine(f"disk for {room.what}", text))
+        else:
+            checks.append(advise(f"disk for {room.what}", text, "delete what is not needed"))
+    return tuple(checks)

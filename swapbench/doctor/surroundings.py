@@ -1,0 +1,161 @@
+"""What goes on around a run, gathered in some ten milliseconds: before every run, and by the doctor."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+# How long the busiest processes are watched, where there is load.
+_WATCH_S = 0.1
+
+
+@dataclass(frozen=True)
+class Power:
+    """Where the power comes from, and whether the machine saves it; None where it does not tell."""
+
+    on_battery: bool | None = None
+    low_power_mode: bool | None = None
+    governor: str | None = None
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The machine as it is now. Sizes in bytes; None where the platform has no such thing."""
+
+    cores: int
+    load: float
+    busiest: tuple[str, ...]
+    memory_total_bytes: int
+    memory_available_bytes: int
+    swap_used_bytes: int
+    power: Power
+    speed_limit_percent: int | None
+    virtual_machine: str | None
+    reclaims_idle_pages: bool
+    huge_pages: str | None
+    wired_limit_bytes: int | None
+
+
+def look_around() -> Surroundings:
+    """Gather everything."""
+    memory = psutil.virtual_memory()
+    cores, load = os.cpu_count() or 1, os.getloadavg()[0]
+    mac = sys.platform == "darwin"
+    return Surroundings(
+        cores=cores,
+        load=load,
+        busiest=_busiest() if load > 0.5 * cores else (),
+        memory_total_bytes=memory.total,
+        memory_available_bytes=memory.available,
+        swap_used_bytes=psutil.swap_memory().used,
+        power=_mac_power() if mac else _linux_power(),
+        speed_limit_percent=speed_limit(_output("pmset", "-g", "therm")) if mac else None,
+        virtual_machine=_mac_virtual_machine() if mac else _linux_virtual_machine(),
+        reclaims_idle_pages=_reclaims_idle_pages(),
+        huge_pages=chosen(_text("/sys/kernel/mm/transparent_hugepage/enabled")),
+        wired_limit_bytes=_wired_limit() if mac else None,
+    )
+
+
+def _busiest() -> tuple[str, ...]:
+    """The two processes that took most of the last tenth of a second, ourselves left out."""
+    before = {}
+    for process in psutil.process_iter():
+        try:
+            before[process] = sum(process.cpu_times()[:2])
+        except psutil.Error:
+            continue
+    time.sleep(_WATCH_S)
+    shares = []
+    for process, earlier_s in before.items():
+        try:
+            share = (sum(process.cpu_times()[:2]) - earlier_s) / _WATCH_S
+            if process.pid != os.getpid() and share > 0.05:
+                shares.append((share, f"{process.name()} ({process.pid}, {share:.0%} of a core)"))
+        except psutil.Error:
+            continue
+    return tuple(text for _, text in sorted(shares, reverse=True)[:2])
+
+
+def _mac_power() -> Power:
+    return Power(
+        on_battery=on_battery(_output("pmset", "-g", "batt")),
+        low_power_mode=low_power_mode(_output("pmset", "-g")),
+    )
+
+
+def on_battery(pmset_batt: str) -> bool | None:
+    """From `pmset -g batt`, whose first line is: Now drawing from 'AC Power'."""
+    source = re.search(r"drawing from '([^']*)'", pmset_batt)
+    return None if source is None else "battery" in source[1].lower()
+
+
+def low_power_mode(pmset: str) -> bool | None:
+    """From `pmset -g`, which lists ` lowpowermode 0`."""
+    mode = re.search(r"^\s*lowpowermode\s+(\d)", pmset, re.MULTILINE)
+    return None if mode is None else mode[1] != "0"
+
+
+def speed_limit(pmset_therm: str) -> int | None:
+    """From `pmset -g therm`: CPU_Speed_Limit, in per cent; 100 where no limit was ever recorded."""
+    limit = re.search(r"CPU_Speed_Limit\s*=\s*(\d+)", pmset_therm)
+    if limit is not None:
+        return int(limit[1])
+    return 100 if "No performance warning level has been recorded" in pmset_therm else None
+
+
+def _wired_limit() -> int | None:
+    """What the GPU may wire at most; 0 is the system's own choice, about two thirds to three quarters."""
+    mebibytes = _output("sysctl", "-n", "iogpu.wired_limit_mb").strip()
+    return int(mebibytes) << 20 if mebibytes.isdecimal() else None
+
+
+def _mac_virtual_machine() -> str | None:
+    return "a virtual machine" if _output("sysctl", "-n", "kern.hv_vmm_present").strip() == "1" else None
+
+
+def _linux_power() -> Power:
+    governor = _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip() or None
+    battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+    return Power(on_battery=None if battery is None else not battery.power_plugged, governor=governor)
+
+
+def _linux_virtual_machine() -> str | None:
+    product = _text("/sys/class/dmi/id/product_name").strip() or _text("/sys/hypervisor/type").strip()
+    if "hypervisor" in _text("/proc/cpuinfo").partition("\n\n")[0]:
+        return f"a virtual machine ({product})" if product else "a virtual machine"
+    return None
+
+
+def _reclaims_idle_pages() -> bool:
+    """Whether one of Linux's data access monitors is on and pages out; unreadable files count as no."""
+    for daemon in Path("/sys/kernel/mm/damon/admin/kdamonds").glob("[0-9]*"):
+        actions = {_text(path).strip() for path in daemon.glob("contexts/*/schemes/*/action")}
+        if _text(daemon / "state").strip() == "on" and actions & {"pageout", "cold"}:
+            return True
+    return False
+
+
+def chosen(setting: str) -> str | None:
+    """The word in brackets of a kernel setting such as `always [madvise] never`."""
+    word = re.search(r"\[(\w+)\]", setting)
+    return None if word is None else word[1]
+
+
+def _text(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _output(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=5).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""

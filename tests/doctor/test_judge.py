@@ -1,0 +1,104 @@
+"""What is found, and what is advised: on machines made up for it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swapbench.doctor.check import Check
+from swapbench.doctor.examination import Examination, Room
+from swapbench.doctor.judge import judge_examination, judge_room, judge_surroundings
+from swapbench.doctor.surroundings import Power, Surroundings
+
+GIB = 1 << 30
+QUIET_MAC = Surroundings(
+    cores=12,
+    load=0.8,
+    busiest=(),
+    memory_total_bytes=24 * GIB,
+    memory_available_bytes=16 * GIB,
+    swap_used_bytes=0,
+    power=Power(on_battery=False, low_power_mode=False),
+    speed_limit_percent=100,
+    virtual_machine=None,
+    reclaims_idle_pages=False,
+    huge_pages=None,
+    wired_limit_bytes=0,
+)
+GOOD = Examination(
+    mlx_version="0.32.4",
+    mlx_lm_version="0.32.2",
+    device="gpu (Apple M4 Pro)",
+    working_set_bytes=17 * GIB,
+    probe_phases=40,
+    probe_phase_s=0.0001,
+    probe_phase_most_s=0.0004,
+    sample_every_s=0.05,
+    sampler_share=0.004,
+    first_touch_gb_per_s=9.0,
+    second_touch_gb_per_s=10.0,
+    resident_after_evict=0.0,
+)
+
+
+def advised(checks: tuple[Check, ...]) -> list[str]:
+    return [f"{check.finding}: {check.advice}" for check in checks if check.status == "advice"]
+
+
+def test_on_a_quiet_mac_on_mains_there_is_nothing_to_do() -> None:
+    assert advised(judge_surroundings(QUIET_MAC)) == []
+    assert advised(judge_examination(GOOD)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"load": 9.0, "busiest": ("Xcode (1, 400% of a core)",)}, "stop them: Xcode"),
+        ({"load": 9.0}, "other processes are busy; stop them"),
+        ({"memory_available_bytes": 3 * GIB}, "3.0 of 24.0 GiB of memory available: close other"),
+        ({"swap_used_bytes": 4 * GIB}, "4.0 GiB of swap in use"),
+        ({"power": Power(on_battery=True)}, "running on battery: the machine may throttle; plug it in"),
+        ({"power": Power(on_battery=False, low_power_mode=True)}, "low power mode is on: turn it off"),
+        ({"power": Power(governor="powersave")}, "governor is powersave"),
+        ({"speed_limit_percent": 70}, "held at 70 % of its speed: let the machine cool"),
+        ({"virtual_machine": "a virtual machine (VMware)"}, "a virtual machine (VMware): disk and memory"),
+        ({"reclaims_idle_pages": True}, "DAMON"),
+        ({"huge_pages": "never"}, "several times slower"),
+    ],
+)
+def test_what_disturbs_is_named_with_what_to_do(changes: dict[str, Any], says: str) -> None:
+    (advice,) = advised(judge_surroundings(replace(QUIET_MAC, **changes)))
+    assert says in advice
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"working_set_bytes": None}, "MLX's CPU build: models compute slowly here"),
+        ({"probe_phase_s": 0.02}, "20.00 ms a phase"),
+        ({"sampler_share": 0.2}, "--set sample_every_s"),
+        ({"first_touch_gb_per_s": 1.0, "second_touch_gb_per_s": 5.0}, "warm-up rounds"),
+        ({"resident_after_evict": 1.0}, "cold swaps will be marked invalid"),
+    ],
+)
+def test_instruments_and_memory_that_are_not_as_they_should_be(changes: dict[str, Any], says: str) -> None:
+    (advice,) = advised(judge_examination(GOOD.model_copy(update=changes)))
+    assert says in advice
+
+
+def test_what_a_machine_does_not_tell_is_neither_fine_nor_to_be_done() -> None:
+    untold = replace(QUIET_MAC, power=Power(), speed_limit_percent=None)
+    unknown = [check.name for check in judge_surroundings(untold) if check.status == "unknown"]
+    assert unknown == ["power", "thermal pressure"]
+    (page_cache,) = (
+        check
+        for check in judge_examination(GOOD.model_copy(update={"resident_after_evict": None}))
+        if check.name == "page cache"
+    )
+    assert page_cache.status == "unknown"
+
+
+def test_a_full_disk_is_told_by_what_it_is_full_for() -> None:
+    rooms = (Room("models", Path("/m"), 3 * 10**9), Room("results", Path("/r"), 30 * 10**9))
+    assert advised(judge_room(rooms)) == ["3.0 GB free for models (/m): delete what is not needed"]

@@ -1,0 +1,57 @@
+"""What platforms print, read; and this machine, looked at for real."""
+
+import os
+import sys
+
+import psutil
+import pytest
+
+from swapbench.doctor.surroundings import chosen, look_around, low_power_mode, on_battery, speed_limit
+
+ON_MAINS = """Now drawing from 'AC Power'
+ -InternalBattery-0 (id=1234567)\t80%; charging; 1:07 remaining present: true
+"""
+NO_LIMIT = """Note: No thermal warning level has been recorded
+Note: No performance warning level has been recorded
+Note: No CPU power status has been recorded
+"""
+THROTTLED = "CPU_Scheduler_Limit \t= 100\nCPU_Available_CPUs \t= 8\nCPU_Speed_Limit \t= 62\n"
+SETTINGS = (
+    "System-wide power settings:\nCurrently in use:\n standby              1\n lowpowermode         1\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "battery"),
+    [(ON_MAINS, False), (ON_MAINS.replace("AC Power", "Battery Power"), True), ("", None)],
+)
+def test_the_power_source_of_a_mac(text: str, battery: bool | None) -> None:
+    assert on_battery(text) is battery
+
+
+@pytest.mark.parametrize(
+    ("text", "low"), [(SETTINGS, True), (SETTINGS.replace("  1\n", "  0\n"), False), ("", None)]
+)
+def test_the_low_power_mode_of_a_mac(text: str, low: bool | None) -> None:
+    assert low_power_mode(text) is low
+
+
+@pytest.mark.parametrize(("text", "percent"), [(NO_LIMIT, 100), (THROTTLED, 62), ("", None)])
+def test_the_speed_limit_of_a_mac(text: str, percent: int | None) -> None:
+    assert speed_limit(text) == percent
+
+
+@pytest.mark.parametrize(
+    ("text", "word"), [("always [madvise] never\n", "madvise"), ("[never]", "never"), ("", None)]
+)
+def test_the_chosen_word_of_a_kernel_setting(text: str, word: str | None) -> None:
+    assert chosen(text) == word
+
+
+def test_this_machine_is_seen_as_it_is() -> None:
+    around = look_around()
+    assert around.cores == os.cpu_count()
+    assert around.memory_total_bytes == psutil.virtual_memory().total
+    assert 0 < around.memory_available_bytes <= around.memory_total_bytes
+    if sys.platform == "linux":
+        assert around.wired_limit_bytes is None
