@@ -62,7 +62,6 @@ def test_on_a_quiet_mac_on_mains_there_is_nothing_to_do() -> None:
         ({"power": Power(on_battery=False, low_power_mode=True)}, "low power mode is on: turn it off"),
         ({"power": Power(governor="powersave")}, "governor is powersave"),
         ({"speed_limit_percent": 70}, "held at 70 % of its speed: let the machine cool"),
-        ({"virtual_machine": "a virtual machine (VMware)"}, "a virtual machine (VMware): disk and memory"),
         ({"reclaims_idle_pages": True}, "DAMON"),
         ({"huge_pages": "never"}, "several times slower"),
     ],
