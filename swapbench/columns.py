@@ -62,6 +62,7 @@ SWAPS: Final = Columns(
         *("second_first_token_s", "steady_tokens_per_s", "verified_tokens", "kv_capacity_bytes"),
         *("longest_stall_s", "prefilled_tokens", "prefill_s"),
         *("restored_caches", "restored_tokens", "restored_bytes", "restore_s"),
+        *("fault", "readable_caches", "broken_caches"),
     ),
 )
 

@@ -104,6 +104,12 @@ class EngineSettings(Strict):
         2 << 30, ge=1, le=1 << 50, description="memory for KV caches, whatever the model"
     )
     block_tokens: Tokens = Field(64, description="tokens per block of the pool")
+    memory_limit_bytes: Bytes = Field(
+        0, description="a model larger than this is refused; 0 is what the machine can give"
+    )
+    drain_grace_s: PositiveSeconds = Field(
+        60.0, description="a step of the engine that takes longer, after the drain deadline, is stuck"
+    )
     max_batch: Whole = Field(16, ge=1, le=256, description="requests decoded together")
 
 
@@ -128,6 +134,30 @@ class Criterion(Strict):
     title: str = Field("", description="how the report names it; the kind's own words when empty")
     at_least: Real = Field(
         0.95, ge=0, le=1, description="memory-reclaimed: the share of the old model's bytes"
+    )
+
+
+class FaultKind(StrEnum):
+    """What can be made to go wrong in a swap, for real."""
+
+    DRAIN_NEVER_ENDS = "drain-never-ends"
+    DISK_FULL = "disk-full"
+    MISSING_SHARD = "missing-shard"
+    TRUNCATED_SHARD = "truncated-shard"
+    CORRUPT_HEADER = "corrupt-header"
+    OTHER_SHAPES = "other-shapes"
+    MEMORY_LIMIT = "memory-limit"
+    KILL = "kill"
+
+
+class Fault(Strict):
+    """A fault in the swaps of one scenario (in one round, or in all)."""
+
+    kind: FaultKind
+    scenario: str
+    round: Whole | None = Field(None, ge=0, description="only in this round; in all rounds when left out")
+    when: Literal["before", "during"] = Field(
+        "during", description="whether a checkpoint is damaged before the swap, or once the old model is gone"
     )
 
 
@@ -196,6 +226,7 @@ class Experiment(Strict):
     engine: EngineSettings = EngineSettings()
     verify: Verify = Verify()
     criterion: tuple[Criterion, ...] = ()
+    fault: tuple[Fault, ...] = ()
     script: Script | None = None
 
     @model_validator(mode="after")
@@ -207,6 +238,15 @@ class Experiment(Strict):
     def model_names(self) -> tuple[str, ...]:
         """The models that the scenarios use, in the order in which they first appear."""
         return tuple(dict.fromkeys(name for s in self.scenario for name in (s.from_model, s.to_model)))
+
+    def fault_in(self, scenario: str, round_: int) -> Fault | None:
+        """The fault that a swap is to have."""
+        return find_fault(self.fault, scenario, round_)
+
+
+def find_fault(faults: Iterable[Fault], scenario: str, round_: int) -> Fault | None:
+    """The first fault that is meant for a scenario in a round."""
+    return next((f for f in faults if f.scenario == scenario and f.round in (None, round_)), None)
 
 
 def _mistakes(experiment: Experiment) -> Iterator[LocatedError]:
@@ -227,6 +267,12 @@ def _mistakes(experiment: Experiment) -> Iterator[LocatedError]:
             yield LocatedError(("expected_s", str(phase)), f"the range [{low:g}, {high:g}] runs backwards")
     if (experiment.target == "scripted") != (experiment.script is not None):
         yield LocatedError(("target",), 'target = "scripted" and a [script] table belong together')
+    for i, fault in enumerate(experiment.fault):
+        if fault.scenario not in seen:
+            hint = did_you_mean(fault.scenario, seen)
+            yield LocatedError(("fault", i, "scenario"), f'no scenario "{fault.scenario}"; {hint}')
+    if experiment.fault and experiment.target != "inprocess":
+        yield LocatedError(("fault",), 'faults are for target = "inprocess"; a script has fails_in')
     if experiment.script is not None:
         yield from _script_mistakes(experiment.script, seen, experiment.models)
 

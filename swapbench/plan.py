@@ -30,8 +30,14 @@ def make_plan(
     fail_fast: bool = False,
     done: Collection[tuple[int, str]] = (),
     expected: Mapping[str, tuple[Reply, ...]] | None = None,
+    recover: PlannedSwap | None = None,
 ) -> Plan:
-    """All that a worker must know of an experiment; `expected` is what fresh processes answer, by model."""
+    """All that a worker must know of an experiment.
+
+    Args:
+        expected: what fresh processes answer, by model.
+        recover: the swap in which the worker before was lost.
+    """
     return Plan(
         target=experiment.target,
         strategy=experiment.strategy,
@@ -50,6 +56,8 @@ def make_plan(
         fail_fast=fail_fast,
         scratch_dir=scratch_dir,
         script=experiment.script,
+        faults=experiment.fault,
+        recover=recover,
     )
 
 

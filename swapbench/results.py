@@ -363,7 +363,7 @@ def _read_rows(path: Path, columns: Sequence[str], may_lack: bool) -> tuple[list
 _TEXT: Final = frozenset(
     (
         *("run_id", "scenario", "strategy", "from_model", "to_model", "phase", "span"),
-        *("invalid_reason", "status", "error", "failed_phase", "observer"),
+        *("invalid_reason", "status", "error", "failed_phase", "observer", "fault"),
     )
 )
 _FLAGS: Final = frozenset(("warmup", "valid"))

@@ -16,10 +16,10 @@ from swapbench.environment import this_machine
 from swapbench.errors import UsageError, WorkerError
 from swapbench.experiment import Experiment, validate
 from swapbench.fresh_process import replies_of, verified_models
-from swapbench.phases import Phase
-from swapbench.plan import make_plan, schedule
+from swapbench.plan import schedule
 from swapbench.results import RunInfo, RunWriter, drop_unfinished, finished_swaps, new_run_id, read_info
 from swapbench.roofline import limits_of
+from swapbench.supervision import Supervisor
 from swapbench.wire import (
     Checkpoint,
     Event,
@@ -32,7 +32,6 @@ from swapbench.wire import (
     SwapStarted,
     WorkerReady,
 )
-from swapbench.worker_process import WorkerProcess
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def carry_out(job: Job, observer: "Observer") -> None:
 
 
 def _events(job: Job, scratch_dir: Path) -> Generator[Event, None, None]:
-    """What fresh processes and then the worker do."""
+    """What fresh processes and then the workers do."""
     experiment, log = job.experiment, job.writer.folder / "worker.log"
     checkpoints = {checkpoint.name: checkpoint for checkpoint in job.writer.info.models}
     expected: dict[str, tuple[Reply, ...]] = {}
@@ -131,11 +130,17 @@ def _events(job: Job, scratch_dir: Path) -> Generator[Event, None, None]:
             expected[model] = replies_of(checkpoints[model], experiment, job.python, log)
         except WorkerError as error:
             yield Note(text=f"answers of {model} are not verified: a fresh process can't give any: {error}")
-    plan = make_plan(
-        experiment, checkpoints, scratch_dir, fail_fast=job.fail_fast, done=job.done, expected=expected
+    supervisor = Supervisor(
+        experiment=experiment,
+        checkpoints=checkpoints,
+        expected=expected,
+        python=job.python,
+        log=log,
+        scratch_dir=scratch_dir,
+        fail_fast=job.fail_fast,
+        done=set(job.done),
     )
-    with WorkerProcess(job.python, plan, log, experiment.swap_timeout_s) as worker:
-        yield from worker.events()
+    yield from supervisor.events()
 
 
 class Observer(Protocol):
@@ -149,8 +154,6 @@ class Observer(Protocol):
 def follow(events: Iterable[Event], experiment: Experiment, writer: RunWriter, observer: Observer) -> None:
     """Write a run from its events; on return run.json says `complete`, `incomplete` or `interrupted`.
 
-    A worker that dies in a swap leaves that swap as a failed row with the reason.
-
     Raises:
         KeyboardInterrupt: after everything measured so far is on disk.
     """
@@ -160,10 +163,6 @@ def follow(events: Iterable[Event], experiment: Experiment, writer: RunWriter, o
             recorder.record(event)
             observer.on(event)
     except WorkerError as error:
-        lost = recorder.lost_swap(str(error))
-        if lost is not None:
-            writer.add_swap(lost)
-            observer.on(lost)
         _finish(writer, "incomplete", str(error))
     except KeyboardInterrupt:
         _finish(writer, "interrupted", "interrupted by the user")
@@ -185,7 +184,6 @@ class _Recorder:
         self._scenarios = {scenario.name: scenario for scenario in experiment.scenario}
         self._writer = writer
         self._swap: SwapStarted | None = None
-        self._step = ""
 
     def record(self, event: Event) -> None:
         """Write what belongs on disk."""
@@ -194,8 +192,6 @@ class _Recorder:
                 self._writer.update(worker=event)
             case SwapStarted():
                 self._swap = event
-            case StepStarted():
-                self._step = event.step
             case PhaseMeasured() if self._swap is not None:
                 scenario = self._scenarios[event.scenario]
                 self._writer.add_phase(event, self._swap.warmup, scenario, self._strategy)
@@ -206,21 +202,3 @@ class _Recorder:
                 self._writer.add_sample(event)
             case Note():
                 self._writer.update(notes=(*self._writer.info.notes, event.text))
-
-    def lost_swap(self, reason: str) -> SwapFinished | None:
-        """The row of the swap in which the worker was lost, if it was in one."""
-        if self._swap is None:
-            return None
-        scenario = self._scenarios[self._swap.scenario]
-        return SwapFinished(
-            round=self._swap.round,
-            warmup=self._swap.warmup,
-            scenario=scenario.name,
-            strategy=self._strategy,
-            from_model=scenario.from_model,
-            to_model=scenario.to_model,
-            valid=False,
-            status="failed",
-            error=f"{self._step or 'worker'} failed: {reason}",
-            failed_phase=Phase(self._step) if self._step in set(Phase) else None,
-        )

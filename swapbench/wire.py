@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from swapbench.errors import WorkerError
-from swapbench.experiment import EngineSettings, PageCache, Scenario, Script, Source, Verify, Workload
+from swapbench.experiment import EngineSettings, Fault, PageCache, Scenario, Script, Source, Verify, Workload
 from swapbench.phases import Phase
 
 # 1: first published form.
@@ -96,6 +96,9 @@ class Plan(Message):
     fail_fast: bool
     scratch_dir: Path
     script: Script | None = None
+    faults: tuple[Fault, ...] = ()
+    # The swap in which the worker before was lost: its old model is to answer again, first of all.
+    recover: PlannedSwap | None = None
 
     def scenario(self, name: str) -> Scenario:
         """The scenario called `name`."""
@@ -159,7 +162,7 @@ class PhaseMeasured(Message):
     disk_read_bytes: int | None = None
 
 
-SwapStatus = Literal["ok", "failed", "rolled_back"]
+SwapStatus = Literal["ok", "failed", "rolled_back", "refused"]
 
 
 class SwapFinished(Message):
@@ -208,6 +211,9 @@ class SwapFinished(Message):
     restored_tokens: int = 0
     restored_bytes: int = 0
     restore_s: float | None = None
+    fault: str = ""
+    readable_caches: int | None = None
+    broken_caches: int | None = None
 
 
 class MemorySample(Message):
@@ -234,6 +240,27 @@ class Note(Message):
     text: str
 
 
+class Recovered(Message):
+    """After a worker was lost in a swap: the old model of that swap answers again, or can't (`error`).
+
+    `readable_caches` of the agents' caches on disk can be read back; `broken_caches` can't, though they bear
+    a cache's name.
+    """
+
+    event: Literal["recovered"] = "recovered"
+    error: str = ""
+    settled: Reading = Reading()
+    readable_caches: int | None = None
+    broken_caches: int | None = None
+
+
+class GaveUp(Message):
+    """After a failed rollback nobody knows what this process holds: another has to go on."""
+
+    event: Literal["gave_up"] = "gave_up"
+    reason: str
+
+
 class RunFinished(Message):
     """The schedule is carried out, or was cut short by fail-fast."""
 
@@ -249,6 +276,8 @@ Event = (
     | SwapFinished
     | MemorySample
     | Note
+    | Recovered
+    | GaveUp
     | RunFinished
 )
 

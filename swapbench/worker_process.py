@@ -16,6 +16,7 @@ from swapbench.fresh_process import last_line
 from swapbench.process_tree import ProcessTree
 from swapbench.wire import (
     Event,
+    GaveUp,
     MemorySample,
     Plan,
     RoundStarted,
@@ -76,7 +77,7 @@ class WorkerProcess:
         os.close(self._events)
 
     def events(self) -> Iterator[Event]:
-        """Events until the worker says that it is done.
+        """Events until the worker says that it is done, or gives up.
 
         Raises:
             WorkerError: it died, hung, or sent what is no event; the message says which, and where it was.
@@ -92,7 +93,7 @@ class WorkerProcess:
             if isinstance(event, StepStarted):
                 self._step = event.step
             yield event
-            if isinstance(event, RunFinished):
+            if isinstance(event, RunFinished | GaveUp):
                 self._wait()
                 return
         raise WorkerError(self._epitaph())

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from swapbench.analysis import figures
 from swapbench.analysis.facts import RunFacts, facts_of
+from swapbench.analysis.failures import Failure, failures_of
 from swapbench.analysis.leak import LeakFinding, find_leaks
 from swapbench.analysis.memory import ScenarioMemory, baseline_of, memory_of
 from swapbench.analysis.proof import Restores, restores_of
@@ -33,7 +34,7 @@ _SWAP_USED_GROWTH_BYTES: Final = 64 << 20
 class Problem:
     """A swap that failed, or that is not what its label says."""
 
-    kind: Literal["failed", "rolled_back", "invalid"]
+    kind: Literal["failed", "rolled_back", "refused", "invalid"]
     round: int
     warmup: bool
     scenario: str
@@ -54,6 +55,7 @@ class Findings:
     leaks: tuple[LeakFinding, ...]
     verdicts: tuple[Verdict, ...]
     problems: tuple[Problem, ...]
+    failures: tuple[Failure, ...]
     symptoms: tuple[Symptom, ...]
     restores: tuple[Restores, ...]
     limits: tuple[AgainstLimit, ...]
@@ -84,6 +86,7 @@ def analyse(run: Run, limits: Limits | None = None) -> Findings:
         leaks=leaks,
         verdicts=judge(Evidence(experiment, facts.claims, scenarios, memory, leaks)),
         problems=tuple(_problems(swaps)),
+        failures=failures_of(swaps),
         symptoms=find_symptoms(swaps, _baseline(run), _weights(run)),
         restores=restores_of(swaps),
         limits=against_limits(
@@ -95,7 +98,8 @@ def analyse(run: Run, limits: Limits | None = None) -> Findings:
 
 def exit_code(findings: Findings, strict: bool = False) -> Exit:
     """The gravest thing found. What is merely inconclusive or invalid counts only when `strict`."""
-    if findings.counts.failed or findings.counts.rolled_back or findings.facts.status == "incomplete":
+    counts = findings.counts
+    if counts.failed or counts.rolled_back or counts.refused or findings.facts.status == "incomplete":
         return Exit.FAILED
     failed = {verdict.kind for verdict in findings.verdicts if verdict.outcome is Outcome.FAIL}
     if failed & {CriterionKind.NO_LEAK, CriterionKind.MEMORY_RECLAIMED}:
@@ -127,6 +131,8 @@ def _problems(swaps: Sequence[Swap]) -> Iterator[Problem]:
         where = (swap.round, swap.warmup, swap.scenario, swap.failed_phase)
         if swap.status == "rolled_back":
             yield Problem("rolled_back", *where, swap.error, rollback_s)
+        elif swap.status == "refused":
+            yield Problem("refused", *where, swap.error, None)
         elif swap.status != "ok":
             yield Problem("failed", *where, swap.error, rollback_s)
         elif not swap.valid:

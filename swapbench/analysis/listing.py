@@ -44,7 +44,7 @@ def outline(run: Run) -> RunOutline:
         sources=facts.sources,
         status=facts.status,
         swaps_ok=counts.counted + counts.warmup + counts.invalid,
-        swaps_failed=counts.failed + counts.rolled_back,
+        swaps_failed=counts.failed + counts.rolled_back + counts.refused,
         headline_s={name: value.point for name, value in headlines.items() if value is not None},
         folder=facts.folder,
     )

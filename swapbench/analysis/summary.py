@@ -25,6 +25,7 @@ class Counts:
     invalid: int
     failed: int
     rolled_back: int
+    refused: int
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def count(swaps: Sequence[Swap]) -> Counts:
 
 def _group(swap: Swap) -> str:
     if swap.status != "ok":
-        return "rolled_back" if swap.status == "rolled_back" else "failed"
+        return swap.status if swap.status in ("rolled_back", "refused") else "failed"
     if swap.warmup:
         return "warmup"
     return "counted" if swap.counted else "invalid"

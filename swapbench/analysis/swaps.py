@@ -47,6 +47,7 @@ class Swap:
     invalid_reason: str
     error: str
     failed_phase: str
+    fault: str
     figures: Mapping[str, float]
     settled: Ledgers
     released: Ledgers
@@ -82,6 +83,7 @@ _FIGURES: Final = (
     *("position", "release_settle_s", "second_first_token_s", "steady_tokens_per_s", "verified_tokens"),
     *("kv_capacity_bytes", "longest_stall_s", "prefilled_tokens", "prefill_s"),
     *("restored_caches", "restored_tokens", "restored_bytes", "restore_s"),
+    *("readable_caches", "broken_caches"),
     *("drained_requests", "carried_requests", "answered_requests", "evicted_caches", "evicted_bytes"),
 )
 
@@ -121,6 +123,7 @@ def _swap(
         invalid_reason=row["invalid_reason"],
         error=row["error"],
         failed_phase=row["failed_phase"],
+        fault=row["fault"],
         figures=_recorded(row, {name: name for name in _FIGURES}),
         settled=_recorded(row, {ledger: settled_column(ledger) for ledger in ALL_LEDGERS}),
         released=_recorded(row, {ledger: released_column(ledger) for ledger in ALL_LEDGERS}),

@@ -1,5 +1,6 @@
 """mlx_lm's own way, unchanged: the denominator of every comparison."""
 
+import json
 from pathlib import Path
 
 import mlx.core as mx
@@ -7,6 +8,17 @@ from mlx.utils import tree_reduce
 from mlx_lm.utils import load_model, load_tokenizer
 
 from swapbench.loaders import Loaded, Span
+
+
+def refuse_code(path: Path) -> None:
+    """mlx-lm would run a Python file of the checkpoint's that its config names.
+
+    Raises:
+        ValueError: the config names one.
+    """
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    if isinstance(config, dict) and config.get("model_file") is not None:
+        raise ValueError(f"config.json names code to run ({config['model_file']!s:.80}), and none is run")
 
 
 def load(path: Path, span: Span) -> Loaded:
@@ -18,6 +30,7 @@ def load(path: Path, span: Span) -> Loaded:
     Raises:
         FileNotFoundError, ValueError, RuntimeError: the checkpoint is incomplete, corrupt or of other shapes.
     """
+    refuse_code(path)
     with span("build"):
         model, config = load_model(path, lazy=True)
     with span("read"):

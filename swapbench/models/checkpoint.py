@@ -3,7 +3,9 @@
 import json
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+from swapbench.models.headers import HeaderError, read_header
 
 WEIGHTS: Final = "model*.safetensors"
 
@@ -15,7 +17,6 @@ PATTERNS: Final = (
 
 _INDEX: Final = "model.safetensors.index.json"
 _NUMBERED: Final = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
-_LONGEST_HEADER_BYTES: Final = 100_000_000  # the format's own bound
 
 
 def weight_bytes(folder: Path) -> int:
@@ -33,11 +34,12 @@ def fault(folder: Path) -> str:
     if not names:
         return "it has no weights (model*.safetensors)"
     for name in sorted(names):
-        missing_bytes = _missing_bytes(folder / name)
-        if missing_bytes is None:
+        try:
+            read_header(folder / name)
+        except HeaderError as error:
+            return f"{name} {error}"
+        except OSError:
             return f"{name} is missing"
-        if missing_bytes:
-            return f"{name} is cut short"
     return ""
 
 
@@ -53,20 +55,3 @@ def _shard_names(folder: Path) -> set[str]:
         return names | {Path(str(name)).name for name in weight_map.values()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return names
-
-
-def _missing_bytes(path: Path) -> int | None:
-    """How much shorter a safetensors file is than its header says; None where there is no file."""
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if not 0 < length <= min(_LONGEST_HEADER_BYTES, size):
-                return 1
-            header: dict[str, Any] = json.loads(file.read(length))
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        return max(0, 8 + length + max(ends, default=0) - size)
-    except OSError:
-        return None
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-        return 1

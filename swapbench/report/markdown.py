@@ -37,6 +37,7 @@ def _parts(findings: Findings) -> Iterator[str]:
     yield from _bullets("Leaks", tables.leaks(findings))
     yield from _bullets("Restored caches", tables.restores(findings))
     yield from _bullets("Symptoms of known faults", tables.symptoms(findings))
+    yield from _table(tables.failures(findings))
     yield from _bullets("Swaps left out", tables.problems(findings))
     yield from _bullets("Notes", tuple(Line("", note) for note in findings.notes))
     yield from _bullets("Run", tables.facts(findings))

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from swapbench.analysis import Findings, figures
 from swapbench.analysis.estimate import FEW, Estimate
+from swapbench.analysis.failures import Failure
 from swapbench.analysis.figures import EN_DASH, NOT_RECORDED
 from swapbench.analysis.memory import LedgerSummary, ScenarioMemory
 from swapbench.analysis.proof import Restores
@@ -77,6 +78,7 @@ def facts(findings: Findings) -> tuple[Line, ...]:
         "invalid": counts.invalid,
         "failed": counts.failed,
         "rolled back": counts.rolled_back,
+        "refused": counts.refused,
     }
     swaps = "".join(f", {n} {why}" for why, n in excluded.items() if n)
     lines = [
@@ -419,12 +421,53 @@ def _one_off(one_off_bytes: float | None) -> tuple[str, ...]:
     return (f"and {figures.memory(one_off_bytes)} once, which no slope explains",)
 
 
+_HOW_LEFT_OUT: Final = {
+    "failed": "failed",
+    "rolled_back": "failed, rolled back",
+    "refused": "refused",
+    "invalid": "invalid",
+}
+
+
+def failures(findings: Findings) -> Table | None:
+    """What failed swaps cost. None where none failed."""
+    if not findings.failures:
+        return None
+    return Table(
+        title="Cost of failure",
+        label="",
+        columns=(
+            ("outcome",),
+            ("old model", "answers after"),
+            ("caches", "readable"),
+            ("broken",),
+            ("MLX active", "grows by"),
+            ("footprint", "grows by"),
+        ),
+        groups=(tuple(_failure_row(failure) for failure in findings.failures),),
+        legend="broken: files that bear a cache's name and can't be read; grows by: settled afterwards, less before",
+    )
+
+
+def _failure_row(failure: Failure) -> tuple[Cell, ...]:
+    back = "never" if failure.back_s is None else figures.seconds(failure.back_s)
+    counts = (failure.readable_caches, failure.broken_caches)
+    growth = (failure.mlx_growth_bytes, failure.footprint_growth_bytes)
+    return (
+        Cell(f"{failure.scenario} (round {failure.round})"),
+        Cell(failure.status.replace("_", " ")),
+        Cell(back, tone="bad" if failure.back_s is None else "plain"),
+        *(Cell(NOT_RECORDED if value is None else figures.count(value)) for value in counts),
+        *(Cell(NOT_RECORDED if value is None else figures.memory(value)) for value in growth),
+    )
+
+
 def problems(findings: Findings) -> tuple[Line, ...]:
     """Failed, rolled back and invalid swaps, each with its reason."""
     lines = []
     for problem in findings.problems:
         where = f"round {problem.round}{' (warm-up)' if problem.warmup else ''}, {problem.scenario}"
-        how = {"failed": "failed", "rolled_back": "failed, rolled back", "invalid": "invalid"}[problem.kind]
+        how = _HOW_LEFT_OUT[problem.kind]
         took = f" in {figures.seconds(problem.rollback_s)}" if problem.rollback_s is not None else ""
         named = not problem.phase or problem.reason.startswith(problem.phase)
         phase = "" if named else f" in {problem.phase}"

@@ -66,6 +66,9 @@ def _parts(findings: Findings, console: Console) -> Iterator[RenderableType]:
     yield from _section("Leaks", tables.leaks(findings))
     yield from _section("Restored caches", tables.restores(findings))
     yield from _section("Symptoms of known faults", tables.symptoms(findings))
+    failures = tables.failures(findings)
+    if failures is not None:
+        yield from _titled(failures, _figures_table(failures, inline=True))
     yield from _section("Swaps left out", tables.problems(findings))
     yield from _section("Notes", tuple(Line("", note) for note in findings.notes))
     criteria = tables.criteria(findings)

@@ -60,6 +60,10 @@ def make_target(plan: Plan) -> Target:
         from swapbench.worker.targets.scripted import ScriptedTarget
 
         return ScriptedTarget(plan)
+    if plan.faults:
+        from swapbench.worker.faults import FaultyTarget
+
+        return FaultyTarget(plan)
     from swapbench.worker.targets.inprocess import InProcessTarget
 
     return InProcessTarget(plan)

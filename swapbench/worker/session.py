@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 
-from swapbench.experiment import PageCache
+from swapbench.experiment import PageCache, find_fault
 from swapbench.wire import (
     Event,
+    GaveUp,
     Note,
     Plan,
     PlannedSwap,
     Reading,
+    Recovered,
     RoundStarted,
     RunFinished,
     StepStarted,
@@ -24,7 +26,7 @@ from swapbench.wire import (
 from swapbench.worker.heartbeat import Heartbeat
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled
-from swapbench.worker.targets import Outcome, Restored, Steady, Target
+from swapbench.worker.targets import Audit, Outcome, RefusedError, Restored, Steady, Target
 from swapbench.worker.tracebacks import let_go
 from swapbench.worker.verification import MismatchError, compare
 
@@ -48,6 +50,8 @@ def run_session(plan: Plan, target: Target, emit: Callable[[Event], None], pid: 
             clock_origin_ns=target.meter.clock_origin_ns,
         )
     )
+    if plan.recover is not None:
+        emit(_recover(plan, plan.recover, target))
     position = 0
     for (round_, warmup), planned in groupby(plan.schedule, key=lambda swap: (swap.round, swap.warmup)):
         emit(RoundStarted(round=round_, warmup=warmup))
@@ -55,6 +59,9 @@ def run_session(plan: Plan, target: Target, emit: Callable[[Event], None], pid: 
             finished = _Swap(plan, swap, target, emit, position).carry_out()
             position += 1
             emit(finished)
+            if finished.status == "failed" and finished.start_s is not None:
+                emit(GaveUp(reason=finished.error))
+                return
             if plan.fail_fast and finished.status != "ok":
                 emit(Note(text=f"stopped at the first failure: {swap.scenario} of round {round_}"))
                 emit(RunFinished())
@@ -62,6 +69,19 @@ def run_session(plan: Plan, target: Target, emit: Callable[[Event], None], pid: 
     emit(StepStarted(step="closing"))
     target.close()
     emit(RunFinished())
+
+
+def _recover(plan: Plan, lost: PlannedSwap, target: Target) -> Recovered:
+    """Serve the old model of the swap in which the worker before was lost, and have it answer."""
+    old = plan.checkpoints[plan.scenario(lost.scenario).from_model]
+    try:
+        target.serve(old)
+        target.answer()
+        audit = target.audit()
+        settled = target.settle()
+    except Exception as error:  # noqa: BLE001 - as a swap's border: what can't be recovered is told
+        return Recovered(error=f"the old model does not come back in a new worker: {_sentence(error)}")
+    return Recovered(settled=settled.ledgers, readable_caches=audit.readable, broken_caches=audit.broken)
 
 
 class _Swap:
@@ -89,6 +109,9 @@ class _Swap:
         self._verified_tokens: int | None = None
         self._longest_stall_s: float | None = None
         self._rollback_s: float | None = None
+        self._audit: Audit | None = None
+        fault = find_fault(plan.faults, planned.scenario, planned.round)
+        self._fault = fault.kind if fault is not None else ""
 
     def carry_out(self) -> SwapFinished:
         """Prepare, swap, ask for a token, wait for the workload, verify, settle."""
@@ -104,7 +127,7 @@ class _Swap:
         except Exception as error:  # noqa: BLE001 - the border of a swap, where a failure becomes a row
             self._fail(error)
         settled = None
-        if self._status == "ok":
+        if self._status != "failed":
             self._begin("settling")
             settled = self._target.settle()
         return self._row(settled)
@@ -113,8 +136,10 @@ class _Swap:
         target = self._target
         self._begin(f"serving {self._from.name}")
         target.serve(self._from)
+        self._begin("checking")
+        target.check(self._to, self._planned)
         self._begin("preparing")
-        target.prepare(self._to, self._planned.round)
+        target.prepare(self._to, self._planned)
         with self._heartbeat():
             target.swap(self._to, self._probe)
             if self._asks:
@@ -157,6 +182,9 @@ class _Swap:
 
     def _fail(self, error: Exception) -> None:
         self._status = "failed"
+        if isinstance(error, RefusedError) and not self._probe.begun:
+            self._refuse(error)
+            return
         self._error = f"{self._probe.failed_phase or self._step} failed: {_sentence(error)}"
         # Its frames hold the half-loaded model, which would outlive its failure.
         let_go(error)
@@ -164,12 +192,26 @@ class _Swap:
             gc.collect()
             self._roll_back()
 
+    def _refuse(self, error: RefusedError) -> None:
+        """Nothing was touched: the old model goes on, and shows it by answering."""
+        self._error = _sentence(error)
+        self._begin("answering")
+        try:
+            self._answered = self._target.finish()
+            self._target.answer()
+            self._audit = self._target.audit()
+            self._status = "refused"
+        except Exception as unanswered:  # noqa: BLE001 - as above: the row says what is lost
+            self._error += f"; and the old model does not answer: {_sentence(unanswered)}"
+            let_go(unanswered)
+
     def _roll_back(self) -> None:
         self._begin("rolling back")
         begun_s = self._target.meter.now_s()
         try:
             self._target.roll_back()
             self._target.answer()
+            self._audit = self._target.audit()
             self._status = "rolled_back"
             self._rollback_s = self._target.meter.now_s() - begun_s
             self._answered = self._target.finish()
@@ -229,6 +271,9 @@ class _Swap:
             restored_tokens=restored.tokens,
             restored_bytes=restored.bytes,
             restore_s=restored.seconds,
+            fault=self._fault,
+            readable_caches=self._audit.readable if self._audit else None,
+            broken_caches=self._audit.broken if self._audit else None,
         )
 
     def _contradiction(self, outcome: Outcome) -> str:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Executor
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from typing import Any
 
@@ -184,11 +185,12 @@ class BatchEngine:
             self._queue.append(ticket)
             self._changed.notify_all()
 
-    def drain(self, deadline_s: float) -> Drained:
+    def drain(self, deadline_s: float, grace_s: float = math.inf) -> Drained:
         """Stop admissions, wait for what is computed until the deadline, hand the rest back.
 
         Raises:
             RuntimeError: the engine broke; its requests have failed with the reason.
+            TimeoutError: a step of the engine's has not ended within the grace after the deadline.
         """
         with self._changed:
             self._admitting = False
@@ -199,17 +201,30 @@ class BatchEngine:
             # Only the engine's own thread may touch the generator: it takes the rest out.
             self._cut = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._running or self._error)
+            back = self._changed.wait_for(
+                lambda: not self._running or self._error, None if math.isinf(grace_s) else grace_s
+            )
             self._check()
+            if not back:
+                raise TimeoutError(f"engine {self._name} is stuck: a step has not ended in {grace_s:g} s")
             carried, self._queue = tuple(self._queue), deque()
             return Drained(finished, carried)
 
-    def stop(self) -> None:
-        """Leave the thread and let go of the model; whoever still waits is told. Can be called twice."""
+    def stop(self, grace_s: float = math.inf) -> None:
+        """Leave the thread and let go of the model; whoever still waits is told. Can be called twice.
+
+        Raises:
+            TimeoutError: a step of the engine's has not ended within the grace; nothing was let go.
+        """
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        self._served.result()
+        try:
+            self._served.result(None if math.isinf(grace_s) else grace_s)
+        except FutureTimeoutError:
+            raise TimeoutError(
+                f"engine {self._name} is stuck: a step has not ended in {grace_s:g} s"
+            ) from None
         self._fail_waiting(RuntimeError(f"engine {self._name} was stopped"))
         self._model = self._tokenizer = None
 

@@ -79,7 +79,7 @@ class CacheStore:
         """Write what changed since it was last saved, free everything; spans `write` and `write/<agent>`.
 
         Raises:
-            OSError, RuntimeError: a cache could not be written; it and those after it are still held.
+            OSError: a cache could not be written; it and those after it are still held.
         """
         written = written_bytes = 0
         agents = list(self._held)
@@ -122,6 +122,14 @@ class CacheStore:
         """The files of the model that serves now, by agent, of those that this store has written."""
         return {agent: path for (agent, tag), path in self._files.items() if tag == self._tag}
 
+    def unsaved_bytes(self) -> int:
+        """What evicting everything now would have to write."""
+        return sum(entry.nbytes for held in self._held.values() if not held.saved for entry in held.cache)
+
+    def broken(self) -> int:
+        """How many files bear a cache's name and can't be read as one."""
+        return sum(not _readable(path) for path in self._root.glob("[!.]*.safetensors"))
+
     def forget(self, agent: str) -> None:
         """Free a cache that is as its file is.
 
@@ -144,6 +152,9 @@ class CacheStore:
             _sync(part)
             part.replace(path)
             _sync(self._root)
+        except RuntimeError as error:  # MLX's words for whatever the system said
+            part.unlink(missing_ok=True)
+            raise OSError(f"the cache of {agent} can't be written to {self._root}: {error}") from None
         except BaseException:
             part.unlink(missing_ok=True)
             raise
@@ -155,6 +166,14 @@ class CacheStore:
         """Named by a digest: an agent may be called anything."""
         key = "\0".join((agent, tag.fingerprint, tag.revision))
         return self._root / f"{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.safetensors"
+
+
+def _readable(path: Path) -> bool:
+    try:
+        mx.eval([entry.state for entry in load_prompt_cache(str(path))])
+    except (RuntimeError, ValueError, KeyError, TypeError):
+        return False
+    return True
 
 
 def _metadata(agent: str, tag: ModelTag) -> dict[str, str]:

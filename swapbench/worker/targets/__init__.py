@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from swapbench.wire import Checkpoint, Reply
+from swapbench.wire import Checkpoint, PlannedSwap, Reply
 from swapbench.worker.meter import Meter
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled
@@ -44,6 +44,18 @@ class Restored:
     changed: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Audit:
+    """Agents' caches that can be had, and files that bear a cache's name and can't be read."""
+
+    readable: int
+    broken: int
+
+
+class RefusedError(RuntimeError):
+    """A swap was refused before anything was touched."""
+
+
 class Target(Protocol):
     """What the session asks of a system under test. Only `swap` and `first_token` are measured."""
 
@@ -60,8 +72,20 @@ class Target(Protocol):
         """Have `checkpoint` served, by whatever way; nothing is measured."""
         ...
 
-    def prepare(self, to: Checkpoint, round_: int) -> None:
-        """Put the page cache into its state for `to`, then the workload in place."""
+    def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
+        """Put the page cache into its state for `to`, then the workload in place.
+
+        Raises:
+            RefusedError: as `check`, of what only the workload shows.
+        """
+        ...
+
+    def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
+        """Refuse a swap that is known to fail, while the old model is still untouched.
+
+        Raises:
+            RefusedError: with what is wrong, where, and what to do.
+        """
         ...
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
@@ -102,6 +126,10 @@ class Target(Protocol):
         Raises:
             RuntimeError: nobody answers.
         """
+        ...
+
+    def audit(self) -> Audit:
+        """After a failed swap: what became of the agents' caches of the model that serves now."""
         ...
 
     def finish(self) -> int:

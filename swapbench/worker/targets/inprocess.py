@@ -4,6 +4,7 @@ import gc
 import math
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -13,8 +14,9 @@ from swapbench.experiment import CacheFill, PageCache
 from swapbench.ledgers import system
 from swapbench.loaders import Loaded, Span, stock, unmeasured
 from swapbench.phases import Phase
-from swapbench.wire import Checkpoint, Plan, Reply
+from swapbench.wire import Checkpoint, Plan, PlannedSwap, Reply
 from swapbench.worker import allocator, page_cache
+from swapbench.worker.checking import refuse_broken
 from swapbench.worker.engine.batch import BatchEngine, Request, Ticket
 from swapbench.worker.engine.blocks import BlockPool
 from swapbench.worker.engine.caches import CacheStore
@@ -24,7 +26,7 @@ from swapbench.worker.engine.workload import PATIENCE_S, ask, continuation, fill
 from swapbench.worker.meter import MlxMeter
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled, settle
-from swapbench.worker.targets import Outcome, Restored, Steady
+from swapbench.worker.targets import Audit, Outcome, RefusedError, Restored, Steady
 
 # How often a client that waits looks whether anybody still works on its request.
 _LOOK_S = 0.1
@@ -36,6 +38,7 @@ class InProcessTarget:
 
     def __init__(self, plan: Plan) -> None:
         self.meter = MlxMeter()
+        self._system = system()
         self._plan = plan
         self._pool = BlockPool(plan.engine.kv_budget_bytes, plan.engine.block_tokens)
         self._store = CacheStore(plan.scratch_dir)
@@ -69,20 +72,27 @@ class InProcessTarget:
         self._unload()
         self._start(checkpoint)
 
-    def prepare(self, to: Checkpoint, round_: int) -> None:
+    def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """Fill the agents' caches, set the page cache, and put requests in flight, decoding."""
         self._outcome = Outcome()
         work, batch, loaded = self._plan.workload, self._batch, self._loaded
         assert batch is not None
         assert loaded is not None
         self._agents = tuple(f"agent-{n}" for n in range(1, work.agents + 1))
-        self._fill_caches(loaded, round_)
+        self._fill_caches(loaded, planned.round)
+        self._refuse_a_full_disk()
         self._set_page_cache(to)
-        wanted = requests(work.requests, work.prompt_tokens, work.decode_tokens, seed=round_)
+        wanted = requests(work.requests, work.prompt_tokens, work.decode_tokens, seed=planned.round)
         self._tickets = tuple(batch.submit(request) for request in wanted)
         for ticket in self._tickets:
             ticket.first_token(PATIENCE_S)
         self._keep_page_cache(to)
+
+    def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
+        """The checkpoint's files, and the memory that it takes."""
+        # Size first: it is told by the files' sizes, and building a model of that size takes some, too.
+        self._refuse_what_cannot_fit(to)
+        refuse_broken(to)
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
         """Replace the model that is served by `to`, one measured phase after another."""
@@ -164,7 +174,7 @@ class InProcessTarget:
         old = self._fallback
         assert old is not None
         if self._batch is not None:
-            self._carried += self._batch.drain(0).carried
+            self._carried += self._batch.drain(0, self._plan.engine.drain_grace_s).carried
             self._stop()
         if self._loaded is None or self._served != old:
             self._unload()
@@ -181,6 +191,14 @@ class InProcessTarget:
         if self._batch is None:
             raise RuntimeError("no engine runs")
         self._batch.submit(_HELLO).result(PATIENCE_S)
+
+    def audit(self) -> Audit:
+        """Each agent's cache, in memory or read back; and all files of all models."""
+        readable = 0
+        for n in range(1, self._plan.workload.agents + 1):
+            with suppress(ValueError):  # a broken file is counted as that
+                readable += self._store.restore(f"agent-{n}")
+        return Audit(readable, self._store.broken())
 
     def finish(self) -> int:
         """Wait until every request of the workload is answered, by whichever model."""
@@ -266,7 +284,7 @@ class InProcessTarget:
 
     def _drain(self) -> None:
         assert self._batch is not None
-        drained = self._batch.drain(self._plan.workload.drain_deadline_s)
+        drained = self._batch.drain(self._plan.workload.drain_deadline_s, self._plan.engine.drain_grace_s)
         self._carried = drained.carried
         self._outcome = replace(
             self._outcome, drained_requests=drained.finished, carried_requests=len(drained.carried)
@@ -278,7 +296,7 @@ class InProcessTarget:
 
     def _stop(self) -> None:
         if self._batch is not None:
-            self._batch.stop()
+            self._batch.stop(self._plan.engine.drain_grace_s)
             self._batch = None
 
     def _unload(self) -> None:
@@ -300,10 +318,38 @@ class InProcessTarget:
         self._outcome = replace(self._outcome, resident_before=share)
 
     def _load(self, checkpoint: Checkpoint, span: Span) -> None:
-        _refuse_what_cannot_fit(checkpoint)
+        self._refuse_what_cannot_fit(checkpoint)
         self._loaded = stock.load(checkpoint.path, span)
         self._served = checkpoint
         self._outcome = replace(self._outcome, loaded_bytes=self._loaded.weight_bytes)
+
+    def _refuse_what_cannot_fit(self, checkpoint: Checkpoint) -> None:
+        """MLX's CPU build does not survive an allocation that fails, nor any build the OOM killer."""
+        needed = sum(file.stat().st_size for file in page_cache.weight_files(checkpoint.path))
+        limit = self._memory_limit_bytes(checkpoint)
+        if needed > limit:
+            raise RefusedError(
+                f"{checkpoint.name} does not fit: {needed / 1e6:,.1f} MB of weights, and only "
+                f"{limit / 1e6:,.1f} MB of memory to be had; choose a smaller model, or one of fewer bits"
+            )
+
+    def _memory_limit_bytes(self, _checkpoint: Checkpoint) -> int:
+        """What a model may take: what is set, or what the machine can give once the old model is gone."""
+        if self._plan.engine.memory_limit_bytes:
+            return self._plan.engine.memory_limit_bytes
+        ours = self._loaded.weight_bytes if self._loaded is not None else 0
+        return self._system.obtainable_bytes() + ours
+
+    def _refuse_a_full_disk(self) -> None:
+        """What is held has to be written before the old model may go."""
+        needed, folder = self._store.unsaved_bytes(), self._plan.scratch_dir
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        if needed > free:
+            raise RefusedError(
+                f"no room to evict: {needed / 1e6:,.1f} MB of KV caches, and {free / 1e6:,.1f} MB of disk free "
+                f"at {folder}; delete something, or choose another disk with --out"
+            )
 
     def _fit_pool(self) -> None:
         assert self._loaded is not None
@@ -325,14 +371,3 @@ class InProcessTarget:
         for ticket in self._carried:
             batch.resubmit(ticket)
         self._batch, self._carried = batch, ()
-
-
-def _refuse_what_cannot_fit(checkpoint: Checkpoint) -> None:
-    """MLX's CPU build does not survive an allocation that fails, nor any build the OOM killer."""
-    needed = sum(file.stat().st_size for file in page_cache.weight_files(checkpoint.path))
-    obtainable = system().obtainable_bytes()
-    if needed > obtainable:
-        gigabytes = (
-            f"{needed / 1e9:.1f} GB of weights, and only {obtainable / 1e9:.1f} GB of memory to be had"
-        )
-        raise MemoryError(f"{checkpoint.name} does not fit: {gigabytes}")

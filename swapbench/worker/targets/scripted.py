@@ -7,11 +7,11 @@ import threading
 from swapbench.experiment import Script, ScriptedSwap
 from swapbench.ledgers import SwapSpace
 from swapbench.phases import PHASES, Phase
-from swapbench.wire import Checkpoint, Plan, Reading, Reply
+from swapbench.wire import Checkpoint, Plan, PlannedSwap, Reading, Reply
 from swapbench.worker.counters import Counters
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled
-from swapbench.worker.targets import Outcome, Restored, Steady
+from swapbench.worker.targets import Audit, Outcome, Restored, Steady
 
 _MACHINE_BYTES = 24 << 30
 _PROCESS_BYTES = 100 << 20
@@ -112,9 +112,12 @@ class ScriptedTarget:
         self._outcome = Outcome()
         self._hold(checkpoint)
 
-    def prepare(self, to: Checkpoint, round_: int) -> None:
+    def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """Note the round; scripts may tell rounds apart."""
-        self._round = round_
+        self._round = planned.round
+
+    def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
+        """A script refuses nothing."""
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
         """Play the phases, each as long as the script says, failing where it says."""
@@ -165,6 +168,10 @@ class ScriptedTarget:
 
     def answer(self) -> None:
         """At once."""
+
+    def audit(self) -> Audit:
+        """A script holds no caches."""
+        return Audit(0, 0)
 
     def finish(self) -> int:
         """All of them, at once."""

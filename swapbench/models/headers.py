@@ -1,0 +1,99 @@
+"""The header of a safetensors file, read strictly: whatever a file says ends in facts or in a sentence."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+# The format's own bound.
+_LONGEST_BYTES: Final = 100_000_000
+
+_BITS: Final = {
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 8),
+    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 16),
+    **dict.fromkeys(("U32", "I32", "F32"), 32),
+    **dict.fromkeys(("U64", "I64", "F64", "C64"), 64),
+}
+
+
+class HeaderError(ValueError):
+    """What is wrong with a file, as a clause that goes on from its name."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tensor as its header tells of it; `start` and `end` count from the end of the header, in bytes."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+
+def read_header(path: Path) -> tuple[Entry, ...]:
+    """Every tensor of a file, in the order of their bytes.
+
+    Raises:
+        HeaderError: the file is no safetensors file, is cut short, or contradicts itself.
+        OSError: it can't be read.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        prefix = file.read(8)
+        length = int.from_bytes(prefix, "little")
+        if len(prefix) < 8 or length > size - 8:
+            raise HeaderError("is cut short")
+        if not 2 <= length <= _LONGEST_BYTES:
+            raise HeaderError(f"has a header of {length} bytes, which no safetensors file has")
+        text = file.read(length)
+    entries = sorted(_entries(text), key=lambda entry: (entry.start, entry.end))
+    _check_layout(entries, size - 8 - length)
+    return tuple(entries)
+
+
+def _entries(text: bytes) -> list[Entry]:
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError):
+        raise HeaderError("has a corrupt header: it is not JSON") from None
+    if not isinstance(header, dict):
+        raise HeaderError("has a corrupt header: it is no table of tensors")
+    return [_entry(name, raw) for name, raw in header.items() if name != "__metadata__"]
+
+
+def _entry(name: str, raw: Any) -> Entry:
+    match raw:
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(start), int(end)]}:
+            if all(type(n) is int and n >= 0 for n in (*shape, start, end)) and start <= end:
+                entry = Entry(name, dtype, tuple(shape), start, end)
+                _check_size(entry)
+                return entry
+    raise HeaderError(f"has a corrupt header: {name:.80} is no tensor")
+
+
+def _check_size(entry: Entry) -> None:
+    bits = _BITS.get(entry.dtype)
+    if bits is None:  # newer types than these may have any size
+        return
+    for n in entry.shape:
+        bits *= n
+        # Python's numbers have no end, and a file's shapes need not have one either.
+        if bits > 1 << 70:
+            break
+    if bits != 8 * (entry.end - entry.start):
+        raise HeaderError(f"has a corrupt header: {entry.name:.80} has other bytes than its shape takes")
+
+
+def _check_layout(entries: list[Entry], data_bytes: int) -> None:
+    at = 0
+    for entry in entries:
+        if entry.start != at:
+            raise HeaderError(
+                f"has a corrupt header: {entry.name:.80} overlaps another tensor, or leaves a gap"
+            )
+        at = entry.end
+    if at > data_bytes:
+        raise HeaderError("is cut short")
+    if at < data_bytes:
+        raise HeaderError(f"has {data_bytes - at} bytes that belong to no tensor")

@@ -1,0 +1,172 @@
+"""Faults that an experiment asks for, committed for real on the in-process target."""
+
+import json
+import os
+import resource
+import signal
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from swapbench.experiment import Fault, FaultKind, find_fault
+from swapbench.loaders import Span
+from swapbench.wire import Checkpoint, PlannedSwap
+from swapbench.worker import page_cache
+from swapbench.worker.targets.inprocess import InProcessTarget
+
+# What a full disk lets be written of a cache: its header, and no more.
+_LAST_BYTES: Final = 4096
+# Of a damaged shard this much is kept; whether the rest is there no longer matters.
+_KEPT_BYTES: Final = 1 << 20
+_LITTLE_MEMORY_BYTES: Final = 1 << 16
+
+
+class FaultyTarget(InProcessTarget):
+    """The in-process target, with the plan's faults in the swaps that they are meant for."""
+
+    _fault: Fault | None = None
+
+    def serve(self, checkpoint: Checkpoint) -> None:
+        """The old model is loaded without any fault."""
+        self._fault = None
+        super().serve(checkpoint)
+
+    def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
+        """A checkpoint that is damaged before the swap is what is looked at."""
+        fault = find_fault(self._plan.faults, planned.scenario, planned.round)
+        before = fault is not None and fault.when == "before"
+        self._fault = fault if before else None
+        super().check(self._damaged(to), planned)
+        self._fault = fault
+
+    def _drain(self) -> None:
+        if self._kind is FaultKind.DRAIN_NEVER_ENDS:
+            self._hold_the_engine()
+        super()._drain()
+
+    def _hold_the_engine(self) -> None:
+        """Have the engine's next step wait for something that never comes, as a lock would."""
+        assert self._loaded is not None
+        model = self._loaded.model
+        stuck = threading.Event()
+
+        class Stuck(type(model)):  # type: ignore[misc]
+            def __call__(self, *arguments: Any, **options: Any) -> Any:
+                stuck.wait()
+
+        model.__class__ = Stuck
+
+    def _evict(self, span: Span) -> None:
+        if self._kind is not FaultKind.DISK_FULL:
+            super()._evict(span)
+            return
+        with _full_disk():
+            super()._evict(span)
+
+    def _load(self, checkpoint: Checkpoint, span: Span) -> None:
+        if not self._is_meant_for(checkpoint):
+            super()._load(checkpoint, span)
+        elif self._kind is FaultKind.KILL:
+            super()._load(checkpoint, _killing(span))
+        else:
+            super()._load(self._damaged(checkpoint), span)
+
+    def _memory_limit_bytes(self, checkpoint: Checkpoint) -> int:
+        if self._kind is FaultKind.MEMORY_LIMIT and self._is_meant_for(checkpoint):
+            return _LITTLE_MEMORY_BYTES
+        return super()._memory_limit_bytes(checkpoint)
+
+    def _is_meant_for(self, checkpoint: Checkpoint) -> bool:
+        """Rolling back loads the old model, which is whole and fits."""
+        return self._fault is not None and (self._fault.when == "before" or checkpoint != self._fallback)
+
+    @property
+    def _kind(self) -> FaultKind | None:
+        return None if self._fault is None else self._fault.kind
+
+    def _damaged(self, checkpoint: Checkpoint) -> Checkpoint:
+        damage = _DAMAGES.get(self._kind) if self._kind else None
+        if damage is None:
+            return checkpoint
+        copy = self._plan.scratch_dir / "damaged"
+        _link_all(checkpoint.path, copy)
+        damage(copy)
+        return checkpoint.model_copy(update={"path": copy})
+
+
+@contextmanager
+def _full_disk() -> Iterator[None]:
+    """No file of this process may grow any further: writing fails in the middle, as when a disk is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_LAST_BYTES, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def _killing(span: Span) -> Span:
+    """Spans of which the one that reads the weights ends the process, as the OOM killer does."""
+
+    def kill_in(name: str) -> AbstractContextManager[None]:
+        if name == "read":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return span(name)
+
+    return kill_in
+
+
+def _link_all(folder: Path, copy: Path) -> None:
+    """A folder of links to the same files: what is replaced in it is untouched in the other."""
+    copy.mkdir(parents=True, exist_ok=True)
+    for old in copy.iterdir():
+        old.unlink()
+    for file in folder.iterdir():
+        if file.is_file():
+            (copy / file.name).symlink_to(file.resolve())
+
+
+def _last_shard(copy: Path) -> Path:
+    return page_cache.weight_files(copy)[-1]
+
+
+def _missing(copy: Path) -> None:
+    _last_shard(copy).unlink()
+
+
+def _truncated(copy: Path) -> None:
+    _rewrite(_last_shard(copy), lambda data: data[: len(data) // 2])
+
+
+def _corrupt(copy: Path) -> None:
+    _rewrite(_last_shard(copy), lambda data: data[:8] + b"\0" * 64 + data[72:])
+
+
+def _rewrite(shard: Path, change: Callable[[bytes], bytes]) -> None:
+    """Put a changed beginning in the shard's place."""
+    with shard.open("rb") as file:
+        (header_bytes,) = struct.unpack("<Q", file.read(8))
+        file.seek(0)
+        data = file.read(8 + header_bytes + _KEPT_BYTES)
+    shard.unlink()
+    shard.write_bytes(change(data))
+
+
+def _other_shapes(copy: Path) -> None:
+    path = copy / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    sizes = config.get("text_config", config)
+    sizes["intermediate_size"] *= 2
+    path.unlink()
+    path.write_text(json.dumps(config), encoding="utf-8")
+
+
+_DAMAGES: Final[dict[FaultKind, Callable[[Path], None]]] = {
+    FaultKind.MISSING_SHARD: _missing,
+    FaultKind.TRUNCATED_SHARD: _truncated,
+    FaultKind.CORRUPT_HEADER: _corrupt,
+    FaultKind.OTHER_SHAPES: _other_shapes,
+}
