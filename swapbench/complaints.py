@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -99,10 +100,13 @@ _DEMANDS: Final = {
 
 def _where_to(key: str, table: Location, root: type[BaseModel]) -> str:
     """For a key that is valid, only not here: where it belongs. For any other: the nearest valid one."""
-    for heading, keys in _tables(root):
-        if key in keys:
-            return f"it belongs {heading}"
-    return did_you_mean(key, _keys_at(table, root))
+    here = _keys_at(table, root)
+    # A slip of one letter is likelier than another table.
+    if not get_close_matches(key, here, n=1, cutoff=0.85):
+        for heading, keys in _tables(root):
+            if key in keys:
+                return f"it belongs {heading}"
+    return did_you_mean(key, here)
 
 
 def _tables(root: type[BaseModel]) -> Iterator[tuple[str, list[str]]]:

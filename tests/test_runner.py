@@ -16,7 +16,7 @@ from swapbench.experiment import Experiment
 from swapbench.plan import scripted_checkpoints
 from swapbench.results import read, read_info
 from swapbench.runner import Job, carry_out, follow, new_job, resumed_job
-from swapbench.wire import Event, MemorySample, SwapFinished, SwapStarted
+from swapbench.wire import Event, MemorySample, SwapFinished, SwapStarted, WorkerReady
 from tests.scripted import play, scripted
 
 
@@ -34,11 +34,6 @@ def _job(experiment: Experiment, out: Path, **options: Any) -> Job:
     return new_job(
         experiment, Path("scripted.toml"), scripted_checkpoints(experiment), out, command=["test"], **options
     )
-
-
-def _dies_after(events: list[Event], count: int) -> Iterator[Event]:
-    yield from events[:count]
-    raise WorkerError("the worker was killed by SIGKILL in load")
 
 
 def _index_of_swap(events: list[Event], number: int) -> int:
@@ -74,16 +69,19 @@ def test_the_observer_sees_every_event_after_it_is_written(tmp_path: Path) -> No
     assert rows_when_seen == [1, 2]
 
 
-def test_a_worker_that_dies_in_a_swap_leaves_it_failed_with_the_reason(tmp_path: Path) -> None:
+def test_a_worker_that_is_lost_leaves_the_run_incomplete_with_the_reason(tmp_path: Path) -> None:
     experiment = scripted(rounds=2)
-    events = play(experiment)
+
+    def lost() -> Iterator[Event]:
+        yield from play(experiment)[: _index_of_swap(play(experiment), 2)]
+        raise WorkerError("the worker was killed by SIGKILL in load")
+
     job = _job(experiment, tmp_path)
-    follow(_dies_after(events, _index_of_swap(events, 2)), experiment, job.writer, _Seen())
+    follow(lost(), experiment, job.writer, _Seen())
     run = read(job.writer.folder)
     assert run.info.status == "incomplete"
     assert "SIGKILL" in run.info.failure
-    assert list(run.swaps.status) == ["ok", "ok", "failed"]
-    assert "killed by SIGKILL" in run.swaps.error.iloc[-1]
+    assert list(run.swaps.status) == ["ok", "ok"]
 
 
 def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
@@ -152,22 +150,62 @@ def test_two_runs_in_one_second_get_two_folders(tmp_path: Path) -> None:
     ("failure", "reason"),
     [("kill", "killed by SIGKILL in load"), ("exit", "ended with exit code 3 in load")],
 )
-def test_a_real_worker_that_ends_is_a_failed_swap(failure: str, reason: str, tmp_path: Path) -> None:
-    experiment = scripted([{"scenario": "down", "round": 0, "fails_in": "load", "failure": failure}])
+def test_a_real_worker_that_ends_is_a_failed_swap_and_another_goes_on(
+    failure: str, reason: str, tmp_path: Path
+) -> None:
+    experiment = scripted(
+        [{"scenario": "down", "round": 0, "fails_in": "load", "failure": failure}], rounds=2
+    )
     job = _job(experiment, tmp_path)
     carry_out(job, _Seen())
     run = read(job.writer.folder)
-    assert run.info.status == "incomplete"
-    assert reason in run.info.failure
-    assert list(run.swaps.status) == ["ok", "failed"]
-    assert run.swaps.failed_phase.iloc[-1] == "load"
+    assert run.info.status == "complete"
+    assert list(run.swaps.scenario) == ["up", "down"] * 2
+    # The old model is served by the new worker, and answers: that took a while.
+    assert list(run.swaps.status) == ["ok", "rolled_back", "ok", "ok"]
+    assert run.swaps.rollback_s.iloc[1] > 0
+    assert reason in run.swaps.error.iloc[1]
+    assert run.swaps.failed_phase.iloc[1] == "load"
+    assert any("a new worker goes on" in note for note in run.info.notes)
+
+
+def test_a_run_that_is_to_fail_fast_ends_with_its_worker(tmp_path: Path) -> None:
+    experiment = scripted([{"scenario": "down", "round": 0, "fails_in": "load", "failure": "kill"}])
+    job = _job(experiment, tmp_path, fail_fast=True)
+    carry_out(job, _Seen())
+    run = read(job.writer.folder)
+    assert (run.info.status, list(run.swaps.status)) == ("incomplete", ["ok", "failed"])
+    assert "SIGKILL" in run.info.failure
+
+
+def test_after_a_rollback_that_failed_another_worker_goes_on(tmp_path: Path) -> None:
+    experiment = scripted([{"scenario": "up", "round": 1, "fails_in": "load", "rollback": False}])
+    job = _job(experiment, tmp_path)
+    seen = _Seen()
+    carry_out(job, seen)
+    run = read(job.writer.folder)
+    assert run.info.status == "complete"
+    assert list(run.swaps.status) == ["ok", "ok", "failed", "ok", "ok", "ok"]
+    assert len({event.pid for event in seen.events if isinstance(event, WorkerReady)}) == 2
+
+
+def test_every_swap_that_kills_its_worker_has_one_row_and_the_run_ends(tmp_path: Path) -> None:
+    killing = {"fails_in": "unload", "failure": "kill"}
+    experiment = scripted([killing | {"scenario": "up"}, killing | {"scenario": "down"}], rounds=1)
+    job = _job(experiment, tmp_path)
+    carry_out(job, _Seen())
+    run = read(job.writer.folder)
+    assert run.info.status == "complete"
+    assert list(run.swaps.status) == ["rolled_back"] * 2
 
 
 def test_a_real_worker_that_hangs_is_killed_and_told(tmp_path: Path) -> None:
     experiment = scripted(
-        [{"scenario": "up", "round": 0, "fails_in": "evict", "failure": "hang"}], swap_timeout_s=0.5
+        [{"scenario": "up", "round": 0, "fails_in": "evict", "failure": "hang"}],
+        swap_timeout_s=0.5,
+        sample_every_s=0.02,
     )
-    job = _job(experiment, tmp_path)
+    job = _job(experiment, tmp_path, fail_fast=True)
     seen = _Seen()
     carry_out(job, seen)
     info = read_info(job.writer.folder)

@@ -445,7 +445,8 @@ def failures(findings: Findings) -> Table | None:
             ("footprint", "grows by"),
         ),
         groups=(tuple(_failure_row(failure) for failure in findings.failures),),
-        legend="broken: files that bear a cache's name and can't be read; grows by: settled afterwards, less before",
+        legend="broken: files that bear a cache's name and can't be read; grows by: settled afterwards, less "
+        "before",
     )
 
 

@@ -199,7 +199,6 @@ class _Swap:
         try:
             self._answered = self._target.finish()
             self._target.answer()
-            self._audit = self._target.audit()
             self._status = "refused"
         except Exception as unanswered:  # noqa: BLE001 - as above: the row says what is lost
             self._error += f"; and the old model does not answer: {_sentence(unanswered)}"

@@ -84,9 +84,20 @@ def test_fail_fast_stops_there(tmp_path: Path) -> None:
     assert len(read(folder).swaps) == 3
 
 
-def test_a_worker_that_dies_exits_with_7_and_the_rest_can_be_resumed(tmp_path: Path) -> None:
+def test_a_worker_that_dies_exits_with_7_and_another_goes_on(tmp_path: Path) -> None:
     dying = [{"scenario": "up", "round": 1, "fails_in": "load", "failure": "kill"}]
-    first = _run(tmp_path, script={"swap": dying})
+    done = _run(tmp_path, script={"swap": dying})
+    assert done.returncode == 7
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "killed by SIGKILL in load" in done.stderr
+    ((folder, info),) = list_runs(tmp_path / "results")
+    assert info.status == "complete"
+    assert len(read(folder).swaps) == 6
+
+
+def test_a_run_that_failed_fast_can_be_resumed(tmp_path: Path) -> None:
+    dying = [{"scenario": "up", "round": 1, "fails_in": "load", "failure": "kill"}]
+    first = _run(tmp_path, "--fail-fast", script={"swap": dying})
     assert first.returncode == 7
     assert "Traceback" not in first.stdout + first.stderr
     ((folder, info),) = list_runs(tmp_path / "results")

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+# For what is not about answers: asking for them takes longer than the swaps.
+UNPROVEN = ("--set", "verify.tokens=0", "--set", "steady_tokens=0")
+
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 

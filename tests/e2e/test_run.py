@@ -8,7 +8,7 @@ import pytest
 
 from swapbench.phases import LEDGERS, PHASES
 from swapbench.results import Run, list_runs, read
-from tests.e2e.conftest import Cli
+from tests.e2e.conftest import UNPROVEN, Cli
 
 pytestmark = pytest.mark.e2e
 
@@ -39,10 +39,12 @@ def test_exp012_runs_on_mini_models_and_claims_nothing_about_the_real_ones(cli: 
     assert run.swaps.valid.all()
     assert (run.swaps.resident_before >= 0.99).all()
     assert (run.swaps.first_token_s > 0).all()
+    assert (run.swaps.verified_tokens == 16).all()
+    assert (run.swaps.steady_tokens_per_s > 0).all()
 
 
 def test_every_swaps_phases_sum_to_its_wall_time(cli: Cli, tmp_path: Path) -> None:
-    assert cli("run", "quick", "--rounds", "2").returncode == 0
+    assert cli("run", "quick", "--rounds", "2", *UNPROVEN).returncode == 0
     run = _only_run(tmp_path)
     sums = _whole_phases(run).groupby(["round", "scenario"]).seconds.sum()
     swaps = run.swaps.set_index(["round", "scenario"])
@@ -54,7 +56,7 @@ def test_every_swaps_phases_sum_to_its_wall_time(cli: Cli, tmp_path: Path) -> No
 
 
 def test_every_phase_has_all_ledgers_before_and_after(cli: Cli, tmp_path: Path) -> None:
-    assert cli("run", "quick", "--rounds", "1").returncode == 0
+    assert cli("run", "quick", "--rounds", "1", *UNPROVEN).returncode == 0
     run = _only_run(tmp_path)
     whole = _whole_phases(run)
     assert set(whole.phase) == set(PHASES)
@@ -67,7 +69,7 @@ def test_every_phase_has_all_ledgers_before_and_after(cli: Cli, tmp_path: Path) 
 
 
 def test_under_load_drain_and_evict_do_real_work_and_everybody_is_answered(cli: Cli, tmp_path: Path) -> None:
-    done = cli(*LOADED)
+    done = cli(*LOADED, *UNPROVEN)
     assert done.returncode == 0, done.stderr
     run = _only_run(tmp_path)
     phases = _whole_phases(run)
@@ -83,7 +85,7 @@ def test_under_load_drain_and_evict_do_real_work_and_everybody_is_answered(cli: 
 def test_without_patience_every_request_is_carried_over_and_answered_by_the_new_model(
     cli: Cli, tmp_path: Path
 ) -> None:
-    done = cli(*LOADED, "--set", "workload.drain_deadline_s=0")
+    done = cli(*LOADED, *UNPROVEN, "--set", "workload.drain_deadline_s=0")
     assert done.returncode == 0, done.stderr
     swaps = _only_run(tmp_path).swaps
     assert (swaps.carried_requests > 0).all()
@@ -91,7 +93,7 @@ def test_without_patience_every_request_is_carried_over_and_answered_by_the_new_
 
 
 def test_a_cold_run_proves_that_it_was_cold(cli: Cli, tmp_path: Path) -> None:
-    assert cli("run", "quick", "--rounds", "1", "--page-cache", "cold").returncode == 0
+    assert cli("run", "quick", "--rounds", "1", "--page-cache", "cold", *UNPROVEN).returncode == 0
     run = _only_run(tmp_path)
     assert (run.swaps.resident_before == 0).all()
     assert run.swaps.valid.all()
@@ -101,7 +103,7 @@ def test_a_cold_run_proves_that_it_was_cold(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_json_is_all_that_is_printed(cli: Cli) -> None:
-    done = cli("run", "quick", "--rounds", "1", "--json")
+    done = cli("run", "quick", "--rounds", "1", "--json", *UNPROVEN)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)
     assert done.stderr == ""

@@ -347,8 +347,8 @@ class InProcessTarget:
         free = shutil.disk_usage(folder).free
         if needed > free:
             raise RefusedError(
-                f"no room to evict: {needed / 1e6:,.1f} MB of KV caches, and {free / 1e6:,.1f} MB of disk free "
-                f"at {folder}; delete something, or choose another disk with --out"
+                f"no room to evict: {needed / 1e6:,.1f} MB of KV caches, and {free / 1e6:,.1f} MB of disk "
+                f"free at {folder}; delete something, or choose another disk with --out"
             )
 
     def _fit_pool(self) -> None:

@@ -1,0 +1,83 @@
+"""Headers of safetensors files: facts, or one clause about what is wrong."""
+
+import json
+import struct
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swapbench.models.headers import Entry, HeaderError, read_header
+
+GOOD = {
+    "a": {"dtype": "BF16", "shape": [2, 3], "data_offsets": [0, 12]},
+    "b": {"dtype": "U8", "shape": [4], "data_offsets": [12, 16]},
+}
+
+
+def write(folder: Path, header: Any, data_bytes: int = 16) -> Path:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path = folder / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(data_bytes))
+    return path
+
+
+def complaint(path: Path) -> str:
+    with pytest.raises(HeaderError) as caught:
+        read_header(path)
+    return str(caught.value)
+
+
+def test_tensors_are_told_in_the_order_of_their_bytes(tmp_path: Path) -> None:
+    header = {"__metadata__": {"format": "mlx"}, "b": GOOD["b"], "a": GOOD["a"]}
+    assert read_header(write(tmp_path, header)) == (
+        Entry("a", "BF16", (2, 3), 0, 12),
+        Entry("b", "U8", (4,), 12, 16),
+    )
+
+
+@pytest.mark.parametrize(
+    ("header", "data_bytes", "says"),
+    [
+        (GOOD, 15, "is cut short"),
+        (GOOD, 20, "has 4 bytes that belong to no tensor"),
+        (b"{", 16, "has a header of 1 bytes"),
+        (b"nonsense", 16, "it is not JSON"),
+        (b"[" * 5000, 16, "it is not JSON"),
+        ([1, 2], 16, "it is no table of tensors"),
+        ({"a": {"dtype": "U8"}}, 16, "a is no tensor"),
+        ({"a": {"dtype": "U8", "shape": [True], "data_offsets": [0, 1]}}, 1, "a is no tensor"),
+        ({"a": {"dtype": "U8", "shape": [-1], "data_offsets": [0, 1]}}, 1, "a is no tensor"),
+        ({"a": {"dtype": "U8", "shape": [4], "data_offsets": [4, 0]}}, 4, "a is no tensor"),
+        ({"a": GOOD["a"] | {"shape": [2, 4]}, "b": GOOD["b"]}, 16, "a has other bytes than its shape takes"),
+        ({"a": {"dtype": "U8", "shape": [1 << 60] * 40, "data_offsets": [0, 1]}}, 1, "a has other bytes"),
+        ({"a": GOOD["a"], "b": GOOD["b"] | {"data_offsets": [8, 12]}}, 16, "b overlaps another tensor"),
+        ({"b": GOOD["b"]}, 16, "b overlaps another tensor, or leaves a gap"),
+    ],
+)
+def test_what_is_wrong_is_said(header: Any, data_bytes: int, says: str, tmp_path: Path) -> None:
+    assert says in complaint(write(tmp_path, header, data_bytes))
+
+
+@pytest.mark.parametrize("data", [b"", b"1234567", struct.pack("<Q", 1 << 63) + b"x", bytes(8)])
+def test_a_file_without_a_whole_header_is_no_safetensors_file(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(data)
+    assert complaint(path)
+
+
+@given(data=st.binary(max_size=400), at=st.integers(0, 300), patch=st.binary(min_size=1, max_size=40))
+def test_whatever_a_file_says_no_tensor_lies_beyond_it_and_nothing_else_is_raised(
+    data: bytes, at: int, patch: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("fuzz")
+    path = write(folder, GOOD)
+    whole = bytearray(path.read_bytes())
+    whole[at : at + len(patch)] = patch
+    for content in (data, bytes(whole)):
+        path.write_bytes(content)
+        with suppress(HeaderError):
+            assert all(entry.end <= len(content) for entry in read_header(path))
