@@ -62,6 +62,7 @@ SWAPS: Final = Columns(
         *("second_first_token_s", "steady_tokens_per_s", "verified_tokens", "kv_capacity_bytes"),
         *("longest_stall_s", "prefilled_tokens", "prefill_s"),
         *("restored_caches", "restored_tokens", "restored_bytes", "restore_s"),
+        *("sent_requests", "refused_requests", "lost_requests", "longest_wait_s"),
         *("fault", "readable_caches", "broken_caches"),
     ),
 )
@@ -74,4 +75,14 @@ MEMORY: Final = Columns(
         "swap_used_bytes",
     ),
     (*(f"{ledger}_bytes" for ledger in BESIDE_LEDGERS), "swap_out_bytes", "observer"),
+)
+
+# Runs without clients that went on sending, and older ones, have no such table.
+REQUESTS: Final = Columns(
+    "requests.csv",
+    (
+        *("run_id", "round", "scenario", "client", "request", "sent_s", "first_token_s", "answered_s"),
+        *("model", "carried", "outcome"),
+    ),
+    (),
 )

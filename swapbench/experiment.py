@@ -92,6 +92,15 @@ class Workload(Strict):
         CacheFill.PREFILL,
         description="prefill: computed by the model; random: random values of the true shapes",
     )
+    clients: Whole = Field(
+        0, ge=0, le=256, description="clients that go on sending before, during and after the swap"
+    )
+    rate_per_s: Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0, le=1000)] = Field(
+        2.0, description="requests of all clients together, whether or not they are answered (open loop)"
+    )
+    queue_limit: Whole = Field(
+        256, ge=0, le=1 << 20, description="requests that may wait during a swap; more are refused"
+    )
     drain_deadline_s: Seconds = Field(
         5.0, description="after this, drain carries requests over to the new model"
     )

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from swapbench.columns import MEMORY, PHASES, SWAPS, Columns, released_column, settled_column
+from swapbench.columns import MEMORY, PHASES, REQUESTS, SWAPS, Columns, released_column, settled_column
 from swapbench.doctor import Check
 from swapbench.environment import Machine
 from swapbench.errors import ResultsError, did_you_mean
@@ -21,7 +21,7 @@ from swapbench.experiment import Experiment, Scenario
 from swapbench.files import write_atomically
 from swapbench.limits import Limits
 from swapbench.phases import ALL_LEDGERS
-from swapbench.wire import Checkpoint, MemorySample, PhaseMeasured, SwapFinished, WorkerReady
+from swapbench.wire import Checkpoint, ClientRequest, MemorySample, PhaseMeasured, SwapFinished, WorkerReady
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,6 +73,7 @@ class Run:
     phases: "pd.DataFrame"
     swaps: "pd.DataFrame"
     memory: "pd.DataFrame"
+    requests: "pd.DataFrame"
 
 
 def new_run_id(source: str, now: datetime, taken: Path) -> str:
@@ -94,6 +95,7 @@ class RunWriter:
         self._phases = _Table(folder, PHASES)
         self._swaps = _Table(folder, SWAPS)
         self._memory = _Table(folder, MEMORY)
+        self._requests: _Table | None = None
 
     def add_phase(self, event: PhaseMeasured, warmup: bool, scenario: Scenario, strategy: str) -> None:
         """Append a row of phases.csv."""
@@ -128,6 +130,12 @@ class RunWriter:
         row = event.model_dump(exclude={"event", "ledgers"}) | event.ledgers.model_dump()
         self._memory.append(row | {"run_id": self.info.run_id})
 
+    def add_request(self, event: ClientRequest) -> None:
+        """Append a row of requests.csv, which is there only where clients went on sending."""
+        if self._requests is None:
+            self._requests = _Table(self.folder, REQUESTS)
+        self._requests.append(event.model_dump(exclude={"event"}) | {"run_id": self.info.run_id})
+
     def update(self, **changes: Any) -> None:
         """Change fields of run.json, atomically."""
         self.info = self.info.model_copy(update=changes)
@@ -135,14 +143,18 @@ class RunWriter:
 
     def sync(self) -> None:
         """Bring everything to disk."""
-        for table in (self._phases, self._swaps, self._memory):
+        for table in self._tables():
             table.sync()
 
     def close(self) -> None:
         """Sync and close the tables."""
         self.sync()
-        for table in (self._phases, self._swaps, self._memory):
+        for table in self._tables():
             table.close()
+
+    def _tables(self) -> "tuple[_Table, ...]":
+        tables = (self._phases, self._swaps, self._memory)
+        return tables if self._requests is None else (*tables, self._requests)
 
     def _write_info(self) -> None:
         write_atomically(self.folder / "run.json", self.info.model_dump_json(indent=2) + "\n")
@@ -181,7 +193,9 @@ def drop_unfinished(folder: Path, done: Collection[tuple[int, str]]) -> None:
 
     Every table gets today's columns with it, since the resumed run appends to them.
     """
-    for columns in (PHASES, SWAPS, MEMORY):
+    for columns in (PHASES, SWAPS, MEMORY, REQUESTS):
+        if not (folder / columns.file).exists():
+            continue
         rows = _raw_rows(folder / columns.file)
         kept = [row for row in rows if not row["scenario"] or (int(row["round"]), row["scenario"]) in done]
         text = io.StringIO()
@@ -211,6 +225,7 @@ def read(folder: Path) -> Run:
         outline,
         phases=_read_table(folder, PHASES, may_lack),
         memory=_read_table(folder, MEMORY, may_lack),
+        requests=_read_table(folder, REQUESTS, may_lack=True),
     )
 
 
@@ -222,7 +237,7 @@ def read_outline(folder: Path) -> Run:
     """
     info = read_info(folder)
     swaps = _read_table(folder, SWAPS, _may_lack_tables(info))
-    return Run(folder, info, _frame(PHASES.all, []), swaps, _frame(MEMORY.all, []))
+    return Run(folder, info, _frame(PHASES.all, []), swaps, _frame(MEMORY.all, []), _frame(REQUESTS.all, []))
 
 
 def _may_lack_tables(info: RunInfo) -> bool:
@@ -363,10 +378,20 @@ def _read_rows(path: Path, columns: Sequence[str], may_lack: bool) -> tuple[list
 _TEXT: Final = frozenset(
     (
         *("run_id", "scenario", "strategy", "from_model", "to_model", "phase", "span"),
-        *("invalid_reason", "status", "error", "failed_phase", "observer", "fault"),
+        *(
+            "invalid_reason",
+            "status",
+            "error",
+            "failed_phase",
+            "observer",
+            "fault",
+            "request",
+            "model",
+            "outcome",
+        ),
     )
 )
-_FLAGS: Final = frozenset(("warmup", "valid"))
+_FLAGS: Final = frozenset(("warmup", "valid", "carried"))
 
 
 def _typed(column: "pd.Series[Any]", path: Path) -> "pd.Series[Any]":

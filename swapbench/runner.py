@@ -22,6 +22,7 @@ from swapbench.roofline import limits_of
 from swapbench.supervision import Supervisor
 from swapbench.wire import (
     Checkpoint,
+    ClientRequest,
     Event,
     MemorySample,
     Note,
@@ -198,6 +199,8 @@ class _Recorder:
             case SwapFinished():
                 self._writer.add_swap(event)
                 self._swap = None
+            case ClientRequest():
+                self._writer.add_request(event)
             case MemorySample():
                 self._writer.add_sample(event)
             case Note():

@@ -211,9 +211,29 @@ class SwapFinished(Message):
     restored_tokens: int = 0
     restored_bytes: int = 0
     restore_s: float | None = None
+    sent_requests: int = 0
+    refused_requests: int = 0
+    lost_requests: int = 0
+    longest_wait_s: float | None = None
     fault: str = ""
     readable_caches: int | None = None
     broken_caches: int | None = None
+
+
+class ClientRequest(Message):
+    """A request of a client that went on sending; times count from the swap request, earlier ones below 0."""
+
+    event: Literal["client_request"] = "client_request"
+    round: int
+    scenario: str
+    client: int
+    request: str
+    sent_s: float
+    first_token_s: float | None = None
+    answered_s: float | None = None
+    model: str = ""
+    carried: bool = False
+    outcome: Literal["answered", "refused", "lost", "failed"]
 
 
 class MemorySample(Message):
@@ -274,6 +294,7 @@ Event = (
     | StepStarted
     | PhaseMeasured
     | SwapFinished
+    | ClientRequest
     | MemorySample
     | Note
     | Recovered

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from swapbench.analysis import figures
+from swapbench.analysis.clients import ClientsFelt, clients_felt
 from swapbench.analysis.facts import RunFacts, facts_of
 from swapbench.analysis.failures import Failure, failures_of
 from swapbench.analysis.leak import LeakFinding, find_leaks
@@ -55,6 +56,7 @@ class Findings:
     leaks: tuple[LeakFinding, ...]
     verdicts: tuple[Verdict, ...]
     problems: tuple[Problem, ...]
+    clients: tuple[ClientsFelt, ...]
     failures: tuple[Failure, ...]
     symptoms: tuple[Symptom, ...]
     restores: tuple[Restores, ...]
@@ -86,6 +88,11 @@ def analyse(run: Run, limits: Limits | None = None) -> Findings:
         leaks=leaks,
         verdicts=judge(Evidence(experiment, facts.claims, scenarios, memory, leaks)),
         problems=tuple(_problems(swaps)),
+        clients=tuple(
+            felt
+            for s in experiment.scenario
+            if (felt := clients_felt(s.name, by_scenario[s.name], run.requests)) is not None
+        ),
         failures=failures_of(swaps),
         symptoms=find_symptoms(swaps, _baseline(run), _weights(run)),
         restores=restores_of(swaps),

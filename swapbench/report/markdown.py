@@ -31,6 +31,7 @@ def _parts(findings: Findings) -> Iterator[str]:
     yield from _table(tables.phases(findings, findings.scenarios))
     yield from _bullets("Bottleneck", tables.bottlenecks(findings))
     yield from _table(tables.work(findings.scenarios))
+    yield from _table(tables.clients(findings))
     yield from _table(tables.limits(findings))
     yield from _table(tables.memory(findings))
     yield from _bullets("Release", tables.releases(findings))

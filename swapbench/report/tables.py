@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from swapbench.analysis import Findings, figures
+from swapbench.analysis.clients import ClientsFelt
 from swapbench.analysis.estimate import FEW, Estimate
 from swapbench.analysis.failures import Failure
 from swapbench.analysis.figures import EN_DASH, NOT_RECORDED
@@ -448,6 +449,46 @@ def failures(findings: Findings) -> Table | None:
         legend="broken: files that bear a cache's name and can't be read; grows by: settled afterwards, less "
         "before",
     )
+
+
+def clients(findings: Findings) -> Table | None:
+    """What clients felt that went on sending. None where none did."""
+    if not findings.clients:
+        return None
+    felt = findings.clients
+    rows: list[tuple[str, Callable[[ClientsFelt], str], Callable[[str], Tone]]] = [
+        ("requests sent", lambda c: str(c.sent), _plain),
+        ("answered by the old model", lambda c: str(c.answered_by_old), _plain),
+        ("answered by the new model", lambda c: str(c.answered_by_new), _plain),
+        ("carried over", lambda c: str(c.carried), _plain),
+        ("refused", lambda c: str(c.refused), _plain),
+        ("lost", lambda c: str(c.lost), lambda text: "good" if text == "0" else "bad"),
+        ("longest stall", lambda c: _range(c.longest_stall), _plain),
+        ("wait, sent before the swap", lambda c: _range(c.wait_before), _plain),
+        ("wait, sent during it", lambda c: _range(c.wait_during), _plain),
+        ("wait, sent after it", lambda c: _range(c.wait_after), _plain),
+    ]
+    cells = tuple(
+        (Cell(label), *(Cell(show(c), tone=tone(show(c))) for c in felt)) for label, show, tone in rows
+    )
+    return Table(
+        title="What clients felt",
+        label="",
+        columns=tuple((c.scenario,) for c in felt),
+        groups=(cells,),
+        legend="wait: to the first token, median (most); longest stall: in a swap, without any first token "
+        "or answer",
+    )
+
+
+def _plain(_text: str) -> Tone:
+    return "plain"
+
+
+def _range(value: Estimate | None) -> str:
+    if value is None:
+        return NOT_RECORDED
+    return f"{figures.seconds(value.point)} ({figures.seconds(value.high)})"
 
 
 def _failure_row(failure: Failure) -> tuple[Cell, ...]:

@@ -54,6 +54,9 @@ def _parts(findings: Findings, console: Console) -> Iterator[RenderableType]:
     yield from _side_by_side(lambda part: tables.phases(findings, part), findings.scenarios, console)
     yield from _section("Bottleneck", tables.bottlenecks(findings))
     yield from _side_by_side(tables.work, findings.scenarios, console)
+    clients = tables.clients(findings)
+    if clients is not None:
+        yield from _titled(clients, _figures_table(clients, inline=True))
     limits = tables.limits(findings)
     if limits is not None:
         yield from _titled(limits, _figures_table(limits, inline=True))

@@ -6,8 +6,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from swapbench.analysis import Findings
+from swapbench.analysis.clients import ClientsFelt
 from swapbench.analysis.estimate import Estimate
+from swapbench.analysis.leak import LeakFinding
 from swapbench.analysis.memory import ScenarioMemory
+from swapbench.analysis.proof import Restores
+from swapbench.analysis.roofline import AgainstLimit
 from swapbench.analysis.summary import ScenarioSummary
 
 COLUMNS: Final = ("run_id", "source", "scenario", "measure", "subject", "unit", "point", "low", "high", "n")
@@ -33,27 +37,62 @@ def _rows(findings: Findings) -> Iterator[_Row]:
         yield from _scenario(scenario)
     for memory in findings.memory:
         yield from _memory(memory)
+    for felt in findings.clients:
+        yield from _clients(felt)
     for against in findings.limits:
-        yield against.scenario, "limit", against.limit, "GB/s", against.limit_gb_per_s, None, None, None
-        if against.share is not None:
-            yield against.scenario, "limit_share", against.limit, "1", against.share, None, None, None
-        if against.floor_s is not None:
-            yield against.scenario, "floor", against.limit, "s", against.floor_s, None, None, None
+        yield from _limit(against)
     for restores in findings.restores:
-        for measure, unit, value in (
-            ("restore", "s", restores.seconds),
-            ("restored", "B", restores.bytes),
-            ("restore_rate", "GB/s", restores.gb_per_s),
-            ("restore_tokens", "tokens/s", restores.tokens_per_s),
-            ("prefill_tokens", "tokens/s", restores.prefill_tokens_per_s),
-        ):
-            if value is not None:
-                yield "", measure, restores.model, unit, value.point, value.low, value.high, value.n
+        yield from _restores(restores)
     for leak in findings.leaks:
-        if leak.slope is not None:
-            slope = leak.slope
-            low, high = (bound if abs(bound) != float("inf") else None for bound in (slope.low, slope.high))
-            yield "", "leak_slope", leak.ledger, "B/swap", slope.point, low, high, slope.points
+        yield from _leak(leak)
+
+
+def _clients(felt: ClientsFelt) -> Iterator[_Row]:
+    numbers = (
+        ("sent_requests", felt.sent),
+        ("answered_by_old", felt.answered_by_old),
+        ("answered_by_new", felt.answered_by_new),
+        ("carried_clients", felt.carried),
+        ("refused_requests", felt.refused),
+        ("lost_requests", felt.lost),
+    )
+    for measure, n in numbers:
+        yield felt.scenario, measure, "", "1", n, None, None, None
+    waits = (("before", felt.wait_before), ("during", felt.wait_during), ("after", felt.wait_after))
+    for when, wait in waits:
+        yield from _estimate(felt.scenario, "wait", when, "s", wait)
+    yield from _estimate(felt.scenario, "client_stall", "", "s", felt.longest_stall)
+
+
+def _limit(against: AgainstLimit) -> Iterator[_Row]:
+    figures = (
+        ("limit", "GB/s", against.limit_gb_per_s),
+        ("limit_share", "1", against.share),
+        ("floor", "s", against.floor_s),
+    )
+    for measure, unit, value in figures:
+        if value is not None:
+            yield against.scenario, measure, against.limit, unit, value, None, None, None
+
+
+def _restores(restores: Restores) -> Iterator[_Row]:
+    estimates = (
+        ("restore", "s", restores.seconds),
+        ("restored", "B", restores.bytes),
+        ("restore_rate", "GB/s", restores.gb_per_s),
+        ("restore_tokens", "tokens/s", restores.tokens_per_s),
+        ("prefill_tokens", "tokens/s", restores.prefill_tokens_per_s),
+    )
+    for measure, unit, value in estimates:
+        if value is not None:
+            yield "", measure, restores.model, unit, value.point, value.low, value.high, value.n
+
+
+def _leak(leak: LeakFinding) -> Iterator[_Row]:
+    slope = leak.slope
+    if slope is not None:
+        low, high = (bound if abs(bound) != float("inf") else None for bound in (slope.low, slope.high))
+        yield "", "leak_slope", leak.ledger, "B/swap", slope.point, low, high, slope.points
 
 
 def _scenario(scenario: ScenarioSummary) -> Iterator[_Row]:

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from swapbench.experiment import PageCache, find_fault
 from swapbench.wire import (
+    ClientRequest,
     Event,
     GaveUp,
     Note,
@@ -56,9 +57,12 @@ def run_session(plan: Plan, target: Target, emit: Callable[[Event], None], pid: 
     for (round_, warmup), planned in groupby(plan.schedule, key=lambda swap: (swap.round, swap.warmup)):
         emit(RoundStarted(round=round_, warmup=warmup))
         for swap in planned:
-            finished = _Swap(plan, swap, target, emit, position).carry_out()
+            carried_out = _Swap(plan, swap, target, emit, position)
+            finished = carried_out.carry_out()
             position += 1
             emit(finished)
+            for request in carried_out.clients:
+                emit(request)
             if finished.status == "failed" and finished.start_s is not None:
                 emit(GaveUp(reason=finished.error))
                 return
@@ -105,6 +109,7 @@ class _Swap:
         self._status: SwapStatus = "ok"
         self._answered = 0
         self._steady = Steady()
+        self.clients: tuple[ClientRequest, ...] = ()
         self._restored = Restored()
         self._verified_tokens: int | None = None
         self._longest_stall_s: float | None = None
@@ -130,6 +135,8 @@ class _Swap:
         if self._status != "failed":
             self._begin("settling")
             settled = self._target.settle()
+        if self._probe.begun:
+            self.clients = self._target.clients(self._probe.begun_s)
         return self._row(settled)
 
     def _attempt(self) -> None:
@@ -221,6 +228,7 @@ class _Swap:
 
     def _row(self, settled: Settled | None) -> SwapFinished:
         probe, outcome, restored = self._probe, self._target.outcome(), self._restored
+        waits = [r.first_token_s - r.sent_s for r in self.clients if r.first_token_s is not None]
         complete = self._status == "ok"
         invalid = self._contradiction(outcome) if complete else ""
         load_s = probe.phase_s.get("load")
@@ -270,6 +278,10 @@ class _Swap:
             restored_tokens=restored.tokens,
             restored_bytes=restored.bytes,
             restore_s=restored.seconds,
+            sent_requests=len(self.clients),
+            refused_requests=sum(request.outcome == "refused" for request in self.clients),
+            lost_requests=sum(request.outcome == "lost" for request in self.clients),
+            longest_wait_s=max(waits) if waits else None,
             fault=self._fault,
             readable_caches=self._audit.readable if self._audit else None,
             broken_caches=self._audit.broken if self._audit else None,

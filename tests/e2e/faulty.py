@@ -72,6 +72,14 @@ class LosesADrainedRequest(InProcessTarget):
         self._carried = self._carried[1:]
 
 
+class LosesWhoWaitsAtTheDoor(InProcessTarget):
+    """The queue of the old engine's clients is forgotten with it."""
+
+    def _reinit(self, checkpoint: Checkpoint) -> None:
+        self._door._waiting.clear()
+        super()._reinit(checkpoint)
+
+
 class WedgesAfterAFailure(InProcessTarget):
     """One load fails, and its half-made state makes every later one fail."""
 
@@ -128,6 +136,16 @@ FAULTS: dict[str, tuple[type[InProcessTarget], list[str]]] = {
     "long-prompts": (AnswersLongPromptsWithTheOldModel, ["rounds=1"]),
     "no-engine": (HealthyWithoutAnEngine, [*_UNVERIFIED, "rounds=1"]),
     "lost-request": (LosesADrainedRequest, [*_UNVERIFIED, *_CUT, "rounds=1"]),
+    "lost-client": (
+        LosesWhoWaitsAtTheDoor,
+        [
+            *_UNVERIFIED,
+            "rounds=1",
+            "workload.clients=2",
+            "workload.rate_per_s=20.0",
+            "workload.decode_tokens=2",
+        ],
+    ),
     "wedged": (WedgesAfterAFailure, _UNVERIFIED),
     "python-lock": (HoldsPythonsLock, [*_UNVERIFIED, "rounds=1"]),
     "blocks": (CountsBlocksAndNotBytes, [*_UNVERIFIED, "rounds=1"]),

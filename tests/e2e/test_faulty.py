@@ -1,4 +1,4 @@
-"""What timings do not show: eight faults of real swappers, each committed for real, each named."""
+"""What timings do not show: nine faults of real swappers, each committed for real, each named."""
 
 import subprocess
 import sys
@@ -52,6 +52,7 @@ def test_a_fault_that_only_figures_show_is_named(
         ("long-prompts", "rolled_back", "a prompt of 64 tokens as smollm2 does: the old model's weights"),
         ("no-engine", "failed", "rolling back failed too: no engine runs"),
         ("lost-request", "rolled_back", "request-1 was taken, and will never be answered"),
+        ("lost-client", "rolled_back", "was taken, and will never be answered"),
     ],
 )
 def test_a_fault_that_a_client_would_feel_fails_the_swap(

@@ -12,6 +12,7 @@ from swapbench.analysis import Findings, analyse
 from swapbench.report import to_csv, to_json, to_markdown
 from swapbench.report.json_document import FINDINGS_VERSION
 from swapbench.results import read
+from swapbench.wire import ClientRequest
 from tests.analysis.recording import LARGE_BYTES, MACHINE, Recording, reading
 from tests.test_limits import limits
 
@@ -59,6 +60,20 @@ def full(folder: Path) -> Findings:
             release_settle_s=0.02,
             released=reading(0),
         )
+    recording.writer.add_request(
+        ClientRequest(
+            round=0,
+            scenario="up",
+            client=1,
+            request="r",
+            sent_s=0.1,
+            first_token_s=3.6,
+            answered_s=3.9,
+            model="large",
+            outcome="answered",
+        )
+    )
+    recording.failed_swap(6, "up")
     return analyse(recording.run(), limits(machine=MACHINE))
 
 

@@ -54,6 +54,17 @@ class Ticket:
         self._error: BaseException | None = None
         self._asked_s = time.perf_counter()
         self._first_token_s = self._answered_s = math.nan
+        self.carried = False
+
+    @property
+    def answer(self) -> Answer | None:
+        """The answer, if there is one."""
+        return self._answer
+
+    @property
+    def times_s(self) -> tuple[float, float, float]:
+        """When it was asked, had its first token, and was answered, by perf_counter; nan where it was not."""
+        return self._asked_s, self._first_token_s, self._answered_s
 
     @property
     def done(self) -> bool:
@@ -208,6 +219,8 @@ class BatchEngine:
             if not back:
                 raise TimeoutError(f"engine {self._name} is stuck: a step has not ended in {grace_s:g} s")
             carried, self._queue = tuple(self._queue), deque()
+            for ticket in carried:
+                ticket.carried = True
             return Drained(finished, carried)
 
     def stop(self, grace_s: float = math.inf) -> None:

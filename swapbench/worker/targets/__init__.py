@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from swapbench.wire import Checkpoint, PlannedSwap, Reply
+from swapbench.wire import Checkpoint, ClientRequest, PlannedSwap, Reply
 from swapbench.worker.meter import Meter
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled
@@ -137,6 +137,14 @@ class Target(Protocol):
 
         Raises:
             RuntimeError: a request was lost or failed.
+        """
+        ...
+
+    def clients(self, begun_s: float) -> tuple[ClientRequest, ...]:
+        """What became of every request of the clients that went on sending; called after `finish`.
+
+        Args:
+            begun_s: when the swap was asked for, on the meter's clock.
         """
         ...
 

@@ -14,12 +14,13 @@ from swapbench.experiment import CacheFill, PageCache
 from swapbench.ledgers import system
 from swapbench.loaders import Loaded, Span, stock, unmeasured
 from swapbench.phases import Phase
-from swapbench.wire import Checkpoint, Plan, PlannedSwap, Reply
+from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Reply
 from swapbench.worker import allocator, page_cache
 from swapbench.worker.checking import refuse_broken
 from swapbench.worker.engine.batch import BatchEngine, Request, Ticket
 from swapbench.worker.engine.blocks import BlockPool
 from swapbench.worker.engine.caches import CacheStore
+from swapbench.worker.engine.front_door import FrontDoor
 from swapbench.worker.engine.geometry import KVGeometry
 from swapbench.worker.engine.tag import ModelTag
 from swapbench.worker.engine.workload import PATIENCE_S, ask, continuation, fill_cache, requests
@@ -27,7 +28,10 @@ from swapbench.worker.meter import MlxMeter
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled, settle
 from swapbench.worker.targets import Audit, Outcome, RefusedError, Restored, Steady
+from swapbench.worker.traffic import Traffic, client_request, seen_by_client
 
+# Requests that clients still send once the new model has shown its first token.
+_SENT_AFTERWARDS = 2
 # How often a client that waits looks whether anybody still works on its request.
 _LOOK_S = 0.1
 _HELLO = Request(id="hello", text="Hello, who is answering now?", prompt_tokens=8, max_tokens=1)
@@ -50,6 +54,9 @@ class InProcessTarget:
         self._agents: tuple[str, ...] = ()
         self._tickets: tuple[Ticket, ...] = ()
         self._carried: tuple[Ticket, ...] = ()
+        self._door = FrontDoor(plan.workload.queue_limit)
+        self._traffic: Traffic | None = None
+        self._planned: PlannedSwap | None = None
         # What each agent's cache went on with when it was filled, by the model that filled it.
         self._continuations: dict[tuple[str, str], tuple[int, ...]] = {}
         self._outcome = Outcome()
@@ -67,6 +74,7 @@ class InProcessTarget:
         self._tickets = self._carried = ()
         if self._served == checkpoint and self._batch is not None:
             return
+        self._stop_traffic()
         self._stop()
         self._store.evict_all(unmeasured)
         self._unload()
@@ -86,6 +94,7 @@ class InProcessTarget:
         self._tickets = tuple(batch.submit(request) for request in wanted)
         for ticket in self._tickets:
             ticket.first_token(PATIENCE_S)
+        self._start_traffic(planned)
         self._keep_page_cache(to)
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
@@ -204,7 +213,21 @@ class InProcessTarget:
         """Wait until every request of the workload is answered, by whichever model."""
         for ticket in self._tickets:
             self._answered(ticket)
+        if self._traffic is not None:
+            # The swap is over: clients go on for a little, to feel the new model too.
+            self._traffic.await_more(_SENT_AFTERWARDS)
+            for sent in self._traffic.stop():
+                if sent.ticket is not None:
+                    self._answered(sent.ticket)
         return len(self._tickets)
+
+    def clients(self, begun_s: float) -> tuple[ClientRequest, ...]:
+        """By the tickets that they hold."""
+        traffic, planned = self._traffic, self._planned
+        if traffic is None or planned is None:
+            return ()
+        zero_s = self.meter.clock_origin_ns / 1e9 + begun_s
+        return tuple(seen_by_client(sent, planned, zero_s) for sent in traffic.sent())
 
     def settle(self) -> Settled:
         """Collect, then watch the ledgers."""
@@ -212,7 +235,8 @@ class InProcessTarget:
         return settle(self.meter)
 
     def close(self) -> None:
-        """Stop the engine, drop the model, remove the evicted caches."""
+        """Stop the clients and the engine, drop the model, remove the evicted caches."""
+        self._stop_traffic()
         self._stop()
         self._thread.shutdown()
         self._unload()
@@ -258,7 +282,7 @@ class InProcessTarget:
             RuntimeError: the request failed, or was taken and never answered.
         """
         while not ticket.done:
-            idle = self._batch is None or self._batch.in_flight == 0
+            idle = self._batch is None or not (self._batch.in_flight or self._door.waiting)
             if not ticket.wait(_LOOK_S) and idle:
                 raise RuntimeError(f"{ticket.request.id} was taken, and will never be answered")
         ticket.result(0)
@@ -282,8 +306,34 @@ class InProcessTarget:
         if self._plan.page_cache is PageCache.WARM and page_cache.residency(files).share < 1:
             page_cache.prime(files)
 
+    def _start_traffic(self, planned: PlannedSwap) -> None:
+        """Have clients send, and wait until one of them is being answered."""
+        work = self._plan.workload
+        self._stop_traffic()
+        if work.clients == 0:
+            return
+        self._planned = planned
+        self._traffic = Traffic(
+            self._door.submit,
+            lambda number: client_request(number, work, planned.round),
+            work.clients,
+            work.rate_per_s,
+            seed=planned.round,
+        )
+        self._traffic.start()
+        self._traffic.await_more(1)
+        first = self._traffic.sent()[0].ticket
+        assert first is not None
+        first.first_token(PATIENCE_S)
+
+    def _stop_traffic(self) -> None:
+        if self._traffic is not None:
+            self._traffic.stop()
+            self._traffic = None
+
     def _drain(self) -> None:
         assert self._batch is not None
+        self._door.close()
         drained = self._batch.drain(self._plan.workload.drain_deadline_s, self._plan.engine.drain_grace_s)
         self._carried = drained.carried
         self._outcome = replace(
@@ -295,6 +345,7 @@ class InProcessTarget:
         self._outcome = replace(self._outcome, evicted_caches=evicted.caches, evicted_bytes=evicted.bytes)
 
     def _stop(self) -> None:
+        self._door.close()
         if self._batch is not None:
             self._batch.stop(self._plan.engine.drain_grace_s)
             self._batch = None
@@ -371,3 +422,4 @@ class InProcessTarget:
         for ticket in self._carried:
             batch.resubmit(ticket)
         self._batch, self._carried = batch, ()
+        self._door.open(batch)

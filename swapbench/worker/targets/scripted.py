@@ -7,7 +7,7 @@ import threading
 from swapbench.experiment import Script, ScriptedSwap
 from swapbench.ledgers import SwapSpace
 from swapbench.phases import PHASES, Phase
-from swapbench.wire import Checkpoint, Plan, PlannedSwap, Reading, Reply
+from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Reading, Reply
 from swapbench.worker.counters import Counters
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled
@@ -176,6 +176,10 @@ class ScriptedTarget:
     def finish(self) -> int:
         """All of them, at once."""
         return self._plan.workload.requests
+
+    def clients(self, begun_s: float) -> tuple[ClientRequest, ...]:
+        """Nobody sends to a script."""
+        return ()
 
     def settle(self) -> Settled:
         """Scripted ledgers stand still."""
