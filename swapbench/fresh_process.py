@@ -29,6 +29,7 @@ def replies_of(checkpoint: Checkpoint, experiment: Experiment, python: str, log:
     Raises:
         WorkerError: it failed, or took longer than a swap may; the message says why.
     """
+    begins = log.stat().st_size if log.exists() else 0
     questions = Questions(checkpoint=checkpoint, verify=experiment.verify, engine=experiment.engine)
     try:
         with log.open("ab") as output:
@@ -47,10 +48,10 @@ def replies_of(checkpoint: Checkpoint, experiment: Experiment, python: str, log:
     try:
         return Replies.model_validate_json(done.stdout).replies
     except ValidationError:
-        raise WorkerError(last_line(log) or f"it ended with exit code {done.returncode}") from None
+        raise WorkerError(last_line(log, begins) or f"it ended with exit code {done.returncode}") from None
 
 
-def last_line(log: Path) -> str:
-    """The last that was printed to a log, cut to a few hundred characters; empty where nothing was."""
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+def last_line(log: Path, begins: int = 0) -> str:
+    """The last that was printed to a log since byte `begins`, at most some hundred characters."""
+    lines = log.read_bytes()[begins:].decode("utf-8", errors="replace").strip().splitlines()
     return lines[-1].strip()[:300] if lines else ""

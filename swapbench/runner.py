@@ -28,6 +28,7 @@ from swapbench.wire import (
     Note,
     PhaseMeasured,
     Reply,
+    RunFinished,
     StepStarted,
     SwapFinished,
     SwapStarted,
@@ -159,17 +160,20 @@ def follow(events: Iterable[Event], experiment: Experiment, writer: RunWriter, o
         KeyboardInterrupt: after everything measured so far is on disk.
     """
     recorder = _Recorder(experiment, writer)
+    stopped = ""
     try:
         for event in events:
             recorder.record(event)
             observer.on(event)
+            if isinstance(event, RunFinished):
+                stopped = event.stopped
     except WorkerError as error:
         _finish(writer, "incomplete", str(error))
     except KeyboardInterrupt:
         _finish(writer, "interrupted", "interrupted by the user")
         raise
     else:
-        _finish(writer, "complete", "")
+        _finish(writer, "incomplete" if stopped else "complete", stopped)
 
 
 def _finish(writer: RunWriter, status: str, failure: str) -> None:

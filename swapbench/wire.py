@@ -197,7 +197,7 @@ class SwapFinished(Message):
     rollback_s: float | None = None
     settle_s: float | None = None
     settled: Reading = Reading()
-    position: int = 0
+    position: int | None = None
     release_settle_s: float | None = None
     released: Reading = Reading()
     second_first_token_s: float | None = None
@@ -282,9 +282,10 @@ class GaveUp(Message):
 
 
 class RunFinished(Message):
-    """The schedule is carried out, or was cut short by fail-fast."""
+    """The schedule is carried out; or it was stopped, and why."""
 
     event: Literal["run_finished"] = "run_finished"
+    stopped: str = ""
 
 
 Event = (

@@ -46,6 +46,8 @@ class WorkerProcess:
 
     def __init__(self, python: str, plan: Plan, log: Path, silence_s: float) -> None:
         self._log = log
+        # Another worker, or another run, may have left its own last words.
+        self._log_begins = log.stat().st_size if log.exists() else 0
         self._silence_s = silence_s
         self._step = "starting"
         read_end, write_end = os.pipe()
@@ -130,9 +132,12 @@ class WorkerProcess:
                     yield None
                     look_s = now_s + _LOOK_EVERY_S
                 left_s = last_progress_s + self._silence_s - now_s
-                if left_s <= 0:
-                    raise WorkerError(f"the worker hung: silent for {self._silence_s:g} s in {self._step}")
-                if not selector.select(min(left_s, max(0.0, look_s - now_s))):
+                # Looked at before anybody is called hung: this process may have been stopped meanwhile.
+                if not selector.select(max(0.0, min(left_s, look_s - now_s))):
+                    if left_s <= 0:
+                        raise WorkerError(
+                            f"the worker hung: silent for {self._silence_s:g} s in {self._step}"
+                        )
                     continue
                 data = os.read(self._events, _READ_BYTES)
                 if not data:
@@ -156,7 +161,7 @@ class WorkerProcess:
         self._wait()
         code = self._child.returncode
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        said = last_line(self._log)
+        said = last_line(self._log, self._log_begins)
         return f"the worker {how} in {self._step}" + (f": {said}" if said and code > 0 else "")
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -176,6 +177,30 @@ def test_a_run_that_is_to_fail_fast_ends_with_its_worker(tmp_path: Path) -> None
     run = read(job.writer.folder)
     assert (run.info.status, list(run.swaps.status)) == ("incomplete", ["ok", "failed"])
     assert "SIGKILL" in run.info.failure
+
+
+def test_a_worker_that_has_much_to_say_is_not_hung_because_nobody_listened(tmp_path: Path) -> None:
+    job = _job(scripted(rounds=60, swap_timeout_s=0.3), tmp_path)
+
+    class _Dozing(_Seen):
+        def on(self, event: Event) -> None:
+            super().on(event)
+            if isinstance(event, SwapFinished) and event.round == 1:
+                # As after Ctrl-Z: longer than a silent worker is given.
+                threading.Event().wait(0.5)
+
+    carry_out(job, _Dozing())
+    assert read_info(job.writer.folder).status == "complete"
+
+
+def test_a_run_stopped_at_its_first_failure_is_not_complete_and_can_go_on(tmp_path: Path) -> None:
+    experiment = scripted([{"scenario": "up", "round": 0, "fails_in": "load"}])
+    job = _job(experiment, tmp_path, fail_fast=True)
+    carry_out(job, _Seen())
+    info = read_info(job.writer.folder)
+    assert (info.status, info.failure) == ("incomplete", "stopped at the first failure: up of round 0")
+    carry_out(resumed_job(job.writer.folder), _Seen())
+    assert len(read(job.writer.folder).swaps) == 6
 
 
 def test_after_a_rollback_that_failed_another_worker_goes_on(tmp_path: Path) -> None:

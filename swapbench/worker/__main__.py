@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import threading
+import traceback
 from pathlib import Path
 
 from swapbench.wire import WIRE_VERSION, Event, MemorySample, Plan, RoundStarted, SwapStarted, encode
@@ -32,8 +33,11 @@ class EventPipe:
             self.scenario = event.scenario if isinstance(event, SwapStarted) else ""
         line = memoryview(encode(event))
         with self._lock:
-            while line:
-                line = line[os.write(self._descriptor, line) :]
+            try:
+                while line:
+                    line = line[os.write(self._descriptor, line) :]
+            except BrokenPipeError:
+                os._exit(1)
 
 
 def main() -> None:
@@ -50,7 +54,11 @@ def main() -> None:
         target=_sample, args=(target.meter, pipe, plan.sample_every_s), name="sampler", daemon=True
     )
     sampler.start()
-    run_session(plan, target, pipe.send, os.getpid())
+    try:
+        run_session(plan, target, pipe.send, os.getpid())
+    except BaseException:  # noqa: BLE001 - the process's border: it must end, whatever its threads wait for
+        traceback.print_exc()
+        leave(1)
     leave()
 
 

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from itertools import groupby
 
 from swapbench.experiment import PageCache, find_fault
+from swapbench.phases import FIRST_TOKEN
 from swapbench.wire import (
     ClientRequest,
     Event,
     GaveUp,
-    Note,
     Plan,
     PlannedSwap,
     Reading,
@@ -53,26 +53,37 @@ def run_session(plan: Plan, target: Target, emit: Callable[[Event], None], pid: 
     )
     if plan.recover is not None:
         emit(_recover(plan, plan.recover, target))
+    try:
+        stopped = _carry_out(plan, target, emit)
+    except _LostError as error:
+        emit(GaveUp(reason=str(error)))
+        return
+    emit(StepStarted(step="closing"))
+    target.close()
+    emit(RunFinished(stopped=stopped))
+
+
+def _carry_out(plan: Plan, target: Target, emit: Callable[[Event], None]) -> str:
+    """Every swap of the schedule, in order; returns why it was stopped early, empty if it was not."""
     position = 0
     for (round_, warmup), planned in groupby(plan.schedule, key=lambda swap: (swap.round, swap.warmup)):
         emit(RoundStarted(round=round_, warmup=warmup))
         for swap in planned:
-            carried_out = _Swap(plan, swap, target, emit, position)
-            finished = carried_out.carry_out()
+            under_way = _Swap(plan, swap, target, emit, position)
             position += 1
+            finished = under_way.carry_out()
             emit(finished)
-            for request in carried_out.clients:
+            for request in under_way.clients:
                 emit(request)
-            if finished.status == "failed" and finished.start_s is not None:
-                emit(GaveUp(reason=finished.error))
-                return
             if plan.fail_fast and finished.status != "ok":
-                emit(Note(text=f"stopped at the first failure: {swap.scenario} of round {round_}"))
-                emit(RunFinished())
-                return
-    emit(StepStarted(step="closing"))
-    target.close()
-    emit(RunFinished())
+                return f"stopped at the first failure: {swap.scenario} of round {round_}"
+            if finished.status == "failed" and finished.start_s is not None:
+                raise _LostError(finished.error)
+    return ""
+
+
+class _LostError(RuntimeError):
+    """Nobody knows what this process holds any more."""
 
 
 def _recover(plan: Plan, lost: PlannedSwap, target: Target) -> Recovered:
@@ -148,8 +159,10 @@ class _Swap:
         self._begin("preparing")
         target.prepare(self._to, self._planned)
         with self._heartbeat():
+            self._step = "the swap"
             target.swap(self._to, self._probe)
             if self._asks:
+                self._step = FIRST_TOKEN
                 target.first_token(self._probe)
         self._begin("answering")
         self._answered = target.finish()

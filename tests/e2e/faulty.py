@@ -80,6 +80,17 @@ class LosesWhoWaitsAtTheDoor(InProcessTarget):
         super()._reinit(checkpoint)
 
 
+class StartsNoEngine(InProcessTarget):
+    """The new model's engine breaks as it starts."""
+
+    def _reinit(self, checkpoint: Checkpoint) -> None:
+        super()._reinit(checkpoint)
+        if self._fallback is not None and checkpoint != self._fallback:
+            assert self._batch is not None
+            self._batch._fail_waiting(RuntimeError("out of streams"))
+            self._batch.await_ready(1)
+
+
 class WedgesAfterAFailure(InProcessTarget):
     """One load fails, and its half-made state makes every later one fail."""
 
@@ -144,6 +155,18 @@ FAULTS: dict[str, tuple[type[InProcessTarget], list[str]]] = {
             "workload.clients=2",
             "workload.rate_per_s=20.0",
             "workload.decode_tokens=2",
+        ],
+    ),
+    "engine-breaks": (StartsNoEngine, [*_UNVERIFIED, "rounds=1"]),
+    # What is carried over fits the small model's blocks, and not the large one's.
+    "carried-too-long": (
+        InProcessTarget,
+        [
+            *_UNVERIFIED,
+            "rounds=1",
+            "engine.kv_budget_bytes=200_000",
+            "workload.drain_deadline_s=0",
+            "workload.decode_tokens=48",
         ],
     ),
     "wedged": (WedgesAfterAFailure, _UNVERIFIED),

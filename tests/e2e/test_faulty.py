@@ -1,4 +1,4 @@
-"""What timings do not show: nine faults of real swappers, each committed for real, each named."""
+"""What timings do not show: eleven faults of real swappers, each committed for real, each named."""
 
 import subprocess
 import sys
@@ -52,6 +52,8 @@ def test_a_fault_that_only_figures_show_is_named(
         ("long-prompts", "rolled_back", "a prompt of 64 tokens as smollm2 does: the old model's weights"),
         ("no-engine", "failed", "rolling back failed too: no engine runs"),
         ("lost-request", "rolled_back", "request-1 was taken, and will never be answered"),
+        ("engine-breaks", "rolled_back", "reinit failed: engine gemma-3 broke: out of streams"),
+        ("carried-too-long", "rolled_back", "reinit failed: request request-1 takes"),
         ("lost-client", "rolled_back", "was taken, and will never be answered"),
     ],
 )

@@ -6,7 +6,7 @@ import time
 from swapbench.worker.heartbeat import Heartbeat
 
 # Of this many bits, multiplying takes a good while, in one instruction of Python's that lets no thread run.
-_BITS = 24_000_000
+_BITS = 6_000_000
 
 
 def _hold_pythons_lock() -> float:

@@ -5,8 +5,11 @@ from itertools import pairwise
 import pytest
 
 from swapbench.phases import PHASES
-from swapbench.wire import Note, PhaseMeasured, RoundStarted, RunFinished, SwapFinished, WorkerReady
-from tests.scripted import LARGE_BYTES, SMALL_BYTES, play, scripted
+from swapbench.wire import Event, PhaseMeasured, RoundStarted, RunFinished, SwapFinished, WorkerReady
+from swapbench.worker.probe import Probe
+from swapbench.worker.session import run_session
+from swapbench.worker.targets.scripted import ScriptedTarget
+from tests.scripted import LARGE_BYTES, SMALL_BYTES, plan_of, play, scripted
 
 
 def _swaps(events: list[object]) -> list[SwapFinished]:
@@ -73,6 +76,17 @@ def test_a_failed_load_rolls_back_and_the_run_goes_on() -> None:
     assert not failed.valid
 
 
+def test_a_first_token_that_fails_is_told_as_that() -> None:
+    class NoAnswer(ScriptedTarget):
+        def first_token(self, probe: Probe) -> None:
+            raise RuntimeError("nobody answers")
+
+    plan = plan_of(scripted(rounds=1))
+    events: list[Event] = []
+    run_session(plan, NoAnswer(plan), events.append, pid=1)
+    assert _swaps(list(events))[0].error == "first_token failed: nobody answers"
+
+
 def test_a_rollback_that_fails_leaves_the_swap_failed_with_both_reasons() -> None:
     failing = {"scenario": "up", "round": 0, "fails_in": "unload", "rollback": False}
     first = _swaps(list(play(scripted([failing]))))[0]
@@ -85,7 +99,7 @@ def test_fail_fast_stops_at_the_first_failure() -> None:
     failing = {"scenario": "up", "round": 1, "fails_in": "evict"}
     events = play(scripted([failing], rounds=5), fail_fast=True)
     assert len(_swaps(list(events))) == 3
-    assert any(isinstance(e, Note) and "first failure" in e.text for e in events)
+    assert events[-1] == RunFinished(stopped="stopped at the first failure: up of round 1")
     assert isinstance(events[-1], RunFinished)
 
 

@@ -157,7 +157,26 @@ class BatchEngine:
         self._cut = False
         self._stopping = False
         self._error: BaseException | None = None
+        self._ready = threading.Event()
         self._served = thread.submit(self._serve)
+
+    def await_ready(self, timeout_s: float) -> None:
+        """Wait until the generator is made: it is, on the engine's own thread, and may take a while.
+
+        Raises:
+            RuntimeError: it can't be made.
+            TimeoutError: it has not been made in that time.
+        """
+        if not self._ready.wait(timeout_s):
+            raise TimeoutError(f"engine {self._name} has not started in {timeout_s:g} s")
+        with self._changed:
+            self._check()
+
+    @property
+    def serves(self) -> bool:
+        """Whether it takes requests: neither drained nor stopped nor broken."""
+        with self._changed:
+            return self._admitting and not self._stopping and self._error is None
 
     @property
     def in_flight(self) -> int:
@@ -252,6 +271,7 @@ class BatchEngine:
             generator = BatchGenerator(
                 self._model, completion_batch_size=self._max_batch, prefill_batch_size=self._max_batch
             )
+            self._ready.set()
             try:
                 while self._admit(generator):
                     _, responses = generator.next()
@@ -261,6 +281,7 @@ class BatchEngine:
         except Exception as error:  # noqa: BLE001 - the thread's border: nobody may wait for a dead engine
             let_go(error)
             self._fail_waiting(error)
+            self._ready.set()
 
     def _admit(self, generator: BatchGenerator) -> bool:
         """Wait for work and put what fits into the batch; False when it is time to stop."""

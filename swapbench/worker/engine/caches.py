@@ -2,8 +2,6 @@
 
 import hashlib
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +9,8 @@ from typing import Any
 import mlx.core as mx
 from mlx_lm.models.cache import load_prompt_cache, save_prompt_cache
 
+from swapbench.loaders import Span
 from swapbench.worker.engine.tag import ModelTag
-
-Span = Callable[[str], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -177,7 +174,7 @@ def _readable(path: Path) -> bool:
 
 
 def _metadata(agent: str, tag: ModelTag) -> dict[str, str]:
-    # Quoted: mlx-lm's metadata is a flattened tree, which drops empty strings' structure and dots.
+    # mlx-lm flattens metadata as a tree, in which an empty text would vanish.
     return {"agent": agent, "fingerprint": tag.fingerprint, "revision": tag.revision or "-"}
 
 

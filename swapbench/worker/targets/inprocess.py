@@ -72,7 +72,7 @@ class InProcessTarget:
         """Load `checkpoint` unless it is served already."""
         self._outcome = Outcome()
         self._tickets = self._carried = ()
-        if self._served == checkpoint and self._batch is not None:
+        if self._served == checkpoint and self._batch is not None and self._batch.serves:
             return
         self._stop_traffic()
         self._stop()
@@ -183,7 +183,9 @@ class InProcessTarget:
         old = self._fallback
         assert old is not None
         if self._batch is not None:
-            self._carried += self._batch.drain(0, self._plan.engine.drain_grace_s).carried
+            # A broken engine has failed its requests already: there is nothing to carry.
+            with suppress(RuntimeError):
+                self._carried += self._batch.drain(0, self._plan.engine.drain_grace_s).carried
             self._stop()
         if self._loaded is None or self._served != old:
             self._unload()
@@ -419,7 +421,10 @@ class InProcessTarget:
             max_batch=self._plan.engine.max_batch,
             name=checkpoint.name,
         )
-        for ticket in self._carried:
-            batch.resubmit(ticket)
-        self._batch, self._carried = batch, ()
+        # Known before anything can fail: an engine that nobody stops would keep the one thread for ever.
+        self._batch = batch
+        batch.await_ready(self._plan.engine.drain_grace_s)
+        while self._carried:
+            batch.resubmit(self._carried[0])
+            self._carried = self._carried[1:]
         self._door.open(batch)

@@ -73,6 +73,53 @@ def test_requests_of_many_threads_are_each_answered_once(tokenizer: Any, thread:
     assert pool.free_blocks == pool.capacity_blocks
 
 
+def test_an_engine_that_cannot_be_made_says_so_when_it_is_waited_for(
+    tokenizer: Any, thread: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no stream to be had")
+
+    monkeypatch.setattr("swapbench.worker.engine.batch.BatchGenerator", refuse)
+    engine = _engine(make_model("llama"), tokenizer, thread)
+    with pytest.raises(RuntimeError, match="engine one broke: no stream to be had"):
+        engine.await_ready(PATIENCE_S)
+    assert not engine.serves
+    engine.stop()
+
+
+def test_an_engine_serves_until_it_is_drained(tokenizer: Any, thread: Executor) -> None:
+    engine = _engine(make_model("llama"), tokenizer, thread)
+    engine.await_ready(PATIENCE_S)
+    assert engine.serves
+    engine.drain(0)
+    assert not engine.serves
+    engine.stop()
+
+
+def test_a_step_that_never_ends_is_told_when_draining_and_when_stopping(
+    tokenizer: Any, thread: Executor
+) -> None:
+    model = make_model("llama")
+    entered, let_go = threading.Event(), threading.Event()
+
+    class Stuck(type(model)):  # type: ignore[misc]
+        def __call__(self, *arguments: Any, **options: Any) -> Any:
+            entered.set()
+            let_go.wait(PATIENCE_S)
+            return super().__call__(*arguments, **options)
+
+    engine = _engine(model, tokenizer, thread)
+    model.__class__ = Stuck
+    engine.submit(requests(1, 12, 6, seed=2)[0])
+    assert entered.wait(PATIENCE_S)
+    with pytest.raises(TimeoutError, match="engine one is stuck"):
+        engine.drain(0, 0.05)
+    with pytest.raises(TimeoutError, match="engine one is stuck"):
+        engine.stop(0.05)
+    let_go.set()
+    engine.stop()
+
+
 def test_a_patient_drain_lets_everything_finish(tokenizer: Any, thread: Executor) -> None:
     engine = _engine(make_model("llama"), tokenizer, thread)
     tickets = [engine.submit(request) for request in requests(3, 12, 20, seed=2)]
