@@ -9,11 +9,12 @@ CANDIDATES := python3.14 python3.13 python3.12 python3.11 python3
 TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format clean
+.PHONY: help run test fuzz lint format clean
 
 help:
 	@echo 'make run    set up .venv if need be, run EXP-012 on the mini models, print the report'
 	@echo 'make test   set up .venv if need be, run every test'
+	@echo 'make fuzz   bad input in bulk: 10,000 examples of each kind, some ten minutes'
 	@echo 'make lint   ruff (rules and format) and mypy --strict'
 	@echo 'make format ruff, in place'
 	@echo 'make clean  remove .venv and caches; results stay'
@@ -22,7 +23,10 @@ run: $(STAMP)
 	@$(BIN)/swapbench run exp012 --models mini --rounds 3
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -q -n $(TEST_WORKERS)
+	@$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist worksteal
+
+fuzz: $(STAMP)
+	@HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -q -n $(TEST_WORKERS) -m fuzz
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

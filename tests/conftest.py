@@ -1,7 +1,10 @@
 """Settings that hold for every test."""
 
-from hypothesis import settings
+import os
+
+from hypothesis import HealthCheck, settings
 
 # A busy machine is no reason for a property to fail.
-settings.register_profile("swapbench", deadline=None)
-settings.load_profile("swapbench")
+settings.register_profile("swapbench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("nightly", settings.get_profile("swapbench"), max_examples=10_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "swapbench"))

@@ -230,3 +230,50 @@ def test_a_true_leak_is_found_nearly_always(tmp_path: Path) -> None:
         return noise(rng, xs) + 4 * MIB * xs
 
     assert share_of_leaks(leak, MIB, tmp_path) >= 0.95
+
+
+def test_memory_that_remembers_what_it_was_is_no_leak(tmp_path: Path) -> None:
+    """Autocorrelated: each reading is near the one before, as when an allocator holds on for a while."""
+
+    def wandering(rng: np.random.Generator, xs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        values = np.zeros(len(xs))
+        for i, shock in enumerate(rng.normal(0, 2 * MIB, len(xs))):
+            values[i] = shock if i == 0 else 0.6 * values[i - 1] + shock
+        return values
+
+    assert share_of_leaks(wandering, MIB, tmp_path) <= 0.02
+
+
+@pytest.mark.parametrize("period", [2, 3, 5, 7])
+def test_memory_that_is_given_back_every_few_swaps_is_no_leak(tmp_path: Path, period: int) -> None:
+    def sawtooth(rng: np.random.Generator, xs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        values: npt.NDArray[np.float64] = noise(rng, xs) / 4 + 20 * MIB * (xs % period)
+        return values
+
+    assert share_of_leaks(sawtooth, MIB, tmp_path) <= 0.02
+
+
+def spikes(rng: np.random.Generator, xs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """One reading in six is 500 MiB too high."""
+    values: npt.NDArray[np.float64] = noise(rng, xs) / 4 + 500 * MIB * (rng.random(len(xs)) < 1 / 6)
+    return values
+
+
+def test_spikes_are_no_leak(tmp_path: Path) -> None:
+    assert share_of_leaks(spikes, MIB, tmp_path) <= 0.02
+
+
+def test_spikes_hide_no_leak(tmp_path: Path) -> None:
+    assert share_of_leaks(lambda rng, xs: spikes(rng, xs) + 6 * MIB * xs, MIB, tmp_path) >= 0.9
+
+
+@pytest.mark.parametrize("true_slope", [-2 * MIB, 0, MIB, 5 * MIB])
+def test_the_interval_holds_the_true_slope_as_often_as_it_says(true_slope: float) -> None:
+    rng = np.random.default_rng(5)
+    xs = np.arange(20, dtype=float)
+    held = 0
+    for _ in range(DRAWS):
+        slope = theil_sen([(list(xs), list(noise(rng, xs) + true_slope * xs))])
+        assert slope is not None
+        held += slope.low <= true_slope <= slope.high
+    assert held / DRAWS >= 0.93

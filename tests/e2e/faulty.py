@@ -2,7 +2,9 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 from swapbench.loaders import Loaded, Span
 from swapbench.wire import Checkpoint, Reply
@@ -91,6 +93,14 @@ class StartsNoEngine(InProcessTarget):
             self._batch.await_ready(1)
 
 
+class HasNoRoom(InProcessTarget):
+    """The disk that caches are evicted to has a kilobyte left."""
+
+    def _refuse_a_full_disk(self) -> None:
+        with patch("shutil.disk_usage", lambda _: SimpleNamespace(free=1000)):
+            super()._refuse_a_full_disk()
+
+
 class WedgesAfterAFailure(InProcessTarget):
     """One load fails, and its half-made state makes every later one fail."""
 
@@ -169,6 +179,7 @@ FAULTS: dict[str, tuple[type[InProcessTarget], list[str]]] = {
             "workload.decode_tokens=48",
         ],
     ),
+    "no-room": (HasNoRoom, [*_UNVERIFIED, "rounds=1"]),
     "wedged": (WedgesAfterAFailure, _UNVERIFIED),
     "python-lock": (HoldsPythonsLock, [*_UNVERIFIED, "rounds=1"]),
     "blocks": (CountsBlocksAndNotBytes, [*_UNVERIFIED, "rounds=1"]),

@@ -1,4 +1,4 @@
-"""What timings do not show: eleven faults of real swappers, each committed for real, each named."""
+"""What timings do not show: a dozen faults of real swappers, each committed for real, each named."""
 
 import subprocess
 import sys
@@ -54,6 +54,7 @@ def test_a_fault_that_only_figures_show_is_named(
         ("lost-request", "rolled_back", "request-1 was taken, and will never be answered"),
         ("engine-breaks", "rolled_back", "reinit failed: engine gemma-3 broke: out of streams"),
         ("carried-too-long", "rolled_back", "reinit failed: request request-1 takes"),
+        ("no-room", "refused", "no room to evict: 0.2 MB of KV caches, and 0.0 MB of disk free at"),
         ("lost-client", "rolled_back", "was taken, and will never be answered"),
     ],
 )
