@@ -182,6 +182,7 @@ def _settings(chosen: "Experiment") -> dict[str, str]:
     document = chosen.model_dump(
         mode="json", by_alias=True, exclude={"scenario", "models", "title", "description"}
     )
+    document["fault"] = ", ".join(f"{f.kind} {f.when} {f.scenario}" for f in chosen.fault) or "none"
     document["criterion"] = ", ".join(criterion.kind for criterion in chosen.criterion) or "none"
     flat: dict[str, str] = {}
     for key, value in document.items():
