@@ -86,6 +86,8 @@ def _demand(details: Any) -> str:
     return known or str(details["msg"]).replace("Value error, ", "")
 
 
+_LONGEST: Final = 800
+
 _DEMANDS: Final = {
     "bool_type": "must be true or false",
     "dict_type": "must be a table",
@@ -177,4 +179,6 @@ def _shown(given: Any) -> str:
 
 def _one_line(text: str) -> str:
     printable = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    return " ".join(printable.split())
+    line = " ".join(printable.split())
+    # A value may be of any length: the key stands at the beginning, what to do at the end.
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"

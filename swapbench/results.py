@@ -340,6 +340,9 @@ def _holds_run(folder: Path) -> bool:
 def _read_table(folder: Path, columns: Columns, may_lack: bool) -> "pd.DataFrame":
     path = folder / columns.file
     header, rows = _read_rows(path, columns.all, may_lack)
+    twice = [column for column in header if header.count(column) > 1]
+    if twice:
+        raise ResultsError(f"{path}: column {twice[0][:80]!r} is there twice")
     missing = [column for column in columns.first if column not in header]
     if missing:
         raise ResultsError(f"{path}: column {missing[0]} is missing")

@@ -273,3 +273,11 @@ def test_a_run_that_is_not_there_is_said_with_the_nearest(shelf: Shelf, name: st
 def test_no_run_at_all_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="`swapbench run quick` makes one"):
         resolve(tmp_path, None)
+
+
+def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
+    path = recorded(tmp_path).folder / "swaps.csv"
+    header, _, rows = path.read_text().partition("\n")
+    path.write_text(f"{header.replace('total_s', 'round')}\n{rows}")
+    with pytest.raises(ResultsError, match="column 'round' is there twice"):
+        read(path.parent)

@@ -51,7 +51,11 @@ def _shard_names(folder: Path) -> set[str]:
         names |= {f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)}
     try:
         weight_map = json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"]
-        # An index is somebody else's text: it may name files in the folder, and none elsewhere.
-        return names | {Path(str(name)).name for name in weight_map.values()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return names | {_plain(str(name)) for name in weight_map.values()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return names
+
+
+def _plain(name: str) -> str:
+    """An index is somebody else's text: it may name files in the folder, and none elsewhere."""
+    return "".join(letter if letter.isprintable() else "?" for letter in Path(name).name)

@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -69,3 +70,19 @@ def test_an_index_can_not_point_outside_its_folder(
     shutil.copy(folder / "model-00001-of-00002.safetensors", outside)
     (folder / "model.safetensors.index.json").write_text(f'{{"weight_map": {{"a": "{outside}"}}}}')
     assert fault(folder) == "model.safetensors is missing"
+
+
+@pytest.mark.parametrize(
+    ("shard", "said"),
+    [("a\0b", "a?b is missing"), ("a\nb", "a?b is missing"), ("../../etc/passwd", "passwd is missing")],
+)
+def test_an_index_may_name_anything_and_only_files_of_the_checkpoint_are_looked_at(
+    folder: Path, shard: str, said: str
+) -> None:
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": shard}}))
+    assert fault(folder) == said
+
+
+def test_an_index_nested_beyond_reason_counts_as_none(folder: Path) -> None:
+    (folder / "model.safetensors.index.json").write_text("[" * 100_000)
+    assert fault(folder) == ""
