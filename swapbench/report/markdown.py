@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from swapbench.analysis import Findings
-from swapbench.report import tables
-from swapbench.report.tables import Cell, Line, Table
+from swapbench.report import evidence, tables
+from swapbench.report.shapes import Cell, Line, Table
 
 # An underscore within a word (update_tag) is plain text to Markdown already.
 _SIGNS: Final = re.compile(r"[\\`*<>|\[\]]|(?<!\w)_|_(?!\w)")
@@ -31,15 +31,15 @@ def _parts(findings: Findings) -> Iterator[str]:
     yield from _table(tables.phases(findings, findings.scenarios))
     yield from _bullets("Bottleneck", tables.bottlenecks(findings))
     yield from _table(tables.work(findings.scenarios))
-    yield from _table(tables.clients(findings))
-    yield from _table(tables.limits(findings))
+    yield from _table(evidence.clients(findings))
+    yield from _table(evidence.limits(findings))
     yield from _table(tables.memory(findings))
-    yield from _bullets("Release", tables.releases(findings))
+    yield from _bullets("Release", evidence.releases(findings))
     yield from _bullets("Leaks", tables.leaks(findings))
-    yield from _bullets("Restored caches", tables.restores(findings))
-    yield from _bullets("Symptoms of known faults", tables.symptoms(findings))
-    yield from _table(tables.failures(findings))
-    yield from _bullets("Swaps left out", tables.problems(findings))
+    yield from _bullets("Restored caches", evidence.restores(findings))
+    yield from _bullets("Symptoms of known faults", evidence.symptoms(findings))
+    yield from _table(evidence.failures(findings))
+    yield from _bullets("Swaps left out", evidence.problems(findings))
     yield from _bullets("Notes", tuple(Line("", note) for note in findings.notes))
     yield from _bullets("Run", tables.facts(findings))
 

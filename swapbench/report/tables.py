@@ -1,21 +1,16 @@
 """What a report shows, as tables and lines of text; how they look is up to terminal and Markdown."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 from swapbench.analysis import Findings, figures
-from swapbench.analysis.clients import ClientsFelt
 from swapbench.analysis.estimate import FEW, Estimate
-from swapbench.analysis.failures import Failure
 from swapbench.analysis.figures import EN_DASH, NOT_RECORDED
-from swapbench.analysis.memory import LedgerSummary, ScenarioMemory
-from swapbench.analysis.proof import Restores
+from swapbench.analysis.memory import LedgerSummary
 from swapbench.analysis.summary import PhaseSummary, ScenarioSummary
 from swapbench.analysis.verdict import Outcome
 from swapbench.phases import LEDGER_LABELS, Phase
-
-Tone = Literal["plain", "quiet", "strong", "good", "bad", "doubt"]
+from swapbench.report.shapes import Cell, Line, Table, Tone, point
 
 ARROW: Final = "\N{RIGHTWARDS ARROW}"
 ABOVE: Final = "\N{BLACK UP-POINTING TRIANGLE}"
@@ -33,40 +28,6 @@ _OUTCOME_TONES: Final[dict[str, Tone]] = {
     "leak": "bad",
     "not measurable": "doubt",
 }
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A figure with what goes with it: its spread, its share, a mark. Or words."""
-
-    text: str
-    spread: str = ""
-    share: str = ""
-    mark: str = ""
-    tone: Tone = "plain"
-    figure: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows in groups, each row with a label; `columns` are headings of one or more lines."""
-
-    title: str
-    label: str
-    columns: tuple[tuple[str, ...], ...]
-    groups: tuple[tuple[tuple[Cell, ...], ...], ...]
-    prose: bool = False
-    legend: str = ""
-
-
-@dataclass(frozen=True)
-class Line:
-    """A labelled line of text, with lines that belong to it."""
-
-    label: str
-    text: str
-    tone: Tone = "plain"
-    below: tuple[str, ...] = field(default=())
 
 
 def facts(findings: Findings) -> tuple[Line, ...]:
@@ -257,26 +218,26 @@ _Show = Callable[[ScenarioSummary], str]
 def work(scenarios: Sequence[ScenarioSummary]) -> Table | None:
     """What the swaps moved: the checkpoint, and under load requests and caches. None where unrecorded."""
     load: list[tuple[str, _Show]] = [
-        ("loaded", lambda s: _point(s.loaded_bytes, figures.size)),
-        ("load rate", lambda s: _point(s.load_gb_per_s, figures.rate)),
-        ("resident before", lambda s: _point(s.resident_before, figures.percent)),
+        ("loaded", lambda s: point(s.loaded_bytes, figures.size)),
+        ("load rate", lambda s: point(s.load_gb_per_s, figures.rate)),
+        ("resident before", lambda s: point(s.resident_before, figures.percent)),
         ("resident after", lambda s: _resident_after(s)),
-        ("settles after", lambda s: _point(s.settle_s, figures.seconds)),
+        ("settles after", lambda s: point(s.settle_s, figures.seconds)),
     ]
     proof: list[tuple[str, _Show]] = [
-        ("second first token", lambda s: _point(s.proof.second_first_token, figures.seconds)),
-        ("steady rate", lambda s: _point(s.proof.steady_tokens_per_s, figures.token_rate)),
-        ("tokens verified", lambda s: _point(s.proof.verified_tokens, figures.count)),
-        ("longest stall", lambda s: _point(s.proof.longest_stall, figures.seconds)),
+        ("second first token", lambda s: point(s.proof.second_first_token, figures.seconds)),
+        ("steady rate", lambda s: point(s.proof.steady_tokens_per_s, figures.token_rate)),
+        ("tokens verified", lambda s: point(s.proof.verified_tokens, figures.count)),
+        ("longest stall", lambda s: point(s.proof.longest_stall, figures.seconds)),
     ]
     workload: list[tuple[str, _Show]] = [
-        ("requests drained", lambda s: _point(s.workload.drained_requests, figures.count)),
-        ("requests carried over", lambda s: _point(s.workload.carried_requests, figures.count)),
-        ("requests answered", lambda s: _point(s.workload.answered_requests, figures.count)),
-        ("caches evicted", lambda s: _point(s.workload.evicted_caches, figures.count)),
-        ("bytes evicted", lambda s: _point(s.workload.evicted_bytes, figures.size)),
-        ("evict rate", lambda s: _point(s.workload.evict_gb_per_s, figures.rate)),
-        ("a cache's write", lambda s: _point(s.workload.cache_write_s, figures.seconds)),
+        ("requests drained", lambda s: point(s.workload.drained_requests, figures.count)),
+        ("requests carried over", lambda s: point(s.workload.carried_requests, figures.count)),
+        ("requests answered", lambda s: point(s.workload.answered_requests, figures.count)),
+        ("caches evicted", lambda s: point(s.workload.evicted_caches, figures.count)),
+        ("bytes evicted", lambda s: point(s.workload.evicted_bytes, figures.size)),
+        ("evict rate", lambda s: point(s.workload.evict_gb_per_s, figures.rate)),
+        ("a cache's write", lambda s: point(s.workload.cache_write_s, figures.seconds)),
     ]
     busy = any(s.workload.busy for s in scenarios)
     groups = [_work_rows(rows, scenarios) for rows in ([load, proof, workload] if busy else [load, proof])]
@@ -292,84 +253,11 @@ def _resident_after(scenario: ScenarioSummary) -> str:
     return f"{figures.memory(added.point)}, {figures.percent(added.point / loaded.point)}"
 
 
-def restores(findings: Findings) -> tuple[Line, ...]:
-    """Agents' caches brought back, against computing them again."""
-    return tuple(Line(entry.model, _restore(entry)) for entry in findings.restores)
-
-
-def _restore(entry: Restores) -> str:
-    parts = [
-        f"{figures.counted(round(entry.caches.point), 'cache')}, {figures.size(entry.bytes.point)} in "
-        f"{figures.seconds(entry.seconds.point)}"
-    ]
-    if entry.gb_per_s is not None:
-        parts.append(figures.rate(entry.gb_per_s.point))
-    if entry.factor is not None and entry.prefill_tokens_per_s is not None:
-        prefill = figures.token_rate(entry.prefill_tokens_per_s.point)
-        parts.append(f"{figures.factor(entry.factor)} as fast as prefilling again ({prefill})")
-    return ", ".join(parts)
-
-
-def symptoms(findings: Findings) -> tuple[Line, ...]:
-    """Known faults that show in the figures."""
-    return tuple(Line(symptom.kind, symptom.text, tone="bad") for symptom in findings.symptoms)
-
-
-def releases(findings: Findings) -> tuple[Line, ...]:
-    """How soon unloaded memory was back, and how much of both models was held at once."""
-    return tuple(
-        Line(scenario.scenario, text) for scenario in findings.memory if (text := _release(scenario))
-    )
-
-
-def _release(scenario: ScenarioMemory) -> str:
-    parts = []
-    if scenario.release_settle is not None:
-        parts.append(f"settled {figures.seconds(scenario.release_settle.point)} after unload")
-    overlaps = [
-        f"{LEDGER_LABELS[ledger.ledger]} {figures.memory(max(0.0, ledger.overlap.high))}"
-        for ledger in scenario.ledgers
-        if ledger.overlap is not None and ledger.ledger in ("mlx_active", "footprint")
-    ]
-    if overlaps:
-        parts.append(f"at most above the larger of both models: {', '.join(overlaps)}")
-    return "; ".join(parts)
-
-
-def limits(findings: Findings) -> Table | None:
-    """Loads against what the machine could do. None where that is not known."""
-    if not findings.limits:
-        return None
-    rows = tuple(
-        (
-            Cell(entry.scenario),
-            Cell(_point(entry.load_gb_per_s, figures.rate)),
-            Cell(NOT_RECORDED if entry.share is None else figures.percent(entry.share)),
-            Cell(NOT_RECORDED if entry.floor_s is None else figures.seconds(entry.floor_s)),
-            Cell(figures.seconds(entry.target_s) if findings.facts.claims else NOT_RECORDED),
-        )
-        for entry in findings.limits
-    )
-    first = findings.limits[0]
-    return Table(
-        title="Against this machine's limits",
-        label="",
-        columns=(("load",), ("of the", "limit"), ("floor",), ("target",)),
-        groups=(rows,),
-        legend=f"limit: {first.limit}, {figures.rate(first.limit_gb_per_s)} (swapbench probe); floor: the "
-        "checkpoint's bytes at that rate",
-    )
-
-
 def _work_rows(
     rows: Sequence[tuple[str, _Show]], scenarios: Sequence[ScenarioSummary]
 ) -> tuple[tuple[Cell, ...], ...]:
     cells = [(Cell(label), *(Cell(show(s)) for s in scenarios)) for label, show in rows]
     return tuple(row for row in cells if any(cell.text != NOT_RECORDED for cell in row[1:]))
-
-
-def _point(value: Estimate | None, spell: Callable[[float], str]) -> str:
-    return NOT_RECORDED if value is None else spell(value.point)
 
 
 def memory(findings: Findings) -> Table | None:
@@ -396,7 +284,7 @@ def _ledger_row(ledger: LedgerSummary) -> tuple[Cell, ...]:
     values = (ledger.before, ledger.peak, ledger.after_unload, ledger.after, ledger.not_reclaimed)
     return (
         Cell(f"  {LEDGER_LABELS[ledger.ledger]}"),
-        *(Cell(_point(value, figures.memory)) for value in values),
+        *(Cell(point(value, figures.memory)) for value in values),
     )
 
 
@@ -420,107 +308,6 @@ def _one_off(one_off_bytes: float | None) -> tuple[str, ...]:
     if one_off_bytes is None or one_off_bytes < 1 << 20:
         return ()
     return (f"and {figures.memory(one_off_bytes)} once, which no slope explains",)
-
-
-_HOW_LEFT_OUT: Final = {
-    "failed": "failed",
-    "rolled_back": "failed, rolled back",
-    "refused": "refused",
-    "invalid": "invalid",
-}
-
-
-def failures(findings: Findings) -> Table | None:
-    """What failed swaps cost. None where none failed."""
-    if not findings.failures:
-        return None
-    return Table(
-        title="Cost of failure",
-        label="",
-        columns=(
-            ("outcome",),
-            ("old model", "answers after"),
-            ("caches", "readable"),
-            ("broken",),
-            ("MLX active", "grows by"),
-            ("footprint", "grows by"),
-        ),
-        groups=(tuple(_failure_row(failure) for failure in findings.failures),),
-        legend="broken: files that bear a cache's name and can't be read; grows by: settled afterwards, less "
-        "before",
-    )
-
-
-def clients(findings: Findings) -> Table | None:
-    """What clients felt that went on sending. None where none did."""
-    if not findings.clients:
-        return None
-    felt = findings.clients
-    rows: list[tuple[str, Callable[[ClientsFelt], str], Callable[[str], Tone]]] = [
-        ("requests sent", lambda c: str(c.sent), _plain),
-        ("answered by the old model", lambda c: str(c.answered_by_old), _plain),
-        ("answered by the new model", lambda c: str(c.answered_by_new), _plain),
-        ("carried over", lambda c: str(c.carried), _plain),
-        ("refused", lambda c: str(c.refused), _plain),
-        ("lost", lambda c: str(c.lost), lambda text: "good" if text == "0" else "bad"),
-        ("longest stall", lambda c: _range(c.longest_stall), _plain),
-        ("wait, sent before the swap", lambda c: _range(c.wait_before), _plain),
-        ("wait, sent during it", lambda c: _range(c.wait_during), _plain),
-        ("wait, sent after it", lambda c: _range(c.wait_after), _plain),
-    ]
-    cells = tuple(
-        (Cell(label), *(Cell(show(c), tone=tone(show(c))) for c in felt)) for label, show, tone in rows
-    )
-    return Table(
-        title="What clients felt",
-        label="",
-        columns=tuple((c.scenario,) for c in felt),
-        groups=(cells,),
-        legend="wait: to the first token, median (most); longest stall: in a swap, without any first token "
-        "or answer",
-    )
-
-
-def _plain(_text: str) -> Tone:
-    return "plain"
-
-
-def _range(value: Estimate | None) -> str:
-    if value is None:
-        return NOT_RECORDED
-    return f"{figures.seconds(value.point)} ({figures.seconds(value.high)})"
-
-
-def _failure_row(failure: Failure) -> tuple[Cell, ...]:
-    back = "never" if failure.back_s is None else figures.seconds(failure.back_s)
-    counts = (failure.readable_caches, failure.broken_caches)
-    growth = (failure.mlx_growth_bytes, failure.footprint_growth_bytes)
-    return (
-        Cell(f"{failure.scenario} (round {failure.round})"),
-        Cell(failure.status.replace("_", " ")),
-        Cell(back, tone="bad" if failure.back_s is None else "plain"),
-        *(Cell(NOT_RECORDED if value is None else figures.count(value)) for value in counts),
-        *(Cell(NOT_RECORDED if value is None else figures.memory(value)) for value in growth),
-    )
-
-
-def problems(findings: Findings) -> tuple[Line, ...]:
-    """Failed, rolled back and invalid swaps, each with its reason."""
-    lines = []
-    for problem in findings.problems:
-        where = f"round {problem.round}{' (warm-up)' if problem.warmup else ''}, {problem.scenario}"
-        how = _HOW_LEFT_OUT[problem.kind]
-        took = f" in {figures.seconds(problem.rollback_s)}" if problem.rollback_s is not None else ""
-        named = not problem.phase or problem.reason.startswith(problem.phase)
-        phase = "" if named else f" in {problem.phase}"
-        lines.append(
-            Line(
-                where,
-                f"{how}{phase}{took}: {problem.reason or 'no reason was recorded'}",
-                tone="doubt" if problem.kind == "invalid" else "bad",
-            )
-        )
-    return tuple(lines)
 
 
 def criteria(findings: Findings) -> Table:

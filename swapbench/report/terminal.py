@@ -12,8 +12,8 @@ from rich.text import Text
 
 from swapbench.analysis import Findings
 from swapbench.analysis.summary import ScenarioSummary
-from swapbench.report import tables
-from swapbench.report.tables import Cell, Line, Table, Tone
+from swapbench.report import evidence, tables
+from swapbench.report.shapes import Cell, Line, Table, Tone
 
 # Where nobody watches, a pipe's 80 columns must not fold figures.
 _UNWATCHED_WIDTH: Final = 120
@@ -54,10 +54,10 @@ def _parts(findings: Findings, console: Console) -> Iterator[RenderableType]:
     yield from _side_by_side(lambda part: tables.phases(findings, part), findings.scenarios, console)
     yield from _section("Bottleneck", tables.bottlenecks(findings))
     yield from _side_by_side(tables.work, findings.scenarios, console)
-    clients = tables.clients(findings)
+    clients = evidence.clients(findings)
     if clients is not None:
         yield from _titled(clients, _figures_table(clients, inline=True))
-    limits = tables.limits(findings)
+    limits = evidence.limits(findings)
     if limits is not None:
         yield from _titled(limits, _figures_table(limits, inline=True))
     memory = tables.memory(findings)
@@ -65,14 +65,14 @@ def _parts(findings: Findings, console: Console) -> Iterator[RenderableType]:
         yield from _section("Memory", (Line("all ledgers", "not recorded", "quiet"),))
     else:
         yield from _titled(memory, _figures_table(memory, inline=True))
-        yield from _section("Release", tables.releases(findings))
+        yield from _section("Release", evidence.releases(findings))
     yield from _section("Leaks", tables.leaks(findings))
-    yield from _section("Restored caches", tables.restores(findings))
-    yield from _section("Symptoms of known faults", tables.symptoms(findings))
-    failures = tables.failures(findings)
+    yield from _section("Restored caches", evidence.restores(findings))
+    yield from _section("Symptoms of known faults", evidence.symptoms(findings))
+    failures = evidence.failures(findings)
     if failures is not None:
         yield from _titled(failures, _figures_table(failures, inline=True))
-    yield from _section("Swaps left out", tables.problems(findings))
+    yield from _section("Swaps left out", evidence.problems(findings))
     yield from _section("Notes", tuple(Line("", note) for note in findings.notes))
     criteria = tables.criteria(findings)
     yield from _titled(criteria, _prose_table(criteria))

@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import mlx.core as mx
 
-from swapbench.experiment import CacheFill, PageCache
+from swapbench.experiment import PageCache
 from swapbench.ledgers import system
 from swapbench.loaders import Loaded, Span, stock, unmeasured
 from swapbench.phases import Phase
@@ -23,11 +23,12 @@ from swapbench.worker.engine.caches import CacheStore
 from swapbench.worker.engine.front_door import FrontDoor
 from swapbench.worker.engine.geometry import KVGeometry
 from swapbench.worker.engine.tag import ModelTag
-from swapbench.worker.engine.workload import PATIENCE_S, ask, continuation, fill_cache, requests
+from swapbench.worker.engine.workload import PATIENCE_S, ask, requests
 from swapbench.worker.meter import MlxMeter
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled, settle
 from swapbench.worker.targets import Audit, Outcome, RefusedError, Restored, Steady
+from swapbench.worker.targets.agents import Agents
 from swapbench.worker.traffic import Traffic, client_request, seen_by_client
 
 # Requests that clients still send once the new model has shown its first token.
@@ -46,19 +47,17 @@ class InProcessTarget:
         self._plan = plan
         self._pool = BlockPool(plan.engine.kv_budget_bytes, plan.engine.block_tokens)
         self._store = CacheStore(plan.scratch_dir)
+        self._agents = Agents(plan, self._store, self.meter)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._served: Checkpoint | None = None
         self._loaded: Loaded | None = None
         self._batch: BatchEngine | None = None
         self._fallback: Checkpoint | None = None
-        self._agents: tuple[str, ...] = ()
         self._tickets: tuple[Ticket, ...] = ()
         self._carried: tuple[Ticket, ...] = ()
         self._door = FrontDoor(plan.workload.queue_limit)
         self._traffic: Traffic | None = None
         self._planned: PlannedSwap | None = None
-        # What each agent's cache went on with when it was filled, by the model that filled it.
-        self._continuations: dict[tuple[str, str], tuple[int, ...]] = {}
         self._outcome = Outcome()
 
     def identity(self) -> tuple[dict[str, str], str]:
@@ -82,12 +81,12 @@ class InProcessTarget:
 
     def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """Fill the agents' caches, set the page cache, and put requests in flight, decoding."""
-        self._outcome = Outcome()
         work, batch, loaded = self._plan.workload, self._batch, self._loaded
         assert batch is not None
         assert loaded is not None
-        self._agents = tuple(f"agent-{n}" for n in range(1, work.agents + 1))
-        self._fill_caches(loaded, planned.round)
+        assert self._served is not None
+        prefilled = self._agents.fill(loaded, self._served.name, planned.round)
+        self._outcome = Outcome(prefilled_tokens=prefilled.tokens, prefill_s=prefilled.seconds)
         self._refuse_a_full_disk()
         self._set_page_cache(to)
         wanted = requests(work.requests, work.prompt_tokens, work.decode_tokens, seed=planned.round)
@@ -150,25 +149,10 @@ class InProcessTarget:
         return Steady(ticket.first_token_s, None if math.isnan(rate) else rate)
 
     def restore(self) -> Restored:
-        """Read the files, and compare what the caches go on with to what they went on with before."""
-        files = self._store.saved()
-        if not files:
-            return Restored()
-        begun_s = self.meter.now_s()
-        for agent in files:
-            self._store.restore(agent)
-        seconds = self.meter.now_s() - begun_s
-        held = self._store.held()
-        restored = Restored(
-            caches=len(files),
-            tokens=sum(held[agent] for agent in files),
-            bytes=sum(path.stat().st_size for path in files.values()),
-            seconds=seconds,
-            changed=tuple(agent for agent in self._agents if self._goes_on_otherwise(agent)),
-        )
-        for agent in files:
-            self._store.forget(agent)
-        return restored
+        """By the files of the model that serves now."""
+        assert self._served is not None
+        assert self._loaded is not None
+        return self._agents.restore(self._loaded, self._served.name)
 
     def replies(self) -> tuple[Reply, ...]:
         """By the batch engine, one after another."""
@@ -192,9 +176,7 @@ class InProcessTarget:
             self._load(old, unmeasured)
             self._fit_pool()
             self._store.update_tag(ModelTag.of(old.path, old.name))
-        for agent in self._agents:
-            if agent not in self._store.held():
-                self._store.restore(agent)
+        self._agents.bring_back()
         self._reinit(old)
 
     def answer(self) -> None:
@@ -204,12 +186,8 @@ class InProcessTarget:
         self._batch.submit(_HELLO).result(PATIENCE_S)
 
     def audit(self) -> Audit:
-        """Each agent's cache, in memory or read back; and all files of all models."""
-        readable = 0
-        for n in range(1, self._plan.workload.agents + 1):
-            with suppress(ValueError):  # a broken file is counted as that
-                readable += self._store.restore(f"agent-{n}")
-        return Audit(readable, self._store.broken())
+        """By the agents' caches."""
+        return self._agents.audit()
 
     def finish(self) -> int:
         """Wait until every request of the workload is answered, by whichever model."""
@@ -243,39 +221,6 @@ class InProcessTarget:
         self._thread.shutdown()
         self._unload()
         shutil.rmtree(self._plan.scratch_dir, ignore_errors=True)
-
-    def _fill_caches(self, loaded: Loaded, round_: int) -> None:
-        work = self._plan.workload
-        begun_s = self.meter.now_s()
-        for n, agent in enumerate(self._agents):
-            # Other contents in each round: a store that writes only what changed has something to write.
-            seed = round_ * work.agents + n
-            cache = fill_cache(loaded.model, loaded.tokenizer, work.cache_tokens, work.cache_fill, seed)
-            self._store.hold(agent, cache, work.cache_tokens)
-        if self._agents and work.cache_fill is CacheFill.PREFILL:
-            self._outcome = replace(
-                self._outcome,
-                prefilled_tokens=work.agents * work.cache_tokens,
-                prefill_s=self.meter.now_s() - begun_s,
-            )
-        if self._served is not None and self._served.name in self._plan.expected:
-            for agent in self._witnesses():
-                self._continuations[agent, self._served.name] = self._continuation(agent)
-
-    def _witnesses(self) -> tuple[str, ...]:
-        """The agents whose caches are asked to go on: the first and the last speak for all."""
-        return tuple(dict.fromkeys((*self._agents[:1], *self._agents[-1:])))
-
-    def _continuation(self, agent: str) -> tuple[int, ...]:
-        cache = self._store.get(agent)
-        assert cache is not None
-        assert self._loaded is not None
-        return continuation(self._loaded.model, cache, self._plan.verify.tokens)
-
-    def _goes_on_otherwise(self, agent: str) -> bool:
-        assert self._served is not None
-        before = self._continuations.get((agent, self._served.name))
-        return before is not None and self._continuation(agent) != before
 
     def _answered(self, ticket: Ticket) -> None:
         """Wait for an answer as long as the engine has anything left to do.

@@ -1,0 +1,184 @@
+"""What stands beside the figures: limits, releases, restored caches, clients, failures, symptoms."""
+
+from collections.abc import Callable
+from typing import Final
+
+from swapbench.analysis import Findings, figures
+from swapbench.analysis.clients import ClientsFelt
+from swapbench.analysis.estimate import Estimate
+from swapbench.analysis.failures import Failure
+from swapbench.analysis.figures import NOT_RECORDED
+from swapbench.analysis.memory import ScenarioMemory
+from swapbench.analysis.proof import Restores
+from swapbench.phases import LEDGER_LABELS
+from swapbench.report.shapes import Cell, Line, Table, Tone, point
+
+
+def restores(findings: Findings) -> tuple[Line, ...]:
+    """Agents' caches brought back, against computing them again."""
+    return tuple(Line(entry.model, _restore(entry)) for entry in findings.restores)
+
+
+def _restore(entry: Restores) -> str:
+    parts = [
+        f"{figures.counted(round(entry.caches.point), 'cache')}, {figures.size(entry.bytes.point)} in "
+        f"{figures.seconds(entry.seconds.point)}"
+    ]
+    if entry.gb_per_s is not None:
+        parts.append(figures.rate(entry.gb_per_s.point))
+    if entry.factor is not None and entry.prefill_tokens_per_s is not None:
+        prefill = figures.token_rate(entry.prefill_tokens_per_s.point)
+        parts.append(f"{figures.factor(entry.factor)} as fast as prefilling again ({prefill})")
+    return ", ".join(parts)
+
+
+def symptoms(findings: Findings) -> tuple[Line, ...]:
+    """Known faults that show in the figures."""
+    return tuple(Line(symptom.kind, symptom.text, tone="bad") for symptom in findings.symptoms)
+
+
+def releases(findings: Findings) -> tuple[Line, ...]:
+    """How soon unloaded memory was back, and how much of both models was held at once."""
+    return tuple(
+        Line(scenario.scenario, text) for scenario in findings.memory if (text := _release(scenario))
+    )
+
+
+def _release(scenario: ScenarioMemory) -> str:
+    parts = []
+    if scenario.release_settle is not None:
+        parts.append(f"settled {figures.seconds(scenario.release_settle.point)} after unload")
+    overlaps = [
+        f"{LEDGER_LABELS[ledger.ledger]} {figures.memory(max(0.0, ledger.overlap.high))}"
+        for ledger in scenario.ledgers
+        if ledger.overlap is not None and ledger.ledger in ("mlx_active", "footprint")
+    ]
+    if overlaps:
+        parts.append(f"at most above the larger of both models: {', '.join(overlaps)}")
+    return "; ".join(parts)
+
+
+def limits(findings: Findings) -> Table | None:
+    """Loads against what the machine could do. None where that is not known."""
+    if not findings.limits:
+        return None
+    rows = tuple(
+        (
+            Cell(entry.scenario),
+            Cell(point(entry.load_gb_per_s, figures.rate)),
+            Cell(NOT_RECORDED if entry.share is None else figures.percent(entry.share)),
+            Cell(NOT_RECORDED if entry.floor_s is None else figures.seconds(entry.floor_s)),
+            Cell(figures.seconds(entry.target_s) if findings.facts.claims else NOT_RECORDED),
+        )
+        for entry in findings.limits
+    )
+    first = findings.limits[0]
+    return Table(
+        title="Against this machine's limits",
+        label="",
+        columns=(("load",), ("of the", "limit"), ("floor",), ("target",)),
+        groups=(rows,),
+        legend=f"limit: {first.limit}, {figures.rate(first.limit_gb_per_s)} (swapbench probe); floor: the "
+        "checkpoint's bytes at that rate",
+    )
+
+
+_HOW_LEFT_OUT: Final = {
+    "failed": "failed",
+    "rolled_back": "failed, rolled back",
+    "refused": "refused",
+    "invalid": "invalid",
+}
+
+
+def failures(findings: Findings) -> Table | None:
+    """What failed swaps cost. None where none failed."""
+    if not findings.failures:
+        return None
+    return Table(
+        title="Cost of failure",
+        label="",
+        columns=(
+            ("outcome",),
+            ("old model", "answers after"),
+            ("caches", "readable"),
+            ("broken",),
+            ("MLX active", "grows by"),
+            ("footprint", "grows by"),
+        ),
+        groups=(tuple(_failure_row(failure) for failure in findings.failures),),
+        legend="broken: files that bear a cache's name and can't be read; grows by: settled afterwards, less "
+        "before",
+    )
+
+
+def clients(findings: Findings) -> Table | None:
+    """What clients felt that went on sending. None where none did."""
+    if not findings.clients:
+        return None
+    felt = findings.clients
+    rows: list[tuple[str, Callable[[ClientsFelt], str], Callable[[str], Tone]]] = [
+        ("requests sent", lambda c: str(c.sent), _plain),
+        ("answered by the old model", lambda c: str(c.answered_by_old), _plain),
+        ("answered by the new model", lambda c: str(c.answered_by_new), _plain),
+        ("carried over", lambda c: str(c.carried), _plain),
+        ("refused", lambda c: str(c.refused), _plain),
+        ("lost", lambda c: str(c.lost), lambda text: "good" if text == "0" else "bad"),
+        ("longest stall", lambda c: _range(c.longest_stall), _plain),
+        ("wait, sent before the swap", lambda c: _range(c.wait_before), _plain),
+        ("wait, sent during it", lambda c: _range(c.wait_during), _plain),
+        ("wait, sent after it", lambda c: _range(c.wait_after), _plain),
+    ]
+    cells = tuple(
+        (Cell(label), *(Cell(show(c), tone=tone(show(c))) for c in felt)) for label, show, tone in rows
+    )
+    return Table(
+        title="What clients felt",
+        label="",
+        columns=tuple((c.scenario,) for c in felt),
+        groups=(cells,),
+        legend="wait: to the first token, median (most); longest stall: in a swap, without any first token "
+        "or answer",
+    )
+
+
+def _plain(_text: str) -> Tone:
+    return "plain"
+
+
+def _range(value: Estimate | None) -> str:
+    if value is None:
+        return NOT_RECORDED
+    return f"{figures.seconds(value.point)} ({figures.seconds(value.high)})"
+
+
+def _failure_row(failure: Failure) -> tuple[Cell, ...]:
+    back = "never" if failure.back_s is None else figures.seconds(failure.back_s)
+    counts = (failure.readable_caches, failure.broken_caches)
+    growth = (failure.mlx_growth_bytes, failure.footprint_growth_bytes)
+    return (
+        Cell(f"{failure.scenario} (round {failure.round})"),
+        Cell(failure.status.replace("_", " ")),
+        Cell(back, tone="bad" if failure.back_s is None else "plain"),
+        *(Cell(NOT_RECORDED if value is None else figures.count(value)) for value in counts),
+        *(Cell(NOT_RECORDED if value is None else figures.memory(value)) for value in growth),
+    )
+
+
+def problems(findings: Findings) -> tuple[Line, ...]:
+    """Failed, rolled back and invalid swaps, each with its reason."""
+    lines = []
+    for problem in findings.problems:
+        where = f"round {problem.round}{' (warm-up)' if problem.warmup else ''}, {problem.scenario}"
+        how = _HOW_LEFT_OUT[problem.kind]
+        took = f" in {figures.seconds(problem.rollback_s)}" if problem.rollback_s is not None else ""
+        named = not problem.phase or problem.reason.startswith(problem.phase)
+        phase = "" if named else f" in {problem.phase}"
+        lines.append(
+            Line(
+                where,
+                f"{how}{phase}{took}: {problem.reason or 'no reason was recorded'}",
+                tone="doubt" if problem.kind == "invalid" else "bad",
+            )
+        )
+    return tuple(lines)

@@ -1,0 +1,49 @@
+"""What reports are made of: tables of cells, and labelled lines."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from swapbench.analysis.estimate import Estimate
+from swapbench.analysis.figures import NOT_RECORDED
+
+Tone = Literal["plain", "quiet", "strong", "good", "bad", "doubt"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure with what goes with it: its spread, its share, a mark. Or words."""
+
+    text: str
+    spread: str = ""
+    share: str = ""
+    mark: str = ""
+    tone: Tone = "plain"
+    figure: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows in groups, each row with a label; `columns` are headings of one or more lines."""
+
+    title: str
+    label: str
+    columns: tuple[tuple[str, ...], ...]
+    groups: tuple[tuple[tuple[Cell, ...], ...], ...]
+    prose: bool = False
+    legend: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A labelled line of text, with lines that belong to it."""
+
+    label: str
+    text: str
+    tone: Tone = "plain"
+    below: tuple[str, ...] = field(default=())
+
+
+def point(value: Estimate | None, spell: Callable[[float], str]) -> str:
+    """A figure's point, spelt; a dash where it was not recorded."""
+    return NOT_RECORDED if value is None else spell(value.point)
