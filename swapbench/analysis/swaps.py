@@ -171,9 +171,11 @@ def _extremes(during: "pd.DataFrame | None") -> Ledgers:
 
 
 def _swap_used_growth(during: "pd.DataFrame | None") -> float | None:
-    if during is None or during.empty:
+    if during is None:
         return None
-    return _number(during["swap_used_bytes"].max() - during["swap_used_bytes"].iloc[0])
+    # The parent's samples have none.
+    used = during["swap_used_bytes"].dropna()
+    return None if used.empty else _number(used.max() - used.iloc[0])
 
 
 def _workers(rows: Iterable[Mapping[str, Any]]) -> list[int]:

@@ -165,7 +165,7 @@ class Recording:
         """Append a row of swaps.csv."""
         self.writer.add_swap(event)
 
-    def sample(self, round_: int, scenario: str, t_s: float, active: int, swap_used: int = 0) -> None:
+    def sample(self, round_: int, scenario: str, t_s: float, active: int, swap_used: int | None = 0) -> None:
         """A row of memory.csv."""
         self.writer.add_sample(
             MemorySample(

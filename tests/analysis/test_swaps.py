@@ -74,6 +74,8 @@ def test_what_was_not_recorded_is_absent_not_zero(tmp_path: Path) -> None:
 def test_samples_count_only_during_the_swap_itself(tmp_path: Path) -> None:
     recording = Recording(tmp_path)
     recording.sample(0, "up", t_s=0.5, active=9_000)  # while the swap is prepared
+    # The parent, which looks on from outside, tells no swap.
+    recording.sample(0, "up", t_s=1.9, active=0, swap_used=None)
     recording.sample(0, "up", t_s=2.0, active=5_000, swap_used=100)
     recording.sample(0, "up", t_s=2.5, active=6_000, swap_used=700)
     recording.sample(0, "down", t_s=2.6, active=8_000)
