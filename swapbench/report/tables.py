@@ -270,13 +270,15 @@ def memory(findings: Findings) -> Table | None:
             groups.append((heading, *(_ledger_row(ledger) for ledger in ledgers)))
     if not groups:
         return None
+    mapped = any(ledger.ledger == "file_backed" for s in findings.memory for ledger in s.ledgers)
+    reclaimable = "; file-backed pages: the system takes them back whenever it likes" if mapped else ""
     return Table(
         title="Memory, median",
         label="ledger",
         columns=(("before",), ("peak",), ("after", "unload"), ("after",), ("not", "reclaimed")),
         groups=tuple(groups),
         legend="peak: the most in use, of system available the least left; "
-        "not reclaimed: after unload, beyond the worker without a model",
+        f"not reclaimed: after unload, beyond the worker without a model{reclaimable}",
     )
 
 
