@@ -21,7 +21,15 @@ from swapbench.experiment import Experiment, Scenario
 from swapbench.files import write_atomically
 from swapbench.limits import Limits
 from swapbench.phases import ALL_LEDGERS
-from swapbench.wire import Checkpoint, ClientRequest, MemorySample, PhaseMeasured, SwapFinished, WorkerReady
+from swapbench.wire import (
+    Checkpoint,
+    ClientRequest,
+    MemorySample,
+    PhaseMeasured,
+    Reading,
+    SwapFinished,
+    WorkerReady,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +61,7 @@ class RunInfo(BaseModel):
     swapbench_version: str
     machine: Machine
     worker: WorkerReady | None = None
+    baselines: tuple[Reading, ...] = ()
     models: tuple[Checkpoint, ...] = ()
     notes: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()

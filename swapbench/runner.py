@@ -194,7 +194,8 @@ class _Recorder:
         """Write what belongs on disk."""
         match event:
             case WorkerReady():
-                self._writer.update(worker=event)
+                baselines = (*self._writer.info.baselines, event.baseline)
+                self._writer.update(worker=event, baselines=baselines)
             case SwapStarted():
                 self._swap = event
             case PhaseMeasured() if self._swap is not None:

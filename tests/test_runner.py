@@ -211,7 +211,9 @@ def test_after_a_rollback_that_failed_another_worker_goes_on(tmp_path: Path) -> 
     run = read(job.writer.folder)
     assert run.info.status == "complete"
     assert list(run.swaps.status) == ["ok", "ok", "failed", "ok", "ok", "ok"]
-    assert len({event.pid for event in seen.events if isinstance(event, WorkerReady)}) == 2
+    workers = [event for event in seen.events if isinstance(event, WorkerReady)]
+    assert len({worker.pid for worker in workers}) == 2
+    assert run.info.baselines == tuple(worker.baseline for worker in workers)
 
 
 def test_every_swap_that_kills_its_worker_has_one_row_and_the_run_ends(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Final, Literal
 
 from swapbench.analysis import figures
@@ -125,7 +126,12 @@ def _memory(run: Run, scenario: Scenario, swaps: Sequence[Swap]) -> ScenarioMemo
 
 
 def _baseline(run: Run) -> dict[str, float]:
-    return baseline_of(run.info.worker.baseline) if run.info.worker else {}
+    """What a worker weighs without a model: the median, where there was more than one worker."""
+    info = run.info
+    readings = info.baselines or ((info.worker.baseline,) if info.worker else ())
+    known = [baseline_of(reading) for reading in readings]
+    ledgers = {ledger for baseline in known for ledger in baseline}
+    return {ledger: median(b[ledger] for b in known if ledger in b) for ledger in ledgers}
 
 
 def _weights(run: Run) -> dict[str, int]:

@@ -6,7 +6,7 @@ import pytest
 
 from swapbench.analysis import analyse
 from swapbench.analysis.memory import LedgerSummary, ScenarioMemory
-from tests.analysis.recording import LARGE_BYTES, SMALL_BYTES, Recording
+from tests.analysis.recording import LARGE_BYTES, SMALL_BYTES, Recording, reading
 
 MB = 1_000_000
 # MLX active around the phases of a swap down: 7 GB before, 20 MB left after unload, 270 MB after load.
@@ -89,3 +89,12 @@ def test_without_ledgers_nothing_is_claimed_about_memory(tmp_path: Path) -> None
     recording = Recording(tmp_path, criterion=[{"kind": "memory-reclaimed"}])
     recording.swap(0, "down")
     assert analyse(recording.run()).verdicts[0].outcome == "inconclusive"
+
+
+def test_of_several_workers_the_median_is_what_one_weighs_without_a_model(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    recording.swap(0, "down", active=DOWN)
+    recording.writer.update(baselines=(reading(0), reading(2 * MB), reading(9 * MB)))
+    active, *_ = down(recording).ledgers
+    assert active.not_reclaimed is not None
+    assert active.not_reclaimed.point == 18 * MB
