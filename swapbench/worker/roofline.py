@@ -1,7 +1,8 @@
 """`python -m swapbench.worker.roofline FOLDER`: how fast this machine moves bytes, one result a line.
 
 A process of its own, so that the memory which it fills and the page cache which it empties are nobody
-else's. The scratch file is written into FOLDER, since disks differ, and removed whatever happens.
+else's. The scratch file is written into FOLDER, since disks differ, and has no name there: whatever ends
+this process, the system takes it back.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -31,6 +33,13 @@ _LEAST_FILE_BYTES: Final = 64 << 20
 _CHUNK_BYTES: Final = 8 << 20
 _DEPTHS: Final = (1, 2, 4, 8)
 _REPEATS: Final = 3
+# A slow disk gets a smaller file and fewer repeats, so that all of it stays under a minute.
+_WRITE_BUDGET_S: Final = 8.0
+_RATE_BUDGET_S: Final = 4.0
+_SYNC_BYTES: Final = 64 << 20
+# As swaps are proven to be cold and warm.
+_COLD_SHARE: Final = 0.01
+_WARM_SHARE: Final = 0.99
 _F_NOCACHE: Final = 48  # <sys/fcntl.h> of macOS
 
 # <sys/mman.h> of Linux; Python's mmap has them only where it was built with them.
@@ -39,6 +48,38 @@ _MADV_NOHUGEPAGE: Final = 15
 
 Bytes = npt.NDArray[np.uint8]
 
+# Moves the bytes once, and tells the seconds that this took.
+Move = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """The file that is read: through the page cache, or past it (None where the file system can't)."""
+
+    cached: int
+    direct: int | None
+    size: int
+
+    @property
+    def path(self) -> Path:
+        """A name for it in this process: it has none in its folder."""
+        return Path(f"/dev/fd/{self.cached}")
+
+    def share(self) -> float:
+        """How much of it is in the page cache."""
+        return page_cache.residency([self.path]).share
+
+    def made_cold(self) -> bool:
+        """Drop it from the page cache; whether it is gone."""
+        page_cache.evict([self.path])
+        return self.share() <= _COLD_SHARE
+
+    def made_warm(self) -> bool:
+        """Read into the page cache what is not there; whether all of it is."""
+        if self.share() < _WARM_SHARE:
+            page_cache.prime([self.path])
+        return self.share() >= _WARM_SHARE
+
 
 def main() -> None:
     """Measure everything, each result printed as soon as it is there."""
@@ -46,66 +87,105 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     try:
-        with scratch_file(folder) as path:
-            for rate in measure(path):
+        with scratch_file(folder) as scratch:
+            for rate in measure(scratch):
                 print(rate.model_dump_json(), flush=True)
     except OSError as error:
         sys.exit(f"{folder}: {error.strerror or error}")
 
 
 @contextmanager
-def scratch_file(folder: Path) -> Iterator[Path]:
+def scratch_file(folder: Path) -> Iterator[Scratch]:
     """A file of bytes that no disk can compress, on disk, and gone afterwards.
 
     Raises:
         OSError: it can't be written, or there is no room for it.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    size = _size_that_fits(folder)
+    path = folder / f".roofline-{os.getpid()}"
+    cached = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    direct = None
+    try:
+        try:
+            direct = _open_uncached(path)
+        finally:
+            path.unlink()
+        yield Scratch(cached, direct, _write(cached, size))
+    finally:
+        for descriptor in (cached, direct):
+            if descriptor is not None:
+                os.close(descriptor)
+
+
+def _size_that_fits(folder: Path) -> int:
     free_bytes = shutil.disk_usage(folder).free
     size = min(FILE_BYTES, free_bytes // 4, psutil.virtual_memory().available // 8)
-    size -= size % _CHUNK_BYTES
     if size < _LEAST_FILE_BYTES:
         room = (
             f"{free_bytes / 1e9:.1f} GB of disk, {psutil.virtual_memory().available / 1e9:.1f} GB of memory"
         )
         raise OSError(f"too little room to measure in: {room} are free")
-    path = folder / f".roofline-{os.getpid()}"
-    try:
-        random = np.random.default_rng(0)
-        with path.open("wb") as file:
-            for _ in range(size // _CHUNK_BYTES):
-                file.write(random.bytes(_CHUNK_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
+    return size - size % _CHUNK_BYTES
 
 
-def measure(path: Path) -> Iterator[Rate]:
-    """Disk, page cache and memory, in this order: the file is cold first and warm from then on."""
-    size = path.stat().st_size
-    with _pages(size, huge=None) as buffer:
-        for depth in _DEPTHS:
-            yield _rate("disk", f"queue depth {depth}", size, partial(_read_cold, path, buffer, depth))
-    page_cache.prime([path])
-    for huge in _page_choices():
-        yield _read_into_fresh_memory(path, size, huge)
-    for huge in _page_choices():
-        with _pages(size, huge) as buffer:
-            _read(path, buffer)
-            page_bytes = _page_bytes(buffer)
-            yield _rate("read_touched", "one thread", size, partial(_read, path, buffer), page_bytes)
+def _write(descriptor: int, size: int) -> int:
+    """Write while there is time, and no less than can be measured with; returns how much that is."""
+    random = np.random.default_rng(0)
+    ends_s = time.monotonic() + _WRITE_BUDGET_S
+    written = 0
+    while written < size and (written < _LEAST_FILE_BYTES or time.monotonic() < ends_s):
+        rest = memoryview(random.bytes(_CHUNK_BYTES))
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        written += _CHUNK_BYTES
+        if written % _SYNC_BYTES == 0:
+            os.fsync(descriptor)
+    os.fsync(descriptor)
+    return written
+
+
+def measure(scratch: Scratch) -> Iterator[Rate]:
+    """Disk, page cache and memory, in this order: the file is cold first and warm from then on.
+
+    A rate whose premise does not hold is left out: no direct reads, or a page cache that can't be emptied,
+    leave the disk unknown, and a page cache that does not hold the file leaves warm reads unknown.
+    """
+    size = scratch.size
+    # A file in memory would be read as fast as memory, and called a disk.
+    if scratch.direct is not None and scratch.made_cold():
+        with _pages(size, huge=None) as buffer:
+            for depth in _DEPTHS:
+                yield _rate("disk", f"queue depth {depth}", size, partial(_read_cold, scratch, buffer, depth))
+    if scratch.made_warm():
+        for huge in _page_choices():
+            yield _read_into_fresh_memory(scratch, huge)
+        for huge in _page_choices():
+            with _pages(size, huge) as buffer:
+                _read(scratch.cached, buffer)
+                page_bytes = _page_bytes(buffer)
+                read = partial(_read_warm, scratch, buffer)
+                yield _rate("read_touched", "one thread", size, read, page_bytes)
     yield from _copies(size // 2)
 
 
-def _rate(kind: Kind, how: str, size: int, move: Callable[[], None], page_bytes: int | None = None) -> Rate:
-    seconds = []
-    for _ in range(_REPEATS):
-        begun_s = time.perf_counter()
-        move()
-        seconds.append(time.perf_counter() - begun_s)
-    return _summary(kind, how, size, seconds, page_bytes)
+def _rate(kind: Kind, how: str, size: int, move: Move, page_bytes: int | None = None) -> Rate:
+    return _summary(kind, how, size, _repeated(move), page_bytes)
+
+
+def _repeated(move: Move) -> list[float]:
+    """The seconds that each repeat took; fewer where each takes long."""
+    ends_s = time.monotonic() + _RATE_BUDGET_S
+    seconds: list[float] = []
+    while not seconds or (len(seconds) < _REPEATS and time.monotonic() < ends_s):
+        seconds.append(move())
+    return seconds
+
+
+def _timed(move: Callable[[], None]) -> float:
+    begun_s = time.perf_counter()
+    move()
+    return time.perf_counter() - begun_s
 
 
 def _summary(kind: Kind, how: str, size: int, seconds: list[float], page_bytes: int | None) -> Rate:
@@ -121,55 +201,66 @@ def _summary(kind: Kind, how: str, size: int, seconds: list[float], page_bytes: 
     )
 
 
-def _read_cold(path: Path, buffer: memoryview, depth: int) -> None:
-    """The whole file past the page cache, `depth` requests at a time."""
-    page_cache.evict([path])
-    size = len(buffer)
-    descriptor = _open_uncached(path)
-    try:
+def _read_cold(scratch: Scratch, buffer: memoryview, depth: int) -> float:
+    """The whole file past the page cache, `depth` requests at a time; returns the seconds it took."""
+    assert scratch.direct is not None
+    scratch.made_cold()
+    read = partial(_read_chunk, scratch.direct, buffer)
+
+    def move() -> None:
         with ThreadPoolExecutor(depth) as threads:
-            offsets = range(0, size, _CHUNK_BYTES)
-            for got in threads.map(
-                lambda at: os.preadv(descriptor, [buffer[at : at + _CHUNK_BYTES]], at), offsets
-            ):
-                assert got == _CHUNK_BYTES
-    finally:
-        os.close(descriptor)
+            for _ in threads.map(read, range(0, len(buffer), _CHUNK_BYTES)):
+                pass
+
+    return _timed(move)
 
 
-def _open_uncached(path: Path) -> int:
+def _open_uncached(path: Path) -> int | None:
+    """The file for reads past the page cache; None where there are none, as on tmpfs."""
     if sys.platform == "darwin":
         import fcntl
 
         descriptor = os.open(path, os.O_RDONLY)
         fcntl.fcntl(descriptor, _F_NOCACHE, 1)
         return descriptor
-    try:
+    with suppress(OSError):
         return os.open(path, os.O_RDONLY | os.O_DIRECT)
-    except OSError:  # tmpfs and some network file systems have no direct reads
-        return os.open(path, os.O_RDONLY)
+    return None
 
 
-def _read(path: Path, buffer: memoryview) -> None:
-    """The whole file out of the page cache."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        for at in range(0, len(buffer), _CHUNK_BYTES):
-            os.preadv(descriptor, [buffer[at : at + _CHUNK_BYTES]], at)
-    finally:
-        os.close(descriptor)
+def _read_warm(scratch: Scratch, buffer: memoryview) -> float:
+    """The whole file out of the page cache; kernels that take idle pages back are read up on before."""
+    scratch.made_warm()
+    return _timed(partial(_read, scratch.cached, buffer))
 
 
-def _read_into_fresh_memory(path: Path, size: int, huge: bool | None) -> Rate:
+def _read(descriptor: int, buffer: memoryview) -> None:
+    for at in range(0, len(buffer), _CHUNK_BYTES):
+        _read_chunk(descriptor, buffer, at)
+
+
+def _read_chunk(descriptor: int, buffer: memoryview, at: int) -> None:
+    end = at + _CHUNK_BYTES
+    while at < end:
+        got = os.preadv(descriptor, [buffer[at:end]], at)
+        if got == 0:
+            raise OSError("the scratch file became shorter while it was read")
+        at += got
+
+
+def _read_into_fresh_memory(scratch: Scratch, huge: bool | None) -> Rate:
     """What a first load does: the pages that it writes to have to be found and cleared first."""
-    seconds, page_bytes = [], None
-    for _ in range(_REPEATS):
-        with _pages(size, huge) as buffer:
-            begun_s = time.perf_counter()
-            _read(path, buffer)
-            seconds.append(time.perf_counter() - begun_s)
+    page_bytes = None
+
+    def read() -> float:
+        nonlocal page_bytes
+        with _pages(scratch.size, huge) as buffer:
+            took_s = _read_warm(scratch, buffer)
             page_bytes = _page_bytes(buffer)
-    return _summary("read_fresh", "one thread", size, seconds, page_bytes)
+        return took_s
+
+    seconds = _repeated(read)
+    return _summary("read_fresh", "one thread", scratch.size, seconds, page_bytes)
 
 
 def _copies(size: int) -> Iterator[Rate]:
@@ -182,9 +273,10 @@ def _copies(size: int) -> Iterator[Rate]:
         page_bytes = _page_bytes(target)
         for threads in sorted({1, os.cpu_count() or 1}):
             how = "one thread" if threads == 1 else f"{threads} threads"
-            yield _rate("copy", how, size, partial(_copy, ours, theirs, threads), page_bytes)
+            copy = partial(_timed, partial(_copy, ours, theirs, threads))
+            yield _rate("copy", how, size, copy, page_bytes)
         # The memory can't be given back while arrays look into it.
-        del ours, theirs
+        del ours, theirs, copy
 
 
 def _copy(source: Bytes, target: Bytes, threads: int) -> None:

@@ -1,47 +1,101 @@
 """The machine's limits, measured for real with a small file."""
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from swapbench.worker import roofline
+from swapbench.worker import page_cache, roofline
 
 MIB = 1 << 20
 
 
 @pytest.fixture
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[roofline.Scratch]:
     monkeypatch.setattr(roofline, "FILE_BYTES", 64 * MIB)
-    with roofline.scratch_file(tmp_path) as path:
-        yield path
-    assert not list(tmp_path.iterdir())
+    with roofline.scratch_file(tmp_path) as scratch:
+        yield scratch
 
 
-def test_every_kind_is_measured_three_times(path: Path) -> None:
-    rates = list(roofline.measure(path))
+def kinds(scratch: roofline.Scratch) -> set[str]:
+    return {rate.kind for rate in roofline.measure(scratch)}
+
+
+def test_every_kind_is_measured_three_times(scratch: roofline.Scratch) -> None:
+    rates = list(roofline.measure(scratch))
     assert {rate.kind for rate in rates} == {"disk", "read_fresh", "read_touched", "copy"}
     assert all(rate.n == 3 and 0 < rate.low <= rate.median <= rate.high for rate in rates)
     assert [rate.how for rate in rates if rate.kind == "disk"] == [f"queue depth {n}" for n in (1, 2, 4, 8)]
 
 
-def test_what_is_written_to_is_told_by_the_size_of_its_pages(path: Path) -> None:
-    pages = {rate.page_bytes for rate in roofline.measure(path) if rate.kind == "read_fresh"}
+def test_where_there_is_no_time_left_each_is_measured_once(
+    scratch: roofline.Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roofline, "_RATE_BUDGET_S", 0.0)
+    assert {rate.n for rate in roofline.measure(scratch)} == {1}
+
+
+def test_a_file_system_without_direct_reads_has_no_disk_to_tell_of(scratch: roofline.Scratch) -> None:
+    assert kinds(replace(scratch, direct=None)) == {"read_fresh", "read_touched", "copy"}
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="/dev/shm is Linux's file system in memory")
+def test_memory_is_not_called_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roofline, "FILE_BYTES", 64 * MIB)
+    with roofline.scratch_file(Path("/dev/shm")) as scratch:
+        assert "disk" not in kinds(scratch)
+
+
+def test_a_page_cache_that_does_not_go_cold_tells_nothing_of_the_disk(
+    scratch: roofline.Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_cache, "evict", lambda _: None)
+    assert scratch.made_warm()
+    assert kinds(scratch) == {"read_fresh", "read_touched", "copy"}
+
+
+def test_a_page_cache_that_does_not_get_warm_tells_nothing_of_warm_reads(
+    scratch: roofline.Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_cache, "prime", lambda _: None)
+    assert kinds(scratch) == {"disk", "copy"}
+
+
+def test_pages_that_were_taken_meanwhile_are_read_up_on_before_a_warm_read(scratch: roofline.Scratch) -> None:
+    with roofline._pages(scratch.size, huge=None) as buffer:
+        assert scratch.made_cold()
+        roofline._read_warm(scratch, buffer)
+    assert scratch.share() == 1.0
+
+
+def test_what_is_written_to_is_told_by_the_size_of_its_pages(scratch: roofline.Scratch) -> None:
+    pages = {rate.page_bytes for rate in roofline.measure(scratch) if rate.kind == "read_fresh"}
     assert None not in pages
     if sys.platform == "linux":
         assert 4096 in pages
 
 
-def test_reading_gets_the_bytes_of_the_file(path: Path) -> None:
-    whole = path.read_bytes()
-    with roofline._pages(len(whole), huge=None) as buffer:
-        roofline._read(path, buffer)
+def test_reading_gets_the_bytes_of_the_file(scratch: roofline.Scratch) -> None:
+    whole = os.pread(scratch.cached, scratch.size, 0)
+    assert len(whole) == 64 * MIB
+    with roofline._pages(scratch.size, huge=None) as buffer:
+        roofline._read(scratch.cached, buffer)
         assert bytes(buffer) == whole
-    with roofline._pages(len(whole), huge=None) as buffer:
-        roofline._read_cold(path, buffer, 4)
+    with roofline._pages(scratch.size, huge=None) as buffer:
+        roofline._read_cold(scratch, buffer, 4)
         assert bytes(buffer) == whole
+
+
+def test_a_slow_disk_gets_a_smaller_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roofline, "FILE_BYTES", 256 * MIB)
+    monkeypatch.setattr(roofline, "_WRITE_BUDGET_S", 0.0)
+    with roofline.scratch_file(tmp_path) as scratch:
+        assert scratch.size == 64 * MIB
+        assert os.fstat(scratch.cached).st_size == scratch.size
 
 
 def test_a_disk_without_room_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,13 +109,20 @@ def test_a_disk_without_room_is_left_alone(tmp_path: Path, monkeypatch: pytest.M
     assert not list(tmp_path.iterdir())
 
 
-def _interrupt_where_there_is(path: Path) -> None:
-    assert path.exists()
-    raise KeyboardInterrupt
+def test_the_scratch_file_can_not_be_left_behind_since_it_has_no_name(
+    scratch: roofline.Scratch, tmp_path: Path
+) -> None:
+    assert scratch.size == 64 * MIB
+    assert not list(tmp_path.iterdir())
 
 
-def test_the_scratch_file_goes_when_measuring_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roofline, "FILE_BYTES", 64 * MIB)
-    with pytest.raises(KeyboardInterrupt), roofline.scratch_file(tmp_path) as path:
-        _interrupt_where_there_is(path)
+def test_nor_is_an_empty_one_left_where_it_can_not_be_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(roofline, "_open_uncached", refuse)
+    with pytest.raises(PermissionError), roofline.scratch_file(tmp_path):
+        pass
     assert not list(tmp_path.iterdir())
