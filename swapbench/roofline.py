@@ -8,6 +8,7 @@ from pathlib import Path
 
 from swapbench.environment import Machine, this_machine
 from swapbench.errors import UsageError
+from swapbench.experiment import Source
 from swapbench.limits import Limits, Rate, Volume, load, save
 from swapbench.models.store import cache_root
 from swapbench.wire import Checkpoint
@@ -46,8 +47,20 @@ def measure(folder: Path, say: Callable[[str], None]) -> tuple[Limits, Path]:
     return limits, save(limits, cache_root())
 
 
+def models_folder() -> Path:
+    """Where models lie: with the stand-ins that swapbench made if there are any, else in the hub's cache."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    hub = Path(HF_HUB_CACHE)
+    return hub if hub.is_dir() and not (cache_root() / Source.SYNTHETIC).is_dir() else cache_root()
+
+
 def limits_of(checkpoints: Sequence[Checkpoint], machine: Machine) -> Limits | None:
-    """What was found of the volume that a run's models lie on, if it still holds for the machine."""
-    if not checkpoints or machine != this_machine():
+    """What was found of the volume that a run's models lie on, if it still holds for the machine.
+
+    None where they lie on several: no one disk is the limit then.
+    """
+    volumes = {Volume.of(checkpoint.path) for checkpoint in checkpoints}
+    if len(volumes) != 1 or machine != this_machine():
         return None
-    return load(machine, Volume.of(checkpoints[0].path), cache_root())
+    return load(machine, volumes.pop(), cache_root())

@@ -32,6 +32,12 @@ _SUM_TOLERANCE_S: Final = 1e-4
 _SWAP_USED_GROWTH_BYTES: Final = 64 << 20
 
 
+_PROBE_FIRST: Final = (
+    "how near the loads come to the machine's limit is not known: run `swapbench probe` on it, then "
+    "`swapbench report`"
+)
+
+
 @dataclass(frozen=True)
 class Problem:
     """A swap that failed, or that is not what its label says."""
@@ -79,6 +85,7 @@ def analyse(run: Run, limits: Limits | None = None) -> Findings:
         summarise(s, by_scenario[s.name], experiment, facts.claims) for s in experiment.scenario
     )
     memory = tuple(_memory(run, s, by_scenario[s.name]) for s in experiment.scenario)
+    known = (run.info.limits or limits) if _loads_models(facts) else None
     leaks = find_leaks(swaps, experiment.leak_tolerance_bytes)
     return Findings(
         facts=facts,
@@ -97,10 +104,13 @@ def analyse(run: Run, limits: Limits | None = None) -> Findings:
         failures=failures_of(swaps),
         symptoms=find_symptoms(swaps, _baseline(run), _weights(run)),
         restores=restores_of(swaps),
-        limits=against_limits(
-            scenarios, run.info.limits or limits, experiment.page_cache, experiment.target_s
+        limits=against_limits(scenarios, known, experiment.page_cache, experiment.target_s),
+        notes=(
+            *_notes(swaps, scenarios, experiment),
+            *([_PROBE_FIRST] if _loads_models(facts) and known is None else []),
+            *_advice(run),
+            *run.info.notes,
         ),
-        notes=(*_notes(swaps, scenarios, experiment), *_advice(run), *run.info.notes),
     )
 
 
@@ -119,6 +129,12 @@ def exit_code(findings: Findings, strict: bool = False) -> Exit:
     if strict and (doubtful or findings.facts.status != "complete"):
         return Exit.INCONCLUSIVE
     return Exit.OK
+
+
+def _loads_models(facts: RunFacts) -> bool:
+    """A script's loads move no bytes, a mini's are over before any limit is felt, a published run's machine
+    is not at hand."""
+    return facts.claims and facts.sources != ("scripted",) and not facts.transcribed_from
 
 
 def _memory(run: Run, scenario: Scenario, swaps: Sequence[Swap]) -> ScenarioMemory:

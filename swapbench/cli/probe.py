@@ -23,12 +23,11 @@ def probe(
 
       swapbench probe --folder /Volumes/models --json
     """
-    from swapbench.models.store import cache_root
     from swapbench.report.limits import print_limits
     from swapbench.report.terminal import make_console
-    from swapbench.roofline import measure
+    from swapbench.roofline import measure, models_folder
 
-    limits, path = measure(folder or cache_root(), lambda text: typer.echo(text, err=True))
+    limits, path = measure(folder or models_folder(), lambda text: typer.echo(text, err=True))
     if json:
         typer.echo(limits.model_dump_json(indent=2))
         return

@@ -31,3 +31,8 @@ def print_limits(limits: Limits, console: Console) -> None:
         groups=(tuple(rows),),
     )
     print_table(table, console)
+    if best["disk"] is None:
+        console.print(
+            "No limit of cold loads: this file system has no direct reads, or keeps the file in memory.",
+            style="yellow",
+        )

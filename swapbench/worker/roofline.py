@@ -77,6 +77,8 @@ class Scratch:
     def made_warm(self) -> bool:
         """Read into the page cache what is not there; whether all of it is."""
         if self.share() < _WARM_SHARE:
+            # macOS opens /dev/fd as a duplicate, which goes on where the descriptor stands.
+            os.lseek(self.cached, 0, os.SEEK_SET)
             page_cache.prime([self.path])
         return self.share() >= _WARM_SHARE
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from swapbench.analysis import analyse
+from swapbench.experiment import Source
 from tests.analysis.recording import LARGE_BYTES, Recording
 from tests.test_limits import limits
 
@@ -37,8 +38,11 @@ def test_where_nobody_knows_what_was_cached_no_limit_holds(tmp_path: Path) -> No
     assert analyse(recorded(tmp_path, page_cache="as-is").run(), limits()).limits == ()
 
 
-def test_without_limits_nothing_is_said(tmp_path: Path) -> None:
-    assert analyse(recorded(tmp_path).run()).limits == ()
+def test_without_limits_the_report_says_how_to_get_them(tmp_path: Path) -> None:
+    run = recorded(tmp_path).run()
+    assert analyse(run).limits == ()
+    assert any("swapbench probe" in note for note in analyse(run).notes)
+    assert not any("swapbench probe" in note for note in analyse(run, limits()).notes)
 
 
 def test_what_the_run_recorded_goes_before_what_was_measured_since(tmp_path: Path) -> None:
@@ -46,3 +50,11 @@ def test_what_the_run_recorded_goes_before_what_was_measured_since(tmp_path: Pat
     recording.writer.update(limits=limits(rates=limits().rates[:1]))
     up, _ = analyse(recording.run(), limits()).limits
     assert up.limit_gb_per_s == 1.0
+
+
+def test_neither_minis_nor_scripts_are_set_against_a_limit(tmp_path: Path) -> None:
+    mini = recorded(tmp_path / "mini", source=Source.MINI).run()
+    scripted = recorded(tmp_path / "scripted", target="scripted", script={}).run()
+    for run in (mini, scripted):
+        assert analyse(run, limits()).limits == ()
+        assert not any("swapbench probe" in note for note in analyse(run).notes)

@@ -1,0 +1,53 @@
+"""Which volume is measured, and whose limits a run gets."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+
+from swapbench import roofline
+from swapbench.environment import this_machine
+from swapbench.experiment import Source
+from swapbench.limits import Volume, save
+from swapbench.wire import Checkpoint
+from tests.test_limits import limits
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SWAPBENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def checkpoint(path: Path) -> Checkpoint:
+    return Checkpoint(name="m", reference="m", source=Source.HUB, path=path, weight_bytes=1)
+
+
+def test_the_hub_is_measured_where_there_are_no_stand_ins(cache: Path, hub: Path) -> None:
+    assert roofline.models_folder() == cache
+    hub.mkdir()
+    assert roofline.models_folder() == hub
+    (cache / "synthetic").mkdir(parents=True)
+    assert roofline.models_folder() == cache
+
+
+def test_a_run_gets_the_limits_of_the_volume_that_all_its_models_lie_on(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = Volume.of(tmp_path)
+    there = here.model_copy(update={"mount": "/Volumes/other"})
+    save(limits(machine=this_machine(), volume=here, measured_at=datetime.now(UTC)), cache)
+    both = [checkpoint(tmp_path / "a"), checkpoint(tmp_path / "b")]
+    kept = roofline.limits_of(both, this_machine())
+    assert kept is not None
+    assert kept.volume == here
+    monkeypatch.setattr(Volume, "of", lambda path: there if path.name == "b" else here)
+    assert roofline.limits_of(both, this_machine()) is None
+    assert roofline.limits_of([], this_machine()) is None
