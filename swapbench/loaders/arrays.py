@@ -1,0 +1,98 @@
+"""Arrays of MLX's own that nobody has written to, and views into them.
+
+MLX hands an array's memory to a file object to be read into (`mx.load` of anything with `readinto`). One that
+only remembers where it was asked to write, and says that it did, leaves the array unwritten and known by
+its address. Public calls, though MLX does not promise what they do together: every loader is tested bit by bit.
+"""
+
+import io
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+import mlx.core as mx
+import numpy as np
+
+from swapbench.loaders.layout import Shard, dtype_of
+from swapbench.models.headers import Entry
+
+_WORD: Final = 8
+_MAGIC: Final = b"\x93NUMPY\x01\x00"
+
+
+class _Listener(io.RawIOBase):
+    """A file whose header is real, and whose data nobody reads: where it should go is kept in `asked`."""
+
+    def __init__(self, header: bytes, size: int) -> None:
+        self._header, self._size, self._at = header, size, 0
+        self.asked: list[tuple[int, memoryview]] = []
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = (0, self._at, self._size)[whence] + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, target: memoryview) -> int:  # type: ignore[override]
+        if self._at < len(self._header):
+            target[:] = self._header[self._at : self._at + target.nbytes]
+        elif target.nbytes:
+            self.asked.append((self._at, target))
+        self._at += target.nbytes
+        return target.nbytes
+
+
+def unwritten(length: int) -> tuple[mx.array, memoryview]:
+    """Memory of at least `length` bytes, as one array of 64-bit words and as bytes to write to.
+
+    Words, since MLX counts the items of an axis in 32 bits. The bytes are valid as long as the array is.
+    """
+    words = max(1, -(-length // _WORD))
+    text = f"{{'descr': '<u8', 'fortran_order': False, 'shape': ({words},), }}".encode()
+    text += b" " * (-(len(_MAGIC) + 2 + len(text) + 1) % 64) + b"\n"
+    header = _MAGIC + struct.pack("<H", len(text)) + text
+    listener = _Listener(header, len(header) + words * _WORD)
+    array = mx.load(listener, format="npy")  # type: ignore[call-overload]
+    mx.eval(array)
+    return array, memoryview(array).cast("B")
+
+
+def unwritten_shard(shard: Shard) -> tuple[dict[str, mx.array], list[tuple[int, memoryview]]]:
+    """A file's arrays, each in memory of its own, and where in the file the bytes of each begin."""
+    with shard.path.open("rb") as file:
+        header = file.read(shard.data_start)
+    listener = _Listener(header, shard.data_start + shard.data_bytes)
+    arrays: dict[str, mx.array] = mx.load(listener, format="safetensors")  # type: ignore[call-overload]
+    mx.eval(list(arrays.values()))
+    return arrays, listener.asked
+
+
+def views(memory: mx.array, begin: int, tensors: Sequence[Entry]) -> dict[str, mx.array]:
+    """Tensors as views into `memory`, in which their file's data begins at byte `begin`; nothing is copied.
+
+    Every tensor has to be aligned to its items.
+    """
+    return {entry.name: _view(memory, begin + entry.start, entry) for entry in tensors}
+
+
+def _view(memory: mx.array, at: int, entry: Entry) -> mx.array:
+    dtype = dtype_of(entry)
+    length = entry.end - entry.start
+    if not length:
+        return mx.zeros(entry.shape, dtype)
+    words = memory[at // _WORD : -(-(at + length) // _WORD)]
+    first, rest = divmod(at % _WORD, dtype.size)
+    assert rest == 0
+    return words.view(dtype)[first : first + length // dtype.size].reshape(entry.shape)
+
+
+def address_of(memory: memoryview) -> int:
+    """Where the bytes lie."""
+    return int(np.frombuffer(memory, np.uint8).ctypes.data)
