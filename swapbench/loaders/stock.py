@@ -2,12 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
-from mlx.utils import tree_reduce
-from mlx_lm.utils import load_model, load_tokenizer
+from mlx_lm.utils import load_model
 
-from swapbench.loaders import Loaded, Span
+from swapbench.loaders.span import Span
 
 
 def refuse_code(path: Path) -> None:
@@ -21,11 +21,11 @@ def refuse_code(path: Path) -> None:
         raise ValueError(f"config.json names code to run ({config['model_file']!s:.80}), and none is run")
 
 
-def load(path: Path, span: Span) -> Loaded:
-    """What mlx_lm.load does, in its three parts.
+def load_weights(path: Path, span: Span) -> tuple[Any, dict[str, Any]]:
+    """What mlx_lm.load_model does, in its two parts: the model, evaluated, and its config.
 
     Spans: `build` parses the files' headers and constructs the modules (lazy load_model), `read` brings
-    every weight into memory, `tokenizer` parses the tokenizer.
+    every weight into memory.
 
     Raises:
         FileNotFoundError, ValueError, RuntimeError: the checkpoint is incomplete, corrupt or of other shapes.
@@ -35,7 +35,4 @@ def load(path: Path, span: Span) -> Loaded:
         model, config = load_model(path, lazy=True)
     with span("read"):
         mx.eval(model.parameters())
-    with span("tokenizer"):
-        tokenizer = load_tokenizer(path, eos_token_ids=config.get("eos_token_id"))
-    weight_bytes: int = tree_reduce(lambda total, array: total + array.nbytes, model.parameters(), 0)
-    return Loaded(model, tokenizer, weight_bytes)
+    return model, config

@@ -1,0 +1,47 @@
+"""Weights on their way: arrays that exist already, and bytes that are still coming."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import mlx.core as mx
+
+
+def _nothing() -> None:
+    """Nothing is under way."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A checkpoint's arrays by name, which must not be evaluated into anything else before `wait` returns.
+
+    `stop` ends what is under way; nobody writes to the arrays any longer when it returns.
+    """
+
+    weights: dict[str, mx.array]
+    wait: Callable[[], None] = _nothing
+    stop: Callable[[], None] = _nothing
+    ahead_bytes: int = 0
+
+
+class WeightSource(Protocol):
+    """A way to bring weights into memory; lives as long as the process, with whatever it keeps."""
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory that it holds, whichever model is in it."""
+        ...
+
+    def begin(self, checkpoint: Path) -> Arrival:
+        """Start bringing a checkpoint's weights; the model before is gone.
+
+        Raises:
+            UnfitError: not this checkpoint, or not here.
+            OSError: a file can't be read.
+        """
+        ...
+
+    def released(self) -> None:
+        """The model that came this way last is dropped, and MLX's cache with it."""
+        ...

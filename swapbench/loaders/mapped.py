@@ -1,0 +1,165 @@
+"""map: the checkpoint's pages in the page cache are the weights; nothing is copied.
+
+On Metal an array may be made over any page-aligned memory, so over a mapping of an aligned file. MLX's CPU build has
+no such call: there the file is laid over the pages of an array that nobody has written to (Linux).
+"""
+
+import mmap
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import mlx.core as mx
+import numpy as np
+
+from swapbench.loaders import platform
+from swapbench.loaders.arrays import address_of, unwritten, views
+from swapbench.loaders.arrival import Arrival
+from swapbench.loaders.layout import Shard, shards_of
+from swapbench.loaders.platform import HUGE_PAGE_BYTES
+from swapbench.loaders.unfit import UnfitError
+from swapbench.models.headers import Entry
+
+# Tensors of one mapping: fewer mappings than tensors, each short enough for MLX's 32-bit axes.
+_SEGMENT_BYTES: Final = 1 << 30
+_THREADS: Final = 2
+_POPULATE_BYTES: Final = 64 << 20
+
+
+class Mapped:
+    """Keeps nothing between loads.
+
+    Args:
+        incremental: weights count as there when they are mapped; threads make them resident afterwards, in the
+            order of the files, which is that of the layers.
+    """
+
+    kept_bytes = 0
+
+    def __init__(self, *, incremental: bool = False) -> None:
+        self._incremental = incremental
+        self._population: _Population | None = None
+
+    def begin(self, checkpoint: Path) -> Arrival:
+        """As `WeightSource`."""
+        self.released()
+        shards = shards_of(checkpoint)
+        why = unmappable(shards)
+        if why:
+            raise UnfitError(why)
+        lay = _overlaid if _overlays() else _asarray
+        weights: dict[str, mx.array] = {}
+        mappings: list[tuple[int, int]] = []
+        for shard in shards:
+            weights |= lay(shard, mappings)
+        population = self._population = _Population(mappings)
+        if self._incremental:
+            return Arrival(weights, stop=population.stop)
+        return Arrival(weights, population.wait, population.stop)
+
+    def released(self) -> None:
+        """Populate no more: the mappings go with their arrays."""
+        if self._population is not None:
+            self._population.stop()
+            self._population = None
+
+
+def unmappable(shards: Sequence[Shard]) -> str:
+    """Why files can't be mapped as they are; empty when they can."""
+    if not _overlays() and not mx.metal.is_available():
+        return "MLX's build for this platform has no arrays over memory of others"
+    for shard in shards:
+        if not shard.aligned(shard.data_start):
+            return f"{shard.path.name} is not aligned; `swapbench models repack` writes a copy that is"
+    return ""
+
+
+def _overlays() -> bool:
+    """MLX's CPU build on Linux, whose arrays are plain memory of malloc's."""
+    return platform.LINUX and not mx.metal.is_available() and mx.default_device().type == mx.DeviceType.cpu
+
+
+def _overlaid(shard: Shard, mappings: list[tuple[int, int]]) -> dict[str, mx.array]:
+    weights: dict[str, mx.array] = {}
+    page = mmap.PAGESIZE
+    with shard.path.open("rb") as file:
+        for group in _segments(shard.tensors):
+            first = (shard.data_start + group[0].start) // page * page
+            length = -(-(shard.data_start + group[-1].end - first) // page) * page
+            memory, view = unwritten(
+                max(length + HUGE_PAGE_BYTES + page, platform.least_mapped_allocation_bytes())
+            )
+            address = address_of(view)
+            # The same offset modulo 2 MiB as in the file, so that large folios are mapped whole.
+            at = address + (first - address) % HUGE_PAGE_BYTES
+            platform.lay_over(at, length, file.fileno(), first)
+            mappings.append((at, length))
+            # Byte of `memory` that is the first of the file's data, which may be before the segment.
+            begin = at - address + shard.data_start - first
+            weights |= views(memory, begin, group)
+    return weights
+
+
+def _segments(tensors: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """Neighbours of up to a segment's bytes together; a larger tensor has a segment of its own."""
+    begin = 0
+    for i, entry in enumerate(tensors):
+        if i > begin and entry.end - tensors[begin].start > _SEGMENT_BYTES:
+            yield tensors[begin:i]
+            begin = i
+    if tensors:
+        yield tensors[begin:]
+
+
+def _asarray(shard: Shard, mappings: list[tuple[int, int]]) -> dict[str, mx.array]:
+    """By mx.asarray(copy=False) over a mapping, which Metal takes as a buffer without copying it."""
+    length = -(-(shard.data_start + shard.data_bytes) // mmap.PAGESIZE) * mmap.PAGESIZE
+    with shard.path.open("rb") as file:
+        # Private: MLX asks for memory that may be written to. The kernel zeroes the rest of the last page.
+        mapping = mmap.mmap(file.fileno(), length, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    words = np.frombuffer(mapping, np.uint64)
+    mappings.append((int(words.ctypes.data), length))
+    memory = mx.asarray(words, copy=False)
+    return views(memory, shard.data_start, shard.tensors)
+
+
+class _Population:
+    """Threads that have mappings resident, piece by piece in the order of the mappings."""
+
+    def __init__(self, mappings: Sequence[tuple[int, int]]) -> None:
+        self._pieces = [
+            (address + at, min(_POPULATE_BYTES, length - at))
+            for address, length in mappings
+            for at in range(0, length, _POPULATE_BYTES)
+        ]
+        self._lock = threading.Lock()
+        self._error: OSError | None = None
+        self._stopped = False
+        self._threads = [
+            threading.Thread(target=self._work, name="populate", daemon=True) for _ in range(_THREADS)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def wait(self) -> None:
+        for thread in self._threads:
+            thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        self._stopped = True
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while (piece := self._take()) is not None:
+            try:
+                platform.populate(*piece)
+            except OSError as error:
+                self._error = error
+
+    def _take(self) -> tuple[int, int] | None:
+        with self._lock:
+            return None if self._stopped or self._error or not self._pieces else self._pieces.pop(0)

@@ -1,0 +1,209 @@
+"""slab and direct: memory faulted once, in which every model is views.
+
+A model lies at one end of the slab and the next one at the other, so that what lies beside the old model can be
+read before it goes. `direct` reads past the page cache.
+"""
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import mlx.core as mx
+
+from swapbench.loaders.arrays import address_of, unwritten, views
+from swapbench.loaders.arrival import Arrival
+from swapbench.loaders.layout import Shard, shards_of
+from swapbench.loaders.platform import BLOCK_BYTES, HUGE_PAGE_BYTES, ask_for_huge_pages
+from swapbench.loaders.reading import Reading, Transfer, touch
+from swapbench.loaders.unfit import HeldError, UnfitError
+
+# Of any two neighbouring files in the slab: room for the alignment of the second.
+_SLACK_BYTES: Final = 2 * BLOCK_BYTES
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a checkpoint lies or will lie: bytes of the slab, and where in it each file's data begins."""
+
+    begin: int
+    end: int
+    starts: tuple[tuple[Shard, int], ...]
+
+    def transfers(self, memory: memoryview, low: int, high: int) -> list[Transfer]:
+        """What has to be read to fill the part of this place that lies between `low` and `high`."""
+        transfers = []
+        for shard, start in self.starts:
+            first, last = max(start, low), min(start + shard.data_bytes, high)
+            if first < last:
+                offset = shard.data_start + first - start
+                transfers.append(Transfer(shard.path, offset, memory[first:last]))
+        return transfers
+
+
+@dataclass
+class _Ahead:
+    """What is being read while the old model still serves: all of `place` outside `left`."""
+
+    checkpoint: Path
+    place: _Place
+    reading: Reading
+    left: tuple[int, int]
+
+
+class Slab:
+    """Grown to the largest model that has come so far; never smaller.
+
+    Args:
+        direct: read past the page cache.
+    """
+
+    def __init__(self, *, direct: bool = False) -> None:
+        self._direct = direct
+        self._array: mx.array | None = None
+        self._memory = memoryview(b"")
+        self._base = 0
+        self._place: _Place | None = None
+        self._tenants: list[weakref.ref[mx.array]] = []
+        self._ahead: _Ahead | None = None
+
+    @property
+    def kept_bytes(self) -> int:
+        """The slab itself."""
+        return self._memory.nbytes
+
+    def reserve(self, length: int) -> None:
+        """Have room for models of `length` bytes, every page of it touched.
+
+        Raises:
+            HeldError: it has to grow, and somebody still holds arrays in it.
+            UnfitError: more than MLX can have in one piece.
+        """
+        if self.kept_bytes >= length:
+            return
+        self._refuse_held()
+        # In this order: old and new together would be more than anybody expects of it.
+        self.drop()
+        most = int(mx.device_info().get("max_buffer_length", length))
+        if length > most:
+            raise UnfitError(f"a slab of {length / 1e9:.2f} GB is more than one buffer may have, {most / 1e9:.2f} GB")
+        self._array, memory = unwritten(length + HUGE_PAGE_BYTES)
+        address = address_of(memory)
+        ask_for_huge_pages(address, memory.nbytes)
+        # From here on offsets are addresses modulo any page size.
+        self._base = -address % HUGE_PAGE_BYTES
+        self._memory = memory
+        touch(memory)
+
+    def drop(self) -> None:
+        """Give the slab up; arrays that somebody holds keep it alive."""
+        self.stop()
+        self._array, self._memory, self._place, self._tenants = None, memoryview(b""), None, []
+
+    def begin(self, checkpoint: Path) -> Arrival:
+        """As `WeightSource`.
+
+        Raises:
+            HeldError: somebody still holds arrays of the model before.
+        """
+        ahead = self._ahead if self._ahead is not None and self._ahead.checkpoint == checkpoint else None
+        if ahead is None:
+            self.stop()
+        self._ahead = None
+        try:
+            self._refuse_held()
+            shards = shards_of(checkpoint)
+            self.reserve(room_for(shards))
+        except BaseException:
+            if ahead is not None:
+                ahead.reading.stop()
+            raise
+        place = ahead.place if ahead is not None else self._place_for(shards)
+        low, high = ahead.left if ahead is not None else (place.begin, place.end)
+        reading = Reading(place.transfers(self._memory, low, high), direct=self._direct)
+        assert self._array is not None
+        weights: dict[str, mx.array] = {}
+        for shard, start in place.starts:
+            weights |= views(self._array, start, shard.tensors)
+        self._place = place
+        self._tenants = [weakref.ref(array) for array in weights.values()]
+        done = ahead.reading.done_bytes if ahead is not None else 0
+
+        def wait() -> None:
+            try:
+                if ahead is not None:
+                    ahead.reading.wait()
+            finally:
+                reading.wait()
+
+        def stop() -> None:
+            if ahead is not None:
+                ahead.reading.stop()
+            reading.stop()
+
+        return Arrival(weights, wait, stop, ahead_bytes=done)
+
+    def read_ahead(self, checkpoint: Path) -> None:
+        """Start reading what has room beside the model that still serves.
+
+        Raises:
+            UnfitError, OSError: it can't be.
+        """
+        self.stop()
+        shards = shards_of(checkpoint)
+        if self._array is None or room_for(shards) > self.kept_bytes:
+            return
+        place, old = self._place_for(shards), self._place
+        free = (place.begin, place.end)
+        left = (place.begin, place.begin)
+        if old is not None:
+            if place.begin >= old.begin and place.begin > 0:
+                middle = min(max(old.end, place.begin), place.end)
+                left, free = (place.begin, middle), (middle, place.end)
+            else:
+                middle = max(min(old.begin, place.end), place.begin)
+                left, free = (middle, place.end), (place.begin, middle)
+        reading = Reading(place.transfers(self._memory, *free), direct=self._direct)
+        self._ahead = _Ahead(checkpoint, place, reading, left)
+
+    def stop(self) -> None:
+        """Forget what is being read ahead."""
+        if self._ahead is not None:
+            self._ahead.reading.stop()
+            self._ahead = None
+
+    def released(self) -> None:
+        """The slab stays as it is."""
+
+    def _refuse_held(self) -> None:
+        held = sum(reference() is not None for reference in self._tenants)
+        if held:
+            raise HeldError(f"somebody still holds {held} arrays of the model before, in the slab")
+
+    def _place_for(self, shards: Sequence[Shard]) -> _Place:
+        """At the end of the slab where the model before is not."""
+        length = room_for(shards)
+        begin = 0
+        if self._place is not None and self._place.begin == self._base:
+            begin = (self.kept_bytes - self._base - length) // BLOCK_BYTES * BLOCK_BYTES
+        at = begin = self._base + max(0, begin)
+        starts = []
+        for shard in shards:
+            at += self._shift(shard, at)
+            starts.append((shard, at))
+            at += shard.data_bytes
+        return _Place(begin, at, tuple(starts))
+
+    def _shift(self, shard: Shard, at: int) -> int:
+        """To where a file's data may lie: whole blocks go straight there if tensors stay aligned that way."""
+        # Addresses of blocks in memory are those of blocks in the file.
+        straight = (shard.data_start - (at - self._base)) % BLOCK_BYTES
+        if self._direct and shard.aligned(shard.data_start):
+            return straight
+        return -(at - self._base) % BLOCK_BYTES
+
+
+def room_for(shards: Sequence[Shard]) -> int:
+    """Bytes of slab that files take, wherever their data begin."""
+    return sum(shard.data_bytes + _SLACK_BYTES for shard in shards)
