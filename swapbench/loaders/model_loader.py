@@ -1,0 +1,213 @@
+"""One process's way of loading models, one after another, as a strategy says."""
+
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import mlx.core as mx
+import psutil
+from mlx.utils import tree_reduce
+
+from swapbench.loaders import auto, platform, stock
+from swapbench.loaders.arrival import Arrival, WeightSource
+from swapbench.loaders.building import build, put_in_place
+from swapbench.loaders.fill import Fill
+from swapbench.loaders.layout import shards_of
+from swapbench.loaders.mapped import Mapped
+from swapbench.loaders.report import Loaded, LoadReport
+from swapbench.loaders.reuse import Reuse
+from swapbench.loaders.slab import Slab, room_for
+from swapbench.loaders.span import Span, unmeasured
+from swapbench.loaders.tokenizers import Tokenizers
+from swapbench.loaders.unfit import UnfitError
+from swapbench.strategy import LoaderKind, ReadAhead, Strategy
+
+# What is tried where a loader can't.
+_NEXT: Final = {
+    LoaderKind.DIRECT: LoaderKind.SLAB,
+    LoaderKind.SLAB: LoaderKind.FILL,
+    LoaderKind.MAP: LoaderKind.FILL,
+    LoaderKind.FILL: LoaderKind.STOCK,
+}
+# A tenth more than the largest model: the price of reading ahead.
+_SPARE: Final = 1.1
+# Of what is available when memory is reserved.
+_MOST_OF_AVAILABLE: Final = 0.9
+
+
+class ModelLoader:
+    """Loads models by one strategy; holds what the strategy keeps between them.
+
+    Call `load`, drop every reference to the model, call `released`, `load` the next. `begin`, before the old
+    model goes, is for strategies that do something beside it; without it they only lose that.
+    """
+
+    def __init__(self, strategy: Strategy) -> None:
+        self._strategy = strategy
+        self._tokenizers = Tokenizers(strategy.tokenizer)
+        self._reuse = Reuse() if strategy.loader is LoaderKind.REUSE else None
+        self._slab = Slab(direct=strategy.loader is LoaderKind.DIRECT)
+        self._sources: dict[LoaderKind, WeightSource] = {
+            LoaderKind.SLAB: self._slab,
+            LoaderKind.DIRECT: self._slab,
+            LoaderKind.FILL: Fill(),
+            LoaderKind.MAP: Mapped(incremental=strategy.incremental),
+        }
+        if strategy.loader is LoaderKind.AUTO:
+            self._sources[LoaderKind.DIRECT] = Slab(direct=True)
+        self._last: Path | None = None
+        self._notes: list[str] = []
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory that is held whichever model serves, none included."""
+        return sum(source.kept_bytes for source in set(self._sources.values()))
+
+    def reserve(self, checkpoints: Iterable[Path]) -> None:
+        """Have the memory at hand that the largest of these will want, for strategies that keep some."""
+        if self._strategy.loader not in (LoaderKind.SLAB, LoaderKind.DIRECT):
+            return
+        rooms = []
+        for checkpoint in checkpoints:
+            # A broken one is told when it is loaded.
+            with suppress(UnfitError, OSError, ValueError):
+                rooms.append(room_for(shards_of(checkpoint)))
+        if not rooms:
+            return
+        rooms.sort()
+        wanted = self._wanted(rooms)
+        most = int(psutil.virtual_memory().available * _MOST_OF_AVAILABLE)
+        if wanted > max(most, rooms[-1]):
+            self._notes.append(
+                f"no room to read ahead: {wanted / 1e9:.1f} GB of slab wanted, {most / 1e9:.1f} GB to be had"
+            )
+            wanted = rooms[-1]
+        with suppress(UnfitError):  # told by the load that wants it
+            self._slab.reserve(wanted)
+
+    def begin(self, checkpoint: Path) -> None:
+        """A swap to this checkpoint is asked for; the old model still serves."""
+        self._tokenizers.begin(checkpoint)
+        if self._strategy.read_ahead is not ReadAhead.OFF:
+            # What can't be read ahead is read afterwards, and told then.
+            with suppress(UnfitError, OSError):
+                self._slab.read_ahead(checkpoint)
+
+    def load(self, checkpoint: Path, span: Span = unmeasured) -> Loaded:
+        """Bring a model and its tokenizer into memory; the one before is dropped, and `released` called.
+
+        Spans: `weights` until every weight is there, `build` constructs modules, `read` brings bytes,
+        `tokenizer` is what had to be waited for the tokenizer.
+
+        Raises:
+            FileNotFoundError, ValueError, RuntimeError, OSError: as mlx_lm.load.
+        """
+        begun_s = time.perf_counter()
+        self._tokenizers.begin(checkpoint)
+        with span("weights"):
+            model, config, kind, why, ahead_bytes = self._weights(checkpoint, span)
+        with span("tokenizer"):
+            tokenizer, said = self._tokenizers.get(checkpoint, config)
+        self._last = checkpoint
+        report = LoadReport(
+            loader=kind,
+            why="; ".join([*self._notes, *([why] if why else []), *([said] if said else [])]),
+            weight_bytes=tree_reduce(lambda total, array: total + array.nbytes, model.parameters(), 0),
+            ahead_bytes=ahead_bytes,
+            kept_bytes=self.kept_bytes,
+            seconds=time.perf_counter() - begun_s,
+        )
+        return Loaded(model, tokenizer, report)
+
+    def released(self, following: Path | None = None) -> None:
+        """The model is dropped, by everyone: free its memory, but for what the strategy keeps.
+
+        Args:
+            following: the checkpoint that is loaded next, if that is known.
+        """
+        # Every layer that was built drew from MLX's chain of random keys, lazily; unless somebody
+        # evaluates it, the chain grows with each load for ever.
+        mx.eval(mx.random.state)
+        for source in set(self._sources.values()):
+            source.released()
+        if self._reuse is not None and following is not None and self._reuse.keeps_buffers(self._last, following):
+            return
+        mx.clear_cache()
+        if self._reuse is None:
+            platform.give_back_freed_memory()
+
+    def close(self) -> None:
+        """Keep nothing any more."""
+        self._slab.drop()
+        direct = self._sources[LoaderKind.DIRECT]
+        assert isinstance(direct, Slab)
+        direct.drop()
+        self._tokenizers.close()
+
+    def _wanted(self, rooms: list[int]) -> int:
+        match self._strategy.read_ahead:
+            case ReadAhead.DOUBLE:
+                return sum(rooms[-2:])
+            case ReadAhead.SPARE:
+                return int(rooms[-1] * _SPARE)
+            case ReadAhead.OFF:
+                return rooms[-1]
+
+    def _weights(self, checkpoint: Path, span: Span) -> tuple[Any, dict[str, Any], LoaderKind, str, int]:
+        kind, why = self._strategy.loader, ""
+        if self._reuse is not None:
+            model, config = stock.load_weights(checkpoint, span)
+            return model, config, kind, self._reuse.why, 0
+        if kind is LoaderKind.AUTO:
+            kind, why = auto.pick(checkpoint, self.kept_bytes)
+            self._drop_what_is_idle(kind)
+        while kind is not LoaderKind.STOCK:
+            try:
+                arrival = self._sources[kind].begin(checkpoint)
+            except UnfitError as error:
+                why = "; ".join([*([why] if why else []), f"not {kind}: {error}"])
+                kind = _NEXT[kind]
+                continue
+            model, config = self._arrive(checkpoint, arrival, span)
+            return model, config, kind, why, arrival.ahead_bytes
+        model, config = stock.load_weights(checkpoint, span)
+        return model, config, kind, why, 0
+
+    def _arrive(self, checkpoint: Path, arrival: Arrival, span: Span) -> tuple[Any, dict[str, Any]]:
+        try:
+            model = None
+            if self._strategy.overlap:
+                with span("build"):
+                    model, config = _built_beside(checkpoint, arrival.weights)
+            with span("read"):
+                arrival.wait()
+            if model is None:
+                with span("build"):
+                    model, config = build(checkpoint, arrival.weights)
+            mx.eval(model.parameters())
+        except BaseException:
+            arrival.stop()
+            raise
+        return model, config
+
+    def _drop_what_is_idle(self, kind: LoaderKind) -> None:
+        """A slab beside weights that are elsewhere would be memory twice."""
+        for other in (LoaderKind.SLAB, LoaderKind.DIRECT):
+            slab = self._sources[other]
+            if other is not kind and isinstance(slab, Slab):
+                slab.drop()
+
+
+def _built_beside(checkpoint: Path, weights: dict[str, mx.array]) -> tuple[Any, dict[str, Any]]:
+    """A model built while its weights are still coming.
+
+    Of mx.load's own lazy arrays: whatever mlx-lm computes of them on the way is right, and those that it
+    takes as they are make room for `weights`.
+    """
+    lazy: dict[str, mx.array] = {}
+    for shard in shards_of(checkpoint):
+        lazy |= mx.load(str(shard.path))
+    model, config = build(checkpoint, lazy)
+    return (model, config) if put_in_place(model, lazy, weights) else (None, config)
