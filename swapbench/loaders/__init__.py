@@ -1,23 +1,49 @@
-"""Ways to get a checkpoint's weights and tokenizer into memory, one module each."""
+"""Ways to get a checkpoint's weights and tokenizer into memory: one module each, usable on their own.
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+    from swapbench.loaders import load
+
+    model, tokenizer, report = load("models/gemma-3-12b-it-4bit", strategy="auto")
+
+For a server that swaps models all day, a `ModelLoader` keeps what a strategy keeps between them.
+"""
+
+from pathlib import Path
 from typing import Any
 
-# Names a part of what is going on, for whoever measures it.
-Span = Callable[[str], AbstractContextManager[None]]
+from swapbench.errors import did_you_mean
+from swapbench.loaders.model_loader import ModelLoader
+from swapbench.loaders.report import Loaded, LoadReport
+from swapbench.loaders.unfit import HeldError, UnfitError
+from swapbench.strategy import NAMED, Strategy
+
+__all__ = ["HeldError", "LoadReport", "Loaded", "ModelLoader", "Strategy", "UnfitError", "load"]
+
+_loaders: dict[Strategy, ModelLoader] = {}
 
 
-def unmeasured(_name: str) -> AbstractContextManager[None]:
-    """A span that nobody looks at."""
-    return nullcontext()
+def load(path: str | Path, strategy: str | Strategy = "auto") -> tuple[Any, Any, LoadReport]:
+    """Load a checkpoint folder by a strategy: what mlx_lm.load gives, bit for bit, and how it came.
 
+    Drop every reference to a model before loading the next by the same strategy: memory that a strategy keeps
+    (slab, direct, reuse) is then used again. While somebody still holds arrays of the old model, the new one
+    gets memory of its own, and the report says so.
 
-@dataclass(frozen=True)
-class Loaded:
-    """A model ready to compute: every weight resident and evaluated."""
+    Args:
+        path: a folder with config.json, model*.safetensors and tokenizer files.
+        strategy: one of stock, reuse, fill, slab, direct, map, auto, or a `Strategy`.
 
-    model: Any
-    tokenizer: Any
-    weight_bytes: int
+    Returns:
+        The model, mlx-lm's TokenizerWrapper, and a `LoadReport`.
+
+    Raises:
+        ValueError: no such strategy, or a checkpoint that mlx-lm refuses.
+        FileNotFoundError, RuntimeError, OSError: as mlx_lm.load.
+    """
+    if isinstance(strategy, str):
+        if strategy not in NAMED:
+            raise ValueError(f'no strategy "{strategy}"; {did_you_mean(strategy, NAMED)}')
+        strategy = NAMED[strategy]
+    loader = _loaders.setdefault(strategy, ModelLoader(strategy))
+    loader.released(Path(path))
+    loaded = loader.load(Path(path))
+    return loaded.model, loaded.tokenizer, loaded.report
