@@ -64,6 +64,7 @@ SWAPS: Final = Columns(
         *("restored_caches", "restored_tokens", "restored_bytes", "restore_s"),
         *("sent_requests", "refused_requests", "lost_requests", "longest_wait_s"),
         *("fault", "readable_caches", "broken_caches"),
+        *("loader", "loader_why", "ahead_bytes", "kept_bytes"),
     ),
 )
 
@@ -74,7 +75,7 @@ MEMORY: Final = Columns(
         *(f"{ledger}_bytes" for ledger in LEDGERS),
         "swap_used_bytes",
     ),
-    (*(f"{ledger}_bytes" for ledger in BESIDE_LEDGERS), "swap_out_bytes", "observer"),
+    (*(f"{ledger}_bytes" for ledger in BESIDE_LEDGERS), "swap_out_bytes", "observer", "strategy"),
 )
 
 # Runs without clients that went on sending, and older ones, have no such table.
@@ -84,5 +85,5 @@ REQUESTS: Final = Columns(
         *("run_id", "round", "scenario", "client", "request", "sent_s", "first_token_s", "answered_s"),
         *("model", "carried", "outcome"),
     ),
-    (),
+    ("strategy",),
 )

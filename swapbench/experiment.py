@@ -7,33 +7,28 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from swapbench import overrides as settings
 from swapbench.complaints import LocatedError, complain
 from swapbench.errors import ExperimentError, UsageError, did_you_mean
+from swapbench.fields import (
+    Bytes,
+    Flag,
+    Name,
+    PositiveSeconds,
+    Real,
+    Reference,
+    Seconds,
+    Strict,
+    Tokens,
+    Whole,
+)
 from swapbench.phases import PHASES, Phase
+from swapbench.strategy import NAMED, Strategy
 
 # 1: first published form.
 SCHEMA_VERSION: Final = 1
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Reference = Annotated[str, Field(min_length=1)]
-# Strict: pydantic would otherwise take true for 1, and "5" for 5.
-Flag = Annotated[bool, Field(strict=True)]
-Whole = Annotated[int, Field(strict=True)]
-Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-# The upper bounds keep a slip of the finger from reaching a timer or an allocation.
-Seconds = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0, le=1_000_000)]
-PositiveSeconds = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0, le=1_000_000)]
-Bytes = Annotated[int, Field(strict=True, ge=0, le=1 << 50)]
-Tokens = Annotated[int, Field(strict=True, ge=1, le=1 << 20)]
-
-
-class Strict(BaseModel):
-    """A table of a file that the user writes: unknown keys are errors, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class Source(StrEnum):
@@ -67,6 +62,7 @@ class CriterionKind(StrEnum):
     BOTTLENECK_IDENTIFIED = "bottleneck-identified"
     NO_LEAK = "no-leak"
     MEMORY_RECLAIMED = "memory-reclaimed"
+    TIMES_FASTER = "times-faster"
 
 
 class Scenario(Strict):
@@ -76,6 +72,10 @@ class Scenario(Strict):
     from_model: str = Field(alias="from", description="the model that is served before the swap")
     to_model: str = Field(alias="to", description="the model that is served after the swap")
     first_token: Flag | None = Field(None, description="first_token for this scenario alone")
+    page_cache: PageCache | None = Field(None, description="page_cache for this scenario alone")
+    requests: Annotated[int, Field(strict=True, ge=0, le=256)] | None = Field(
+        None, description="workload.requests for this scenario alone"
+    )
 
 
 class Workload(Strict):
@@ -144,6 +144,14 @@ class Criterion(Strict):
     at_least: Real = Field(
         0.95, ge=0, le=1, description="memory-reclaimed: the share of the old model's bytes"
     )
+    scenario: str = Field("", description="times-faster: the scenario that is compared")
+    strategy: str = Field(
+        "", description="times-faster: the strategy that is to be faster than stock; the best when empty"
+    )
+    of: Literal["total", "weights"] = Field(
+        "total", description="times-faster: the whole swap, or loading without the tokenizer"
+    )
+    times: Real = Field(1.0, gt=0, le=1_000_000, description="times-faster: how many times as fast as stock")
 
 
 class FaultKind(StrEnum):
@@ -195,6 +203,35 @@ class Script(Strict):
     swap: tuple[ScriptedSwap, ...] = ()
 
 
+def _named(value: Any) -> Any:
+    """Strategies by name, or a list of names, as tables; a table that bears a known name adds to it."""
+    if isinstance(value, str):
+        value = (value,)
+    if isinstance(value, list | tuple):
+        if not value:
+            raise ValueError("must name at least one strategy")
+        value = {str(name): {} for name in value}
+        for name in value:
+            if name not in NAMED:
+                raise ValueError(
+                    f'no strategy "{name}"; {did_you_mean(name, NAMED)}, or [strategy.{name}] defines it'
+                )
+    if not isinstance(value, dict):
+        return value
+    if not value:
+        raise ValueError("must name at least one strategy")
+    return {
+        name: NAMED[name].model_dump() | table if name in NAMED and isinstance(table, dict) else table
+        for name, table in value.items()
+    }
+
+
+Strategies = Annotated[
+    dict[Name, Strategy],
+    BeforeValidator(_named, json_schema_input_type=str | list[str] | dict[Name, Strategy]),
+]
+
+
 class Experiment(Strict):
     """One experiment: models, scenarios, workload, criteria."""
 
@@ -225,7 +262,16 @@ class Experiment(Strict):
     settle_after_unload: Flag = Field(
         False, description="wait, within the swap, until memory has settled after unload"
     )
-    strategy: Literal["stock"] = Field("stock", description="how the phases are carried out")
+    strategy: Strategies = Field(
+        default_factory=lambda: {"stock": NAMED["stock"]},
+        description="how the phases are carried out: a strategy's name, a list of names, or [strategy.NAME] tables",
+    )
+    seed: Whole = Field(0, ge=0, description="of the order in which a round takes several strategies")
+    touch_free_memory: Flag = Field(
+        False,
+        description="have free memory touched before each swap: virtual machines give it to their host else, "
+        "and every loader pays for its return",
+    )
     swap_timeout_s: PositiveSeconds = Field(
         900.0, description="a worker silent for longer is hung, and killed"
     )
@@ -247,6 +293,10 @@ class Experiment(Strict):
     def model_names(self) -> tuple[str, ...]:
         """The models that the scenarios use, in the order in which they first appear."""
         return tuple(dict.fromkeys(name for s in self.scenario for name in (s.from_model, s.to_model)))
+
+    def page_cache_of(self, scenario: Scenario) -> PageCache:
+        """What is to be true of the page cache in a scenario's swaps."""
+        return scenario.page_cache or self.page_cache
 
     def fault_in(self, scenario: str, round_: int) -> Fault | None:
         """The fault that a swap is to have."""
@@ -282,8 +332,22 @@ def _mistakes(experiment: Experiment) -> Iterator[LocatedError]:
             yield LocatedError(("fault", i, "scenario"), f'no scenario "{fault.scenario}"; {hint}')
     if experiment.fault and experiment.target != "inprocess":
         yield LocatedError(("fault",), 'faults are for target = "inprocess"; a script has fails_in')
+    for i, criterion in enumerate(experiment.criterion):
+        if criterion.kind is CriterionKind.TIMES_FASTER:
+            yield from _comparison_mistakes(("criterion", i), criterion, experiment, seen)
     if experiment.script is not None:
         yield from _script_mistakes(experiment.script, seen, experiment.models)
+
+
+def _comparison_mistakes(
+    where: tuple[str | int, ...], criterion: Criterion, experiment: Experiment, scenarios: set[str]
+) -> Iterator[LocatedError]:
+    if criterion.scenario not in scenarios:
+        hint = did_you_mean(criterion.scenario, scenarios)
+        yield LocatedError((*where, "scenario"), f'no scenario "{criterion.scenario}"; {hint}')
+    if criterion.strategy and criterion.strategy not in experiment.strategy:
+        hint = did_you_mean(criterion.strategy, experiment.strategy)
+        yield LocatedError((*where, "strategy"), f'no strategy "{criterion.strategy}" here; {hint}')
 
 
 def _script_mistakes(script: Script, scenarios: set[str], models: Iterable[str]) -> Iterator[LocatedError]:

@@ -21,6 +21,7 @@ from swapbench.experiment import Experiment, Scenario
 from swapbench.files import write_atomically
 from swapbench.limits import Limits
 from swapbench.phases import ALL_LEDGERS
+from swapbench.plan import SwapKey
 from swapbench.wire import (
     Checkpoint,
     ClientRequest,
@@ -192,12 +193,14 @@ class _Table:
         self._file.close()
 
 
-def finished_swaps(folder: Path) -> frozenset[tuple[int, str]]:
-    """Round and scenario of every swap that has a row in the run's folder."""
-    return frozenset((int(row["round"]), row["scenario"]) for row in _raw_rows(folder / SWAPS.file))
+def finished_swaps(folder: Path) -> frozenset[SwapKey]:
+    """Round, strategy and scenario of every swap that has a row in the run's folder."""
+    return frozenset(
+        (int(row["round"]), row["strategy"], row["scenario"]) for row in _raw_rows(folder / SWAPS.file)
+    )
 
 
-def drop_unfinished(folder: Path, done: Collection[tuple[int, str]]) -> None:
+def drop_unfinished(folder: Path, done: Collection[SwapKey]) -> None:
     """Take what belongs to a swap without a row out of the tables: the resumed run measures it anew.
 
     Every table gets today's columns with it, since the resumed run appends to them.
@@ -206,12 +209,20 @@ def drop_unfinished(folder: Path, done: Collection[tuple[int, str]]) -> None:
         if not (folder / columns.file).exists():
             continue
         rows = _raw_rows(folder / columns.file)
-        kept = [row for row in rows if not row["scenario"] or (int(row["round"]), row["scenario"]) in done]
+        kept = [row for row in rows if not row["scenario"] or _is_of(row, done)]
         text = io.StringIO()
         table = csv.DictWriter(text, columns.all, lineterminator="\n")
         table.writeheader()
         table.writerows(kept)
         write_atomically(folder / columns.file, text.getvalue())
+
+
+def _is_of(row: dict[str, str], swaps: Collection[SwapKey]) -> bool:
+    """Whether a row belongs to one of the swaps; tables from before there were strategies don't name theirs."""
+    number, strategy, scenario = int(row["round"]), row.get("strategy", ""), row["scenario"]
+    if strategy:
+        return (number, strategy, scenario) in swaps
+    return any((number, scenario) == (key[0], key[2]) for key in swaps)
 
 
 def _raw_rows(path: Path) -> list[dict[str, str]]:
@@ -400,6 +411,8 @@ _TEXT: Final = frozenset(
             "request",
             "model",
             "outcome",
+            "loader",
+            "loader_why",
         ),
     )
 )

@@ -16,7 +16,7 @@ from swapbench.environment import this_machine
 from swapbench.errors import UsageError, WorkerError
 from swapbench.experiment import Experiment, validate
 from swapbench.fresh_process import replies_of, verified_models
-from swapbench.plan import schedule
+from swapbench.plan import SwapKey, schedule, turns
 from swapbench.results import RunInfo, RunWriter, drop_unfinished, finished_swaps, new_run_id, read_info
 from swapbench.roofline import limits_of
 from swapbench.supervision import Supervisor
@@ -44,7 +44,7 @@ class Job:
     writer: RunWriter
     python: str
     fail_fast: bool
-    done: frozenset[tuple[int, str]] = frozenset()
+    done: frozenset[SwapKey] = frozenset()
 
 
 def new_job(
@@ -126,7 +126,8 @@ def _events(job: Job, scratch_dir: Path) -> Generator[Event, None, None]:
     experiment, log = job.experiment, job.writer.folder / "worker.log"
     checkpoints = {checkpoint.name: checkpoint for checkpoint in job.writer.info.models}
     expected: dict[str, tuple[Reply, ...]] = {}
-    for model in verified_models(experiment, schedule(experiment, job.done)):
+    planned = tuple(swap for turn in turns(experiment) for swap in schedule(experiment, turn, job.done))
+    for model in verified_models(experiment, planned):
         yield StepStarted(step=f"asking {model} in a fresh process")
         try:
             expected[model] = replies_of(checkpoints[model], experiment, job.python, log)
@@ -185,7 +186,6 @@ class _Recorder:
     """Turns events into rows; remembers only which swap is going on."""
 
     def __init__(self, experiment: Experiment, writer: RunWriter) -> None:
-        self._strategy = experiment.strategy
         self._scenarios = {scenario.name: scenario for scenario in experiment.scenario}
         self._writer = writer
         self._swap: SwapStarted | None = None
@@ -200,7 +200,7 @@ class _Recorder:
                 self._swap = event
             case PhaseMeasured() if self._swap is not None:
                 scenario = self._scenarios[event.scenario]
-                self._writer.add_phase(event, self._swap.warmup, scenario, self._strategy)
+                self._writer.add_phase(event, self._swap.warmup, scenario, self._swap.strategy)
             case SwapFinished():
                 self._writer.add_swap(event)
                 self._swap = None

@@ -117,7 +117,8 @@ MANUALS: Final[dict[LoaderKind, Manual]] = {
         "memory of the largest model, always", "where models stay in the page cache: it reads the disk anyhow"
     ),
     LoaderKind.MAP: Manual(
-        "weights are page cache, which the system may take back", "where memory is short: tokens wait for disk"
+        "weights are page cache, which the system may take back",
+        "where memory is short: tokens wait for disk",
     ),
     LoaderKind.AUTO: Manual("a look at page cache and memory", "where every swap must go the same way"),
 }

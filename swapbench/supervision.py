@@ -8,7 +8,7 @@ from pathlib import Path
 from swapbench.errors import WorkerError
 from swapbench.experiment import Experiment
 from swapbench.phases import Phase
-from swapbench.plan import make_plan
+from swapbench.plan import SwapKey, Turn, make_plan, schedule, turns
 from swapbench.wire import (
     Checkpoint,
     Event,
@@ -29,7 +29,7 @@ from swapbench.worker_process import WorkerProcess
 class Supervisor:
     """Runs an experiment's swaps through as many workers as it takes.
 
-    `done` are the (round, scenario) that need not be carried out; it grows.
+    `done` are the swaps that need not be carried out; it grows.
     """
 
     experiment: Experiment
@@ -39,7 +39,7 @@ class Supervisor:
     log: Path
     scratch_dir: Path
     fail_fast: bool
-    done: set[tuple[int, str]]
+    done: set[SwapKey]
     _swap: SwapStarted | None = field(default=None, init=False)
     _step: str = field(default="", init=False)
     _reason: str = field(default="", init=False)
@@ -54,12 +54,22 @@ class Supervisor:
             WorkerError: a worker was lost outside any swap, or in a swap of a run that stops at the first
                 failure.
         """
+        left = [turn for turn in turns(self.experiment) if schedule(self.experiment, turn, self.done)]
+        for turn in left:
+            for event in self._turn(turn):
+                stopped = isinstance(event, RunFinished) and event.stopped
+                if not isinstance(event, RunFinished) or stopped or turn is left[-1]:
+                    yield event
+                if stopped:
+                    return
+
+    def _turn(self, turn: Turn) -> Generator[Event, None, None]:
         lost: SwapFinished | None = None
         lost_s = 0.0
         while True:
             try:
                 begun_with = len(self.done)
-                with self._worker(lost) as worker:
+                with self._worker(turn, lost) as worker:
                     for event in self._follow(worker.events()):
                         if isinstance(event, Recovered) and lost is not None:
                             yield _recovered(lost, event, time.monotonic() - lost_s)
@@ -77,15 +87,16 @@ class Supervisor:
                     raise
                 lost, lost_s = self._lost(self._swap, str(error)), time.monotonic()
                 self._swap = None
-                self.done.add((lost.round, lost.scenario))
+                self.done.add((lost.round, lost.strategy, lost.scenario))
                 if self.fail_fast:
                     yield lost
                     raise
                 yield Note(text=f"{error}; a new worker goes on with what is left")
 
-    def _worker(self, lost: SwapFinished | None) -> WorkerProcess:
+    def _worker(self, turn: Turn, lost: SwapFinished | None) -> WorkerProcess:
         plan = make_plan(
             self.experiment,
+            turn,
             self.checkpoints,
             self.scratch_dir,
             fail_fast=self.fail_fast,
@@ -104,7 +115,7 @@ class Supervisor:
                 case StepStarted():
                     self._step = event.step
                 case SwapFinished():
-                    self.done.add((event.round, event.scenario))
+                    self.done.add((event.round, event.strategy, event.scenario))
                     self._swap = None
                 case GaveUp():
                     self._reason = event.reason
@@ -118,7 +129,7 @@ class Supervisor:
             round=swap.round,
             warmup=swap.warmup,
             scenario=scenario.name,
-            strategy=self.experiment.strategy,
+            strategy=swap.strategy,
             from_model=scenario.from_model,
             to_model=scenario.to_model,
             valid=False,

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from swapbench.errors import WorkerError
 from swapbench.experiment import EngineSettings, Fault, PageCache, Scenario, Script, Source, Verify, Workload
 from swapbench.phases import Phase
+from swapbench.strategy import LoaderKind, Strategy
 
 # 1: first published form.
 WIRE_VERSION: Final = 1
@@ -80,6 +81,7 @@ class Plan(Message):
     wire_version: int = WIRE_VERSION
     target: str
     strategy: str
+    how: Strategy
     checkpoints: dict[str, Checkpoint]
     scenarios: tuple[Scenario, ...]
     schedule: tuple[PlannedSwap, ...]
@@ -89,6 +91,7 @@ class Plan(Message):
     first_token: bool
     steady_tokens: int
     settle_after_unload: bool
+    touch_free_memory: bool
     verify: Verify
     # By model: what a fresh process answers. A model without is not verified.
     expected: dict[str, tuple[Reply, ...]] = {}
@@ -103,6 +106,10 @@ class Plan(Message):
     def scenario(self, name: str) -> Scenario:
         """The scenario called `name`."""
         return next(s for s in self.scenarios if s.name == name)
+
+    def page_cache_of(self, scenario: str) -> PageCache:
+        """What is to be true of the page cache in the scenario's swaps."""
+        return self.scenario(scenario).page_cache or self.page_cache
 
 
 class WorkerReady(Message):
@@ -123,8 +130,11 @@ class WorkerReady(Message):
 
 
 class RoundStarted(Message):
+    """A worker begins a round; where there are several strategies, each has a worker of its own in it."""
+
     event: Literal["round_started"] = "round_started"
     round: int
+    strategy: str = ""
     warmup: bool
 
 
@@ -135,6 +145,7 @@ class SwapStarted(Message):
     round: int
     warmup: bool
     scenario: str
+    strategy: str
 
 
 class StepStarted(Message):
@@ -218,6 +229,10 @@ class SwapFinished(Message):
     fault: str = ""
     readable_caches: int | None = None
     broken_caches: int | None = None
+    loader: LoaderKind | None = None
+    loader_why: str = ""
+    ahead_bytes: int = 0
+    kept_bytes: int = 0
 
 
 class ClientRequest(Message):
@@ -226,6 +241,7 @@ class ClientRequest(Message):
     event: Literal["client_request"] = "client_request"
     round: int
     scenario: str
+    strategy: str = ""
     client: int
     request: str
     sent_s: float
@@ -246,6 +262,7 @@ class MemorySample(Message):
     event: Literal["memory_sample"] = "memory_sample"
     round: int
     scenario: str
+    strategy: str = ""
     t_s: float
     ledgers: Reading
     swap_used_bytes: int | None = None

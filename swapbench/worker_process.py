@@ -172,7 +172,7 @@ class _Outside:
         self._tree = ProcessTree(pid)
         self._origin_ns: int | None = None
         self._round = 0
-        self._scenario = ""
+        self._scenario = self._strategy = ""
 
     def note(self, event: Event) -> None:
         """Follow the worker."""
@@ -181,6 +181,7 @@ class _Outside:
         elif isinstance(event, RoundStarted | SwapStarted):
             self._round = event.round
             self._scenario = event.scenario if isinstance(event, SwapStarted) else ""
+            self._strategy = event.strategy
 
     def sample(self) -> MemorySample | None:
         """What it holds now; None as long as its clock is not known, or is a script's."""
@@ -189,6 +190,7 @@ class _Outside:
         return MemorySample(
             round=self._round,
             scenario=self._scenario,
+            strategy=self._strategy,
             t_s=(time.perf_counter_ns() - self._origin_ns) / 1e9,
             ledgers=self._tree.read(),
             observer="parent",

@@ -10,6 +10,7 @@ from swapbench.analysis.figures import counted
 from swapbench.analysis.swaps import Swap
 from swapbench.experiment import Experiment, Source
 from swapbench.results import Run, RunInfo, RunStatus
+from swapbench.strategy import Strategy
 
 _SOURCE_SAYS: Final[dict[str, str]] = {
     Source.HUB: "the published checkpoints",
@@ -78,7 +79,7 @@ def facts_of(run: Run, experiment: Experiment, swaps: Sequence[Swap]) -> RunFact
         claims=Source.MINI not in sources,
         transcribed_from=info.transcribed_from,
         target=experiment.target,
-        strategy=experiment.strategy,
+        strategy="; ".join(_in_words(name, how) for name, how in experiment.strategy.items()),
         page_cache=str(experiment.page_cache),
         rounds=len({swap.round for swap in swaps if not swap.warmup}),
         warmup_rounds=len({swap.round for swap in swaps if swap.warmup}),
@@ -89,6 +90,11 @@ def facts_of(run: Run, experiment: Experiment, swaps: Sequence[Swap]) -> RunFact
         versions=_versions(info),
         models=tuple(ModelFacts(m.name, m.reference, str(m.source), m.weight_bytes) for m in info.models),
     )
+
+
+def _in_words(name: str, strategy: Strategy) -> str:
+    does = strategy.describe()
+    return name if does == f"loader {name}" else f"{name} ({does})"
 
 
 def _source_says(experiment: Experiment, sources: Sequence[str], transcribed_from: str) -> str:

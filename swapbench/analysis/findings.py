@@ -6,9 +6,11 @@ from statistics import median
 from typing import Final, Literal
 
 from swapbench.analysis import figures
+from swapbench.analysis.cells import by_cell
 from swapbench.analysis.clients import ClientsFelt, clients_felt
 from swapbench.analysis.facts import RunFacts, facts_of
 from swapbench.analysis.failures import Failure, failures_of
+from swapbench.analysis.ladder import Ladder, ladders
 from swapbench.analysis.leak import LeakFinding, find_leaks
 from swapbench.analysis.memory import ScenarioMemory, baseline_of, memory_of
 from swapbench.analysis.proof import Restores, restores_of
@@ -68,6 +70,7 @@ class Findings:
     symptoms: tuple[Symptom, ...]
     restores: tuple[Restores, ...]
     limits: tuple[AgainstLimit, ...]
+    ladders: tuple[Ladder, ...]
     notes: tuple[str, ...]
 
 
@@ -77,7 +80,8 @@ def analyse(run: Run, limits: Limits | None = None) -> Findings:
     Raises:
         ResultsError: run.json holds no experiment that this swapbench understands.
     """
-    experiment = experiment_of(run)
+    whole = experiment_of(run)
+    run, experiment = by_cell(run, whole)
     swaps = swaps_of(run)
     facts = facts_of(run, experiment, swaps)
     by_scenario = {s.name: [swap for swap in swaps if swap.scenario == s.name] for s in experiment.scenario}
@@ -87,6 +91,8 @@ def analyse(run: Run, limits: Limits | None = None) -> Findings:
     memory = tuple(_memory(run, s, by_scenario[s.name]) for s in experiment.scenario)
     known = (run.info.limits or limits) if _loads_models(facts) else None
     leaks = find_leaks(swaps, experiment.leak_tolerance_bytes)
+    compared = ladders(whole, swaps, _weights(run), known)
+    page_caches = {s.name: experiment.page_cache_of(s) for s in experiment.scenario}
     return Findings(
         facts=facts,
         counts=count(swaps),
@@ -94,7 +100,7 @@ def analyse(run: Run, limits: Limits | None = None) -> Findings:
         scenarios=scenarios,
         memory=memory,
         leaks=leaks,
-        verdicts=judge(Evidence(experiment, facts.claims, scenarios, memory, leaks)),
+        verdicts=judge(Evidence(experiment, facts.claims, scenarios, memory, leaks, compared)),
         problems=tuple(_problems(swaps)),
         clients=tuple(
             felt
@@ -104,7 +110,8 @@ def analyse(run: Run, limits: Limits | None = None) -> Findings:
         failures=failures_of(swaps),
         symptoms=find_symptoms(swaps, _baseline(run), _weights(run)),
         restores=restores_of(swaps),
-        limits=against_limits(scenarios, known, experiment.page_cache, experiment.target_s),
+        limits=against_limits(scenarios, known, page_caches.__getitem__, experiment.target_s),
+        ladders=compared,
         notes=(
             *_notes(swaps, scenarios, experiment),
             *([_PROBE_FIRST] if _loads_models(facts) and known is None else []),

@@ -1,6 +1,6 @@
 """How near a load comes to what the machine could do, and what that would make of each swap."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from swapbench.analysis.estimate import Estimate
@@ -27,21 +27,26 @@ class AgainstLimit:
 
 
 def against_limits(
-    scenarios: Sequence[ScenarioSummary], limits: Limits | None, page_cache: PageCache, target_s: float
+    scenarios: Sequence[ScenarioSummary],
+    limits: Limits | None,
+    page_cache: Callable[[str], PageCache],
+    target_s: float,
 ) -> tuple[AgainstLimit, ...]:
     """Each scenario against the disk (cold) or memory (warm); empty without limits, or where neither holds.
 
     A checkpoint in the page cache has to be copied once to where computing wants it, and no faster than
     memory can be copied. A loader that computes on the mapped file itself copies nothing, and may beat it.
     """
-    limit = _limit(limits, page_cache) if limits else None
-    if limit is None:
-        return ()
-    return tuple(_against(scenario, limit, target_s) for scenario in scenarios)
+    return tuple(
+        _against(scenario, limit, target_s)
+        for scenario in scenarios
+        if (limit := limit_for(limits, page_cache(scenario.name))) is not None
+    )
 
 
-def _limit(limits: Limits, page_cache: PageCache) -> Rate | None:
-    if page_cache is PageCache.AS_IS:
+def limit_for(limits: Limits | None, page_cache: PageCache) -> Rate | None:
+    """The machine's limit for loads that find the page cache so; None where none is known or holds."""
+    if limits is None or page_cache is PageCache.AS_IS:
         return None
     return limits.best("disk" if page_cache is PageCache.COLD else "copy")
 

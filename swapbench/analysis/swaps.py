@@ -48,6 +48,8 @@ class Swap:
     error: str
     failed_phase: str
     fault: str
+    loader: str
+    loader_why: str
     figures: Mapping[str, float]
     settled: Ledgers
     released: Ledgers
@@ -83,7 +85,7 @@ _FIGURES: Final = (
     *("position", "release_settle_s", "second_first_token_s", "steady_tokens_per_s", "verified_tokens"),
     *("kv_capacity_bytes", "longest_stall_s", "prefilled_tokens", "prefill_s"),
     *("restored_caches", "restored_tokens", "restored_bytes", "restore_s"),
-    *("readable_caches", "broken_caches"),
+    *("readable_caches", "broken_caches", "ahead_bytes", "kept_bytes"),
     *("drained_requests", "carried_requests", "answered_requests", "evicted_caches", "evicted_bytes"),
 )
 
@@ -124,6 +126,8 @@ def _swap(
         error=row["error"],
         failed_phase=row["failed_phase"],
         fault=row["fault"],
+        loader=row["loader"],
+        loader_why=row["loader_why"],
         figures=_recorded(row, {name: name for name in _FIGURES}),
         settled=_recorded(row, {ledger: settled_column(ledger) for ledger in ALL_LEDGERS}),
         released=_recorded(row, {ledger: released_column(ledger) for ledger in ALL_LEDGERS}),

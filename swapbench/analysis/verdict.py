@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from swapbench.analysis import figures
+from swapbench.analysis.ladder import STOCK, Ladder
 from swapbench.analysis.leak import JUDGED, LeakFinding, per_swap, worst
 from swapbench.analysis.memory import ScenarioMemory
 from swapbench.analysis.summary import AgainstTarget, Bottleneck, ScenarioSummary
@@ -17,6 +18,12 @@ _LONGEST_IN: Final = 0.9
 
 # Allocators keep and return memory in steps of megabytes: of a smaller model, the footprint tells nothing.
 _FOOTPRINT_TELLS_BYTES: Final = 64 << 20
+
+
+# A median of fewer ratios is one swap's luck.
+_ENOUGH_ROUNDS: Final = 5
+
+_WHAT: Final = {"total": "the whole swap", "weights": "weights"}
 
 
 class Outcome(StrEnum):
@@ -48,6 +55,7 @@ class Evidence:
     scenarios: Sequence[ScenarioSummary]
     memory: Sequence[ScenarioMemory]
     leaks: Sequence[LeakFinding]
+    ladders: Sequence[Ladder] = ()
 
 
 _Judgement = tuple[Outcome, str]
@@ -75,6 +83,7 @@ def _verdict(criterion: Criterion, evidence: Evidence, declared: bool) -> Verdic
         CriterionKind.BOTTLENECK_IDENTIFIED: lambda: _bottleneck(evidence.scenarios),
         CriterionKind.NO_LEAK: lambda: _no_leak(evidence.leaks),
         CriterionKind.MEMORY_RECLAIMED: lambda: _reclaimed(evidence.memory, criterion.at_least),
+        CriterionKind.TIMES_FASTER: lambda: _times_faster(evidence, criterion),
     }
     outcome, reason = judges[criterion.kind]()
     title = criterion.title or _own_words(criterion, evidence.experiment.target_s)
@@ -89,6 +98,8 @@ def _own_words(criterion: Criterion, target_s: float) -> str:
         CriterionKind.NO_LEAK: "no memory leak across swaps",
         CriterionKind.MEMORY_RECLAIMED: f"at least {figures.percent(criterion.at_least)} of the old model's "
         "memory comes back",
+        CriterionKind.TIMES_FASTER: f"{criterion.strategy or 'the best strategy'} is at least "
+        f"{figures.factor(criterion.times)} as fast as stock: {_WHAT[criterion.of]} of {criterion.scenario}",
     }[criterion.kind]
 
 
@@ -171,6 +182,29 @@ def _no_leak(leaks: Sequence[LeakFinding]) -> _Judgement:
     if overall == "clean":
         return outcome, f"settled memory does not grow: {names}"
     return outcome, f"inconclusive with {figures.counted(deciding[0].rounds, 'round')}: {names}"
+
+
+def _times_faster(evidence: Evidence, criterion: Criterion) -> _Judgement:
+    """By the median ratio of rounds; the best strategy of all, where none is named."""
+    if not evidence.claims:
+        return Outcome.NOT_JUDGED, "mini models: their times say nothing about the real ones"
+    rungs = next((ladder.rungs for ladder in evidence.ladders if ladder.scenario == criterion.scenario), ())
+    ratios = [
+        (ratio, rung.strategy)
+        for rung in rungs
+        if criterion.strategy in ("", rung.strategy) and rung.strategy != STOCK
+        if (ratio := rung.total_times if criterion.of == "total" else rung.weights_times) is not None
+    ]
+    if not ratios:
+        return Outcome.INCONCLUSIVE, "there is no round in which both it and stock were measured"
+    ratio, strategy = max(ratios, key=lambda entry: entry[0].point)
+    reason = (
+        f"{strategy} is {figures.factor(ratio.point)} as fast ({figures.factor(ratio.low)} to "
+        f"{figures.factor(ratio.high)} over {figures.counted(ratio.n, 'round')})"
+    )
+    if ratio.n < _ENOUGH_ROUNDS:
+        return Outcome.INCONCLUSIVE, f"{reason}; {_ENOUGH_ROUNDS} rounds are wanted"
+    return (Outcome.PASS if ratio.point >= criterion.times else Outcome.FAIL), reason
 
 
 def _label(leak: LeakFinding) -> str:

@@ -117,7 +117,9 @@ def _asarray(shard: Shard, mappings: list[tuple[int, int]]) -> dict[str, mx.arra
     length = -(-(shard.data_start + shard.data_bytes) // mmap.PAGESIZE) * mmap.PAGESIZE
     with shard.path.open("rb") as file:
         # Private: MLX asks for memory that may be written to. The kernel zeroes the rest of the last page.
-        mapping = mmap.mmap(file.fileno(), length, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+        mapping = mmap.mmap(
+            file.fileno(), length, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE
+        )
     words = np.frombuffer(mapping, np.uint64)
     mappings.append((int(words.ctypes.data), length))
     memory = mx.asarray(words, copy=False)

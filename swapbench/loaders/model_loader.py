@@ -132,7 +132,11 @@ class ModelLoader:
         mx.eval(mx.random.state)
         for source in set(self._sources.values()):
             source.released()
-        if self._reuse is not None and following is not None and self._reuse.keeps_buffers(self._last, following):
+        if (
+            self._reuse is not None
+            and following is not None
+            and self._reuse.keeps_buffers(self._last, following)
+        ):
             return
         mx.clear_cache()
         if self._reuse is None:

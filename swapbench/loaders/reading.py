@@ -63,7 +63,9 @@ class Reading:
         self.done_bytes = 0
         self._files = _Files({piece.path for piece in self._pieces}, direct)
         count = min(_DIRECT_THREADS if direct else _CACHED_THREADS, len(self._pieces))
-        self._threads = [threading.Thread(target=self._work, name="reader", daemon=True) for _ in range(count)]
+        self._threads = [
+            threading.Thread(target=self._work, name="reader", daemon=True) for _ in range(count)
+        ]
         for thread in self._threads:
             thread.start()
 

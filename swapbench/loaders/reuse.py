@@ -5,8 +5,7 @@ from pathlib import Path
 import mlx.core as mx
 
 from swapbench.loaders import platform
-from swapbench.loaders.layout import weight_bytes
-from swapbench.loaders.layout import shards_of
+from swapbench.loaders.layout import shards_of, weight_bytes
 from swapbench.loaders.unfit import UnfitError
 
 

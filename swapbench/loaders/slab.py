@@ -87,7 +87,9 @@ class Slab:
         self.drop()
         most = int(mx.device_info().get("max_buffer_length", length))
         if length > most:
-            raise UnfitError(f"a slab of {length / 1e9:.2f} GB is more than one buffer may have, {most / 1e9:.2f} GB")
+            raise UnfitError(
+                f"a slab of {length / 1e9:.2f} GB is more than one buffer may have, {most / 1e9:.2f} GB"
+            )
         self._array, memory = unwritten(length + HUGE_PAGE_BYTES)
         address = address_of(memory)
         ask_for_huge_pages(address, memory.nbytes)

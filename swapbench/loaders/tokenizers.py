@@ -23,7 +23,11 @@ class Tokenizers:
 
     def begin(self, checkpoint: Path) -> None:
         """Have a checkpoint's tokenizer soon."""
-        if self._mode is TokenizerMode.STOCK or checkpoint in self._coming or _state(checkpoint) in self._kept:
+        if (
+            self._mode is TokenizerMode.STOCK
+            or checkpoint in self._coming
+            or _state(checkpoint) in self._kept
+        ):
             return
         # One at a time: what was begun for a swap that came to nothing is of no use.
         self._coming = {checkpoint: _Later(lambda: _lean(checkpoint))}

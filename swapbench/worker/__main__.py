@@ -24,13 +24,14 @@ class EventPipe:
         self._descriptor = descriptor
         self._lock = threading.Lock()
         self.round = 0
-        self.scenario = ""
+        self.scenario = self.strategy = ""
 
     def send(self, event: Event) -> None:
         """One whole line, or the end of this process where nobody listens any more."""
         if isinstance(event, RoundStarted | SwapStarted):
             self.round = event.round
             self.scenario = event.scenario if isinstance(event, SwapStarted) else ""
+            self.strategy = event.strategy
         line = memoryview(encode(event))
         with self._lock:
             try:
@@ -94,6 +95,7 @@ def _sample(meter: Meter, pipe: EventPipe, every_s: float) -> None:
             MemorySample(
                 round=pipe.round,
                 scenario=pipe.scenario,
+                strategy=pipe.strategy,
                 t_s=meter.now_s(),
                 ledgers=meter.read(),
                 swap_used_bytes=swap.used_bytes,

@@ -13,10 +13,10 @@ from statistics import median
 
 import mlx.core as mx
 
+from swapbench import page_cache
 from swapbench.doctor.examination import Examination
 from swapbench.phases import PHASES
 from swapbench.wire import Event, MemorySample
-from swapbench.worker import page_cache
 from swapbench.worker.meter import MlxMeter
 from swapbench.worker.probe import Probe
 

@@ -11,10 +11,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from swapbench import page_cache
 from swapbench.experiment import Fault, FaultKind, find_fault
-from swapbench.loaders import Span
+from swapbench.loaders.span import Span
 from swapbench.wire import Checkpoint, PlannedSwap
-from swapbench.worker import page_cache
 from swapbench.worker.targets.inprocess import InProcessTarget
 
 # What a full disk lets be written of a cache: its header, and no more.

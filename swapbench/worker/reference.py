@@ -7,7 +7,7 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from swapbench.loaders import stock, unmeasured
+from swapbench.loaders import load
 from swapbench.wire import Questions, Replies
 from swapbench.worker.engine.batch import BatchEngine
 from swapbench.worker.engine.blocks import BlockPool
@@ -29,13 +29,13 @@ def main() -> None:
 
 def answer(questions: Questions) -> Replies:
     """Load the checkpoint and have a batch engine, as the one that is swapped, answer one after another."""
-    loaded = stock.load(questions.checkpoint.path, unmeasured)
+    model, tokenizer, _ = load(questions.checkpoint.path, "stock")
     pool = BlockPool(questions.engine.kv_budget_bytes, questions.engine.block_tokens)
-    pool.reconfigure(KVGeometry.of(loaded.model))
+    pool.reconfigure(KVGeometry.of(model))
     with ThreadPoolExecutor(max_workers=1) as thread:
         engine = BatchEngine(
-            loaded.model,
-            loaded.tokenizer,
+            model,
+            tokenizer,
             pool,
             thread,
             max_batch=questions.engine.max_batch,

@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
+from swapbench import page_cache
 from swapbench.limits import Kind, Rate
-from swapbench.worker import page_cache
 
 FILE_BYTES: Final = 1 << 30
 _LEAST_FILE_BYTES: Final = 64 << 20

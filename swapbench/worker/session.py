@@ -67,7 +67,7 @@ def _carry_out(plan: Plan, target: Target, emit: Callable[[Event], None]) -> str
     """Every swap of the schedule, in order; returns why it was stopped early, empty if it was not."""
     position = 0
     for (round_, warmup), planned in groupby(plan.schedule, key=lambda swap: (swap.round, swap.warmup)):
-        emit(RoundStarted(round=round_, warmup=warmup))
+        emit(RoundStarted(round=round_, warmup=warmup, strategy=plan.strategy))
         for swap in planned:
             under_way = _Swap(plan, swap, target, emit, position)
             position += 1
@@ -136,6 +136,7 @@ class _Swap:
                 round=self._planned.round,
                 warmup=self._planned.warmup,
                 scenario=self._planned.scenario,
+                strategy=self._plan.strategy,
             )
         )
         try:
@@ -298,11 +299,15 @@ class _Swap:
             fault=self._fault,
             readable_caches=self._audit.readable if self._audit else None,
             broken_caches=self._audit.broken if self._audit else None,
+            loader=outcome.loader,
+            loader_why=outcome.loader_why,
+            ahead_bytes=outcome.ahead_bytes,
+            kept_bytes=outcome.kept_bytes,
         )
 
     def _contradiction(self, outcome: Outcome) -> str:
         """Why mincore contradicts the page cache's label; empty when it does not."""
-        label, share = self._plan.page_cache, outcome.resident_before
+        label, share = self._plan.page_cache_of(self._planned.scenario), outcome.resident_before
         if label is PageCache.AS_IS:
             return ""
         if share is None:

@@ -44,7 +44,7 @@ def client_request(number: int, work: Workload, round_: int) -> Request:
     )
 
 
-def seen_by_client(sent: Sent, planned: PlannedSwap, zero_s: float) -> ClientRequest:
+def seen_by_client(sent: Sent, planned: PlannedSwap, zero_s: float, strategy: str) -> ClientRequest:
     """What became of a request; times count from `zero_s` (perf_counter), the swap request."""
     first_token_s = answered_s = None
     model, carried = "", False
@@ -58,6 +58,7 @@ def seen_by_client(sent: Sent, planned: PlannedSwap, zero_s: float) -> ClientReq
             _, first_s, end_s = sent.ticket.times_s
             first_token_s, answered_s = first_s - zero_s, end_s - zero_s
     return ClientRequest(
+        strategy=strategy,
         round=planned.round,
         scenario=planned.scenario,
         client=sent.client + 1,

@@ -9,7 +9,7 @@ from typing import Any
 import mlx.core as mx
 from mlx_lm.models.cache import load_prompt_cache, save_prompt_cache
 
-from swapbench.loaders import Span
+from swapbench.loaders.span import Span
 from swapbench.worker.engine.tag import ModelTag
 
 

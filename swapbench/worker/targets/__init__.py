@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from swapbench.strategy import LoaderKind
 from swapbench.wire import Checkpoint, ClientRequest, PlannedSwap, Reply
 from swapbench.worker.meter import Meter
 from swapbench.worker.probe import Probe
@@ -23,6 +24,10 @@ class Outcome:
     prefilled_tokens: int = 0
     prefill_s: float | None = None
     release: Settled | None = None
+    loader: LoaderKind | None = None
+    loader_why: str = ""
+    ahead_bytes: int = 0
+    kept_bytes: int = 0
 
 
 @dataclass(frozen=True)

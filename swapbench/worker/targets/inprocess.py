@@ -10,12 +10,13 @@ from importlib.metadata import version
 
 import mlx.core as mx
 
+from swapbench import page_cache
 from swapbench.experiment import PageCache
 from swapbench.ledgers import system
-from swapbench.loaders import Loaded, Span, stock, unmeasured
+from swapbench.loaders import Loaded, ModelLoader
+from swapbench.loaders.span import Span, unmeasured
 from swapbench.phases import Phase
 from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Reply
-from swapbench.worker import allocator, page_cache
 from swapbench.worker.checking import refuse_broken
 from swapbench.worker.engine.batch import BatchEngine, Request, Ticket
 from swapbench.worker.engine.blocks import BlockPool
@@ -29,6 +30,7 @@ from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled, settle
 from swapbench.worker.targets import Audit, Outcome, RefusedError, Restored, Steady
 from swapbench.worker.targets.agents import Agents
+from swapbench.worker.touching import touch_free_memory
 from swapbench.worker.traffic import Traffic, client_request, seen_by_client
 
 # Requests that clients still send once the new model has shown its first token.
@@ -47,6 +49,8 @@ class InProcessTarget:
         self._plan = plan
         self._pool = BlockPool(plan.engine.kv_budget_bytes, plan.engine.block_tokens)
         self._store = CacheStore(plan.scratch_dir)
+        self._loader = ModelLoader(plan.how)
+        self._reserved = False
         self._agents = Agents(plan, self._store, self.meter)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._served: Checkpoint | None = None
@@ -77,6 +81,9 @@ class InProcessTarget:
         self._stop()
         self._store.evict_all(unmeasured)
         self._unload()
+        if not self._reserved:
+            self._loader.reserve(other.path for other in self._plan.checkpoints.values())
+            self._reserved = True
         self._start(checkpoint)
 
     def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
@@ -88,13 +95,19 @@ class InProcessTarget:
         prefilled = self._agents.fill(loaded, self._served.name, planned.round)
         self._outcome = Outcome(prefilled_tokens=prefilled.tokens, prefill_s=prefilled.seconds)
         self._refuse_a_full_disk()
-        self._set_page_cache(to)
-        wanted = requests(work.requests, work.prompt_tokens, work.decode_tokens, seed=planned.round)
+        if self._plan.touch_free_memory:
+            touch_free_memory(to.weight_bytes)
+        label = self._plan.page_cache_of(planned.scenario)
+        self._set_page_cache(to, label)
+        own = self._plan.scenario(planned.scenario).requests
+        wanted = requests(
+            work.requests if own is None else own, work.prompt_tokens, work.decode_tokens, seed=planned.round
+        )
         self._tickets = tuple(batch.submit(request) for request in wanted)
         for ticket in self._tickets:
             ticket.first_token(PATIENCE_S)
         self._start_traffic(planned)
-        self._keep_page_cache(to)
+        self._keep_page_cache(to, label)
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """The checkpoint's files, and the memory that it takes."""
@@ -107,13 +120,14 @@ class InProcessTarget:
         self._fallback = self._served
         probe.begin()
         with probe.phase(Phase.DRAIN):
+            self._loader.begin(to.path)
             self._drain()
         with probe.phase(Phase.EVICT):
             self._evict(probe.span)
         with probe.phase(Phase.SHUTDOWN):
             self._stop()
         with probe.phase(Phase.UNLOAD):
-            self._unload()
+            self._unload(to)
         with probe.observing():
             self._look_at_release()
             self._look_at_page_cache(to)
@@ -207,7 +221,7 @@ class InProcessTarget:
         if traffic is None or planned is None:
             return ()
         zero_s = self.meter.clock_origin_ns / 1e9 + begun_s
-        return tuple(seen_by_client(sent, planned, zero_s) for sent in traffic.sent())
+        return tuple(seen_by_client(sent, planned, zero_s, self._plan.strategy) for sent in traffic.sent())
 
     def settle(self) -> Settled:
         """Collect, then watch the ledgers."""
@@ -220,6 +234,7 @@ class InProcessTarget:
         self._stop()
         self._thread.shutdown()
         self._unload()
+        self._loader.close()
         shutil.rmtree(self._plan.scratch_dir, ignore_errors=True)
 
     def _answered(self, ticket: Ticket) -> None:
@@ -240,17 +255,17 @@ class InProcessTarget:
         self._store.update_tag(ModelTag.of(checkpoint.path, checkpoint.name))
         self._reinit(checkpoint)
 
-    def _set_page_cache(self, to: Checkpoint) -> None:
+    def _set_page_cache(self, to: Checkpoint, label: PageCache) -> None:
         files = page_cache.weight_files(to.path)
-        if self._plan.page_cache is PageCache.WARM:
+        if label is PageCache.WARM:
             page_cache.prime(files)
-        elif self._plan.page_cache is PageCache.COLD:
+        elif label is PageCache.COLD:
             page_cache.evict(files)
 
-    def _keep_page_cache(self, to: Checkpoint) -> None:
+    def _keep_page_cache(self, to: Checkpoint, label: PageCache) -> None:
         """Kernels that reclaim idle pages take some back while requests are brought in flight."""
         files = page_cache.weight_files(to.path)
-        if self._plan.page_cache is PageCache.WARM and page_cache.residency(files).share < 1:
+        if label is PageCache.WARM and page_cache.residency(files).share < 1:
             page_cache.prime(files)
 
     def _start_traffic(self, planned: PlannedSwap) -> None:
@@ -297,14 +312,10 @@ class InProcessTarget:
             self._batch.stop(self._plan.engine.drain_grace_s)
             self._batch = None
 
-    def _unload(self) -> None:
+    def _unload(self, following: Checkpoint | None = None) -> None:
         self._served = self._loaded = None
         gc.collect()
-        # Every layer that was built drew from MLX's chain of random keys, lazily; unless somebody
-        # evaluates it, the chain grows with each load for ever.
-        mx.eval(mx.random.state)
-        mx.clear_cache()
-        allocator.give_back()
+        self._loader.released(following.path if following else None)
 
     def _look_at_release(self) -> None:
         """Whether memory comes back later than unload says; waiting for it is part of the swap's time."""
@@ -317,9 +328,16 @@ class InProcessTarget:
 
     def _load(self, checkpoint: Checkpoint, span: Span) -> None:
         self._refuse_what_cannot_fit(checkpoint)
-        self._loaded = stock.load(checkpoint.path, span)
+        loaded = self._loaded = self._loader.load(checkpoint.path, span)
         self._served = checkpoint
-        self._outcome = replace(self._outcome, loaded_bytes=self._loaded.weight_bytes)
+        self._outcome = replace(
+            self._outcome,
+            loaded_bytes=loaded.weight_bytes,
+            loader=loaded.report.loader,
+            loader_why=loaded.report.why,
+            ahead_bytes=loaded.report.ahead_bytes,
+            kept_bytes=loaded.report.kept_bytes,
+        )
 
     def _refuse_what_cannot_fit(self, checkpoint: Checkpoint) -> None:
         """MLX's CPU build does not survive an allocation that fails, nor any build the OOM killer."""
@@ -336,7 +354,7 @@ class InProcessTarget:
         if self._plan.engine.memory_limit_bytes:
             return self._plan.engine.memory_limit_bytes
         ours = self._loaded.weight_bytes if self._loaded is not None else 0
-        return self._system.obtainable_bytes() + ours
+        return self._system.obtainable_bytes() + max(ours, self._loader.kept_bytes)
 
     def _refuse_a_full_disk(self) -> None:
         """What is held has to be written before the old model may go."""

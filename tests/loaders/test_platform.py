@@ -1,4 +1,4 @@
-"""Freed memory goes back to the OS."""
+"""What a platform offers loaders."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from swapbench.ledgers import process
-from swapbench.worker.allocator import give_back
+from swapbench.loaders.platform import give_back_freed_memory
 
 MIB = 1 << 20
 
@@ -19,6 +19,6 @@ def test_what_the_heap_keeps_is_given_back() -> None:
     held = b"y" * 65_536
     during = ours.memory().footprint_bytes or 0
     del pieces
-    give_back()
+    give_back_freed_memory()
     assert during - (ours.memory().footprint_bytes or 0) > 80 * MIB
     assert held

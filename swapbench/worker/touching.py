@@ -1,0 +1,40 @@
+"""Touching the machine's free memory, so that it is the machine's again.
+
+A virtual machine may give free pages back to its host within seconds, and get each one back only by a trap at the
+next write: the first loader after a pause would pay for that, and be compared with one that did not.
+"""
+
+import mmap
+import subprocess
+import sys
+
+import psutil
+
+# What is free is the system's to hand out meanwhile; what is left keeps it from reclaiming for us.
+_MOST_OF_FREE = 0.9
+_HEADROOM = 1.1
+_PAGE_BYTES = 4096
+
+
+def touch_free_memory(wanted_bytes: int) -> None:
+    """Have a child write to as much free memory as a model of `wanted_bytes` takes, and end.
+
+    A child, since its pages go back as they are: free, and backed by the host.
+    """
+    length = int(min(wanted_bytes * _HEADROOM, psutil.virtual_memory().free * _MOST_OF_FREE))
+    if length > 0:
+        subprocess.run([sys.executable, "-m", "swapbench.worker.touching", str(length)], check=True)
+
+
+def main() -> None:
+    """Write to as many bytes as the command line says."""
+    length = int(sys.argv[1])
+    with mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        for at in range(0, length, _PAGE_BYTES):
+            memory[at] = 1
+
+
+if __name__ == "__main__":
+    main()
