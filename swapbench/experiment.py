@@ -183,7 +183,7 @@ class ScriptedSwap(Strict):
 
     scenario: str
     round: Whole | None = Field(None, ge=0, description="only in this round; in all rounds when left out")
-    seconds: dict[Phase, Seconds] = {}
+    seconds: dict[Phase, Seconds] = Field({}, description="seconds of each phase")
     first_token_s: Seconds | None = None
     fails_in: Phase | None = None
     failure: Literal["error", "exit", "kill", "hang"] = "error"
@@ -194,7 +194,7 @@ class ScriptedSwap(Strict):
 class Script(Strict):
     """What the scripted target plays: durations, memory and failures, on a clock of its own."""
 
-    seconds: dict[Phase, Seconds] = {}
+    seconds: dict[Phase, Seconds] = Field({}, description="seconds of each phase")
     spans: dict[str, Seconds] = Field({}, description='seconds of spans, by "phase/span"')
     first_token_s: Seconds = 0.1
     model_bytes: dict[str, Bytes] = Field({}, description="resident bytes of each model")
@@ -264,7 +264,7 @@ class Experiment(Strict):
     )
     strategy: Strategies = Field(
         default_factory=lambda: {"stock": NAMED["stock"]},
-        description="how the phases are carried out: a strategy's name, a list of names, or [strategy.NAME] tables",
+        description="how the phases are carried out: a strategy's name, a list of them, or [strategy.NAME]",
     )
     seed: Whole = Field(0, ge=0, description="of the order in which a round takes several strategies")
     touch_free_memory: Flag = Field(
@@ -326,28 +326,33 @@ def _mistakes(experiment: Experiment) -> Iterator[LocatedError]:
             yield LocatedError(("expected_s", str(phase)), f"the range [{low:g}, {high:g}] runs backwards")
     if (experiment.target == "scripted") != (experiment.script is not None):
         yield LocatedError(("target",), 'target = "scripted" and a [script] table belong together')
+    yield from _fault_mistakes(experiment, seen)
+    yield from _comparison_mistakes(experiment, seen)
+    if experiment.script is not None:
+        yield from _script_mistakes(experiment.script, seen, experiment.models)
+
+
+def _fault_mistakes(experiment: Experiment, seen: set[str]) -> Iterator[LocatedError]:
     for i, fault in enumerate(experiment.fault):
         if fault.scenario not in seen:
             hint = did_you_mean(fault.scenario, seen)
             yield LocatedError(("fault", i, "scenario"), f'no scenario "{fault.scenario}"; {hint}')
     if experiment.fault and experiment.target != "inprocess":
         yield LocatedError(("fault",), 'faults are for target = "inprocess"; a script has fails_in')
+
+
+def _comparison_mistakes(experiment: Experiment, scenarios: set[str]) -> Iterator[LocatedError]:
     for i, criterion in enumerate(experiment.criterion):
-        if criterion.kind is CriterionKind.TIMES_FASTER:
-            yield from _comparison_mistakes(("criterion", i), criterion, experiment, seen)
-    if experiment.script is not None:
-        yield from _script_mistakes(experiment.script, seen, experiment.models)
-
-
-def _comparison_mistakes(
-    where: tuple[str | int, ...], criterion: Criterion, experiment: Experiment, scenarios: set[str]
-) -> Iterator[LocatedError]:
-    if criterion.scenario not in scenarios:
-        hint = did_you_mean(criterion.scenario, scenarios)
-        yield LocatedError((*where, "scenario"), f'no scenario "{criterion.scenario}"; {hint}')
-    if criterion.strategy and criterion.strategy not in experiment.strategy:
-        hint = did_you_mean(criterion.strategy, experiment.strategy)
-        yield LocatedError((*where, "strategy"), f'no strategy "{criterion.strategy}" here; {hint}')
+        if criterion.kind is not CriterionKind.TIMES_FASTER:
+            continue
+        if criterion.scenario not in scenarios:
+            hint = did_you_mean(criterion.scenario, scenarios)
+            where = ("criterion", i, "scenario")
+            yield LocatedError(where, f'no scenario "{criterion.scenario}"; {hint}')
+        if criterion.strategy and criterion.strategy not in experiment.strategy:
+            hint = did_you_mean(criterion.strategy, experiment.strategy)
+            where = ("criterion", i, "strategy")
+            yield LocatedError(where, f'no strategy "{criterion.strategy}" in this experiment; {hint}')
 
 
 def _script_mistakes(script: Script, scenarios: set[str], models: Iterable[str]) -> Iterator[LocatedError]:
@@ -432,6 +437,31 @@ def load(path: Path, overrides: Iterable[str] = ()) -> Experiment:
         raise
     _refuse_idle_models(experiment, written, origin)
     return experiment
+
+
+def with_strategies(experiment: Experiment, names: Iterable[str]) -> Experiment:
+    """The experiment by these strategies instead of its own: tables of its file, or those known by name.
+
+    Criteria about strategies that are left out are left out with them.
+
+    Raises:
+        UsageError: there is no such strategy.
+    """
+    chosen = tuple(dict.fromkeys(names))
+    if not chosen:
+        return experiment
+    known = NAMED | experiment.strategy
+    for name in chosen:
+        if name not in known:
+            raise UsageError(f'no strategy "{name}"; {did_you_mean(name, known)}')
+    criteria = tuple(
+        criterion
+        for criterion in experiment.criterion
+        if criterion.kind is not CriterionKind.TIMES_FASTER
+        or ("stock" in chosen and len(chosen) > 1 and criterion.strategy in ("", *chosen))
+    )
+    tables = {name: known[name] for name in chosen}
+    return experiment.model_copy(update={"strategy": tables, "criterion": criteria})
 
 
 def _refuse_idle_models(experiment: Experiment, written: Mapping[str, Any], origin: str) -> None:

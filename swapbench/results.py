@@ -218,7 +218,7 @@ def drop_unfinished(folder: Path, done: Collection[SwapKey]) -> None:
 
 
 def _is_of(row: dict[str, str], swaps: Collection[SwapKey]) -> bool:
-    """Whether a row belongs to one of the swaps; tables from before there were strategies don't name theirs."""
+    """Whether a row belongs to one of the swaps; tables from before there were strategies name none."""
     number, strategy, scenario = int(row["round"]), row.get("strategy", ""), row["scenario"]
     if strategy:
         return (number, strategy, scenario) in swaps

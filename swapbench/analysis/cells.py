@@ -1,10 +1,11 @@
-"""Runs of several strategies: each scenario under each strategy is a cell, judged as a scenario of its own."""
+"""Runs of several strategies: a scenario under a strategy is a cell, judged as a scenario of its own."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from swapbench.errors import UsageError, did_you_mean
 from swapbench.experiment import Experiment
-from swapbench.results import Run
+from swapbench.results import Run, experiment_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,23 +25,40 @@ def by_cell(run: Run, experiment: Experiment) -> tuple[Run, Experiment]:
         for scenario in experiment.scenario
         for strategy in experiment.strategy
     )
-    tables = {name: _renamed(getattr(run, name)) for name in ("phases", "swaps", "memory", "requests")}
-    return replace(run, **tables), experiment.model_copy(update={"scenario": scenarios})
+    named = replace(
+        run,
+        phases=_renamed(run.phases),
+        swaps=_renamed(run.swaps),
+        memory=_renamed(run.memory),
+        requests=_renamed(run.requests),
+    )
+    return named, experiment.model_copy(update={"scenario": scenarios})
 
 
 def only(run: Run, strategy: str) -> Run:
-    """What a run says of one of its strategies, as a run of it alone."""
-    info = run.info.model_copy(
-        update={
-            "experiment": run.info.experiment
-            | {"strategy": {strategy: run.info.experiment["strategy"][strategy]}}
-        }
+    """What a run says of one of its strategies, as a run of it alone.
+
+    Raises:
+        UsageError: the run has no such strategy.
+    """
+    names = list(experiment_of(run).strategy)
+    if strategy not in names:
+        raise UsageError(f'no strategy "{strategy}" in this run; {did_you_mean(strategy, names)}')
+    how = experiment_of(run).strategy[strategy].model_dump(mode="json")
+    alone = run.info.experiment | {"strategy": {strategy: how}, "criterion": []}
+    info = run.info.model_copy(update={"experiment": alone})
+    return replace(
+        run,
+        info=info,
+        phases=_of(run.phases, strategy),
+        swaps=_of(run.swaps, strategy),
+        memory=_of(run.memory, strategy),
+        requests=_of(run.requests, strategy),
     )
-    tables = {
-        name: (frame := getattr(run, name))[frame["strategy"] == strategy]
-        for name in ("phases", "swaps", "memory", "requests")
-    }
-    return replace(run, info=info, **tables)
+
+
+def _of(frame: "pd.DataFrame", strategy: str) -> "pd.DataFrame":
+    return frame[frame["strategy"] == strategy]
 
 
 def _renamed(frame: "pd.DataFrame") -> "pd.DataFrame":

@@ -1,4 +1,4 @@
-"""Strategies side by side, scenario by scenario: how much faster than stock, how near the limit, at what price."""
+"""Strategies side by side: how much faster than stock, how near the limit, at what price."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -34,6 +34,9 @@ def report(
     form: Annotated[
         Format, typer.Option("--format", help="rich for a terminal, md, csv or json.")
     ] = Format.RICH,
+    strategy: Annotated[
+        str | None, typer.Option(help="Of a run of several strategies, this one alone, phase by phase.")
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 6 where something is inconclusive or invalid.")
     ] = False,
@@ -47,6 +50,8 @@ def report(
 
       swapbench report exp012 --format md
 
+      swapbench report exp013-strategies --strategy slab
+
       swapbench report results/reference/exp012-m4pro-24gb
 
     Exit codes: 0 fine, 2 usage, 4 target missed, 5 leak, 6 inconclusive or invalid (--strict),
@@ -54,21 +59,25 @@ def report(
     """
     from swapbench.results import resolve
 
-    raise typer.Exit(print_run(resolve(results, run), form, strict=strict))
+    raise typer.Exit(print_run(resolve(results, run), form, strict=strict, strategy=strategy))
 
 
-def print_run(folder: Path, form: str, *, strict: bool) -> Exit:
+def print_run(folder: Path, form: str, *, strict: bool, strategy: str | None = None) -> Exit:
     """Print a run's report on standard output; returns the exit code that it means.
 
     Raises:
         ResultsError: the folder holds no run, or one this swapbench can't read.
+        UsageError: the run has no such strategy.
     """
     from swapbench.analysis import analyse, exit_code
+    from swapbench.analysis.cells import only
     from swapbench.report import make_console, show
     from swapbench.results import read
     from swapbench.roofline import limits_of
 
     run = read(folder)
+    if strategy is not None:
+        run = only(run, strategy)
     # A run from before `swapbench probe` was first run here can still be set against its limits.
     findings = analyse(run, limits_of(run.info.models, run.info.machine))
     show(findings, form, make_console())

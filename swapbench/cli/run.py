@@ -21,6 +21,9 @@ def run(
     page_cache: Annotated[
         str | None, typer.Option(help="State of the page cache before each load: warm, cold or as-is.")
     ] = None,
+    strategy: Annotated[
+        list[str] | None, typer.Option("--strategy", help="How to swap; repeatable, to compare.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override any key: --set workload.agents=4")
     ] = None,
@@ -46,13 +49,15 @@ def run(
 
       swapbench run exp012 --models synthetic --page-cache cold --set first_token=false
 
+      swapbench run exp012 --models synthetic --strategy stock --strategy map
+
       swapbench run --resume 20260125T101500Z-hub
 
     Exit codes: 0 fine, 2 usage, 4 target missed, 5 leak, 6 inconclusive (--strict),
     7 a swap failed, 130 interrupted.
     """
     overrides = _overrides(models, rounds, warmup, page_cache, set_ or [])
-    job = _job(experiment, resume, overrides, out, python, fail_fast)
+    job = _job(experiment, resume, overrides, tuple(strategy or ()), out, python, fail_fast)
     _carry_out(job, quiet=quiet or json)
     _report(job.writer.folder, json=json, strict=strict)
 
@@ -69,6 +74,7 @@ def _job(
     name: str | None,
     resume: str | None,
     overrides: list[str],
+    strategies: tuple[str, ...],
     out: Path,
     python: Path | None,
     fail_fast: bool,
@@ -83,7 +89,7 @@ def _job(
 
     interpreter = str(python or sys.executable)
     if resume is not None:
-        if name is not None or overrides:
+        if name is not None or overrides or strategies:
             raise UsageError(
                 "--resume goes on with a run as it was: leave the experiment and its options out"
             )
@@ -93,7 +99,7 @@ def _job(
             "which experiment? `swapbench list` shows them; `swapbench run quick` is the shortest"
         )
     file = experiments.find(name)
-    experiment = experiments.load(file, overrides)
+    experiment = experiments.with_strategies(experiments.load(file, overrides), strategies)
     if experiment.target == "scripted":
         checkpoints = scripted_checkpoints(experiment)
     else:

@@ -2,13 +2,13 @@
 
 MLX hands an array's memory to a file object to be read into (`mx.load` of anything with `readinto`). One that
 only remembers where it was asked to write, and says that it did, leaves the array unwritten and known by
-its address. Public calls, though MLX does not promise what they do together: every loader is tested bit by bit.
+its address. The calls are public; what they do together MLX does not promise: loaders are tested bit by bit.
 """
 
 import io
 import struct
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, BinaryIO, Final, cast
 
 import mlx.core as mx
 import numpy as np
@@ -59,9 +59,10 @@ def unwritten(length: int) -> tuple[mx.array, memoryview]:
     text += b" " * (-(len(_MAGIC) + 2 + len(text) + 1) % 64) + b"\n"
     header = _MAGIC + struct.pack("<H", len(text)) + text
     listener = _Listener(header, len(header) + words * _WORD)
-    array = mx.load(listener, format="npy")  # type: ignore[call-overload]
+    array = mx.load(cast(BinaryIO, listener), format="npy")
+    assert isinstance(array, mx.array)
     mx.eval(array)
-    return array, memoryview(array).cast("B")
+    return array, memoryview(cast(Any, array)).cast("B")
 
 
 def unwritten_shard(shard: Shard) -> tuple[dict[str, mx.array], list[tuple[int, memoryview]]]:
@@ -69,7 +70,8 @@ def unwritten_shard(shard: Shard) -> tuple[dict[str, mx.array], list[tuple[int, 
     with shard.path.open("rb") as file:
         header = file.read(shard.data_start)
     listener = _Listener(header, shard.data_start + shard.data_bytes)
-    arrays: dict[str, mx.array] = mx.load(listener, format="safetensors")  # type: ignore[call-overload]
+    arrays = mx.load(cast(BinaryIO, listener), format="safetensors")
+    assert isinstance(arrays, dict)
     mx.eval(list(arrays.values()))
     return arrays, listener.asked
 

@@ -50,7 +50,7 @@ def put_in_place(model: Any, stand_ins: dict[str, mx.array], weights: dict[str, 
         Whether all parameters were: where mlx-lm made new ones of them, the model is left as it was.
     """
     names = {id(array): name for name, array in stand_ins.items()}
-    parameters = tree_flatten(model.parameters())
+    parameters: list[tuple[str, mx.array]] = tree_flatten(model.parameters())  # type: ignore[assignment]
     if not all(id(array) in names for _, array in parameters):
         return False
     model.update(tree_unflatten([(path, weights[names[id(array)]]) for path, array in parameters]))

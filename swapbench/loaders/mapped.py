@@ -1,7 +1,7 @@
 """map: the checkpoint's pages in the page cache are the weights; nothing is copied.
 
-On Metal an array may be made over any page-aligned memory, so over a mapping of an aligned file. MLX's CPU build has
-no such call: there the file is laid over the pages of an array that nobody has written to (Linux).
+On Metal an array may be made over any page-aligned memory, so over a mapping of an aligned file. MLX's CPU
+build has no such call: there the file is laid over the pages of an array that nobody has written to (Linux).
 """
 
 import mmap
@@ -31,8 +31,8 @@ class Mapped:
     """Keeps nothing between loads.
 
     Args:
-        incremental: weights count as there when they are mapped; threads make them resident afterwards, in the
-            order of the files, which is that of the layers.
+        incremental: weights count as there when they are mapped; threads make them resident afterwards, in
+            the order of the files, which is that of the layers.
     """
 
     kept_bytes = 0

@@ -212,6 +212,8 @@ def _built_beside(checkpoint: Path, weights: dict[str, mx.array]) -> tuple[Any, 
     """
     lazy: dict[str, mx.array] = {}
     for shard in shards_of(checkpoint):
-        lazy |= mx.load(str(shard.path))
+        arrays = mx.load(str(shard.path))
+        assert isinstance(arrays, dict)
+        lazy |= arrays
     model, config = build(checkpoint, lazy)
     return (model, config) if put_in_place(model, lazy, weights) else (None, config)

@@ -57,7 +57,7 @@ def keep_freed_memory() -> str:
         (_M_TRIM_THRESHOLD, (1 << 31) - 1),
         (_M_TOP_PAD, 64 << 20),
     )
-    if not all([mallopt(name, value) for name, value in settings]):
+    if not all(mallopt(name, value) for name, value in settings):
         return "mallopt refuses its settings"
     _keeps_freed_memory = True
     return ""

@@ -1,7 +1,7 @@
 """slab and direct: memory faulted once, in which every model is views.
 
-A model lies at one end of the slab and the next one at the other, so that what lies beside the old model can be
-read before it goes. `direct` reads past the page cache.
+A model lies at one end of the slab and the next one at the other, so that what lies beside the old model can
+be read before it goes. `direct` reads past the page cache.
 """
 
 import weakref

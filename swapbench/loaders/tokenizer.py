@@ -1,8 +1,8 @@
-"""The lean way to mlx-lm's tokenizer: the same objects by the same code, without what is done several times over.
+"""The lean way to mlx-lm's tokenizer: the same objects by the same code, with nothing done twice.
 
-mlx_lm.utils.load_tokenizer parses tokenizer.json once to learn its decoder, transformers again to learn its added
-tokens, and then for what it is; and the vocabulary is fetched three times, then once more token by token. Here the
-decoder and the added tokens are read from the file's beginning, and the vocabulary is fetched once.
+mlx_lm.utils.load_tokenizer parses tokenizer.json once to learn its decoder, transformers again to learn its
+added tokens, and then for what it is; and the vocabulary is fetched three times, and once token by token.
+Here decoder and added tokens are read from the file's beginning, and the vocabulary is fetched once.
 """
 
 import json

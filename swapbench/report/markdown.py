@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from swapbench.analysis import Findings
-from swapbench.report import evidence, tables
+from swapbench.report import evidence, ladder, tables
 from swapbench.report.shapes import Cell, Line, Table
 
 # An underscore within a word (update_tag) is plain text to Markdown already.
@@ -26,8 +26,25 @@ def _parts(findings: Findings) -> Iterator[str]:
     if run.incomplete:
         yield f"> **This run is not complete:** {_escape(run.incomplete)}.  "
         yield f"> Go on with `{run.resume_command}`\n"
-    yield from _bullets("", tables.headlines(findings))
+    if not findings.ladders:
+        yield from _bullets("", tables.headlines(findings))
     yield from _table(tables.criteria(findings))
+    if findings.ladders:
+        for table in ladder.ladders(findings):
+            yield from _table(table)
+        yield from _bullets("Strategies", (*ladder.manual(findings), *ladder.one_strategy(findings)))
+    else:
+        yield from _measured(findings)
+    yield from _bullets("Restored caches", evidence.restores(findings))
+    yield from _bullets("Symptoms of known faults", evidence.symptoms(findings))
+    yield from _table(evidence.failures(findings))
+    yield from _bullets("Swaps left out", evidence.problems(findings))
+    yield from _bullets("Notes", tuple(Line("", note) for note in findings.notes))
+    yield from _bullets("Run", tables.facts(findings))
+
+
+def _measured(findings: Findings) -> Iterator[str]:
+    """One strategy: phase by phase, then what it took of the machine."""
     yield from _table(tables.phases(findings, findings.scenarios))
     yield from _bullets("Bottleneck", tables.bottlenecks(findings))
     yield from _table(tables.work(findings.scenarios))
@@ -36,12 +53,6 @@ def _parts(findings: Findings) -> Iterator[str]:
     yield from _table(tables.memory(findings))
     yield from _bullets("Release", evidence.releases(findings))
     yield from _bullets("Leaks", tables.leaks(findings))
-    yield from _bullets("Restored caches", evidence.restores(findings))
-    yield from _bullets("Symptoms of known faults", evidence.symptoms(findings))
-    yield from _table(evidence.failures(findings))
-    yield from _bullets("Swaps left out", evidence.problems(findings))
-    yield from _bullets("Notes", tuple(Line("", note) for note in findings.notes))
-    yield from _bullets("Run", tables.facts(findings))
 
 
 def _bullets(title: str, lines: Sequence[Line]) -> Iterator[str]:

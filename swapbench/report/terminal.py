@@ -12,7 +12,7 @@ from rich.text import Text
 
 from swapbench.analysis import Findings
 from swapbench.analysis.summary import ScenarioSummary
-from swapbench.report import evidence, tables
+from swapbench.report import evidence, ladder, tables
 from swapbench.report.shapes import Cell, Line, Table, Tone
 
 # Where nobody watches, a pipe's 80 columns must not fold figures.
@@ -51,6 +51,30 @@ def print_table(table: Table, console: Console) -> None:
 
 def _parts(findings: Findings, console: Console) -> Iterator[RenderableType]:
     yield from _opening(findings)
+    if findings.ladders:
+        yield from _compared(findings)
+    else:
+        yield from _measured(findings, console)
+    yield from _section("Restored caches", evidence.restores(findings))
+    yield from _section("Symptoms of known faults", evidence.symptoms(findings))
+    failures = evidence.failures(findings)
+    if failures is not None:
+        yield from _titled(failures, _figures_table(failures, inline=True))
+    yield from _section("Swaps left out", evidence.problems(findings))
+    yield from _section("Notes", tuple(Line("", note) for note in findings.notes))
+    criteria = tables.criteria(findings)
+    yield from _titled(criteria, _prose_table(criteria))
+
+
+def _compared(findings: Findings) -> Iterator[RenderableType]:
+    """Several strategies: side by side, scenario by scenario."""
+    for table in ladder.ladders(findings):
+        yield from _titled(table, _figures_table(table, inline=True))
+    yield from _section("Strategies", (*ladder.manual(findings), *ladder.one_strategy(findings)))
+
+
+def _measured(findings: Findings, console: Console) -> Iterator[RenderableType]:
+    """One strategy: phase by phase, then what it took of the machine."""
     yield from _side_by_side(lambda part: tables.phases(findings, part), findings.scenarios, console)
     yield from _section("Bottleneck", tables.bottlenecks(findings))
     yield from _side_by_side(tables.work, findings.scenarios, console)
@@ -67,15 +91,6 @@ def _parts(findings: Findings, console: Console) -> Iterator[RenderableType]:
         yield from _titled(memory, _figures_table(memory, inline=True))
         yield from _section("Release", evidence.releases(findings))
     yield from _section("Leaks", tables.leaks(findings))
-    yield from _section("Restored caches", evidence.restores(findings))
-    yield from _section("Symptoms of known faults", evidence.symptoms(findings))
-    failures = evidence.failures(findings)
-    if failures is not None:
-        yield from _titled(failures, _figures_table(failures, inline=True))
-    yield from _section("Swaps left out", evidence.problems(findings))
-    yield from _section("Notes", tuple(Line("", note) for note in findings.notes))
-    criteria = tables.criteria(findings)
-    yield from _titled(criteria, _prose_table(criteria))
 
 
 def _opening(findings: Findings) -> Iterator[RenderableType]:
@@ -93,7 +108,8 @@ def _opening(findings: Findings) -> Iterator[RenderableType]:
     if run.incomplete:
         yield Text(f"\nThis run is not complete: {run.incomplete}.", style="bold yellow")
         yield Text(f"Go on with: {run.resume_command}", style="yellow")
-    yield from _section("Headline", tables.headlines(findings))
+    if not findings.ladders:
+        yield from _section("Headline", tables.headlines(findings))
 
 
 def _section(title: str, lines: Sequence[Line]) -> Iterator[RenderableType]:

@@ -8,6 +8,7 @@ from typing import Final
 from swapbench.analysis import Findings
 from swapbench.analysis.clients import ClientsFelt
 from swapbench.analysis.estimate import Estimate
+from swapbench.analysis.ladder import Ladder
 from swapbench.analysis.leak import LeakFinding
 from swapbench.analysis.memory import ScenarioMemory
 from swapbench.analysis.proof import Restores
@@ -35,6 +36,8 @@ def to_csv(findings: Findings) -> str:
 def _rows(findings: Findings) -> Iterator[_Row]:
     for scenario in findings.scenarios:
         yield from _scenario(scenario)
+    for compared in findings.ladders:
+        yield from _ladder(compared)
     for memory in findings.memory:
         yield from _memory(memory)
     for felt in findings.clients:
@@ -93,6 +96,27 @@ def _leak(leak: LeakFinding) -> Iterator[_Row]:
     if slope is not None:
         low, high = (bound if abs(bound) != float("inf") else None for bound in (slope.low, slope.high))
         yield "", "leak_slope", leak.ledger, "B/swap", slope.point, low, high, slope.points
+
+
+def _ladder(ladder: Ladder) -> Iterator[_Row]:
+    for rung in ladder.rungs:
+        for measure, value, unit in (
+            ("strategy total", rung.total, "s"),
+            ("strategy total against stock", rung.total_times, "times as fast"),
+            ("strategy weights", rung.weights, "s"),
+            ("strategy weights against stock", rung.weights_times, "times as fast"),
+        ):
+            if value is not None:
+                yield (
+                    ladder.scenario,
+                    measure,
+                    rung.strategy,
+                    unit,
+                    value.point,
+                    value.low,
+                    value.high,
+                    value.n,
+                )
 
 
 def _scenario(scenario: ScenarioSummary) -> Iterator[_Row]:

@@ -1,7 +1,7 @@
 """Touching the machine's free memory, so that it is the machine's again.
 
-A virtual machine may give free pages back to its host within seconds, and get each one back only by a trap at the
-next write: the first loader after a pause would pay for that, and be compared with one that did not.
+A virtual machine may give free pages back to its host within seconds, and get each one back only by a trap at
+the next write: the first loader after a pause would pay for that, and be compared with one that did not.
 """
 
 import mmap

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 
 import mlx.core as mx
 
@@ -57,6 +58,7 @@ class InProcessTarget:
         self._loaded: Loaded | None = None
         self._batch: BatchEngine | None = None
         self._fallback: Checkpoint | None = None
+        self._following: Path | None = None
         self._tickets: tuple[Ticket, ...] = ()
         self._carried: tuple[Ticket, ...] = ()
         self._door = FrontDoor(plan.workload.queue_limit)
@@ -117,7 +119,7 @@ class InProcessTarget:
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
         """Replace the model that is served by `to`, one measured phase after another."""
-        self._fallback = self._served
+        self._fallback, self._following = self._served, to.path
         probe.begin()
         with probe.phase(Phase.DRAIN):
             self._loader.begin(to.path)
@@ -127,7 +129,7 @@ class InProcessTarget:
         with probe.phase(Phase.SHUTDOWN):
             self._stop()
         with probe.phase(Phase.UNLOAD):
-            self._unload(to)
+            self._unload()
         with probe.observing():
             self._look_at_release()
             self._look_at_page_cache(to)
@@ -312,10 +314,11 @@ class InProcessTarget:
             self._batch.stop(self._plan.engine.drain_grace_s)
             self._batch = None
 
-    def _unload(self, following: Checkpoint | None = None) -> None:
+    def _unload(self) -> None:
         self._served = self._loaded = None
         gc.collect()
-        self._loader.released(following.path if following else None)
+        self._loader.released(self._following)
+        self._following = None
 
     def _look_at_release(self) -> None:
         """Whether memory comes back later than unload says; waiting for it is part of the swap's time."""

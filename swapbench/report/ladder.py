@@ -1,0 +1,93 @@
+"""Strategies side by side, as tables: one for each scenario, and one of what they cost."""
+
+from collections.abc import Callable
+
+from swapbench.analysis import Findings
+from swapbench.analysis import figures as f
+from swapbench.analysis.estimate import Estimate
+from swapbench.analysis.ladder import Ladder, Rung
+from swapbench.report.shapes import Cell, Line, Table
+
+
+def ladders(findings: Findings) -> tuple[Table, ...]:
+    """A table for each scenario of a run of several strategies, the fastest first."""
+    return tuple(_ladder(ladder) for ladder in findings.ladders)
+
+
+def _ladder(ladder: Ladder) -> Table:
+    legend = (
+        "times as fast as stock: median of the rounds' own ratios (95 % interval from 6 rounds, else least "
+        "and greatest); weights: loading without the tokenizer; peak: process memory, mapped files left out"
+    )
+    if ladder.limit:
+        legend += f"; limit: {ladder.limit}"
+    return Table(
+        title=f"Strategies, {ladder.scenario}: {ladder.from_model} to {ladder.to_model}, {ladder.page_cache}",
+        label="strategy",
+        columns=(
+            ("swap s",),
+            ("as fast",),
+            ("weights s",),
+            ("as fast",),
+            ("of limit",),
+            ("peak",),
+            ("of larger model",),
+            ("to first token s",),
+            ("n",),
+        ),
+        groups=(tuple(_row(rung) for rung in ladder.rungs),),
+        legend=legend,
+    )
+
+
+def _row(rung: Rung) -> tuple[Cell, ...]:
+    return (
+        Cell(rung.strategy),
+        _figure(rung.total, f.table_seconds),
+        _figure(rung.total_times, f.factor),
+        _figure(rung.weights, f.table_seconds),
+        _figure(rung.weights_times, f.factor),
+        _plain(f.percent(rung.limit_share) if rung.limit_share is not None else ""),
+        _plain(f.memory(rung.peak_bytes) if rung.peak_bytes is not None else ""),
+        _plain(f.percent(rung.peak_share) if rung.peak_share is not None else ""),
+        _figure(rung.to_first_token, f.table_seconds),
+        _plain(f"{rung.total.n if rung.total else 0}" + (f" (-{rung.left_out})" if rung.left_out else "")),
+    )
+
+
+def manual(findings: Findings) -> tuple[Line, ...]:
+    """What each strategy does and costs, when not to use it, and what its loads said."""
+    told: dict[str, Line] = {}
+    for ladder in findings.ladders:
+        for rung in ladder.rungs:
+            before = told[rung.strategy].below if rung.strategy in told else ()
+            said = tuple(f"{ladder.scenario}: {reason}" for reason in rung.reasons)
+            told[rung.strategy] = Line(rung.strategy, _in_words(rung), below=(*before, *said))
+    return tuple(told.values())
+
+
+def one_strategy(findings: Findings) -> tuple[Line, ...]:
+    """How to see the phases that this report leaves out."""
+    if not findings.ladders:
+        return ()
+    first = findings.ladders[0].rungs[0].strategy
+    return (
+        Line(
+            "", f"phases, memory and work of one: swapbench report {findings.facts.folder} --strategy {first}"
+        ),
+    )
+
+
+def _in_words(rung: Rung) -> str:
+    return f"{rung.does}; costs {rung.cost}; not {rung.avoid}"
+
+
+def _figure(value: Estimate | None, spell: Callable[[float], str]) -> Cell:
+    if value is None:
+        return Cell(f.NOT_RECORDED, figure=True)
+    spread = f"({spell(value.low)}{f.EN_DASH}{spell(value.high)})"
+    return Cell(spell(value.point), spread=spread, figure=True)
+
+
+def _plain(text: str) -> Cell:
+    return Cell(text or f.NOT_RECORDED, figure=True)
