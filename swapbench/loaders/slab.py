@@ -63,7 +63,7 @@ class Slab:
         self._direct = direct
         self._array: mx.array | None = None
         self._memory = memoryview(b"")
-        self._base = 0
+        self._base = self._room = 0
         self._place: _Place | None = None
         self._tenants: list[weakref.ref[mx.array]] = []
         self._ahead: _Ahead | None = None
@@ -80,7 +80,7 @@ class Slab:
             HeldError: it has to grow, and somebody still holds arrays in it.
             UnfitError: more than MLX can have in one piece.
         """
-        if self.kept_bytes >= length:
+        if self._room >= length:
             return
         self._refuse_held()
         # In this order: old and new together would be more than anybody expects of it.
@@ -95,13 +95,15 @@ class Slab:
         ask_for_huge_pages(address, memory.nbytes)
         # From here on offsets are addresses modulo any page size.
         self._base = -address % HUGE_PAGE_BYTES
+        self._room = length
         self._memory = memory
         touch(memory)
 
     def drop(self) -> None:
         """Give the slab up; arrays that somebody holds keep it alive."""
         self.stop()
-        self._array, self._memory, self._place, self._tenants = None, memoryview(b""), None, []
+        self._array, self._memory, self._room = None, memoryview(b""), 0
+        self._place, self._tenants = None, []
 
     def begin(self, checkpoint: Path) -> Arrival:
         """As `WeightSource`.
@@ -154,7 +156,7 @@ class Slab:
         """
         self.stop()
         shards = shards_of(checkpoint)
-        if self._array is None or room_for(shards) > self.kept_bytes:
+        if self._array is None or room_for(shards) > self._room:
             return
         place, old = self._place_for(shards), self._place
         free = (place.begin, place.end)
@@ -188,8 +190,8 @@ class Slab:
         length = room_for(shards)
         begin = 0
         if self._place is not None and self._place.begin == self._base:
-            begin = (self.kept_bytes - self._base - length) // BLOCK_BYTES * BLOCK_BYTES
-        at = begin = self._base + max(0, begin)
+            begin = (self._room - length) // BLOCK_BYTES * BLOCK_BYTES
+        at = begin = self._base + begin
         starts = []
         for shard in shards:
             at += self._shift(shard, at)

@@ -17,7 +17,7 @@ def ladders(findings: Findings) -> tuple[Table, ...]:
 def _ladder(ladder: Ladder) -> Table:
     legend = (
         "times as fast as stock: median of the rounds' own ratios (95 % interval from 6 rounds, else least "
-        "and greatest); weights: loading without the tokenizer; peak: process memory, mapped files left out"
+        "and greatest); weights: loading without the tokenizer; peak: process memory without mapped files, and its share of the larger model"
     )
     if ladder.limit:
         legend += f"; limit: {ladder.limit}"
@@ -29,28 +29,30 @@ def _ladder(ladder: Ladder) -> Table:
             ("as fast",),
             ("weights s",),
             ("as fast",),
-            ("of limit",),
+            *([("of limit",)] if ladder.limit else []),
             ("peak",),
-            ("of larger model",),
-            ("to first token s",),
+            *([("first token at s",)] if _answers(ladder) else []),
             ("n",),
         ),
-        groups=(tuple(_row(rung) for rung in ladder.rungs),),
+        groups=(tuple(_row(rung, ladder) for rung in ladder.rungs),),
         legend=legend,
     )
 
 
-def _row(rung: Rung) -> tuple[Cell, ...]:
+def _answers(ladder: Ladder) -> bool:
+    return any(rung.to_first_token for rung in ladder.rungs)
+
+
+def _row(rung: Rung, ladder: Ladder) -> tuple[Cell, ...]:
     return (
         Cell(rung.strategy),
         _figure(rung.total, f.table_seconds),
         _figure(rung.total_times, f.factor),
         _figure(rung.weights, f.table_seconds),
         _figure(rung.weights_times, f.factor),
-        _plain(f.percent(rung.limit_share) if rung.limit_share is not None else ""),
-        _plain(f.memory(rung.peak_bytes) if rung.peak_bytes is not None else ""),
-        _plain(f.percent(rung.peak_share) if rung.peak_share is not None else ""),
-        _figure(rung.to_first_token, f.table_seconds),
+        *([_plain(_percent(rung.limit_share))] if ladder.limit else []),
+        _peak(rung),
+        *([_figure(rung.to_first_token, f.table_seconds)] if _answers(ladder) else []),
         _plain(f"{rung.total.n if rung.total else 0}" + (f" (-{rung.left_out})" if rung.left_out else "")),
     )
 
@@ -87,6 +89,16 @@ def _figure(value: Estimate | None, spell: Callable[[float], str]) -> Cell:
         return Cell(f.NOT_RECORDED, figure=True)
     spread = f"({spell(value.low)}{f.EN_DASH}{spell(value.high)})"
     return Cell(spell(value.point), spread=spread, figure=True)
+
+
+def _peak(rung: Rung) -> Cell:
+    if rung.peak_bytes is None:
+        return _plain("")
+    return Cell(f.memory(rung.peak_bytes), share=_percent(rung.peak_share), figure=True)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f.percent(share)
 
 
 def _plain(text: str) -> Cell:

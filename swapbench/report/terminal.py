@@ -27,6 +27,8 @@ _STYLES: Final[dict[Tone, str]] = {
     "doubt": "yellow",
 }
 _SOURCE_STYLES: Final = {"mini": "black on yellow", "synthetic": "black on cyan", "hub": "black on green"}
+# What the name of a strategy takes.
+_LABEL_WIDTH: Final = 12
 _ANY_WIDTH: Final = 10_000
 _ASIDE_STYLE: Final = "dim not bold"
 
@@ -52,7 +54,7 @@ def print_table(table: Table, console: Console) -> None:
 def _parts(findings: Findings, console: Console) -> Iterator[RenderableType]:
     yield from _opening(findings)
     if findings.ladders:
-        yield from _compared(findings)
+        yield from _compared(findings, console)
     else:
         yield from _measured(findings, console)
     yield from _section("Restored caches", evidence.restores(findings))
@@ -66,10 +68,12 @@ def _parts(findings: Findings, console: Console) -> Iterator[RenderableType]:
     yield from _titled(criteria, _prose_table(criteria))
 
 
-def _compared(findings: Findings) -> Iterator[RenderableType]:
+def _compared(findings: Findings, console: Console) -> Iterator[RenderableType]:
     """Several strategies: side by side, scenario by scenario."""
     for table in ladder.ladders(findings):
-        yield from _titled(table, _figures_table(table, inline=True))
+        beside = _figures_table(table, inline=True)
+        fits = _least_width(beside, console) + _LABEL_WIDTH <= console.width
+        yield from _titled(table, beside if fits else _figures_table(table, inline=False))
     yield from _section("Strategies", (*ladder.manual(findings), *ladder.one_strategy(findings)))
 
 
