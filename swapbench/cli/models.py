@@ -20,7 +20,7 @@ app = typer.Typer(
     name="models",
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Models: list them, make stand-ins for them, fetch them, remove them.\n\n"
+    help="Models: list them, make stand-ins for them, fetch them, repack them, remove them.\n\n"
     "Example: swapbench models synth exp012",
 )
 
@@ -119,6 +119,39 @@ def fetch(
 
 
 @app.command()
+def repack(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL|PATH", help="A model whose checkpoint is here, or a folder.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the copy goes: a folder that isn't there.")],
+    align: Annotated[
+        int, typer.Option(metavar="BYTES", help="Where data may begin: multiples of this.")
+    ] = 16384,
+    source: Annotated[
+        str, typer.Option(metavar="SOURCE", help="Only hub, only synthetic, or only mini.")
+    ] = "",
+) -> None:
+    """Copy a checkpoint so that its weights can be memory-mapped: the same tensors, begun at a page.
+
+    Example: swapbench models repack gemma-3-12b --out ~/models/gemma-3-12b-aligned
+    """
+    from swapbench.models.locate import find
+    from swapbench.models.repack import Outcome
+    from swapbench.models.repack import repack as copy
+
+    folder = find(model, _sources(source))
+    target = out.expanduser().resolve()
+    with _bar(model) as show:
+        outcome = copy(folder, target, align, show)
+    if outcome is Outcome.ALIGNED:
+        typer.echo(f"{model}: aligned already, {folder}; nothing was written")
+    elif outcome is Outcome.THERE:
+        typer.echo(f"{model}: repacked already, {target}; every byte was compared")
+    else:
+        typer.echo(f"{model}: repacked, {target}; experiments take that path for a model")
+
+
+@app.command()
 def rm(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Models that were made.")
@@ -148,6 +181,15 @@ def rm(
     for name, kind in doomed:
         freed_bytes = store.remove(name, kind)
         typer.echo(f"{name} ({kind}): removed, {_gb(freed_bytes)} freed")
+
+
+def _sources(wanted: str) -> "list[Source]":
+    from swapbench.experiment import Source
+
+    chosen = [source for source in Source if wanted in ("", source)]
+    if not chosen:
+        raise UsageError(f"--source {wanted}: must be {', '.join(Source)}")
+    return chosen
 
 
 def _made_names(names: list[str]) -> list[str]:

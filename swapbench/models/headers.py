@@ -2,11 +2,14 @@
 
 import json
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Final
 
 # The format's own bound.
 _LONGEST_BYTES: Final = 100_000_000
+
+_METADATA: Final = "__metadata__"
 
 _BITS: Final = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 8),
@@ -30,9 +33,35 @@ class Entry:
     start: int
     end: int
 
+    @property
+    def align_bytes(self) -> int:
+        """What its place has to be a multiple of for a view of its type: the size of an item.
+
+        1 for types smaller than a byte, and for sizes that are no power of two: nothing has views of those.
+        """
+        bits = _BITS.get(self.dtype) or 8 * (self.end - self.start) // (prod(self.shape) or 1)
+        return bits // 8 if bits in (16, 32, 64, 128) else 1
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a file says before its data: `metadata` as it stands there, None where there is none.
+
+    The tensors are in the order of their bytes, and their places count from `data_start`.
+    """
+
+    entries: tuple[Entry, ...]
+    metadata: Any
+    data_start: int
+
 
 def read_header(path: Path) -> tuple[Entry, ...]:
-    """Every tensor of a file, in the order of their bytes.
+    """Every tensor of a file, in the order of their bytes; raises as `read_layout` does."""
+    return read_layout(path).entries
+
+
+def read_layout(path: Path) -> Layout:
+    """A file's header.
 
     Raises:
         HeaderError: the file is no safetensors file, is cut short, or contradicts itself.
@@ -47,19 +76,21 @@ def read_header(path: Path) -> tuple[Entry, ...]:
         if not 2 <= length <= _LONGEST_BYTES:
             raise HeaderError(f"has a header of {length} bytes, which no safetensors file has")
         text = file.read(length)
-    entries = sorted(_entries(text), key=lambda entry: (entry.start, entry.end))
+    header = _table(text)
+    found = [_entry(name, raw) for name, raw in header.items() if name != _METADATA]
+    entries = sorted(found, key=lambda entry: (entry.start, entry.end))
     _check_layout(entries, size - 8 - length)
-    return tuple(entries)
+    return Layout(tuple(entries), header.get(_METADATA), 8 + length)
 
 
-def _entries(text: bytes) -> list[Entry]:
+def _table(text: bytes) -> dict[str, Any]:
     try:
         header = json.loads(text)
     except (ValueError, RecursionError):
         raise HeaderError("has a corrupt header: it is not JSON") from None
     if not isinstance(header, dict):
         raise HeaderError("has a corrupt header: it is no table of tensors")
-    return [_entry(name, raw) for name, raw in header.items() if name != "__metadata__"]
+    return header
 
 
 def _entry(name: str, raw: Any) -> Entry:

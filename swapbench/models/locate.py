@@ -1,6 +1,6 @@
 """From the names in an experiment to checkpoints on this machine."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -74,6 +74,27 @@ def provide(
     }
 
 
+def find(reference: str, sources: Sequence[Source]) -> Path:
+    """The one checkpoint that there is of a model among `sources`; a path is that folder.
+
+    Raises:
+        ModelError: there is none, or more than one.
+    """
+    if is_path(reference):
+        located = [locate(reference, reference, sources[0])]
+    else:
+        located = [model for source in sources for model in _if_known(reference, source)]
+    there = {model.source: model.path for model in located if model.path is not None}
+    if len(there) > 1:
+        options = " or ".join(f"--source {source}" for source in there)
+        raise ModelError(f'"{reference}" is there as {" and ".join(there)}; say which by {options}')
+    for path in there.values():
+        return path
+    if len(located) == 1:
+        raise ModelError(f"{reference}: {located[0].hint}")
+    raise ModelError(_nowhere(reference, known=bool(located)))
+
+
 def is_path(reference: str) -> bool:
     """Whether a reference is a folder's path, by its first characters."""
     return reference.startswith(("./", "../", "/", "~")) or reference in (".", "..")
@@ -94,6 +115,21 @@ def order_for(reference: str, source: Source) -> Order | None:
     if reference in store.made(source):
         return None
     raise ModelError(f'no model "{reference}" for source {source}; {did_you_mean(reference, _known())}')
+
+
+def _if_known(reference: str, source: Source) -> list[Located]:
+    try:
+        return [locate(reference, reference, source)]
+    except ModelError:
+        return []
+
+
+def _nowhere(reference: str, known: bool) -> str:
+    if Path(reference).is_dir():
+        return f'no model "{reference}"; the folder of that name is ./{reference}'
+    if known:
+        return f'no checkpoint of "{reference}" is here; `swapbench models list` shows what gets it'
+    return f'no model "{reference}"; {did_you_mean(reference, _known())}'
 
 
 def _located_folder(name: str, reference: str, source: Source) -> Located:

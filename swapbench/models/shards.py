@@ -82,10 +82,10 @@ def write(shards: Iterable[Shard], folder: Path, seed: str, on_bytes: Callable[[
     shards = tuple(shards)
     for shard in shards:
         with (folder / shard.file_name).open("wb", buffering=0) as file:
-            _write_all(file.fileno(), shard.header, on_bytes)
+            write_all(file.fileno(), shard.header, on_bytes)
             for tensor in shard.tensors:
                 for block in blocks(tensor.values, tensor.dtype, tensor.count, _seed(seed, tensor)):
-                    _write_all(file.fileno(), block, on_bytes)
+                    write_all(file.fileno(), block, on_bytes)
             os.fsync(file.fileno())
     (folder / "model.safetensors.index.json").write_text(json.dumps(index(shards), indent=2))
 
@@ -107,7 +107,8 @@ def _file_name(number: int, count: int) -> str:
     return "model.safetensors" if count == 1 else f"model-{number:05d}-of-{count:05d}.safetensors"
 
 
-def _write_all(file: int, data: bytes | memoryview, on_bytes: Callable[[int], None]) -> None:
+def write_all(file: int, data: bytes | memoryview, on_bytes: Callable[[int], None]) -> None:
+    """Write all of `data` to a descriptor; `on_bytes` is told of every piece that went through."""
     view = memoryview(data)
     while view:
         written = os.write(file, view)
