@@ -9,7 +9,7 @@ import pytest
 from swapbench.errors import WorkerError
 from swapbench.experiment import Experiment, Source, validate
 from swapbench.fresh_process import last_line, replies_of, verified_models
-from swapbench.plan import schedule
+from swapbench.plan import schedule, turns
 from swapbench.wire import Checkpoint
 from tests.scripted import scripted
 
@@ -28,24 +28,24 @@ def _experiment(**changes: Any) -> Experiment:
 
 def test_models_that_are_swapped_to_and_asked_are_verified() -> None:
     experiment = _experiment()
-    assert verified_models(experiment, schedule(experiment)) == ("b",)
+    assert verified_models(experiment, schedule(experiment, turns(experiment)[0])) == ("b",)
 
 
 @pytest.mark.parametrize("changes", [{"verify": {"tokens": 0}}, {"first_token": False}])
 def test_nothing_is_verified_where_no_token_is_asked_for(changes: dict[str, Any]) -> None:
     experiment = _experiment(**changes)
-    assert verified_models(experiment, schedule(experiment)) == ()
+    assert verified_models(experiment, schedule(experiment, turns(experiment)[0])) == ()
 
 
 def test_a_resumed_run_asks_only_for_what_is_left() -> None:
     experiment = _experiment(rounds=1)
-    left = schedule(experiment, {(0, "ab"), (0, "cb")})
+    left = schedule(experiment, turns(experiment)[0], {(0, "stock", "ab"), (0, "stock", "cb")})
     assert verified_models(experiment, left) == ()
 
 
 def test_a_script_has_no_models_to_ask() -> None:
     experiment = scripted()
-    assert verified_models(experiment, schedule(experiment)) == ()
+    assert verified_models(experiment, schedule(experiment, turns(experiment)[0])) == ()
 
 
 def test_a_checkpoint_that_cannot_be_loaded_has_no_replies_and_a_reason(tmp_path: Path) -> None:

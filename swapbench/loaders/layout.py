@@ -8,7 +8,7 @@ import mlx.core as mx
 
 from swapbench.loaders.unfit import UnfitError
 from swapbench.models.checkpoint import WEIGHTS
-from swapbench.models.headers import Entry, HeaderError, read_header
+from swapbench.models.headers import Entry, HeaderError, read_layout
 
 # As mx.load reads them: it has no 8-bit floats, and hands out their bytes.
 _DTYPES: Final[dict[str, mx.Dtype]] = {
@@ -76,13 +76,12 @@ def shards_of(checkpoint: Path) -> tuple[Shard, ...]:
 
 def _shard(path: Path) -> Shard:
     try:
-        tensors = read_header(path)
+        layout = read_layout(path)
     except HeaderError as error:
         raise UnfitError(f"{path.name} {error}") from None
-    for entry in tensors:
+    for entry in layout.entries:
         dtype_of(entry)
-    with path.open("rb") as file:
-        return Shard(path, 8 + int.from_bytes(file.read(8), "little"), tensors)
+    return Shard(path, layout.data_start, layout.entries)
 
 
 def weight_bytes(checkpoint: Path) -> int:

@@ -117,7 +117,7 @@ class Slab:
         self._ahead = None
         try:
             self._refuse_held()
-            shards = shards_of(checkpoint)
+            shards = _fit(checkpoint)
             self.reserve(room_for(shards))
         except BaseException:
             if ahead is not None:
@@ -155,7 +155,7 @@ class Slab:
             UnfitError, OSError: it can't be.
         """
         self.stop()
-        shards = shards_of(checkpoint)
+        shards = _fit(checkpoint)
         if self._array is None or room_for(shards) > self._room:
             return
         place, old = self._place_for(shards), self._place
@@ -206,6 +206,19 @@ class Slab:
         if self._direct and shard.aligned(shard.data_start):
             return straight
         return -(at - self._base) % BLOCK_BYTES
+
+
+def _fit(checkpoint: Path) -> tuple[Shard, ...]:
+    """The files of a checkpoint whose tensors can be views.
+
+    Raises:
+        UnfitError: a tensor is not aligned to its items, wherever the data begins.
+    """
+    shards = shards_of(checkpoint)
+    for shard in shards:
+        if not shard.aligned(0):
+            raise UnfitError(f"tensors of {shard.path.name} are not aligned to their items")
+    return shards
 
 
 def room_for(shards: Sequence[Shard]) -> int:

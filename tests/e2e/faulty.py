@@ -6,7 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-from swapbench.loaders import Loaded, Span
+from swapbench.loaders import Loaded
+from swapbench.loaders.span import Span
 from swapbench.wire import Checkpoint, Reply
 from swapbench.worker.engine.batch import BatchEngine
 from swapbench.worker.engine.blocks import BlockPool

@@ -7,7 +7,7 @@ from pathlib import Path
 from swapbench.experiment import find, load
 from swapbench.fresh_process import replies_of, verified_models
 from swapbench.models.locate import provide
-from swapbench.plan import make_plan, schedule
+from swapbench.plan import make_plan, schedule, turns
 from swapbench.runner import follow, new_job
 from swapbench.wire import Event
 from swapbench.worker.session import run_session
@@ -25,11 +25,12 @@ def carry_out(target: type[InProcessTarget], name: str, overrides: list[str], ou
     experiment = load(file, overrides)
     checkpoints = provide(experiment.models, experiment.source, lambda _: None)
     job = new_job(experiment, file, checkpoints, out, command=[target.__name__])
+    (turn,) = turns(experiment)
     expected = {
         model: replies_of(checkpoints[model], experiment, sys.executable, job.writer.folder / "worker.log")
-        for model in verified_models(experiment, schedule(experiment))
+        for model in verified_models(experiment, schedule(experiment, turn))
     }
-    plan = make_plan(experiment, checkpoints, job.writer.folder / "caches", expected=expected)
+    plan = make_plan(experiment, turn, checkpoints, job.writer.folder / "caches", expected=expected)
     events: list[Event] = []
     run_session(plan, target(plan), events.append, os.getpid())
     follow(events, experiment, job.writer, _Unseen())

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
-from swapbench.worker import page_cache
+from swapbench import page_cache
 from swapbench.worker.targets.inprocess import InProcessTarget
 from tests.e2e.playing import carry_out
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from swapbench.experiment import Source
-from swapbench.loaders import stock, unmeasured
+from swapbench.loaders import load
 from swapbench.models.locate import provide
 from swapbench.wire import Checkpoint
 from swapbench.worker.checking import refuse_broken
@@ -88,7 +88,7 @@ def test_code_that_a_config_names_is_never_run(checkpoint: Checkpoint) -> None:
     with pytest.raises(RefusedError, match="names code to run"):
         refuse_broken(checkpoint)
     with pytest.raises(ValueError, match="names code to run"):
-        stock.load(checkpoint.path, unmeasured)
+        load(checkpoint.path, "stock")
     assert not (checkpoint.path / "canary").exists()
 
 
@@ -100,7 +100,7 @@ def test_code_that_a_tokenizer_names_is_never_run(checkpoint: Checkpoint) -> Non
         tokenizer_class="Tokenizer",
     )
     try:
-        stock.load(checkpoint.path, unmeasured)
+        load(checkpoint.path, "stock")
     except ValueError as error:
         refusal = str(error)
         assert "trust_remote_code" in refusal
@@ -111,5 +111,5 @@ def test_pickles_beside_the_weights_are_not_looked_at(checkpoint: Checkpoint) ->
     for name in ("pytorch_model.bin", "model.pt", "weights.pkl"):
         (checkpoint.path / name).write_bytes(b"cposix\nsystem\n(S'touch canary'\ntR.")
     refuse_broken(checkpoint)
-    stock.load(checkpoint.path, unmeasured)
+    load(checkpoint.path, "stock")
     assert not (checkpoint.path / "canary").exists()

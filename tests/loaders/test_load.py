@@ -1,0 +1,137 @@
+"""load(): what mlx_lm.load gives, bit for bit, by every strategy, in somebody else's process."""
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import mlx.core as mx
+import pytest
+from mlx.utils import tree_flatten
+from mlx_lm.utils import load_model
+
+from swapbench.loaders import ModelLoader, Strategy, load
+from swapbench.strategy import NAMED, LoaderKind, ReadAhead, TokenizerMode
+from tests.loaders.test_sources import bits
+
+STRATEGIES = {
+    **{str(kind): NAMED[kind] for kind in LoaderKind},
+    "slab-overlap": Strategy(loader=LoaderKind.SLAB, overlap=True),
+    "map-incremental": Strategy(loader=LoaderKind.MAP, incremental=True),
+    "direct-ahead": Strategy(loader=LoaderKind.DIRECT, read_ahead=ReadAhead.SPARE),
+    "direct-double": Strategy(loader=LoaderKind.DIRECT, read_ahead=ReadAhead.DOUBLE),
+    "map-keep": Strategy(loader=LoaderKind.MAP, tokenizer=TokenizerMode.KEEP),
+}
+PROMPT = mx.array([[1, 5, 7, 11, 2, 3]])
+
+
+def parameters(model: object) -> dict[str, bytes]:
+    flat: list[tuple[str, mx.array]] = tree_flatten(model.parameters())  # type: ignore[attr-defined]
+    return {name: bits(array) for name, array in flat}
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_loads_what_mlx_lm_loads_and_one_model_after_another(
+    name: str, minis: dict[str, Path]
+) -> None:
+    loader = ModelLoader(STRATEGIES[name])
+    loader.reserve(minis.values())
+    for path in [*minis.values()] * 2:
+        loader.begin(path)
+        loaded = loader.load(path)
+        stock, _ = load_model(path)
+        assert parameters(loaded.model) == parameters(stock)
+        assert bits(loaded.model(PROMPT)) == bits(stock(PROMPT))
+        assert loaded.report.weight_bytes == sum(len(value) for value in parameters(stock).values())
+        assert loaded.tokenizer.encode("one two") == load(path, "stock")[1].encode("one two")
+        del loaded, stock
+        loader.released(path)
+    loader.close()
+
+
+def test_a_strategy_can_be_named_and_says_how_it_went(minis: dict[str, Path]) -> None:
+    model, tokenizer, report = load(str(minis["smollm2"]), strategy="auto")
+    assert report.loader in (LoaderKind.MAP, LoaderKind.DIRECT, LoaderKind.SLAB)
+    assert report.why.startswith(f"auto picked {report.loader}")
+    assert tokenizer.decode(tokenizer.encode("abc"))
+    assert model(PROMPT).shape[1] == 6
+
+
+def test_a_misspelt_strategy_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ValueError, match=r'no strategy "slap"; did you mean "slab"'):
+        load("anywhere", strategy="slap")
+
+
+@pytest.mark.parametrize("kind", ["slab", "direct", "map"])
+def test_what_a_loader_can_not_do_is_done_otherwise_and_told(
+    kind: str, minis: dict[str, Path], tmp_path: Path
+) -> None:
+    """A file whose tensors lie at odd places."""
+    folder = tmp_path / "odd"
+    shutil.copytree(minis["smollm2"], folder)
+    shift(folder / "model.safetensors")
+    loaded = ModelLoader(NAMED[kind]).load(folder)
+    assert loaded.report.loader is LoaderKind.FILL
+    assert f"not {kind}: " in loaded.report.why
+    assert "aligned" in loaded.report.why
+    assert parameters(loaded.model) == parameters(load_model(minis["smollm2"])[0])
+
+
+def shift(path: Path) -> None:
+    """Put a tensor of one byte in front of all others; mlx-lm leaves it out."""
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    for name, entry in header.items():
+        if name != "__metadata__":
+            entry["data_offsets"] = [at + 1 for at in entry["data_offsets"]]
+    # A rotary table is what sanitize drops of every Llama.
+    header["model.layers.0.self_attn.rotary_emb.inv_freq"] = {
+        "dtype": "U8",
+        "shape": [1],
+        "data_offsets": [0, 1],
+    }
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + b"\0" + data[8 + length :])
+
+
+def test_an_old_model_that_is_held_is_not_overwritten(minis: dict[str, Path]) -> None:
+    loader = ModelLoader(NAMED["slab"])
+    held = loader.load(minis["smollm2"])
+    before = parameters(held.model)
+    loader.released()
+    loaded = loader.load(minis["gemma"])
+    assert loaded.report.loader is LoaderKind.FILL
+    assert "still holds" in loaded.report.why
+    assert parameters(held.model) == before
+
+
+def test_many_loads_leave_no_threads_and_no_open_files(minis: dict[str, Path]) -> None:
+    def left() -> tuple[int, int]:
+        return threading.active_count(), len(list(Path("/dev/fd").iterdir()))
+
+    for kind in ("fill", "slab", "direct", "map"):
+        loader = ModelLoader(NAMED[kind])
+        loader.load(minis["smollm2"])
+        loader.released()
+        before = left()
+        for _ in range(10):
+            loader.begin(minis["qwen"])
+            loader.load(minis["qwen"])
+            loader.released()
+        assert left() == before, kind
+
+
+def test_it_works_in_another_program_and_brings_no_user_interface(minis: dict[str, Path]) -> None:
+    script = (
+        "import sys\n"
+        "from swapbench.loaders import load\n"
+        f"model, tokenizer, report = load({str(minis['smollm2'])!r}, strategy='slab')\n"
+        "print(report.loader)\n"
+        "alien = {'typer', 'rich', 'pandas', 'swapbench.cli', 'swapbench.worker', 'swapbench.runner'}\n"
+        "print(sorted(alien & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["slab", "[]"]
