@@ -16,9 +16,9 @@ def ladders(findings: Findings) -> tuple[Table, ...]:
 
 def _ladder(ladder: Ladder) -> Table:
     legend = (
-        "as fast: times as fast as stock, the median of the rounds' own ratios (95 % interval from 6 rounds on, "
-        "else least and greatest); weights: loading without the tokenizer; peak: process memory without mapped "
-        "files, and its share of the larger model"
+        "as fast: times as fast as stock, the median of the rounds' own ratios (95 % interval from 6 rounds "
+        "on, else least and greatest); weights: loading without the tokenizer; peak: process memory without "
+        "mapped files, and its share of the larger model"
     )
     if ladder.limit:
         legend += f"; limit: {ladder.limit}"
