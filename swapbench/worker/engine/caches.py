@@ -2,7 +2,9 @@
 
 import hashlib
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import mlx.core as mx
 from mlx_lm.models.cache import load_prompt_cache, save_prompt_cache
 
 from swapbench.loaders.span import Span
+from swapbench.strategy import Fsync
 from swapbench.worker.engine.tag import ModelTag
 
 
@@ -72,22 +75,43 @@ class CacheStore:
         entry = self._held.get(agent)
         return None if entry is None else entry.cache
 
-    def evict_all(self, span: Span) -> Evicted:
-        """Write what changed since it was last saved, free everything; spans `write` and `write/<agent>`.
+    def evict_all(self, span: Span, workers: int = 1, fsync: Fsync = Fsync.EACH) -> Evicted:
+        """Write what changed since it was last saved, free everything.
+
+        Spans: `write`, in it `write/<agent>` for each cache, and `sync` where that comes at the end.
+
+        Args:
+            workers: threads that write at once.
+            fsync: `each` syncs a file before it gets its name; `once` writes all, syncs all, then names all;
+                `off` leaves it to the system: a power cut may lose caches then, a crash does not.
 
         Raises:
-            OSError: a cache could not be written; it and those after it are still held.
+            OSError: a cache could not be written; it, and whatever is not safe by then, is still held.
         """
-        written = written_bytes = 0
         agents = list(self._held)
-        with span("write"):
-            for agent in agents:
-                if not self._held[agent].saved:
-                    with span(f"write/{agent}"):
-                        written_bytes += self._write(agent, self._held[agent])
-                    written += 1
-                del self._held[agent]
-        return Evicted(len(agents), written, written_bytes)
+        unsaved = [agent for agent in agents if not self._held[agent].saved]
+        # Threads only write: what is still to be computed is computed here.
+        mx.eval([layer.state for agent in unsaved for layer in self._held[agent].cache])
+        sizes: list[int] = []
+
+        def write(agent: str) -> None:
+            with span(f"write/{agent}"):
+                sizes.append(self._write_part(agent))
+                if fsync is not Fsync.ONCE:
+                    self._keep(agent, sync=fsync is Fsync.EACH)
+
+        try:
+            with span("write"):
+                _for_each(unsaved, workers, write)
+            if fsync is Fsync.ONCE:
+                with span("sync"):
+                    _for_each(unsaved, workers, lambda agent: self._keep(agent, sync=True))
+        except BaseException:
+            for agent in self._held.keys() & set(unsaved):
+                self._part(agent).unlink(missing_ok=True)
+            raise
+        self._held.clear()
+        return Evicted(len(agents), len(unsaved), sum(sizes))
 
     def restore(self, agent: str) -> bool:
         """Bring an agent's cache back into memory, if there is one of exactly this model.
@@ -138,31 +162,49 @@ class CacheStore:
             raise RuntimeError(f"the cache of {agent} is not on disk yet")
         self._held.pop(agent, None)
 
-    def _write(self, agent: str, entry: _Held) -> int:
+    def _write_part(self, agent: str) -> int:
+        """Write a cache under a name that nobody looks for; returns its bytes."""
+        entry, part = self._held[agent], self._part(agent)
         self._root.mkdir(parents=True, exist_ok=True)
-        path = self._path(agent, entry.tag)
-        # save_safetensors insists on the ending, so the part has it too, behind a name of its own.
-        part = path.with_name(f".part-{path.name}")
         metadata = _metadata(agent, entry.tag) | {"tokens": str(entry.tokens)}
         try:
             save_prompt_cache(str(part), entry.cache, metadata)
-            _sync(part)
-            part.replace(path)
-            _sync(self._root)
         except RuntimeError as error:  # MLX's words for whatever the system said
-            part.unlink(missing_ok=True)
             raise OSError(f"the cache of {agent} can't be written to {self._root}: {error}") from None
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-        self._held[agent] = replace(entry, saved=True)
+        return part.stat().st_size
+
+    def _keep(self, agent: str, *, sync: bool) -> None:
+        """What was written gets its name, and is freed."""
+        entry, part = self._held[agent], self._part(agent)
+        path = self._path(agent, entry.tag)
+        if sync:
+            _sync(part)
+        part.replace(path)
+        if sync:
+            _sync(self._root)
         self._files[agent, entry.tag] = path
-        return path.stat().st_size
+        del self._held[agent]
+
+    def _part(self, agent: str) -> Path:
+        # save_safetensors insists on the ending, so the part has it too, behind a name of its own.
+        path = self._path(agent, self._held[agent].tag)
+        return path.with_name(f".part-{path.name}")
 
     def _path(self, agent: str, tag: ModelTag) -> Path:
         """Named by a digest: an agent may be called anything."""
         key = "\0".join((agent, tag.fingerprint, tag.revision))
         return self._root / f"{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.safetensors"
+
+
+def _for_each(agents: list[str], workers: int, call: Callable[[str], None]) -> None:
+    """Call for every agent, on so many threads; the first error is raised when all have ended."""
+    if workers == 1:
+        for agent in agents:
+            call(agent)
+        return
+    with ThreadPoolExecutor(workers, thread_name_prefix="evict") as pool:
+        for _ in pool.map(call, agents):
+            pass
 
 
 def _readable(path: Path) -> bool:

@@ -305,7 +305,7 @@ class InProcessTarget:
         )
 
     def _evict(self, span: Span) -> None:
-        evicted = self._store.evict_all(span)
+        evicted = self._store.evict_all(span, self._plan.how.evict_workers, self._plan.how.fsync)
         self._outcome = replace(self._outcome, evicted_caches=evicted.caches, evicted_bytes=evicted.bytes)
 
     def _stop(self) -> None:

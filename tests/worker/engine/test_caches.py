@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mlx_lm.models.cache import load_prompt_cache
 
 from swapbench.experiment import CacheFill
+from swapbench.strategy import Fsync
 from swapbench.worker.engine import caches
 from swapbench.worker.engine.caches import CacheStore
 from swapbench.worker.engine.tag import ModelTag
@@ -125,6 +126,51 @@ def test_a_full_disk_loses_nothing_and_leaves_nothing_half_written(
     monkeypatch.setattr(caches, "_sync", real)
     assert store.restore("a")
     assert store.evict_all(no_span).written == 2
+
+
+@pytest.mark.parametrize("fsync", list(Fsync))
+@pytest.mark.parametrize("workers", [1, 4])
+def test_caches_written_side_by_side_come_back_as_they_were(
+    store: CacheStore, workers: int, fsync: Fsync
+) -> None:
+    agents = [f"agent-{n}" for n in range(9)]
+    for seed, agent in enumerate(agents):
+        store.hold(agent, _random_cache(seed=seed), 20)
+    evicted = store.evict_all(no_span, workers, fsync)
+    assert (evicted.caches, evicted.written) == (9, 9)
+    assert evicted.bytes == sum(path.stat().st_size for path in store.saved().values())
+    assert store.held() == {}
+    for seed, agent in enumerate(agents):
+        assert store.restore(agent)
+        cache = store.get(agent)
+        assert cache is not None
+        assert mx.array_equal(cache[0].keys, _random_cache(seed=seed)[0].keys)
+
+
+@pytest.mark.parametrize("fsync", list(Fsync))
+@pytest.mark.parametrize("workers", [1, 4])
+def test_what_fails_in_the_middle_is_still_held_and_the_rest_is_whole(
+    store: CacheStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, fsync: Fsync
+) -> None:
+    for agent in "abcdef":
+        store.hold(agent, _random_cache(), 20)
+    real = caches.save_prompt_cache
+
+    def fails_for_c(path: str, cache: list[Any], metadata: dict[str, str]) -> None:
+        if metadata["agent"] == "c":
+            raise RuntimeError("disk on fire")
+        real(path, cache, metadata)
+
+    monkeypatch.setattr(caches, "save_prompt_cache", fails_for_c)
+    with pytest.raises(OSError, match="the cache of c can't be written"):
+        store.evict_all(no_span, workers, fsync)
+    assert "c" in store.held()
+    files = list((tmp_path / "caches").iterdir())
+    assert not [path for path in files if path.name.startswith(".")]
+    assert len(files) + len(store.held()) == 6
+    monkeypatch.setattr(caches, "save_prompt_cache", real)
+    store.evict_all(no_span, workers, fsync)
+    assert len(store.saved()) == 6
 
 
 def test_a_corrupt_file_is_told_with_its_path(store: CacheStore, tmp_path: Path) -> None:
