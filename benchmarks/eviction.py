@@ -49,7 +49,7 @@ def main() -> None:
         for workers, fsync in order.sample(ways, len(ways)):
             with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
                 store = CacheStore(Path(folder))
-                store.update_tag(ModelTag("benchmark", "-"))
+                store.update_tag(ModelTag("benchmark", "-", "benchmark"))
                 for number, cache in enumerate(caches):
                     store.hold(str(number), list(cache), 1)
                 begun_s = time.perf_counter()

@@ -183,6 +183,7 @@ def _settings(chosen: "Experiment") -> dict[str, str]:
         mode="json", by_alias=True, exclude={"scenario", "models", "title", "description"}
     )
     document["fault"] = ", ".join(f"{f.kind} {f.when} {f.scenario}" for f in chosen.fault) or "none"
+    document["strategy"] = "; ".join(f"{name}: {how.describe()}" for name, how in chosen.strategy.items())
     document["criterion"] = ", ".join(criterion.kind for criterion in chosen.criterion) or "none"
     flat: dict[str, str] = {}
     for key, value in document.items():

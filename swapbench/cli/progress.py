@@ -36,19 +36,22 @@ class PlainLines:
     """One line per round and per swap: for logs and CI."""
 
     def __init__(self, info: RunInfo, out: TextIO) -> None:
-        self._rounds = _total_rounds(info)
+        self._title = _Title(info)
         self._out = out
+        self._worker = ""
 
     def on(self, event: Event) -> None:
         """Print what is worth a line."""
         match event:
             case WorkerReady():
                 versions = ", ".join(f"{name} {number}" for name, number in event.versions.items())
-                self._say(
-                    f"worker {event.pid}: {event.device}, {event.python}" + (versions and f", {versions}")
-                )
+                worker = f"{event.device}, {event.python}" + (versions and f", {versions}")
+                # Where each strategy has a worker of its own, they differ only by number.
+                if worker != self._worker:
+                    self._say(f"worker {event.pid}: {worker}")
+                self._worker = worker
             case RoundStarted():
-                self._say(_round_title(event, self._rounds))
+                self._say(self._title.of(event))
             case SwapFinished():
                 self._say(f"  {_swap_line(event)}")
             case Note():
@@ -62,7 +65,7 @@ class LiveView:
     """Round, scenario, the current phase ticking, memory; finished swaps scroll by above."""
 
     def __init__(self, info: RunInfo, live: Live) -> None:
-        self._rounds = _total_rounds(info)
+        self._title = _Title(info)
         self._live = live
         self._round = self._scenario = ""
         self._step = "starting the worker"
@@ -74,7 +77,7 @@ class LiveView:
         """Take note; the display is drawn a few times a second whatever happens."""
         match event:
             case RoundStarted():
-                self._round = _round_title(event, self._rounds)
+                self._round = self._title.of(event)
             case SwapStarted():
                 self._scenario = event.scenario
             case StepStarted():
@@ -106,12 +109,17 @@ def observing(info: RunInfo, *, quiet: bool) -> Iterator[Observer]:
         yield PlainLines(info, sys.stderr)
 
 
-def _total_rounds(info: RunInfo) -> int:
-    return int(info.experiment["rounds"]) + int(info.experiment["warmup"])
+class _Title:
+    """What a round is called: `round 2/6 (warm-up), slab`."""
 
+    def __init__(self, info: RunInfo) -> None:
+        self._total = int(info.experiment["rounds"]) + int(info.experiment["warmup"])
+        strategies = info.experiment["strategy"]
+        self._several = isinstance(strategies, dict) and len(strategies) > 1
 
-def _round_title(event: RoundStarted, total: int) -> str:
-    return f"round {event.round + 1}/{total}" + (" (warm-up)" if event.warmup else "")
+    def of(self, event: RoundStarted) -> str:
+        title = f"round {event.round + 1}/{self._total}" + (" (warm-up)" if event.warmup else "")
+        return f"{title}, {event.strategy}" if self._several else title
 
 
 def _swap_line(event: SwapFinished) -> str:

@@ -99,6 +99,7 @@ class Recording:
         active: Sequence[int | None] | None = None,
         settled: Reading | None = None,
         warmup: bool = False,
+        strategy: str = "stock",
         **fields: Any,
     ) -> None:
         """A swap of eight phases (0 s where not named); `active` is MLX active before and after each."""
@@ -107,15 +108,28 @@ class Recording:
         readings = [reading(value) for value in active or [None] * 9]
         at_s = 0.0
         for i, (phase, duration_s) in enumerate(durations.items()):
-            self._phase(round_, scenario, warmup, phase, "", at_s, duration_s, readings[i], readings[i + 1])
+            self._phase(
+                round_, scenario, strategy, warmup, phase, "", at_s, duration_s, readings[i], readings[i + 1]
+            )
             for span, span_s in spans.items():
                 if span.startswith(f"{phase}/"):
                     name = span.partition("/")[2]
-                    self._phase(round_, scenario, warmup, phase, name, at_s, span_s, Reading(), Reading())
+                    self._phase(
+                        round_, scenario, strategy, warmup, phase, name, at_s, span_s, Reading(), Reading()
+                    )
             at_s += duration_s
         if first_token_s is not None:
             self._phase(
-                round_, scenario, warmup, FIRST_TOKEN, "", total_s, first_token_s, Reading(), Reading()
+                round_,
+                scenario,
+                strategy,
+                warmup,
+                FIRST_TOKEN,
+                "",
+                total_s,
+                first_token_s,
+                Reading(),
+                Reading(),
             )
         ends = self._scenarios[scenario]
         self.add(
@@ -124,7 +138,7 @@ class Recording:
                     "round": round_,
                     "warmup": warmup,
                     "scenario": scenario,
-                    "strategy": "stock",
+                    "strategy": strategy,
                     "from_model": ends.from_model,
                     "to_model": ends.to_model,
                     "start_s": self._clock_s,
@@ -187,6 +201,7 @@ class Recording:
         self,
         round_: int,
         scenario: str,
+        strategy: str,
         warmup: bool,
         phase: str,
         span: str,
@@ -205,4 +220,4 @@ class Recording:
             before=before,
             after=after,
         )
-        self.writer.add_phase(event, warmup, self._scenarios[scenario], "stock")
+        self.writer.add_phase(event, warmup, self._scenarios[scenario], strategy)

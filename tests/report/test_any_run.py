@@ -177,3 +177,15 @@ def test_show_writes_the_report_and_nothing_else(tmp_path: Path) -> None:
         show(findings, form, console)
         assert isinstance(console.file, io.StringIO)
         assert console.file.getvalue() == text
+
+
+def test_a_run_of_several_strategies(tmp_path: Path) -> None:
+    recording = Recording(tmp_path, strategy=["stock", "slab"])
+    for strategy in ("stock", "slab"):
+        recording.swap(0, "up", strategy=strategy, spans={"load/weights": 1.0}, loader=strategy)
+    made = reports(recording.run())
+    for form in ("rich", "narrow", "md"):
+        assert "Strategies, up: small to large, warm" in made[form]
+        assert "memory of the largest model, always" in " ".join(made[form].split())
+        assert "--strategy" in made[form]
+    assert "strategy total against stock,slab" in made["csv"]
