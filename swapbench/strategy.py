@@ -32,7 +32,7 @@ class TokenizerMode(StrEnum):
 class ReadAhead(StrEnum):
     """How much of the next model is read while the old one drains, into the slab's free part.
 
-    spare: a slab a tenth larger than the largest model; double: one that holds the two largest.
+    spare: a slab 5 % larger than the largest model; double: one that holds the two largest.
     """
 
     OFF = "off"

@@ -31,8 +31,8 @@ _NEXT: Final = {
     LoaderKind.MAP: LoaderKind.FILL,
     LoaderKind.FILL: LoaderKind.STOCK,
 }
-# A tenth more than the largest model: the price of reading ahead.
-_SPARE: Final = 1.1
+# More than the largest model takes: the price of reading ahead.
+_SPARE: Final = 1.05
 # Of what is available when memory is reserved.
 _MOST_OF_AVAILABLE: Final = 0.9
 
