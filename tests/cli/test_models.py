@@ -178,11 +178,9 @@ def test_repack_says_what_it_did_and_what_it_need_not_do(cli: Cli, tmp_path: Pat
 
 def test_repack_shows_how_far_it_is(cli: Cli, tmp_path: Path) -> None:
     cli("synth", "--mini", "--config", config_file(tmp_path), "--name", "mine")
-    size = listed(cli)["mine"]["mini"]["weight_bytes"]
     shown = cli("repack", "mine", "--out", str(tmp_path / "copy")).stderr.splitlines()
-    assert size > 0
-    assert shown[-1].startswith("mine: ")
-    assert len(set(shown[-1].removeprefix("mine: ").split(" of "))) == 1
+    done, _, total = shown[-1].removeprefix("mine: ").partition(" of ")
+    assert done == total
 
 
 def test_repack_of_a_model_that_is_there_twice_wants_to_know_which(
