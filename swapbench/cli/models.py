@@ -188,7 +188,7 @@ def _sources(wanted: str) -> "list[Source]":
 
     chosen = [source for source in Source if wanted in ("", source)]
     if not chosen:
-        raise UsageError(f"--source {wanted}: must be {', '.join(Source)}")
+        raise UsageError(f"--source {wanted}: must be hub, synthetic or mini")
     return chosen
 
 

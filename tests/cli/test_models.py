@@ -52,7 +52,7 @@ def listed(cli: Cli) -> dict[str, dict[str, Any]]:
     return {row["name"]: {entry["source"]: entry for entry in row["sources"]} for row in document["models"]}
 
 
-@pytest.mark.parametrize("command", ["list", "synth", "fetch", "rm"])
+@pytest.mark.parametrize("command", ["list", "synth", "fetch", "repack", "rm"])
 def test_every_help_has_an_example(cli: Cli, command: str) -> None:
     assert f"swapbench models {command}" in cli(command, "--help").stdout
 
@@ -122,6 +122,14 @@ def test_no_name_leads_out_of_the_cache(cli: Cli, tmp_path: Path, cache: Path, n
         (("synth", "smolm2-135m"), 'did you mean "smollm2-135m"'),
         (("fetch", "gema-3-12b"), 'did you mean "gemma-3-12b"'),
         (("fetch", "exp0122"), 'did you mean "exp012"'),
+        (("repack", "gema-3-12b", "--out", "x"), 'did you mean "gemma-3-12b"'),
+        (("repack", "gemma-3-12b", "--out", "x"), "`swapbench models list` shows what gets it"),
+        (("repack", "gemma-3-12b", "--out", "x", "--source", "hub"), "`swapbench models fetch gemma-3-12b`"),
+        (
+            ("repack", "gemma-3-12b", "--out", "x", "--source", "y"),
+            "--source y: must be hub, synthetic or mini",
+        ),
+        (("repack", "./nothing", "--out", "x"), "nothing is no checkpoint"),
         (("rm", "nothing"), 'no checkpoint of "nothing" was made'),
         (("rm",), "give the names of models, or --all"),
         (("rm", "x", "--all"), "give the names of models, or --all"),
@@ -155,3 +163,40 @@ def test_rm_of_several_removes_none_when_one_is_wrong(cli: Cli, cache: Path, tmp
     result = cli("rm", "mine", "nothing")
     assert isinstance(result.exception, ModelError)
     assert "mine" in listed(cli)
+
+
+def test_repack_says_what_it_did_and_what_it_need_not_do(cli: Cli, tmp_path: Path) -> None:
+    cli("synth", "--mini", "--config", config_file(tmp_path), "--name", "mine")
+    out = tmp_path / "copy"
+    assert f"mine: repacked, {out}" in cli("repack", "mine", "--out", str(out)).stdout
+    assert f"mine: repacked already, {out}" in cli("repack", "mine", "--out", str(out)).stdout
+    again = cli("repack", str(out), "--out", str(tmp_path / "again"))
+    assert f"aligned already, {out}; nothing was written" in again.stdout
+    assert again.exit_code == 0
+    assert not (tmp_path / "again").exists()
+
+
+def test_repack_shows_how_far_it_is(cli: Cli, tmp_path: Path) -> None:
+    cli("synth", "--mini", "--config", config_file(tmp_path), "--name", "mine")
+    shown = cli("repack", "mine", "--out", str(tmp_path / "copy")).stderr.splitlines()
+    done, _, total = shown[-1].removeprefix("mine: ").partition(" of ")
+    assert done == total
+
+
+def test_repack_of_a_model_that_is_there_twice_wants_to_know_which(
+    cli: Cli, cache: Path, tmp_path: Path
+) -> None:
+    for options in ((), ("--mini",)):
+        cli("synth", *options, "--config", config_file(tmp_path), "--name", "mine")
+    out = str(tmp_path / "copy")
+    said = refused(cli("repack", "mine", "--out", out))
+    assert said == '"mine" is there as synthetic and mini; say which by --source synthetic or --source mini'
+    assert cli("repack", "mine", "--out", out, "--source", "mini").exit_code == 0
+
+
+def test_repack_of_a_folder_without_its_dot_says_how_to_write_it(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    assert "the folder of that name is ./mine" in refused(cli("repack", "mine", "--out", "x"))
