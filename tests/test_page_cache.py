@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.worker import page_cache
+from swapbench import page_cache
 
 MIB = 1 << 20
 

@@ -28,7 +28,7 @@ PROMPT = mx.array([[1, 5, 7, 11, 2, 3]])
 
 
 def parameters(model: object) -> dict[str, bytes]:
-    flat: list[tuple[str, mx.array]] = tree_flatten(model.parameters())  # type: ignore[attr-defined]
+    flat: list[tuple[str, mx.array]] = tree_flatten(model.parameters())  # type: ignore[assignment, attr-defined]
     return {name: bits(array) for name, array in flat}
 
 

@@ -10,7 +10,7 @@ from swapbench.loaders.layout import shards_of
 from swapbench.loaders.slab import Slab, room_for
 from swapbench.loaders.unfit import HeldError
 from tests.loaders.conftest import Tensor, write_checkpoint
-from tests.loaders.test_sources import assert_same
+from tests.loaders.test_sources import assert_same, bits
 
 
 def model(folder: Path, kib: int, seed: int) -> Path:
@@ -49,11 +49,11 @@ def test_nobody_is_overwritten_under_whom_the_old_model_is_held(tmp_path: Path) 
     slab, old, new = Slab(), model(tmp_path / "o", 100, 1), model(tmp_path / "n", 100, 2)
     weights = bring(slab, old)
     held = {"1.7": weights["1.7"]}
-    wanted = bytes(memoryview(weights["1.7"]))
+    wanted = bits(weights["1.7"])
     del weights
     with pytest.raises(HeldError, match="1 arrays"):
         slab.begin(new)
-    assert bytes(memoryview(held["1.7"])) == wanted
+    assert bits(held["1.7"]) == wanted
     held.clear()
     gc.collect()
     assert_same(bring(slab, new), new)

@@ -1,5 +1,6 @@
 """Every way to bring weights brings the bytes that mx.load would, whatever the files, or says why not."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import mlx.core as mx
@@ -20,7 +21,13 @@ KINDS = ("fill", "slab", "direct", "map")
 
 
 def source(kind: str) -> WeightSource:
-    return {"fill": Fill, "slab": Slab, "direct": lambda: Slab(direct=True), "map": Mapped}[kind]()
+    made: dict[str, Callable[[], WeightSource]] = {
+        "fill": Fill,
+        "slab": Slab,
+        "direct": lambda: Slab(direct=True),
+        "map": Mapped,
+    }
+    return made[kind]()
 
 
 def bits(array: mx.array) -> bytes:
@@ -28,7 +35,7 @@ def bits(array: mx.array) -> bytes:
     if array.size == 0:
         return b""
     flat = array.reshape(-1)
-    return bytes(memoryview(np.array(flat.view(mx.uint8) if array.dtype != mx.bool_ else flat)).cast("B"))
+    return np.array(flat.view(mx.uint8) if array.dtype != mx.bool_ else flat).tobytes()
 
 
 def expected(checkpoint: Path) -> dict[str, mx.array]:

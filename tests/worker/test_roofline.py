@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.worker import page_cache, roofline
+from swapbench import page_cache
+from swapbench.worker import roofline
 
 MIB = 1 << 20
 

@@ -10,7 +10,7 @@ import mlx.core as mx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlx_lm.models.cache import load_prompt_cache
+from mlx_lm.models.cache import load_prompt_cache, save_prompt_cache
 
 from swapbench.experiment import CacheFill
 from swapbench.strategy import Fsync
@@ -154,7 +154,7 @@ def test_what_fails_in_the_middle_is_still_held_and_the_rest_is_whole(
 ) -> None:
     for agent in "abcdef":
         store.hold(agent, _random_cache(), 20)
-    real = caches.save_prompt_cache
+    real = save_prompt_cache
 
     def fails_for_c(path: str, cache: list[Any], metadata: dict[str, str]) -> None:
         if metadata["agent"] == "c":
