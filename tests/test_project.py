@@ -21,6 +21,7 @@ from swapbench.experiment import (
     Workload,
 )
 from swapbench.phases import MEANING
+from swapbench.strategy import Strategy
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -59,7 +60,7 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "table", [Experiment, Scenario, Workload, EngineSettings, Criterion, Script, ScriptedSwap]
+    "table", [Experiment, Scenario, Strategy, Workload, EngineSettings, Criterion, Script, ScriptedSwap]
 )
 def test_every_key_of_an_experiment_file_is_documented_with_its_default(table: type[Experiment]) -> None:
     for name, field in table.model_fields.items():
