@@ -94,6 +94,7 @@ def shift(path: Path) -> None:
         "data_offsets": [0, 1],
     }
     text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
     path.write_bytes(len(text).to_bytes(8, "little") + text + b"\0" + data[8 + length :])
 
 
