@@ -43,7 +43,9 @@ def load(path: str | Path, strategy: str | Strategy = "auto") -> tuple[Any, Any,
         if strategy not in NAMED:
             raise ValueError(f'no strategy "{strategy}"; {did_you_mean(strategy, NAMED)}')
         strategy = NAMED[strategy]
-    loader = _loaders.setdefault(strategy, ModelLoader(strategy))
+    if strategy not in _loaders:
+        _loaders[strategy] = ModelLoader(strategy)
+    loader = _loaders[strategy]
     loader.released(Path(path))
     loaded = loader.load(Path(path))
     return loaded.model, loaded.tokenizer, loaded.report

@@ -1,9 +1,9 @@
 """Weights on their way: arrays that exist already, and bytes that are still coming."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import mlx.core as mx
 
@@ -12,26 +12,27 @@ def _nothing() -> None:
     """Nothing is under way."""
 
 
+def _unwatched(_tenants: Iterable[Any]) -> None:
+    """Memory is owned by its arrays: nobody has to know who holds them."""
+
+
 @dataclass(frozen=True)
 class Arrival:
     """A checkpoint's arrays by name, which must not be evaluated into anything else before `wait` returns.
 
-    `stop` ends what is under way; nobody writes to the arrays any longer when it returns.
+    `stop` ends what is under way; nobody writes to the arrays any longer when it returns. `watch` is told of
+    what has been made of the arrays: their memory is not used again before that is gone, too.
     """
 
     weights: dict[str, mx.array]
     wait: Callable[[], None] = _nothing
     stop: Callable[[], None] = _nothing
+    watch: Callable[[Iterable[Any]], None] = _unwatched
     ahead_bytes: int = 0
 
 
 class WeightSource(Protocol):
     """A way to bring weights into memory; lives as long as the process, with whatever it keeps."""
-
-    @property
-    def kept_bytes(self) -> int:
-        """Memory that it holds, whichever model is in it."""
-        ...
 
     def begin(self, checkpoint: Path) -> Arrival:
         """Start bringing a checkpoint's weights; the model before is gone.

@@ -18,8 +18,6 @@ from swapbench.loaders.unfit import UnfitError
 class Fill:
     """Keeps nothing between loads."""
 
-    kept_bytes = 0
-
     def begin(self, checkpoint: Path) -> Arrival:
         """As `WeightSource`."""
         weights: dict[str, mx.array] = {}

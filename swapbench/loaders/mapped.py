@@ -35,8 +35,6 @@ class Mapped:
             the order of the files, which is that of the layers.
     """
 
-    kept_bytes = 0
-
     def __init__(self, *, incremental: bool = False) -> None:
         self._incremental = incremental
         self._population: _Population | None = None
@@ -53,7 +51,7 @@ class Mapped:
         mappings: list[tuple[int, int]] = []
         for shard in shards:
             weights |= lay(shard, mappings)
-        population = self._population = _Population(mappings)
+        population = self._population = _Population(mappings, list(weights.values()))
         if self._incremental:
             return Arrival(weights, stop=population.stop)
         return Arrival(weights, population.wait, population.stop)
@@ -129,7 +127,9 @@ def _asarray(shard: Shard, mappings: list[tuple[int, int]]) -> dict[str, mx.arra
 class _Population:
     """Threads that have mappings resident, piece by piece in the order of the mappings."""
 
-    def __init__(self, mappings: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, mappings: Sequence[tuple[int, int]], arrays: list[mx.array]) -> None:
+        # What is mapped stays so while threads go over it, whoever drops the model meanwhile.
+        self._arrays = arrays
         self._pieces = [
             (address + at, min(_POPULATE_BYTES, length - at))
             for address, length in mappings
@@ -147,6 +147,7 @@ class _Population:
     def wait(self) -> None:
         for thread in self._threads:
             thread.join()
+        self._arrays = []
         if self._error is not None:
             raise self._error
 
@@ -154,6 +155,7 @@ class _Population:
         self._stopped = True
         for thread in self._threads:
             thread.join()
+        self._arrays = []
 
     def _work(self) -> None:
         while (piece := self._take()) is not None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import mlx.core as mx
 import psutil
-from mlx.utils import tree_reduce
+from mlx.utils import tree_flatten, tree_reduce
 
 from swapbench.loaders import auto, platform, stock
 from swapbench.loaders.arrival import Arrival, WeightSource
@@ -18,7 +18,7 @@ from swapbench.loaders.layout import shards_of
 from swapbench.loaders.mapped import Mapped
 from swapbench.loaders.report import Loaded, LoadReport
 from swapbench.loaders.reuse import Reuse
-from swapbench.loaders.slab import Slab, room_for
+from swapbench.loaders.slab import InSlab, Slab, room_for
 from swapbench.loaders.span import Span, unmeasured
 from swapbench.loaders.tokenizers import Tokenizers
 from swapbench.loaders.unfit import UnfitError
@@ -48,22 +48,20 @@ class ModelLoader:
         self._strategy = strategy
         self._tokenizers = Tokenizers(strategy.tokenizer)
         self._reuse = Reuse() if strategy.loader is LoaderKind.REUSE else None
-        self._slab = Slab(direct=strategy.loader is LoaderKind.DIRECT)
+        self._slab = Slab()
         self._sources: dict[LoaderKind, WeightSource] = {
-            LoaderKind.SLAB: self._slab,
-            LoaderKind.DIRECT: self._slab,
+            LoaderKind.SLAB: InSlab(self._slab, direct=False),
+            LoaderKind.DIRECT: InSlab(self._slab, direct=True),
             LoaderKind.FILL: Fill(),
             LoaderKind.MAP: Mapped(incremental=strategy.incremental),
         }
-        if strategy.loader is LoaderKind.AUTO:
-            self._sources[LoaderKind.DIRECT] = Slab(direct=True)
         self._last: Path | None = None
         self._notes: list[str] = []
 
     @property
     def kept_bytes(self) -> int:
         """Memory that is held whichever model serves, none included."""
-        return sum(source.kept_bytes for source in set(self._sources.values()))
+        return self._slab.kept_bytes
 
     def reserve(self, checkpoints: Iterable[Path]) -> None:
         """Have the memory at hand that the largest of these will want, for strategies that keep some."""
@@ -93,7 +91,7 @@ class ModelLoader:
         if self._strategy.read_ahead is not ReadAhead.OFF:
             # What can't be read ahead is read afterwards, and told then.
             with suppress(UnfitError, OSError):
-                self._slab.read_ahead(checkpoint)
+                self._slab.read_ahead(checkpoint, direct=self._strategy.loader is LoaderKind.DIRECT)
 
     def load(self, checkpoint: Path, span: Span = unmeasured) -> Loaded:
         """Bring a model and its tokenizer into memory; the one before is dropped, and `released` called.
@@ -130,7 +128,7 @@ class ModelLoader:
         # Every layer that was built drew from MLX's chain of random keys, lazily; unless somebody
         # evaluates it, the chain grows with each load for ever.
         mx.eval(mx.random.state)
-        for source in set(self._sources.values()):
+        for source in self._sources.values():
             source.released()
         if (
             self._reuse is not None
@@ -145,9 +143,6 @@ class ModelLoader:
     def close(self) -> None:
         """Keep nothing any more."""
         self._slab.drop()
-        direct = self._sources[LoaderKind.DIRECT]
-        assert isinstance(direct, Slab)
-        direct.drop()
         self._tokenizers.close()
 
     def _wanted(self, rooms: list[int]) -> int:
@@ -166,7 +161,9 @@ class ModelLoader:
             return model, config, kind, self._reuse.why, 0
         if kind is LoaderKind.AUTO:
             kind, why = auto.pick(checkpoint, self.kept_bytes)
-            self._drop_what_is_idle(kind)
+            if kind not in (LoaderKind.SLAB, LoaderKind.DIRECT):
+                # Beside weights that are elsewhere it would be memory twice.
+                self._slab.drop()
         while kind is not LoaderKind.STOCK:
             try:
                 arrival = self._sources[kind].begin(checkpoint)
@@ -191,17 +188,11 @@ class ModelLoader:
                 with span("build"):
                     model, config = build(checkpoint, arrival.weights)
             mx.eval(model.parameters())
+            arrival.watch([model, *dict(tree_flatten(model.parameters())).values()])
         except BaseException:
             arrival.stop()
             raise
         return model, config
-
-    def _drop_what_is_idle(self, kind: LoaderKind) -> None:
-        """A slab beside weights that are elsewhere would be memory twice."""
-        for other in (LoaderKind.SLAB, LoaderKind.DIRECT):
-            slab = self._sources[other]
-            if other is not kind and isinstance(slab, Slab):
-                slab.drop()
 
 
 def _built_beside(checkpoint: Path, weights: dict[str, mx.array]) -> tuple[Any, dict[str, Any]]:

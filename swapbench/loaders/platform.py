@@ -1,6 +1,7 @@
 """What a platform offers loaders beyond POSIX: the one place in this package that asks which it is."""
 
 import ctypes
+import errno
 import mmap
 import os
 import sys
@@ -98,9 +99,13 @@ def populate(address: int, length: int) -> None:
     Raises:
         OSError: a page can't be read.
     """
-    if LINUX and _libc.madvise(address, length, _MADV_POPULATE_READ) == 0:
-        return
-    # Older kernels, and macOS: touch a byte of each page.
+    if LINUX:
+        if _libc.madvise(address, length, _MADV_POPULATE_READ) == 0:
+            return
+        code = ctypes.get_errno()
+        if code != errno.EINVAL:
+            raise OSError(code, "a page of a checkpoint can't be read")
+    # Kernels before 5.14, and macOS: touch a byte of each page.
     step = mmap.PAGESIZE
     pages = (ctypes.c_char * length).from_address(address)
     for at in range(0, length, step):

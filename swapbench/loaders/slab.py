@@ -5,10 +5,10 @@ be read before it goes. `direct` reads past the page cache.
 """
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import mlx.core as mx
 
@@ -53,19 +53,14 @@ class _Ahead:
 
 
 class Slab:
-    """Grown to the largest model that has come so far; never smaller.
+    """Grown to the largest model that has come so far; never smaller."""
 
-    Args:
-        direct: read past the page cache.
-    """
-
-    def __init__(self, *, direct: bool = False) -> None:
-        self._direct = direct
+    def __init__(self) -> None:
         self._array: mx.array | None = None
         self._memory = memoryview(b"")
         self._base = self._room = 0
         self._place: _Place | None = None
-        self._tenants: list[weakref.ref[mx.array]] = []
+        self._tenants: list[weakref.ref[Any]] = []
         self._ahead: _Ahead | None = None
 
     @property
@@ -105,50 +100,46 @@ class Slab:
         self._array, self._memory, self._room = None, memoryview(b""), 0
         self._place, self._tenants = None, []
 
-    def begin(self, checkpoint: Path) -> Arrival:
-        """As `WeightSource`.
+    def begin(self, checkpoint: Path, *, direct: bool) -> Arrival:
+        """Start bringing a checkpoint's weights; the model before is gone.
 
         Raises:
             HeldError: somebody still holds arrays of the model before.
+            UnfitError: it can't lie in a slab, or `direct` can't be here.
+            OSError: a file can't be read.
         """
-        ahead = self._ahead if self._ahead is not None and self._ahead.checkpoint == checkpoint else None
-        if ahead is None:
-            self.stop()
-        self._ahead = None
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead.checkpoint != checkpoint:
+            ahead.reading.stop()
+            ahead = None
         try:
             self._refuse_held()
             shards = _fit(checkpoint)
             self.reserve(room_for(shards))
+            assert self._array is not None
+            place = ahead.place if ahead is not None else self._place_for(shards, direct)
+            low, high = ahead.left if ahead is not None else (place.begin, place.end)
+            weights: dict[str, mx.array] = {}
+            for shard, start in place.starts:
+                weights |= views(self._array, start, shard.tensors)
+            reading = Reading(place.transfers(self._memory, low, high), direct=direct)
         except BaseException:
             if ahead is not None:
                 ahead.reading.stop()
             raise
-        place = ahead.place if ahead is not None else self._place_for(shards)
-        low, high = ahead.left if ahead is not None else (place.begin, place.end)
-        reading = Reading(place.transfers(self._memory, low, high), direct=self._direct)
-        assert self._array is not None
-        weights: dict[str, mx.array] = {}
-        for shard, start in place.starts:
-            weights |= views(self._array, start, shard.tensors)
         self._place = place
-        self._tenants = [weakref.ref(array) for array in weights.values()]
-        done = ahead.reading.done_bytes if ahead is not None else 0
+        self._tenants = []
+        self._watch(weights.values())
+        readings = (reading,) if ahead is None else (ahead.reading, reading)
+        return Arrival(
+            weights,
+            wait=lambda: _wait(readings),
+            stop=lambda: _stop(readings),
+            watch=self._watch,
+            ahead_bytes=0 if ahead is None else ahead.reading.done_bytes,
+        )
 
-        def wait() -> None:
-            try:
-                if ahead is not None:
-                    ahead.reading.wait()
-            finally:
-                reading.wait()
-
-        def stop() -> None:
-            if ahead is not None:
-                ahead.reading.stop()
-            reading.stop()
-
-        return Arrival(weights, wait, stop, ahead_bytes=done)
-
-    def read_ahead(self, checkpoint: Path) -> None:
+    def read_ahead(self, checkpoint: Path, *, direct: bool) -> None:
         """Start reading what has room beside the model that still serves.
 
         Raises:
@@ -158,7 +149,7 @@ class Slab:
         shards = _fit(checkpoint)
         if self._array is None or room_for(shards) > self._room:
             return
-        place, old = self._place_for(shards), self._place
+        place, old = self._place_for(shards, direct), self._place
         free = (place.begin, place.end)
         left = (place.begin, place.begin)
         if old is not None:
@@ -168,7 +159,7 @@ class Slab:
             else:
                 middle = max(min(old.begin, place.end), place.begin)
                 left, free = (middle, place.end), (place.begin, middle)
-        reading = Reading(place.transfers(self._memory, *free), direct=self._direct)
+        reading = Reading(place.transfers(self._memory, *free), direct=direct)
         self._ahead = _Ahead(checkpoint, place, reading, left)
 
     def stop(self) -> None:
@@ -177,15 +168,16 @@ class Slab:
             self._ahead.reading.stop()
             self._ahead = None
 
-    def released(self) -> None:
-        """The slab stays as it is."""
+    def _watch(self, tenants: Iterable[Any]) -> None:
+        """Until these are gone, nothing overwrites them."""
+        self._tenants += [weakref.ref(tenant) for tenant in tenants]
 
     def _refuse_held(self) -> None:
         held = sum(reference() is not None for reference in self._tenants)
         if held:
             raise HeldError(f"somebody still holds {held} arrays of the model before, in the slab")
 
-    def _place_for(self, shards: Sequence[Shard]) -> _Place:
+    def _place_for(self, shards: Sequence[Shard], direct: bool) -> _Place:
         """At the end of the slab where the model before is not."""
         length = room_for(shards)
         begin = 0
@@ -194,18 +186,47 @@ class Slab:
         at = begin = self._base + begin
         starts = []
         for shard in shards:
-            at += self._shift(shard, at)
+            at += self._shift(shard, at, direct)
             starts.append((shard, at))
             at += shard.data_bytes
         return _Place(begin, at, tuple(starts))
 
-    def _shift(self, shard: Shard, at: int) -> int:
+    def _shift(self, shard: Shard, at: int, direct: bool) -> int:
         """To where a file's data may lie: whole blocks go straight there if tensors stay aligned that way."""
         # Addresses of blocks in memory are those of blocks in the file.
         straight = (shard.data_start - (at - self._base)) % BLOCK_BYTES
-        if self._direct and shard.aligned(shard.data_start):
+        if direct and shard.aligned(shard.data_start):
             return straight
         return -(at - self._base) % BLOCK_BYTES
+
+
+@dataclass(frozen=True)
+class InSlab:
+    """A way into a slab, as `WeightSource`; `direct` reads past the page cache."""
+
+    slab: Slab
+    direct: bool
+
+    def begin(self, checkpoint: Path) -> Arrival:
+        """As `Slab.begin`."""
+        return self.slab.begin(checkpoint, direct=self.direct)
+
+    def released(self) -> None:
+        """The slab stays as it is."""
+
+
+def _wait(readings: Sequence[Reading]) -> None:
+    try:
+        for reading in readings:
+            reading.wait()
+    finally:
+        # None may go on writing where one has failed.
+        _stop(readings)
+
+
+def _stop(readings: Sequence[Reading]) -> None:
+    for reading in readings:
+        reading.stop()
 
 
 def _fit(checkpoint: Path) -> tuple[Shard, ...]:

@@ -12,7 +12,8 @@ import pytest
 from mlx.utils import tree_flatten
 from mlx_lm.utils import load_model
 
-from swapbench.loaders import ModelLoader, Strategy, load
+from swapbench.loaders import HeldError, ModelLoader, Strategy, load, platform, reading
+from swapbench.loaders.slab import Slab
 from swapbench.strategy import NAMED, LoaderKind, ReadAhead, TokenizerMode
 from tests.loaders.test_sources import bits
 
@@ -136,3 +137,50 @@ def test_it_works_in_another_program_and_brings_no_user_interface(minis: dict[st
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["slab", "[]"]
+
+
+def test_what_is_made_of_the_old_models_arrays_keeps_them_from_being_overwritten(
+    minis: dict[str, Path],
+) -> None:
+    """mlx-lm may make new arrays of the ones that it is given, which are views of them."""
+    slab = Slab()
+    arrival = slab.begin(minis["smollm2"], direct=False)
+    arrival.wait()
+    view = next(iter(arrival.weights.values())).reshape(-1)
+    mx.eval(view)
+    arrival.watch([view])
+    before = bits(view)
+    del arrival
+    with pytest.raises(HeldError):
+        slab.begin(minis["gemma"], direct=False)
+    assert bits(view) == before
+
+
+@pytest.mark.parametrize("kind", ["direct", "slab"])
+def test_where_nothing_is_read_past_the_page_cache_the_slab_is_filled_by_it(
+    kind: str, minis: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "open_past_cache", lambda _: None)
+    loaded = ModelLoader(NAMED[kind]).load(minis["gemma"])
+    assert loaded.report.loader is LoaderKind.SLAB
+    assert ("no reads past the page cache" in loaded.report.why) == (kind == "direct")
+    assert parameters(loaded.model) == parameters(load_model(minis["gemma"])[0])
+
+
+@pytest.mark.parametrize("strategy", [NAMED[kind] for kind in LoaderKind if kind not in ("stock", "reuse")])
+def test_a_file_that_becomes_shorter_fails_the_load_and_the_next_one_works(
+    strategy: Strategy, minis: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError("ends too early")
+
+    loader = ModelLoader(strategy)
+    with monkeypatch.context() as patched:
+        patched.setattr(reading, "_read", broken)
+        patched.setattr(reading, "_read_direct", broken)
+        patched.setattr(platform, "populate", broken)
+        with pytest.raises(OSError, match="ends too early"):
+            loader.load(minis["gemma"])
+    loader.released()
+    loaded = loader.load(minis["gemma"])
+    assert parameters(loaded.model) == parameters(load_model(minis["gemma"])[0])

@@ -13,7 +13,7 @@ from swapbench.loaders.arrival import WeightSource
 from swapbench.loaders.fill import Fill
 from swapbench.loaders.layout import shards_of
 from swapbench.loaders.mapped import Mapped
-from swapbench.loaders.slab import Slab
+from swapbench.loaders.slab import InSlab, Slab
 from swapbench.loaders.unfit import UnfitError
 from tests.loaders.conftest import ITEM_BYTES, Tensor, write_checkpoint
 
@@ -23,8 +23,8 @@ KINDS = ("fill", "slab", "direct", "map")
 def source(kind: str) -> WeightSource:
     made: dict[str, Callable[[], WeightSource]] = {
         "fill": Fill,
-        "slab": Slab,
-        "direct": lambda: Slab(direct=True),
+        "slab": lambda: InSlab(Slab(), direct=False),
+        "direct": lambda: InSlab(Slab(), direct=True),
         "map": Mapped,
     }
     return made[kind]()
