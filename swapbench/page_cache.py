@@ -21,8 +21,11 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-_libc.mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
 _libc.msync.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+# Without letting go of Python's lock: thousands of quick calls would each wait for whoever parses a tokenizer
+# meanwhile to hand it back.
+_quick = ctypes.PyDLL(None, use_errno=True)
+_quick.mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def residency(files: Iterable[Path]) -> Residency:
             stride = max(1, -(-size // (_WINDOWS * _WINDOW_BYTES))) * _WINDOW_BYTES
             for offset in range(0, size, stride):
                 length = min(_WINDOW_BYTES, size - offset)
-                if _libc.mincore(address + offset, length, states):
+                if _quick.mincore(address + offset, length, states):
                     raise OSError(ctypes.get_errno(), "mincore failed", str(path))
                 pages = -(-length // mmap.PAGESIZE)
                 # Only the lowest bit is defined on every platform; macOS sets others too.
