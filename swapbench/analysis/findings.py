@@ -196,8 +196,10 @@ def _notes(
     growth = max(swap.swap_used_growth_bytes or 0.0 for swap in counted)
     if growth > _SWAP_USED_GROWTH_BYTES:
         yield f"up to {figures.memory(growth)} went to the machine's swap during a swap: memory is too short"
+    # Of dozens of cells the worst speaks for all.
+    yield from list(_in_no_phase(scenarios))[: 1 if len(experiment.strategy) > 1 else None]
     for scenario in scenarios:
-        yield from _scenario_notes(scenario, experiment.target_s)
+        yield from _late_token(scenario, experiment.target_s)
 
 
 def _advice(run: Run) -> Iterator[str]:
@@ -205,12 +207,19 @@ def _advice(run: Run) -> Iterator[str]:
     return (f"{check.finding}: {check.advice}" for check in run.info.checks if check.advice)
 
 
-def _scenario_notes(scenario: ScenarioSummary, target_s: float) -> Iterator[str]:
-    rest = scenario.unattributed
-    if rest.share is not None and rest.share > _UNATTRIBUTED_SHARE:
-        observer = f", {figures.seconds(rest.probe_s.point)} of it the observer's own" if rest.probe_s else ""
-        spent = f" ({figures.seconds(rest.seconds.point)}{observer})" if rest.seconds else ""
-        yield f"{scenario.name}: {rest.share:.1%} of the swap is in no phase{spent}"
+def _in_no_phase(scenarios: Sequence[ScenarioSummary]) -> Iterator[str]:
+    """Where phases leave much unexplained, the worst first."""
+    for scenario in sorted(scenarios, key=lambda s: s.unattributed.share or 0.0, reverse=True):
+        rest = scenario.unattributed
+        if rest.share is not None and rest.share > _UNATTRIBUTED_SHARE:
+            observer = (
+                f", {figures.seconds(rest.probe_s.point)} of it the observer's own" if rest.probe_s else ""
+            )
+            spent = f" ({figures.seconds(rest.seconds.point)}{observer})" if rest.seconds else ""
+            yield f"{scenario.name}: {rest.share:.1%} of the swap is in no phase{spent}"
+
+
+def _late_token(scenario: ScenarioSummary, target_s: float) -> Iterator[str]:
     against, waited = scenario.against_target, scenario.to_first_token
     if against and against.side == "under" and waited and waited.point >= target_s:
         yield (

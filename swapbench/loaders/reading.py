@@ -95,17 +95,17 @@ class Reading:
             return self._pieces[self._next - 1]
 
     def _work(self) -> None:
-        bounce = _bounce() if self._direct else None
-        while (piece := self._take()) is not None:
-            try:
+        try:
+            bounce = _bounce() if self._direct else None
+            while (piece := self._take()) is not None:
                 if bounce is None:
                     _read(self._files.cached[piece.path], piece)
                 else:
                     _read_direct(self._files, piece, bounce)
                 with self._lock:
                     self.done_bytes += piece.target.nbytes
-            except BaseException as error:  # noqa: BLE001 - a thread's border: whoever waits is told
-                self._error = error
+        except BaseException as error:  # noqa: BLE001 - a thread's border: whoever waits is told
+            self._error = error
 
 
 class _Files:
