@@ -63,7 +63,8 @@ class Strategy(Strict):
         description="read the next model while the old one drains, into the slab's free part (slab, direct)",
     )
     incremental: Flag = Field(
-        False, description="serve before every weight is resident; the rest follows in layer order (map)"
+        False,
+        description="serve before every weight is resident; the rest follows in the order of the files (map)",
     )
     evict_workers: Whole = Field(1, ge=1, le=64, description="threads that write KV caches at once")
     fsync: Fsync = Field(Fsync.EACH, description="what eviction syncs before it frees: each, once, off")

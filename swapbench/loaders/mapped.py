@@ -4,6 +4,7 @@ On Metal an array may be made over any page-aligned memory, so over a mapping of
 build has no such call: there the file is laid over the pages of an array that nobody has written to (Linux).
 """
 
+import ctypes
 import mmap
 import threading
 from collections.abc import Iterator, Sequence
@@ -32,7 +33,7 @@ class Mapped:
 
     Args:
         incremental: weights count as there when they are mapped; threads make them resident afterwards, in
-            the order of the files, which is that of the layers.
+            the order of the files.
     """
 
     def __init__(self, *, incremental: bool = False) -> None:
@@ -112,15 +113,16 @@ def _segments(tensors: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
 
 def _asarray(shard: Shard, mappings: list[tuple[int, int]]) -> dict[str, mx.array]:
     """By mx.asarray(copy=False) over a mapping, which Metal takes as a buffer without copying it."""
-    length = -(-(shard.data_start + shard.data_bytes) // mmap.PAGESIZE) * mmap.PAGESIZE
     with shard.path.open("rb") as file:
-        # Private: MLX asks for memory that may be written to. The kernel zeroes the rest of the last page.
-        mapping = mmap.mmap(
-            file.fileno(), length, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE
-        )
-    words = np.frombuffer(mapping, np.uint64)
-    mappings.append((int(words.ctypes.data), length))
-    memory = mx.asarray(words, copy=False)
+        # Private: MLX asks for memory that may be written to.
+        mapping = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    # A buffer of Metal's has whole pages. The kernel has mapped the last one whole, too; Python does not say so.
+    length = -(-len(mapping) // mmap.PAGESIZE) * mmap.PAGESIZE
+    address = address_of(memoryview(mapping))
+    pages = (ctypes.c_uint64 * (length // 8)).from_address(address)
+    pages.mapping = mapping  # as long as somebody looks into the pages
+    mappings.append((address, length))
+    memory = mx.asarray(np.frombuffer(pages, np.uint64), copy=False)
     return views(memory, shard.data_start, shard.tensors)
 
 

@@ -6,14 +6,18 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlx.core as mx
+import psutil
 import pytest
 from mlx.utils import tree_flatten
 from mlx_lm.utils import load_model
 
-from swapbench.loaders import HeldError, ModelLoader, Strategy, load, platform, reading
-from swapbench.loaders.slab import Slab
+from swapbench import page_cache
+from swapbench.loaders import HeldError, ModelLoader, Strategy, auto, load, platform, reading
+from swapbench.loaders.layout import shards_of
+from swapbench.loaders.slab import Slab, room_for
 from swapbench.strategy import NAMED, LoaderKind, ReadAhead, TokenizerMode
 from tests.loaders.test_sources import bits
 
@@ -184,3 +188,45 @@ def test_a_file_that_becomes_shorter_fails_the_load_and_the_next_one_works(
     loader.released()
     loaded = loader.load(minis["gemma"])
     assert parameters(loaded.model) == parameters(load_model(minis["gemma"])[0])
+
+
+def test_no_memory_is_reserved_for_reading_ahead_that_the_machine_has_not(
+    minis: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1 << 20))
+    loader = ModelLoader(STRATEGIES["direct-double"])
+    loader.reserve(minis.values())
+    largest = max(room_for(shards_of(path)) for path in minis.values())
+    assert loader.kept_bytes < largest + (4 << 20)
+    assert "no room to read ahead" in loader.load(minis["gemma"]).report.why
+
+
+@pytest.mark.parametrize(
+    ("resident", "available", "kind"),
+    [
+        (1.0, 1 << 40, LoaderKind.MAP),
+        (0.0, 1 << 40, LoaderKind.DIRECT),
+        (0.0, 1 << 10, LoaderKind.MAP),
+    ],
+)
+def test_auto_picks_by_what_is_in_the_page_cache_and_by_memory(
+    minis: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    resident: float,
+    available: int,
+    kind: LoaderKind,
+) -> None:
+    found = page_cache.Residency(int(100 * resident), 100)
+    monkeypatch.setattr(page_cache, "residency", lambda _: found)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=available))
+    assert auto.pick(minis["gemma"], 0)[0] is kind
+
+
+def test_auto_takes_the_slab_where_a_resident_file_cannot_be_mapped(
+    minis: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_cache, "residency", lambda _: page_cache.Residency(1, 1))
+    monkeypatch.setattr(auto, "unmappable", lambda _: "it is not aligned")
+    kind, why = auto.pick(minis["gemma"], 0)
+    assert kind is LoaderKind.SLAB
+    assert "it is not aligned" in why
