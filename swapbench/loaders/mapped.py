@@ -8,6 +8,7 @@ import ctypes
 import mmap
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,15 @@ from swapbench.models.headers import Entry
 _SEGMENT_BYTES: Final = 1 << 30
 _THREADS: Final = 2
 _POPULATE_BYTES: Final = 64 << 20
+
+
+@dataclass(frozen=True)
+class _Mapping:
+    """Pages of a file in memory, as long as `owner` lives."""
+
+    address: int
+    length: int
+    owner: object
 
 
 class Mapped:
@@ -49,10 +59,10 @@ class Mapped:
             raise UnfitError(why)
         lay = _overlaid if _overlays() else _asarray
         weights: dict[str, mx.array] = {}
-        mappings: list[tuple[int, int]] = []
+        mappings: list[_Mapping] = []
         for shard in shards:
             weights |= lay(shard, mappings)
-        population = self._population = _Population(mappings, list(weights.values()))
+        population = self._population = _Population(mappings)
         if self._incremental:
             return Arrival(weights, stop=population.stop)
         return Arrival(weights, population.wait, population.stop)
@@ -79,7 +89,7 @@ def _overlays() -> bool:
     return platform.LINUX and not mx.metal.is_available() and mx.default_device().type == mx.DeviceType.cpu
 
 
-def _overlaid(shard: Shard, mappings: list[tuple[int, int]]) -> dict[str, mx.array]:
+def _overlaid(shard: Shard, mappings: list[_Mapping]) -> dict[str, mx.array]:
     weights: dict[str, mx.array] = {}
     page = mmap.PAGESIZE
     with shard.path.open("rb") as file:
@@ -93,7 +103,7 @@ def _overlaid(shard: Shard, mappings: list[tuple[int, int]]) -> dict[str, mx.arr
             # The same offset modulo 2 MiB as in the file, so that large folios are mapped whole.
             at = address + (first - address) % HUGE_PAGE_BYTES
             platform.lay_over(at, length, file.fileno(), first)
-            mappings.append((at, length))
+            mappings.append(_Mapping(at, length, memory))
             # Byte of `memory` that is the first of the file's data, which may be before the segment.
             begin = at - address + shard.data_start - first
             weights |= views(memory, begin, group)
@@ -111,31 +121,31 @@ def _segments(tensors: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
         yield tensors[begin:]
 
 
-def _asarray(shard: Shard, mappings: list[tuple[int, int]]) -> dict[str, mx.array]:
+def _asarray(shard: Shard, mappings: list[_Mapping]) -> dict[str, mx.array]:
     """By mx.asarray(copy=False) over a mapping, which Metal takes as a buffer without copying it."""
     with shard.path.open("rb") as file:
         # Private: MLX asks for memory that may be written to.
         mapping = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-    # A buffer of Metal's has whole pages. The kernel has mapped the last one whole, too; Python does not say so.
+    # A buffer of Metal's has whole pages. The kernel has mapped the last one whole, and Python hides its end.
     length = -(-len(mapping) // mmap.PAGESIZE) * mmap.PAGESIZE
     address = address_of(memoryview(mapping))
     pages = (ctypes.c_uint64 * (length // 8)).from_address(address)
     pages.mapping = mapping  # as long as somebody looks into the pages
-    mappings.append((address, length))
-    memory = mx.asarray(np.frombuffer(pages, np.uint64), copy=False)
+    mappings.append(_Mapping(address, length, mapping))
+    memory = mx.asarray(np.ctypeslib.as_array(pages), copy=False)
     return views(memory, shard.data_start, shard.tensors)
 
 
 class _Population:
     """Threads that have mappings resident, piece by piece in the order of the mappings."""
 
-    def __init__(self, mappings: Sequence[tuple[int, int]], arrays: list[mx.array]) -> None:
+    def __init__(self, mappings: Sequence[_Mapping]) -> None:
         # What is mapped stays so while threads go over it, whoever drops the model meanwhile.
-        self._arrays = arrays
+        self._mappings = mappings
         self._pieces = [
-            (address + at, min(_POPULATE_BYTES, length - at))
-            for address, length in mappings
-            for at in range(0, length, _POPULATE_BYTES)
+            (mapping.address + at, min(_POPULATE_BYTES, mapping.length - at))
+            for mapping in mappings
+            for at in range(0, mapping.length, _POPULATE_BYTES)
         ]
         self._lock = threading.Lock()
         self._error: OSError | None = None
@@ -149,7 +159,7 @@ class _Population:
     def wait(self) -> None:
         for thread in self._threads:
             thread.join()
-        self._arrays = []
+        self._mappings = ()
         if self._error is not None:
             raise self._error
 
@@ -157,7 +167,7 @@ class _Population:
         self._stopped = True
         for thread in self._threads:
             thread.join()
-        self._arrays = []
+        self._mappings = ()
 
     def _work(self) -> None:
         while (piece := self._take()) is not None:
