@@ -130,7 +130,7 @@ def _asarray(shard: Shard, mappings: list[_Mapping]) -> dict[str, mx.array]:
     length = -(-len(mapping) // mmap.PAGESIZE) * mmap.PAGESIZE
     address = address_of(memoryview(mapping))
     pages = (ctypes.c_uint64 * (length // 8)).from_address(address)
-    pages.mapping = mapping  # as long as somebody looks into the pages
+    pages.mapping = mapping  # type: ignore[attr-defined]  # as long as somebody looks into them
     mappings.append(_Mapping(address, length, mapping))
     memory = mx.asarray(np.ctypeslib.as_array(pages), copy=False)
     return views(memory, shard.data_start, shard.tensors)
