@@ -1,6 +1,7 @@
 """The real CLI on real MLX: mini models are made once and shared by all tests of a session."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,6 +34,18 @@ def cli(model_cache: Path, tmp_path: Path) -> Cli:
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return _swapbench(arguments, tmp_path, model_cache)
+
+    return run
+
+
+@pytest.fixture
+def undisturbed_cli(model_cache: Path, tmp_path: Path) -> Cli:
+    """As `cli`, with models that no other test reads or maps meanwhile: such pages can't be evicted."""
+    own = tmp_path / "own-cache"
+    shutil.copytree(model_cache, own)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return _swapbench(arguments, tmp_path, own)
 
     return run
 

@@ -92,8 +92,8 @@ def test_without_patience_every_request_is_carried_over_and_answered_by_the_new_
     assert (swaps.answered_requests == 4).all()
 
 
-def test_a_cold_run_proves_that_it_was_cold(cli: Cli, tmp_path: Path) -> None:
-    assert cli("run", "quick", "--rounds", "1", "--page-cache", "cold", *UNPROVEN).returncode == 0
+def test_a_cold_run_proves_that_it_was_cold(undisturbed_cli: Cli, tmp_path: Path) -> None:
+    assert undisturbed_cli("run", "quick", "--rounds", "1", "--page-cache", "cold", *UNPROVEN).returncode == 0
     run = _only_run(tmp_path)
     assert (run.swaps.resident_before == 0).all()
     assert run.swaps.valid.all()
