@@ -1,6 +1,6 @@
 """How long a tokenizer takes, mlx-lm's way and the lean one, each in a process of its own.
 
-python benchmarks/tokenizers.py CHECKPOINT... --repeats 7
+python benchmarks/lean_tokenizer.py CHECKPOINT... --repeats 7
 """
 
 import argparse
