@@ -42,7 +42,7 @@ PHASES: Final = Columns(
         *_around(LEDGERS),
         *("mlx_peak_bytes", "minor_faults", "major_faults", "disk_read_bytes"),
     ),
-    _around(BESIDE_LEDGERS),
+    (*_around(BESIDE_LEDGERS), "arm"),
 )
 
 SWAPS: Final = Columns(
@@ -65,6 +65,7 @@ SWAPS: Final = Columns(
         *("sent_requests", "refused_requests", "lost_requests", "longest_wait_s"),
         *("fault", "readable_caches", "broken_caches"),
         *("loader", "loader_why", "ahead_bytes", "kept_bytes"),
+        *("arm", "turn"),
     ),
 )
 
@@ -75,7 +76,7 @@ MEMORY: Final = Columns(
         *(f"{ledger}_bytes" for ledger in LEDGERS),
         "swap_used_bytes",
     ),
-    (*(f"{ledger}_bytes" for ledger in BESIDE_LEDGERS), "swap_out_bytes", "observer", "strategy"),
+    (*(f"{ledger}_bytes" for ledger in BESIDE_LEDGERS), "swap_out_bytes", "observer", "strategy", "arm"),
 )
 
 # Runs without clients that went on sending, and older ones, have no such table.
@@ -85,5 +86,5 @@ REQUESTS: Final = Columns(
         *("run_id", "round", "scenario", "client", "request", "sent_s", "first_token_s", "answered_s"),
         *("model", "carried", "outcome"),
     ),
-    ("strategy",),
+    ("strategy", "arm"),
 )

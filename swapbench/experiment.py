@@ -154,6 +154,27 @@ class Criterion(Strict):
     times: Real = Field(1.0, gt=0, le=1_000_000, description="times-faster: how many times as fast as stock")
 
 
+class Gate(Strict):
+    """How two sides are compared by `swapbench ab` and `swapbench gate`, and when the gate fails."""
+
+    margin: Real = Field(
+        0.05,
+        gt=0,
+        le=10,
+        description="slower by more than this share is a regression",
+    )
+    pairs: Whole = Field(
+        10, ge=6, le=1000, description="rounds in which either side has a turn; fixed beforehand"
+    )
+    confirm: Flag = Field(True, description="measure once more before a regression fails the gate")
+    soak_swaps: Whole = Field(
+        24, ge=0, le=10_000, description="swaps in one process, after the pairs, that show leaks; 0 for none"
+    )
+    tolerance_bytes: Bytes | None = Field(
+        None, description="leak_tolerance_bytes, growth per swap, for the gate alone"
+    )
+
+
 class FaultKind(StrEnum):
     """What can be made to go wrong in a swap, for real."""
 
@@ -280,6 +301,7 @@ class Experiment(Strict):
     workload: Workload = Workload()
     engine: EngineSettings = EngineSettings()
     verify: Verify = Verify()
+    gate: Gate = Gate()
     criterion: tuple[Criterion, ...] = ()
     fault: tuple[Fault, ...] = ()
     script: Script | None = None

@@ -4,20 +4,35 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Literal
 
 from swapbench.experiment import Experiment
 from swapbench.wire import Checkpoint, Plan, PlannedSwap, Reply
 
-# Round, strategy, scenario: what tells the swaps of a run apart.
-SwapKey = tuple[int, str, str]
+# Arm, round, strategy, scenario: what tells the swaps of a run apart.
+SwapKey = tuple[str, int, str, str]
+
+# Which of two arms comes first in a round: each in every other round, or as a seeded coin says.
+PairOrder = Literal["abba", "random"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One of the things that a run compares, as its workers get it. An ordinary run has one, of no name."""
+
+    name: str
+    experiment: Experiment
+    checkpoints: Mapping[str, Checkpoint]
+    python: str
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What one worker after another carries out: rounds of one strategy."""
+    """What one worker after another carries out: rounds of one strategy, for one arm."""
 
     strategy: str
     rounds: tuple[int, ...]
+    arm: str = ""
 
 
 def turns(experiment: Experiment) -> tuple[Turn, ...]:
@@ -33,6 +48,21 @@ def turns(experiment: Experiment) -> tuple[Turn, ...]:
     return tuple(
         Turn(name, (number,)) for number in rounds for name in _shuffled(names, experiment.seed, number)
     )
+
+
+def paired_turns(arms: Sequence[Arm], order: PairOrder, seed: int) -> tuple[Turn, ...]:
+    """A turn for either arm in every round: A B, then B A, and so on, so that a machine that warms up, or a
+    neighbour that comes and goes, meets both alike."""
+    experiment = arms[0].experiment
+    return tuple(
+        Turn(next(iter(arm.experiment.strategy)), (number,), arm.name)
+        for number in range(experiment.warmup + experiment.rounds)
+        for arm in arms[:: -1 if _backwards(order, seed, number) else 1]
+    )
+
+
+def _backwards(order: PairOrder, seed: int, number: int) -> bool:
+    return number % 2 == 1 if order == "abba" else Random(f"{seed}:{number}").random() < 0.5
 
 
 def _shuffled(names: Sequence[str], seed: int, number: int) -> list[str]:
@@ -51,14 +81,13 @@ def schedule(experiment: Experiment, turn: Turn, done: Collection[SwapKey] = ())
         PlannedSwap(round=number, warmup=number < experiment.warmup, scenario=scenario.name)
         for number in turn.rounds
         for scenario in experiment.scenario[:: -1 if experiment.order == "balanced" and number % 2 else 1]
-        if (number, turn.strategy, scenario.name) not in done
+        if (turn.arm, number, turn.strategy, scenario.name) not in done
     )
 
 
 def make_plan(
-    experiment: Experiment,
+    arm: Arm,
     turn: Turn,
-    checkpoints: Mapping[str, Checkpoint],
     scratch_dir: Path,
     *,
     fail_fast: bool = False,
@@ -66,17 +95,18 @@ def make_plan(
     expected: Mapping[str, tuple[Reply, ...]] | None = None,
     recover: PlannedSwap | None = None,
 ) -> Plan:
-    """All that a worker must know of an experiment to carry out a turn.
+    """All that a worker must know to carry out a turn.
 
     Args:
         expected: what fresh processes answer, by model.
         recover: the swap in which the worker before was lost.
     """
+    experiment = arm.experiment
     return Plan(
         target=experiment.target,
         strategy=turn.strategy,
         how=experiment.strategy[turn.strategy],
-        checkpoints=dict(checkpoints),
+        checkpoints=dict(arm.checkpoints),
         scenarios=experiment.scenario,
         schedule=schedule(experiment, turn, done),
         workload=experiment.workload,

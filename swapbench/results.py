@@ -21,7 +21,7 @@ from swapbench.experiment import Experiment, Scenario
 from swapbench.files import write_atomically
 from swapbench.limits import Limits
 from swapbench.phases import ALL_LEDGERS
-from swapbench.plan import SwapKey
+from swapbench.plan import PairOrder, SwapKey
 from swapbench.wire import (
     Checkpoint,
     ClientRequest,
@@ -44,6 +44,24 @@ KEPT: Final = ("reference", "baselines")
 RunStatus = Literal["running", "complete", "incomplete", "interrupted"]
 
 
+class ArmInfo(BaseModel):
+    """One of the two things that an A/B run compares: what it was carried out with.
+
+    `label` is what it is called in reports; `settings` are the overrides that it has to itself.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    label: str
+    python: str
+    settings: tuple[str, ...] = ()
+    experiment: dict[str, Any]
+    models: tuple[Checkpoint, ...] = ()
+    worker: WorkerReady | None = None
+    baselines: tuple[Reading, ...] = ()
+
+
 class RunInfo(BaseModel):
     """run.json: what was run, on what, with what, and how it ended."""
 
@@ -64,6 +82,8 @@ class RunInfo(BaseModel):
     worker: WorkerReady | None = None
     baselines: tuple[Reading, ...] = ()
     models: tuple[Checkpoint, ...] = ()
+    arms: tuple[ArmInfo, ...] = ()
+    pair_order: PairOrder = "abba"
     notes: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
     limits: Limits | None = None
@@ -106,11 +126,27 @@ class RunWriter:
         self._swaps = _Table(folder, SWAPS)
         self._memory = _Table(folder, MEMORY)
         self._requests: _Table | None = None
+        self._arm, self._turn = "", 0
+
+    def begin_turn(self, turn: int, arm: str) -> None:
+        """Rows are of this turn, and of this arm, from now on."""
+        self._turn, self._arm = turn, arm
+
+    def add_worker(self, worker: WorkerReady, arm: str) -> None:
+        """Note in run.json what measures now."""
+        info = self.info
+        arms = tuple(
+            a.model_copy(update={"worker": worker, "baselines": (*a.baselines, worker.baseline)})
+            if a.name == arm
+            else a
+            for a in info.arms
+        )
+        self.update(worker=worker, baselines=(*info.baselines, worker.baseline), arms=arms)
 
     def add_phase(self, event: PhaseMeasured, warmup: bool, scenario: Scenario, strategy: str) -> None:
         """Append a row of phases.csv."""
         row = event.model_dump(include={"round", "scenario", "phase", "span", "start_s", "seconds"}) | {
-            "run_id": self.info.run_id,
+            **self._of(),
             "warmup": warmup,
             "strategy": strategy,
             "rank": 0,
@@ -128,7 +164,7 @@ class RunWriter:
 
     def add_swap(self, event: SwapFinished) -> None:
         """Append a row of swaps.csv and sync: a finished swap is never lost."""
-        row = event.model_dump(exclude={"event", "settled", "released"}) | {"run_id": self.info.run_id}
+        row = event.model_dump(exclude={"event", "settled", "released"}) | self._of() | {"turn": self._turn}
         for ledger in ALL_LEDGERS:
             row[settled_column(ledger)] = getattr(event.settled, f"{ledger}_bytes")
             row[released_column(ledger)] = getattr(event.released, f"{ledger}_bytes")
@@ -138,13 +174,17 @@ class RunWriter:
     def add_sample(self, event: MemorySample) -> None:
         """Append a row of memory.csv."""
         row = event.model_dump(exclude={"event", "ledgers"}) | event.ledgers.model_dump()
-        self._memory.append(row | {"run_id": self.info.run_id})
+        self._memory.append(row | self._of())
 
     def add_request(self, event: ClientRequest) -> None:
         """Append a row of requests.csv, which is there only where clients went on sending."""
         if self._requests is None:
             self._requests = _Table(self.folder, REQUESTS)
-        self._requests.append(event.model_dump(exclude={"event"}) | {"run_id": self.info.run_id})
+        self._requests.append(event.model_dump(exclude={"event"}) | self._of())
+
+    def _of(self) -> dict[str, str]:
+        """Whose row it is, whatever the table."""
+        return {"run_id": self.info.run_id, "arm": self._arm}
 
     def update(self, **changes: Any) -> None:
         """Change fields of run.json, atomically."""
@@ -194,9 +234,10 @@ class _Table:
 
 
 def finished_swaps(folder: Path) -> frozenset[SwapKey]:
-    """Round, strategy and scenario of every swap that has a row in the run's folder."""
+    """Arm, round, strategy and scenario of every swap that has a row in the run's folder."""
     return frozenset(
-        (int(row["round"]), row["strategy"], row["scenario"]) for row in _raw_rows(folder / SWAPS.file)
+        (row.get("arm", ""), int(row["round"]), row["strategy"], row["scenario"])
+        for row in _raw_rows(folder / SWAPS.file)
     )
 
 
@@ -221,8 +262,8 @@ def _is_of(row: dict[str, str], swaps: Collection[SwapKey]) -> bool:
     """Whether a row belongs to one of the swaps; tables from before there were strategies name none."""
     number, strategy, scenario = int(row["round"]), row.get("strategy", ""), row["scenario"]
     if strategy:
-        return (number, strategy, scenario) in swaps
-    return any((number, scenario) == (key[0], key[2]) for key in swaps)
+        return (row.get("arm", ""), number, strategy, scenario) in swaps
+    return any((number, scenario) == (key[1], key[3]) for key in swaps)
 
 
 def _raw_rows(path: Path) -> list[dict[str, str]]:
@@ -413,6 +454,7 @@ _TEXT: Final = frozenset(
             "outcome",
             "loader",
             "loader_why",
+            "arm",
         ),
     )
 )

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,8 +17,16 @@ from swapbench.environment import this_machine
 from swapbench.errors import UsageError, WorkerError
 from swapbench.experiment import Experiment, validate
 from swapbench.fresh_process import replies_of, verified_models
-from swapbench.plan import SwapKey, schedule, turns
-from swapbench.results import RunInfo, RunWriter, drop_unfinished, finished_swaps, new_run_id, read_info
+from swapbench.plan import Arm, PairOrder, SwapKey, Turn, paired_turns, schedule, turns
+from swapbench.results import (
+    ArmInfo,
+    RunInfo,
+    RunWriter,
+    drop_unfinished,
+    finished_swaps,
+    new_run_id,
+    read_info,
+)
 from swapbench.roofline import limits_of
 from swapbench.supervision import Supervisor
 from swapbench.wire import (
@@ -32,6 +41,7 @@ from swapbench.wire import (
     StepStarted,
     SwapFinished,
     SwapStarted,
+    TurnStarted,
     WorkerReady,
 )
 
@@ -40,11 +50,21 @@ from swapbench.wire import (
 class Job:
     """A run to carry out: into a new folder, or on in one that was left unfinished."""
 
-    experiment: Experiment
     writer: RunWriter
-    python: str
-    fail_fast: bool
+    arms: tuple[Arm, ...]
+    fail_fast: bool = False
     done: frozenset[SwapKey] = frozenset()
+
+    @property
+    def experiment(self) -> Experiment:
+        """What is carried out; where two arms are, what they have in common is the same in both."""
+        return self.arms[0].experiment
+
+    def turns(self) -> tuple[Turn, ...]:
+        """What its workers carry out, one after another."""
+        if len(self.arms) == 1:
+            return turns(self.experiment)
+        return paired_turns(self.arms, self.writer.info.pair_order, self.experiment.seed)
 
 
 def new_job(
@@ -58,25 +78,48 @@ def new_job(
     fail_fast: bool = False,
 ) -> Job:
     """Make the run's folder, `out`/<experiment>/<run>/, with its run.json."""
+    arm = Arm("", experiment, checkpoints, python)
+    return Job(RunWriter(*_new_run(arm, file, out, command)), (arm,), fail_fast)
+
+
+def new_paired_job(
+    arms: tuple[ArmInfo, ArmInfo], file: Path, out: Path, *, command: Sequence[str], order: PairOrder = "abba"
+) -> Job:
+    """As `new_job`, of a run that compares two arms."""
+    two = _arms(arms, str(file))
+    folder, info = _new_run(two[0], file, out, command)
+    return Job(RunWriter(folder, info.model_copy(update={"arms": arms, "pair_order": order})), two)
+
+
+def _new_run(arm: Arm, file: Path, out: Path, command: Sequence[str]) -> tuple[Path, RunInfo]:
     now = datetime.now(UTC)
     machine = this_machine()
+    models = tuple(arm.checkpoints.values())
     parent = out / file.stem
-    run_id = new_run_id(experiment.source, now, parent)
+    run_id = new_run_id(arm.experiment.source, now, parent)
     info = RunInfo(
         run_id=run_id,
         experiment_name=file.stem,
         experiment_file=str(file),
-        experiment=experiment.model_dump(mode="json", by_alias=True),
+        experiment=arm.experiment.model_dump(mode="json", by_alias=True),
         status="running",
         started_at=now,
         command=tuple(command),
         swapbench_version=__version__,
         machine=machine,
-        models=tuple(checkpoints.values()),
-        limits=limits_of(tuple(checkpoints.values()), machine),
+        models=models,
+        limits=limits_of(models, machine),
         checks=judge_surroundings(look_around()),
     )
-    return Job(experiment, RunWriter(parent / run_id, info), python, fail_fast)
+    return parent / run_id, info
+
+
+def _arms(infos: Iterable[ArmInfo], origin: str) -> tuple[Arm, ...]:
+    """What run.json says of arms, as their workers get it."""
+    return tuple(
+        Arm(info.name, validate(info.experiment, origin), {m.name: m for m in info.models}, info.python)
+        for info in infos
+    )
 
 
 def resumed_job(folder: Path, *, python: str = sys.executable, fail_fast: bool = False) -> Job:
@@ -94,17 +137,27 @@ def resumed_job(folder: Path, *, python: str = sys.executable, fail_fast: bool =
         raise UsageError(
             f"{folder}: begun on another machine ({info.machine.describe()}); start a new run here"
         )
-    for checkpoint in info.models:
+    for checkpoint in (*info.models, *(model for arm in info.arms for model in arm.models)):
         if not checkpoint.path.is_dir() and info.worker is not None:
             raise UsageError(f"{folder}: the checkpoint {checkpoint.path} is gone; start a new run")
-    experiment = validate(info.experiment, str(folder / "run.json"))
-    done = finished_swaps(folder)
+    origin = str(folder / "run.json")
+    alone = Arm("", validate(info.experiment, origin), {m.name: m for m in info.models}, python)
+    arms = _arms(info.arms, origin) or (alone,)
+    done = _whole_rounds(finished_swaps(folder), arms)
     drop_unfinished(folder, done)
     when = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
     note = f"resumed {when} after {len(done)} swaps: {info.failure or 'ended without a word'}"
     resumed = {"status": "running", "failure": "", "finished_at": None, "notes": (*info.notes, note)}
-    writer = RunWriter(folder, info.model_copy(update=resumed))
-    return Job(experiment, writer, python, fail_fast, done)
+    return Job(RunWriter(folder, info.model_copy(update=resumed)), arms, fail_fast, done)
+
+
+def _whole_rounds(done: frozenset[SwapKey], arms: Sequence[Arm]) -> frozenset[SwapKey]:
+    """Of a run that compares, only rounds that both arms have finished: what lies hours apart is no pair."""
+    if len(arms) == 1:
+        return done
+    scenarios = len(arms[0].experiment.scenario)
+    finished = Counter(key[1] for key in done)
+    return frozenset(key for key in done if finished[key[1]] == len(arms) * scenarios)
 
 
 def carry_out(job: Job, observer: "Observer") -> None:
@@ -123,21 +176,24 @@ def carry_out(job: Job, observer: "Observer") -> None:
 
 def _events(job: Job, scratch_dir: Path) -> Generator[Event, None, None]:
     """What fresh processes and then the workers do."""
-    experiment, log = job.experiment, job.writer.folder / "worker.log"
-    checkpoints = {checkpoint.name: checkpoint for checkpoint in job.writer.info.models}
-    expected: dict[str, tuple[Reply, ...]] = {}
-    planned = tuple(swap for turn in turns(experiment) for swap in schedule(experiment, turn, job.done))
-    for model in verified_models(experiment, planned):
-        yield StepStarted(step=f"asking {model} in a fresh process")
-        try:
-            expected[model] = replies_of(checkpoints[model], experiment, job.python, log)
-        except WorkerError as error:
-            yield Note(text=f"answers of {model} are not verified: a fresh process can't give any: {error}")
+    log = job.writer.folder / "worker.log"
+    expected: dict[str, dict[str, tuple[Reply, ...]]] = {arm.name: {} for arm in job.arms}
+    for arm in job.arms:
+        planned = (schedule(arm.experiment, turn, job.done) for turn in job.turns() if turn.arm == arm.name)
+        for model in verified_models(arm.experiment, tuple(swap for swaps in planned for swap in swaps)):
+            yield StepStarted(step=f"asking {model} in a fresh process")
+            try:
+                expected[arm.name][model] = replies_of(
+                    arm.checkpoints[model], arm.experiment, arm.python, log
+                )
+            except WorkerError as error:
+                yield Note(
+                    text=f"answers of {model} are not verified: a fresh process can't give any: {error}"
+                )
     supervisor = Supervisor(
-        experiment=experiment,
-        checkpoints=checkpoints,
+        arms={arm.name: arm for arm in job.arms},
+        turns=job.turns(),
         expected=expected,
-        python=job.python,
         log=log,
         scratch_dir=scratch_dir,
         fail_fast=job.fail_fast,
@@ -183,19 +239,22 @@ def _finish(writer: RunWriter, status: str, failure: str) -> None:
 
 
 class _Recorder:
-    """Turns events into rows; remembers only which swap is going on."""
+    """Turns events into rows; remembers only which arm has its turn, and which swap is going on."""
 
     def __init__(self, experiment: Experiment, writer: RunWriter) -> None:
         self._scenarios = {scenario.name: scenario for scenario in experiment.scenario}
         self._writer = writer
+        self._arm = ""
         self._swap: SwapStarted | None = None
 
     def record(self, event: Event) -> None:
         """Write what belongs on disk."""
         match event:
+            case TurnStarted():
+                self._arm = event.arm
+                self._writer.begin_turn(event.turn, event.arm)
             case WorkerReady():
-                baselines = (*self._writer.info.baselines, event.baseline)
-                self._writer.update(worker=event, baselines=baselines)
+                self._writer.add_worker(event, self._arm)
             case SwapStarted():
                 self._swap = event
             case PhaseMeasured() if self._swap is not None:

@@ -1,16 +1,16 @@
 """Workers one after another: when one is lost in a swap, the next one goes on with what is left."""
 
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from swapbench import page_cache
 from swapbench.errors import WorkerError
-from swapbench.experiment import Experiment
+from swapbench.experiment import PageCache
 from swapbench.phases import Phase
-from swapbench.plan import SwapKey, Turn, make_plan, schedule, turns
+from swapbench.plan import Arm, SwapKey, Turn, make_plan, schedule
 from swapbench.wire import (
-    Checkpoint,
     Event,
     GaveUp,
     Note,
@@ -21,21 +21,22 @@ from swapbench.wire import (
     StepStarted,
     SwapFinished,
     SwapStarted,
+    TurnStarted,
 )
 from swapbench.worker_process import WorkerProcess
 
 
 @dataclass
 class Supervisor:
-    """Runs an experiment's swaps through as many workers as it takes.
+    """Runs a run's turns through as many workers as it takes.
 
-    `done` are the swaps that need not be carried out; it grows.
+    `expected` are the answers of fresh processes by arm and model; `done` the swaps that need not be carried
+    out: it grows.
     """
 
-    experiment: Experiment
-    checkpoints: Mapping[str, Checkpoint]
-    expected: Mapping[str, tuple[Reply, ...]]
-    python: str
+    arms: Mapping[str, Arm]
+    turns: Sequence[Turn]
+    expected: Mapping[str, Mapping[str, tuple[Reply, ...]]]
     log: Path
     scratch_dir: Path
     fail_fast: bool
@@ -54,14 +55,32 @@ class Supervisor:
             WorkerError: a worker was lost outside any swap, or in a swap of a run that stops at the first
                 failure.
         """
-        left = [turn for turn in turns(self.experiment) if schedule(self.experiment, turn, self.done)]
-        for turn in left:
+        left = [
+            (number, turn)
+            for number, turn in enumerate(self.turns)
+            if schedule(self.arms[turn.arm].experiment, turn, self.done)
+        ]
+        for number, turn in left:
+            self._make_equal(turn)
+            yield TurnStarted(turn=number, arm=turn.arm)
             for event in self._turn(turn):
                 stopped = isinstance(event, RunFinished) and event.stopped
-                if not isinstance(event, RunFinished) or stopped or turn is left[-1]:
+                if not isinstance(event, RunFinished) or stopped or turn is left[-1][1]:
                     yield event
                 if stopped:
                     return
+
+    def _make_equal(self, turn: Turn) -> None:
+        """What one arm has left in the page cache must not be what the next one finds there.
+
+        Warm and cold are made so before each swap, by the worker; what is left as it is has to be made equal
+        here.
+        """
+        arm = self.arms[turn.arm]
+        labels = {arm.experiment.page_cache_of(scenario) for scenario in arm.experiment.scenario}
+        if len(self.arms) > 1 and PageCache.AS_IS in labels and arm.experiment.target != "scripted":
+            for checkpoint in arm.checkpoints.values():
+                page_cache.prime(page_cache.weight_files(checkpoint.path))
 
     def _turn(self, turn: Turn) -> Generator[Event, None, None]:
         lost: SwapFinished | None = None
@@ -70,7 +89,7 @@ class Supervisor:
             try:
                 begun_with = len(self.done)
                 with self._worker(turn, lost) as worker:
-                    for event in self._follow(worker.events()):
+                    for event in self._follow(turn, worker.events()):
                         if isinstance(event, Recovered) and lost is not None:
                             yield _recovered(lost, event, time.monotonic() - lost_s)
                             lost = None
@@ -85,28 +104,28 @@ class Supervisor:
                     yield lost
                 if self._swap is None:
                     raise
-                lost, lost_s = self._lost(self._swap, str(error)), time.monotonic()
+                lost, lost_s = self._lost(turn, self._swap, str(error)), time.monotonic()
                 self._swap = None
-                self.done.add((lost.round, lost.strategy, lost.scenario))
+                self.done.add((turn.arm, lost.round, lost.strategy, lost.scenario))
                 if self.fail_fast:
                     yield lost
                     raise
                 yield Note(text=f"{error}; a new worker goes on with what is left")
 
     def _worker(self, turn: Turn, lost: SwapFinished | None) -> WorkerProcess:
+        arm = self.arms[turn.arm]
         plan = make_plan(
-            self.experiment,
+            arm,
             turn,
-            self.checkpoints,
-            self.scratch_dir,
+            self.scratch_dir / turn.arm,
             fail_fast=self.fail_fast,
             done=self.done,
-            expected=self.expected,
+            expected=self.expected.get(turn.arm),
             recover=None if lost is None else _planned(lost),
         )
-        return WorkerProcess(self.python, plan, self.log, self.experiment.swap_timeout_s)
+        return WorkerProcess(arm.python, plan, self.log, arm.experiment.swap_timeout_s)
 
-    def _follow(self, events: Iterator[Event]) -> Iterator[Event]:
+    def _follow(self, turn: Turn, events: Iterator[Event]) -> Iterator[Event]:
         """Remember which swap is going on, and in which step it is."""
         for event in events:
             match event:
@@ -115,16 +134,17 @@ class Supervisor:
                 case StepStarted():
                     self._step = event.step
                 case SwapFinished():
-                    self.done.add((event.round, event.strategy, event.scenario))
+                    self.done.add((turn.arm, event.round, event.strategy, event.scenario))
                     self._swap = None
                 case GaveUp():
                     self._reason = event.reason
             yield event
 
-    def _lost(self, swap: SwapStarted, reason: str) -> SwapFinished:
+    def _lost(self, turn: Turn, swap: SwapStarted, reason: str) -> SwapFinished:
         """The row of the swap in which a worker was lost."""
-        scenario = next(s for s in self.experiment.scenario if s.name == swap.scenario)
-        fault = self.experiment.fault_in(swap.scenario, swap.round)
+        experiment = self.arms[turn.arm].experiment
+        scenario = next(s for s in experiment.scenario if s.name == swap.scenario)
+        fault = experiment.fault_in(swap.scenario, swap.round)
         return SwapFinished(
             round=swap.round,
             warmup=swap.warmup,

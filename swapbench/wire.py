@@ -129,6 +129,14 @@ class WorkerReady(Message):
     baseline: Reading
 
 
+class TurnStarted(Message):
+    """The parent's own word: what follows is of this arm, until the next turn."""
+
+    event: Literal["turn_started"] = "turn_started"
+    turn: int
+    arm: str = ""
+
+
 class RoundStarted(Message):
     """A worker begins a round; where there are several strategies, each has a worker of its own in it."""
 
@@ -306,7 +314,8 @@ class RunFinished(Message):
 
 
 Event = (
-    WorkerReady
+    TurnStarted
+    | WorkerReady
     | RoundStarted
     | SwapStarted
     | StepStarted

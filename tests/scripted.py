@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from swapbench.experiment import Experiment, validate
-from swapbench.plan import make_plan, scripted_checkpoints, turns
+from swapbench.plan import Arm, make_plan, scripted_checkpoints, turns
 from swapbench.wire import Event, Plan
 from swapbench.worker.session import run_session
 from swapbench.worker.targets.scripted import ScriptedTarget
@@ -40,9 +40,8 @@ def scripted(swaps: list[dict[str, Any]] | None = None, **changes: Any) -> Exper
 
 def plan_of(experiment: Experiment, **options: Any) -> Plan:
     """Its plan, with nothing on disk."""
-    return make_plan(
-        experiment, turns(experiment)[0], scripted_checkpoints(experiment), Path("unused"), **options
-    )
+    arm = Arm("", experiment, scripted_checkpoints(experiment), "python")
+    return make_plan(arm, turns(experiment)[0], Path("unused"), **options)
 
 
 def play(experiment: Experiment, **options: Any) -> list[Event]:

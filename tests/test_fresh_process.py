@@ -39,7 +39,7 @@ def test_nothing_is_verified_where_no_token_is_asked_for(changes: dict[str, Any]
 
 def test_a_resumed_run_asks_only_for_what_is_left() -> None:
     experiment = _experiment(rounds=1)
-    left = schedule(experiment, turns(experiment)[0], {(0, "stock", "ab"), (0, "stock", "cb")})
+    left = schedule(experiment, turns(experiment)[0], {("", 0, "stock", "ab"), ("", 0, "stock", "cb")})
     assert verified_models(experiment, left) == ()
 
 

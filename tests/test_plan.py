@@ -22,7 +22,7 @@ def test_every_scenario_is_planned_once_a_round_warmup_first(rounds: int, warmup
 def test_what_is_done_and_what_is_planned_make_the_whole(done: set[tuple[int, str]]) -> None:
     experiment = scripted(rounds=4)
     (turn,) = turns(experiment)
-    left = {(p.round, p.scenario) for p in schedule(experiment, turn, {(n, "stock", s) for n, s in done})}
+    left = {(p.round, p.scenario) for p in schedule(experiment, turn, {("", n, "stock", s) for n, s in done})}
     assert left | done == {(p.round, p.scenario) for p in schedule(experiment, turn)}
     assert not left & done
 
@@ -51,6 +51,6 @@ def test_the_order_of_strategies_differs_between_rounds() -> None:
 
 def test_what_one_strategy_has_done_another_still_has_to_do() -> None:
     experiment = scripted(rounds=1, strategy=["stock", "slab"])
-    left = {turn.strategy: schedule(experiment, turn, {(0, "slab", "up")}) for turn in turns(experiment)}
+    left = {turn.strategy: schedule(experiment, turn, {("", 0, "slab", "up")}) for turn in turns(experiment)}
     assert [swap.scenario for swap in left["slab"]] == ["down"]
     assert [swap.scenario for swap in left["stock"]] == ["up", "down"]

@@ -30,7 +30,7 @@ def carry_out(target: type[InProcessTarget], name: str, overrides: list[str], ou
         model: replies_of(checkpoints[model], experiment, sys.executable, job.writer.folder / "worker.log")
         for model in verified_models(experiment, schedule(experiment, turn))
     }
-    plan = make_plan(experiment, turn, checkpoints, job.writer.folder / "caches", expected=expected)
+    plan = make_plan(job.arms[0], turn, job.writer.folder / "caches", expected=expected)
     events: list[Event] = []
     run_session(plan, target(plan), events.append, os.getpid())
     follow(events, experiment, job.writer, _Unseen())

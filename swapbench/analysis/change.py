@@ -1,0 +1,120 @@
+"""One figure under B against the same under A: how many times as much, and what can be said of it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Literal
+
+from swapbench.analysis.estimate import Estimate, estimate
+from swapbench.analysis.ranks import (
+    Shift,
+    paired_shift,
+    rank_sum_p,
+    signed_rank_p,
+    two_sample_shift,
+)
+
+# Ranks of fewer can say next to nothing once there are several comparisons.
+FEWEST: Final = 6
+
+Unit = Literal["s", "bytes"]
+
+# A figure of each swap that counts, by round.
+ByRound = Mapping[int, float]
+
+
+class Verdict(StrEnum):
+    """What an interval and a margin say together."""
+
+    SLOWER = "slower"
+    FASTER = "faster"
+    MORE = "more"
+    LESS = "less"
+    NO_WORSE = "no worse"
+    INCONCLUSIVE = "inconclusive"
+    NOT_MEASURED = "not measured"
+
+
+_ABOVE: Final[dict[Unit, Verdict]] = {"s": Verdict.SLOWER, "bytes": Verdict.MORE}
+_BELOW: Final[dict[Unit, Verdict]] = {"s": Verdict.FASTER, "bytes": Verdict.LESS}
+
+
+@dataclass(frozen=True)
+class Change:
+    """A figure in two runs. `ratio` is B / A, between two one-sided 95 % bounds.
+
+    `p` is the chance of what was seen, or more, if B were slower by no more than the margin. `most` is how
+    much more B could still be, as a share: what an inconclusive comparison may hide.
+    """
+
+    figure: str
+    unit: Unit
+    a: Estimate | None
+    b: Estimate | None
+    ratio: Shift | None
+    verdict: Verdict
+    most: float | None
+    p: float | None
+
+
+def paired_change(figure: str, a: ByRound, b: ByRound, margin: float, unit: Unit = "s") -> Change:
+    """Judged within rounds: ln(B / A) of every round that has both, by the signed-rank test."""
+    rounds = [n for n in a if n in b and a[n] > 0 and b[n] > 0]
+    logs = [math.log(b[n] / a[n]) for n in rounds]
+    p = signed_rank_p(logs, math.log1p(margin)) if logs else None
+    return _change(
+        figure, unit, [a[n] for n in rounds], [b[n] for n in rounds], paired_shift(logs), p, margin
+    )
+
+
+def unpaired_change(figure: str, a: ByRound, b: ByRound, margin: float, unit: Unit = "s") -> Change:
+    """Judged between runs, of whatever numbers of swaps, by the Mann-Whitney test on logarithms."""
+    xs, ys = ([value for value in side.values() if value > 0] for side in (a, b))
+    x, y = [math.log(v) for v in xs], [math.log(v) for v in ys]
+    p = rank_sum_p(x, y, math.log1p(margin)) if x and y else None
+    return _change(figure, unit, xs, ys, two_sample_shift(x, y), p, margin)
+
+
+def _change(
+    figure: str,
+    unit: Unit,
+    a: list[float],
+    b: list[float],
+    shift: Shift | None,
+    p: float | None,
+    margin: float,
+) -> Change:
+    ratio = None if shift is None else _exp(shift)
+    return Change(
+        figure=figure,
+        unit=unit,
+        a=estimate(a),
+        b=estimate(b),
+        ratio=ratio,
+        verdict=_verdict(ratio, margin, unit),
+        most=None if ratio is None or math.isinf(ratio.high) else ratio.high - 1,
+        p=p,
+    )
+
+
+def _verdict(ratio: Shift | None, margin: float, unit: Unit) -> Verdict:
+    """Beyond the margin on the worse or the better side, surely within it, or neither."""
+    if ratio is None:
+        return Verdict.NOT_MEASURED
+    if ratio.n < FEWEST:
+        return Verdict.INCONCLUSIVE
+    if ratio.low > 1 + margin:
+        return _ABOVE[unit]
+    if ratio.high < 1 / (1 + margin):
+        return _BELOW[unit]
+    return Verdict.NO_WORSE if ratio.high <= 1 + margin else Verdict.INCONCLUSIVE
+
+
+def _exp(shift: Shift) -> Shift:
+    return Shift(
+        math.exp(shift.point),
+        math.exp(shift.low),
+        math.inf if math.isinf(shift.high) else math.exp(shift.high),
+        shift.n,
+    )
