@@ -53,6 +53,12 @@ class WorkerError(SwapbenchError):
     exit_code = Exit.FAILED
 
 
+class IncomparableError(SwapbenchError):
+    """There is nothing to compare with: no baseline, no base that can be built, or that speaks the same."""
+
+    exit_code = Exit.INCONCLUSIVE
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A clause that names the nearest of `known`, or all of them when none is near."""
     choices = sorted(set(known))

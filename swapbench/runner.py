@@ -83,12 +83,18 @@ def new_job(
 
 
 def new_paired_job(
-    arms: tuple[ArmInfo, ArmInfo], file: Path, out: Path, *, command: Sequence[str], order: PairOrder = "abba"
+    arms: tuple[ArmInfo, ArmInfo],
+    file: Path,
+    out: Path,
+    *,
+    command: Sequence[str],
+    order: PairOrder = "abba",
+    fail_fast: bool = False,
 ) -> Job:
     """As `new_job`, of a run that compares two arms."""
     two = _arms(arms, str(file))
     folder, info = _new_run(two[0], file, out, command)
-    return Job(RunWriter(folder, info.model_copy(update={"arms": arms, "pair_order": order})), two)
+    return Job(RunWriter(folder, info.model_copy(update={"arms": arms, "pair_order": order})), two, fail_fast)
 
 
 def _new_run(arm: Arm, file: Path, out: Path, command: Sequence[str]) -> tuple[Path, RunInfo]:

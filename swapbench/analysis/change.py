@@ -34,6 +34,9 @@ class Verdict(StrEnum):
     NO_WORSE = "no worse"
     INCONCLUSIVE = "inconclusive"
     NOT_MEASURED = "not measured"
+    # Of no consequence whatever it does; or shown, but never to be judged.
+    TOO_SHORT = "too short to matter"
+    NOT_COMPARABLE = "not comparable"
 
 
 _ABOVE: Final[dict[Unit, Verdict]] = {"s": Verdict.SLOWER, "bytes": Verdict.MORE}
@@ -56,6 +59,13 @@ class Change:
     verdict: Verdict
     most: float | None
     p: float | None
+
+    @property
+    def times(self) -> float | None:
+        """B / A by the medians alone, where the figure was measured in both."""
+        if self.a is None or self.b is None or self.a.point == 0:
+            return None
+        return self.b.point / self.a.point
 
 
 def paired_change(figure: str, a: ByRound, b: ByRound, margin: float, unit: Unit = "s") -> Change:

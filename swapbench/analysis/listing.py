@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from swapbench.analysis.arms import arms_of
 from swapbench.analysis.facts import facts_of
 from swapbench.analysis.summary import count, headline
 from swapbench.analysis.swaps import swaps_of
@@ -33,8 +34,10 @@ def outline(run: Run) -> RunOutline:
     experiment = experiment_of(run)
     swaps = swaps_of(run)
     facts, counts = facts_of(run, experiment, swaps), count(swaps)
+    arms = [(f" ({arm.name})", alone) for arm, alone in zip(run.info.arms, arms_of(run), strict=False)]
     headlines = {
-        s.name: headline([swap for swap in swaps if swap.counted and swap.scenario == s.name])[0]
+        f"{s.name}{mark}": headline([swap for swap in own if swap.counted and swap.scenario == s.name])[0]
+        for mark, own in [(mark, swaps_of(alone)) for mark, alone in arms] or [("", swaps)]
         for s in experiment.scenario
     }
     return RunOutline(

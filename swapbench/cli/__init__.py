@@ -6,6 +6,7 @@ import typer
 
 from swapbench import __version__
 from swapbench.cli import experiments, models, report
+from swapbench.cli.compare import ab, compare
 from swapbench.cli.doctor import doctor
 from swapbench.cli.probe import probe
 from swapbench.cli.run import run
@@ -21,6 +22,8 @@ app = typer.Typer(
 app.command()(run)
 app.command()(report.report)
 app.command()(report.runs)
+app.command()(compare)
+app.command()(ab)
 app.command("list")(experiments.list_)
 app.command()(experiments.show)
 app.command()(experiments.schema)

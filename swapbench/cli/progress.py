@@ -21,6 +21,7 @@ from swapbench.wire import (
     StepStarted,
     SwapFinished,
     SwapStarted,
+    TurnStarted,
     WorkerReady,
 )
 
@@ -43,6 +44,8 @@ class PlainLines:
     def on(self, event: Event) -> None:
         """Print what is worth a line."""
         match event:
+            case TurnStarted():
+                self._title.begin(event)
             case WorkerReady():
                 versions = ", ".join(f"{name} {number}" for name, number in event.versions.items())
                 worker = f"{event.device}, {event.python}" + (versions and f", {versions}")
@@ -76,6 +79,8 @@ class LiveView:
     def on(self, event: Event) -> None:
         """Take note; the display is drawn a few times a second whatever happens."""
         match event:
+            case TurnStarted():
+                self._title.begin(event)
             case RoundStarted():
                 self._round = self._title.of(event)
             case SwapStarted():
@@ -110,16 +115,21 @@ def observing(info: RunInfo, *, quiet: bool) -> Iterator[Observer]:
 
 
 class _Title:
-    """What a round is called: `round 2/6 (warm-up), slab`."""
+    """What a round is called: `round 2/6 (warm-up), slab`; of two arms, `round 2/6, B`."""
 
     def __init__(self, info: RunInfo) -> None:
         self._total = int(info.experiment["rounds"]) + int(info.experiment["warmup"])
         strategies = info.experiment["strategy"]
         self._several = isinstance(strategies, dict) and len(strategies) > 1
+        self._arm = ""
+
+    def begin(self, event: TurnStarted) -> None:
+        """What follows is of another arm."""
+        self._arm = event.arm
 
     def of(self, event: RoundStarted) -> str:
         title = f"round {event.round + 1}/{self._total}" + (" (warm-up)" if event.warmup else "")
-        return f"{title}, {event.strategy}" if self._several else title
+        return ", ".join(part for part in (title, self._arm, event.strategy if self._several else "") if part)
 
 
 def _swap_line(event: SwapFinished) -> str:

@@ -37,6 +37,9 @@ def report(
     strategy: Annotated[
         str | None, typer.Option(help="Of a run of several strategies, this one alone, phase by phase.")
     ] = None,
+    arm: Annotated[
+        str | None, typer.Option(help="Of a run that compares two arms, this one alone: A or B.")
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 6 where something is inconclusive or invalid.")
     ] = False,
@@ -54,28 +57,38 @@ def report(
 
       swapbench report results/reference/exp012-m4pro-24gb
 
-    Exit codes: 0 fine, 2 usage, 4 target missed, 5 leak, 6 inconclusive or invalid (--strict),
+    A run of `swapbench ab` is shown as a comparison; --arm shows one side of it as any other run.
+
+    Exit codes: 0 fine, 2 usage, 3 regression, 4 target missed, 5 leak, 6 inconclusive or invalid (--strict),
     7 a swap failed.
     """
     from swapbench.results import resolve
 
-    raise typer.Exit(print_run(resolve(results, run), form, strict=strict, strategy=strategy))
+    raise typer.Exit(print_run(resolve(results, run), form, strict=strict, strategy=strategy, arm=arm))
 
 
-def print_run(folder: Path, form: str, *, strict: bool, strategy: str | None = None) -> Exit:
+def print_run(
+    folder: Path, form: str, *, strict: bool, strategy: str | None = None, arm: str | None = None
+) -> Exit:
     """Print a run's report on standard output; returns the exit code that it means.
 
     Raises:
         ResultsError: the folder holds no run, or one this swapbench can't read.
-        UsageError: the run has no such strategy.
+        UsageError: the run has no such strategy, or no such arm.
     """
     from swapbench.analysis import analyse, exit_code
+    from swapbench.analysis.arms import arm_of
     from swapbench.analysis.cells import only
+    from swapbench.cli.compare import print_arms
     from swapbench.report import make_console, show
     from swapbench.results import read
     from swapbench.roofline import limits_of
 
     run = read(folder)
+    if arm is not None:
+        run = arm_of(run, arm)
+    if run.info.arms:
+        return print_arms(run, form, None, strict=strict)
     if strategy is not None:
         run = only(run, strategy)
     # A run from before `swapbench probe` was first run here can still be set against its limits.

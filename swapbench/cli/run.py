@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swapbench.errors import Exit, UsageError
+from swapbench.cli.carrying import carry_out_watched, say
+from swapbench.errors import UsageError
 
 if TYPE_CHECKING:
     from swapbench.runner import Job
@@ -56,13 +57,13 @@ def run(
     Exit codes: 0 fine, 2 usage, 4 target missed, 5 leak, 6 inconclusive (--strict),
     7 a swap failed, 130 interrupted.
     """
-    overrides = _overrides(models, rounds, warmup, page_cache, set_ or [])
+    overrides = overrides_of(models, rounds, warmup, page_cache, set_ or [])
     job = _job(experiment, resume, overrides, tuple(strategy or ()), out, python, fail_fast)
-    _carry_out(job, quiet=quiet or json)
+    carry_out_watched(job, quiet=quiet or json)
     _report(job.writer.folder, json=json, strict=strict)
 
 
-def _overrides(
+def overrides_of(
     models: str | None, rounds: int | None, warmup: int | None, page_cache: str | None, sets: list[str]
 ) -> list[str]:
     """The options are short for overrides, and checked as these are."""
@@ -82,8 +83,7 @@ def _job(
     import sys
 
     from swapbench import experiment as experiments
-    from swapbench.models.locate import provide
-    from swapbench.plan import scripted_checkpoints
+    from swapbench.pairing import checkpoints_of
     from swapbench.results import resolve
     from swapbench.runner import new_job, resumed_job
 
@@ -100,37 +100,15 @@ def _job(
         )
     file = experiments.find(name)
     experiment = experiments.with_strategies(experiments.load(file, overrides), strategies)
-    if experiment.target == "scripted":
-        checkpoints = scripted_checkpoints(experiment)
-    else:
-        wanted = {model: experiment.models[model] for model in experiment.model_names()}
-        checkpoints = provide(wanted, experiment.source, _say)
-    command = ["swapbench", *sys.argv[1:]]
     return new_job(
-        experiment, file, checkpoints, out, command=command, python=interpreter, fail_fast=fail_fast
+        experiment,
+        file,
+        checkpoints_of(experiment, say),
+        out,
+        command=["swapbench", *sys.argv[1:]],
+        python=interpreter,
+        fail_fast=fail_fast,
     )
-
-
-def _carry_out(job: "Job", *, quiet: bool) -> None:
-    import signal
-
-    from swapbench.cli.progress import observing
-    from swapbench.runner import carry_out
-
-    # A CI system ends a job by SIGTERM: what was measured is kept as after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    info = job.writer.info
-    if not quiet:
-        for check in info.checks:
-            if check.advice:
-                _say(f"note: {check.finding}: {check.advice}")
-    try:
-        with observing(info, quiet=quiet) as observer:
-            carry_out(job, observer)
-    except KeyboardInterrupt:
-        _say(f"interrupted: every finished swap is kept in {job.writer.folder}")
-        _say(f"go on with `swapbench run --resume {info.run_id}`, look with `swapbench report {info.run_id}`")
-        raise typer.Exit(Exit.INTERRUPTED) from None
 
 
 def _report(folder: Path, *, json: bool, strict: bool) -> None:
@@ -138,9 +116,5 @@ def _report(folder: Path, *, json: bool, strict: bool) -> None:
 
     code = print_run(folder, "json" if json else "rich", strict=strict)
     if not json:
-        _say(f"results: {folder}")
+        say(f"results: {folder}")
     raise typer.Exit(code)
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)

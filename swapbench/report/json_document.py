@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
@@ -14,8 +15,12 @@ FINDINGS_VERSION: Final = 1
 
 def to_json(findings: Findings) -> str:
     """Every finding under the names of docs/results.md; null where there is no figure, or no bound."""
-    document = {"findings_version": FINDINGS_VERSION, **asdict(findings)}
-    return json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return as_document({"findings_version": FINDINGS_VERSION, **asdict(findings)})
+
+
+def as_document(facts: Mapping[str, Any]) -> str:
+    """A JSON document of what `asdict` gives; null where there is no figure, or no bound."""
+    return json.dumps(_plain(facts), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:

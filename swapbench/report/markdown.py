@@ -6,7 +6,7 @@ from typing import Final
 
 from swapbench.analysis import Findings
 from swapbench.report import evidence, ladder, tables
-from swapbench.report.shapes import Cell, Line, Table
+from swapbench.report.shapes import Cell, Line, Part, Table
 
 # An underscore within a word (update_tag) is plain text to Markdown already.
 _SIGNS: Final = re.compile(r"[\\`*<>|\[\]]|(?<!\w)_|_(?!\w)")
@@ -15,6 +15,15 @@ _SIGNS: Final = re.compile(r"[\\`*<>|\[\]]|(?<!\w)_|_(?!\w)")
 def to_markdown(findings: Findings) -> str:
     """The findings as GitHub-flavoured Markdown."""
     return "\n".join(_parts(findings)).rstrip() + "\n"
+
+
+def parts_to_markdown(title: str, parts: Sequence[Part]) -> str:
+    """A report that was put together elsewhere, as GitHub-flavoured Markdown."""
+    lines = [f"## {_escape(title)}\n"]
+    for part in parts:
+        lines.extend(_bullets(part.title, part.lines))
+        lines.extend(_table(part.table))
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _parts(findings: Findings) -> Iterator[str]:

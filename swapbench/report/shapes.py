@@ -44,6 +44,15 @@ class Line:
     below: tuple[str, ...] = field(default=())
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of a report: lines under a title, or a table, which has a title of its own."""
+
+    title: str
+    lines: tuple[Line, ...] = ()
+    table: Table | None = None
+
+
 def point(value: Estimate | None, spell: Callable[[float], str]) -> str:
     """A figure's point, spelt; a dash where it was not recorded."""
     return NOT_RECORDED if value is None else spell(value.point)

@@ -13,7 +13,7 @@ from rich.text import Text
 from swapbench.analysis import Findings
 from swapbench.analysis.summary import ScenarioSummary
 from swapbench.report import evidence, ladder, tables
-from swapbench.report.shapes import Cell, Line, Table, Tone
+from swapbench.report.shapes import Cell, Line, Part, Table, Tone
 
 # Where nobody watches, a pipe's 80 columns must not fold figures.
 _UNWATCHED_WIDTH: Final = 120
@@ -51,6 +51,25 @@ def print_table(table: Table, console: Console) -> None:
     console.print(Group(*_titled(table, _figures_table(table, inline=True))))
 
 
+def print_parts(title: str, parts: Sequence[Part], console: Console) -> None:
+    """Print a report that was put together elsewhere."""
+    console.print(Text(f"\n{title}", style="bold"))
+    for part in parts:
+        if part.table is not None:
+            console.print(Group(*_titled(part.table, _fitting(part.table, console))))
+        elif part.title:
+            console.print(Group(*_section(part.title, part.lines)))
+        else:
+            console.print(Group(*_lines(part.lines)))
+
+
+def _fitting(table: Table, console: Console) -> RichTable:
+    """With spreads beside their figures where the width holds that, below them where not."""
+    beside = _figures_table(table, inline=True)
+    fits = _least_width(beside, console) + _LABEL_WIDTH <= console.width
+    return beside if fits else _figures_table(table, inline=False)
+
+
 def _parts(findings: Findings, console: Console) -> Iterator[RenderableType]:
     yield from _opening(findings)
     if findings.ladders:
@@ -71,9 +90,7 @@ def _parts(findings: Findings, console: Console) -> Iterator[RenderableType]:
 def _compared(findings: Findings, console: Console) -> Iterator[RenderableType]:
     """Several strategies: side by side, scenario by scenario."""
     for table in ladder.ladders(findings):
-        beside = _figures_table(table, inline=True)
-        fits = _least_width(beside, console) + _LABEL_WIDTH <= console.width
-        yield from _titled(table, beside if fits else _figures_table(table, inline=False))
+        yield from _titled(table, _fitting(table, console))
     yield from _section("Strategies", (*ladder.manual(findings), *ladder.one_strategy(findings)))
 
 

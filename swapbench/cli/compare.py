@@ -1,0 +1,212 @@
+"""`swapbench compare` and `swapbench ab`: two things side by side."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from swapbench.cli.carrying import carry_out_watched, say
+from swapbench.cli.run import overrides_of
+from swapbench.errors import Exit, UsageError
+
+if TYPE_CHECKING:
+    from swapbench.analysis.comparison import Comparison
+    from swapbench.pairing import Asked
+    from swapbench.results import Run
+
+_FORMS = ("rich", "md", "json")
+
+
+def compare(
+    runs: Annotated[
+        list[str], typer.Argument(help="Runs: ids, folders, or experiments for their latest; or one A/B run.")
+    ],
+    form: Annotated[str, typer.Option("--format", help="rich for a terminal, md or json.")] = "rich",
+    margin: Annotated[
+        float | None, typer.Option(help="Slower by more than this share is a regression: 0.05.")
+    ] = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Show what can't be compared side by side, without verdicts.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 6 where a verdict is inconclusive.")
+    ] = False,
+    results: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("results"),
+) -> None:
+    """Compare runs: every other one with the first.
+
+    Figures of separate runs differ by whatever the machine did meanwhile. To decide whether something is
+    slower, measure both in one run: `swapbench ab`.
+
+    Examples:
+
+      swapbench compare 20260125T101500Z-hub 20260126T090000Z-hub
+
+      swapbench compare results/exp012/A results/exp012/B results/exp012/C --format md
+
+      swapbench compare 20260127T080000Z-mini            (a run of `swapbench ab`: its two arms)
+
+    Exit codes: 0 fine, 2 usage, or runs that can't be compared, 3 slower, 5 a leak,
+    6 inconclusive (--strict), 7 a swap failed.
+    """
+    from swapbench.results import read, resolve
+
+    if form not in _FORMS:
+        raise UsageError(f"--format {form}: one of {', '.join(_FORMS)}")
+    found = [read(resolve(results, name)) for name in runs]
+    if len(found) == 1 and found[0].info.arms:
+        raise typer.Exit(print_arms(found[0], form, margin, strict=strict))
+    if len(found) == 1:
+        raise UsageError(
+            f"{runs[0]}: with what? name two runs or more, or a run of `swapbench ab`; "
+            "`swapbench runs` shows them"
+        )
+    raise typer.Exit(_print(_compared(found, margin, anyway=anyway), form, strict=strict))
+
+
+def _compared(runs: "Sequence[Run]", margin: float | None, *, anyway: bool) -> "list[Comparison]":
+    from swapbench.analysis.comparison import Side, compare_runs
+
+    for run in runs:
+        if run.info.arms:
+            raise UsageError(f"{run.folder}: has two arms; `swapbench compare {run.folder}` compares them")
+    sides = [Side(run.info.run_id, run) for run in runs]
+    comparisons = [compare_runs(sides[0], side, margin) for side in sides[1:]]
+    unlike = [c for c in comparisons if not c.comparable]
+    if unlike and not anyway:
+        reasons = "; ".join(d.describe() for d in unlike[0].differences if d.decisive)
+        raise UsageError(
+            f"{unlike[0].a.run_id} and {unlike[0].b.run_id} can't be compared: {reasons}; "
+            "--anyway shows them side by side"
+        )
+    return comparisons
+
+
+def ab(
+    experiment: Annotated[str, typer.Argument(help="An experiment's name, or a TOML file.")],
+    a: Annotated[Path | None, typer.Option("--a", help="A's interpreter (swapbench installed).")] = None,
+    b: Annotated[Path | None, typer.Option("--b", help="B's interpreter.")] = None,
+    a_set: Annotated[list[str] | None, typer.Option("--a-set", help="Override any key, for A alone.")] = None,
+    b_set: Annotated[list[str] | None, typer.Option("--b-set", help="Override any key, for B alone.")] = None,
+    aa: Annotated[
+        bool, typer.Option("--aa", help="The same twice: how much of a difference is noise.")
+    ] = False,
+    pairs: Annotated[
+        int | None, typer.Option(min=6, help="Rounds by either arm; the experiment's own.")
+    ] = None,
+    order: Annotated[str, typer.Option(help="abba: each first in every other round; or random.")] = "abba",
+    seed: Annotated[int | None, typer.Option(help="Of a random order.")] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="Slower by more than this share is a regression: 0.05.")
+    ] = None,
+    models: Annotated[
+        str | None, typer.Option("--models", help="Where checkpoints come from: hub, synthetic or mini.")
+    ] = None,
+    page_cache: Annotated[
+        str | None, typer.Option(help="State of the page cache before each load: warm, cold or as-is.")
+    ] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Override any key, for both.")] = None,
+    out: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("results"),
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed swap.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 6 where a verdict is inconclusive.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the report.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
+) -> None:
+    """Compare two things in one run, in turn: A B, B A, A B ...
+
+    Each turn is one round in a process of its own, with the page cache made equal before.
+
+    Examples:
+
+      swapbench ab exp012 --a-set strategy=stock --b-set strategy=auto --models synthetic
+
+      swapbench ab exp012 --a ./mlx-0.32/bin/python --b ./mlx-0.33/bin/python
+
+      swapbench ab quick --aa --pairs 20
+
+    Exit codes: 0 fine, 2 usage, 3 B is slower, 5 B leaks, 6 inconclusive (--strict), 7 a swap failed,
+    130 interrupted.
+    """
+    import sys
+
+    from swapbench.experiment import find
+    from swapbench.pairing import make_arms
+    from swapbench.results import read
+    from swapbench.runner import new_paired_job
+
+    if order not in ("abba", "random"):
+        raise UsageError(f"--order {order}: abba or random")
+    asked = _asked(a, b, a_set or [], b_set or [], aa=aa)
+    file = find(experiment)
+    common = overrides_of(models, None, None, page_cache, set_ or [])
+    common += [f"seed={seed}"] * (seed is not None)
+    arms = make_arms(file, common, asked, pairs, say)
+    job = new_paired_job(
+        arms,
+        file,
+        out,
+        command=["swapbench", *sys.argv[1:]],
+        order="random" if order == "random" else "abba",
+        fail_fast=fail_fast,
+    )
+    carry_out_watched(job, quiet=quiet or json)
+    code = print_arms(read(job.writer.folder), "json" if json else "rich", margin, strict=strict)
+    if not json:
+        say(f"results: {job.writer.folder}")
+    raise typer.Exit(code)
+
+
+def _asked(
+    a: Path | None, b: Path | None, a_set: Sequence[str], b_set: Sequence[str], *, aa: bool
+) -> "tuple[Asked, Asked]":
+    """What either arm is to be; they have to differ, unless the noise floor is asked for.
+
+    Raises:
+        UsageError: there is nothing to compare, or there is though nothing was to be.
+    """
+    import sys
+
+    from swapbench.pairing import Asked
+
+    differ = bool(a or b or a_set or b_set)
+    if aa and differ:
+        raise UsageError("--aa compares a thing with itself: leave --a, --b, --a-set and --b-set out")
+    if not aa and not differ:
+        raise UsageError(
+            "what is to be compared? --a and --b name interpreters, --a-set and --b-set settings; "
+            "--aa measures the noise floor"
+        )
+    one, other = (
+        Asked(
+            str(python or sys.executable),
+            tuple(settings),
+            ", ".join([*([str(python)] if python else []), *settings]),
+        )
+        for python, settings in ((a, a_set), (b, b_set))
+    )
+    return one, other
+
+
+def print_arms(run: "Run", form: str, margin: float | None, *, strict: bool) -> Exit:
+    """Print a run of two arms as their comparison; returns the exit code that it means."""
+    from swapbench.analysis.comparison import compare_arms
+
+    if form == "csv":
+        raise UsageError("a comparison has no CSV form: the rows are in the run's folder; use md or json")
+    return _print([compare_arms(run, margin)], form, strict=strict)
+
+
+def _print(comparisons: "Sequence[Comparison]", form: str, *, strict: bool) -> Exit:
+    from swapbench.analysis.comparison import exit_code
+    from swapbench.report import make_console
+    from swapbench.report.side_by_side import show_comparisons
+
+    show_comparisons(comparisons, form, make_console())
+    return max((exit_code(comparison, strict=strict) for comparison in comparisons), key=_GRAVITY.index)
+
+
+# From fine to grave.
+_GRAVITY = (Exit.OK, Exit.INCONCLUSIVE, Exit.LEAK, Exit.REGRESSION, Exit.FAILED)

@@ -1,0 +1,138 @@
+"""The two arms of a comparison: what is asked for, and whether that can be compared at all."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from swapbench.errors import IncomparableError, UsageError
+from swapbench.experiment import Experiment, load
+from swapbench.models.locate import provide
+from swapbench.plan import scripted_checkpoints
+from swapbench.results import ArmInfo
+from swapbench.wire import WIRE_VERSION, Checkpoint
+
+# Both arms have the same turns, or there are no pairs.
+_SHARED: Final = ("target", "source", "rounds", "warmup", "order", "seed", "gate")
+
+_ANSWER_S: Final = 60.0
+_ASK: Final = "from swapbench.wire import WIRE_VERSION; print(WIRE_VERSION)"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an arm is to be: an interpreter, settings of its own, and what reports call it."""
+
+    python: str
+    settings: tuple[str, ...] = ()
+    label: str = ""
+
+
+def make_arms(
+    file: Path,
+    common: Sequence[str],
+    asked: tuple[Asked, Asked],
+    pairs: int | None,
+    say: Callable[[str], None],
+) -> tuple[ArmInfo, ArmInfo]:
+    """Both arms of an experiment, checked, with their checkpoints at hand.
+
+    Args:
+        common: overrides for both.
+        pairs: rounds that count; the experiment's `gate.pairs` when None.
+        say: is told of mini models that have to be made.
+
+    Raises:
+        UsageError: the arms can't be compared, an interpreter can't run the worker, a model is missing.
+    """
+    loaded = [_experiment(file, common, arm) for arm in asked]
+    _refuse_unlike(loaded)
+    rounds = loaded[0].gate.pairs if pairs is None else pairs
+    # The first pair pays for what the page cache does not hold yet: the interpreters' own files.
+    turns = {"rounds": rounds, "warmup": max(1, loaded[0].warmup)}
+    experiments = [experiment.model_copy(update=turns) for experiment in loaded]
+    for python in dict.fromkeys(arm.python for arm in asked):
+        refuse_unfit(python)
+    a, b = (
+        ArmInfo(
+            name=name,
+            label=arm.label or name,
+            python=arm.python,
+            settings=arm.settings,
+            experiment=experiment.model_dump(mode="json", by_alias=True),
+            models=tuple(checkpoints_of(experiment, say).values()),
+        )
+        for name, arm, experiment in zip("AB", asked, experiments, strict=True)
+    )
+    return a, b
+
+
+def checkpoints_of(experiment: Experiment, say: Callable[[str], None]) -> Mapping[str, Checkpoint]:
+    """The checkpoints that an experiment swaps, by model.
+
+    Raises:
+        ModelError: one is missing; the message says how to get it.
+    """
+    if experiment.target == "scripted":
+        return scripted_checkpoints(experiment)
+    wanted = {model: experiment.models[model] for model in experiment.model_names()}
+    return provide(wanted, experiment.source, say)
+
+
+def refuse_unfit(python: str) -> None:
+    """Whether an interpreter runs a worker that understands this parent, asked before anything is measured.
+
+    Raises:
+        UsageError: it can't be started, or has no swapbench.
+        IncomparableError: its swapbench speaks another wire version.
+    """
+    if python == sys.executable:
+        return
+    try:
+        done = subprocess.run(
+            [python, "-c", _ASK], capture_output=True, text=True, timeout=_ANSWER_S, check=False
+        )
+    except OSError as error:
+        raise UsageError(f"{python}: {error.strerror}; name a Python interpreter") from None
+    except subprocess.TimeoutExpired:
+        raise UsageError(f"{python}: did not answer within {_ANSWER_S:g} s; is it a Python?") from None
+    said = done.stdout.strip()
+    if done.returncode or not said.isdecimal():
+        last = (done.stderr.strip().splitlines() or ["it printed no version"])[-1]
+        raise UsageError(f"{python}: can't run swapbench's worker: {last}; install swapbench for it")
+    if int(said) != WIRE_VERSION:
+        raise IncomparableError(
+            f"{python}: its swapbench speaks wire version {said}, this one {WIRE_VERSION}; "
+            "compare versions that speak the same"
+        )
+
+
+def _experiment(file: Path, common: Sequence[str], arm: Asked) -> Experiment:
+    # Criteria judge a run by itself, and may speak of strategies that are not compared here.
+    experiment = load(file, [*common, "criterion=[]", *arm.settings])
+    if len(experiment.strategy) > 1:
+        raise UsageError(
+            f"{file}: has {len(experiment.strategy)} strategies, and an arm has one: choose with "
+            "--set strategy=NAME, or compare two with --a-set strategy=NAME --b-set strategy=OTHER"
+        )
+    return experiment
+
+
+def _refuse_unlike(experiments: Sequence[Experiment]) -> None:
+    a, b = experiments
+    for key in _SHARED:
+        if getattr(a, key) != getattr(b, key):
+            raise UsageError(
+                f"{key} is {_spelt(a, key)} in A and {_spelt(b, key)} in B: what both arms have in common "
+                f"is set with --set"
+            )
+    ends = [[(s.name, s.from_model, s.to_model) for s in e.scenario] for e in experiments]
+    if ends[0] != ends[1]:
+        raise UsageError("A and B have unlike scenarios: both arms carry out the same swaps, set with --set")
+
+
+def _spelt(experiment: Experiment, key: str) -> str:
+    value = getattr(experiment, key)
+    return str(value if isinstance(value, int | str) else value.model_dump())

@@ -1,0 +1,30 @@
+"""Comparisons of runs in the forms that people and programs read."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Final
+
+from rich.console import Console
+
+from swapbench.analysis.comparison import Comparison
+from swapbench.report.comparison import parts
+from swapbench.report.json_document import as_document
+from swapbench.report.markdown import parts_to_markdown
+from swapbench.report.terminal import print_parts
+
+# 1: first published form.
+COMPARISON_VERSION: Final = 1
+
+
+def show_comparisons(comparisons: Sequence[Comparison], form: str, console: Console) -> None:
+    """Write them to a console as `rich`, `md` or `json`; nothing else is written to it."""
+    if form == "json":
+        facts = {"comparison_version": COMPARISON_VERSION, "comparisons": [asdict(c) for c in comparisons]}
+        console.file.write(as_document(facts))
+        return
+    for comparison in comparisons:
+        title = f"{comparison.title}: {comparison.a.label} against {comparison.b.label}"
+        if form == "md":
+            console.file.write(parts_to_markdown(title, parts(comparison)))
+        else:
+            print_parts(title, parts(comparison), console)
