@@ -112,12 +112,22 @@ def refuse_unfit(python: str) -> None:
 def _experiment(file: Path, common: Sequence[str], arm: Asked) -> Experiment:
     # Criteria judge a run by itself, and may speak of strategies that are not compared here.
     experiment = load(file, [*common, "criterion=[]", *arm.settings])
+    refuse_several_strategies(experiment, file)
+    return experiment
+
+
+def refuse_several_strategies(experiment: Experiment, file: Path) -> None:
+    """Two things are compared: each has one way to swap.
+
+    Raises:
+        UsageError: there are more.
+    """
     if len(experiment.strategy) > 1:
         raise UsageError(
-            f"{file}: has {len(experiment.strategy)} strategies, and an arm has one: choose with "
-            "--set strategy=NAME, or compare two with --a-set strategy=NAME --b-set strategy=OTHER"
+            f"{file}: has {len(experiment.strategy)} strategies, and one at a time is compared: choose with "
+            "--set strategy=NAME, or compare two by `swapbench ab` with --a-set strategy=NAME "
+            "--b-set strategy=OTHER"
         )
-    return experiment
 
 
 def _refuse_unlike(experiments: Sequence[Experiment]) -> None:

@@ -92,7 +92,7 @@ def new_paired_job(
     fail_fast: bool = False,
 ) -> Job:
     """As `new_job`, of a run that compares two arms."""
-    two = _arms(arms, str(file))
+    two = arms_from(arms, str(file))
     folder, info = _new_run(two[0], file, out, command)
     return Job(RunWriter(folder, info.model_copy(update={"arms": arms, "pair_order": order})), two, fail_fast)
 
@@ -120,7 +120,7 @@ def _new_run(arm: Arm, file: Path, out: Path, command: Sequence[str]) -> tuple[P
     return parent / run_id, info
 
 
-def _arms(infos: Iterable[ArmInfo], origin: str) -> tuple[Arm, ...]:
+def arms_from(infos: Iterable[ArmInfo], origin: str) -> tuple[Arm, ...]:
     """What run.json says of arms, as their workers get it."""
     return tuple(
         Arm(info.name, validate(info.experiment, origin), {m.name: m for m in info.models}, info.python)
@@ -148,7 +148,7 @@ def resumed_job(folder: Path, *, python: str = sys.executable, fail_fast: bool =
             raise UsageError(f"{folder}: the checkpoint {checkpoint.path} is gone; start a new run")
     origin = str(folder / "run.json")
     alone = Arm("", validate(info.experiment, origin), {m.name: m for m in info.models}, python)
-    arms = _arms(info.arms, origin) or (alone,)
+    arms = arms_from(info.arms, origin) or (alone,)
     done = _whole_rounds(finished_swaps(folder), arms)
     drop_unfinished(folder, done)
     when = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"

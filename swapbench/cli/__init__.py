@@ -5,9 +5,10 @@ import sys
 import typer
 
 from swapbench import __version__
-from swapbench.cli import experiments, models, report
+from swapbench.cli import baseline, experiments, models, report
 from swapbench.cli.compare import ab, compare
 from swapbench.cli.doctor import doctor
+from swapbench.cli.gate import gate
 from swapbench.cli.probe import probe
 from swapbench.cli.run import run
 from swapbench.errors import Exit, SwapbenchError
@@ -24,6 +25,8 @@ app.command()(report.report)
 app.command()(report.runs)
 app.command()(compare)
 app.command()(ab)
+app.command()(gate)
+app.add_typer(baseline.app, name="baseline")
 app.command("list")(experiments.list_)
 app.command()(experiments.show)
 app.command()(experiments.schema)

@@ -67,7 +67,7 @@ def headlines(comparison: Comparison) -> Table:
     rows = tuple(
         (
             Cell(s.scenario if len(names) == 1 else f"{s.scenario}, {FIGURES[s.figure]}"),
-            *_cells(s.headline, f.table_seconds, comparison.margin),
+            *cells(s.headline, f.table_seconds, comparison.margin),
             Cell("" if s.detectable is None else f.ratio_change(1 + s.detectable), figure=True, tone="quiet"),
         )
         for s in comparison.scenarios
@@ -117,11 +117,11 @@ def _group(
 ) -> tuple[tuple[Cell, ...], ...]:
     width = 4 if verdicts else 3
     heading = (Cell(scenario.scenario, tone="strong"), *(Cell("") for _ in range(width)))
-    rows = tuple((Cell(f"  {change.figure}"), *_cells(change, spell, margin)[:width]) for change in changes)
+    rows = tuple((Cell(f"  {change.figure}"), *cells(change, spell, margin)[:width]) for change in changes)
     return (heading, *rows)
 
 
-def _cells(change: Change, spell: _Spell, margin: float) -> tuple[Cell, ...]:
+def cells(change: Change, spell: _Spell, margin: float) -> tuple[Cell, ...]:
     return (
         _figure(change.a, spell),
         _figure(change.b, spell),

@@ -19,7 +19,7 @@ def to_markdown(findings: Findings) -> str:
 
 def parts_to_markdown(title: str, parts: Sequence[Part]) -> str:
     """A report that was put together elsewhere, as GitHub-flavoured Markdown."""
-    lines = [f"## {_escape(title)}\n"]
+    lines = [f"## {_escape(title)}\n"] if title else []
     for part in parts:
         lines.extend(_bullets(part.title, part.lines))
         lines.extend(_table(part.table))

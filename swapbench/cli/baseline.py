@@ -1,0 +1,93 @@
+"""`swapbench baseline`: stored histories of runs."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from swapbench.cli.carrying import say
+from swapbench.errors import UsageError
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Keep runs, to judge later ones by.")
+
+Results = Annotated[Path, typer.Option(help="Where runs are kept.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def save(
+    name: Annotated[str, typer.Argument(help="The baseline's name; it is made if there is none.")],
+    runs: Annotated[
+        list[str] | None, typer.Argument(help="Runs to keep; the latest of all if left out.")
+    ] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Add runs to a baseline: a few hundred bytes each, made for git.
+
+    Examples:
+
+      swapbench baseline save nightly
+
+      swapbench baseline save nightly 20260125T101500Z-hub 20260126T101500Z-hub
+    """
+    from swapbench import baselines
+    from swapbench.analysis.fingerprint import digest
+    from swapbench.analysis.keeping import kept_run
+    from swapbench.results import read, resolve
+
+    folders = [resolve(results, run) for run in runs] if runs else [resolve(results, None)]
+    kept = [kept_run(read(folder)) for folder in folders]
+    aspects = {digest(of): of for _, of in kept}
+    new, there = baselines.save(results, name, [entry for entry, _ in kept], aspects)
+    say(f"{results / baselines.FOLDER / name}: {new} new, {there} in all")
+
+
+@app.command("list")
+def list_(as_json: Json = False, results: Results = Path("results")) -> None:
+    """List the baselines that there are."""
+    from swapbench import baselines
+    from swapbench.report.baselines import print_baselines
+    from swapbench.report.terminal import make_console
+
+    found = {name: baselines.load(results, name) for name in baselines.names(results)}
+    if as_json:
+        listed = [
+            {"name": name, "runs": len(runs), "fingerprints": sorted({run.fingerprint for run in runs})}
+            for name, runs in found.items()
+        ]
+        typer.echo(json.dumps(listed, indent=2, ensure_ascii=False))
+    elif found:
+        print_baselines(found, make_console())
+    else:
+        say(f"no baseline under {results / baselines.FOLDER}; `swapbench baseline save NAME` makes one")
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="The baseline's name.")],
+    as_json: Json = False,
+    results: Results = Path("results"),
+) -> None:
+    """Show a baseline's runs, by fingerprint: what they have in common, and how much they differ.
+
+    Examples:
+
+      swapbench baseline show nightly
+    """
+    from swapbench import baselines
+    from swapbench.errors import did_you_mean
+    from swapbench.report.baselines import print_baseline
+    from swapbench.report.terminal import make_console
+
+    known = baselines.names(results)
+    if name not in known:
+        raise UsageError(
+            f'no baseline "{name}" under {results / baselines.FOLDER}; {did_you_mean(name, known)}'
+        )
+    runs, aspects = baselines.load(results, name), baselines.fingerprints(results, name)
+    if as_json:
+        document = {"fingerprints": aspects, "runs": [run.model_dump(mode="json") for run in runs]}
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        print_baseline(runs, aspects, make_console())

@@ -1,0 +1,148 @@
+"""`swapbench gate`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from swapbench.cli.carrying import carry_out_watched, say
+from swapbench.cli.run import overrides_of
+from swapbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from swapbench.analysis.gate import Gate
+    from swapbench.gating import Asking
+    from swapbench.results import Run
+    from swapbench.runner import Job
+
+
+def gate(
+    experiment: Annotated[str, typer.Argument(help="An experiment's name, or a TOML file.")],
+    base: Annotated[
+        str | None, typer.Option("--base", metavar="REF", help="Measure against the merge base with REF.")
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option("--baseline", metavar="NAME", help="Judge by the runs that a baseline keeps."),
+    ] = None,
+    python: Annotated[
+        Path | None, typer.Option(help="The interpreter that runs the change; this one if left out.")
+    ] = None,
+    build: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help="Makes the base's .venv; uv or pip if left out.")
+    ] = None,
+    pairs: Annotated[
+        int | None, typer.Option(min=6, help="Rounds by either side; the experiment's own.")
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(help="Slower by more than this share is a regression: 0.05.")
+    ] = None,
+    models: Annotated[
+        str | None, typer.Option("--models", help="Where checkpoints come from: hub, synthetic or mini.")
+    ] = None,
+    page_cache: Annotated[
+        str | None, typer.Option(help="State of the page cache before each load: warm, cold or as-is.")
+    ] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Override any key.")] = None,
+    on_inconclusive: Annotated[
+        str, typer.Option(help="warn exits with 0 where nothing could be settled, fail with 6.")
+    ] = "warn",
+    out: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("results"),
+    reports: Annotated[
+        Path | None,
+        typer.Option(help="Where gate.json, gate.md and gate.xml go; the run's folder if left out."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the report.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the judgement as JSON.")] = False,
+) -> None:
+    """Measure whether a change makes swaps slower, or leak, and fail if it does.
+
+    With --base, the merge base is checked out and built beside the working tree, and both are measured in
+    turn. A regression is measured once more before it counts. Reports are written before the exit code is
+    decided; on GitHub, the summary and annotations too.
+
+    Examples:
+
+      swapbench gate exp012 --base origin/main
+
+      swapbench gate quick --base main --set gate.margin=0.25 --on-inconclusive fail
+
+      swapbench gate exp012 --baseline nightly
+
+    Exit codes: 0 fine, 2 usage, 3 regression, 5 leak, 6 inconclusive (--on-inconclusive fail), no baseline or
+    no base to compare with, 7 a swap failed, 130 interrupted.
+    """
+    import sys
+
+    from swapbench.analysis.gate import exit_code
+    from swapbench.experiment import find
+    from swapbench.gating import Asking
+
+    if (base is None) == (baseline is None):
+        raise UsageError("against what? either --base REF, a commit or branch, or --baseline NAME")
+    if on_inconclusive not in ("warn", "fail"):
+        raise UsageError(f"--on-inconclusive {on_inconclusive}: warn or fail")
+    asking = Asking(
+        file=find(experiment),
+        settings=overrides_of(models, None, None, page_cache, set_ or []),
+        pairs=pairs,
+        margin=margin,
+        python=str(python or sys.executable),
+        out=out,
+        command=["swapbench", *sys.argv[1:]],
+        carry=lambda job: _carried(job, quiet=quiet or json),
+        say=say,
+    )
+    judged = _judged(asking, base, baseline, build, trusted=python is not None)
+    _tell(judged, reports or Path(judged.runs[0]), json=json)
+    raise typer.Exit(exit_code(judged, fail_inconclusive=on_inconclusive == "fail"))
+
+
+def _judged(
+    asking: "Asking", base: str | None, baseline: str | None, build: str | None, *, trusted: bool
+) -> "Gate":
+    from swapbench.baselines import load
+    from swapbench.gating import gate_on_base, gate_on_history
+
+    if base is not None:
+        return gate_on_base(asking, base, build, trusted=trusted)
+    assert baseline is not None
+    # That there is none is told before anything is measured.
+    return gate_on_history(asking, baseline, load(asking.out, baseline))
+
+
+def _carried(job: "Job", *, quiet: bool) -> "Run":
+    from swapbench.results import read
+
+    carry_out_watched(job, quiet=quiet)
+    return read(job.writer.folder)
+
+
+def _tell(judged: "Gate", folder: Path, *, json: bool) -> None:
+    """Everything is on disk before anything is printed."""
+    import os
+
+    from swapbench.report import make_console
+    from swapbench.report.gate import (
+        annotations,
+        details,
+        essence,
+        title,
+        to_json,
+        to_markdown,
+        write_reports,
+    )
+    from swapbench.report.terminal import print_parts
+
+    write_reports(judged, folder)
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(to_markdown(judged))
+    if json:
+        typer.echo(to_json(judged), nl=False)
+    else:
+        print_parts(title(judged), (*essence(judged), *details(judged)), make_console())
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in annotations(judged):
+            typer.echo(line, err=json)
+    say(f"reports: {folder}/gate.json, gate.md, gate.xml")
