@@ -1,5 +1,6 @@
 """What happened within the run: drift, first swaps beside later ones, swaps that stand out."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from swapbench.analysis import Findings, figures
@@ -19,12 +20,14 @@ def within(findings: Findings) -> tuple[Line, ...]:
         return ()
     found = findings.drift.outcome in ("slower", "faster")
     drift = Line("drift", _drift(findings.drift), tone="doubt" if found else "plain")
-    firsts = (
-        Line(f"first swaps, {entry.scenario}", _first(entry))
-        for entry in findings.first_swaps
-        if entry.differ
-    )
-    return (drift, *firsts)
+    firsts = [entry for entry in findings.first_swaps if entry.differ]
+    return (drift, *(Line(f"first swaps, {e.scenario}", _first(e), below=_hint(e, firsts)) for e in firsts))
+
+
+def _hint(entry: FirstSwaps, firsts: Sequence[FirstSwaps]) -> tuple[str, ...]:
+    """Said once, below the last."""
+    last = entry is firsts[-1]
+    return ("every figure holds first swaps too; a warm-up round keeps them out",) if last else ()
 
 
 def _drift(drift: Drift) -> str:
@@ -39,10 +42,7 @@ def _drift(drift: Drift) -> str:
 
 
 def _first(entry: FirstSwaps) -> str:
-    return (
-        f"{_figure(entry.first)}, later ones {_figure(entry.later)}: {figures.times(entry.times)}; every "
-        "figure holds both, a warm-up round keeps first ones out"
-    )
+    return f"{_figure(entry.first)}, later ones {_figure(entry.later)}: {figures.times(entry.times)}"
 
 
 def _figure(value: Estimate) -> str:
