@@ -65,4 +65,4 @@ def _outlier(outlier: Outlier) -> str:
         side = "above" if outlier.phase_excess_s >= 0 else "below"
         apart = figures.seconds(abs(outlier.phase_excess_s))
         text += f"; most of that in {outlier.phase.replace('_', ' ')}, {apart} {side} its own"
-    return text + ("; the first in its process" if outlier.first else "")
+    return text + ("; the first of its kind in its process" if outlier.first else "")
