@@ -14,9 +14,10 @@ from swapbench.analysis.estimate import estimate
 from swapbench.analysis.facts import facts_of
 from swapbench.analysis.figures import counted as counted_words
 from swapbench.analysis.fingerprint import Difference, differences
+from swapbench.analysis.headline import HeadlineFigure, headline_figure
 from swapbench.analysis.leak import LeakFinding, find_leaks
 from swapbench.analysis.ranks import CONFIDENCE, holm
-from swapbench.analysis.summary import Counts, HeadlineFigure, count, headline
+from swapbench.analysis.summary import Counts, count
 from swapbench.analysis.swaps import Swap, swaps_of
 from swapbench.errors import Exit
 from swapbench.experiment import Experiment
@@ -234,7 +235,7 @@ def _scenario(
 
 def _shared_figure(a: Sequence[Swap], b: Sequence[Swap]) -> HeadlineFigure:
     """Swap request to first token where both sides have it, the total where not."""
-    both = {headline([swap for swap in side if swap.counted])[1] for side in (a, b)}
+    both = {headline_figure([swap for swap in side if swap.counted]) for side in (a, b)}
     return "to_first_token" if both == {"to_first_token"} else "total"
 
 

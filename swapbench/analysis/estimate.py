@@ -23,15 +23,62 @@ class Estimate:
     n: int
 
 
+@dataclass(frozen=True)
+class Interval:
+    """Where the median of swaps like these lies, with the confidence that the interval really has."""
+
+    low: float
+    high: float
+    confidence: float
+    n: int
+
+
 def estimate(values: Iterable[float | None]) -> Estimate | None:
     """The estimate of the values that were recorded; None where none was."""
-    recorded = np.array([v for v in values if v is not None and math.isfinite(v)], dtype=float)
+    recorded = np.array(_recorded(values), dtype=float)
     n = len(recorded)
     if n == 0:
         return None
     spread = (0.0, 1.0) if n < FEW else (0.25, 0.75)
     low, point, high = np.quantile(recorded, [spread[0], 0.5, spread[1]])
     return Estimate(float(point), float(low), float(high), n)
+
+
+def median_interval(values: Iterable[float | None]) -> Interval | None:
+    """The interval of the median by order statistics, at 95 % confidence or more; None below 6 values.
+
+    It holds for values of any distribution, as long as they are independent of each other. Equal values only
+    make it more confident than it says.
+    """
+    ordered = sorted(_recorded(values))
+    n = len(ordered)
+    inside = _innermost(n)
+    if inside is None:
+        return None
+    cut, confidence = inside
+    return Interval(ordered[cut], ordered[-1 - cut], confidence, n)
+
+
+def _innermost(n: int) -> tuple[int, float] | None:
+    """How many of n sorted values can be left out at each end, and the confidence that then remains.
+
+    The median lies outside when no more than `cut` of n fair coins fall on one side: counted in whole
+    numbers, since for a thousand coins both the count and its chance are beyond a float.
+    """
+    inside = None
+    ways = outside = 1
+    for cut in range(n // 2):
+        confidence = 1 - 2 * outside / 2**n
+        if confidence < _CONFIDENCE:
+            break
+        inside = cut, confidence
+        ways = ways * (n - cut) // (cut + 1)
+        outside += ways
+    return inside
+
+
+def _recorded(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None and math.isfinite(value)]
 
 
 def supported_reliability(successes: int, n: int) -> float:

@@ -29,6 +29,11 @@ def percent(share: float) -> str:
     return f"{share * 100:.0f} %"
 
 
+def change(share: float) -> str:
+    """A change as a share of what it was, with a decimal where it is small: 0.4 %, 12 %."""
+    return f"{share * 100:.{0 if abs(share) >= 0.0995 else 1}f} %"
+
+
 def memory(value: float) -> str:
     """Memory in binary units, as operating systems count it."""
     return _scaled(value, _BYTE_UNITS)
@@ -53,6 +58,11 @@ def token_rate(tokens_per_s: float) -> str:
 def factor(value: float) -> str:
     """How many times, with two digits or three that count."""
     return f"{value:.1f}\N{MULTIPLICATION SIGN}" if value < 100 else f"{value:.0f}\N{MULTIPLICATION SIGN}"
+
+
+def times(value: float) -> str:
+    """How many times, with two digits that count near one, where `factor` has one."""
+    return f"{value:.2f}\N{MULTIPLICATION SIGN}" if value < 10 else factor(value)
 
 
 def count(value: float) -> str:

@@ -8,11 +8,14 @@ from typing import Final, Literal
 from swapbench.analysis import figures
 from swapbench.analysis.cells import by_cell
 from swapbench.analysis.clients import ClientsFelt, clients_felt
+from swapbench.analysis.drift import Drift, drift_advice, find_drift
 from swapbench.analysis.facts import RunFacts, facts_of
 from swapbench.analysis.failures import Failure, failures_of
+from swapbench.analysis.first_swaps import FirstSwaps, first_swaps
 from swapbench.analysis.ladder import Ladder, ladders
 from swapbench.analysis.leak import LeakFinding, find_leaks
 from swapbench.analysis.memory import ScenarioMemory, baseline_of, memory_of
+from swapbench.analysis.outliers import Outlier, find_outliers
 from swapbench.analysis.proof import Restores, restores_of
 from swapbench.analysis.roofline import AgainstLimit, against_limits
 from swapbench.analysis.summary import Counts, ScenarioSummary, count, summarise
@@ -61,6 +64,9 @@ class Findings:
     counts: Counts
     target_s: float
     scenarios: tuple[ScenarioSummary, ...]
+    drift: Drift
+    first_swaps: tuple[FirstSwaps, ...]
+    outliers: tuple[Outlier, ...]
     memory: tuple[ScenarioMemory, ...]
     leaks: tuple[LeakFinding, ...]
     verdicts: tuple[Verdict, ...]
@@ -90,6 +96,7 @@ def analyse(run: Run, limits: Limits | None = None) -> Findings:
     )
     memory = tuple(_memory(run, s, by_scenario[s.name]) for s in experiment.scenario)
     known = (run.info.limits or limits) if _loads_models(facts) else None
+    drift = find_drift(swaps)
     leaks = find_leaks(swaps, experiment.leak_tolerance_bytes)
     compared = ladders(whole, swaps, _weights(run), known)
     page_caches = {s.name: experiment.page_cache_of(s) for s in experiment.scenario}
@@ -98,6 +105,9 @@ def analyse(run: Run, limits: Limits | None = None) -> Findings:
         counts=count(swaps),
         target_s=experiment.target_s,
         scenarios=scenarios,
+        drift=drift,
+        first_swaps=first_swaps(swaps),
+        outliers=find_outliers(swaps),
         memory=memory,
         leaks=leaks,
         verdicts=judge(Evidence(experiment, facts.claims, scenarios, memory, leaks, compared)),
@@ -114,6 +124,7 @@ def analyse(run: Run, limits: Limits | None = None) -> Findings:
         ladders=compared,
         notes=(
             *_notes(swaps, scenarios, experiment),
+            *drift_advice(drift),
             *([_PROBE_FIRST] if _loads_models(facts) and known is None else []),
             *_advice(run),
             *run.info.notes,

@@ -13,11 +13,11 @@ from swapbench.analysis.comparison import Comparison, compare_arms
 from swapbench.analysis.estimate import Estimate, estimate
 from swapbench.analysis.facts import RunFacts, facts_of
 from swapbench.analysis.figures import counted, ratio_change, share_change
+from swapbench.analysis.headline import HeadlineFigure
 from swapbench.analysis.keeping import kept_run
 from swapbench.analysis.leak import JUDGED, LeakFinding, find_leaks
 from swapbench.analysis.prediction import FEWEST_RUNS, Prediction, predict
 from swapbench.analysis.ranks import CONFIDENCE, Shift, holm
-from swapbench.analysis.summary import HeadlineFigure
 from swapbench.analysis.swaps import Swap, swaps_of
 from swapbench.baselines import KeptRun, KeptScenario
 from swapbench.errors import Exit

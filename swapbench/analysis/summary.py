@@ -6,14 +6,20 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from swapbench.analysis.estimate import Estimate, estimate, supported_reliability
+from swapbench.analysis.estimate import (
+    Estimate,
+    Interval,
+    estimate,
+    median_interval,
+    supported_reliability,
+)
+from swapbench.analysis.headline import HeadlineFigure, headline_figure
 from swapbench.analysis.proof import Proof, proof_of
 from swapbench.analysis.swaps import Measured, Swap
 from swapbench.experiment import Experiment, Scenario
 from swapbench.phases import FIRST_TOKEN, PHASES, Phase
 
 Expectation = Literal["within", "below", "above"]
-HeadlineFigure = Literal["to_first_token", "total"]
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ class WorkloadSummary:
 
 @dataclass(frozen=True)
 class ScenarioSummary:
-    """One scenario: its counted swaps in figures."""
+    """One scenario: its counted swaps in figures. The intervals are of the medians, from 6 swaps on."""
 
     name: str
     from_model: str
@@ -106,7 +112,9 @@ class ScenarioSummary:
     counts: Counts
     headline: Estimate | None
     headline_is: HeadlineFigure
+    headline_interval: Interval | None
     total: Estimate | None
+    total_interval: Interval | None
     first_token: Estimate | None
     to_first_token: Estimate | None
     unattributed: Unattributed
@@ -152,7 +160,9 @@ def summarise(
         counts=count(swaps),
         headline=headline_estimate,
         headline_is=headline_is,
+        headline_interval=_interval(counted, f"{headline_is}_s"),
         total=_figure(counted, "total_s"),
+        total_interval=_interval(counted, "total_s"),
         first_token=_first_token(counted),
         to_first_token=_figure(counted, "to_first_token_s"),
         unattributed=_unattributed(counted),
@@ -170,14 +180,16 @@ def summarise(
 
 def headline(counted: Sequence[Swap]) -> tuple[Estimate | None, HeadlineFigure]:
     """Swap request to first token, where every counted swap has one; the total where not."""
-    to_first_token = _figure(counted, "to_first_token_s")
-    if to_first_token is not None and to_first_token.n == len(counted):
-        return to_first_token, "to_first_token"
-    return _figure(counted, "total_s"), "total"
+    figure = headline_figure(counted)
+    return _figure(counted, f"{figure}_s"), figure
 
 
 def _figure(swaps: Sequence[Swap], name: str) -> Estimate | None:
     return estimate(swap.figures.get(name) for swap in swaps)
+
+
+def _interval(swaps: Sequence[Swap], name: str) -> Interval | None:
+    return median_interval(swap.figures.get(name) for swap in swaps)
 
 
 def _first_token(swaps: Sequence[Swap]) -> Estimate | None:

@@ -152,19 +152,18 @@ def _sentence(gate: Gate) -> str:
 
 
 def _scenarios(gate: Gate) -> Table:
+    names = dict.fromkeys(compared.FIGURES[s.figure] for s in gate.scenarios)
     return Table(
-        title="Swap request to first token, seconds"
-        if all(s.figure == "to_first_token" for s in gate.scenarios)
-        else "The figure that decides, seconds",
+        title=f"{' and '.join(names)}, seconds",
         label="scenario",
-        columns=_COLUMNS,
+        columns=(*_SIDES, ("verdict",), ("measured", "again"), ("finds", "from")),
         groups=(tuple(_row(scenario) for scenario in gate.scenarios),),
         legend=f"ratio between two one-sided 95 % bounds; margin {f.share_change(gate.margin)}; finds from: the "
         "least change that would be found four times in five",
     )
 
 
-_COLUMNS: Final = (("base",), ("change",), ("ratio",), ("verdict",), ("measured", "again"), ("finds", "from"))
+_SIDES: Final = (("base",), ("change",), ("ratio",))
 
 
 def _row(scenario: GatedScenario) -> tuple[Cell, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from swapbench.analysis import Findings
-from swapbench.report import evidence, ladder, tables
+from swapbench.report import evidence, ladder, tables, within
 from swapbench.report.shapes import Cell, Line, Part, Table
 
 # An underscore within a word (update_tag) is plain text to Markdown already.
@@ -41,6 +41,7 @@ def _parts(findings: Findings) -> Iterator[str]:
     if findings.ladders:
         for table in ladder.ladders(findings):
             yield from _table(table)
+        yield from _within(findings)
         yield from _bullets("Strategies", (*ladder.manual(findings), *ladder.one_strategy(findings)))
     else:
         yield from _measured(findings)
@@ -56,12 +57,18 @@ def _measured(findings: Findings) -> Iterator[str]:
     """One strategy: phase by phase, then what it took of the machine."""
     yield from _table(tables.phases(findings, findings.scenarios))
     yield from _bullets("Bottleneck", tables.bottlenecks(findings))
+    yield from _within(findings)
     yield from _table(tables.work(findings.scenarios))
     yield from _table(evidence.clients(findings))
     yield from _table(evidence.limits(findings))
     yield from _table(tables.memory(findings))
     yield from _bullets("Release", evidence.releases(findings))
     yield from _bullets("Leaks", tables.leaks(findings))
+
+
+def _within(findings: Findings) -> Iterator[str]:
+    yield from _bullets("Within the run", within.within(findings))
+    yield from _bullets("Outliers, kept in every figure", within.outliers(findings))
 
 
 def _bullets(title: str, lines: Sequence[Line]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from swapbench.analysis import Findings, figures
-from swapbench.analysis.estimate import FEW, Estimate
+from swapbench.analysis.estimate import FEW, Estimate, Interval
 from swapbench.analysis.figures import EN_DASH, NOT_RECORDED
 from swapbench.analysis.memory import LedgerSummary
 from swapbench.analysis.summary import PhaseSummary, ScenarioSummary
@@ -17,6 +17,8 @@ ABOVE: Final = "\N{BLACK UP-POINTING TRIANGLE}"
 BELOW: Final = "\N{BLACK DOWN-POINTING TRIANGLE}"
 
 REQUEST_TO_FIRST_TOKEN: Final = f"request {ARROW} first token"
+
+_INSIDE: Final = "  median in"
 
 _MARKS: Final = {"above": ABOVE, "below": BELOW, "within": "", None: ""}
 _OUTCOME_TONES: Final[dict[str, Tone]] = {
@@ -71,7 +73,8 @@ def _headline(scenario: ScenarioSummary) -> str:
     if scenario.headline is None:
         return "not measured"
     figure = REQUEST_TO_FIRST_TOKEN if scenario.headline_is == "to_first_token" else "total"
-    parts = [f"{figures.seconds(scenario.headline.point)} {figure}"]
+    inside = _headline_interval(scenario.headline_interval)
+    parts = [f"{figures.seconds(scenario.headline.point)}{inside} {figure}"]
     if scenario.headline_is == "to_first_token" and scenario.total:
         parts.append(f"swap {figures.seconds(scenario.total.point)}")
     against = scenario.against_target
@@ -80,6 +83,14 @@ def _headline(scenario: ScenarioSummary) -> str:
     if scenario.bottleneck:
         parts.append(f"{scenario.bottleneck.phase} {figures.percent(scenario.bottleneck.share)}")
     return ", ".join(parts)
+
+
+def _headline_interval(interval: Interval | None) -> str:
+    """` (97 % interval 0.128-0.141)`; nothing where the ends read alike."""
+    if interval is None:
+        return ""
+    low, high = (figures.seconds(end).removesuffix(" s") for end in (interval.low, interval.high))
+    return "" if low == high else f" ({figures.percent(interval.confidence)} interval {low}{EN_DASH}{high})"
 
 
 def phases(findings: Findings, scenarios: Sequence[ScenarioSummary]) -> Table:
@@ -96,6 +107,8 @@ def phases(findings: Findings, scenarios: Sequence[ScenarioSummary]) -> Table:
     legend = [f"{ABOVE} above, {BELOW} below the expected range"] if _any_mark(rows) else []
     if claims:
         legend.append("swaps under: the share of swaps that this many vouch for at 95 % confidence")
+    if any(name == _INSIDE for name, _ in totals):
+        legend.append(f"{_INSIDE.strip()}: its interval by order statistics, at 95 % confidence or more")
     return Table(
         title=_phases_title(scenarios),
         label="phase",
@@ -111,10 +124,13 @@ def phases(findings: Findings, scenarios: Sequence[ScenarioSummary]) -> Table:
 def _totals(
     scenarios: Sequence[ScenarioSummary], target_s: float, claims: bool
 ) -> list[tuple[str, list[Cell]]]:
+    by_token = [s.headline_interval if s.headline_is == "to_first_token" else None for s in scenarios]
     totals = [
         ("total", [_seconds(s.total, tone="strong") for s in scenarios]),
+        *_inside([s.total_interval for s in scenarios]),
         ("first token", [_seconds(s.first_token) for s in scenarios]),
         (REQUEST_TO_FIRST_TOKEN, [_seconds(s.to_first_token, tone="strong") for s in scenarios]),
+        *_inside(by_token),
     ]
     if not claims:
         return [*totals, ("against the target", [Cell("no claim", tone="quiet") for _ in scenarios])]
@@ -125,12 +141,30 @@ def _totals(
     ]
 
 
+def _inside(intervals: Sequence[Interval | None]) -> list[tuple[str, list[Cell]]]:
+    """A row for where the medians lie; none where no scenario has swaps enough to say."""
+    if not any(intervals):
+        return []
+    return [(_INSIDE, [_interval(interval) for interval in intervals])]
+
+
+def _interval(interval: Interval | None) -> Cell:
+    if interval is None:
+        return Cell(NOT_RECORDED, tone="quiet", figure=True)
+    low, high = figures.table_seconds(interval.low), figures.table_seconds(interval.high)
+    return Cell("", spread=f"({low}{EN_DASH}{high})", tone="quiet", figure=True)
+
+
 def _phases_title(scenarios: Sequence[ScenarioSummary]) -> str:
-    most = max((s.total.n for s in scenarios if s.total), default=0)
+    swaps = [s.total.n for s in scenarios if s.total] or [0]
+    fewest, most = min(swaps), max(swaps)
     if most < 2:
         return "Phases: seconds, share of the total"
-    spread = "quartiles" if most >= FEW else f"min{EN_DASH}max"
-    return f"Phases: median seconds ({spread}), share of the total"
+    spread = "quartiles" if fewest >= FEW else f"min{EN_DASH}max"
+    if fewest < FEW <= most:
+        spread += f", quartiles from {FEW} swaps on"
+    of = str(most) if fewest == most else f"{fewest} to {most}"
+    return f"Phases: median seconds of {of} swaps ({spread}), share of the total"
 
 
 def _any_mark(rows: Sequence[tuple[Cell, ...]]) -> bool:

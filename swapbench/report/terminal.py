@@ -12,7 +12,7 @@ from rich.text import Text
 
 from swapbench.analysis import Findings
 from swapbench.analysis.summary import ScenarioSummary
-from swapbench.report import evidence, ladder, tables
+from swapbench.report import evidence, ladder, tables, within
 from swapbench.report.shapes import Cell, Line, Part, Table, Tone
 
 # Where nobody watches, a pipe's 80 columns must not fold figures.
@@ -91,6 +91,7 @@ def _compared(findings: Findings, console: Console) -> Iterator[RenderableType]:
     """Several strategies: side by side, scenario by scenario."""
     for table in ladder.ladders(findings):
         yield from _titled(table, _fitting(table, console))
+    yield from _within(findings)
     yield from _section("Strategies", (*ladder.manual(findings), *ladder.one_strategy(findings)))
 
 
@@ -98,6 +99,7 @@ def _measured(findings: Findings, console: Console) -> Iterator[RenderableType]:
     """One strategy: phase by phase, then what it took of the machine."""
     yield from _side_by_side(lambda part: tables.phases(findings, part), findings.scenarios, console)
     yield from _section("Bottleneck", tables.bottlenecks(findings))
+    yield from _within(findings)
     yield from _side_by_side(tables.work, findings.scenarios, console)
     clients = evidence.clients(findings)
     if clients is not None:
@@ -112,6 +114,11 @@ def _measured(findings: Findings, console: Console) -> Iterator[RenderableType]:
         yield from _titled(memory, _figures_table(memory, inline=True))
         yield from _section("Release", evidence.releases(findings))
     yield from _section("Leaks", tables.leaks(findings))
+
+
+def _within(findings: Findings) -> Iterator[RenderableType]:
+    yield from _section("Within the run", within.within(findings))
+    yield from _section("Outliers, kept in every figure", within.outliers(findings))
 
 
 def _opening(findings: Findings) -> Iterator[RenderableType]:

@@ -7,13 +7,16 @@ from typing import Final
 
 from swapbench.analysis import Findings
 from swapbench.analysis.clients import ClientsFelt
-from swapbench.analysis.estimate import Estimate
+from swapbench.analysis.drift import Drift
+from swapbench.analysis.estimate import Estimate, Interval
+from swapbench.analysis.first_swaps import FirstSwaps
 from swapbench.analysis.ladder import Ladder
 from swapbench.analysis.leak import LeakFinding
 from swapbench.analysis.memory import ScenarioMemory
+from swapbench.analysis.outliers import Outlier
 from swapbench.analysis.proof import Restores
 from swapbench.analysis.roofline import AgainstLimit
-from swapbench.analysis.summary import ScenarioSummary
+from swapbench.analysis.summary import AgainstTarget, ScenarioSummary
 
 COLUMNS: Final = ("run_id", "source", "scenario", "measure", "subject", "unit", "point", "low", "high", "n")
 
@@ -36,6 +39,11 @@ def to_csv(findings: Findings) -> str:
 def _rows(findings: Findings) -> Iterator[_Row]:
     for scenario in findings.scenarios:
         yield from _scenario(scenario)
+    yield from _drift(findings.drift)
+    for compared_firsts in findings.first_swaps:
+        yield from _first_swaps(compared_firsts)
+    for outlier in findings.outliers:
+        yield from _outlier(outlier)
     for compared in findings.ladders:
         yield from _ladder(compared)
     for memory in findings.memory:
@@ -48,6 +56,36 @@ def _rows(findings: Findings) -> Iterator[_Row]:
         yield from _restores(restores)
     for leak in findings.leaks:
         yield from _leak(leak)
+
+
+def _drift(drift: Drift) -> Iterator[_Row]:
+    if drift.change is not None:
+        yield "", "drift", "", "1", drift.change, drift.low, drift.high, drift.rounds
+
+
+def _first_swaps(entry: FirstSwaps) -> Iterator[_Row]:
+    yield from _estimate(entry.scenario, "first_swaps", "first", "s", entry.first)
+    yield from _estimate(entry.scenario, "first_swaps", "later", "s", entry.later)
+
+
+def _outlier(outlier: Outlier) -> Iterator[_Row]:
+    where = f"round {outlier.round}"
+    yield outlier.scenario, "outlier", where, "s", outlier.seconds, None, None, None
+    yield outlier.scenario, "outlier_times", where, "times the median", outlier.times, None, None, None
+
+
+def _interval(
+    scenario: str, subject: str, value: Estimate | None, interval: Interval | None
+) -> Iterator[_Row]:
+    if value is not None and interval is not None:
+        yield scenario, "median_interval", subject, "s", value.point, interval.low, interval.high, interval.n
+        yield scenario, "median_confidence", subject, "1", interval.confidence, None, None, interval.n
+
+
+def _against_target(scenario: str, against: AgainstTarget | None) -> Iterator[_Row]:
+    if against is not None:
+        yield scenario, "swaps_under_target", "", "1", against.swaps_under, None, None, against.n
+        yield scenario, "reliability", "", "1", against.reliability, None, None, against.n
 
 
 def _clients(felt: ClientsFelt) -> Iterator[_Row]:
@@ -154,6 +192,9 @@ def _scenario(scenario: ScenarioSummary) -> Iterator[_Row]:
     )
     for measure, unit, value in estimates:
         yield from _estimate(name, measure, "", unit, value)
+    yield from _interval(name, "total", scenario.total, scenario.total_interval)
+    yield from _interval(name, "headline", scenario.headline, scenario.headline_interval)
+    yield from _against_target(name, scenario.against_target)
 
 
 def _memory(memory: ScenarioMemory) -> Iterator[_Row]:

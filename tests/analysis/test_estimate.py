@@ -3,12 +3,20 @@
 import math
 from statistics import median
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import beta
+from scipy.stats import beta, binom
 
-from swapbench.analysis.estimate import FEW, Estimate, estimate, supported_reliability
+from swapbench.analysis.estimate import (
+    FEW,
+    Estimate,
+    Interval,
+    estimate,
+    median_interval,
+    supported_reliability,
+)
 
 seconds = st.floats(0, 1e6, allow_nan=False)
 
@@ -54,3 +62,44 @@ def test_reliability_is_the_clopper_pearson_bound(n: int, data: st.DataObject) -
     successes = data.draw(st.integers(1, n))
     expected = beta.ppf(0.05, successes, n - successes + 1)
     assert supported_reliability(successes, n) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [*range(1, 60), 100, 1001, 3000])
+def test_the_interval_leaves_out_what_the_binomial_lets_it(n: int) -> None:
+    inside = median_interval(float(value) for value in range(n))
+    if n < 6:
+        assert inside is None
+        return
+    assert inside is not None
+    cut = int(inside.low)
+    assert (inside.high, inside.n) == (n - 1 - cut, n)
+    assert inside.confidence == pytest.approx(1 - 2 * binom.cdf(cut, n, 0.5))
+    assert inside.confidence >= 0.95 > 1 - 2 * binom.cdf(cut + 1, n, 0.5)
+
+
+def test_six_values_vouch_for_least_to_greatest_at_97_percent() -> None:
+    assert median_interval([5.0, 1.0, None, 4.0, 2.0, math.nan, 6.0, 3.0]) == Interval(
+        1.0, 6.0, 1 - 2 / 64, 6
+    )
+
+
+def test_equal_values_are_an_interval_of_no_width() -> None:
+    tied = median_interval([2.0] * 10 + [9.0])
+    assert tied is not None
+    assert (tied.low, tied.high) == (2.0, 2.0)
+
+
+@pytest.mark.parametrize("n", [6, 7, 10, 12, 29])
+def test_the_interval_covers_the_median_of_skewed_times_as_often_as_it_says(n: int) -> None:
+    """Times with a long tail, as swaps have: 4000 runs, so that chance moves the share by 0.007 at most."""
+    runs = 1.0 + np.random.default_rng(n).exponential(1.0, size=(4000, n))
+    truth = 1.0 + math.log(2)
+    found = [inside for run in runs if (inside := median_interval(run)) is not None]
+    covered = sum(inside.low <= truth <= inside.high for inside in found) / len(runs)
+    assert covered == pytest.approx(found[0].confidence, abs=0.012)
+
+
+def test_coarse_clocks_only_make_the_interval_more_certain() -> None:
+    runs = np.random.default_rng(3).integers(1, 4, size=(4000, 10)).astype(float)
+    found = [inside for run in runs if (inside := median_interval(run)) is not None]
+    assert sum(inside.low <= 2.0 <= inside.high for inside in found) / len(runs) >= found[0].confidence

@@ -34,7 +34,7 @@ def full(folder: Path) -> Findings:
         recording.swap(
             number,
             "up",
-            {"evict": 0.5, "load": 3.0},
+            {"evict": 0.5, "load": 9.0 if number == 4 else 3.0},
             spans={"evict/write": 0.4, "evict/write/a": 0.4, "load/read": 2.0},
             first_token_s=0.5,
             active=[100] * 4 + [10] + [LARGE_BYTES] * 4,
