@@ -158,8 +158,8 @@ def _scenarios(gate: Gate) -> Table:
         label="scenario",
         columns=(*_SIDES, ("verdict",), ("measured", "again"), ("finds", "from")),
         groups=(tuple(_row(scenario) for scenario in gate.scenarios),),
-        legend=f"ratio between two one-sided 95 % bounds; margin {f.share_change(gate.margin)}; finds from: the "
-        "least change that would be found four times in five",
+        legend=f"ratio between two one-sided 95 % bounds, margin {f.share_change(gate.margin)}; finds from: "
+        "the least change that would be found four times in five",
     )
 
 
