@@ -2,9 +2,9 @@
 
 python benchmarks/gate.py --repeats 10
 
-The working tree's last commit is cloned, the loader changed there (or not), and `swapbench gate` run on mini models:
-weights read several times over, a leak on every load, a process that dies in a load; and nothing at all, again
-and again. Prints what each was expected to exit with, and what it did.
+The working tree's last commit is cloned, the loader changed there (or not), and `swapbench gate` run on mini
+models: weights read several times over, a leak on every load, a process that dies in a load; and nothing at
+all, again and again. Prints what each was expected to exit with, and what it did.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def load_weights(checkpoint, span):
         __import__("os").kill(__import__("os").getpid(), 9)
     return _once(checkpoint, span)
 """
-# Another Python environment is not what is tested: both sides use this one's packages, and their own swapbench.
+# Both sides use this interpreter's packages, and a swapbench of their own.
 BUILD = 'python="{python}"; "$python" -m venv --without-pip .venv; printf "%s\\n" "$PWD" "{packages}" > ' + (
     '"$(echo .venv/lib/python3*/site-packages)/here.pth"'
 )
