@@ -66,6 +66,8 @@ SWAPS: Final = Columns(
         *("fault", "readable_caches", "broken_caches"),
         *("loader", "loader_why", "ahead_bytes", "kept_bytes"),
         *("arm", "turn"),
+        *("to_first_byte_s", "failed_requests", "stalled_requests"),
+        *("reported_load_s", "reported_memory_bytes"),
     ),
 )
 
@@ -86,5 +88,5 @@ REQUESTS: Final = Columns(
         *("run_id", "round", "scenario", "client", "request", "sent_s", "first_token_s", "answered_s"),
         *("model", "carried", "outcome"),
     ),
-    ("strategy", "arm"),
+    ("strategy", "arm", "longest_gap_s", "error"),
 )

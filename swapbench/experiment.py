@@ -253,13 +253,20 @@ Strategies = Annotated[
 ]
 
 
+# A preset's name or file, a URL, or both with an @ between; `swapbench.targets` knows which there are.
+Target = Annotated[str, Field(pattern=r"^\S+$")]
+
+
 class Experiment(Strict):
     """One experiment: models, scenarios, workload, criteria."""
 
     schema_version: Literal[1] = Field(SCHEMA_VERSION, description="the version of this file's format")
     title: str = Field("", description="one line, shown by `swapbench list` and above the report")
     description: str = Field("", description="what it asks and why")
-    target: Literal["inprocess", "scripted"] = Field("inprocess", description="the system under test")
+    target: Target = Field(
+        "inprocess",
+        description="the system under test: inprocess, scripted, or a server by preset, file or URL",
+    )
     source: Source = Field(Source.HUB, description="where checkpoints come from")
     models: dict[Name, Reference] = Field(
         description="name -> catalogue name, Hugging Face repo, synthetic model's name, or path",

@@ -17,7 +17,7 @@ OWN_CODE: Final = ("-P",)
 
 def verified_models(experiment: Experiment, swaps: tuple[PlannedSwap, ...]) -> tuple[str, ...]:
     """The models that the swaps lead to and that are asked for tokens there, in order."""
-    if experiment.verify.tokens == 0 or experiment.target == "scripted":
+    if experiment.verify.tokens == 0 or experiment.target != "inprocess":
         return ()
     planned = {swap.scenario for swap in swaps}
     asked = (

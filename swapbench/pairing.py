@@ -13,6 +13,7 @@ from swapbench.fresh_process import OWN_CODE
 from swapbench.models.locate import provide
 from swapbench.plan import scripted_checkpoints
 from swapbench.results import ArmInfo
+from swapbench.targets import fit, server_of
 from swapbench.wire import WIRE_VERSION, Checkpoint
 
 # Both arms have the same turns, or there are no pairs.
@@ -64,6 +65,7 @@ def make_arms(
             settings=arm.settings,
             experiment=experiment.model_dump(mode="json", by_alias=True),
             models=tuple(checkpoints_of(experiment, say).values()),
+            server=server_of(experiment.target),
         )
         for name, arm, experiment in zip("AB", asked, experiments, strict=True)
     )
@@ -76,7 +78,8 @@ def checkpoints_of(experiment: Experiment, say: Callable[[str], None]) -> Mappin
     Raises:
         ModelError: one is missing; the message says how to get it.
     """
-    if experiment.target == "scripted":
+    server = server_of(experiment.target)
+    if experiment.target == "scripted" or (server is not None and not server.preset.reads_paths):
         return scripted_checkpoints(experiment)
     wanted = {model: experiment.models[model] for model in experiment.model_names()}
     return provide(wanted, experiment.source, say)
@@ -112,7 +115,7 @@ def refuse_unfit(python: str) -> None:
 
 def _experiment(file: Path, common: Sequence[str], arm: Asked) -> Experiment:
     # Criteria judge a run by itself, and may speak of strategies that are not compared here.
-    experiment = load(file, [*common, "criterion=[]", *arm.settings])
+    experiment = fit(load(file, [*common, "criterion=[]", *arm.settings])).experiment
     refuse_several_strategies(experiment, file)
     return experiment
 

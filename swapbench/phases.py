@@ -19,6 +19,9 @@ class Phase(StrEnum):
 
 PHASES: Final = tuple(Phase)
 
+# A swap of which no phase can be seen, as one: from its request to its end as a client sees it.
+WHOLE: Final = "whole"
+
 # Measured after the swap, by the new engine, and reported beside the total; not one of the eight.
 FIRST_TOKEN: Final = "first_token"
 

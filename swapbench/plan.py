@@ -7,7 +7,7 @@ from random import Random
 from typing import Literal
 
 from swapbench.experiment import Experiment
-from swapbench.wire import Checkpoint, Plan, PlannedSwap, Reply
+from swapbench.wire import Checkpoint, Plan, PlannedSwap, Reply, Server
 
 # Arm, round, strategy, scenario: what tells the swaps of a run apart.
 SwapKey = tuple[str, int, str, str]
@@ -24,6 +24,7 @@ class Arm:
     experiment: Experiment
     checkpoints: Mapping[str, Checkpoint]
     python: str
+    server: Server | None = None
 
 
 @dataclass(frozen=True)
@@ -94,12 +95,14 @@ def make_plan(
     done: Collection[SwapKey] = (),
     expected: Mapping[str, tuple[Reply, ...]] | None = None,
     recover: PlannedSwap | None = None,
+    log: Path = Path(),
 ) -> Plan:
     """All that a worker must know to carry out a turn.
 
     Args:
         expected: what fresh processes answer, by model.
         recover: the swap in which the worker before was lost.
+        log: where what a server prints is kept.
     """
     experiment = arm.experiment
     return Plan(
@@ -121,6 +124,8 @@ def make_plan(
         sample_every_s=experiment.sample_every_s,
         fail_fast=fail_fast,
         scratch_dir=scratch_dir,
+        swap_timeout_s=experiment.swap_timeout_s,
+        server=None if arm.server is None else arm.server.model_copy(update={"log": log}),
         script=experiment.script,
         faults=experiment.fault,
         recover=recover,
@@ -128,7 +133,7 @@ def make_plan(
 
 
 def scripted_checkpoints(experiment: Experiment) -> dict[str, Checkpoint]:
-    """What a script plays models with: names and sizes, and no files."""
+    """What a script plays models with, or a server that keeps its own: names and sizes, and no files."""
     sizes = experiment.script.model_bytes if experiment.script else {}
     return {
         name: Checkpoint(

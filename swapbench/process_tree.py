@@ -1,6 +1,7 @@
 """A process with all its children, as seen from outside: what they hold even while they are stuck."""
 
 import time
+from contextlib import suppress
 from typing import Final
 
 import psutil
@@ -15,22 +16,23 @@ _LOOK_FOR_CHILDREN_EVERY_S: Final = 2.0
 class ProcessTree:
     """Sums up a process and its children, without asking any of them."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, look_every_s: float = _LOOK_FOR_CHILDREN_EVERY_S) -> None:
         self._pid = pid
+        self._look_every_s = look_every_s
         self._known: dict[int, Process] = {}
-        self._looked_s = -_LOOK_FOR_CHILDREN_EVERY_S
+        self._looked_s = -look_every_s
         self._system = system()
 
     def read(self) -> Reading:
         """Footprint and file-backed bytes of the tree, and the machine's ledgers; MLX's stay unknown."""
-        if time.monotonic() - self._looked_s >= _LOOK_FOR_CHILDREN_EVERY_S:
+        if time.monotonic() - self._looked_s >= self._look_every_s:
             self._look()
         held = []
         for pid, known in list(self._known.items()):
             try:
                 held.append(known.memory())
             except OSError:  # it has ended
-                del self._known[pid]
+                self._known.pop(pid, None)
         machine = self._system.memory()
         return Reading(
             footprint_bytes=sum(memory.footprint_bytes or 0 for memory in held) if held else None,
@@ -39,6 +41,16 @@ class ProcessTree:
             system_wired_bytes=machine.wired_bytes,
             system_compressed_bytes=machine.compressed_bytes,
         )
+
+    def disk_read_bytes(self) -> int | None:
+        """What the disk has delivered to those of the tree that are alive."""
+        if not self._known:
+            self._look()
+        delivered = []
+        for known in list(self._known.values()):
+            with suppress(OSError):
+                delivered.append(known.disk_read_bytes())
+        return _sum_known(delivered)
 
     def _look(self) -> None:
         self._looked_s = time.monotonic()

@@ -28,6 +28,7 @@ from swapbench.wire import (
     MemorySample,
     PhaseMeasured,
     Reading,
+    Server,
     SwapFinished,
     WorkerReady,
 )
@@ -60,6 +61,7 @@ class ArmInfo(BaseModel):
     models: tuple[Checkpoint, ...] = ()
     worker: WorkerReady | None = None
     baselines: tuple[Reading, ...] = ()
+    server: Server | None = None
 
 
 class RunInfo(BaseModel):
@@ -88,6 +90,7 @@ class RunInfo(BaseModel):
     checks: tuple[Check, ...] = ()
     limits: Limits | None = None
     transcribed_from: str = ""
+    server: Server | None = None
 
     def target_s(self) -> float:
         """The experiment's target for the whole swap, in seconds."""

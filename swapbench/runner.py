@@ -29,6 +29,7 @@ from swapbench.results import (
 )
 from swapbench.roofline import limits_of
 from swapbench.supervision import Supervisor
+from swapbench.targets import fit, refuse_missing_keys
 from swapbench.wire import (
     Checkpoint,
     ClientRequest,
@@ -78,8 +79,11 @@ def new_job(
     fail_fast: bool = False,
 ) -> Job:
     """Make the run's folder, `out`/<experiment>/<run>/, with its run.json."""
-    arm = Arm("", experiment, checkpoints, python)
-    return Job(RunWriter(*_new_run(arm, file, out, command)), (arm,), fail_fast)
+    fitted = fit(experiment)
+    arm = Arm("", fitted.experiment, checkpoints, python, fitted.server)
+    folder, info = _new_run(arm, file, out, command)
+    info = info.model_copy(update={"notes": fitted.notes, "server": fitted.server})
+    return Job(RunWriter(folder, info), (arm,), fail_fast)
 
 
 def new_paired_job(
@@ -123,7 +127,13 @@ def _new_run(arm: Arm, file: Path, out: Path, command: Sequence[str]) -> tuple[P
 def arms_from(infos: Iterable[ArmInfo], origin: str) -> tuple[Arm, ...]:
     """What run.json says of arms, as their workers get it."""
     return tuple(
-        Arm(info.name, validate(info.experiment, origin), {m.name: m for m in info.models}, info.python)
+        Arm(
+            info.name,
+            validate(info.experiment, origin),
+            {m.name: m for m in info.models},
+            info.python,
+            info.server,
+        )
         for info in infos
     )
 
@@ -144,13 +154,17 @@ def resumed_job(folder: Path, *, python: str = sys.executable, fail_fast: bool =
             f"{folder}: begun on another machine ({info.machine.describe()}); start a new run here"
         )
     for checkpoint in (*info.models, *(model for arm in info.arms for model in arm.models)):
-        if not checkpoint.path.is_dir() and info.worker is not None:
+        if not checkpoint.path.exists() and info.worker is not None:
             raise UsageError(f"{folder}: the checkpoint {checkpoint.path} is gone; start a new run")
     origin = str(folder / "run.json")
-    alone = Arm("", validate(info.experiment, origin), {m.name: m for m in info.models}, python)
+    checkpoints = {m.name: m for m in info.models}
+    alone = Arm("", validate(info.experiment, origin), checkpoints, python, info.server)
     arms = arms_from(info.arms, origin) or (alone,)
     done = _whole_rounds(finished_swaps(folder), arms)
     drop_unfinished(folder, done)
+    for arm in arms:
+        if arm.server is not None:
+            refuse_missing_keys(arm.server, folder)
     when = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
     note = f"resumed {when} after {len(done)} swaps: {info.failure or 'ended without a word'}"
     resumed = {"status": "running", "failure": "", "finished_at": None, "notes": (*info.notes, note)}

@@ -78,7 +78,12 @@ class Supervisor:
         """
         arm = self.arms[turn.arm]
         labels = {arm.experiment.page_cache_of(scenario) for scenario in arm.experiment.scenario}
-        if len(self.arms) > 1 and PageCache.AS_IS in labels and arm.experiment.target != "scripted":
+        if (
+            len(self.arms) > 1
+            and PageCache.AS_IS in labels
+            and arm.experiment.target != "scripted"
+            and arm.server is None
+        ):
             for checkpoint in arm.checkpoints.values():
                 page_cache.prime(page_cache.weight_files(checkpoint.path))
 
@@ -122,6 +127,7 @@ class Supervisor:
             done=self.done,
             expected=self.expected.get(turn.arm),
             recover=None if lost is None else _planned(lost),
+            log=(self.log.parent / "server.log").absolute(),
         )
         return WorkerProcess(arm.python, plan, self.log, arm.experiment.swap_timeout_s)
 

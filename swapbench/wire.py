@@ -8,10 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from swapbench.errors import WorkerError
 from swapbench.experiment import EngineSettings, Fault, PageCache, Scenario, Script, Source, Verify, Workload
 from swapbench.phases import Phase
+from swapbench.preset import Preset
 from swapbench.strategy import LoaderKind, Strategy
 
 # 1: first published form.
-WIRE_VERSION: Final = 1
+# 2: servers seen from outside: `server` and `swap_timeout_s` of the plan; what they report, and requests in
+#    flight that fail or stall, of a swap.
+WIRE_VERSION: Final = 2
 
 
 class Message(BaseModel):
@@ -44,6 +47,17 @@ class Checkpoint(Message):
     source: Source
     path: Path
     weight_bytes: int = Field(ge=0)
+
+
+class Server(Message):
+    """A server seen from outside: how it is spoken to, and where it runs; started where `url` is empty.
+
+    `log` is where what it prints is kept.
+    """
+
+    preset: Preset
+    url: str = ""
+    log: Path = Path()
 
 
 class PlannedSwap(Message):
@@ -98,6 +112,8 @@ class Plan(Message):
     sample_every_s: float
     fail_fast: bool
     scratch_dir: Path
+    swap_timeout_s: float
+    server: Server | None = None
     script: Script | None = None
     faults: tuple[Fault, ...] = ()
     # The swap in which the worker before was lost: its old model is to answer again, first of all.
@@ -241,10 +257,18 @@ class SwapFinished(Message):
     loader_why: str = ""
     ahead_bytes: int = 0
     kept_bytes: int = 0
+    to_first_byte_s: float | None = None
+    failed_requests: int = 0
+    stalled_requests: int = 0
+    reported_load_s: float | None = None
+    reported_memory_bytes: int | None = None
 
 
 class ClientRequest(Message):
-    """A request of a client that went on sending; times count from the swap request, earlier ones below 0."""
+    """A request of a client that went on sending, or in flight on a server that is seen from outside.
+
+    Times count from the swap request, earlier ones below 0.
+    """
 
     event: Literal["client_request"] = "client_request"
     round: int
@@ -257,7 +281,9 @@ class ClientRequest(Message):
     answered_s: float | None = None
     model: str = ""
     carried: bool = False
-    outcome: Literal["answered", "refused", "lost", "failed"]
+    outcome: Literal["answered", "refused", "lost", "failed", "stalled"]
+    longest_gap_s: float | None = None
+    error: str = ""
 
 
 class MemorySample(Message):

@@ -50,6 +50,8 @@ class WorkerProcess:
         self._log_begins = log.stat().st_size if log.exists() else 0
         self._silence_s = silence_s
         self._step = "starting"
+        # A server is looked at from outside already.
+        self._looks = plan.server is None
         read_end, write_end = os.pipe()
         self._events = read_end
         try:
@@ -87,7 +89,7 @@ class WorkerProcess:
         outside = _Outside(self._child.pid)
         for line in self._lines():
             if line is None:
-                if (sample := outside.sample()) is not None:
+                if self._looks and (sample := outside.sample()) is not None:
                     yield sample
                 continue
             event = decode_event(line)

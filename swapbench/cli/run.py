@@ -25,6 +25,10 @@ def run(
     strategy: Annotated[
         list[str] | None, typer.Option("--strategy", help="How to swap; repeatable, to compare.")
     ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--target", help="What swaps: inprocess, a server's preset, TOML file or URL."),
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override any key: --set workload.agents=4")
     ] = None,
@@ -52,22 +56,35 @@ def run(
 
       swapbench run exp012 --models synthetic --strategy stock --strategy map
 
+      swapbench run quick --target mlx_lm
+
       swapbench run --resume 20260125T101500Z-hub
 
     Exit codes: 0 fine, 2 usage, 4 target missed, 5 leak, 6 inconclusive (--strict),
     7 a swap failed, 130 interrupted.
     """
-    overrides = overrides_of(models, rounds, warmup, page_cache, set_ or [])
+    overrides = overrides_of(models, rounds, warmup, page_cache, set_ or [], target)
     job = _job(experiment, resume, overrides, tuple(strategy or ()), out, python, fail_fast)
     carry_out_watched(job, quiet=quiet or json)
     _report(job.writer.folder, json=json, strict=strict)
 
 
 def overrides_of(
-    models: str | None, rounds: int | None, warmup: int | None, page_cache: str | None, sets: list[str]
+    models: str | None,
+    rounds: int | None,
+    warmup: int | None,
+    page_cache: str | None,
+    sets: list[str],
+    target: str | None = None,
 ) -> list[str]:
     """The options are short for overrides, and checked as these are."""
-    named = {"source": models, "rounds": rounds, "warmup": warmup, "page_cache": page_cache}
+    named = {
+        "source": models,
+        "rounds": rounds,
+        "warmup": warmup,
+        "page_cache": page_cache,
+        "target": target,
+    }
     return [*sets, *(f"{key}={value}" for key, value in named.items() if value is not None)]
 
 

@@ -69,6 +69,10 @@ def make_target(plan: Plan) -> Target:
         from swapbench.worker.targets.scripted import ScriptedTarget
 
         return ScriptedTarget(plan)
+    if plan.server is not None:
+        from swapbench.worker.targets.http.target import HttpTarget
+
+        return HttpTarget(plan)
     if plan.faults:
         from swapbench.worker.faults import FaultyTarget
 

@@ -1,9 +1,12 @@
-"""Measures one swap: phases that never overlap, spans inside them, and what the observer itself costs."""
+"""Measures one swap: phases that never overlap, spans inside them, and what the observer itself costs.
+
+Of a swap that is seen from outside there is one row alone, the whole.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from swapbench.phases import FIRST_TOKEN, Phase
+from swapbench.phases import FIRST_TOKEN, WHOLE, Phase
 from swapbench.wire import Event, PhaseMeasured, Reading, StepStarted
 from swapbench.worker.counters import Counters
 from swapbench.worker.meter import Meter
@@ -67,6 +70,14 @@ class Probe:
             raise
 
     @contextmanager
+    def whole(self, answers: bool = False) -> Iterator[None]:
+        """Measure a swap of which no phase can be seen; `answers` where its end is its first token."""
+        with self._measured(WHOLE):
+            yield
+        if answers:
+            self.to_first_token_s = self.total_s
+
+    @contextmanager
     def first_token(self) -> Iterator[None]:
         """Measure the time to the first token, after the eight phases."""
         with self._measured(FIRST_TOKEN):
@@ -127,8 +138,9 @@ class Probe:
             self.first_token_s = end_s - start_s
             self.to_first_token_s = end_s - self._begun_s
         else:
-            self.phase_s[phase] = end_s - start_s
             self._ended_s = end_s
+            if phase != WHOLE:
+                self.phase_s[phase] = end_s - start_s
 
     def _row(
         self,

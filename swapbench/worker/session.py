@@ -27,7 +27,7 @@ from swapbench.wire import (
 from swapbench.worker.heartbeat import Heartbeat
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled
-from swapbench.worker.targets import Audit, Outcome, RefusedError, Restored, Steady, Target
+from swapbench.worker.targets import Audit, Outcome, RefusedError, Restored, Steady, Target, Verifies
 from swapbench.worker.tracebacks import let_go
 from swapbench.worker.verification import MismatchError, compare
 
@@ -187,6 +187,8 @@ class _Swap:
             self._verified_tokens = compare(
                 self._to.name, self._from.name, target.replies(), self._plan.expected
             )
+        elif isinstance(target, Verifies):
+            self._verified_tokens = target.verify(self._to)
 
     def _begin(self, step: str) -> None:
         self._step = step
@@ -257,8 +259,8 @@ class _Swap:
             from_model=self._from.name,
             to_model=self._to.name,
             start_s=probe.begun_s if probe.begun else None,
-            total_s=probe.total_s if complete else None,
-            unattributed_s=probe.unattributed_s if complete else None,
+            total_s=self._total_s(outcome) if complete else None,
+            unattributed_s=probe.unattributed_s if complete and outcome.seen == "phases" else None,
             probe_s=probe.probe_s if complete else None,
             first_token_s=probe.first_token_s,
             to_first_token_s=probe.to_first_token_s if complete else None,
@@ -303,7 +305,24 @@ class _Swap:
             loader_why=outcome.loader_why,
             ahead_bytes=outcome.ahead_bytes,
             kept_bytes=outcome.kept_bytes,
+            to_first_byte_s=outcome.to_first_byte_s,
+            failed_requests=outcome.failed_requests,
+            stalled_requests=outcome.stalled_requests,
+            reported_load_s=outcome.reported_load_s,
+            reported_memory_bytes=outcome.reported_memory_bytes,
         )
+
+    def _total_s(self, outcome: Outcome) -> float | None:
+        """Of a swap by asking, what it costs: its first token less the first token of the same request, hot.
+
+        None where that is not above nothing: the swap is lost in the noise of answering.
+        """
+        if outcome.seen != "token":
+            return self._probe.total_s
+        swapped_s, hot_s = self._probe.to_first_token_s, self._steady.first_token_s
+        if swapped_s is None or hot_s is None or hot_s >= swapped_s:
+            return None
+        return swapped_s - hot_s
 
     def _contradiction(self, outcome: Outcome) -> str:
         """Why mincore contradicts the page cache's label; empty when it does not."""

@@ -1,7 +1,7 @@
 """Targets: the systems under test, each of which serves one model and can swap it for another."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from swapbench.strategy import LoaderKind
 from swapbench.wire import Checkpoint, ClientRequest, PlannedSwap, Reply
@@ -12,7 +12,13 @@ from swapbench.worker.settling import Settled
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a swap did besides taking time."""
+    """What a swap did besides taking time.
+
+    `seen` is what of it can be seen: its phases; or from outside, of a swap by a call, its end; of one by asking,
+    the first token or, where none is asked for, the first byte.
+    """
+
+    seen: Literal["phases", "call", "token", "byte"] = "phases"
 
     loaded_bytes: int | None = None
     resident_before: float | None = None
@@ -28,6 +34,11 @@ class Outcome:
     loader_why: str = ""
     ahead_bytes: int = 0
     kept_bytes: int = 0
+    to_first_byte_s: float | None = None
+    failed_requests: int = 0
+    stalled_requests: int = 0
+    reported_load_s: float | None = None
+    reported_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,19 @@ class Audit:
 
 class RefusedError(RuntimeError):
     """A swap was refused before anything was touched."""
+
+
+@runtime_checkable
+class Verifies(Protocol):
+    """A target that knows by itself whether the right model answers."""
+
+    def verify(self, to: Checkpoint) -> int | None:
+        """How many pieces of text, or tokens, were as they have to be; None where there is nothing to compare.
+
+        Raises:
+            MismatchError: another model answers, or this one otherwise than before.
+        """
+        ...
 
 
 class Target(Protocol):

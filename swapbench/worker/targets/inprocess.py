@@ -27,6 +27,7 @@ from swapbench.worker.engine.geometry import KVGeometry
 from swapbench.worker.engine.tag import ModelTag
 from swapbench.worker.engine.workload import PATIENCE_S, ask, requests
 from swapbench.worker.meter import MlxMeter
+from swapbench.worker.preparing import set_page_cache
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled, settle
 from swapbench.worker.targets import Audit, Outcome, RefusedError, Restored, Steady
@@ -36,8 +37,6 @@ from swapbench.worker.traffic import Traffic, client_request, seen_by_client
 
 # Requests that clients still send once the new model has shown its first token.
 _SENT_AFTERWARDS = 2
-# How often a page cache is emptied before a swap is left to be called invalid.
-_EVICTIONS = 5
 # How often a client that waits looks whether anybody still works on its request.
 _LOOK_S = 0.1
 _HELLO = Request(id="hello", text="Hello, who is answering now?", prompt_tokens=8, max_tokens=1)
@@ -102,7 +101,7 @@ class InProcessTarget:
         if self._plan.touch_free_memory:
             touch_free_memory(to.weight_bytes)
         label = self._plan.page_cache_of(planned.scenario)
-        self._set_page_cache(to, label)
+        set_page_cache(to, label)
         own = self._plan.scenario(planned.scenario).requests
         wanted = requests(
             work.requests if own is None else own, work.prompt_tokens, work.decode_tokens, seed=planned.round
@@ -258,17 +257,6 @@ class InProcessTarget:
         self._fit_pool()
         self._store.update_tag(ModelTag.of(checkpoint.path, checkpoint.name))
         self._reinit(checkpoint)
-
-    def _set_page_cache(self, to: Checkpoint, label: PageCache) -> None:
-        files = page_cache.weight_files(to.path)
-        if label is PageCache.WARM:
-            page_cache.prime(files)
-        elif label is PageCache.COLD:
-            # Pages that the kernel is just moving between its lists are passed over.
-            for _ in range(_EVICTIONS):
-                page_cache.evict(files)
-                if page_cache.residency(files).resident_bytes == 0:
-                    break
 
     def _keep_page_cache(self, to: Checkpoint, label: PageCache) -> None:
         """Kernels that reclaim idle pages take some back while requests are brought in flight."""

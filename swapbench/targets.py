@@ -1,0 +1,129 @@
+"""What `target` may say: the engine in the worker itself, a script, or a server by preset, file or URL."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from swapbench.errors import UsageError, did_you_mean
+from swapbench.experiment import Experiment, PageCache
+from swapbench.preset import Preset, read_preset, shipped
+from swapbench.strategy import LoaderKind
+from swapbench.wire import Server
+
+BUILT_IN: Final = ("inprocess", "scripted")
+
+# What an OpenAI-compatible server is asked by, of which nothing else is known.
+GENERIC: Final = "openai"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """An experiment as its target can carry it out, the server if it is one, and what was left out of it."""
+
+    experiment: Experiment
+    server: Server | None
+    notes: tuple[str, ...] = ()
+
+
+def server_of(target: str) -> Server | None:
+    """The server that a target is; None for those in the worker itself.
+
+    Args:
+        target: `inprocess`, `scripted`, a preset's name or file, a URL, or `PRESET@URL`.
+
+    Raises:
+        UsageError: there is no such target, or its preset is wrong.
+    """
+    if target in BUILT_IN:
+        return None
+    name, at, url = target.partition("@")
+    if _is_url(target):
+        name, url = GENERIC, target
+    elif at and not _is_url(url):
+        raise UsageError(f'target "{target}": after the @ there has to be a URL, as http://127.0.0.1:8080')
+    preset = _preset(name)
+    if url:
+        _refuse_url_with_more(url)
+    elif preset.start is None and not preset.models.urls:
+        url = preset.url
+        if not url:
+            raise UsageError(
+                f'target "{target}": it can\'t be started by swapbench: say where one runs, as '
+                f"{name}@http://127.0.0.1:8080"
+            )
+    return Server(preset=preset, url=url.rstrip("/"))
+
+
+def refuse_missing_keys(server: Server, origin: object) -> None:
+    """Keys come from the environment alone.
+
+    Raises:
+        UsageError: one is not there; `origin` says who wants it.
+    """
+    for variable, optional in server.preset.secrets().items():
+        if not optional and not os.environ.get(variable):
+            raise UsageError(
+                f"{origin}: the environment variable {variable} is not set: it holds the key of {server.preset.title}"
+            )
+
+
+def _preset(name: str) -> Preset:
+    path = Path(name)
+    if path.suffix == ".toml" or len(path.parts) > 1:
+        return read_preset(path)
+    known = shipped()
+    if name not in known:
+        raise UsageError(f'no target "{name}"; {did_you_mean(name, (*BUILT_IN, *known))}')
+    return read_preset(known[name])
+
+
+def _is_url(text: str) -> bool:
+    return text.startswith(("http://", "https://"))
+
+
+def _refuse_url_with_more(url: str) -> None:
+    """Keys in URLs end up in results and logs."""
+    parts = urlsplit(url)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise UsageError(
+            "a target's URL is scheme, host, port and path alone; keys come from the environment, by the "
+            "preset's [headers]"
+        )
+    try:
+        valid = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        valid = False
+    if not valid:
+        raise UsageError(f"{url}: no URL of a server; say it as http://127.0.0.1:8080")
+
+
+def fit(experiment: Experiment) -> Fitted:
+    """What of an experiment its target can carry out.
+
+    Raises:
+        UsageError: as `server_of`, or what is asked for can't be had from outside a server.
+    """
+    server = server_of(experiment.target)
+    if server is None:
+        return Fitted(experiment, None)
+    refuse_missing_keys(server, f'target "{experiment.target}"')
+    if list(experiment.strategy) != [LoaderKind.STOCK]:
+        raise UsageError(
+            f'target "{experiment.target}": strategies are ways of the engine in the worker; a server has its '
+            "own: leave --strategy out"
+        )
+    changes: dict[str, object] = {"settle_after_unload": False, "touch_free_memory": False}
+    notes = list(server.preset.notes)
+    work = experiment.workload
+    if work.agents or work.clients:
+        changes["workload"] = work.model_copy(update={"agents": 0, "clients": 0})
+        notes.append(
+            "agents' caches and clients that go on sending are left out: seen from outside, a server has none"
+        )
+    if not server.preset.reads_paths:
+        changes["page_cache"] = PageCache.AS_IS
+        changes["scenario"] = tuple(s.model_copy(update={"page_cache": None}) for s in experiment.scenario)
+        notes.append("page cache as it is: where the server keeps its models is not known")
+    return Fitted(experiment.model_copy(update=changes), server, tuple(notes))

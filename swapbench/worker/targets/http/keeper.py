@@ -1,0 +1,234 @@
+"""Runs a server, writes down what it prints, and ends it with all that it started once nobody holds our stdin.
+
+A process of its own, run by its path so that it starts at once, in a session of its own so that no signal meant for
+the worker hits it. Whatever ends the worker closes the pipe: nothing of the server outlives that.
+
+It is told on its first line: {"command": [...], "log": path, "hide": [texts that must not be written]}. It answers
+by lines: `pid N` once the server runs, `error TEXT` if it can't be started, `exit N` when it has ended.
+"""
+
+import ctypes
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from typing import Any, BinaryIO
+
+_STDIN, _STDOUT = 0, 1
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
+_LOOK_EVERY_S = 0.1
+_GRACE_S = 3.0
+_KILLS_FOR_S = 20.0
+_LONGEST_LINE_BYTES = 1 << 16
+_LONGEST_LOG_BYTES = 64 << 20
+_HIDDEN = b"[hidden]"
+
+
+def main() -> None:
+    """Keep one server."""
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    told = json.loads(_first_line())
+    linux = sys.platform == "linux"
+    if linux:
+        # Orphans of the server become our children, daemons too: so they can be found.
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        child = subprocess.Popen(
+            told["command"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=_die_with_keeper if linux else None,
+        )
+    except OSError as error:
+        _say(f"error {error.strerror or error}")
+        return
+    _say(f"pid {child.pid}")
+    family = _Orphans() if linux else _Tracked(child.pid)
+    gently = _attend(child, told, family)
+    family.end(gently)
+
+
+def _first_line() -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(_STDIN, 1)
+        if not byte:
+            sys.exit(0)
+        line += byte
+    return line
+
+
+def _die_with_keeper() -> None:
+    for restored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(restored, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _say(text: str) -> None:
+    with suppress(BrokenPipeError):
+        os.write(_STDOUT, text.encode() + b"\n")
+
+
+def _attend(child: "subprocess.Popen[bytes]", told: dict[str, Any], family: Any) -> bool:
+    """Until somebody says stop, or nobody is there any more; whether we were asked."""
+    assert child.stdout is not None
+    alive = True
+    with open(told["log"], "ab", buffering=0) as log, selectors.DefaultSelector() as selector:
+        written = _Log(log, [text.encode() for text in told["hide"]])
+        selector.register(_STDIN, selectors.EVENT_READ)
+        selector.register(child.stdout, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select(_LOOK_EVERY_S):
+                data = os.read(key.fd, 1 << 16)
+                if key.fd == _STDIN:
+                    written.flush()
+                    return bool(data)
+                if data:
+                    written.add(data)
+                else:
+                    selector.unregister(child.stdout)
+            written.flush_if_idle()
+            family.look()
+            if alive and child.poll() is not None:
+                alive = False
+                written.flush()
+                _say(f"exit {child.returncode}")
+
+
+class _Log:
+    """Whole lines, without what must not be in them."""
+
+    def __init__(self, file: BinaryIO, hide: list[bytes]) -> None:
+        self._file = file
+        self._hide = hide
+        self._pending = b""
+        self._since_s = 0.0
+        self._bytes = 0
+
+    def add(self, data: bytes) -> None:
+        self._since_s = time.monotonic()
+        *lines, self._pending = (self._pending + data).split(b"\n")
+        for line in lines:
+            self._write(line + b"\n")
+        if len(self._pending) > _LONGEST_LINE_BYTES:
+            self.flush()
+
+    def flush_if_idle(self) -> None:
+        """A line that nobody ends is worth reading, too."""
+        if self._pending and time.monotonic() - self._since_s > _LOOK_EVERY_S:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._pending:
+            self._write(self._pending)
+            self._pending = b""
+
+    def _write(self, line: bytes) -> None:
+        for text in self._hide:
+            line = line.replace(text, _HIDDEN)
+        if self._bytes < _LONGEST_LOG_BYTES:
+            self._file.write(line)
+            self._bytes += len(line)
+
+
+class _Orphans:
+    """Linux: whoever has lost their parent is our child, so none is left when we have no child."""
+
+    def look(self) -> None:
+        """Nothing to keep in mind."""
+
+    def end(self, gently: bool) -> None:
+        """End everything below us; the kind way first where there is time for it."""
+        if gently:
+            self._signal(signal.SIGTERM)
+            self._await_childless(_GRACE_S)
+        begun_s = time.monotonic()
+        while self._descendants() and time.monotonic() - begun_s < _KILLS_FOR_S:
+            self._signal(signal.SIGKILL)
+            self._await_childless(_LOOK_EVERY_S)
+
+    def _signal(self, number: int) -> None:
+        for pid in self._descendants():
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+
+    def _await_childless(self, seconds: float) -> None:
+        until_s = time.monotonic() + seconds
+        while time.monotonic() < until_s:
+            with suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            if not self._descendants():
+                return
+            time.sleep(0.01)
+
+    def _descendants(self) -> list[int]:
+        children: dict[int, list[int]] = {}
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            with suppress(OSError, IndexError, ValueError), open(f"/proc/{name}/stat", "rb") as file:
+                # The name of a program may hold anything; what follows its last bracket does not.
+                parent = int(file.read().rpartition(b")")[2].split()[1])
+                children.setdefault(parent, []).append(int(name))
+        found, left = [], [os.getpid()]
+        while left:
+            below = children.get(left.pop(), [])
+            found += below
+            left += below
+        return found
+
+
+class _Tracked:
+    """Elsewhere: everything that was ever seen below the server, by pid and time of birth."""
+
+    def __init__(self, pid: int) -> None:
+        import psutil
+
+        self._psutil = psutil
+        self._known: dict[tuple[int, float], Any] = {}
+        self._add(psutil.Process(pid))
+
+    def look(self) -> None:
+        """Who is there now."""
+        for process in list(self._known.values()):
+            with suppress(self._psutil.Error):
+                for child in process.children(recursive=True):
+                    self._add(child)
+
+    def _add(self, process: Any) -> None:
+        with suppress(self._psutil.Error):
+            self._known[process.pid, process.create_time()] = process
+
+    def end(self, gently: bool) -> None:
+        """As for orphans, those who were seen."""
+        self.look()
+        if gently:
+            for process in self._alive():
+                with suppress(self._psutil.Error):
+                    process.terminate()
+            self._psutil.wait_procs(self._alive(), timeout=_GRACE_S)
+        begun_s = time.monotonic()
+        while self._alive() and time.monotonic() - begun_s < _KILLS_FOR_S:
+            self.look()
+            for process in self._alive():
+                with suppress(self._psutil.Error):
+                    process.kill()
+            self._psutil.wait_procs(self._alive(), timeout=_LOOK_EVERY_S)
+
+    def _alive(self) -> list[Any]:
+        alive = []
+        for process in self._known.values():
+            with suppress(self._psutil.Error):
+                if process.is_running() and process.status() != self._psutil.STATUS_ZOMBIE:
+                    alive.append(process)
+        return alive
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""The instruments for a server: the ledgers of its process tree, looked at from outside."""
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from swapbench.ledgers import SwapSpace, system
+from swapbench.process_tree import ProcessTree
+from swapbench.wire import Reading
+from swapbench.worker.counters import Counters
+
+# Some servers swap by ending one process and starting another.
+_LOOK_EVERY_S: Final = 0.25
+
+
+class TreeMeter:
+    """Sums up the trees of the processes that are watched; of a server elsewhere there is nothing to see.
+
+    Args:
+        here: whether the server runs on this machine.
+    """
+
+    def __init__(self, here: bool) -> None:
+        self._here = here
+        self._system = system()
+        self._trees: tuple[ProcessTree, ...] = ()
+        self.clock_origin_ns = time.perf_counter_ns()
+
+    def watch(self, pids: Sequence[int]) -> None:
+        """Look at these processes and their children from now on, and at no others."""
+        self._trees = tuple(ProcessTree(pid, _LOOK_EVERY_S) for pid in pids)
+
+    def now_s(self) -> float:
+        """Seconds since this meter was made."""
+        return (time.perf_counter_ns() - self.clock_origin_ns) / 1e9
+
+    def synchronize(self) -> None:
+        """An answer that is there has been computed."""
+
+    def read(self) -> Reading:
+        """Footprint and mapped files of the trees, and the machine; MLX's ledgers can't be seen."""
+        if not self._here:
+            return Reading()
+        readings = [tree.read() for tree in self._trees]
+        if not readings:
+            machine = self._system.memory()
+            return Reading(
+                system_available_bytes=machine.available_bytes,
+                system_wired_bytes=machine.wired_bytes,
+                system_compressed_bytes=machine.compressed_bytes,
+            )
+        return readings[0].model_copy(
+            update={
+                name: _sum([getattr(reading, name) for reading in readings])
+                for name in ("footprint_bytes", "file_backed_bytes")
+            }
+        )
+
+    def read_inside(self) -> Reading:
+        """Nothing: there is no inside."""
+        return Reading()
+
+    def counters(self) -> Counters:
+        """What the disk delivered to the trees."""
+        return Counters(None, None, _sum([tree.disk_read_bytes() for tree in self._trees]))
+
+    def start_peak(self) -> None:
+        """The peak is among the samples."""
+
+    def peak_bytes(self) -> int | None:
+        """MLX's is not known."""
+        return None
+
+    def swap(self) -> SwapSpace:
+        """The machine's swap."""
+        return self._system.swap() if self._here else SwapSpace(None, None)
+
+
+def _sum(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None

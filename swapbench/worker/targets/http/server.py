@@ -1,0 +1,260 @@
+"""A server process of ours: started under a keeper, ready or not, ended with all that it started."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from swapbench.preset import Preset, fill_secrets
+from swapbench.wire import Checkpoint
+from swapbench.worker.targets.http import keeper
+from swapbench.worker.targets.http.asking import filled
+from swapbench.worker.targets.http.speaking import Endpoint, Exchange, ServerError, UnreachableError
+
+HOST: Final = "127.0.0.1"
+_ASK_EVERY_S: Final = 0.05
+_ENDS_WITHIN_S: Final = 30.0
+_TAIL_LINES: Final = 6
+_TAIL_CHARACTERS: Final = 700
+# Somebody else may take a port between its choice and the server's start.
+_PORTS_TRIED: Final = 3
+_TAKEN: Final = ("address already in use", "errno 98", "errno 48", "eaddrinuse")
+
+
+class DiedError(ServerError):
+    """The server's process has ended."""
+
+
+class Running:
+    """A server that was started here.
+
+    Args:
+        model: the one that it is started for, where each has a server of its own.
+    """
+
+    def __init__(
+        self,
+        preset: Preset,
+        log: Path,
+        names: Mapping[str, str],
+        checkpoints: Mapping[str, Checkpoint],
+        hide: tuple[str, ...],
+        model: str = "",
+    ) -> None:
+        assert preset.start is not None
+        self._preset = preset
+        self._start = preset.start
+        self._log = log
+        self._names = names
+        self._checkpoints = checkpoints
+        self._hide = hide
+        self._model = model
+        self._keeper: subprocess.Popen[bytes] | None = None
+        self._begins = 0
+        self._ended = threading.Event()
+        self._exit_code: int | None = None
+        self.pid: int | None = None
+        self.url = ""
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return self.pid is not None and not self._ended.is_set()
+
+    def start(self, headers: Mapping[str, str]) -> None:
+        """Start it on a free port, and wait until it is ready.
+
+        Raises:
+            ServerError: it can't be started, has ended, or is not ready in time; with the tail of its log.
+        """
+        for attempt in range(_PORTS_TRIED):
+            self._launch()
+            try:
+                self._await_ready(headers)
+            except ServerError as error:
+                self.stop()
+                taken = any(sign in self.tail(1000).lower() for sign in _TAKEN)
+                if not taken or attempt == _PORTS_TRIED - 1:
+                    raise type(error)(self.with_tail(str(error))) from None
+            else:
+                return
+
+    def stop(self, gently: bool = False) -> None:
+        """End it and all that it started; returns when they are gone."""
+        kept = self._keeper
+        if kept is None:
+            return
+        assert kept.stdin is not None
+        with suppress(BrokenPipeError, ValueError):
+            if gently:
+                kept.stdin.write(b"stop\n")
+                kept.stdin.flush()
+            kept.stdin.close()
+        try:
+            kept.wait(_ENDS_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            kept.kill()
+            kept.wait()
+        self._keeper = self.pid = None
+
+    def await_end(self, seconds: float) -> None:
+        """Give its keeper a moment to learn of an end that the socket shows at once."""
+        self._ended.wait(seconds)
+
+    def died(self) -> DiedError:
+        """What to say of a server that is not alive."""
+        code = self._exit_code
+        how = (
+            "ended"
+            if code is None
+            else f"was killed by signal {-code}"
+            if code < 0
+            else f"ended with exit code {code}"
+        )
+        return DiedError(f"the server {how}")
+
+    def with_tail(self, what: str) -> str:
+        """A message with the last lines of the server's log."""
+        tail = self.tail(_TAIL_CHARACTERS)
+        return f"{what}; its log ends: {tail}" if tail else f"{what}; it printed nothing"
+
+    def tail(self, characters: int) -> str:
+        """The last that it printed since its start, on one line."""
+        try:
+            with self._log.open("rb") as file:
+                file.seek(max(self._begins, os.fstat(file.fileno()).st_size - (1 << 16)))
+                lines = file.read().decode("utf-8", "replace").strip().splitlines()
+        except OSError:
+            return ""
+        return " | ".join(line.strip() for line in lines[-_TAIL_LINES:] if line.strip())[-characters:]
+
+    def _launch(self) -> None:
+        port = free_port()
+        self.url = f"http://{HOST}:{port}"
+        self._ended.clear()
+        self._exit_code = None
+        self._begins = self._log.stat().st_size if self._log.exists() else 0
+        values = {"python": sys.executable, "host": HOST, "port": str(port), "folder": str(self._log.parent)}
+        if self._start.config:
+            values["config"] = str(self._write_config())
+        if self._model:
+            values |= self._of(self._model)
+        added = {name: fill_secrets(text, os.environ) for name, text in self._start.environment.items()}
+        environment = os.environ | {k: str(filled(v, values)) for k, v in added.items() if v is not None}
+        kept = subprocess.Popen(
+            [sys.executable, "-P", keeper.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+        )
+        self._keeper = kept
+        assert kept.stdin is not None
+        assert kept.stdout is not None
+        command = [str(filled(part, values)) for part in self._start.command]
+        told = {"command": command, "log": str(self._log), "hide": list(self._hide)}
+        kept.stdin.write(json.dumps(told).encode() + b"\n")
+        kept.stdin.flush()
+        word, _, rest = kept.stdout.readline().decode().strip().partition(" ")
+        if word != "pid":
+            self.stop()
+            raise DiedError(f"the server can't be started: {command[0]}: {rest or 'its keeper ended'}")
+        self.pid = int(rest)
+        threading.Thread(target=self._listen, args=(kept,), name="keeper", daemon=True).start()
+
+    def _listen(self, kept: "subprocess.Popen[bytes]") -> None:
+        assert kept.stdout is not None
+        for line in kept.stdout:
+            word, _, rest = line.decode().strip().partition(" ")
+            if word == "exit" and kept is self._keeper:
+                self._exit_code = int(rest)
+                self._ended.set()
+
+    def _of(self, model: str) -> dict[str, str]:
+        checkpoint = self._checkpoints[model]
+        return {
+            "model": self._names[model],
+            "name": model,
+            "path": str(checkpoint.path.absolute()),
+            "reference": checkpoint.reference,
+            "python": sys.executable,
+        }
+
+    def _write_config(self) -> Path:
+        start = self._start
+        each = [str(filled(start.config_model, self._of(model))) for model in self._checkpoints]
+        path = self._log.parent / start.config
+        text = start.config_text.replace("{models}", start.config_between.join(each))
+        path.write_text(text.replace("{host}", HOST), encoding="utf-8")
+        return path.absolute()
+
+    def _await_ready(self, headers: Mapping[str, str]) -> None:
+        ready = self._preset.ready
+        until_s = time.monotonic() + ready.timeout_s
+        seen = "nobody listens on its port"
+        while time.monotonic() < until_s:
+            if not self.alive:
+                raise self.died()
+            try:
+                endpoint = Endpoint(self.url, headers, self._hide)
+                left_s = until_s - time.monotonic()
+                with Exchange(endpoint, ready.method, ready.path, patience_s=max(0.1, left_s)) as exchange:
+                    status = exchange.head().status
+                if status == ready.status:
+                    self._refuse_another()
+                    return
+                seen = f"{ready.method} {ready.path} answers {status}"
+            except UnreachableError as error:
+                seen = str(error)
+            self._ended.wait(_ASK_EVERY_S)
+        raise ServerError(f"the server was not ready within {ready.timeout_s:g} s: {seen}")
+
+    def _refuse_another(self) -> None:
+        """Whoever took the port before our server could is somebody else's."""
+        port = int(self.url.rpartition(":")[2])
+        owner = listener(port)
+        if owner is not None and owner not in self._tree():
+            raise ServerError(f"address already in use: process {owner} listens on port {port}")
+
+    def _tree(self) -> set[int]:
+        if self._keeper is None:
+            return set()
+        with suppress(psutil.Error):
+            return {child.pid for child in psutil.Process(self._keeper.pid).children(recursive=True)}
+        return set()
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def listener(port: int) -> int | None:
+    """The process that listens on a port of this machine; None where the system does not tell."""
+    with suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+                return connection.pid
+    return None
+
+
+def secrets_of(preset: Preset) -> tuple[str, ...]:
+    """The keys that the preset takes from the environment, to be told nowhere."""
+    return tuple(value for name in preset.secrets() if (value := os.environ.get(name)))
+
+
+def filled_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers with their keys; those whose key may be missing, and is, are left out."""
+    known = {name: fill_secrets(text, os.environ) for name, text in headers.items()}
+    return {name: text for name, text in known.items() if text is not None}

@@ -1,0 +1,236 @@
+"""Speaking HTTP to a server under test: plainly, with a deadline, and with every way to misbehave named."""
+
+import http.client
+import json
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+_READ_BYTES: Final = 1 << 16
+_LONGEST_ANSWER_BYTES: Final = 16 << 20
+_SHOWN_CHARACTERS: Final = 160
+
+
+class ServerError(RuntimeError):
+    """The server did not do what was asked of it; the message says what it did instead."""
+
+
+class UnreachableError(ServerError):
+    """Nobody listens there, or whoever does hung up."""
+
+
+class HungError(ServerError):
+    """It took the request, and is silent."""
+
+
+class StatusError(ServerError):
+    """It answered that it can't or won't."""
+
+
+class GarbledError(ServerError):
+    """It said something that is no answer in its protocol."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a server is, and what every request to it has; `hide` are texts that must never be told."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    hide: tuple[str, ...] = ()
+
+    def clean(self, text: str) -> str:
+        """The text without keys, on one line."""
+        for hidden in self.hide:
+            text = text.replace(hidden, "[hidden]")
+        return " ".join(text.split())
+
+    def shown(self, data: bytes | str) -> str:
+        """The beginning of what the server said, fit to be told."""
+        text = self.clean(data.decode("utf-8", "replace") if isinstance(data, bytes) else data)
+        return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 3]}..."
+
+
+class Exchange:
+    """One request and its answer, read as far as one likes before a deadline; can be given up from any thread."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        patience_s: float = 60.0,
+    ) -> None:
+        """Connect and send.
+
+        Raises:
+            UnreachableError: nobody listens there.
+        """
+        self.endpoint = endpoint
+        self._what = f"{method} {path}"
+        self._patience_s = patience_s
+        parts = urlsplit(endpoint.url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._connection = kind(parts.hostname or "", parts.port, timeout=min(patience_s, 10.0))
+        self._response: http.client.HTTPResponse | None = None
+        self._socket: socket.socket | None = None
+        self.sent_s = time.perf_counter()
+        self._deadline_s = self.sent_s + patience_s
+        data = None if body is None else json.dumps(body).encode()
+        said = {"Accept": "*/*", **endpoint.headers, **(headers or {})}
+        if data is not None:
+            said["Content-Type"] = "application/json"
+        try:
+            self._connection.connect()
+            self._socket = self._connection.sock
+            self._connection.request(method, parts.path + path, data, said)
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise UnreachableError(f"{self._what}: {self._spelt(error)}") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def head(self) -> http.client.HTTPResponse:
+        """Wait for the answer's status and headers.
+
+        Raises:
+            ServerError: none came.
+        """
+        if self._response is None:
+            self._response = self._patiently(self._connection.getresponse)
+        return self._response
+
+    def expect(self, *statuses: int) -> http.client.HTTPResponse:
+        """As `head`, with one of these statuses.
+
+        Raises:
+            StatusError: it has another one. Redirects are never followed: who knows where to.
+        """
+        response = self.head()
+        if response.status in statuses:
+            return response
+        if 300 <= response.status < 400:
+            where = self.endpoint.shown(response.headers.get("Location", "nowhere"))
+            raise StatusError(
+                f"{self._what}: redirects to {where} ({response.status}), which is not followed"
+            )
+        with suppress(ServerError):
+            said = self.endpoint.shown(b"".join(self.chunks()))
+            raise StatusError(f"{self._what}: answered {response.status}" + (f": {said}" if said else ""))
+        raise StatusError(f"{self._what}: answered {response.status}")
+
+    def chunks(self) -> Iterator[bytes]:
+        """The answer's bytes as they come.
+
+        Raises:
+            HungError: silent for too long.
+            UnreachableError: hung up in the middle.
+            GarbledError: more than any answer could be.
+        """
+        response = self.head()
+        total = 0
+        while data := self._patiently(lambda: response.read1(_READ_BYTES)):
+            total += len(data)
+            if total > _LONGEST_ANSWER_BYTES:
+                raise GarbledError(f"{self._what}: answered more than {_LONGEST_ANSWER_BYTES >> 20} MiB")
+            yield data
+
+    def document(self) -> Any:
+        """The answer as JSON; None for an empty one.
+
+        Raises:
+            GarbledError: it is none.
+        """
+        data = b"".join(self.chunks())
+        if not data.strip():
+            return None
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError):
+            raise GarbledError(
+                f"{self._what}: answered what is no JSON: {self.endpoint.shown(data)}"
+            ) from None
+
+    def close(self) -> None:
+        """Give up; whoever reads in another thread is told at once."""
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+        if self._response is not None:
+            with suppress(OSError):
+                self._response.close()
+        self._connection.close()
+
+    def garbled(self, what: str) -> GarbledError:
+        """Something in the answer is not as it has to be."""
+        return GarbledError(f"{self._what}: {what}")
+
+    def _patiently(self, read: Any) -> Any:
+        left_s = self._deadline_s - time.perf_counter()
+        try:
+            if left_s <= 0:
+                raise TimeoutError
+            assert self._socket is not None
+            self._socket.settimeout(left_s)
+            return read()
+        except TimeoutError:
+            raise HungError(f"{self._what}: no end of an answer within {self._patience_s:g} s") from None
+        except http.client.IncompleteRead:
+            raise UnreachableError(f"{self._what}: hung up in the middle of its answer") from None
+        except http.client.RemoteDisconnected:
+            raise UnreachableError(f"{self._what}: hung up without an answer") from None
+        except (http.client.HTTPException, ValueError) as error:
+            raise GarbledError(f"{self._what}: no HTTP: {self.endpoint.shown(repr(error))}") from None
+        except OSError as error:
+            raise UnreachableError(f"{self._what}: {self._spelt(error)}") from None
+
+    def _spelt(self, error: Exception) -> str:
+        words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        return self.endpoint.clean(words or type(error).__name__)
+
+
+def dig(document: Any, where: str) -> Any:
+    """What stands in a document at `choices.0.text`; None where nothing does."""
+    for part in where.split("."):
+        if isinstance(document, list) and part.isdigit() and int(part) < len(document):
+            document = document[int(part)]
+        elif isinstance(document, dict):
+            document = document.get(part)
+        else:
+            return None
+    return document
+
+
+def sse_events(chunks: Iterator[bytes]) -> Iterator[str]:
+    """The data of server-sent events; comments, names and ids are passed over."""
+    data: list[str] = []
+    for line in lines_of(chunks):
+        if not line:
+            if data:
+                yield "\n".join(data)
+            data = []
+        elif line.startswith("data:"):
+            data.append(line[5:].removeprefix(" "))
+    if data:
+        yield "\n".join(data)
+
+
+def lines_of(chunks: Iterator[bytes]) -> Iterator[str]:
+    """Lines, whichever way they end; the last one with or without its end."""
+    pending = b""
+    for chunk in chunks:
+        *lines, pending = (pending + chunk).split(b"\n")
+        for line in lines:
+            yield line.removesuffix(b"\r").decode("utf-8", "replace")
+    if pending:
+        yield pending.removesuffix(b"\r").decode("utf-8", "replace")
