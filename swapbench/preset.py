@@ -36,8 +36,8 @@ class Start(Strict):
     environment: dict[str, str] = Field({}, description="added to the server's environment")
     per_model: Flag = Field(False, description="one server for each model, each on a port of its own")
     config: str = Field("", description="name of a file that is written for the server, {config}")
-    config_text: str = Field("", description="what is in it, {models} where the models stand")
-    config_model: str = Field("", description="what is in it for each model: {model} {name} {path} {python}")
+    config_text: str = Field("", description="what is in it: {host} {port}, and {models} where the models stand")
+    config_model: str = Field("", description="what is in it for each model: {model} {name} {path} {reference} {python}")
     config_between: str = Field("", description="what is between two models")
 
 
@@ -223,7 +223,7 @@ def _mistakes(preset: Preset) -> Iterator[LocatedError]:
         if _SECRET.search(argument):
             # Whoever lists processes sees it.
             yield LocatedError(("start", "command"), "no secrets on a command line: use [start.environment]")
-    if not any("{port}" in text for text in (*start.command, *start.environment.values())):
+    if not any("{port}" in text for text in (*start.command, *start.environment.values(), start.config_text)):
         yield LocatedError(("start", "command"), "{port} must be in it: the port is chosen by swapbench")
     if bool(start.config) != bool(start.config_text):
         yield LocatedError(("start", "config"), "config and config_text belong together")

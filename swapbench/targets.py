@@ -115,7 +115,7 @@ def fit(experiment: Experiment) -> Fitted:
             "own: leave --strategy out"
         )
     changes: dict[str, object] = {"settle_after_unload": False, "touch_free_memory": False}
-    notes = list(server.preset.notes)
+    notes = [*server.preset.notes, *_reports(server.preset)]
     work = experiment.workload
     if work.agents or work.clients:
         changes["workload"] = work.model_copy(update={"agents": 0, "clients": 0})
@@ -127,3 +127,8 @@ def fit(experiment: Experiment) -> Fitted:
         changes["scenario"] = tuple(s.model_copy(update={"page_cache": None}) for s in experiment.scenario)
         notes.append("page cache as it is: where the server keeps its models is not known")
     return Fitted(experiment.model_copy(update=changes), server, tuple(notes))
+
+
+def _reports(preset: Preset) -> list[str]:
+    """What the figures that a server tells of itself are."""
+    return [f"{preset.title} reports {figure.where}: {figure.means}" for figure in preset.reported]

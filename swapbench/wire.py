@@ -221,11 +221,11 @@ class SwapFinished(Message):
     resident_before: float | None = None
     valid: bool = True
     invalid_reason: str = ""
-    drained_requests: int = 0
-    carried_requests: int = 0
+    drained_requests: int | None = 0
+    carried_requests: int | None = 0
     answered_requests: int = 0
-    evicted_caches: int = 0
-    evicted_bytes: int = 0
+    evicted_caches: int | None = 0
+    evicted_bytes: int | None = 0
     status: SwapStatus = "ok"
     error: str = ""
     failed_phase: Phase | None = None
@@ -240,11 +240,11 @@ class SwapFinished(Message):
     verified_tokens: int | None = None
     kv_capacity_bytes: int | None = None
     longest_stall_s: float | None = None
-    prefilled_tokens: int = 0
+    prefilled_tokens: int | None = 0
     prefill_s: float | None = None
-    restored_caches: int = 0
-    restored_tokens: int = 0
-    restored_bytes: int = 0
+    restored_caches: int | None = 0
+    restored_tokens: int | None = 0
+    restored_bytes: int | None = 0
     restore_s: float | None = None
     sent_requests: int = 0
     refused_requests: int = 0
@@ -255,11 +255,11 @@ class SwapFinished(Message):
     broken_caches: int | None = None
     loader: LoaderKind | None = None
     loader_why: str = ""
-    ahead_bytes: int = 0
-    kept_bytes: int = 0
+    ahead_bytes: int | None = 0
+    kept_bytes: int | None = 0
     to_first_byte_s: float | None = None
-    failed_requests: int = 0
-    stalled_requests: int = 0
+    failed_requests: int | None = None
+    stalled_requests: int | None = None
     reported_load_s: float | None = None
     reported_memory_bytes: int | None = None
 

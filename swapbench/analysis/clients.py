@@ -27,6 +27,8 @@ class ClientsFelt:
     carried: int
     refused: int
     lost: int
+    failed: int
+    stalled: int
     wait_before: Estimate | None
     wait_during: Estimate | None
     wait_after: Estimate | None
@@ -54,6 +56,8 @@ def clients_felt(scenario: str, swaps: Sequence[Swap], requests: "pd.DataFrame")
         carried=sum(bool(row["carried"]) for _, row in rows),
         refused=outcomes.count("refused"),
         lost=outcomes.count("lost"),
+        failed=outcomes.count("failed"),
+        stalled=outcomes.count("stalled"),
         wait_before=estimate(waits["before"]),
         wait_during=estimate(waits["during"]),
         wait_after=estimate(waits["after"]),
@@ -64,7 +68,8 @@ def clients_felt(scenario: str, swaps: Sequence[Swap], requests: "pd.DataFrame")
 def _when(sent_s: float, swap: Swap) -> str:
     if sent_s < 0:
         return "before"
-    return "during" if swap.total_s is not None and sent_s < swap.total_s else "after"
+    lasts_s = swap.total_s if swap.total_s is not None else swap.figures.get("to_first_token_s")
+    return "during" if lasts_s is not None and sent_s < lasts_s else "after"
 
 
 def _longest_stall(swap: Swap, requests: "pd.DataFrame") -> float | None:

@@ -37,6 +37,11 @@ _SUM_TOLERANCE_S: Final = 1e-4
 _SWAP_USED_GROWTH_BYTES: Final = 64 << 20
 
 
+_FROM_OUTSIDE: Final = (
+    "seen from outside: no phase of a swap can be told from another; where asking swaps, the total is the first "
+    "token's time less that of the same request, hot"
+)
+
 _PROBE_FIRST: Final = (
     "how near the loads come to the machine's limit is not known: run `swapbench probe` on it, then "
     "`swapbench report`"
@@ -150,9 +155,10 @@ def exit_code(findings: Findings, strict: bool = False) -> Exit:
 
 
 def _loads_models(facts: RunFacts) -> bool:
-    """A script's loads move no bytes, a mini's are over before any limit is felt, a published run's machine
-    is not at hand."""
-    return facts.claims and facts.sources != ("scripted",) and not facts.transcribed_from
+    """A script's loads move no bytes, a server's can't be told from the rest of its swap, a mini's are over
+    before any limit is felt, a published run's machine is not at hand."""
+    in_the_worker = facts.target == "inprocess"
+    return facts.claims and in_the_worker and not facts.transcribed_from
 
 
 def _memory(run: Run, scenario: Scenario, swaps: Sequence[Swap]) -> ScenarioMemory:
@@ -184,7 +190,7 @@ def _problems(swaps: Sequence[Swap]) -> Iterator[Problem]:
             yield Problem("failed", *where, swap.error, rollback_s)
         elif not swap.valid:
             yield Problem("invalid", *where, swap.invalid_reason, None)
-        elif swap.total_s is None:
+        elif swap.total_s is None and "to_first_token_s" not in swap.figures:
             yield Problem("invalid", *where, "its total was not recorded", None)
 
 
@@ -199,6 +205,8 @@ def _notes(
         yield "first token left out: the total is the headline, and what the first token costs is not known"
     if len({swap.round for swap in counted}) == 1:
         yield "one round: nothing is known about the spread"
+    if all(swap.from_outside for swap in counted):
+        yield _FROM_OUTSIDE
     if all(_was_idle(swap) for swap in counted):
         yield "no request was in flight and no cache was held: drain and evict had nothing to do"
     if sum(_phases_disagree(swap) for swap in counted):
@@ -247,6 +255,6 @@ def _was_idle(swap: Swap) -> bool:
 
 def _phases_disagree(swap: Swap) -> bool:
     unattributed = swap.figures.get("unattributed_s")
-    if unattributed is None or swap.total_s is None or not swap.phases:
+    if unattributed is None or swap.total_s is None or not swap.phases or swap.from_outside:
         return False
     return abs(swap.total_s - swap.attributed_s - unattributed) > _SUM_TOLERANCE_S

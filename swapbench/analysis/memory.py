@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from swapbench.analysis.estimate import Estimate, estimate
 from swapbench.analysis.swaps import COUNTS_DOWN, Swap
-from swapbench.phases import ALL_LEDGERS, LEDGERS, PHASES, Phase
+from swapbench.phases import ALL_LEDGERS, LEDGERS, PHASES, WHOLE, Phase
 from swapbench.wire import Reading
 
 
@@ -87,11 +87,12 @@ def _after(swap: Swap, phase: str, ledger: str) -> float | None:
 
 
 def _at_start(swap: Swap, ledger: str) -> float | None:
-    return next((_before(swap, phase, ledger) for phase in PHASES if phase in swap.phases), None)
+    return next((_before(swap, phase, ledger) for phase in (*PHASES, WHOLE) if phase in swap.phases), None)
 
 
 def _at_end(swap: Swap, ledger: str) -> float | None:
-    return next((_after(swap, phase, ledger) for phase in reversed(PHASES) if phase in swap.phases), None)
+    parts = (*reversed(PHASES), WHOLE)
+    return next((_after(swap, phase, ledger) for phase in parts if phase in swap.phases), None)
 
 
 def _peak(swap: Swap, ledger: str) -> float | None:

@@ -14,6 +14,7 @@ from swapbench.analysis.estimate import (
     supported_reliability,
 )
 from swapbench.analysis.headline import HeadlineFigure, headline_figure
+from swapbench.analysis.outside import Outside, outside_of
 from swapbench.analysis.proof import Proof, proof_of
 from swapbench.analysis.swaps import Measured, Swap
 from swapbench.experiment import Experiment, Scenario
@@ -127,6 +128,7 @@ class ScenarioSummary:
     settle_s: Estimate | None
     workload: WorkloadSummary
     proof: Proof
+    outside: Outside | None
 
 
 def count(swaps: Sequence[Swap]) -> Counts:
@@ -175,6 +177,7 @@ def summarise(
         settle_s=_figure(counted, "settle_s"),
         workload=_workload(counted),
         proof=proof_of(counted),
+        outside=outside_of(counted),
     )
 
 
@@ -229,7 +232,10 @@ def _unattributed(swaps: Sequence[Swap]) -> Unattributed:
     return Unattributed(
         seconds=_figure(swaps, "unattributed_s"),
         probe_s=_figure(swaps, "probe_s"),
-        share=_mean_share(swaps, lambda swap: (swap.total_s or 0.0) - swap.attributed_s),
+        share=_mean_share(
+            [swap for swap in swaps if not swap.from_outside],
+            lambda swap: (swap.total_s or 0.0) - swap.attributed_s,
+        ),
     )
 
 
@@ -237,7 +243,7 @@ def _against_target(swaps: Sequence[Swap], target_s: float) -> AgainstTarget | N
     total = _figure(swaps, "total_s")
     if total is None or total.point <= 0:
         return None
-    under = sum(1 for swap in swaps if (swap.total_s or 0.0) < target_s)
+    under = sum(1 for swap in swaps if swap.total_s is not None and swap.total_s < target_s)
     is_under = total.point < target_s
     return AgainstTarget(
         target_s=target_s,

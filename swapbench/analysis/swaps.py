@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from swapbench.columns import released_column, settled_column
-from swapbench.phases import ALL_LEDGERS, Phase
+from swapbench.phases import ALL_LEDGERS, WHOLE, Phase
 from swapbench.results import Run
 
 if TYPE_CHECKING:
@@ -61,7 +61,13 @@ class Swap:
     @property
     def counted(self) -> bool:
         """Whether statistics rest on it: it went well, is no warm-up, and is what its label says."""
-        return self.status == "ok" and self.valid and not self.warmup and self.total_s is not None
+        measured = self.total_s is not None or "to_first_token_s" in self.figures
+        return self.status == "ok" and self.valid and not self.warmup and measured
+
+    @property
+    def from_outside(self) -> bool:
+        """Whether it was seen from outside a server, as a whole: no phase of it is known."""
+        return WHOLE in self.phases
 
     @property
     def total_s(self) -> float | None:
@@ -86,6 +92,7 @@ _FIGURES: Final = (
     *("kv_capacity_bytes", "longest_stall_s", "prefilled_tokens", "prefill_s"),
     *("restored_caches", "restored_tokens", "restored_bytes", "restore_s"),
     *("readable_caches", "broken_caches", "ahead_bytes", "kept_bytes"),
+    *("to_first_byte_s", "failed_requests", "stalled_requests", "reported_load_s", "reported_memory_bytes"),
     *("drained_requests", "carried_requests", "answered_requests", "evicted_caches", "evicted_bytes"),
 )
 
@@ -157,9 +164,10 @@ def _measured_by_swap(frame: "pd.DataFrame") -> dict[_Key, dict[tuple[str, str],
 def _during(samples: "pd.DataFrame | None", row: Mapping[str, Any]) -> "pd.DataFrame | None":
     """The samples taken during the swap itself, first token included; None where there is no telling."""
     start_s, total_s = _number(row["start_s"]), _number(row["total_s"])
-    if samples is None or start_s is None or total_s is None:
+    lasted_s = _number(row["to_first_token_s"]) or total_s
+    if samples is None or start_s is None or lasted_s is None:
         return None
-    end_s = start_s + (_number(row["to_first_token_s"]) or total_s)
+    end_s = start_s + lasted_s
     return samples[samples["t_s"].between(start_s, end_s)]
 
 

@@ -7,7 +7,7 @@ from typing import Final
 from swapbench.analysis import figures
 from swapbench.analysis.estimate import estimate
 from swapbench.analysis.swaps import Swap
-from swapbench.phases import LEDGER_LABELS, Phase
+from swapbench.phases import LEDGER_LABELS, WHOLE, Phase
 
 # A ledger that holds this share of a model after unload holds the model.
 _HOLDS_MODEL: Final = 0.9
@@ -124,7 +124,7 @@ def _stalls(counted: Sequence[Swap]) -> Iterator[Symptom]:
     for scenario in dict.fromkeys(swap.scenario for swap in counted):
         its = [swap for swap in counted if swap.scenario == scenario]
         stall = estimate(swap.figures.get("longest_stall_s") for swap in its)
-        total = estimate(swap.total_s for swap in its)
+        total = estimate(swap.phase_s(WHOLE) if swap.from_outside else swap.total_s for swap in its)
         if stall is None or total is None:
             continue
         if stall.point >= max(_STALL_S, _STALL_SHARE * total.point):

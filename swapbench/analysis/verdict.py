@@ -140,6 +140,8 @@ def _reliability(against: AgainstTarget) -> str:
 
 
 def _bottleneck(scenarios: Sequence[ScenarioSummary]) -> _Judgement:
+    if scenarios and all(s.outside is not None for s in scenarios):
+        return Outcome.NOT_JUDGED, "seen from outside: no phase of a swap can be told from another"
     found = [(s.name, s.bottleneck, s.unattributed.share or 0.0) for s in scenarios]
     if not any(bottleneck for _, bottleneck, _ in found):
         return Outcome.INCONCLUSIVE, "no swap was measured that counts"

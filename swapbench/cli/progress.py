@@ -140,10 +140,11 @@ def _swap_line(event: SwapFinished) -> str:
     measured = event.to_first_token_s is not None
     token = f", first token at {event.to_first_token_s:.3f} s" if measured else ""
     invalid = "" if event.valid else f"  [invalid: {event.invalid_reason}]"
-    return f"{event.scenario}: {event.total_s:.3f} s{token}{invalid}"
+    total = "" if event.total_s is None else f" {event.total_s:.3f} s"
+    return f"{event.scenario}:{total}{token if total else token.removeprefix(',')}{invalid}"
 
 
 def _memory_line(event: MemorySample) -> str:
     ledgers = event.ledgers
-    mlx, footprint = ledgers.mlx_active_bytes or 0, ledgers.footprint_bytes or 0
-    return f"MLX {mlx / 1e9:.2f} GB, process {footprint / 1e9:.2f} GB"
+    held = {"MLX": ledgers.mlx_active_bytes, "process": ledgers.footprint_bytes}
+    return ", ".join(f"{name} {value / 1e9:.2f} GB" for name, value in held.items() if value is not None)

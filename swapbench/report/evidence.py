@@ -124,6 +124,8 @@ def clients(findings: Findings) -> Table | None:
         ("carried over", lambda c: str(c.carried), _plain),
         ("refused", lambda c: str(c.refused), _plain),
         ("lost", lambda c: str(c.lost), lambda text: "good" if text == "0" else "bad"),
+        ("failed", lambda c: str(c.failed), _plain),
+        ("stalled", lambda c: str(c.stalled), _plain),
         ("longest stall", lambda c: _range(c.longest_stall), _plain),
         ("wait, sent before the swap", lambda c: _range(c.wait_before), _plain),
         ("wait, sent during it", lambda c: _range(c.wait_during), _plain),

@@ -14,6 +14,7 @@ from swapbench.report.json_document import as_document
 from swapbench.report.junit import to_junit
 from swapbench.report.markdown import parts_to_markdown
 from swapbench.report.shapes import Cell, Line, Part, Table, Tone
+from swapbench.report.tables import served_by
 
 # 1: first published form.
 GATE_VERSION: Final = 1
@@ -130,7 +131,7 @@ def _facts(gate: Gate) -> tuple[Line, ...]:
         Line("experiment", f"{gate.title}, {source} models: {gate.facts.source_says}"),
         Line("change", gate.change),
         Line("against", gate.against),
-        Line("machine", f"{gate.facts.machine}, MLX on {gate.facts.device or 'an unknown device'}"),
+        Line("machine", gate.facts.machine + served_by(gate.facts)),
         Line("page cache", gate.facts.page_cache),
     )
 

@@ -5,8 +5,10 @@ from typing import Final
 
 from swapbench.analysis import Findings, figures
 from swapbench.analysis.estimate import FEW, Estimate, Interval
+from swapbench.analysis.facts import RunFacts
 from swapbench.analysis.figures import EN_DASH, NOT_RECORDED
 from swapbench.analysis.memory import LedgerSummary
+from swapbench.analysis.outside import Outside
 from swapbench.analysis.summary import PhaseSummary, ScenarioSummary
 from swapbench.analysis.verdict import Outcome
 from swapbench.phases import LEDGER_LABELS, Phase
@@ -47,12 +49,20 @@ def facts(findings: Findings) -> tuple[Line, ...]:
     swaps = "".join(f", {n} {why}" for why, n in excluded.items() if n)
     lines = [
         Line("run", f"{run.run_id}, {run.started_at:%Y-%m-%d}"),
-        Line("machine", f"{run.machine}" + (f", MLX on {run.device}" if run.device else "")),
+        Line("machine", f"{run.machine}" + served_by(run)),
         Line("versions", ", ".join(f"{name} {version}" for name, version in run.versions.items())),
         Line("page cache", run.page_cache + _residency(findings.scenarios)),
         Line("swaps", f"{rounds}{warmup}, {figures.counted(counts.counted, 'swap')} counted{swaps}"),
     ]
     return tuple(line for line in lines if line.text)
+
+
+def served_by(facts: RunFacts) -> str:
+    """`, MLX on cpu (x86_64)`, or `, served by mlx_lm`."""
+    if not facts.device:
+        return ""
+    inside = facts.target in ("inprocess", "scripted")
+    return f", MLX on {facts.device}" if inside else f", served by {facts.device}"
 
 
 def _residency(scenarios: Sequence[ScenarioSummary]) -> str:
@@ -228,6 +238,8 @@ def bottlenecks(findings: Findings) -> tuple[Line, ...]:
 def _bottleneck(scenario: ScenarioSummary) -> Line:
     found = scenario.bottleneck
     if found is None:
+        if scenario.outside is not None:
+            return Line(scenario.name, "not to be seen from outside a server", tone="quiet")
         return Line(scenario.name, "not measured", tone="doubt")
     parts = [
         f"{found.phase} takes {figures.percent(found.share)}, and is the longest phase in "
@@ -251,6 +263,7 @@ _Show = Callable[[ScenarioSummary], str]
 
 def work(scenarios: Sequence[ScenarioSummary]) -> Table | None:
     """What the swaps moved: the checkpoint, and under load requests and caches. None where unrecorded."""
+    outside: list[tuple[str, _Show]] = [(label, _of_outside(show)) for label, show in _OUTSIDE]
     load: list[tuple[str, _Show]] = [
         ("loaded", lambda s: point(s.loaded_bytes, figures.size)),
         ("load rate", lambda s: point(s.load_gb_per_s, figures.rate)),
@@ -274,9 +287,26 @@ def work(scenarios: Sequence[ScenarioSummary]) -> Table | None:
         ("a cache's write", lambda s: point(s.workload.cache_write_s, figures.seconds)),
     ]
     busy = any(s.workload.busy for s in scenarios)
-    groups = [_work_rows(rows, scenarios) for rows in ([load, proof, workload] if busy else [load, proof])]
+    parts = [outside, load, proof, workload] if busy else [outside, load, proof]
+    groups = [_work_rows(rows, scenarios) for rows in parts]
     shown = tuple(group for group in groups if group)
     return Table("Work of a swap, median", "", _headings(scenarios), shown) if shown else None
+
+
+_OUTSIDE: Final[tuple[tuple[str, Callable[[Outside], str]], ...]] = (
+    (f"request {ARROW} first byte", lambda o: point(o.first_byte, figures.seconds)),
+    ("load, as reported", lambda o: point(o.reported_load, figures.seconds)),
+    ("felt beyond that", lambda o: point(o.unreported, figures.seconds)),
+    ("memory, as reported", lambda o: point(o.reported_memory, figures.memory)),
+    ("read from disk", lambda o: point(o.disk_read_bytes, figures.size)),
+    ("requests in flight", lambda o: point(o.in_flight, figures.count)),
+    ("requests failed", lambda o: point(o.failed_requests, figures.count)),
+    ("requests stalled", lambda o: point(o.stalled_requests, figures.count)),
+)
+
+
+def _of_outside(show: Callable[[Outside], str]) -> _Show:
+    return lambda scenario: NOT_RECORDED if scenario.outside is None else show(scenario.outside)
 
 
 def _resident_after(scenario: ScenarioSummary) -> str:

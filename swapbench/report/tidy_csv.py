@@ -14,6 +14,7 @@ from swapbench.analysis.ladder import Ladder
 from swapbench.analysis.leak import LeakFinding
 from swapbench.analysis.memory import ScenarioMemory
 from swapbench.analysis.outliers import Outlier
+from swapbench.analysis.outside import Outside
 from swapbench.analysis.proof import Restores
 from swapbench.analysis.roofline import AgainstLimit
 from swapbench.analysis.summary import AgainstTarget, ScenarioSummary
@@ -96,6 +97,8 @@ def _clients(felt: ClientsFelt) -> Iterator[_Row]:
         ("carried_clients", felt.carried),
         ("refused_requests", felt.refused),
         ("lost_requests", felt.lost),
+        ("failed_requests", felt.failed),
+        ("stalled_requests", felt.stalled),
     )
     for measure, n in numbers:
         yield felt.scenario, measure, "", "1", n, None, None, None
@@ -192,9 +195,25 @@ def _scenario(scenario: ScenarioSummary) -> Iterator[_Row]:
     )
     for measure, unit, value in estimates:
         yield from _estimate(name, measure, "", unit, value)
+    if scenario.outside is not None:
+        yield from _outside(name, scenario.outside)
     yield from _interval(name, "total", scenario.total, scenario.total_interval)
     yield from _interval(name, "headline", scenario.headline, scenario.headline_interval)
     yield from _against_target(name, scenario.against_target)
+
+
+def _outside(name: str, outside: Outside) -> Iterator[_Row]:
+    for measure, unit, value in (
+        ("to_first_byte", "s", outside.first_byte),
+        ("reported_load", "s", outside.reported_load),
+        ("unreported", "s", outside.unreported),
+        ("reported_memory", "B", outside.reported_memory),
+        ("disk_read", "B", outside.disk_read_bytes),
+        ("in_flight", "1", outside.in_flight),
+        ("failed_in_flight", "1", outside.failed_requests),
+        ("stalled_in_flight", "1", outside.stalled_requests),
+    ):
+        yield from _estimate(name, measure, "", unit, value)
 
 
 def _memory(memory: ScenarioMemory) -> Iterator[_Row]:

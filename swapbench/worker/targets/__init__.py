@@ -22,21 +22,21 @@ class Outcome:
 
     loaded_bytes: int | None = None
     resident_before: float | None = None
-    drained_requests: int = 0
-    carried_requests: int = 0
-    evicted_caches: int = 0
-    evicted_bytes: int = 0
+    drained_requests: int | None = 0
+    carried_requests: int | None = 0
+    evicted_caches: int | None = 0
+    evicted_bytes: int | None = 0
     kv_capacity_bytes: int | None = None
-    prefilled_tokens: int = 0
+    prefilled_tokens: int | None = 0
     prefill_s: float | None = None
     release: Settled | None = None
     loader: LoaderKind | None = None
     loader_why: str = ""
-    ahead_bytes: int = 0
-    kept_bytes: int = 0
+    ahead_bytes: int | None = 0
+    kept_bytes: int | None = 0
     to_first_byte_s: float | None = None
-    failed_requests: int = 0
-    stalled_requests: int = 0
+    failed_requests: int | None = None
+    stalled_requests: int | None = None
     reported_load_s: float | None = None
     reported_memory_bytes: int | None = None
 
@@ -53,9 +53,9 @@ class Steady:
 class Restored:
     """KV caches brought back for the model that serves again; those `changed` go on otherwise than before."""
 
-    caches: int = 0
-    tokens: int = 0
-    bytes: int = 0
+    caches: int | None = 0
+    tokens: int | None = 0
+    bytes: int | None = 0
     seconds: float | None = None
     changed: tuple[str, ...] = ()
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import mlx.core as mx
 
 from swapbench import page_cache
-from swapbench.experiment import PageCache
 from swapbench.ledgers import system
 from swapbench.loaders import Loaded, ModelLoader
 from swapbench.loaders.span import Span, unmeasured
@@ -27,7 +26,7 @@ from swapbench.worker.engine.geometry import KVGeometry
 from swapbench.worker.engine.tag import ModelTag
 from swapbench.worker.engine.workload import PATIENCE_S, ask, requests
 from swapbench.worker.meter import MlxMeter
-from swapbench.worker.preparing import set_page_cache
+from swapbench.worker.preparing import keep_page_cache, set_page_cache
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled, settle
 from swapbench.worker.targets import Audit, Outcome, RefusedError, Restored, Steady
@@ -110,7 +109,7 @@ class InProcessTarget:
         for ticket in self._tickets:
             ticket.first_token(PATIENCE_S)
         self._start_traffic(planned)
-        self._keep_page_cache(to, label)
+        keep_page_cache(to, label)
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """The checkpoint's files, and the memory that it takes."""
@@ -257,12 +256,6 @@ class InProcessTarget:
         self._fit_pool()
         self._store.update_tag(ModelTag.of(checkpoint.path, checkpoint.name))
         self._reinit(checkpoint)
-
-    def _keep_page_cache(self, to: Checkpoint, label: PageCache) -> None:
-        """Kernels that reclaim idle pages take some back while requests are brought in flight."""
-        files = page_cache.weight_files(to.path)
-        if label is PageCache.WARM and page_cache.residency(files).share < 1:
-            page_cache.prime(files)
 
     def _start_traffic(self, planned: PlannedSwap) -> None:
         """Have clients send, and wait until one of them is being answered."""

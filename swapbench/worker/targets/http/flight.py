@@ -34,17 +34,20 @@ class InFlight:
         self._thread = threading.Thread(target=self._read, name=name, daemon=True)
 
     def start(self) -> None:
-        """Wait until it is being answered, then go on reading.
-
-        Raises:
-            ServerError: it is not.
-        """
-        self._answer.await_text()
-        self._thread.start()
+        """Wait until it is being answered, then go on reading. One that is not has failed, as servers may like:
+        some break off what they are at when the next request comes."""
+        try:
+            self._answer.await_text()
+        except ServerError as error:
+            self._error = str(error)
+            self._answer.close()
+        else:
+            self._thread.start()
 
     def land(self, until_s: float) -> Landed:
         """Wait for its end, at most until then (perf_counter); one that has not ended by then is stalled."""
-        self._thread.join(max(0.0, until_s - time.perf_counter()))
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, until_s - time.perf_counter()))
         stalled = self._thread.is_alive()
         silent_s = time.perf_counter() - self._answer.heard_s if stalled else 0.0
         if stalled:
@@ -56,7 +59,7 @@ class InFlight:
             model=self._model,
             sent_s=answer.sent_s,
             first_text_s=answer.first_text_s,
-            ended_s=answer.ended_s,
+            ended_s=None if self._error else answer.ended_s,
             longest_gap_s=max(answer.longest_gap_s, silent_s),
             outcome="stalled" if stalled else "failed" if self._error else "answered",
             error=self._error,

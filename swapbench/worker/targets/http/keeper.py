@@ -171,7 +171,7 @@ class _Orphans:
 
     def _descendants(self) -> list[int]:
         children: dict[int, list[int]] = {}
-        for name in filter(str.isdigit, os.listdir("/proc")):
+        for name in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208 - no imports that can wait
             with suppress(OSError, IndexError, ValueError), open(f"/proc/{name}/stat", "rb") as file:
                 # The name of a program may hold anything; what follows its last bracket does not.
                 parent = int(file.read().rpartition(b")")[2].split()[1])

@@ -145,7 +145,7 @@ class Running:
         self._begins = self._log.stat().st_size if self._log.exists() else 0
         values = {"python": sys.executable, "host": HOST, "port": str(port), "folder": str(self._log.parent)}
         if self._start.config:
-            values["config"] = str(self._write_config())
+            values["config"] = str(self._write_config(port))
         if self._model:
             values |= self._of(self._model)
         added = {name: fill_secrets(text, os.environ) for name, text in self._start.environment.items()}
@@ -189,12 +189,12 @@ class Running:
             "python": sys.executable,
         }
 
-    def _write_config(self) -> Path:
+    def _write_config(self, port: int) -> Path:
         start = self._start
         each = [str(filled(start.config_model, self._of(model))) for model in self._checkpoints]
         path = self._log.parent / start.config
         text = start.config_text.replace("{models}", start.config_between.join(each))
-        path.write_text(text.replace("{host}", HOST), encoding="utf-8")
+        path.write_text(text.replace("{host}", HOST).replace("{port}", str(port)), encoding="utf-8")
         return path.absolute()
 
     def _await_ready(self, headers: Mapping[str, str]) -> None:
@@ -244,7 +244,8 @@ def listener(port: int) -> int | None:
     """The process that listens on a port of this machine; None where the system does not tell."""
     with suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+            listens = connection.status == psutil.CONN_LISTEN and connection.laddr
+            if listens and connection.laddr.port == port:
                 return connection.pid
     return None
 

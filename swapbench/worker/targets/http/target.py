@@ -15,7 +15,7 @@ from swapbench.files import write_atomically
 from swapbench.preset import BYTES, SECONDS, Call, Reported
 from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Reply, Server
 from swapbench.worker.heartbeat import DeafError
-from swapbench.worker.preparing import set_page_cache
+from swapbench.worker.preparing import keep_page_cache, set_page_cache
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled, settle
 from swapbench.worker.targets import Audit, Outcome, Restored, Steady
@@ -47,6 +47,17 @@ _STARTS_TRIED: Final = 2
 # A health check without an answer for so long is asked again: the silence goes on meanwhile.
 _HEALTH_S: Final = 10.0
 
+# Of these a client sees nothing: not known is not none.
+_NOTHING_SEEN: Final = Outcome(
+    drained_requests=None,
+    carried_requests=None,
+    evicted_caches=None,
+    evicted_bytes=None,
+    prefilled_tokens=None,
+    ahead_bytes=None,
+    kept_bytes=None,
+)
+
 
 class HttpTarget:
     """Serves one model at a time, as far as anybody outside can tell."""
@@ -74,7 +85,7 @@ class HttpTarget:
         self._trigger: Answer | None = None
         self._flying: tuple[InFlight, ...] = ()
         self._landed: tuple[Landed, ...] = ()
-        self._outcome = Outcome()
+        self._outcome = _NOTHING_SEEN
 
     def identity(self) -> tuple[dict[str, str], str]:
         """Versions of the packages that the server is made of, where it runs on this interpreter."""
@@ -87,7 +98,7 @@ class HttpTarget:
 
     def serve(self, checkpoint: Checkpoint) -> None:
         """Have the server answer by `checkpoint`, started where need be."""
-        self._outcome = Outcome()
+        self._outcome = _NOTHING_SEEN
         self._give_up_what_flies()
         self._landed = ()
         self._asks = self._plan.first_token
@@ -109,8 +120,9 @@ class HttpTarget:
     def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """Set the page cache, and put requests in flight, being answered."""
         self._park(to)
+        label = self._plan.page_cache_of(planned.scenario)
         if self._preset.reads_paths:
-            set_page_cache(to, self._plan.page_cache_of(planned.scenario))
+            set_page_cache(to, label)
         scenario, work = self._plan.scenario(planned.scenario), self._plan.workload
         count = work.requests if scenario.requests is None else scenario.requests
         old = self._served
@@ -126,6 +138,7 @@ class HttpTarget:
         for request in self._flying:
             request.start()
         if self._preset.reads_paths:
+            keep_page_cache(to, label)
             self._look_at_page_cache(to)
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
@@ -189,7 +202,7 @@ class HttpTarget:
 
     def restore(self) -> Restored:
         """Nothing that could be seen."""
-        return Restored()
+        return Restored(None, None, None)
 
     def replies(self) -> tuple[Reply, ...]:
         """Tokens can't be seen; texts are compared by `verify`."""
