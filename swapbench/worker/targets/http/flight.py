@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from swapbench.worker.targets.http.asking import Answer
-from swapbench.worker.targets.http.speaking import ServerError
+from swapbench.worker.targets.http.speaking import HungError, ServerError
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class InFlight:
         self._model = model
         self._answer = answer
         self._error = ""
+        self._hung = False
         self._thread = threading.Thread(target=self._read, name=name, daemon=True)
 
     def start(self) -> None:
@@ -48,9 +49,10 @@ class InFlight:
         """Wait for its end, at most until then (perf_counter); one that has not ended by then is stalled."""
         if self._thread.ident is not None:
             self._thread.join(max(0.0, until_s - time.perf_counter()))
-        stalled = self._thread.is_alive()
+        reading = self._thread.is_alive()
+        stalled = reading or self._hung
         silent_s = time.perf_counter() - self._answer.heard_s if stalled else 0.0
-        if stalled:
+        if reading:
             self._answer.close()
             self._thread.join()
         answer = self._answer
@@ -59,16 +61,17 @@ class InFlight:
             model=self._model,
             sent_s=answer.sent_s,
             first_text_s=answer.first_text_s,
-            ended_s=None if self._error else answer.ended_s,
+            ended_s=None if stalled or self._error else answer.ended_s,
             longest_gap_s=max(answer.longest_gap_s, silent_s),
             outcome="stalled" if stalled else "failed" if self._error else "answered",
-            error=self._error,
+            error="" if reading else self._error,
         )
 
     def _read(self) -> None:
         try:
             self._answer.await_end()
         except ServerError as error:
+            self._hung = isinstance(error, HungError)
             self._error = str(error)
         finally:
             self._answer.close()

@@ -30,6 +30,10 @@ _PORTS_TRIED: Final = 3
 _TAKEN: Final = ("address already in use", "errno 98", "errno 48", "eaddrinuse")
 
 
+# Linux needs nothing but the standard library to find orphans, and so starts at once.
+_LEAN: Final = ("-P", "-S") if sys.platform == "linux" else ("-P",)
+
+
 class DiedError(ServerError):
     """The server's process has ended."""
 
@@ -151,7 +155,7 @@ class Running:
         added = {name: fill_secrets(text, os.environ) for name, text in self._start.environment.items()}
         environment = os.environ | {k: str(filled(v, values)) for k, v in added.items() if v is not None}
         kept = subprocess.Popen(
-            [sys.executable, "-P", keeper.__file__],
+            [sys.executable, *_LEAN, keeper.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,

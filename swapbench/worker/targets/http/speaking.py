@@ -124,10 +124,10 @@ class Exchange:
             raise StatusError(
                 f"{self._what}: redirects to {where} ({response.status}), which is not followed"
             )
+        said = ""
         with suppress(ServerError):
             said = self.endpoint.shown(b"".join(self.chunks()))
-            raise StatusError(f"{self._what}: answered {response.status}" + (f": {said}" if said else ""))
-        raise StatusError(f"{self._what}: answered {response.status}")
+        raise StatusError(f"{self._what}: answered {response.status}" + (f": {said}" if said else ""))
 
     def chunks(self) -> Iterator[bytes]:
         """The answer's bytes as they come.

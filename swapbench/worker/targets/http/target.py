@@ -109,6 +109,8 @@ class HttpTarget:
         if self._preset.swap.by == "call":
             self._call_for(checkpoint, old)
         self._greet(checkpoint)
+        if self._asks and not self._said.knows(checkpoint.name):
+            self.verify(checkpoint)
         self._served = checkpoint
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
@@ -488,7 +490,8 @@ class HttpTarget:
             raise ServerError(f"not started again: it failed {self._failed_starts} times in a row")
         if running is not None:
             running.stop()
-        self._served = None
+        if not key or (self._served is not None and self._served.name == key):
+            self._served = None
         started = Running(
             self._preset,
             self._server.log,
@@ -573,6 +576,10 @@ class _Remembered:
 
     def __init__(self, plan: Plan) -> None:
         self._file = plan.scratch_dir / "replies.json"
+
+    def knows(self, model: str) -> bool:
+        """Whether it has been served before."""
+        return model in self._read()
 
     def compare(self, model: str, texts: tuple[str, ...]) -> None:
         """Remember, or compare.

@@ -1,0 +1,254 @@
+"""A server for tests: it speaks a real server's documented protocol, holds no model, and misbehaves on demand.
+
+Its "models" are names; each says words of its own. Runs on the standard library alone, as a process of its own.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+# What tests have requests in flight ask for: how the stand-in knows them.
+IN_FLIGHT = 7
+
+WORDS = "ant bee cat dog elk fox gnu hen imp jay kid lot man nut owl pig".split()
+
+
+class State:
+    """What is loaded, and when things go wrong."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.loaded: str | None = options.model
+        self.loads = 0
+        self.asleep = False
+        self.seen: list[str] = []
+
+    def load(self, model: str) -> str:
+        """Have a model loaded; returns the fault that is due now."""
+        if model == self.loaded:
+            return ""
+        self.loads += 1
+        due = self.options.fault if self.loads == self.options.at and self._first_time() else ""
+        threading.Event().wait(self.options.load_s)
+        if due == "dies":
+            print("loading", model, flush=True)
+            print("error: out of memory, giving up", flush=True)
+            os._exit(3)
+        if due == "hangs":
+            threading.Event().wait()
+        if due not in ("answers-500", "wrong-model", "redirects"):
+            self.loaded = model
+        return str(due)
+
+    def _first_time(self) -> bool:
+        mark = self.options.mark
+        if not mark:
+            return True
+        if Path(mark).exists():
+            return False
+        Path(mark).write_text("", encoding="utf-8")
+        return True
+
+
+class Handler(BaseHTTPRequestHandler):
+    """All protocols; which are meant shows by the path."""
+
+    state: State
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """Health, lists, and what is asked about."""
+        options, state = self.state.options, self.state
+        if options.fault == "never-ready":
+            return self.answer(503, {"error": "still warming up"})
+        if self.path in ("/health", "/api/version", "/v1/models", "/api/v1/models"):
+            return self.answer(200, {"status": "ok", "version": "0", "data": []})
+        if self.path == "/api/ps":
+            return self.answer(200, {"models": [{"name": state.loaded, "size": 4242}]})
+        if self.path == "/is_sleeping":
+            return self.answer(200, {"is_sleeping": state.asleep})
+        if self.path == "/unload":
+            state.loaded = None
+            return self.answer(200, {})
+        return self.answer(404, {"error": "no such path"})
+
+    def do_POST(self) -> None:
+        """Ask, load, unload, sleep, wake."""
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
+        state = self.state
+        if state.options.tell_key:
+            print("authorised by", self.headers.get("Authorization"), flush=True)
+        if self.path == "/api/v1/models/unload":
+            if body["instance_id"] != state.loaded:
+                return self.answer(404, {"error": f"no instance {body['instance_id']}"})
+            state.loaded = None
+            return self.answer(200, {"instance_id": body["instance_id"]})
+        if self.path == "/api/v1/models/load":
+            fault = state.load(body["model"])
+            status = "loading" if fault == "not-loaded" else "loaded"
+            return self.answer(
+                200, {"type": "llm", "instance_id": body["model"], "load_time_seconds": 1.25, "status": status}
+            )
+        if self.path.startswith("/sleep"):
+            state.asleep = True
+            return self.answer(200, None)
+        if self.path.startswith("/wake_up"):
+            state.asleep = False
+            return self.answer(200, None)
+        if self.path == "/api/generate":
+            return self.generate(body)
+        if self.path in ("/v1/completions", "/v1/chat/completions"):
+            return self.complete(body)
+        return self.answer(404, {"error": "no such path"})
+
+    def complete(self, body: dict[str, Any]) -> None:
+        """Server-sent events, as OpenAI's API has them."""
+        if self.state.asleep:
+            return self.answer(503, {"error": {"message": "asleep"}})
+        fault = self.state.load(body["model"])
+        if self.plainly_wrong(fault):
+            return None
+        chat = "chat" in self.path
+        prompt = body["messages"][-1]["content"] if chat else body["prompt"]
+        self.start("application/json" if fault == "no-stream" else "text/event-stream")
+        if chat:
+            self.event({"choices": [{"delta": {"role": "assistant", "content": ""}}]}, fault)
+        self.send(b": keep-alive\n\n")
+        for number, word in enumerate(self.words(prompt, body["max_tokens"], fault)):
+            if fault == "breaks-off" and number == 2:
+                self.close_connection = True
+                self.connection.shutdown(2)
+                return None
+            choice = {"delta": {"content": word}} if chat else {"text": word}
+            self.event({"model": self.named(body), "choices": [choice]}, fault)
+            if self.state.options.fault == "silent-in-flight" and body["max_tokens"] == IN_FLIGHT and number == 2:
+                threading.Event().wait()
+        if fault != "no-end":
+            self.send(b"data: [DONE]\n\n")
+        self.send(b"", last=True)
+        return None
+
+    def generate(self, body: dict[str, Any]) -> None:
+        """JSON lines, as ollama's API has them; its durations are nanoseconds."""
+        if body.get("keep_alive") == 0:
+            self.state.loaded = None
+            return self.answer(200, {"done": True})
+        fault = self.state.load(body["model"])
+        if self.plainly_wrong(fault):
+            return None
+        self.start("application/x-ndjson")
+        for word in self.words(body["prompt"], body["options"]["num_predict"], fault):
+            self.line({"model": self.named(body), "response": word, "done": False})
+        durations = {"total_duration": 70_000_000, "load_duration": 50_000_000, "eval_count": 1}
+        if fault != "no-end":
+            self.line({"model": self.named(body), "response": "", "done": True, **durations})
+        self.send(b"", last=True)
+        return None
+
+    def plainly_wrong(self, fault: str) -> bool:
+        """Answer by a status alone."""
+        if fault == "answers-500":
+            key = self.headers.get("Authorization", "")
+            self.answer(500, {"error": f"CUDA is out of sorts {key}".strip()})
+        elif fault == "redirects":
+            self.send_response(307)
+            self.send_header("Location", self.state.options.elsewhere)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        else:
+            return False
+        return True
+
+    def words(self, prompt: str, count: int, fault: str) -> Any:
+        """What the model that is loaded says."""
+        if fault == "no-text":
+            return
+        seed = sum(map(ord, str(self.state.loaded) + prompt))
+        for number in range(10**9 if fault == "endless" else count):
+            yield f" {WORDS[(seed * (number + 1) + number * number) % len(WORDS)]}"
+
+    def named(self, body: dict[str, Any]) -> str:
+        """An honest server names the model that answers."""
+        return str(self.state.loaded) if self.state.options.honest else str(body["model"])
+
+    def event(self, data: Any, fault: str) -> None:
+        """One server-sent event."""
+        text = '{"choices": [' if fault == "no-json" else json.dumps(data)
+        self.send(f"data: {text}\n\n".encode())
+
+    def line(self, data: Any) -> None:
+        """One line of JSON."""
+        self.send(json.dumps(data).encode() + b"\n")
+
+    def start(self, kind: str) -> None:
+        """The head of a streamed answer."""
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+
+    def send(self, data: bytes, last: bool = False) -> None:
+        """One chunk."""
+        if data or last:
+            self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+            self.wfile.flush()
+
+    def answer(self, status: int, document: Any) -> None:
+        """A whole answer."""
+        data = b"" if document is None else json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """Every request on a line of its own."""
+        print(format % args, flush=True)
+
+
+class Quiet(ThreadingHTTPServer):
+    """Clients that give up are nothing to print a traceback for."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing."""
+
+
+def main() -> None:
+    """Serve."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--model")
+    parser.add_argument("--fault", default="")
+    parser.add_argument("--at", type=int, default=2, help="the load in which it goes wrong")
+    parser.add_argument("--mark", default="", help="a file that shows that it has gone wrong once")
+    parser.add_argument("--load-s", type=float, default=0.0)
+    parser.add_argument("--elsewhere", default="")
+    parser.add_argument("--tell-key", action="store_true")
+    parser.add_argument("--honest", action="store_true")
+    parser.add_argument("--deaf", action="store_true", help="one request at a time")
+    parser.add_argument("--asleep", action="store_true")
+    parser.add_argument("--child", default="", help="leave a daemon behind, and its pid in this file")
+    options = parser.parse_args()
+    if options.fault == "cannot-start":
+        print("no such model folder: /nowhere", flush=True)
+        sys.exit(4)
+    if options.child:
+        sleeper = "import os, sys, time\nif os.fork(): os._exit(0)\nopen(sys.argv[1], 'w').write(str(os.getpid()))\ntime.sleep(600)"
+        subprocess.Popen([sys.executable, "-c", sleeper, options.child], start_new_session=True).wait()
+    Handler.state = State(options)
+    Handler.state.asleep = options.asleep
+    kind = HTTPServer if options.deaf else Quiet
+    kind(("127.0.0.1", options.port), Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main()

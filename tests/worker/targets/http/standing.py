@@ -1,0 +1,76 @@
+"""Whole runs of the HTTP target, in this process, against a stand-in server in another."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from swapbench.experiment import validate
+from swapbench.plan import Arm, make_plan, scripted_checkpoints, turns
+from swapbench.preset import Preset, read_preset, shipped
+from swapbench.wire import Checkpoint, ClientRequest, Event, Server, SwapFinished
+from swapbench.worker.session import run_session
+from swapbench.worker.targets.http.target import HttpTarget
+
+STAND_IN = str(Path(__file__).parent / "stand_in.py")
+
+THERE = {"name": "there", "from": "ham", "to": "egg"}
+
+
+def stand_in(*options: str) -> list[str]:
+    """The command that starts it."""
+    return [sys.executable, "-I", "-S", STAND_IN, "--port", "{port}", *options]
+
+
+def preset(name: str, *options: str, **changes: Any) -> Preset:
+    """A preset that comes with swapbench, with the stand-in in the place of its server."""
+    start = {"command": stand_in(*options)}
+    known = read_preset(shipped()[name])
+    if known.start is not None and known.start.per_model:
+        start |= {"per_model": True}
+    raw = known.model_dump(mode="json", by_alias=True) | {"start": start, "models": {"name": "{name}"}}
+    return Preset.model_validate(raw | changes)
+
+
+def experiment(**changes: Any) -> dict[str, Any]:
+    """Two models, there and back."""
+    return {
+        "target": "openai@http://127.0.0.1:1",
+        "source": "mini",
+        "rounds": 1,
+        "page_cache": "as-is",
+        "steady_tokens": 4,
+        "swap_timeout_s": 20.0,
+        "models": {"ham": "ham", "egg": "egg"},
+        "scenario": [
+            THERE,
+            {"name": "back", "from": "egg", "to": "ham"},
+        ],
+    } | changes
+
+
+def play(
+    folder: Path, server: Preset, url: str = "", checkpoints: dict[str, Checkpoint] | None = None, **changes: Any
+) -> list[Event]:
+    """Every event of a run, which leaves nothing behind."""
+    asked = validate(experiment(**changes), "test")
+    where = Server(preset=server, url=url)
+    arm = Arm("", asked, checkpoints or scripted_checkpoints(asked), sys.executable, where)
+    plan = make_plan(arm, turns(asked)[0], folder / "scratch", log=folder / "server.log")
+    events: list[Event] = []
+    target = HttpTarget(plan)
+    try:
+        run_session(plan, target, events.append, pid=1)
+    finally:
+        target.close()
+    return events
+
+
+def swaps_of(events: Sequence[Event]) -> list[SwapFinished]:
+    """The swaps among events."""
+    return [event for event in events if isinstance(event, SwapFinished)]
+
+
+def flights_of(events: Sequence[Event]) -> list[ClientRequest]:
+    """The requests in flight among events."""
+    return [event for event in events if isinstance(event, ClientRequest)]

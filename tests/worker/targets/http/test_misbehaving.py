@@ -1,0 +1,139 @@
+"""Servers that misbehave: each is a failed swap with a clear reason, and the next swap goes on."""
+
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from swapbench.wire import GaveUp, RunFinished, SwapFinished
+from tests.worker.targets.http.stand_in import IN_FLIGHT
+from tests.worker.targets.http.standing import flights_of, play, preset, swaps_of
+
+WHAT_IS_SAID = {
+    "dies": "loading egg | error: out of memory, giving up",
+    "answers-500": "answered 500: {\"error\": \"CUDA is out of sorts\"}",
+    "hangs": "no end of an answer within",
+    "no-json": "said what is no JSON: {\"choices\": [",
+    "no-stream": "answered application/json, not the event stream that was asked for",
+    "no-text": "answered without any text",
+}
+LATER = {
+    "endless": "streams on and on",
+    "breaks-off": "hung up in the middle of its answer",
+    "no-end": "closed its answer before the end",
+}
+
+
+def failed(folder: Path, fault: str, *options: str) -> tuple[SwapFinished, SwapFinished]:
+    """A swap there, in which the server misbehaves once, and one back."""
+    mark = str(folder / "mark")
+    server = preset("mlx_lm", "--fault", fault, "--mark", mark, *options)
+    there, back = swaps_of(play(folder, server, swap_timeout_s=3.0))
+    return there, back
+
+
+@pytest.mark.parametrize("fault", sorted(WHAT_IS_SAID))
+def test_a_swap_that_goes_wrong_says_how_and_the_next_one_goes_on(fault: str, tmp_path: Path) -> None:
+    there, back = failed(tmp_path, fault)
+    assert there.status == "rolled_back"
+    assert there.error.startswith("the swap failed: ")
+    assert WHAT_IS_SAID[fault] in there.error
+    assert (there.total_s, there.to_first_token_s) == (None, None)
+    assert (back.status, back.error) == ("ok", "")
+
+
+@pytest.mark.parametrize("fault", sorted(LATER))
+def test_an_answer_that_goes_wrong_after_its_first_token_fails_the_swap_too(fault: str, tmp_path: Path) -> None:
+    there, back = failed(tmp_path, fault)
+    assert there.status == "rolled_back"
+    assert LATER[fault] in there.error
+    assert back.status == "ok"
+
+
+def test_a_model_that_is_not_swapped_at_all_is_told_by_its_answers(tmp_path: Path) -> None:
+    there, _ = failed(tmp_path, "wrong-model")
+    assert there.status == "rolled_back"
+    assert "egg answers word for word as ham does: the server answers with the wrong model" in there.error
+
+
+def test_one_that_names_the_model_that_answers_is_told_by_that(tmp_path: Path) -> None:
+    (there, *_) = swaps_of(play(tmp_path, preset("ollama", "--fault", "wrong-model", "--honest")))
+    assert there.status == "rolled_back"
+    assert "asked for egg, and ham answers: the wrong model" in there.error
+
+
+def test_a_redirect_is_never_followed(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.path)
+
+    other = HTTPServer(("127.0.0.1", 0), Elsewhere)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{other.server_port}/v1/completions"
+    there, back = failed(tmp_path, "redirects", "--elsewhere", url)
+    other.shutdown()
+    other.server_close()
+    assert f"redirects to {url} (307), which is not followed" in there.error
+    assert (there.status, back.status, asked) == ("rolled_back", "ok", [])
+
+
+def test_a_server_that_is_never_ready_is_tried_twice_and_no_more(tmp_path: Path) -> None:
+    server = preset("mlx_lm", "--fault", "never-ready", ready={"path": "/health", "timeout_s": 0.5})
+    swaps = swaps_of(play(tmp_path, server, rounds=2))
+    assert [swap.status for swap in swaps] == ["failed"] * 4
+    assert "the server was not ready within 0.5 s: GET /health answers 503; its log ends:" in swaps[0].error
+    assert "not started again: it failed 2 times in a row" in swaps[2].error
+
+
+def test_one_that_ends_at_once_says_what_it_said(tmp_path: Path) -> None:
+    swaps = swaps_of(play(tmp_path, preset("mlx_lm", "--fault", "cannot-start")))
+    assert "the server ended with exit code 4; its log ends: no such model folder: /nowhere" in swaps[0].error
+
+
+def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
+    server = preset("mlx_lm").model_copy(
+        update={"start": preset("mlx_lm").start.model_copy(update={"command": ("no-such-server", "{port}")})}  # type: ignore[union-attr]
+    )
+    swaps = swaps_of(play(tmp_path, server))
+    assert "no-such-server: No such file or directory" in swaps[0].error
+
+
+def test_a_server_that_is_not_ours_and_not_there_is_lost_without_a_traceback(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        swaps = swaps_of(play(tmp_path, preset("mlx_lm", start=None), url=url))
+    assert all("Connection refused" in swap.error for swap in swaps)
+
+
+def test_in_flight_requests_that_a_dying_server_takes_with_it_have_failed(tmp_path: Path) -> None:
+    server = preset("mlx_lm", "--fault", "dies", "--mark", str(tmp_path / "mark"))
+    # Long enough to be in flight still: the stand-in waits before it goes on with a request of this length.
+    slow = server.model_copy(update={"start": server.start})
+    events = play(tmp_path, slow, workload={"requests": 2, "decode_tokens": 10_000}, swap_timeout_s=10.0)
+    there = swaps_of(events)[0]
+    assert there.status == "rolled_back"
+    outcomes = [flight.outcome for flight in flights_of(events) if flight.scenario == "there"]
+    assert len(outcomes) == 2
+    assert set(outcomes) <= {"failed", "answered"}
+
+
+def test_a_call_that_says_it_has_not_loaded_is_a_failure(tmp_path: Path) -> None:
+    there, back = swaps_of(
+        play(tmp_path, preset("lm-studio", "--fault", "not-loaded", "--mark", str(tmp_path / "mark")))
+    )
+    assert "status is 'loading', not 'loaded'" in there.error
+    assert back.status == "ok"
+
+
+def test_a_run_ends_when_all_is_tried(tmp_path: Path) -> None:
+    events = play(tmp_path, preset("mlx_lm", "--fault", "dies"))
+    assert isinstance(events[-1], RunFinished | GaveUp)
+
+
+def test_the_length_by_which_the_stand_in_knows_requests_in_flight_is_nobody_elses() -> None:
+    assert IN_FLIGHT not in (4, 8)

@@ -1,0 +1,116 @@
+"""Servers that behave: every preset against a stand-in that speaks its protocol."""
+
+from pathlib import Path
+
+import pytest
+
+from swapbench.phases import PHASES, WHOLE
+from swapbench.preset import shipped
+from swapbench.wire import PhaseMeasured, RunFinished, WorkerReady
+from tests.worker.targets.http.stand_in import IN_FLIGHT
+from tests.worker.targets.http.standing import THERE, flights_of, play, preset, swaps_of
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_every_preset_swaps_there_and_back(name: str, tmp_path: Path) -> None:
+    events = play(tmp_path, preset(name))
+    there, back = swaps_of(events)
+    assert [(swap.status, swap.error) for swap in (there, back)] == [("ok", "")] * 2
+    assert there.to_first_token_s is not None
+    assert there.second_first_token_s is not None
+    assert isinstance(events[-1], RunFinished)
+
+
+@pytest.mark.parametrize("name", ["mlx_lm", "ollama", "llama-swap", "lm-studio", "vllm"])
+def test_no_phase_is_made_up(name: str, tmp_path: Path) -> None:
+    measured = [e for e in play(tmp_path, preset(name)) if isinstance(e, PhaseMeasured)]
+    assert not {event.phase for event in measured} & set(PHASES)
+    assert [event.phase for event in measured if event.phase == WHOLE] == [WHOLE] * 2
+
+
+def test_what_cannot_be_seen_is_not_zero(tmp_path: Path) -> None:
+    (swap, _) = swaps_of(play(tmp_path, preset("mlx_lm")))
+    unseen = ("drained_requests", "carried_requests", "evicted_caches", "evicted_bytes", "ahead_bytes")
+    assert {getattr(swap, name) for name in (*unseen, "unattributed_s", "restored_caches")} == {None}
+
+
+def test_the_cost_of_a_swap_by_asking_is_what_the_same_request_does_not_take_hot(tmp_path: Path) -> None:
+    for swap in swaps_of(play(tmp_path, preset("mlx_lm", "--load-s", "0.2"))):
+        assert swap.to_first_token_s is not None
+        assert swap.second_first_token_s is not None
+        assert swap.total_s == pytest.approx(swap.to_first_token_s - swap.second_first_token_s)
+        assert swap.first_token_s is None
+        assert swap.to_first_byte_s is not None
+        assert 0.2 <= swap.to_first_byte_s <= swap.to_first_token_s
+
+
+def test_a_swap_by_a_call_ends_with_the_call_and_its_first_token_is_asked_for_afterwards(tmp_path: Path) -> None:
+    for swap in swaps_of(play(tmp_path, preset("lm-studio", "--load-s", "0.2"))):
+        assert swap.total_s is not None
+        assert swap.first_token_s is not None
+        assert swap.to_first_token_s is not None
+        assert 0.2 <= swap.total_s <= swap.to_first_token_s
+
+
+def test_without_a_first_token_a_swap_by_asking_ends_with_the_first_byte(tmp_path: Path) -> None:
+    for swap in swaps_of(play(tmp_path, preset("mlx_lm"), first_token=False)):
+        assert swap.to_first_token_s is None
+        assert swap.total_s is not None
+        assert swap.total_s == pytest.approx(swap.to_first_byte_s, abs=0.01)
+
+
+def test_what_ollama_reports_is_read_from_its_last_line_and_its_list(tmp_path: Path) -> None:
+    for swap in swaps_of(play(tmp_path, preset("ollama"))):
+        assert swap.reported_load_s == pytest.approx(0.05)
+        assert swap.reported_memory_bytes == 4242
+
+
+def test_what_lm_studio_reports_is_read_from_the_answer_to_its_call(tmp_path: Path) -> None:
+    assert [swap.reported_load_s for swap in swaps_of(play(tmp_path, preset("lm-studio")))] == [1.25, 1.25]
+
+
+def test_a_server_that_reports_nothing_reports_nothing(tmp_path: Path) -> None:
+    assert {swap.reported_load_s for swap in swaps_of(play(tmp_path, preset("mlx_lm")))} == {None}
+
+
+def test_requests_in_flight_are_followed_to_their_end(tmp_path: Path) -> None:
+    events = play(tmp_path, preset("mlx_lm"), workload={"requests": 3, "decode_tokens": 8})
+    assert [swap.answered_requests for swap in swaps_of(events)] == [3, 3]
+    flights = flights_of(events)
+    assert {flight.outcome for flight in flights} == {"answered"}
+    assert {flight.model for flight in flights} == {"ham", "egg"}
+    assert all(flight.sent_s < 0 for flight in flights)
+
+
+def test_requests_that_are_never_answered_are_stalled_and_fail_no_swap(tmp_path: Path) -> None:
+    server = preset("mlx_lm", "--fault", "silent-in-flight")
+    work = {"requests": 2, "decode_tokens": IN_FLIGHT}
+    events = play(tmp_path, server, workload=work, swap_timeout_s=3.0, scenario=[THERE])
+    (swap,) = swaps_of(events)
+    assert (swap.status, swap.answered_requests, swap.failed_requests, swap.stalled_requests) == ("ok", 0, 0, 2)
+    assert all((flight.longest_gap_s or 0) > 1 for flight in flights_of(events))
+
+
+def test_a_server_that_loads_in_its_event_loop_is_deaf_for_as_long(tmp_path: Path) -> None:
+    swaps = swaps_of(play(tmp_path, preset("mlx_lm", "--deaf", "--load-s", "0.5")))
+    assert all(swap.longest_stall_s is not None and swap.longest_stall_s > 0.3 for swap in swaps)
+
+
+def test_one_that_loads_beside_it_is_not(tmp_path: Path) -> None:
+    swaps = swaps_of(play(tmp_path, preset("mlx_lm", "--load-s", "0.5")))
+    assert all(swap.longest_stall_s is not None and swap.longest_stall_s < 0.4 for swap in swaps)
+
+
+def test_the_servers_memory_is_seen_from_outside_and_mlxs_is_not(tmp_path: Path) -> None:
+    events = play(tmp_path, preset("mlx_lm"))
+    for swap in swaps_of(events):
+        assert (swap.settled.footprint_bytes or 0) > 1 << 20
+        assert swap.settled.mlx_active_bytes is None
+    (ready,) = (event for event in events if isinstance(event, WorkerReady))
+    assert ready.baseline.footprint_bytes is None
+
+
+def test_the_answer_of_a_model_is_compared_with_its_first_in_the_run(tmp_path: Path) -> None:
+    first, *later = swaps_of(play(tmp_path, preset("mlx_lm"), rounds=2))
+    assert all(swap.verified_tokens == 16 for swap in later)
+    assert first.status == "ok"
