@@ -136,7 +136,7 @@ def _lower_bound(candidates: _Array, p: Callable[[float], float]) -> float:
     """The greatest shift below which every one is rejected: from gap to gap, p only rises."""
     ordered = np.sort(candidates)
     # Farther apart than ties reach, or a gap's middle would tie with its ends.
-    steps = ordered[np.diff(ordered, prepend=-np.inf) > 4 * _near(ordered)]
+    steps = ordered[_begins(ordered, 4 * _near(ordered))]
     beyond = 1 + abs(steps[0]) + abs(steps[-1])
     gaps = np.concatenate([[-beyond], (steps[:-1] + steps[1:]) / 2, [beyond]])
     rejected, kept = -1, len(gaps) - 1
@@ -154,13 +154,20 @@ def _near(values: _Array, at: float = 0.0) -> float:
     return _TIE * max(float(np.abs(values).max(initial=0.0)), abs(at))
 
 
+def _begins(ordered: _Array, near: float) -> npt.NDArray[np.bool_]:
+    """Which of them are not tied with the one before."""
+    begins = np.ones(len(ordered), dtype=bool)
+    begins[1:] = ordered[1:] - ordered[:-1] > near
+    return begins
+
+
 def _doubled_ranks(values: _Array, near: float) -> npt.NDArray[np.int64]:
     """Twice the rank of each value, so that ranks of tied ones (the mean of theirs) are whole numbers."""
     order = np.argsort(values)
-    groups = np.cumsum(np.diff(values[order], prepend=values[order[0]]) > near)
+    groups = _begins(values[order], near).cumsum() - 1
     counts = np.bincount(groups)
     ranks = np.empty(len(values), dtype=np.int64)
-    ranks[order] = (2 * np.cumsum(counts) - counts + 1)[groups]
+    ranks[order] = (2 * counts.cumsum() - counts + 1)[groups]
     return ranks
 
 
