@@ -10,6 +10,7 @@ from swapbench.analysis.fingerprint import differences
 from swapbench.analysis.swaps import swaps_of
 from swapbench.errors import UsageError
 from swapbench.results import Run
+from swapbench.wire import ClientRequest
 from tests.analysis.recording import Recording, arm, worker
 
 
@@ -24,6 +25,11 @@ def two_arms(folder: Path) -> Run:
         recording.writer.add_worker(worker(pid=turn, versions={"mlx": version}), name)
         for scenario in ("up", "down"):
             recording.sample(number, scenario, 1.0, 1000)
+            recording.writer.add_request(
+                ClientRequest(
+                    round=number, scenario=scenario, client=0, request=name, sent_s=0.0, outcome="answered"
+                )
+            )
             recording.swap(number, scenario, {"load": 3.0 if name == "a" else 4.0})
     return recording.run()
 
@@ -35,6 +41,8 @@ def test_each_arm_is_a_run_with_its_own_rows(tmp_path: Path) -> None:
         assert list(alone.swaps.total_s) == [seconds] * 4
         assert len(alone.memory) == 4
         assert set(alone.phases[alone.phases.phase == "load"].seconds) == {seconds}
+    assert list(a.requests.request) == ["a"] * 4
+    assert list(b.requests.request) == ["b"] * 4
     assert len(a.phases) + len(b.phases) == len(whole.phases)
     assert list(a.swaps.turn) == [0, 0, 3, 3]
     assert list(b.swaps.turn) == [1, 1, 2, 2]
