@@ -101,7 +101,10 @@ def _models(info: RunInfo, experiment: Experiment) -> Iterator[str]:
 
 
 def _page_caches(experiment: Experiment) -> dict[str, str]:
-    return {s.name: str(experiment.page_cache_of(s)) for s in experiment.scenario}
+    """By name: the order in which scenarios are taken is none of theirs."""
+    return {
+        s.name: str(experiment.page_cache_of(s)) for s in sorted(experiment.scenario, key=lambda s: s.name)
+    }
 
 
 def _settings(experiment: Experiment) -> dict[str, str]:
