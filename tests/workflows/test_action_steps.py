@@ -102,6 +102,7 @@ def test_what_the_action_compares_with(
 ) -> None:
     call, done = gated(machine, step, BASE=asked, GITHUB_BASE_REF=into)
     assert (done.code, value_after("--base", call)) == (0, expected)
+    assert value_after("--python", call) == str(machine.temp / "bin" / "python")
     assert value_after("--on-inconclusive", call) == "warn"
     assert not {"--models", "--pairs", "--set", "--baseline"} & set(call)
 
