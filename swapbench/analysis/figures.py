@@ -29,6 +29,11 @@ def percent(share: float) -> str:
     return f"{share * 100:.0f} %"
 
 
+def change(ratio: float) -> str:
+    """What a ratio adds or takes away, in per cent to one digit."""
+    return f"{(ratio - 1) * 100:+.1f} %"
+
+
 def memory(value: float) -> str:
     """Memory in binary units, as operating systems count it."""
     return _scaled(value, _BYTE_UNITS)

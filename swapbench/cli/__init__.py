@@ -7,6 +7,7 @@ import typer
 from swapbench import __version__
 from swapbench.cli import experiments, models, report
 from swapbench.cli.doctor import doctor
+from swapbench.cli.history import history
 from swapbench.cli.probe import probe
 from swapbench.cli.run import run
 from swapbench.errors import Exit, SwapbenchError
@@ -21,6 +22,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(report.report)
 app.command()(report.runs)
+app.command()(history)
 app.command("list")(experiments.list_)
 app.command()(experiments.show)
 app.command()(experiments.schema)

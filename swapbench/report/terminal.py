@@ -51,6 +51,17 @@ def print_table(table: Table, console: Console) -> None:
     console.print(Group(*_titled(table, _figures_table(table, inline=True))))
 
 
+def fits(table: Table, console: Console) -> bool:
+    """Whether a table of figures has room beside labels of a usual length."""
+    return _least_width(_figures_table(table, inline=True), console) + _LABEL_WIDTH <= console.width
+
+
+def print_section(title: str, lines: Sequence[Line], console: Console) -> None:
+    """Print labelled lines under a title; nothing where there are none."""
+    for part in _section(title, lines):
+        console.print(part)
+
+
 def _parts(findings: Findings, console: Console) -> Iterator[RenderableType]:
     yield from _opening(findings)
     if findings.ladders:
@@ -71,9 +82,7 @@ def _parts(findings: Findings, console: Console) -> Iterator[RenderableType]:
 def _compared(findings: Findings, console: Console) -> Iterator[RenderableType]:
     """Several strategies: side by side, scenario by scenario."""
     for table in ladder.ladders(findings):
-        beside = _figures_table(table, inline=True)
-        fits = _least_width(beside, console) + _LABEL_WIDTH <= console.width
-        yield from _titled(table, beside if fits else _figures_table(table, inline=False))
+        yield from _titled(table, _figures_table(table, inline=fits(table, console)))
     yield from _section("Strategies", (*ladder.manual(findings), *ladder.one_strategy(findings)))
 
 
