@@ -6,9 +6,10 @@ returns) goes through the reader of single runs, so that no run can spoil the ro
 """
 
 import csv
+import dataclasses
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -32,12 +33,14 @@ class Gathered:
 class Tables:
     """One table of each run, by the run's number, and the columns that each must have.
 
+    With `field`, rows that hold no such field may be passed over: most of a million rows never go any further.
     `unreadable` fills up while they are gathered.
     """
 
     files: Mapping[int, Path]
     needed: Sequence[str]
-    unreadable: dict[int, str] = field(default_factory=dict)
+    field: str = ""
+    unreadable: dict[int, str] = dataclasses.field(default_factory=dict)
 
     def gather(self, folder: Path) -> Iterator[Gathered]:
         """Files in `folder` that hold the rows of all; each is deleted when the next one is asked for."""
@@ -46,6 +49,7 @@ class Tables:
         for number, path in self.files.items():
             try:
                 header, rows = _whole_rows(path, self.needed)
+                rows = _rows_with(f",{self.field},".encode(), rows) if self.field else rows
             except ResultsError as error:
                 self.unreadable[number] = str(error)
                 continue
@@ -82,6 +86,18 @@ def _whole_rows(path: Path, needed: Sequence[str]) -> tuple[tuple[str, ...], byt
 @cache
 def _names(header: bytes) -> tuple[str, ...]:
     return tuple(header.decode("utf-8", "replace").split(","))
+
+
+def _rows_with(text: bytes, rows: bytes) -> bytes:
+    if b'"' in rows:  # a row may be several lines, and a field be quoted
+        return rows
+    found = []
+    at = rows.find(text)
+    while at >= 0:
+        end = rows.find(b"\n", at) + 1
+        found.append(rows[rows.rfind(b"\n", 0, at) + 1 : end])
+        at = rows.find(text, end)
+    return b"".join(found)
 
 
 def _plain(path: Path) -> bytes:

@@ -136,7 +136,7 @@ def _run_folders(folders: Sequence[Path], experiment: str) -> list[Path]:
         if len(folders) > 1 and not root.is_dir():
             raise UsageError(f"{root}: no such folder")
         if experiment not in KEPT and Path(experiment).name == experiment:
-            found += (folder for folder in _inside(root / experiment) if os.path.isfile(folder / "run.json"))
+            found += _inside(root / experiment)
     if found:
         return found
     where = " or ".join(map(str, folders))
@@ -147,7 +147,7 @@ def _run_folders(folders: Sequence[Path], experiment: str) -> list[Path]:
 
 def _inside(folder: Path) -> list[Path]:
     try:
-        return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir())
+        return [Path(path) for path in sorted(entry.path for entry in os.scandir(folder) if entry.is_dir())]
     except OSError:
         return []
 

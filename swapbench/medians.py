@@ -156,16 +156,16 @@ class _Reader:
             "CREATE TABLE phases (number INTEGER, round INTEGER, scenario VARCHAR, strategy VARCHAR, "
             "seconds DOUBLE)"
         )
-        for gathered in self._gathered(PHASES_TABLE.file, _PHASE_COLUMNS):
+        for gathered in self._gathered(PHASES_TABLE.file, _PHASE_COLUMNS, phase):
             self._insert("phases", _PHASE_SQL, gathered, phase=phase)
 
-    def _gathered(self, name: str, needed: Sequence[str]) -> Iterator[Gathered]:
+    def _gathered(self, name: str, needed: Sequence[str], field: str = "") -> Iterator[Gathered]:
         files = {
             number: folder / name
             for number, folder in enumerate(self._folders)
             if number not in self._unreadable
         }
-        tables = Tables(files, needed)
+        tables = Tables(files, needed, field)
         yield from tables.gather(self._workplace)
         self._unreadable |= tables.unreadable
 
