@@ -33,7 +33,7 @@ class Gathered:
 class Tables:
     """One table of each run, by the run's number, and the columns that each must have.
 
-    With `field`, rows that hold no such field may be passed over: most of a million rows never go any further.
+    With `field`, rows without such a field may be passed over: of a million rows, most go no further.
     `unreadable` fills up while they are gathered.
     """
 

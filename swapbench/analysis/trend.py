@@ -27,7 +27,7 @@ LEAST_RUNS: Final = 5
 # By the number of runs, what the statistic passes in 1 % of steady series (20,000 shuffles of each, 1,500 of
 # the longest).
 _RUNS: Final = (10, 12, 15, 20, 30, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
-_CRITICAL: Final = (2.45, 2.69, 2.82, 3.07, 3.27, 3.54, 3.86, 4.09, 4.35, 4.51, 4.70, 4.88, 5.05)
+_CRITICAL: Final = (2.45, 2.69, 2.82, 3.07, 3.27, 3.54, 3.86, 4.09, 4.35, 4.51, 4.66, 4.94, 5.00)
 
 # Clocks tell nanoseconds; a phase that took less still has a logarithm.
 _LEAST_S: Final = 1e-9
@@ -83,7 +83,7 @@ def trend_of(seconds: Sequence[float]) -> Trend:
     return Trend(
         levels=tuple(float(np.exp(np.median(part))) for part in parts),
         changes=tuple(
-            Change(at, _ratio(before, after))
+            Change(at, ratio_between(before, after))
             for at, before, after in zip(places, parts[:-1], parts[1:], strict=True)
         ),
         spread=_spread(parts),
@@ -117,7 +117,7 @@ def _untied_ranks(values: Values) -> Values:
 
 
 def _cuts(ranks: Values) -> list[_Cut]:
-    """The best cut of each interval; lengths fall by the square root of two, neighbours are a quarter apart."""
+    """The best cut of each interval; lengths fall by the root of two, neighbours are a quarter apart."""
     cuts = []
     n = len(ranks)
     for halvings in range(2 * n.bit_length()):
@@ -180,7 +180,7 @@ def _confirmed(ranks: Values, places: list[int], critical: float) -> list[int]:
         del confirmed[again.index(weakest)]
 
 
-def _ratio(before: Values, after: Values) -> Estimate:
+def ratio_between(before: Values, after: Values) -> Estimate:
     """How many times as long: Hodges-Lehmann with Moses' interval, evenly thinned where levels are long."""
     old, new = thinned(before), thinned(after)
     differences = np.sort(np.subtract.outer(new, old).ravel())
