@@ -194,22 +194,23 @@ def _past(folder: Path, info: RunInfo, experiment: Experiment) -> PastRun:
         run_id=info.run_id,
         folder=folder,
         started_at=begun if begun.tzinfo else begun.replace(tzinfo=UTC),
-        machine=_identity(info.machine),
+        machine=_identity(info.machine, info.worker.device if info.worker else ""),
         source="scripted" if experiment.target == "scripted" else ", ".join(sources),
         versions=_versions(info),
     )
 
 
 @cache
-def _identity(machine: Machine) -> str:
+def _identity(machine: Machine, device: str) -> str:
     """The machine without its system's release: that is a version, and versions change."""
-    return machine.model_copy(update={"release": ""}).describe()
+    described = machine.model_copy(update={"release": ""}).describe()
+    return f"{described}, MLX on {device}" if device else described
 
 
 def _versions(info: RunInfo) -> dict[str, str]:
     """Whatever may have changed on a machine between two runs."""
     versions = {"swapbench": info.swapbench_version}
     if info.worker:
-        versions |= {**info.worker.versions, "python": info.worker.python, "device": info.worker.device}
+        versions |= {**info.worker.versions, "python": info.worker.python}
     versions[info.machine.system] = info.machine.release
     return {name: version for name, version in versions.items() if version}

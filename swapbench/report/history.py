@@ -1,6 +1,5 @@
 """A history for people at a terminal, and for programs."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import groupby
@@ -14,7 +13,7 @@ from swapbench.analysis.estimate import Estimate
 from swapbench.analysis.figures import NOT_RECORDED
 from swapbench.analysis.history import LevelChange, Past, Series, Setting, VersionChange
 from swapbench.analysis.trend import LEAST_RUNS
-from swapbench.report.json_document import plain
+from swapbench.report.json_document import as_document
 from swapbench.report.shapes import Cell, Line, Table
 from swapbench.report.sparkline import sparkline
 from swapbench.report.tables import ARROW, REQUEST_TO_FIRST_TOKEN
@@ -47,8 +46,8 @@ def print_history(past: Past, console: Console) -> None:
 
 def history_to_json(past: Past) -> str:
     """One document, documented in docs/history.md."""
-    document = {"history_version": HISTORY_VERSION, **asdict(past)}
-    return json.dumps(plain(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    left_out = [{"folder": str(run.folder), "why": run.why} for run in past.left_out]
+    return as_document({"history_version": HISTORY_VERSION, **asdict(past), "left_out": left_out})
 
 
 def left_out(past: Past) -> Iterator[str]:
@@ -64,7 +63,7 @@ def left_out(past: Past) -> Iterator[str]:
 
 def _widest(setting: Setting, series: Sequence[Series], console: Console) -> Table:
     """The table with as much room for its sparklines as the console has."""
-    for room in range(_WIDEST, _NARROWEST, -4):
+    for room in range(_WIDEST, _NARROWEST, -2):
         table = _table(setting, series, room)
         if fits(table, console):
             return table
@@ -79,11 +78,11 @@ def _table(setting: Setting, series: Sequence[Series], room: int) -> Table:
         label="scenario",
         columns=(
             ("runs",),
-            ("oldest to latest",),
+            ("oldest", "to latest"),
             ("median",),
             ("spread",),
             ("latest",),
-            ("against level",),
+            ("against", "level"),
         ),
         groups=(tuple(_row(one, several, room) for one in series),),
         legend="spread: how far runs lie from their level; against level: the latest run and those before it",

@@ -2,9 +2,9 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
 from swapbench.analysis import Findings
@@ -15,18 +15,19 @@ FINDINGS_VERSION: Final = 1
 
 def to_json(findings: Findings) -> str:
     """Every finding under the names of docs/results.md; null where there is no figure, or no bound."""
-    document = {"findings_version": FINDINGS_VERSION, **asdict(findings)}
-    return json.dumps(plain(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return as_document({"findings_version": FINDINGS_VERSION, **asdict(findings)})
 
 
-def plain(value: Any) -> Any:
-    """What JSON has a form for: no bound is null, a time is ISO 8601, a path is text."""
+def as_document(facts: Mapping[str, Any]) -> str:
+    """A JSON document of what `asdict` gives; null where there is no figure, or no bound."""
+    return json.dumps(_plain(facts), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    if isinstance(value, Path):
-        return str(value)
     return value.isoformat() if isinstance(value, datetime) else value

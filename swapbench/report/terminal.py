@@ -51,17 +51,6 @@ def print_table(table: Table, console: Console) -> None:
     console.print(Group(*_titled(table, _figures_table(table, inline=True))))
 
 
-def fits(table: Table, console: Console) -> bool:
-    """Whether a table of figures has room beside labels of a usual length."""
-    return _least_width(_figures_table(table, inline=True), console) + _LABEL_WIDTH <= console.width
-
-
-def print_section(title: str, lines: Sequence[Line], console: Console) -> None:
-    """Print labelled lines under a title; nothing where there are none."""
-    for part in _section(title, lines):
-        console.print(part)
-
-
 def _parts(findings: Findings, console: Console) -> Iterator[RenderableType]:
     yield from _opening(findings)
     if findings.ladders:
@@ -82,7 +71,9 @@ def _parts(findings: Findings, console: Console) -> Iterator[RenderableType]:
 def _compared(findings: Findings, console: Console) -> Iterator[RenderableType]:
     """Several strategies: side by side, scenario by scenario."""
     for table in ladder.ladders(findings):
-        yield from _titled(table, _figures_table(table, inline=fits(table, console)))
+        beside = _figures_table(table, inline=True)
+        fits = _least_width(beside, console) + _LABEL_WIDTH <= console.width
+        yield from _titled(table, beside if fits else _figures_table(table, inline=False))
     yield from _section("Strategies", (*ladder.manual(findings), *ladder.one_strategy(findings)))
 
 
@@ -131,6 +122,12 @@ def _section(title: str, lines: Sequence[Line]) -> Iterator[RenderableType]:
         yield from _lines(lines)
 
 
+def print_section(title: str, lines: Sequence[Line], console: Console) -> None:
+    """Print labelled lines under a title; nothing where there are none."""
+    for part in _section(title, lines):
+        console.print(part)
+
+
 def _lines(lines: Sequence[Line]) -> Iterator[RenderableType]:
     grid = RichTable.grid(padding=(0, 2))
     labelled = any(line.label for line in lines)
@@ -171,6 +168,11 @@ def _side_by_side(
 def _least_width(table: RichTable, console: Console) -> int:
     # Measured within a console of any width: within its own, no table is ever too wide.
     return console.measure(table, options=console.options.update(max_width=_ANY_WIDTH)).minimum
+
+
+def fits(table: Table, console: Console) -> bool:
+    """Whether a table of figures has room with no word of its labels folded."""
+    return _least_width(_figures_table(table, inline=True), console) <= console.width
 
 
 def _prose_table(table: Table) -> RichTable:

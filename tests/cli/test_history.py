@@ -47,8 +47,8 @@ def test_the_trend_of_every_scenario_is_shown_with_its_changes(tmp_path: Path) -
     done = invoke(tmp_path)
     assert done.exit_code == Exit.OK
     text = done.stdout
-    assert "Apple M4 Pro, 12 cores, 24 GiB, macOS; hub models, page cache warm" in text
-    assert "request → first token, median of each run" in text
+    assert "Apple M4 Pro, 12 cores, 24 GiB, macOS, MLX on gpu; hub models, page cache" in text
+    assert "first token, median of each run" in text
     up = next(line for line in text.splitlines() if line.split()[:1] == ["up"])
     assert up.split()[1] == "24"
     assert set(up.split()[2]) <= set("▁▂▃▄▅▆▇█")
