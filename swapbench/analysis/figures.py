@@ -29,11 +29,6 @@ def percent(share: float) -> str:
     return f"{share * 100:.0f} %"
 
 
-def change(ratio: float) -> str:
-    """What a ratio adds or takes away, in per cent to one digit."""
-    return f"{(ratio - 1) * 100:+.1f} %"
-
-
 def memory(value: float) -> str:
     """Memory in binary units, as operating systems count it."""
     return _scaled(value, _BYTE_UNITS)
@@ -75,3 +70,17 @@ def _scaled(value: float, units: tuple[tuple[float, str, int], ...]) -> str:
         if abs(value) >= factor:
             return f"{value / factor:.{digits}f} {unit}"
     return f"{value:.0f} B"
+
+
+def ratio_change(ratio: float) -> str:
+    """How much more or less, of a ratio: +12.3 %, -4.0 %; from twice or half on, how many times."""
+    if ratio >= 2 or ratio <= 0.5:
+        return f"{ratio:.3g}\N{MULTIPLICATION SIGN}"
+    return share_change(ratio - 1)
+
+
+def share_change(share: float) -> str:
+    """A share with its sign: +0.4 %, +25 %."""
+    text = f"{share * 100:+.{0 if abs(share) >= 0.0995 else 1}f}"
+    text = text.removesuffix(".0")
+    return "0 %" if text in ("+0", "-0") else f"{text} %"

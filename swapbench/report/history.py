@@ -73,7 +73,7 @@ def _widest(setting: Setting, series: Sequence[Series], console: Console) -> Tab
 def _table(setting: Setting, series: Sequence[Series], room: int) -> Table:
     several = len({one.strategy for one in series}) > 1
     return Table(
-        title=f"{setting.machine}; {setting.source} models, page cache {setting.page_cache}: "
+        title=f"{setting.machine}\n{setting.source} models, page cache {setting.page_cache}: "
         f"{_FIGURES.get(setting.figure, setting.figure)}, median of each run",
         label="scenario",
         columns=(
@@ -98,7 +98,7 @@ def _row(series: Series, several: bool, room: int) -> tuple[Cell, ...]:
         Cell(figures.seconds(series.median_s)),
         Cell(f"±{series.trend.spread * 100:.1f} %" if len(seconds) > 1 else NOT_RECORDED, tone="quiet"),
         Cell(figures.seconds(seconds[-1]), tone="strong"),
-        Cell(NOT_RECORDED if series.latest is None else figures.change(series.latest)),
+        Cell(NOT_RECORDED if series.latest is None else figures.ratio_change(series.latest)),
     )
 
 
@@ -133,7 +133,8 @@ def _change(change: LevelChange) -> str:
 
 
 def _interval(ratio: Estimate) -> str:
-    return f"{figures.change(ratio.point)} ({figures.change(ratio.low)} to {figures.change(ratio.high)})"
+    point, low, high = map(figures.ratio_change, (ratio.point, ratio.low, ratio.high))
+    return f"{point} ({low} to {high})"
 
 
 def _beside(change: LevelChange) -> tuple[str, ...]:
@@ -146,7 +147,7 @@ def _drifts(series: Sequence[Series]) -> Iterator[Line]:
     for one in series:
         drift = one.trend.drift
         if drift is not None and (drift.low > 0 or drift.high < 0):
-            low, point, high = (figures.change(1 + share) for share in (drift.low, drift.point, drift.high))
+            low, point, high = (figures.share_change(share) for share in (drift.low, drift.point, drift.high))
             yield Line(_name(one, several), f"{point} per 100 runs ({low} to {high})")
 
 

@@ -47,15 +47,14 @@ def test_the_trend_of_every_scenario_is_shown_with_its_changes(tmp_path: Path) -
     done = invoke(tmp_path)
     assert done.exit_code == Exit.OK
     text = done.stdout
-    assert "Apple M4 Pro, 12 cores, 24 GiB, macOS, MLX on gpu; hub models, page cache" in text
-    assert "first token, median of each run" in text
+    assert "Apple M4 Pro, 12 cores, 24 GiB, macOS, MLX on gpu\n" in text
+    assert "hub models, page cache warm: request → first token, median of each run\n" in text
     up = next(line for line in text.splitlines() if line.split()[:1] == ["up"])
     assert up.split()[1] == "24"
     assert set(up.split()[2]) <= set("▁▂▃▄▅▆▇█")
     assert len(up.split()[2]) == 24
     changes = text[text.index("Changes of level") : text.index("Versions")]
-    assert "2026-03-15  3.55 s → 4.1" in changes
-    assert "since run day-14" in changes
+    assert "2026-03-15  3.54 s → 4.15 s, +17 % (+16 % to +18 %), since run day-14" in changes
     assert "within two runs of it: mlx 0.32.4 → 0.33.0" in changes
     assert "2026-03-15  mlx 0.32.4 → 0.33.0, since run day-14" in text[text.index("Versions") :]
 
@@ -113,7 +112,7 @@ def test_no_figure_is_cut_at_any_width(tmp_path: Path, names: list[str]) -> None
         assert "…" not in text
         for series in past.series:
             assert series.latest is not None
-            assert text.count(figures.change(series.latest)) == len(names)
+            assert text.count(figures.ratio_change(series.latest)) == len(names)
             assert text.count(figures.seconds(series.points[-1].seconds)) >= len(names)
             assert text.count(f"±{series.trend.spread * 100:.1f} %") == len(names)
 
