@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -94,8 +94,8 @@ def _line(header: list[str], row: list[str], run_id: str, factor: float, rng: ra
     return ",".join((run_id, *cells))
 
 
-def measure(arguments: list[str]) -> tuple[float, float]:
-    """Seconds of wall time from start to end of a process, and MiB that it held at most."""
+def measure(arguments: list[str]) -> tuple[float, float, float]:
+    """From start to end of a process: seconds of wall time and of computing, and MiB that it held at most."""
     begun_s = time.perf_counter()
     child = subprocess.Popen([sys.executable, "-m", "swapbench", *arguments], stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(child.pid, 0)
@@ -103,22 +103,26 @@ def measure(arguments: list[str]) -> tuple[float, float]:
     if status:
         raise SystemExit(f"swapbench {' '.join(arguments)}: status {status}")
     unit = 1 if sys.platform == "darwin" else 1024
-    return taken_s, used.ru_maxrss * unit / 2**20
+    return taken_s, used.ru_utime + used.ru_stime, used.ru_maxrss * unit / 2**20
 
 
 def lines_of(results: Path, repeats: int) -> Iterator[str]:
     """One line for each way to ask, in turns."""
     asked = {"headline": [], "--figure load": ["--figure", "load"]}
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in asked}
+    taken: dict[str, list[tuple[float, float, float]]] = {name: [] for name in asked}
     for _ in range(repeats):
         for name, options in asked.items():
             taken[name].append(measure(["history", "history", "--results", str(results), *options]))
-    for name, pairs in taken.items():
-        seconds, held = zip(*pairs, strict=True)
+    for name, measured in taken.items():
+        seconds, computing, held = zip(*measured, strict=True)
         yield (
-            f"{name:<14}  {median(seconds):.2f} s ({min(seconds):.2f}-{max(seconds):.2f}), "
+            f"{name:<14}  {_spread(seconds)} from start to end, {_spread(computing)} of computing, "
             f"at most {max(held):.0f} MiB"
         )
+
+
+def _spread(seconds: Sequence[float]) -> str:
+    return f"{median(seconds):.2f} s ({min(seconds):.2f}-{max(seconds):.2f})"
 
 
 def main() -> None:
@@ -135,7 +139,10 @@ def main() -> None:
         for number in range(arguments.runs):
             copies.write(results, number, rng)
         written = sum(path.stat().st_size for path in results.rglob("*.*") if path.is_file())
-        print(f"{arguments.runs} runs, {written / 1e6:.0f} MB, {arguments.repeats} repeats")
+        load = " ".join(f"{average:.1f}" for average in os.getloadavg())
+        print(
+            f"{arguments.runs} runs, {written / 1e6:.0f} MB, {arguments.repeats} repeats; load average {load}"
+        )
         for line in lines_of(results, arguments.repeats):
             print(line, flush=True)
 

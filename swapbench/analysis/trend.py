@@ -99,14 +99,13 @@ def change_points(values: Sequence[float]) -> list[int]:
         return []
     ranks = _untied_ranks(np.asarray(values, dtype=float))
     critical = float(np.interp(math.log(n), np.log(_RUNS), _CRITICAL))
-    cuts = [cut for cut in _cuts(ranks) if cut.score > critical]
-    places = _segmented(ranks, cuts, 0, n, critical)
+    places = _segmented(ranks, _cuts(ranks, critical), 0, n, critical)
     return _confirmed(ranks, places, critical)
 
 
 def statistic(values: Sequence[float]) -> float:
     """The greatest score over all intervals: what is above the critical value in 1 % of steady series."""
-    return max(cut.score for cut in _cuts(_untied_ranks(np.asarray(values, dtype=float))))
+    return max(cut.score for cut in _cuts(_untied_ranks(np.asarray(values, dtype=float)), -1.0))
 
 
 def _untied_ranks(values: Values) -> Values:
@@ -117,8 +116,11 @@ def _untied_ranks(values: Values) -> Values:
     return ranks
 
 
-def _cuts(ranks: Values) -> list[_Cut]:
-    """The best cut of each interval; lengths fall by the root of two, neighbours are a quarter apart."""
+def _cuts(ranks: Values, least: float) -> list[_Cut]:
+    """The best cut of each interval that scores above `least`.
+
+    Lengths fall by the square root of two; neighbours are a quarter of their length apart.
+    """
     cuts = []
     n = len(ranks)
     for halvings in range(2 * n.bit_length()):
@@ -129,8 +131,8 @@ def _cuts(ranks: Values) -> list[_Cut]:
         starts = np.linspace(0, n - length, count).round().astype(int)
         places, scores = _best_cuts(ranks[starts[:, None] + np.arange(length)])
         cuts += [
-            _Cut(int(start), int(start) + length, int(start + place), float(score))
-            for start, place, score in zip(starts, places, scores, strict=True)
+            _Cut(int(starts[i]), int(starts[i]) + length, int(starts[i] + places[i]), float(scores[i]))
+            for i in np.flatnonzero(scores > least)
         ]
     return cuts
 
