@@ -146,6 +146,12 @@ def _section(title: str, lines: Sequence[Line]) -> Iterator[RenderableType]:
         yield from _lines(lines)
 
 
+def print_section(title: str, lines: Sequence[Line], console: Console) -> None:
+    """Print labelled lines under a title; nothing where there are none."""
+    for part in _section(title, lines):
+        console.print(part)
+
+
 def _lines(lines: Sequence[Line]) -> Iterator[RenderableType]:
     grid = RichTable.grid(padding=(0, 2))
     labelled = any(line.label for line in lines)
@@ -186,6 +192,11 @@ def _side_by_side(
 def _least_width(table: RichTable, console: Console) -> int:
     # Measured within a console of any width: within its own, no table is ever too wide.
     return console.measure(table, options=console.options.update(max_width=_ANY_WIDTH)).minimum
+
+
+def fits(table: Table, console: Console) -> bool:
+    """Whether a table of figures has room with no word of its labels folded."""
+    return _least_width(_figures_table(table, inline=True), console) <= console.width
 
 
 def _prose_table(table: Table) -> RichTable:

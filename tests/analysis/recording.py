@@ -85,19 +85,27 @@ def arm(name: str, **changes: Any) -> ArmInfo:
 class Recording:
     """A run under way: swaps are added one after another, and the run is read back."""
 
-    def __init__(self, folder: Path, *, source: Source = Source.HUB, **changes: Any) -> None:
-        self.folder = folder / "up-and-down" / "run-1"
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        source: Source = Source.HUB,
+        run_id: str = "run-1",
+        started_at: datetime = datetime(2026, 3, 1, 10, 15, tzinfo=UTC),
+        **changes: Any,
+    ) -> None:
+        self.folder = folder / "up-and-down" / run_id
         raw = experiment(source=str(source), **changes)
         self._experiment = Experiment.model_validate(raw)
         self._scenarios = {scenario.name: scenario for scenario in self._experiment.scenario}
         self._clock_s = 1.0
         info = RunInfo(
-            run_id="run-1",
+            run_id=run_id,
             experiment_name="up-and-down",
             experiment_file="up-and-down.toml",
             experiment=self._experiment.model_dump(mode="json", by_alias=True),
             status="running",
-            started_at=datetime(2026, 3, 1, 10, 15, tzinfo=UTC),
+            started_at=started_at,
             swapbench_version="0.1.0",
             machine=MACHINE,
             worker=worker(),
