@@ -483,7 +483,7 @@ def _typed(column: "pd.Series[Any]", path: Path) -> "pd.Series[Any]":
     try:
         numbers = [float(value) if value else math.nan for value in column]
     except ValueError as error:
-        raise ResultsError(f"{path}: column {column.name}: {error}") from None
+        raise ResultsError(f"{path}: column {str(column.name)[:80]}: {str(error)[:80]}") from None
     return pd.Series(numbers, index=column.index, dtype=float)
 
 
