@@ -352,7 +352,7 @@ def experiment_in(info: RunInfo, folder: Path) -> Experiment:
 def _first_fault(error: ValidationError) -> str:
     fault = error.errors()[0]
     where = ".".join(map(str, fault["loc"])) or "file"
-    return " ".join(f"{where}: {fault['msg']}".split())
+    return " ".join(f"{where[:160]}: {fault['msg'][:300]}".split())
 
 
 def find_runs(root: Path) -> list[Path]:
