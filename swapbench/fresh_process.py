@@ -2,12 +2,17 @@
 
 import subprocess
 from pathlib import Path
+from typing import Final
 
 from pydantic import ValidationError
 
 from swapbench.errors import WorkerError
 from swapbench.experiment import Experiment
 from swapbench.wire import Checkpoint, PlannedSwap, Questions, Replies, Reply, encode
+
+# What an interpreter has installed is measured. Without -P, Python looks into the working directory first, and
+# in a checkout every interpreter would run that checkout's code.
+OWN_CODE: Final = ("-P",)
 
 
 def verified_models(experiment: Experiment, swaps: tuple[PlannedSwap, ...]) -> tuple[str, ...]:
@@ -34,7 +39,7 @@ def replies_of(checkpoint: Checkpoint, experiment: Experiment, python: str, log:
     try:
         with log.open("ab") as output:
             done = subprocess.run(
-                [python, "-m", "swapbench.worker.reference"],
+                [python, *OWN_CODE, "-m", "swapbench.worker.reference"],
                 input=encode(questions),
                 stdout=subprocess.PIPE,
                 stderr=output,

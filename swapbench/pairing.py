@@ -9,6 +9,7 @@ from typing import Final
 
 from swapbench.errors import IncomparableError, UsageError
 from swapbench.experiment import Experiment, load
+from swapbench.fresh_process import OWN_CODE
 from swapbench.models.locate import provide
 from swapbench.plan import scripted_checkpoints
 from swapbench.results import ArmInfo
@@ -92,7 +93,7 @@ def refuse_unfit(python: str) -> None:
         return
     try:
         done = subprocess.run(
-            [python, "-c", _ASK], capture_output=True, text=True, timeout=_ANSWER_S, check=False
+            [python, *OWN_CODE, "-c", _ASK], capture_output=True, text=True, timeout=_ANSWER_S, check=False
         )
     except OSError as error:
         raise UsageError(f"{python}: {error.strerror}; name a Python interpreter") from None

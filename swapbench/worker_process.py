@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from swapbench.errors import WorkerError
-from swapbench.fresh_process import last_line
+from swapbench.fresh_process import OWN_CODE, last_line
 from swapbench.process_tree import ProcessTree
 from swapbench.wire import (
     Event,
@@ -55,7 +55,7 @@ class WorkerProcess:
         try:
             with log.open("ab") as output:
                 self._child = subprocess.Popen(
-                    [python, "-m", "swapbench.worker", "--events-fd", str(write_end)],
+                    [python, *OWN_CODE, "-m", "swapbench.worker", "--events-fd", str(write_end)],
                     stdin=subprocess.PIPE,
                     stdout=output,
                     stderr=output,

@@ -23,7 +23,7 @@ def touch_free_memory(wanted_bytes: int) -> None:
     """
     length = int(min(wanted_bytes * _HEADROOM, psutil.virtual_memory().free * _MOST_OF_FREE))
     if length > 0:
-        subprocess.run([sys.executable, "-m", "swapbench.worker.touching", str(length)], check=True)
+        subprocess.run([sys.executable, "-P", "-m", "swapbench.worker.touching", str(length)], check=True)
 
 
 def main() -> None:
