@@ -11,13 +11,17 @@ FEWEST_RUNS: Final = 10
 
 _STEPS: Final = 200
 
+# What four of five runs lie above.
+_Z_80: Final = 0.8416
+
 
 @dataclass(frozen=True)
 class Prediction:
     """The history's centre (geometric mean), and the interval that one more run falls into.
 
     Each bound is one-sided, 95 %. `p` is the chance of a run as slow or slower, were it slower than the past
-    by no more than the margin. `detectable` is the least change, as a share, that would be beyond doubt.
+    by no more than the margin. `detectable` is the least change, as a share, that four of
+    five such runs would show.
     """
 
     centre: float
@@ -46,7 +50,7 @@ def predict(history: Sequence[float], value: float, margin: float) -> Prediction
         low=math.exp(centre - reach),
         high=math.exp(centre + reach),
         p=_beyond(excess, error, n - 1),
-        detectable=(1 + margin) * math.exp(reach) - 1,
+        detectable=(1 + margin) * math.exp(reach + _Z_80 * error) - 1,
         runs=n,
     )
 
