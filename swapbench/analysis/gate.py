@@ -205,9 +205,8 @@ def _gate(
     notes: tuple[str, ...] = (),
 ) -> Gate:
     experiment = experiment_of(first)
-    soaked = (
-        {} if soak is None else {"soak": soak.change} | ({"soak of the base": soak.base} if soak.base else {})
-    )
+    soaks = {"soak": soak.change, "soak of the base": soak.base} if soak else {}
+    soaked = {side: run for side, run in soaks.items() if run is not None}
     ledgers = tuple(_ledgers(soak)) if soak else ()
     failures = (
         *(failure for run in measured for failure in _failures(run)),

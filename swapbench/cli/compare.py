@@ -24,7 +24,8 @@ def compare(
     ],
     form: Annotated[str, typer.Option("--format", help="rich for a terminal, md or json.")] = "rich",
     margin: Annotated[
-        float | None, typer.Option(help="Slower by more than this share is a regression: 0.05.")
+        float | None,
+        typer.Option(min=0, max=10, help="Slower by more than this share is a regression: 0.05."),
     ] = None,
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Show what can't be compared side by side, without verdicts.")
@@ -98,7 +99,8 @@ def ab(
     order: Annotated[str, typer.Option(help="abba: each first in every other round; or random.")] = "abba",
     seed: Annotated[int | None, typer.Option(help="Of a random order.")] = None,
     margin: Annotated[
-        float | None, typer.Option(help="Slower by more than this share is a regression: 0.05.")
+        float | None,
+        typer.Option(min=0, max=10, help="Slower by more than this share is a regression: 0.05."),
     ] = None,
     models: Annotated[
         str | None, typer.Option("--models", help="Where checkpoints come from: hub, synthetic or mini.")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swapbench.cli.carrying import carry_out_watched, say
+from swapbench.cli.carrying import carry_out_watched, heed_sigterm, say
 from swapbench.cli.run import overrides_of
 from swapbench.errors import UsageError
 
@@ -35,7 +35,8 @@ def gate(
         int | None, typer.Option(min=6, help="Rounds by either side; the experiment's own.")
     ] = None,
     margin: Annotated[
-        float | None, typer.Option(help="Slower by more than this share is a regression: 0.05.")
+        float | None,
+        typer.Option(min=0, max=10, help="Slower by more than this share is a regression: 0.05."),
     ] = None,
     models: Annotated[
         str | None, typer.Option("--models", help="Where checkpoints come from: hub, synthetic or mini.")
@@ -82,6 +83,7 @@ def gate(
         raise UsageError("against what? either --base REF, a commit or branch, or --baseline NAME")
     if on_inconclusive not in ("warn", "fail"):
         raise UsageError(f"--on-inconclusive {on_inconclusive}: warn or fail")
+    heed_sigterm()
     asking = Asking(
         file=find(experiment),
         settings=overrides_of(models, None, None, page_cache, set_ or []),
@@ -114,7 +116,8 @@ def _judged(
 def _carried(job: "Job", *, quiet: bool) -> "Run":
     from swapbench.results import read
 
-    carry_out_watched(job, quiet=quiet)
+    # The base is gone once the gate has ended, and a gate is judged in one go.
+    carry_out_watched(job, quiet=quiet, resumable=False)
     return read(job.writer.folder)
 
 

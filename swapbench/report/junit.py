@@ -33,7 +33,8 @@ def to_junit(gate: Gate) -> str:
     suites.append(suite)
     Xml.indent(suites)
     # As bytes first: of text, the declaration would name the locale's encoding.
-    return Xml.tostring(suites, encoding="utf-8", xml_declaration=True).decode() + "\n"
+    document: bytes = Xml.tostring(suites, encoding="utf-8", xml_declaration=True)
+    return document.decode() + "\n"
 
 
 def _cases(gate: Gate) -> Iterator[Xml.Element]:

@@ -54,13 +54,13 @@ def print_table(table: Table, console: Console) -> None:
 def print_parts(title: str, parts: Sequence[Part], console: Console) -> None:
     """Print a report that was put together elsewhere."""
     console.print(Text(f"\n{title}", style="bold"))
-    for part in parts:
+    for n, part in enumerate(parts):
         if part.table is not None:
             console.print(Group(*_titled(part.table, _fitting(part.table, console))))
         elif part.title:
             console.print(Group(*_section(part.title, part.lines)))
         else:
-            console.print(Group(*_lines(part.lines)))
+            console.print(Group(*([Text()] if n else []), *_lines(part.lines)))
 
 
 def _fitting(table: Table, console: Console) -> RichTable:
