@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import fmean, stdev
 from typing import Final
 
@@ -76,6 +77,7 @@ def student_tail(t: float, freedom: int) -> float:
     return (1 - within) / 2
 
 
+@lru_cache(maxsize=64)
 def student_quantile(share: float, freedom: int) -> float:
     """The value that a share of Student's distribution lies below, for shares above one half."""
     low, high = 0.0, 1e6

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swapbench.cli.carrying import carry_out_watched, heed_sigterm, say
+from swapbench.cli.compare import Margin
 from swapbench.cli.run import overrides_of
 from swapbench.errors import UsageError
 
@@ -34,10 +35,7 @@ def gate(
     pairs: Annotated[
         int | None, typer.Option(min=6, help="Rounds by either side; the experiment's own.")
     ] = None,
-    margin: Annotated[
-        float | None,
-        typer.Option(min=0, max=10, help="Slower by more than this share is a regression: 0.05."),
-    ] = None,
+    margin: Margin = None,
     models: Annotated[
         str | None, typer.Option("--models", help="Where checkpoints come from: hub, synthetic or mini.")
     ] = None,
