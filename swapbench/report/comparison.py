@@ -1,12 +1,14 @@
 """Two runs side by side, as tables and lines; how they look is up to terminal and Markdown."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from swapbench.analysis import figures as f
 from swapbench.analysis.change import FEWEST, Change, Verdict
 from swapbench.analysis.comparison import Comparison, LeakComparison, ScenarioComparison, SideFacts
 from swapbench.analysis.estimate import Estimate
+from swapbench.analysis.fingerprint import Difference
 from swapbench.phases import LEDGER_LABELS
 from swapbench.report.shapes import Cell, Line, Part, Table, Tone
 from swapbench.report.tables import REQUEST_TO_FIRST_TOKEN
@@ -26,6 +28,11 @@ FIGURES: Final = {"to_first_token": REQUEST_TO_FIRST_TOKEN, "total": "total"}
 
 # What the columns of two sides and of their ratio are headed by.
 AB: Final = ("A", "B", "B/A")
+
+_PERCENT: Final = " %"
+
+# A setting can be a whole table: JSON has it all.
+_LONGEST: Final = 100
 
 _Spell = Callable[[float], str]
 
@@ -63,9 +70,20 @@ def _grouped(turns: str) -> str:
 def unlike(comparison: Comparison) -> tuple[Line, ...]:
     """What is not the same in both."""
     return tuple(
-        Line("", difference.describe(), "doubt" if difference.decisive and not comparison.paired else "plain")
+        Line(
+            "",
+            _shortened(difference).describe(),
+            "doubt" if difference.decisive and not comparison.paired else "plain",
+        )
         for difference in comparison.differences
     )
+
+
+def _shortened(difference: Difference) -> Difference:
+    a, b = (
+        value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…" for value in (difference.a, difference.b)
+    )
+    return replace(difference, a=a, b=b)
 
 
 def headlines(comparison: Comparison) -> Table:
@@ -168,10 +186,12 @@ def _ratio(change: Change) -> Cell:
 
 
 def ratio_bounds(change: Change) -> str:
-    """`(+8.1 % to +17 %)`; where one side has no bound, it says so."""
+    """`(+8.1 to +17 %)`; where one side has no bound, it says so."""
     assert change.ratio is not None
     low = f.ratio_change(change.ratio.low) if change.ratio.low else "no bound"
     high = "no bound" if change.ratio.high == float("inf") else f.ratio_change(change.ratio.high)
+    if low.endswith(_PERCENT) and high.endswith(_PERCENT):
+        low = low.removesuffix(_PERCENT)
     return f"({low} to {high})"
 
 

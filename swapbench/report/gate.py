@@ -143,7 +143,7 @@ def _facts(gate: Gate) -> tuple[Line, ...]:
     device = f", MLX on {gate.facts.device}" if gate.facts.device and not scripted else ""
     return (
         Line("", _sentence(gate), _TONES[gate.outcome]),
-        Line("experiment", f"{gate.title} ({source}: {gate.facts.source_says})"),
+        Line("experiment", f"{gate.title} ({source}; {gate.facts.source_says})"),
         Line("change", gate.change),
         Line("against", gate.against),
         Line("machine", f"{gate.facts.machine}{device}"),
@@ -152,28 +152,30 @@ def _facts(gate: Gate) -> tuple[Line, ...]:
 
 
 def _sentence(gate: Gate) -> str:
-    """The judgement in one sentence."""
-    guilty = [s.scenario for s in gate.scenarios if s.outcome is gate.outcome]
-    guilty += [LEDGER_LABELS[ledger.ledger] for ledger in gate.ledgers if ledger.outcome is gate.outcome]
-    whose = f": {', '.join(guilty)}" if guilty and gate.outcome is not GateOutcome.PASS else ""
-    return f"{_said(gate)}{whose}"
+    """The judgement in one sentence: all that is grave, or what else it comes to."""
+    grave = [
+        *([f"{f.counted(len(gate.failures), 'failure')} while measuring"] if gate.failures else []),
+        *_those(gate, GateOutcome.REGRESSION, "slower beyond the margin"),
+        *_those(gate, GateOutcome.LEAK, "memory leaks"),
+    ]
+    if grave:
+        return "; ".join(grave)
+    if gate.outcome is GateOutcome.PASS:
+        leaks = "nothing leaks" if gate.ledgers else "leaks were not looked for"
+        return f"nothing is slower beyond the margin, and {leaks}"
+    lighter = (
+        *_those(gate, GateOutcome.NOT_CONFIRMED, "slower at first, but not when measured again"),
+        *_those(gate, GateOutcome.INCONCLUSIVE, "could not be settled"),
+    )
+    return "; ".join(lighter) or "nothing was measured"
 
 
-def _said(gate: Gate) -> str:
-    match gate.outcome:
-        case GateOutcome.PASS:
-            leaks = "nothing leaks" if gate.ledgers else "leaks were not looked for"
-            return f"nothing is slower beyond the margin, and {leaks}"
-        case GateOutcome.INCONCLUSIVE:
-            return "nothing was found, but not everything could be settled"
-        case GateOutcome.NOT_CONFIRMED:
-            return "slower at first, but not when measured again"
-        case GateOutcome.LEAK:
-            return "memory leaks"
-        case GateOutcome.REGRESSION:
-            return "slower beyond the margin"
-        case GateOutcome.FAILED:
-            return f"{f.counted(len(gate.failures), 'failure')} while measuring"
+def _those(gate: Gate, outcome: GateOutcome, said: str) -> Iterator[str]:
+    """What came to an outcome, behind the words for it."""
+    whose = [s.scenario for s in gate.scenarios if s.outcome is outcome]
+    whose += [LEDGER_LABELS[ledger.ledger] for ledger in gate.ledgers if ledger.outcome is outcome]
+    if whose:
+        yield f"{said}: {', '.join(whose)}"
 
 
 def _scenarios(gate: Gate) -> Table:
