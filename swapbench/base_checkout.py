@@ -165,16 +165,19 @@ def _build(checkout: Path, python: str) -> tuple[str, ...]:
     pins.write_text(
         "".join(f"{name}=={version}\n" for name, (version, url, _) in installed.items() if not url)
     )
-    install = _installer(checkout, python)
+    install = [*_installer(checkout, python), "--editable", "."]
+    pinned = ["--constraint", str(pins)]
     notes: tuple[str, ...] = ()
     try:
-        _run([*install, "--editable", ".", "--constraint", str(pins)], checkout)
+        _run([*install, *pinned], checkout, aloud=False)
     except IncomparableError:
         # It may ask for versions that the working tree no longer has: then these are part of the change.
-        _run([*install, "--editable", "."], checkout)
+        pinned = []
+        _run(install, checkout)
         notes = ("the base does not take the working tree's versions of its dependencies, and has its own",)
     if not _imports_swapbench(checkout / _PYTHON):
-        _run([*install, _this_swapbench(), "--constraint", str(pins)], checkout)
+        # Together with the project, or what swapbench asks for would replace what the project does.
+        _run([*install, _this_swapbench(), *pinned], checkout)
     return notes
 
 
@@ -220,8 +223,8 @@ def _folder(url: str) -> Path | None:
     return Path(unquote(parts.path)).resolve() if parts.scheme == "file" else None
 
 
-def _run(command: Sequence[str], folder: Path) -> None:
-    """Run a step of the build.
+def _run(command: Sequence[str], folder: Path, *, aloud: bool = True) -> None:
+    """Run a step of the build; where it fails, all that it said is shown if `aloud`.
 
     Raises:
         IncomparableError: it failed; the message has the last that it said.
@@ -230,7 +233,8 @@ def _run(command: Sequence[str], folder: Path) -> None:
         command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
+        if aloud:
+            print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
         said = _last(done.stderr) or _last(done.stdout)
         raise IncomparableError(f"the base can't be built: {' '.join(command[:6])} ...: {said}")
 

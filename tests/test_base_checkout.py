@@ -187,7 +187,7 @@ def _commands(monkeypatch: pytest.MonkeyPatch, checkout: Path, *, uv: bool) -> l
     """What the builder would run, on a machine with uv or without."""
     ran: list[list[str]] = []
     monkeypatch.setattr(shutil, "which", lambda name: "/bin/uv" if uv else None)
-    monkeypatch.setattr(checkouts, "_run", lambda command, folder: ran.append([*command]))
+    monkeypatch.setattr(checkouts, "_run", lambda command, folder, aloud=True: ran.append([*command]))
     monkeypatch.setattr(
         checkouts,
         "_installed",
@@ -216,7 +216,23 @@ def test_the_project_is_installed_at_the_change_s_versions_and_then_swapbench(
     assert make[:2] == (["uv", "venv"] if uv else ["/some/python", "-m"])
     assert "/some/python" in make
     assert project == [*install, "--editable", ".", *pins]
-    assert swapbench == [*install, str(Path(checkouts.__file__).parents[1]), *pins]
+    assert swapbench == [*install, "--editable", ".", str(Path(checkouts.__file__).parents[1]), *pins]
+
+
+def test_a_base_that_wants_other_versions_has_its_own_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The installer is a script that refuses constraints."""
+    pip = tmp_path / "pip"
+    pip.write_text('#!/bin/sh\ncase "$*" in *--constraint*) echo conflict >&2; exit 1;; esac\n')
+    pip.chmod(0o755)
+    monkeypatch.setattr(checkouts, "_installer", lambda checkout, python: [str(pip)])
+    monkeypatch.setattr(checkouts, "_imports_swapbench", lambda python: True)
+    (tmp_path / "checkout").mkdir()
+    (note,) = checkouts._build(tmp_path / "checkout", sys.executable)
+    assert note.startswith("the base does not take the working tree's versions")
+    # What was tried in vain is nobody's business.
+    assert capfd.readouterr().err == ""
 
 
 def test_an_interpreter_that_runs_other_code_is_refused(repo: Path) -> None:

@@ -87,7 +87,7 @@ def gate(
         settings=overrides_of(models, None, None, page_cache, set_ or []),
         pairs=pairs,
         margin=margin,
-        python=str(python or sys.executable),
+        python=_interpreter(python),
         out=out,
         command=["swapbench", *sys.argv[1:]],
         carry=lambda job: _carried(job, quiet=quiet or json),
@@ -96,6 +96,15 @@ def gate(
     judged = _judged(asking, base, baseline, build, trusted=python is not None)
     _tell(judged, reports or Path(judged.runs[0]), json=json)
     raise typer.Exit(exit_code(judged, fail_inconclusive=on_inconclusive == "fail"))
+
+
+def _interpreter(python: Path | None) -> str:
+    """By a path that leads there from anywhere; links stay, or an environment would not know itself."""
+    import shutil
+    import sys
+
+    found = sys.executable if python is None else shutil.which(python)
+    return str(python) if found is None else str(Path(found).absolute())
 
 
 def _judged(

@@ -59,8 +59,19 @@ def gate(
     repo: Path, out: Path, *options: str | Path, soak: int = 0, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Against main, with six pairs; called as from an installed swapbench."""
-    python = repo / ".venv" / "bin" / "python"
-    given = ("--base", "main", "--python", python, "--build", BUILD, "--pairs", "6", "--out", out, "--quiet")
+    given = (
+        "--base",
+        "main",
+        "--python",
+        ".venv/bin/python",
+        "--build",
+        BUILD,
+        "--pairs",
+        "6",
+        "--out",
+        out,
+        "--quiet",
+    )
     return swapbench(
         repo, "gate", "scripted.toml", *given, "--set", f"gate.soak_swaps={soak}", *options, **environment
     )
