@@ -248,13 +248,12 @@ def _values(swaps: Sequence[Swap], of: Callable[[Swap], float | None]) -> dict[i
 
 
 def _phase(phase: str, a: Sequence[Swap], b: Sequence[Swap], margin: float, judge: _Judge) -> Change:
-    changed = judge(
-        phase,
-        _values(a, lambda swap: swap.phase_s(phase)),
-        _values(b, lambda swap: swap.phase_s(phase)),
-        margin,
-        "s",
-    )
+    ours, theirs = (_values(side, lambda swap: swap.phase_s(phase)) for side in (a, b))
+    changed = judge(phase, ours, theirs, margin, "s")
+    if changed.verdict is Verdict.NOT_MEASURED and ours and theirs:
+        # What takes no time has no ratio; that it takes none was measured all the same.
+        took_a, took_b = estimate(ours.values()), estimate(theirs.values())
+        return replace(changed, a=took_a, b=took_b, verdict=Verdict.TOO_SHORT)
     return changed if _matters(phase, a) or _matters(phase, b) else _as(changed, Verdict.TOO_SHORT)
 
 

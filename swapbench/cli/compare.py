@@ -17,15 +17,18 @@ if TYPE_CHECKING:
 
 _FORMS = ("rich", "md", "json")
 
+Margin = Annotated[
+    float | None,
+    typer.Option(min=0, max=10, help="Slower by more than this share is a regression: 0.05."),
+]
+
 
 def compare(
     runs: Annotated[
         list[str], typer.Argument(help="Runs: ids, folders, or experiments for their latest; or one A/B run.")
     ],
     form: Annotated[str, typer.Option("--format", help="rich for a terminal, md or json.")] = "rich",
-    margin: Annotated[
-        float | None, typer.Option(help="Slower by more than this share is a regression: 0.05.")
-    ] = None,
+    margin: Margin = None,
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Show what can't be compared side by side, without verdicts.")
     ] = False,
@@ -97,9 +100,7 @@ def ab(
     ] = None,
     order: Annotated[str, typer.Option(help="abba: each first in every other round; or random.")] = "abba",
     seed: Annotated[int | None, typer.Option(help="Of a random order.")] = None,
-    margin: Annotated[
-        float | None, typer.Option(help="Slower by more than this share is a regression: 0.05.")
-    ] = None,
+    margin: Margin = None,
     models: Annotated[
         str | None, typer.Option("--models", help="Where checkpoints come from: hub, synthetic or mini.")
     ] = None,
