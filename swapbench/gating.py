@@ -133,5 +133,5 @@ def _measure(asking: Asking, arm: Arm) -> Run:
     )
 
 
-def _measure_pairs(asking: Asking, infos: tuple[ArmInfo, ArmInfo]) -> Run:
+def _measure_pairs(asking: Asking, infos: tuple[ArmInfo, ...]) -> Run:
     return asking.carry(new_paired_job(infos, asking.file, asking.out, command=asking.command))

@@ -29,7 +29,8 @@ def arms(
     pairs: int | None = None,
 ) -> tuple[ArmInfo, ArmInfo]:
     asked = (Asked(sys.executable, a, "old"), Asked(sys.executable, b))
-    return make_arms(file, common, asked, pairs, lambda _: None)
+    first, second = make_arms(file, common, asked, pairs, lambda _: None)
+    return first, second
 
 
 def test_each_arm_has_what_is_common_and_what_is_its_own(file: Path) -> None:

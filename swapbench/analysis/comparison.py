@@ -7,7 +7,7 @@ from datetime import datetime
 from statistics import stdev
 from typing import Final
 
-from swapbench.analysis.arms import arms_of
+from swapbench.analysis.arms import arm_of
 from swapbench.analysis.cells import by_cell
 from swapbench.analysis.change import FEWEST, Change, Unit, Verdict, paired_change, unpaired_change
 from swapbench.analysis.estimate import estimate
@@ -112,17 +112,18 @@ class Comparison:
         return sum(c.failed + c.rolled_back + c.refused for c in (self.a.counts, self.b.counts))
 
 
-def compare_arms(run: Run, margin: float | None = None) -> Comparison:
-    """The two arms of one run, within its rounds.
+def compare_arms(run: Run, margin: float | None = None, other: int = 1) -> Comparison:
+    """The first arm of a run and another one, within its rounds.
 
     Args:
         margin: of a regression; the experiment's own when None.
+        other: which arm, where there are more than two.
 
     Raises:
         ResultsError: run.json holds no experiment that this swapbench understands.
     """
-    a, b = (Side(arm.label, alone) for arm, alone in zip(run.info.arms, arms_of(run), strict=True))
-    first, second = run.info.arms
+    first, second = run.info.arms[0], run.info.arms[other]
+    a, b = (Side(arm.label, arm_of(run, arm.name)) for arm in (first, second))
     same = (first.python, first.experiment) == (second.python, second.experiment)
     paired = _compare(a, b, margin, paired_change, comparable=True)
     return replace(paired, pair_order=run.info.pair_order, turns=_turns(run), same=same, paired=True)

@@ -197,7 +197,8 @@ def print_arms(run: "Run", form: str, margin: float | None, *, strict: bool) -> 
 
     if form == "csv":
         raise UsageError("a comparison has no CSV form: the rows are in the run's folder; use md or json")
-    return _print([compare_arms(run, margin)], form, strict=strict)
+    others = range(1, len(run.info.arms))
+    return _print([compare_arms(run, margin, other) for other in others], form, strict=strict)
 
 
 def _print(comparisons: "Sequence[Comparison]", form: str, *, strict: bool) -> Exit:
