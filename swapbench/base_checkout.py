@@ -1,6 +1,7 @@
 """The merge base of a git repository, checked out beside the working tree, in an environment of its own."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from swapbench import __version__
 from swapbench.errors import IncomparableError, UsageError
@@ -21,6 +23,8 @@ _INSTALLED: Final = """
 import importlib.metadata, json
 found = {}
 for package in importlib.metadata.distributions():
+    if not package.metadata["Name"]:
+        continue
     source = json.loads(package.read_text("direct_url.json") or "{}")
     editable = source.get("dir_info", {}).get("editable", False)
     found[package.metadata["Name"]] = [package.version, source.get("url", ""), editable]
@@ -95,11 +99,26 @@ def refuse_other_code(python: str, tree: WorkingTree) -> None:
     Raises:
         UsageError: it has not.
     """
-    if not any(url == tree.root.as_uri() and editable for _, url, editable in _installed(python).values()):
+    installed = _installed(python).values()
+    if not any(editable and _folder(url) == tree.root.resolve() for _, url, editable in installed):
         raise UsageError(
             f"{python}: does not run the code of {tree.root}: install that (pip install -e .), or name an "
             "interpreter that does with --python"
         )
+
+
+def refuse_shared_code(tree: WorkingTree, search_path: str) -> None:
+    """A PYTHONPATH that leads into the working tree would have both sides run its code.
+
+    Raises:
+        UsageError: it does.
+    """
+    for entry in filter(None, search_path.split(os.pathsep)):
+        if Path(entry).resolve().is_relative_to(tree.root.resolve()):
+            raise UsageError(
+                f"PYTHONPATH has {entry}: the base would run the working tree's code from there; unset it, "
+                "and install the working tree (pip install -e .)"
+            )
 
 
 @contextmanager
@@ -146,16 +165,19 @@ def _build(checkout: Path, python: str) -> tuple[str, ...]:
     pins.write_text(
         "".join(f"{name}=={version}\n" for name, (version, url, _) in installed.items() if not url)
     )
-    install = _installer(checkout, python)
+    install = [*_installer(checkout, python), "--editable", "."]
+    pinned = ["--constraint", str(pins)]
     notes: tuple[str, ...] = ()
     try:
-        _run([*install, "--editable", ".", "--constraint", str(pins)], checkout)
+        _run([*install, *pinned], checkout, aloud=False)
     except IncomparableError:
         # It may ask for versions that the working tree no longer has: then these are part of the change.
-        _run([*install, "--editable", "."], checkout)
+        pinned = []
+        _run(install, checkout)
         notes = ("the base does not take the working tree's versions of its dependencies, and has its own",)
     if not _imports_swapbench(checkout / _PYTHON):
-        _run([*install, _this_swapbench(), "--constraint", str(pins)], checkout)
+        # Together with the project, or what swapbench asks for would replace what the project does.
+        _run([*install, _this_swapbench(), *pinned], checkout)
     return notes
 
 
@@ -196,8 +218,13 @@ def _installed(python: str) -> dict[str, tuple[str, str, bool]]:
     }
 
 
-def _run(command: Sequence[str], folder: Path) -> None:
-    """Run a step of the build.
+def _folder(url: str) -> Path | None:
+    parts = urlsplit(url)
+    return Path(unquote(parts.path)).resolve() if parts.scheme == "file" else None
+
+
+def _run(command: Sequence[str], folder: Path, *, aloud: bool = True) -> None:
+    """Run a step of the build; where it fails, all that it said is shown if `aloud`.
 
     Raises:
         IncomparableError: it failed; the message has the last that it said.
@@ -206,7 +233,8 @@ def _run(command: Sequence[str], folder: Path) -> None:
         command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
+        if aloud:
+            print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
         said = _last(done.stderr) or _last(done.stdout)
         raise IncomparableError(f"the base can't be built: {' '.join(command[:6])} ...: {said}")
 

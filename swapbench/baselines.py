@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from swapbench.errors import IncomparableError, ResultsError, UsageError, did_you_mean
 from swapbench.files import write_atomically
@@ -30,16 +30,19 @@ class KeptScenario(BaseModel):
 
     figure: Literal["to_first_token", "total"]
     n: int
-    seconds: float
+    seconds: float = Field(gt=0, allow_inf_nan=False)
     phases_s: dict[str, float] = {}
 
 
-class KeptRun(BaseModel):
-    """What a baseline keeps of a run."""
-
+class _Versioned(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     baseline_version: int = BASELINE_VERSION
+
+
+class KeptRun(_Versioned):
+    """What a baseline keeps of a run."""
+
     run_id: str
     experiment: str
     started_at: datetime
@@ -74,11 +77,21 @@ def load(results: Path, name: str) -> tuple[KeptRun, ...]:
 
 
 def fingerprints(results: Path, name: str) -> dict[str, dict[str, str]]:
-    """What the runs of each fingerprint in a baseline have in common, aspect by aspect."""
-    return {
-        path.stem: json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted((results / FOLDER / name).glob("*.json"))
-    }
+    """What the runs of each fingerprint in a baseline have in common, aspect by aspect.
+
+    Raises:
+        ResultsError: a file of it can't be read.
+    """
+    return {path.stem: _aspects(path) for path in sorted((results / FOLDER / name).glob("*.json"))}
+
+
+def _aspects(path: Path) -> dict[str, str]:
+    try:
+        return TypeAdapter(dict[str, str]).validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ResultsError(f"{path}: can't be read: {error}") from None
+    except ValidationError as error:
+        raise ResultsError(f"{path}: {_first_fault(error)}") from None
 
 
 def save(
@@ -108,13 +121,19 @@ def save(
 
 def _entry(path: Path, number: int, line: str) -> KeptRun:
     try:
-        entry = KeptRun.model_validate_json(line)
+        # Before anything else: a newer form may have changed every other field.
+        version = _Versioned.model_validate_json(line).baseline_version
+        if version > BASELINE_VERSION:
+            raise ResultsError(
+                f"{path}: line {number}: version {version} is newer than this swapbench reads "
+                f"({BASELINE_VERSION}); upgrade swapbench"
+            )
+        return KeptRun.model_validate_json(line)
     except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"])) or "line"
-        raise ResultsError(f"{path}: line {number}: {where}: {error.errors()[0]['msg']}") from None
-    if entry.baseline_version > BASELINE_VERSION:
-        raise ResultsError(
-            f"{path}: line {number}: version {entry.baseline_version} is newer than this swapbench reads "
-            f"({BASELINE_VERSION}); upgrade swapbench"
-        )
-    return entry
+        raise ResultsError(f"{path}: line {number}: {_first_fault(error)}") from None
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    where = ".".join(map(str, fault["loc"]))
+    return f"{where}: {fault['msg']}" if where else fault["msg"]

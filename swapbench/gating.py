@@ -1,6 +1,7 @@
 """Carries a gate out: measure, once more where it looks slower, soak, and judge what is on disk."""
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,13 @@ from pathlib import Path
 from swapbench.analysis.comparison import compare_arms
 from swapbench.analysis.gate import Gate, GateOutcome, Soak, judge_history, judge_pairs, seems_to_leak
 from swapbench.analysis.leak import WARMUP_SWAPS
-from swapbench.base_checkout import base_checkout, merge_base, refuse_other_code, working_tree
+from swapbench.base_checkout import (
+    base_checkout,
+    merge_base,
+    refuse_other_code,
+    refuse_shared_code,
+    working_tree,
+)
 from swapbench.baselines import KeptRun
 from swapbench.experiment import load
 from swapbench.pairing import Asked, checkpoints_of, make_arms, refuse_several_strategies, refuse_unfit
@@ -52,6 +59,7 @@ def gate_on_base(asking: Asking, ref: str, build: str | None, *, trusted: bool) 
     """
     tree = working_tree(Path.cwd())
     commit = merge_base(tree, ref)
+    refuse_shared_code(tree, os.environ.get("PYTHONPATH", ""))
     if not trusted:
         refuse_other_code(asking.python, tree)
     with base_checkout(tree, commit, asking.python, build, asking.say) as base:
@@ -125,5 +133,5 @@ def _measure(asking: Asking, arm: Arm) -> Run:
     )
 
 
-def _measure_pairs(asking: Asking, infos: tuple[ArmInfo, ArmInfo]) -> Run:
+def _measure_pairs(asking: Asking, infos: tuple[ArmInfo, ...]) -> Run:
     return asking.carry(new_paired_job(infos, asking.file, asking.out, command=asking.command))

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Final
 
 from swapbench.errors import IncomparableError, UsageError
@@ -17,7 +18,7 @@ from swapbench.targets import fit, server_of
 from swapbench.wire import WIRE_VERSION, Checkpoint
 
 # Both arms have the same turns, or there are no pairs.
-_SHARED: Final = ("target", "source", "rounds", "warmup", "order", "seed", "gate")
+_SHARED: Final = ("source", "rounds", "warmup", "order", "seed", "gate")
 
 _ANSWER_S: Final = 60.0
 _ASK: Final = "from swapbench.wire import WIRE_VERSION; print(WIRE_VERSION)"
@@ -35,14 +36,14 @@ class Asked:
 def make_arms(
     file: Path,
     common: Sequence[str],
-    asked: tuple[Asked, Asked],
+    asked: Sequence[Asked],
     pairs: int | None,
     say: Callable[[str], None],
-) -> tuple[ArmInfo, ArmInfo]:
-    """Both arms of an experiment, checked, with their checkpoints at hand.
+) -> tuple[ArmInfo, ...]:
+    """The arms of an experiment, checked, with their checkpoints at hand.
 
     Args:
-        common: overrides for both.
+        common: overrides for all.
         pairs: rounds that count; the experiment's `gate.pairs` when None.
         say: is told of mini models that have to be made.
 
@@ -57,7 +58,7 @@ def make_arms(
     experiments = [experiment.model_copy(update=turns) for experiment in loaded]
     for python in dict.fromkeys(arm.python for arm in asked):
         refuse_unfit(python)
-    a, b = (
+    return tuple(
         ArmInfo(
             name=name,
             label=arm.label or name,
@@ -67,9 +68,8 @@ def make_arms(
             models=tuple(checkpoints_of(experiment, say).values()),
             server=server_of(experiment.target),
         )
-        for name, arm, experiment in zip("AB", asked, experiments, strict=True)
+        for name, arm, experiment in zip(ascii_uppercase, asked, experiments, strict=False)
     )
-    return a, b
 
 
 def checkpoints_of(experiment: Experiment, say: Callable[[str], None]) -> Mapping[str, Checkpoint]:
@@ -135,14 +135,18 @@ def refuse_several_strategies(experiment: Experiment, file: Path) -> None:
 
 
 def _refuse_unlike(experiments: Sequence[Experiment]) -> None:
-    a, b = experiments
+    for b in experiments[1:]:
+        _refuse_unlike_pair(experiments[0], b)
+
+
+def _refuse_unlike_pair(a: Experiment, b: Experiment) -> None:
     for key in _SHARED:
         if getattr(a, key) != getattr(b, key):
             raise UsageError(
                 f"{key} is {_spelt(a, key)} in A and {_spelt(b, key)} in B: what both arms have in common "
                 f"is set with --set"
             )
-    ends = [[(s.name, s.from_model, s.to_model) for s in e.scenario] for e in experiments]
+    ends = [[(s.name, s.from_model, s.to_model) for s in e.scenario] for e in (a, b)]
     if ends[0] != ends[1]:
         raise UsageError("A and B have unlike scenarios: both arms carry out the same swaps, set with --set")
 

@@ -341,16 +341,21 @@ def experiment_of(run: Run) -> Experiment:
     Raises:
         ResultsError: run.json holds none that this swapbench understands.
     """
+    return experiment_in(run.info, run.folder)
+
+
+def experiment_in(info: RunInfo, folder: Path) -> Experiment:
+    """As `experiment_of`, from run.json alone."""
     try:
-        return Experiment.model_validate(run.info.experiment)
+        return Experiment.model_validate(info.experiment)
     except ValidationError as error:
-        raise ResultsError(f"{run.folder / 'run.json'}: experiment.{_first_fault(error)}") from None
+        raise ResultsError(f"{folder / 'run.json'}: experiment.{_first_fault(error)}") from None
 
 
 def _first_fault(error: ValidationError) -> str:
     fault = error.errors()[0]
     where = ".".join(map(str, fault["loc"])) or "file"
-    return " ".join(f"{where}: {fault['msg']}".split())
+    return " ".join(f"{where[:160]}: {fault['msg'][:300]}".split())
 
 
 def find_runs(root: Path) -> list[Path]:
@@ -403,7 +408,7 @@ def _holds_run(folder: Path) -> bool:
 
 def _read_table(folder: Path, columns: Columns, may_lack: bool) -> "pd.DataFrame":
     path = folder / columns.file
-    header, rows = _read_rows(path, columns.all, may_lack)
+    header, rows = read_rows(path, columns.all, may_lack)
     twice = [column for column in header if header.count(column) > 1]
     if twice:
         raise ResultsError(f"{path}: column {twice[0][:80]!r} is there twice")
@@ -424,7 +429,12 @@ def _frame(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "pd.DataFra
     return pd.DataFrame(rows, columns=list(columns), dtype=object)
 
 
-def _read_rows(path: Path, columns: Sequence[str], may_lack: bool) -> tuple[list[str], list[list[str]]]:
+def read_rows(path: Path, columns: Sequence[str], may_lack: bool) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a table as text, without a torn last line; `columns` are the header of an empty one.
+
+    Raises:
+        ResultsError: it can't be read, or a line has too few or too many fields.
+    """
     if may_lack and not path.exists():
         return list(columns), []
     try:
@@ -476,7 +486,7 @@ def _typed(column: "pd.Series[Any]", path: Path) -> "pd.Series[Any]":
     try:
         numbers = [float(value) if value else math.nan for value in column]
     except ValueError as error:
-        raise ResultsError(f"{path}: column {column.name}: {error}") from None
+        raise ResultsError(f"{path}: column {str(column.name)[:80]}: {str(error)[:80]}") from None
     return pd.Series(numbers, index=column.index, dtype=float)
 
 

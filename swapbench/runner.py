@@ -87,7 +87,7 @@ def new_job(
 
 
 def new_paired_job(
-    arms: tuple[ArmInfo, ArmInfo],
+    arms: tuple[ArmInfo, ...],
     file: Path,
     out: Path,
     *,

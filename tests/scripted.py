@@ -1,5 +1,6 @@
 """Scripted experiments: whole runs in milliseconds, for whoever tests what comes after the measuring."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,28 @@ def raw_experiment(**changes: Any) -> dict[str, Any]:
             "model_bytes": {"small": SMALL_BYTES, "large": LARGE_BYTES},
         },
     } | changes
+
+
+def toml(raw: dict[str, Any] | None = None) -> str:
+    """A scripted experiment as the file that a user would write."""
+    raw = raw_experiment() if raw is None else raw
+    tables = {"models", "scenario", "script"}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in raw.items() if key not in tables]
+    lines += ["[models]", *(f'{name} = "{reference}"' for name, reference in raw["models"].items())]
+    for scenario in raw["scenario"]:
+        lines += ["[[scenario]]", *(f'{key} = "{value}"' for key, value in scenario.items())]
+    script = dict(raw["script"])
+    swaps = script.pop("swap", [])
+    lines.append("[script]")
+    for key, value in script.items():
+        if isinstance(value, dict):
+            inner = ", ".join(f'"{name}" = {number}' for name, number in value.items())
+            lines.append(f"{key} = {{ {inner} }}")
+        else:
+            lines.append(f"{key} = {json.dumps(value)}")
+    for swap in swaps:
+        lines += ["[[script.swap]]", *(f"{key} = {json.dumps(value)}" for key, value in swap.items())]
+    return "\n".join(lines) + "\n"
 
 
 def scripted(swaps: list[dict[str, Any]] | None = None, **changes: Any) -> Experiment:

@@ -11,8 +11,8 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "swapbench"
 MLX = {"mlx", "mlx_lm", "transformers"}
-INTERFACE = {"typer", "rich", "pandas"}
-HEAVY = MLX | {"pandas", "numpy", "pydantic", "rich", "huggingface_hub", "psutil", "scipy"}
+INTERFACE = {"typer", "rich", "pandas", "duckdb"}
+HEAVY = MLX | {"pandas", "duckdb", "numpy", "pydantic", "rich", "huggingface_hub", "psutil", "scipy"}
 
 
 def modules_under(*rooms: str) -> list[Path]:
@@ -90,7 +90,7 @@ def test_help_loads_no_library_but_typer() -> None:
     assert not loaded & HEAVY
 
 
-@pytest.mark.parametrize("command", ["run", "show", "list", "schema", "models", "runs", "report"])
+@pytest.mark.parametrize("command", ["run", "show", "list", "schema", "models", "runs", "report", "history"])
 def test_the_help_of_a_command_loads_none_either(command: str) -> None:
     # typer itself brings pydantic in as soon as there are parameters.
     assert not loaded_by_command(command, "--help") & (HEAVY - {"pydantic"})

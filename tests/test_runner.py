@@ -14,10 +14,10 @@ import pytest
 
 from swapbench.errors import UsageError, WorkerError
 from swapbench.experiment import Experiment
-from swapbench.plan import scripted_checkpoints
-from swapbench.results import read, read_info
-from swapbench.runner import Job, carry_out, follow, new_job, resumed_job
-from swapbench.wire import Event, MemorySample, SwapFinished, SwapStarted, WorkerReady
+from swapbench.plan import PairOrder, scripted_checkpoints
+from swapbench.results import ArmInfo, Run, read, read_info
+from swapbench.runner import Job, carry_out, follow, new_job, new_paired_job, resumed_job
+from swapbench.wire import Event, MemorySample, SwapFinished, SwapStarted, TurnStarted, WorkerReady
 from tests.scripted import play, scripted
 
 
@@ -250,6 +250,154 @@ def test_an_interpreter_without_swapbench_is_told_apart(tmp_path: Path) -> None:
     job = _job(scripted(), tmp_path, python=str(fake))
     carry_out(job, _Seen())
     assert "No module named swapbench" in read_info(job.writer.folder).failure
+
+
+def _paired_job(a: Experiment, b: Experiment, out: Path, order: PairOrder = "abba") -> Job:
+    arms = (_arm("a", a), _arm("b", b))
+    return new_paired_job(arms, Path("scripted.toml"), out, command=["test"], order=order)
+
+
+def _arm(name: str, experiment: Experiment) -> ArmInfo:
+    return ArmInfo(
+        name=name,
+        label=f"side {name}",
+        python=sys.executable,
+        experiment=experiment.model_dump(mode="json", by_alias=True),
+        models=tuple(scripted_checkpoints(experiment).values()),
+    )
+
+
+def _loading(seconds: float, swaps: list[dict[str, Any]] | None = None, **changes: Any) -> Experiment:
+    everywhere = [{"scenario": name, "seconds": {"load": seconds}} for name in ("up", "down")]
+    return scripted([*(swaps or []), *everywhere], **changes)
+
+
+def _took(run: Run) -> list[tuple[str, int, str]]:
+    """Arm, round and scenario of every row of swaps.csv, in order."""
+    rows = run.swaps
+    return [(arm, int(n), s) for arm, n, s in zip(rows.arm, rows["round"], rows.scenario, strict=True)]
+
+
+ABBA = [
+    (arm, number, scenario)
+    for number, arms in enumerate(("ab", "ba", "ab"))
+    for arm in arms
+    for scenario in ("up", "down")
+]
+
+
+def test_a_run_of_two_arms_goes_a_b_b_a_with_a_worker_for_every_turn(tmp_path: Path) -> None:
+    job = _paired_job(_loading(3.0), _loading(4.0), tmp_path)
+    seen = _Seen()
+    carry_out(job, seen)
+    run = read(job.writer.folder)
+    assert run.info.status == "complete"
+    assert _took(run) == ABBA
+    assert list(run.swaps.turn) == [turn for turn in range(6) for _ in range(2)]
+    # Each by its own experiment.
+    loads = run.phases[(run.phases.phase == "load") & (run.phases.span == "")]
+    assert {arm: set(rows.seconds) for arm, rows in loads.groupby("arm")} == {"a": {3.0}, "b": {4.0}}
+    turns = [event.arm for event in seen.events if isinstance(event, TurnStarted)]
+    assert turns == ["a", "b", "b", "a", "a", "b"]
+    pids = [event.pid for event in seen.events if isinstance(event, WorkerReady)]
+    assert len(set(pids)) == 6
+    last = {arm.name: arm.worker.pid for arm in run.info.arms if arm.worker is not None}
+    assert last == {"a": pids[4], "b": pids[5]}
+    assert [len(arm.baselines) for arm in run.info.arms] == [3, 3]
+    assert len(run.info.baselines) == 6
+
+
+def test_a_random_order_of_two_arms_is_kept_in_the_run(tmp_path: Path) -> None:
+    experiment = scripted(rounds=3, seed=3)
+    job = _paired_job(experiment, experiment, tmp_path, order="random")
+    carry_out(job, _Seen())
+    run = read(job.writer.folder)
+    assert run.info.pair_order == "random"
+    assert [arm for arm, _, scenario in _took(run) if scenario == "up"] == [turn.arm for turn in job.turns()]
+    for number in range(3):
+        assert {arm for arm, n, _ in _took(run) if n == number} == {"a", "b"}
+
+
+class _Interrupting(_Seen):
+    """Ctrl-C after so many swaps."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self._after = after
+
+    def on(self, event: Event) -> None:
+        super().on(event)
+        if sum(isinstance(seen, SwapFinished) for seen in self.events) == self._after:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("after", "kept"),
+    [
+        # In the middle of A's first turn, after it, and in the middle of B's.
+        (1, []),
+        (2, []),
+        (3, []),
+        # At the end of the first round; after B, whose turn comes first in the second.
+        (4, ABBA[:4]),
+        (6, ABBA[:4]),
+        (11, ABBA[:8]),
+    ],
+)
+def test_a_resumed_run_does_rounds_anew_that_only_one_arm_has_done(
+    after: int, kept: list[tuple[str, int, str]], tmp_path: Path
+) -> None:
+    job = _paired_job(_loading(3.0), _loading(4.0), tmp_path)
+    folder = job.writer.folder
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(job, _Interrupting(after))
+    interrupted = read(folder)
+    assert interrupted.info.status == "interrupted"
+    assert _took(interrupted) == ABBA[:after]
+    resumed = resumed_job(folder)
+    assert _took(read(folder)) == kept
+    seen = _Seen()
+    carry_out(resumed, seen)
+    run = read(folder)
+    assert run.info.status == "complete"
+    assert _took(run) == ABBA
+    # A B B A goes on where it was, whoever was interrupted.
+    turns = [(event.turn, event.arm) for event in seen.events if isinstance(event, TurnStarted)]
+    assert turns == list(enumerate("abbaab"))[len(kept) // 2 :]
+    assert list(run.swaps.turn) == [turn for turn in range(6) for _ in range(2)]
+    whole = run.phases[run.phases.span == ""]
+    assert not whole.duplicated(["arm", "round", "scenario", "phase"]).any()
+    assert len(whole) == 12 * 9
+    assert f"after {len(kept)} swaps: interrupted by the user" in run.info.notes[-1]
+
+
+def test_a_worker_of_one_arm_that_is_lost_costs_the_other_nothing(tmp_path: Path) -> None:
+    killed = {"scenario": "up", "round": 1, "fails_in": "load", "failure": "kill"}
+    job = _paired_job(_loading(3.0), _loading(4.0, [killed]), tmp_path)
+    carry_out(job, _Seen())
+    run = read(job.writer.folder)
+    assert run.info.status == "complete"
+    assert _took(run) == ABBA
+    bad = run.swaps[run.swaps.status != "ok"]
+    assert [(row.arm, int(row["round"]), row.scenario, row.status) for _, row in bad.iterrows()] == [
+        ("b", 1, "up", "rolled_back")
+    ]
+
+
+def test_a_round_in_which_a_swap_failed_is_a_round_that_was_done(tmp_path: Path) -> None:
+    fails = {"scenario": "down", "round": 0, "fails_in": "load"}
+    job = _paired_job(_loading(3.0), _loading(4.0, [fails]), tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(job, _Interrupting(5))
+    assert {key[1] for key in resumed_job(job.writer.folder).done} == {0}
+
+
+def test_a_complete_run_of_two_arms_can_not_be_resumed(tmp_path: Path) -> None:
+    experiment = scripted(rounds=1)
+    job = _paired_job(experiment, experiment, tmp_path)
+    carry_out(job, _Seen())
+    with pytest.raises(UsageError, match="this run is complete"):
+        resumed_job(job.writer.folder)
 
 
 def test_the_worker_dies_with_its_parent(tmp_path: Path) -> None:

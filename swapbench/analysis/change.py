@@ -18,6 +18,9 @@ from swapbench.analysis.ranks import (
 # Ranks of fewer can say next to nothing once there are several comparisons.
 FEWEST: Final = 6
 
+# What lies at the margin does not pass it, whichever way its logarithm was rounded.
+_SAME: Final = 1e-9
+
 Unit = Literal["s", "bytes"]
 
 # A figure of each swap that counts, by round.
@@ -102,23 +105,23 @@ def _change(
         a=estimate(a),
         b=estimate(b),
         ratio=ratio,
-        verdict=_verdict(ratio, margin, unit),
+        verdict=_verdict(shift, math.log1p(margin), unit),
         most=None if ratio is None or math.isinf(ratio.high) else ratio.high - 1,
         p=p,
     )
 
 
-def _verdict(ratio: Shift | None, margin: float, unit: Unit) -> Verdict:
-    """Beyond the margin on the worse or the better side, surely within it, or neither."""
-    if ratio is None:
+def _verdict(shift: Shift | None, edge: float, unit: Unit) -> Verdict:
+    """Beyond the edge on the worse or the better side, surely within it, or neither; all in logarithms."""
+    if shift is None:
         return Verdict.NOT_MEASURED
-    if ratio.n < FEWEST:
+    if shift.n < FEWEST:
         return Verdict.INCONCLUSIVE
-    if ratio.low > 1 + margin:
+    if shift.low > edge + _SAME:
         return _ABOVE[unit]
-    if ratio.high < 1 / (1 + margin):
+    if shift.high < -edge - _SAME:
         return _BELOW[unit]
-    return Verdict.NO_WORSE if ratio.high <= 1 + margin else Verdict.INCONCLUSIVE
+    return Verdict.NO_WORSE if shift.high <= edge + _SAME else Verdict.INCONCLUSIVE
 
 
 def _exp(shift: Shift) -> Shift:

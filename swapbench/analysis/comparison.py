@@ -7,7 +7,7 @@ from datetime import datetime
 from statistics import stdev
 from typing import Final
 
-from swapbench.analysis.arms import arms_of
+from swapbench.analysis.arms import arm_of
 from swapbench.analysis.cells import by_cell
 from swapbench.analysis.change import FEWEST, Change, Unit, Verdict, paired_change, unpaired_change
 from swapbench.analysis.estimate import estimate
@@ -112,17 +112,18 @@ class Comparison:
         return sum(c.failed + c.rolled_back + c.refused for c in (self.a.counts, self.b.counts))
 
 
-def compare_arms(run: Run, margin: float | None = None) -> Comparison:
-    """The two arms of one run, within its rounds.
+def compare_arms(run: Run, margin: float | None = None, other: int = 1) -> Comparison:
+    """The first arm of a run and another one, within its rounds.
 
     Args:
         margin: of a regression; the experiment's own when None.
+        other: which arm, where there are more than two.
 
     Raises:
         ResultsError: run.json holds no experiment that this swapbench understands.
     """
-    a, b = (Side(arm.label, alone) for arm, alone in zip(run.info.arms, arms_of(run), strict=True))
-    first, second = run.info.arms
+    first, second = run.info.arms[0], run.info.arms[other]
+    a, b = (Side(arm.label, arm_of(run, arm.name)) for arm in (first, second))
     same = (first.python, first.experiment) == (second.python, second.experiment)
     paired = _compare(a, b, margin, paired_change, comparable=True)
     return replace(paired, pair_order=run.info.pair_order, turns=_turns(run), same=same, paired=True)
@@ -248,13 +249,12 @@ def _values(swaps: Sequence[Swap], of: Callable[[Swap], float | None]) -> dict[i
 
 
 def _phase(phase: str, a: Sequence[Swap], b: Sequence[Swap], margin: float, judge: _Judge) -> Change:
-    changed = judge(
-        phase,
-        _values(a, lambda swap: swap.phase_s(phase)),
-        _values(b, lambda swap: swap.phase_s(phase)),
-        margin,
-        "s",
-    )
+    ours, theirs = (_values(side, lambda swap: swap.phase_s(phase)) for side in (a, b))
+    changed = judge(phase, ours, theirs, margin, "s")
+    if changed.verdict is Verdict.NOT_MEASURED and ours and theirs:
+        # What takes no time has no ratio; that it takes none was measured all the same.
+        took_a, took_b = estimate(ours.values()), estimate(theirs.values())
+        return replace(changed, a=took_a, b=took_b, verdict=Verdict.TOO_SHORT)
     return changed if _matters(phase, a) or _matters(phase, b) else _as(changed, Verdict.TOO_SHORT)
 
 

@@ -4,9 +4,11 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Final
 
 from swapbench.experiment import Experiment
+from swapbench.models.locate import is_path
 from swapbench.results import Run, RunInfo, experiment_of
 
 # Settings that change how often or how closely is looked, or what is demanded: not what is measured.
@@ -97,11 +99,15 @@ def _models(info: RunInfo, experiment: Experiment) -> Iterator[str]:
     used = experiment.model_names()
     for model in sorted(info.models, key=lambda m: m.name):
         if model.name in used:
-            yield f"{model.name} = {model.reference} ({model.source}, {model.weight_bytes} bytes)"
+            what = PurePath(model.reference).name if is_path(model.reference) else model.reference
+            yield f"{model.name} = {what} ({model.source}, {model.weight_bytes} bytes)"
 
 
 def _page_caches(experiment: Experiment) -> dict[str, str]:
-    return {s.name: str(experiment.page_cache_of(s)) for s in experiment.scenario}
+    """By name: the order in which scenarios are taken is none of theirs."""
+    return {
+        s.name: str(experiment.page_cache_of(s)) for s in sorted(experiment.scenario, key=lambda s: s.name)
+    }
 
 
 def _settings(experiment: Experiment) -> dict[str, str]:

@@ -1,27 +1,23 @@
 """Whether a change may pass: one figure per scenario, leaks, and swaps that failed."""
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from swapbench.analysis.arms import arms_of
-from swapbench.analysis.cells import by_cell
 from swapbench.analysis.change import FEWEST, Change, Verdict
 from swapbench.analysis.comparison import Comparison, compare_arms
-from swapbench.analysis.estimate import Estimate, estimate
+from swapbench.analysis.expectation import against_history
 from swapbench.analysis.facts import RunFacts, facts_of
 from swapbench.analysis.figures import counted, ratio_change, share_change
+from swapbench.analysis.fingerprint import digest, fingerprint
 from swapbench.analysis.headline import HeadlineFigure
-from swapbench.analysis.keeping import kept_run
 from swapbench.analysis.leak import JUDGED, LeakFinding, find_leaks
-from swapbench.analysis.prediction import FEWEST_RUNS, Prediction, predict
-from swapbench.analysis.ranks import CONFIDENCE, Shift, holm
-from swapbench.analysis.swaps import Swap, swaps_of
-from swapbench.baselines import KeptRun, KeptScenario
+from swapbench.analysis.prediction import FEWEST_RUNS
+from swapbench.analysis.swaps import swaps_of
+from swapbench.baselines import KeptRun
 from swapbench.errors import Exit
-from swapbench.phases import LEDGER_LABELS
 from swapbench.results import Run, experiment_of
 
 
@@ -73,10 +69,10 @@ class GatedLedger:
 
 @dataclass(frozen=True)
 class FailedSwap:
-    """A swap that failed while the gate measured."""
+    """A swap that failed while the gate measured; or, without round and scenario, a run that broke off."""
 
     side: str
-    round: int
+    round: int | None
     scenario: str
     reason: str
 
@@ -161,31 +157,33 @@ def judge_history(
 ) -> Gate:
     """Judge a run by the runs of the same fingerprint that a baseline keeps."""
     margin = experiment_of(first).gate.margin if margin is None else margin
-    entry, _ = kept_run(first)
-    alike = [kept for kept in history if kept.fingerprint == entry.fingerprint]
-    changes = _predicted(first, alike, margin)
-    confirmed = {} if second is None else _predicted(second, alike, margin)
+    of = digest(fingerprint(first))
+    measured = [first, *([second] if second else [])]
+    own = {run.info.run_id for run in measured}
+    alike = [kept for kept in history if kept.fingerprint == of and kept.run_id not in own]
+    expected = against_history(first, alike, margin)
+    confirmed = {} if second is None else against_history(second, alike, margin)
     scenarios = tuple(
         _scenario(
             scenario,
-            kept.figure,
-            change,
-            confirmed[scenario][0] if scenario in confirmed else None,
-            detectable,
+            found.figure,
+            found.change,
+            confirmed[scenario].change if scenario in confirmed else None,
+            found.detectable,
             margin,
             fewest=FEWEST_RUNS,
             what="run",
         )
-        for scenario, (change, detectable, kept) in changes.items()
+        for scenario, found in expected.items()
     )
     return _gate(
         first,
-        [first, *([second] if second else [])],
+        measured,
         soak,
         scenarios,
         margin,
         change="this run",
-        against=f'baseline "{name}": {counted(len(alike), "run")} of fingerprint {entry.fingerprint}',
+        against=f'baseline "{name}": {counted(len(alike), "run")} of fingerprint {of}',
         notes=(
             "a stored history knows no machine as it is today: what is slower may be the day; "
             "`swapbench gate --base` measures both now",
@@ -207,9 +205,13 @@ def _gate(
     notes: tuple[str, ...] = (),
 ) -> Gate:
     experiment = experiment_of(first)
-    soaked = [run for run in (soak.change, soak.base) if run is not None] if soak else []
+    soaks = {"soak": soak.change, "soak of the base": soak.base} if soak else {}
+    soaked = {side: run for side, run in soaks.items() if run is not None}
     ledgers = tuple(_ledgers(soak)) if soak else ()
-    failures = tuple(failure for run in (*measured, *soaked) for failure in _failures(run))
+    failures = (
+        *(failure for run in measured for failure in _failures(run)),
+        *(failure for side, run in soaked.items() for failure in _failures(run, side)),
+    )
     outcomes = [s.outcome for s in scenarios] or [GateOutcome.INCONCLUSIVE]
     outcomes += [ledger.outcome for ledger in ledgers]
     outcomes += [GateOutcome.FAILED] * bool(failures)
@@ -226,7 +228,7 @@ def _gate(
         failures=failures,
         comparison=comparison,
         confirmation=confirmation,
-        runs=tuple(str(run.folder) for run in (*measured, *soaked)),
+        runs=tuple(str(run.folder) for run in (*measured, *soaked.values())),
         command=first.info.command,
         notes=notes,
     )
@@ -266,95 +268,18 @@ def _outcome(change: Change, confirmation: Change | None) -> GateOutcome:
 
 def _reason(change: Change, margin: float, fewest: int, what: str) -> str:
     """The verdict as a sentence."""
+    if change.b is None:
+        return "no swap of the change counts"
     n = 0 if change.ratio is None else change.ratio.n
     if change.ratio is None or n < fewest:
         return f"{counted(n, what)} to judge by, {fewest} wanted"
     by = f"with 95 % confidence; {counted(n, what)}, margin {share_change(margin)}"
-    found = ratio_change(change.ratio.point)
+    found, low = ratio_change(change.ratio.point), ratio_change(change.ratio.low)
     if change.verdict is Verdict.SLOWER:
-        return f"slower by {found}, at least {ratio_change(change.ratio.low)} {by}"
+        return f"slower: {found}, at least {low} {by}"
+    if change.verdict is Verdict.INCONCLUSIVE and change.ratio.low > 1 + margin:
+        return f"{found}, at least {low} {by}; but of several scenarios one may look so by chance"
     return f"{found}, no worse than {ratio_change(change.ratio.high)} {by}"
-
-
-def _predicted(
-    run: Run, history: Sequence[KeptRun], margin: float
-) -> dict[str, tuple[Change, float | None, KeptScenario]]:
-    """Each scenario of a run against what its history lets expect."""
-    entry, _ = kept_run(run)
-    past = {
-        name: [
-            kept.scenarios[name].seconds
-            for kept in history
-            if name in kept.scenarios
-            and kept.scenarios[name].figure == scenario.figure
-            and kept.run_id != entry.run_id
-        ]
-        for name, scenario in entry.scenarios.items()
-    }
-    predictions = {
-        name: predict(past[name], scenario.seconds, margin) for name, scenario in entry.scenarios.items()
-    }
-    known = [name for name, prediction in predictions.items() if prediction is not None]
-    adjusted = dict(zip(known, holm([p.p for p in predictions.values() if p is not None]), strict=True))
-    swaps = swaps_of(by_cell(run, experiment_of(run))[0])
-    return {
-        name: (
-            _against_history(
-                scenario, past[name], predictions[name], adjusted.get(name), margin, swaps, name
-            ),
-            None if (prediction := predictions[name]) is None else prediction.detectable,
-            scenario,
-        )
-        for name, scenario in entry.scenarios.items()
-    }
-
-
-def _against_history(
-    scenario: KeptScenario,
-    past: Sequence[float],
-    prediction: Prediction | None,
-    p: float | None,
-    margin: float,
-    swaps: Sequence[Swap],
-    name: str,
-) -> Change:
-    ratio = _times_predicted(scenario.seconds, past, prediction)
-    slower = p is not None and p <= 1 - CONFIDENCE
-    verdict = Verdict.INCONCLUSIVE
-    if ratio is not None and prediction is not None:
-        if slower:
-            verdict = Verdict.SLOWER
-        elif ratio.high <= 1 + margin:
-            verdict = Verdict.NO_WORSE
-    return Change(
-        figure=scenario.figure,
-        unit="s",
-        a=estimate(past),
-        b=_measured(swaps, name, scenario.figure),
-        ratio=ratio,
-        verdict=verdict,
-        most=None if prediction is None or ratio is None else ratio.high - 1,
-        p=p,
-    )
-
-
-def _times_predicted(seconds: float, past: Sequence[float], prediction: Prediction | None) -> Shift | None:
-    if prediction is not None:
-        return Shift(
-            seconds / prediction.centre,
-            seconds / prediction.high,
-            seconds / prediction.low,
-            prediction.runs,
-        )
-    if not past:
-        return None
-    centre = math.exp(sum(map(math.log, past)) / len(past))
-    return Shift(seconds / centre, 0.0, math.inf, len(past))
-
-
-def _measured(swaps: Sequence[Swap], scenario: str, figure: str) -> Estimate | None:
-    counted_swaps = [swap for swap in swaps if swap.counted and swap.scenario == scenario]
-    return estimate(swap.figures.get(f"{figure}_s") for swap in counted_swaps)
 
 
 def _leaks(run: Run) -> tuple[LeakFinding, ...]:
@@ -369,7 +294,7 @@ def _ledgers(soak: Soak) -> Iterator[GatedLedger]:
     for leak in _leaks(soak.change):
         theirs = base.get(leak.ledger)
         outcome, reason = _leak_outcome(leak, theirs)
-        yield GatedLedger(leak.ledger, leak, theirs, outcome, f"{LEDGER_LABELS[leak.ledger]}: {reason}")
+        yield GatedLedger(leak.ledger, leak, theirs, outcome, reason)
 
 
 def _leak_outcome(leak: LeakFinding, base: LeakFinding | None) -> tuple[GateOutcome, str]:
@@ -388,11 +313,11 @@ def _leak_outcome(leak: LeakFinding, base: LeakFinding | None) -> tuple[GateOutc
     return GateOutcome.LEAK, f"leaks: {leak.reason}" + ("" if base is None else f"; the base: {base.reason}")
 
 
-def _failures(run: Run) -> Iterator[FailedSwap]:
-    labels = [arm.label for arm in run.info.arms] or [""]
+def _failures(run: Run, side: str = "") -> Iterator[FailedSwap]:
+    labels = [arm.label for arm in run.info.arms] or [side]
     for label, alone in zip(labels, arms_of(run), strict=True):
         for swap in swaps_of(alone):
             if swap.status != "ok":
                 yield FailedSwap(label, swap.round, swap.scenario, swap.error)
     if run.info.status == "incomplete":
-        yield FailedSwap("", 0, "", f"the run broke off: {run.info.failure}")
+        yield FailedSwap(side, None, "", f"the run broke off: {run.info.failure}")

@@ -47,7 +47,7 @@ def kept_run(run: Run) -> tuple[KeptRun, dict[str, str]]:
                 phases_s={p.phase: round(p.seconds.point, _DIGITS) for p in s.phases if p.seconds},
             )
             for s in summaries
-            if s.headline is not None
+            if s.headline is not None and s.headline.point > 0
         },
     )
     return entry, aspects

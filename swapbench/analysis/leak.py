@@ -82,12 +82,14 @@ def _series(swaps: Iterable[Swap], ledger: str) -> list[Series]:
             xs, ys = groups.setdefault((swap.worker, swap.scenario), ([], []))
             xs.append(float(swap.index))
             ys.append(swap.settled[ledger])
-    return [_thinned(xs, ys) for xs, ys in groups.values()]
+    return [(thinned(xs), thinned(ys)) for xs, ys in groups.values()]
 
 
-def _thinned(xs: Sequence[float], ys: Sequence[float]) -> Series:
-    keep = np.unique(np.linspace(0, len(xs) - 1, min(len(xs), _MOST_POINTS)).astype(int))
-    return [xs[i] for i in keep], [ys[i] for i in keep]
+def thinned(values: npt.ArrayLike) -> list[float]:
+    """All of them, or so many evenly spaced ones that their pairs stay few enough to be formed."""
+    array = np.asarray(values, dtype=float)
+    keep = np.unique(np.linspace(0, len(array) - 1, min(len(array), _MOST_POINTS)).astype(int))
+    return [float(value) for value in array[keep]]
 
 
 def _judge(ledger: str, series: Sequence[Series], tolerance_bytes: int, rounds: int) -> LeakFinding:

@@ -9,6 +9,7 @@ from swapbench.cli import baseline, experiments, models, report
 from swapbench.cli.compare import ab, compare
 from swapbench.cli.doctor import doctor
 from swapbench.cli.gate import gate
+from swapbench.cli.history import history
 from swapbench.cli.probe import probe
 from swapbench.cli.run import run
 from swapbench.errors import Exit, SwapbenchError
@@ -27,6 +28,7 @@ app.command()(compare)
 app.command()(ab)
 app.command()(gate)
 app.add_typer(baseline.app, name="baseline")
+app.command()(history)
 app.command("list")(experiments.list_)
 app.command()(experiments.show)
 app.command()(experiments.schema)

@@ -15,19 +15,26 @@ def say(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def carry_out_watched(job: "Job", *, quiet: bool) -> None:
+def heed_sigterm() -> None:
+    """A CI system ends a job by SIGTERM: what was measured is kept, and all is tidied up, as after Ctrl-C."""
+    import signal
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def carry_out_watched(job: "Job", *, quiet: bool, resumable: bool = True) -> None:
     """Carry a run out under the user's eyes.
+
+    Args:
+        resumable: whether what it needs is still there once this command has ended.
 
     Raises:
         typer.Exit: interrupted; what was measured is kept, and the user is told how to go on.
     """
-    import signal
-
     from swapbench.cli.progress import observing
     from swapbench.runner import carry_out
 
-    # A CI system ends a job by SIGTERM: what was measured is kept as after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    heed_sigterm()
     info = job.writer.info
     if not quiet:
         for check in info.checks:
@@ -38,5 +45,6 @@ def carry_out_watched(job: "Job", *, quiet: bool) -> None:
             carry_out(job, observer)
     except KeyboardInterrupt:
         say(f"interrupted: every finished swap is kept in {job.writer.folder}")
-        say(f"go on with `swapbench run --resume {info.run_id}`, look with `swapbench report {info.run_id}`")
+        go_on = f"go on with `swapbench run --resume {info.run_id}`, " if resumable else ""
+        say(f"{go_on}look with `swapbench report {info.run_id}`")
         raise typer.Exit(Exit.INTERRUPTED) from None

@@ -17,15 +17,18 @@ if TYPE_CHECKING:
 
 _FORMS = ("rich", "md", "json")
 
+Margin = Annotated[
+    float | None,
+    typer.Option(min=0, max=10, help="Slower by more than this share is a regression: 0.05."),
+]
+
 
 def compare(
     runs: Annotated[
         list[str], typer.Argument(help="Runs: ids, folders, or experiments for their latest; or one A/B run.")
     ],
     form: Annotated[str, typer.Option("--format", help="rich for a terminal, md or json.")] = "rich",
-    margin: Annotated[
-        float | None, typer.Option(help="Slower by more than this share is a regression: 0.05.")
-    ] = None,
+    margin: Margin = None,
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Show what can't be compared side by side, without verdicts.")
     ] = False,
@@ -97,9 +100,7 @@ def ab(
     ] = None,
     order: Annotated[str, typer.Option(help="abba: each first in every other round; or random.")] = "abba",
     seed: Annotated[int | None, typer.Option(help="Of a random order.")] = None,
-    margin: Annotated[
-        float | None, typer.Option(help="Slower by more than this share is a regression: 0.05.")
-    ] = None,
+    margin: Margin = None,
     models: Annotated[
         str | None, typer.Option("--models", help="Where checkpoints come from: hub, synthetic or mini.")
     ] = None,
@@ -196,7 +197,8 @@ def print_arms(run: "Run", form: str, margin: float | None, *, strict: bool) -> 
 
     if form == "csv":
         raise UsageError("a comparison has no CSV form: the rows are in the run's folder; use md or json")
-    return _print([compare_arms(run, margin)], form, strict=strict)
+    others = range(1, len(run.info.arms))
+    return _print([compare_arms(run, margin, other) for other in others], form, strict=strict)
 
 
 def _print(comparisons: "Sequence[Comparison]", form: str, *, strict: bool) -> Exit:

@@ -1,11 +1,19 @@
 """`swapbench doctor`."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from swapbench.errors import Exit
+from swapbench.errors import Exit, WorkerError
+
+
+class Device(StrEnum):
+    """Where MLX can compute."""
+
+    CPU = "cpu"
+    GPU = "gpu"
 
 
 def doctor(
@@ -13,6 +21,9 @@ def doctor(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 6 where there is anything to do.")
     ] = False,
+    device: Annotated[
+        Device | None, typer.Option(help="Exit with 7 where MLX computes on another device than this.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Look whether this machine can be measured on as it is now, and what to do about it.
@@ -23,10 +34,18 @@ def doctor(
 
       swapbench doctor --strict --json
 
-    Exit codes: 0 fine, 6 there is something to do (--strict), 7 MLX can't be examined.
+      swapbench doctor --device gpu
+
+    Exit codes: 0 fine, 6 there is something to do (--strict), 7 MLX can't be examined, or computes on another
+    device than --device.
     """
     from swapbench.doctor.examination import examine, room_for
-    from swapbench.doctor.judge import judge_examination, judge_room, judge_surroundings
+    from swapbench.doctor.judge import (
+        complaint_about_device,
+        judge_examination,
+        judge_room,
+        judge_surroundings,
+    )
     from swapbench.doctor.surroundings import look_around
     from swapbench.environment import this_machine
     from swapbench.models.store import cache_root
@@ -37,15 +56,18 @@ def doctor(
         typer.echo("looking: some seconds", err=True)
     around = look_around()
     models = cache_root()
+    found = examine(models)
     rooms = (room_for("models", models), room_for("results", results))
     checks = (
         *judge_surroundings(around),
         *judge_room(rooms),
-        *judge_examination(examine(models)),
+        *judge_examination(found),
     )
     if json:
         typer.echo(checks_to_json(this_machine(), checks), nl=False)
     else:
         print_checks(this_machine(), checks, make_console())
+    if device is not None and (complaint := complaint_about_device(found, device)):
+        raise WorkerError(complaint)
     if strict and any(check.status == "advice" for check in checks):
         raise typer.Exit(Exit.INCONCLUSIVE)

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swapbench.cli.carrying import carry_out_watched, say
+from swapbench.cli.carrying import carry_out_watched, heed_sigterm, say
+from swapbench.cli.compare import Margin
 from swapbench.cli.run import overrides_of
 from swapbench.errors import UsageError
 
@@ -34,9 +35,7 @@ def gate(
     pairs: Annotated[
         int | None, typer.Option(min=6, help="Rounds by either side; the experiment's own.")
     ] = None,
-    margin: Annotated[
-        float | None, typer.Option(help="Slower by more than this share is a regression: 0.05.")
-    ] = None,
+    margin: Margin = None,
     models: Annotated[
         str | None, typer.Option("--models", help="Where checkpoints come from: hub, synthetic or mini.")
     ] = None,
@@ -82,12 +81,13 @@ def gate(
         raise UsageError("against what? either --base REF, a commit or branch, or --baseline NAME")
     if on_inconclusive not in ("warn", "fail"):
         raise UsageError(f"--on-inconclusive {on_inconclusive}: warn or fail")
+    heed_sigterm()
     asking = Asking(
         file=find(experiment),
         settings=overrides_of(models, None, None, page_cache, set_ or []),
         pairs=pairs,
         margin=margin,
-        python=str(python or sys.executable),
+        python=_interpreter(python),
         out=out,
         command=["swapbench", *sys.argv[1:]],
         carry=lambda job: _carried(job, quiet=quiet or json),
@@ -96,6 +96,15 @@ def gate(
     judged = _judged(asking, base, baseline, build, trusted=python is not None)
     _tell(judged, reports or Path(judged.runs[0]), json=json)
     raise typer.Exit(exit_code(judged, fail_inconclusive=on_inconclusive == "fail"))
+
+
+def _interpreter(python: Path | None) -> str:
+    """By a path that leads there from anywhere; links stay, or an environment would not know itself."""
+    import shutil
+    import sys
+
+    found = sys.executable if python is None else shutil.which(python)
+    return str(python) if found is None else str(Path(found).absolute())
 
 
 def _judged(
@@ -114,7 +123,8 @@ def _judged(
 def _carried(job: "Job", *, quiet: bool) -> "Run":
     from swapbench.results import read
 
-    carry_out_watched(job, quiet=quiet)
+    # The base is gone once the gate has ended, and a gate is judged in one go.
+    carry_out_watched(job, quiet=quiet, resumable=False)
     return read(job.writer.folder)
 
 

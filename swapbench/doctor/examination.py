@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -18,7 +19,8 @@ class Examination(BaseModel):
 
     mlx_version: str
     mlx_lm_version: str
-    device: str
+    device: Literal["cpu", "gpu"]
+    device_name: str
     working_set_bytes: int | None
     probe_phases: int
     probe_phase_s: float

@@ -130,7 +130,8 @@ def judge_examination(found: Examination) -> tuple[Check, ...]:
 
 
 def _mlx(found: Examination) -> tuple[Check, ...]:
-    mlx = fine("MLX", f"{found.mlx_version} on {found.device}, mlx-lm {found.mlx_lm_version}")
+    device = f"{found.device} ({found.device_name})"
+    mlx = fine("MLX", f"{found.mlx_version} on {device}, mlx-lm {found.mlx_lm_version}")
     if found.working_set_bytes is None:
         advice = "models compute slowly here, and no figure is a Mac's"
         return (mlx, advise("Metal", "not available: this is MLX's CPU build", advice))
@@ -174,6 +175,17 @@ def _page_cache(found: Examination) -> Check:
         return fine("page cache", f"can be emptied without privileges: {text}")
     advice = "cold swaps will be marked invalid: keep the models on another file system"
     return advise("page cache", f"can't be emptied here: {text}", advice)
+
+
+def complaint_about_device(found: Examination, wanted: str) -> str:
+    """What is wrong where MLX computes by itself on another device than `wanted`; empty where it does not."""
+    if found.device == wanted:
+        return ""
+    why = {
+        "gpu": "it finds no GPU here; this is no Mac, or a virtual machine that has none",
+        "cpu": "it takes the GPU wherever there is one",
+    }
+    return f"MLX computes on the {found.device} ({found.device_name}), not on the {wanted}: {why[wanted]}"
 
 
 def judge_room(rooms: tuple[Room, ...]) -> tuple[Check, ...]:

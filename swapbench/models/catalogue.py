@@ -1,4 +1,4 @@
-"""The models of EXP-012: what their published MLX checkpoints are, as facts.
+"""The models of the shipped experiments: what their published MLX checkpoints are, as facts.
 
 Configurations are those of the published config.json files, without what concerns training or vision only.
 """
@@ -143,6 +143,28 @@ _GEMMA_3: Final = Entry(
     "(0.84 GB), which mlx-lm never reads",
 )
 
+_QWEN2_5_VOCABULARY: Final = Vocabulary(
+    size=151_665,
+    merges=151_387,
+    specials=tuple(
+        (token, 151_643 + number)
+        for number, token in enumerate(
+            (
+                *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>"),
+                *("<|object_ref_end|>", "<|box_start|>", "<|box_end|>", "<|quad_start|>"),
+                *("<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>"),
+                *("<|image_pad|>", "<|video_pad|>", "<tool_call>", "</tool_call>", "<|fim_prefix|>"),
+                *("<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>"),
+            )
+        )
+    ),
+    bos="<|endoftext|>",
+    eos="<|im_end|>",
+    pad="<|endoftext|>",
+    adds_bos=False,
+    chat="chatml",
+)
+
 _QWEN2_5: Final = Entry(
     name="qwen2.5-14b",
     repo="mlx-community/Qwen2.5-14B-Instruct-4bit",
@@ -172,33 +194,48 @@ _QWEN2_5: Final = Entry(
     },
     # The config says bfloat16, but the mlx-lm of September 2024 cast to float16 before it quantised.
     dtype="float16",
-    vocabulary=Vocabulary(
-        size=151_665,
-        merges=151_387,
-        specials=tuple(
-            (token, 151_643 + number)
-            for number, token in enumerate(
-                (
-                    *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>"),
-                    *("<|object_ref_end|>", "<|box_start|>", "<|box_end|>", "<|quad_start|>"),
-                    *("<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>"),
-                    *("<|image_pad|>", "<|video_pad|>", "<tool_call>", "</tool_call>", "<|fim_prefix|>"),
-                    *("<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>"),
-                )
-            )
-        ),
-        bos="<|endoftext|>",
-        eos="<|im_end|>",
-        pad="<|endoftext|>",
-        adds_bos=False,
-        chat="chatml",
-    ),
+    vocabulary=_QWEN2_5_VOCABULARY,
     hub_bytes=8_320_000_000,
     synthetic_bytes=8_309_494_416,
     mini_bytes=6_202_424,
 )
 
-CATALOGUE: Final = (_SMOLLM2, _GEMMA_3, _QWEN2_5)
+_QWEN2_5_SMALL: Final = Entry(
+    name="qwen2.5-0.5b",
+    repo="mlx-community/Qwen2.5-0.5B-Instruct-4bit",
+    title="Qwen2.5 0.5B Instruct, 4-bit",
+    config={
+        "architectures": ["Qwen2ForCausalLM"],
+        "bos_token_id": 151643,
+        "eos_token_id": 151645,
+        "hidden_act": "silu",
+        "hidden_size": 896,
+        "initializer_range": 0.02,
+        "intermediate_size": 4864,
+        "max_position_embeddings": 32768,
+        "max_window_layers": 21,
+        "model_type": "qwen2",
+        "num_attention_heads": 14,
+        "num_hidden_layers": 24,
+        "num_key_value_heads": 2,
+        "quantization": {"group_size": 64, "bits": 4},
+        "rms_norm_eps": 1e-06,
+        "rope_theta": 1000000.0,
+        "sliding_window": 32768,
+        "tie_word_embeddings": True,
+        "torch_dtype": "bfloat16",
+        "use_sliding_window": False,
+        "vocab_size": 151936,
+    },
+    # As its big sister: scales of the published file are float16, whatever the config says.
+    dtype="float16",
+    vocabulary=_QWEN2_5_VOCABULARY,
+    hub_bytes=290_000_000,
+    synthetic_bytes=278_065_376,
+    mini_bytes=16_799_840,
+)
+
+CATALOGUE: Final = (_SMOLLM2, _GEMMA_3, _QWEN2_5, _QWEN2_5_SMALL)
 
 
 def lookup(reference: str) -> Entry | None:

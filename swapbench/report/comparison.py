@@ -1,12 +1,14 @@
 """Two runs side by side, as tables and lines; how they look is up to terminal and Markdown."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from swapbench.analysis import figures as f
 from swapbench.analysis.change import FEWEST, Change, Verdict
 from swapbench.analysis.comparison import Comparison, LeakComparison, ScenarioComparison, SideFacts
 from swapbench.analysis.estimate import Estimate
+from swapbench.analysis.fingerprint import Difference
 from swapbench.phases import LEDGER_LABELS
 from swapbench.report.shapes import Cell, Line, Part, Table, Tone
 from swapbench.report.tables import REQUEST_TO_FIRST_TOKEN
@@ -24,27 +26,39 @@ VERDICT_TONES: Final[dict[Verdict, Tone]] = {
 }
 FIGURES: Final = {"to_first_token": REQUEST_TO_FIRST_TOKEN, "total": "total"}
 
+# What the columns of two sides and of their ratio are headed by.
+AB: Final = ("A", "B", "B/A")
+
+_PERCENT: Final = " %"
+
+# A setting can be a whole table: JSON has it all.
+_LONGEST: Final = 100
+
 _Spell = Callable[[float], str]
 
 
 def facts(comparison: Comparison) -> tuple[Line, ...]:
     """What is compared, before any figure."""
-    lines = [_side("A", comparison.a), _side("B", comparison.b)]
+    lines = [_side("A", comparison.a, comparison.paired), _side("B", comparison.b, comparison.paired)]
     machines = dict.fromkeys((comparison.a.machine, comparison.b.machine))
     lines.append(Line("machine", " against ".join(machines)))
     if comparison.paired:
+        lines.insert(0, Line("run", _run(comparison.a)))
         how = "each first in every other round" if comparison.pair_order == "abba" else "at random, seeded"
         lines.append(Line("order", f"{how}: {_grouped(comparison.turns)}"))
     return tuple(lines)
 
 
-def _side(name: str, side: SideFacts) -> Line:
+def _side(name: str, side: SideFacts, paired: bool) -> Line:
+    """Two arms have a run in common; runs that are compared are called by their ids."""
     versions = ", ".join(f"{package} {version}" for package, version in side.versions.items())
-    label = "" if side.label == name else f"{side.label}: "
-    swaps = f.counted(side.counts.counted, "swap")
-    return Line(
-        name, f"{label}{side.run_id}, {side.started_at:%Y-%m-%d %H:%M} UTC, {swaps}", below=(versions,)
-    )
+    which = "" if side.label == name else side.label
+    told = (which if paired else _run(side), f.counted(side.counts.counted, "swap"))
+    return Line(name, ", ".join(filter(None, told)), below=(versions,))
+
+
+def _run(side: SideFacts) -> str:
+    return f"{side.run_id}, {side.started_at:%Y-%m-%d %H:%M} UTC"
 
 
 def _grouped(turns: str) -> str:
@@ -56,9 +70,20 @@ def _grouped(turns: str) -> str:
 def unlike(comparison: Comparison) -> tuple[Line, ...]:
     """What is not the same in both."""
     return tuple(
-        Line("", difference.describe(), "doubt" if difference.decisive and not comparison.paired else "plain")
+        Line(
+            "",
+            _shortened(difference).describe(),
+            "doubt" if difference.decisive and not comparison.paired else "plain",
+        )
         for difference in comparison.differences
     )
+
+
+def _shortened(difference: Difference) -> Difference:
+    a, b = (
+        value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…" for value in (difference.a, difference.b)
+    )
+    return replace(difference, a=a, b=b)
 
 
 def headlines(comparison: Comparison) -> Table:
@@ -73,42 +98,58 @@ def headlines(comparison: Comparison) -> Table:
         for s in comparison.scenarios
     )
     return Table(
-        title=f"{names[0] if len(names) == 1 else 'Headline'}, seconds: median (min{f.EN_DASH}max)",
+        title=f"{capital(names[0]) if len(names) == 1 else 'Headline'}, seconds: median (min{f.EN_DASH}max)",
         label="scenario",
-        columns=(*_COLUMNS, ("finds", "from")),
+        columns=(*_columns(AB), ("verdict",), ("finds", "from")),
         groups=(rows,),
         legend=f"B/A: {_ratio_legend(comparison)}; finds from: the least change that four of five such "
         "comparisons would find",
     )
 
 
-_COLUMNS: Final = (("A",), ("B",), ("B/A",), ("verdict",))
+def capital(title: str) -> str:
+    """A title's first letter, large."""
+    return title[:1].upper() + title[1:]
+
+
+def _columns(sides: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    return tuple((side,) for side in sides)
 
 
 def _ratio_legend(comparison: Comparison) -> str:
-    of = "the rounds' own ratios" if comparison.paired else "all pairs of swaps"
+    of = f"{_pairs(comparison)}, each of one round" if comparison.paired else "all pairs of swaps"
     return f"Hodges{f.EN_DASH}Lehmann estimate over {of}, between two one-sided 95 % bounds"
 
 
-def phases(comparison: Comparison, *, verdicts: bool = True) -> Table:
+def _pairs(comparison: Comparison) -> str:
+    return pairs([s.headline for s in comparison.scenarios])
+
+
+def pairs(changes: Iterable[Change], what: str = "pair") -> str:
+    """How many pairs the ratios of several figures rest on: `10 pairs`, `8 to 10 pairs`."""
+    ns = sorted({0 if change.ratio is None else change.ratio.n for change in changes}) or [0]
+    return f"{ns[0]} to {f.counted(ns[-1], what)}" if len(ns) > 1 else f.counted(ns[0], what)
+
+
+def phases(comparison: Comparison, sides: Sequence[str] = AB, *, verdicts: bool = True) -> Table:
     """Every phase of every scenario."""
     return Table(
         title="Phases, seconds",
         label="phase",
-        columns=_COLUMNS if verdicts else _COLUMNS[:3],
+        columns=_columns((*sides, "verdict") if verdicts else sides),
         groups=tuple(
             _group(s, s.phases, f.table_seconds, comparison.margin, verdicts) for s in comparison.scenarios
         ),
-        legend="a phase under 1 % of both swaps is not judged",
+        legend="a phase under 1 % of both swaps is not judged" if verdicts else "",
     )
 
 
-def memory(comparison: Comparison, *, verdicts: bool = True) -> Table | None:
+def memory(comparison: Comparison, sides: Sequence[str] = AB, *, verdicts: bool = True) -> Table | None:
     """What is held after a swap, and at the most within; None where nothing was recorded."""
     groups = tuple(
         _group(s, s.memory, f.memory, comparison.margin, verdicts) for s in comparison.scenarios if s.memory
     )
-    columns = _COLUMNS if verdicts else _COLUMNS[:3]
+    columns = _columns((*sides, "verdict") if verdicts else sides)
     return Table("Memory", "ledger", columns, groups) if groups else None
 
 
@@ -149,6 +190,8 @@ def ratio_bounds(change: Change) -> str:
     assert change.ratio is not None
     low = f.ratio_change(change.ratio.low) if change.ratio.low else "no bound"
     high = "no bound" if change.ratio.high == float("inf") else f.ratio_change(change.ratio.high)
+    if low.endswith(_PERCENT) and high.endswith(_PERCENT):
+        low = low.removesuffix(_PERCENT)
     return f"({low} to {high})"
 
 

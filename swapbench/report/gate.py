@@ -1,14 +1,16 @@
 """The gate's judgement, put together for terminal and Markdown; and written into a folder in every form."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from shlex import join
 from typing import Final
 
 from swapbench.analysis import figures as f
-from swapbench.analysis.gate import Gate, GatedScenario, GateOutcome
+from swapbench.analysis.comparison import Comparison
+from swapbench.analysis.gate import FailedSwap, Gate, GatedScenario, GateOutcome
 from swapbench.files import write_atomically
+from swapbench.phases import LEDGER_LABELS
 from swapbench.report import comparison as compared
 from swapbench.report.json_document import as_document
 from swapbench.report.junit import to_junit
@@ -23,7 +25,13 @@ GATE_VERSION: Final = 1
 MARKER: Final = "<!-- swapbench-gate -->"
 
 # GitHub takes 65,536 characters in a comment.
-_MOST_CHARACTERS: Final = 60_000
+_MOST_BYTES: Final = 60_000
+
+# Enough to see what is going on; gate.json has them all.
+_MOST_FAILURES: Final = 20
+
+# What columns are headed by: a gate's sides are never called A and B.
+_SIDES: Final = ("base", "change", "ratio")
 
 _TONES: Final[dict[GateOutcome, Tone]] = {
     GateOutcome.PASS: "good",
@@ -54,37 +62,43 @@ def essence(gate: Gate) -> tuple[Part, ...]:
 
 def details(gate: Gate) -> tuple[Part, ...]:
     """What explains it: phases and memory, with intervals and without verdicts."""
-    parts = [
-        Part(heading, table=table)
-        for found in (gate.comparison, gate.confirmation)
-        if found is not None
-        for heading, table in (
-            ("", compared.phases(found, verdicts=False)),
-            ("", compared.memory(found, verdicts=False)),
-        )
-        if table is not None
-    ]
-    return (*parts, Part("What differs", lines=_differences(gate)), Part("Repeat it", lines=_repeat(gate)))
+    return (
+        *_explained(gate.comparison, ""),
+        *_explained(gate.confirmation, ", measured again"),
+        *(Part("What differs", lines=lines) for lines in [_differences(gate)] if lines),
+        Part("Repeat it", lines=_repeat(gate)),
+    )
+
+
+def _explained(found: Comparison | None, which: str) -> Iterator[Part]:
+    if found is not None:
+        for table in (
+            compared.phases(found, _SIDES, verdicts=False),
+            compared.memory(found, _SIDES, verdicts=False),
+        ):
+            if table is not None:
+                yield Part("", table=replace(table, title=f"{table.title}{which}"))
 
 
 def to_markdown(gate: Gate) -> str:
     """For a pull request: what decides, and the rest folded; under the size that GitHub takes."""
     head = f"{MARKER}\n{parts_to_markdown(title(gate), essence(gate))}"
-    folded = _folded(details(gate), _MOST_CHARACTERS - len(head))
-    return f"{head}\n{folded}" if folded else head
+    return f"{head}\n{_folded(details(gate), _MOST_BYTES - len(head.encode()))}"
 
 
 def _folded(parts: Sequence[Part], room: int) -> str:
-    kept = ""
+    """As many of the parts as there is room for, in bytes; what is left out is said."""
+    kept: list[str] = []
+    left_out = ""
     for part in parts:
-        more = parts_to_markdown("", [part])
-        if len(kept) + len(more) + 200 > room:
-            kept += (
-                "\nThere is more than a comment can hold: the rest is in gate.json and in the run's folder.\n"
-            )
-            break
-        kept += f"\n{more}"
-    return f"<details><summary>Phases, memory, what differs</summary>\n{kept}\n</details>\n" if kept else ""
+        text = parts_to_markdown("", [part])
+        if len(text.encode()) < room:
+            kept.append(text)
+            room -= len(text.encode()) + 1
+        else:
+            left_out = "There is more than a comment can hold: gate.json has it all.\n"
+    body = "\n".join([*kept, *filter(None, [left_out])])
+    return f"<details><summary>Phases, memory, what differs</summary>\n\n{body}\n</details>\n"
 
 
 def to_json(gate: Gate) -> str:
@@ -107,11 +121,11 @@ def annotations(gate: Gate) -> Iterator[str]:
             yield _annotation(scenario.outcome, scenario.scenario, scenario.reason)
     for ledger in gate.ledgers:
         if ledger.outcome is not GateOutcome.PASS:
-            yield _annotation(ledger.outcome, "memory", ledger.reason)
+            yield _annotation(ledger.outcome, LEDGER_LABELS[ledger.ledger], ledger.reason)
     for failure in gate.failures:
-        yield _annotation(GateOutcome.FAILED, failure.scenario or "run", failure.reason)
+        yield _annotation(GateOutcome.FAILED, failure.scenario or "run", _failure(failure))
     if gate.outcome is GateOutcome.PASS:
-        yield "::notice title=swapbench::" + _escaped(f"{gate.experiment}: no scenario is slower")
+        yield "::notice title=swapbench pass::" + _escaped(f"{gate.experiment}: {_sentence(gate)}")
 
 
 def _annotation(outcome: GateOutcome, where: str, reason: str) -> str:
@@ -125,73 +139,104 @@ def _escaped(text: str) -> str:
 
 
 def _facts(gate: Gate) -> tuple[Line, ...]:
-    source = ", ".join(gate.facts.sources)
+    scripted = gate.facts.target == "scripted"
+    source = ", ".join(gate.facts.sources) + ("" if scripted else " models")
     return (
         Line("", _sentence(gate), _TONES[gate.outcome]),
-        Line("experiment", f"{gate.title}, {source} models: {gate.facts.source_says}"),
+        Line("experiment", f"{gate.title} ({source}; {gate.facts.source_says})"),
         Line("change", gate.change),
         Line("against", gate.against),
-        Line("machine", gate.facts.machine + served_by(gate.facts)),
+        Line("machine", gate.facts.machine + ("" if scripted else served_by(gate.facts))),
         Line("page cache", gate.facts.page_cache),
     )
 
 
 def _sentence(gate: Gate) -> str:
-    """The judgement in one sentence."""
-    said = {
-        GateOutcome.PASS: "nothing is slower beyond the margin, and nothing leaks",
-        GateOutcome.INCONCLUSIVE: "nothing was found, but not everything could be settled",
-        GateOutcome.NOT_CONFIRMED: "slower at first, but not when measured again",
-        GateOutcome.LEAK: "memory leaks",
-        GateOutcome.REGRESSION: "slower beyond the margin",
-        GateOutcome.FAILED: "swaps failed",
-    }[gate.outcome]
-    guilty = [
-        s.scenario for s in gate.scenarios if s.outcome is gate.outcome and s.outcome is not GateOutcome.PASS
+    """The judgement in one sentence: all that is grave, or what else it comes to."""
+    grave = [
+        *([f"{f.counted(len(gate.failures), 'failure')} while measuring"] if gate.failures else []),
+        *_those(gate, GateOutcome.REGRESSION, "slower beyond the margin"),
+        *_those(gate, GateOutcome.LEAK, "memory leaks"),
     ]
-    return f"{gate.outcome}: {said}" + (f": {', '.join(guilty)}" if guilty else "")
+    if grave:
+        return "; ".join(grave)
+    if gate.outcome is GateOutcome.PASS:
+        leaks = "nothing leaks" if gate.ledgers else "leaks were not looked for"
+        return f"nothing is slower beyond the margin, and {leaks}"
+    lighter = (
+        *_those(gate, GateOutcome.NOT_CONFIRMED, "slower at first, but not when measured again"),
+        *_those(gate, GateOutcome.INCONCLUSIVE, "could not be settled"),
+    )
+    return "; ".join(lighter) or "nothing was measured"
+
+
+def _those(gate: Gate, outcome: GateOutcome, said: str) -> Iterator[str]:
+    """What came to an outcome, behind the words for it."""
+    whose = [s.scenario for s in gate.scenarios if s.outcome is outcome]
+    whose += [LEDGER_LABELS[ledger.ledger] for ledger in gate.ledgers if ledger.outcome is outcome]
+    if whose:
+        yield f"{said}: {', '.join(whose)}"
 
 
 def _scenarios(gate: Gate) -> Table:
     names = dict.fromkeys(compared.FIGURES[s.figure] for s in gate.scenarios)
+    again = any(s.confirmation is not None for s in gate.scenarios)
+    by = compared.pairs((s.change for s in gate.scenarios), "pair" if gate.comparison else "run")
     return Table(
-        title=f"{' and '.join(names)}, seconds",
+        title=compared.capital(f"{' and '.join(names)}, seconds"),
         label="scenario",
-        columns=(*_SIDES, ("verdict",), ("measured", "again"), ("finds", "from")),
-        groups=(tuple(_row(scenario) for scenario in gate.scenarios),),
-        legend=f"ratio between two one-sided 95 % bounds, margin {f.share_change(gate.margin)}; finds from: "
-        "the least change that would be found four times in five",
+        columns=(
+            *((side,) for side in _SIDES),
+            ("verdict",),
+            *((("measured", "again"),) if again else ()),
+            ("finds", "from"),
+        ),
+        groups=(tuple(_row(scenario, again=again) for scenario in gate.scenarios),),
+        legend=f"ratio between two one-sided 95 % bounds, by {by}; margin {f.share_change(gate.margin)}; "
+        "finds from: the least change that would be found four times in five",
     )
 
 
-_SIDES: Final = (("base",), ("change",), ("ratio",))
-
-
-def _row(scenario: GatedScenario) -> tuple[Cell, ...]:
-    a, b, ratio, _ = compared.cells(scenario.change, f.table_seconds, 0.0)
-    again = scenario.confirmation
+def _row(scenario: GatedScenario, *, again: bool) -> tuple[Cell, ...]:
+    base, change, ratio, _ = compared.cells(scenario.change, f.table_seconds, 0.0)
     return (
         Cell(scenario.scenario),
-        a,
-        b,
+        base,
+        change,
         ratio,
         Cell(str(scenario.outcome), tone=_TONES[scenario.outcome]),
-        Cell("")
-        if again is None or again.ratio is None
-        else Cell(f.ratio_change(again.ratio.point), figure=True),
-        Cell("" if scenario.detectable is None else f.ratio_change(1 + scenario.detectable), tone="quiet"),
+        *([_again(scenario)] if again else []),
+        Cell(
+            "" if scenario.detectable is None else f.ratio_change(1 + scenario.detectable),
+            figure=True,
+            tone="quiet",
+        ),
     )
+
+
+def _again(scenario: GatedScenario) -> Cell:
+    again = scenario.confirmation
+    if again is None or again.ratio is None:
+        return Cell("")
+    return Cell(f.ratio_change(again.ratio.point), spread=compared.ratio_bounds(again), figure=True)
 
 
 def _leaks(gate: Gate) -> tuple[Line, ...]:
-    return tuple(Line("", ledger.reason, _TONES[ledger.outcome]) for ledger in gate.ledgers)
+    return tuple(
+        Line(LEDGER_LABELS[ledger.ledger], ledger.reason, _TONES[ledger.outcome]) for ledger in gate.ledgers
+    )
 
 
 def _failures(gate: Gate) -> tuple[Line, ...]:
-    return tuple(
-        Line(failure.side, f"{failure.scenario}, round {failure.round}: {failure.reason}", "bad")
-        for failure in gate.failures
-    )
+    lines = [Line(failure.side, _failure(failure), "bad") for failure in gate.failures[:_MOST_FAILURES]]
+    more = len(gate.failures) - len(lines)
+    return (*lines, *([Line("", f"and {more} more: gate.json has them all")] if more else []))
+
+
+def _failure(failure: FailedSwap) -> str:
+    if failure.round is None:
+        return failure.reason
+    return f"{failure.scenario}, round {failure.round}: {failure.reason}"
 
 
 def _differences(gate: Gate) -> tuple[Line, ...]:

@@ -17,6 +17,7 @@ def to_junit(gate: Gate) -> str:
     suite = Xml.Element(
         "testsuite",
         name=f"swapbench gate {gate.experiment}",
+        time=f"{sum(float(case.get('time', 0)) for case in cases):.6f}",
         timestamp=gate.facts.started_at.strftime("%Y-%m-%dT%H:%M:%S"),
         tests=str(len(cases)),
         failures=str(sum(case.find("failure") is not None for case in cases)),
@@ -31,7 +32,9 @@ def to_junit(gate: Gate) -> str:
     suites = Xml.Element("testsuites")
     suites.append(suite)
     Xml.indent(suites)
-    return Xml.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+    # As bytes first: of text, the declaration would name the locale's encoding.
+    document: bytes = Xml.tostring(suites, encoding="utf-8", xml_declaration=True)
+    return document.decode() + "\n"
 
 
 def _cases(gate: Gate) -> Iterator[Xml.Element]:
@@ -41,7 +44,7 @@ def _cases(gate: Gate) -> Iterator[Xml.Element]:
     for ledger in gate.ledgers:
         yield _case(gate, f"memory: {ledger.ledger}", ledger.outcome, ledger.reason)
     for failure in gate.failures:
-        name = f"{failure.scenario or 'run'}, round {failure.round}"
+        name = "run" if failure.round is None else f"{failure.scenario}, round {failure.round}"
         yield _case(
             gate, f"{name}, {failure.side}" if failure.side else name, GateOutcome.FAILED, failure.reason
         )
@@ -49,7 +52,7 @@ def _cases(gate: Gate) -> Iterator[Xml.Element]:
 
 def _case(gate: Gate, name: str, outcome: GateOutcome, reason: str, seconds: float = 0.0) -> Xml.Element:
     case = Xml.Element("testcase", classname=f"swapbench.{gate.experiment}", name=name, time=f"{seconds:.6f}")
-    reason = "".join(sign for sign in reason if sign.isprintable())
+    reason = "".join(sign if sign.isprintable() else " " for sign in reason)
     if outcome in _FAILURES:
         Xml.SubElement(case, "failure", message=reason, type=str(outcome)).text = reason
     elif outcome is GateOutcome.FAILED:

@@ -22,9 +22,9 @@ def show_comparisons(comparisons: Sequence[Comparison], form: str, console: Cons
         facts = {"comparison_version": COMPARISON_VERSION, "comparisons": [asdict(c) for c in comparisons]}
         console.file.write(as_document(facts))
         return
-    for comparison in comparisons:
+    for n, comparison in enumerate(comparisons):
         title = f"{comparison.title}: {comparison.a.label} against {comparison.b.label}"
         if form == "md":
-            console.file.write(parts_to_markdown(title, parts(comparison)))
+            console.file.write(("\n" if n else "") + parts_to_markdown(title, parts(comparison)))
         else:
             print_parts(title, parts(comparison), console)

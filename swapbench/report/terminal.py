@@ -1,6 +1,7 @@
 """The report for people at a terminal."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Final
 
@@ -54,20 +55,42 @@ def print_table(table: Table, console: Console) -> None:
 def print_parts(title: str, parts: Sequence[Part], console: Console) -> None:
     """Print a report that was put together elsewhere."""
     console.print(Text(f"\n{title}", style="bold"))
-    for part in parts:
+    for n, part in enumerate(parts):
         if part.table is not None:
-            console.print(Group(*_titled(part.table, _fitting(part.table, console))))
+            for fitting in _split(part.table, console):
+                console.print(Group(*_titled(fitting, _fitting(fitting, console))))
         elif part.title:
             console.print(Group(*_section(part.title, part.lines)))
         else:
-            console.print(Group(*_lines(part.lines)))
+            console.print(Group(*([Text()] if n else []), *_lines(part.lines)))
 
 
 def _fitting(table: Table, console: Console) -> RichTable:
     """With spreads beside their figures where the width holds that, below them where not."""
     beside = _figures_table(table, inline=True)
-    fits = _least_width(beside, console) + _LABEL_WIDTH <= console.width
-    return beside if fits else _figures_table(table, inline=False)
+    return beside if _fits(beside, console) else _figures_table(table, inline=False)
+
+
+def _fits(table: RichTable, console: Console) -> bool:
+    return _least_width(table, console) + _LABEL_WIDTH <= console.width
+
+
+def _split(table: Table, console: Console) -> Iterator[Table]:
+    """The table; or its columns in turn, where not even spreads below their figures make it narrow enough."""
+    rest, last = 0, len(table.columns)
+    while rest < last:
+        fit = last
+        while fit > rest + 1 and not _fits(_figures_table(_part(table, rest, fit), inline=False), console):
+            fit -= 1
+        part = _part(table, rest, fit)
+        yield replace(part, title=part.title if rest == 0 else "", legend=part.legend if fit == last else "")
+        rest = fit
+
+
+def _part(table: Table, first: int, end: int) -> Table:
+    """Some of the columns of a table, with its labels."""
+    rows = tuple(tuple((row[0], *row[first + 1 : end + 1]) for row in group) for group in table.groups)
+    return replace(table, columns=table.columns[first:end], groups=rows)
 
 
 def _parts(findings: Findings, console: Console) -> Iterator[RenderableType]:
@@ -146,6 +169,12 @@ def _section(title: str, lines: Sequence[Line]) -> Iterator[RenderableType]:
         yield from _lines(lines)
 
 
+def print_section(title: str, lines: Sequence[Line], console: Console) -> None:
+    """Print labelled lines under a title; nothing where there are none."""
+    for part in _section(title, lines):
+        console.print(part)
+
+
 def _lines(lines: Sequence[Line]) -> Iterator[RenderableType]:
     grid = RichTable.grid(padding=(0, 2))
     labelled = any(line.label for line in lines)
@@ -159,7 +188,8 @@ def _lines(lines: Sequence[Line]) -> Iterator[RenderableType]:
 
 
 def _titled(table: Table, rendered: RichTable) -> Iterator[RenderableType]:
-    yield Text(f"\n{table.title}", style="bold")
+    if table.title:
+        yield Text(f"\n{table.title}", style="bold")
     yield rendered
     if table.legend:
         yield Text(f"  {table.legend}", style="dim")
@@ -186,6 +216,11 @@ def _side_by_side(
 def _least_width(table: RichTable, console: Console) -> int:
     # Measured within a console of any width: within its own, no table is ever too wide.
     return console.measure(table, options=console.options.update(max_width=_ANY_WIDTH)).minimum
+
+
+def fits(table: Table, console: Console) -> bool:
+    """Whether a table of figures has room with no word of its labels folded."""
+    return _least_width(_figures_table(table, inline=True), console) <= console.width
 
 
 def _prose_table(table: Table) -> RichTable:

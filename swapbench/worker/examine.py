@@ -42,7 +42,8 @@ def examine(folder: Path) -> Examination:
     return Examination(
         mlx_version=version("mlx"),
         mlx_lm_version=version("mlx-lm"),
-        device=f"{mx.default_device().type.name} ({info.get('device_name', 'unknown')})",
+        device=mx.default_device().type.name,
+        device_name=str(info.get("device_name", "unknown")),
         working_set_bytes=_working_set(),
         probe_phases=len(costs),
         probe_phase_s=median(costs),

@@ -8,7 +8,7 @@ from typing import Any
 from swapbench.environment import Machine
 from swapbench.experiment import Experiment, Source
 from swapbench.phases import FIRST_TOKEN, PHASES
-from swapbench.results import Run, RunInfo, RunWriter, read
+from swapbench.results import ArmInfo, Run, RunInfo, RunWriter, read
 from swapbench.wire import Checkpoint, MemorySample, PhaseMeasured, Reading, SwapFinished, WorkerReady
 
 SMALL_BYTES = 270_000_000
@@ -56,31 +56,60 @@ def experiment(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def worker(**changes: Any) -> WorkerReady:
+    """What measures."""
+    said: dict[str, Any] = {
+        "pid": 1,
+        "python": "CPython 3.12.1",
+        "versions": {"mlx": "0.32.4"},
+        "device": "gpu",
+        "baseline": BASELINE,
+    }
+    return WorkerReady(**said | changes)
+
+
+def checkpoints(source: Source = Source.HUB) -> tuple[Checkpoint, ...]:
+    """The two models."""
+    return tuple(
+        Checkpoint(name=name, reference=f"org/{name}", source=source, path=Path(), weight_bytes=size)
+        for name, size in (("small", SMALL_BYTES), ("large", LARGE_BYTES))
+    )
+
+
+def arm(name: str, **changes: Any) -> ArmInfo:
+    """One of two things that a run compares; `changes` are to its experiment."""
+    raw = Experiment.model_validate(experiment(**changes)).model_dump(mode="json", by_alias=True)
+    return ArmInfo(name=name, label=f"the {name} side", python="python", experiment=raw, models=checkpoints())
+
+
 class Recording:
     """A run under way: swaps are added one after another, and the run is read back."""
 
-    def __init__(self, folder: Path, *, source: Source = Source.HUB, **changes: Any) -> None:
-        self.folder = folder / "up-and-down" / "run-1"
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        source: Source = Source.HUB,
+        run_id: str = "run-1",
+        started_at: datetime = datetime(2026, 3, 1, 10, 15, tzinfo=UTC),
+        **changes: Any,
+    ) -> None:
+        self.folder = folder / "up-and-down" / run_id
         raw = experiment(source=str(source), **changes)
         self._experiment = Experiment.model_validate(raw)
         self._scenarios = {scenario.name: scenario for scenario in self._experiment.scenario}
         self._clock_s = 1.0
         info = RunInfo(
-            run_id="run-1",
+            run_id=run_id,
             experiment_name="up-and-down",
             experiment_file="up-and-down.toml",
             experiment=self._experiment.model_dump(mode="json", by_alias=True),
             status="running",
-            started_at=datetime(2026, 3, 1, 10, 15, tzinfo=UTC),
+            started_at=started_at,
             swapbench_version="0.1.0",
             machine=MACHINE,
-            worker=WorkerReady(
-                pid=1, python="CPython 3.12.1", versions={"mlx": "0.32.4"}, device="gpu", baseline=BASELINE
-            ),
-            models=tuple(
-                Checkpoint(name=name, reference=f"org/{name}", source=source, path=Path(), weight_bytes=size)
-                for name, size in (("small", SMALL_BYTES), ("large", LARGE_BYTES))
-            ),
+            worker=worker(),
+            models=checkpoints(source),
         )
         self.writer = RunWriter(self.folder, info)
 

@@ -1,12 +1,14 @@
 """`swapbench doctor`, on this machine."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from swapbench.cli import app
+from swapbench.errors import Exit, WorkerError
 
 
 def test_every_line_is_fine_or_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,3 +22,14 @@ def test_every_line_is_fine_or_says_what_to_do(tmp_path: Path, monkeypatch: pyte
     assert {"load", "memory", "MLX", "Metal", "the probe's own cost", "page cache"} <= {
         check["name"] for check in document["checks"]
     }
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="MLX computes on the GPU here, not on the CPU")
+def test_a_device_that_is_wanted_and_not_used_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWAPBENCH_CACHE", str(tmp_path))
+    assert CliRunner().invoke(app, ["doctor", "--device", "cpu"]).exit_code == Exit.OK
+    failed = CliRunner().invoke(app, ["doctor", "--device", "gpu"])
+    assert isinstance(failed.exception, WorkerError)
+    assert failed.exception.exit_code == Exit.FAILED
+    assert "not on the gpu" in str(failed.exception)
+    assert "the probe's own cost" in failed.stdout

@@ -1,6 +1,5 @@
 """`swapbench run` on scripted experiments: the whole line but MLX, and what each outcome exits with."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,33 +8,12 @@ from typing import Any
 import pytest
 
 from swapbench.results import list_runs, read
-from tests.scripted import raw_experiment
-
-
-def _toml(raw: dict[str, Any]) -> str:
-    """A scripted experiment as the file that a user would write."""
-    tables = {"models", "scenario", "script"}
-    lines = [f"{key} = {json.dumps(value)}" for key, value in raw.items() if key not in tables]
-    lines += ["[models]", *(f'{name} = "{reference}"' for name, reference in raw["models"].items())]
-    for scenario in raw["scenario"]:
-        lines += ["[[scenario]]", *(f'{key} = "{value}"' for key, value in scenario.items())]
-    script = dict(raw["script"])
-    swaps = script.pop("swap", [])
-    lines.append("[script]")
-    for key, value in script.items():
-        if isinstance(value, dict):
-            inner = ", ".join(f'"{name}" = {number}' for name, number in value.items())
-            lines.append(f"{key} = {{ {inner} }}")
-        else:
-            lines.append(f"{key} = {json.dumps(value)}")
-    for swap in swaps:
-        lines += ["[[script.swap]]", *(f"{key} = {json.dumps(value)}" for key, value in swap.items())]
-    return "\n".join(lines) + "\n"
+from tests.scripted import raw_experiment, toml
 
 
 def _run(folder: Path, *options: str, **changes: Any) -> subprocess.CompletedProcess[str]:
     script = raw_experiment()["script"] | changes.pop("script", {})
-    (folder / "scripted.toml").write_text(_toml(raw_experiment(**changes) | {"script": script}))
+    (folder / "scripted.toml").write_text(toml(raw_experiment(**changes) | {"script": script}))
     return _swapbench(folder, "run", "scripted.toml", *options)
 
 

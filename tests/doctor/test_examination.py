@@ -12,6 +12,7 @@ from swapbench.errors import WorkerError
 def test_a_real_examination(tmp_path: Path) -> None:
     found = examine(tmp_path)
     assert found.mlx_version
+    assert (found.device, found.working_set_bytes is not None) in [("cpu", False), ("gpu", True)]
     assert 0 < found.probe_phase_s <= found.probe_phase_most_s
     assert 0 < found.sampler_share < 1
     assert found.first_touch_gb_per_s > 0

@@ -8,7 +8,12 @@ import pytest
 
 from swapbench.doctor.check import Check
 from swapbench.doctor.examination import Examination, Room
-from swapbench.doctor.judge import judge_examination, judge_room, judge_surroundings
+from swapbench.doctor.judge import (
+    complaint_about_device,
+    judge_examination,
+    judge_room,
+    judge_surroundings,
+)
 from swapbench.doctor.surroundings import Power, Surroundings
 
 GIB = 1 << 30
@@ -29,7 +34,8 @@ QUIET_MAC = Surroundings(
 GOOD = Examination(
     mlx_version="0.32.4",
     mlx_lm_version="0.32.2",
-    device="gpu (Apple M4 Pro)",
+    device="gpu",
+    device_name="Apple M4 Pro",
     working_set_bytes=17 * GIB,
     probe_phases=40,
     probe_phase_s=0.0001,
@@ -96,6 +102,17 @@ def test_what_a_machine_does_not_tell_is_neither_fine_nor_to_be_done() -> None:
         if check.name == "page cache"
     )
     assert page_cache.status == "unknown"
+
+
+def test_the_wrong_device_is_said_with_the_likely_reason() -> None:
+    on_cpu = GOOD.model_copy(update={"device": "cpu", "device_name": "AMD EPYC"})
+    assert complaint_about_device(GOOD, "gpu") == complaint_about_device(on_cpu, "cpu") == ""
+    assert complaint_about_device(on_cpu, "gpu").startswith(
+        "MLX computes on the cpu (AMD EPYC), not on the gpu"
+    )
+    assert complaint_about_device(GOOD, "cpu").startswith(
+        "MLX computes on the gpu (Apple M4 Pro), not on the"
+    )
 
 
 def test_a_full_disk_is_told_by_what_it_is_full_for() -> None:

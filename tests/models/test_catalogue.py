@@ -57,6 +57,7 @@ def test_mlx_lm_finds_every_tensor_of_the_full_size_checkpoint(entry: Entry, tmp
         # For gemma with the lm_head of its own that the published checkpoint has.
         ("gemma-3-12b", 1303, 7_185_864_192),
         ("qwen2.5-14b", 1255, 8_309_352_448),
+        ("qwen2.5-0.5b", 628, 277_996_288),
     ],
 )
 def test_tensors_and_bytes_are_those_of_the_published_checkpoints(

@@ -34,7 +34,8 @@ def test_a_mini_keeps_the_architecture(entry: Entry) -> None:
     full_text, small_text = full.get("text_config", full), small.get("text_config", small)
     ratio = full_text["num_attention_heads"] // full_text["num_key_value_heads"]
     assert small_text["num_attention_heads"] == ratio * small_text["num_key_value_heads"]
-    assert small_text["hidden_size"] < full_text["hidden_size"] / 5
+    assert small_text["hidden_size"] <= full_text["hidden_size"] / 2
+    assert entry.mini_bytes < entry.synthetic_bytes / 10
 
 
 def test_gemmas_mini_has_global_layers_and_windows_that_rotate(minis: dict[str, Path]) -> None:

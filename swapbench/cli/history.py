@@ -1,0 +1,55 @@
+"""`swapbench history`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def history(
+    experiment: Annotated[str, typer.Argument(help="An experiment's name, as its folder under results.")],
+    results: Annotated[
+        list[Path] | None,
+        typer.Option(help="Where runs are kept; repeatable, for folders brought from other machines."),
+    ] = None,
+    figure: Annotated[
+        str | None,
+        typer.Option(
+            help="to_first_token, total, first_token or a phase; by default, run by run, to_first_token "
+            "where all swaps have it, else total."
+        ),
+    ] = None,
+    scenario: Annotated[str | None, typer.Option(help="This scenario alone.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="This strategy alone.")] = None,
+    last: Annotated[int | None, typer.Option(min=1, help="The last so many runs of each series.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show how an experiment's figures went from run to run, and where they changed.
+
+    Only runs on the same machine under the same conditions stand in one series. Changes are information,
+    never a verdict: the exit code does not depend on them.
+
+    Examples:
+
+      swapbench history exp012
+
+      swapbench history exp012 --figure load --last 50
+
+      swapbench history exp012 --results results --results /mnt/other-mac/results --json
+
+    Exit codes: 0 fine, 2 usage.
+    """
+    from swapbench.analysis.history import analyse_history
+    from swapbench.history import only, read_history
+    from swapbench.medians import HEADLINE
+    from swapbench.report.history import history_to_json, left_out, print_history
+    from swapbench.report.terminal import make_console
+
+    read = read_history(results or [Path("results")], experiment, figure or HEADLINE)
+    past = analyse_history(only(read, scenario=scenario, strategy=strategy), last)
+    if as_json:
+        typer.echo(history_to_json(past), nl=False)
+    else:
+        print_history(past, make_console())
+    for line in left_out(past):
+        typer.echo(f"swapbench: {line}", err=True)
