@@ -11,6 +11,7 @@ from swapbench.cli.doctor import doctor
 from swapbench.cli.gate import gate
 from swapbench.cli.probe import probe
 from swapbench.cli.run import run
+from swapbench.cli.targets import targets
 from swapbench.errors import Exit, SwapbenchError
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app.add_typer(baseline.app, name="baseline")
 app.command("list")(experiments.list_)
 app.command()(experiments.show)
 app.command()(experiments.schema)
+app.command()(targets)
 app.command()(probe)
 app.command()(doctor)
 app.add_typer(models.app, name="models")
