@@ -255,8 +255,8 @@ def listener(port: int) -> int | None:
     """The process that listens on a port of this machine; None where the system does not tell."""
     with suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp"):
-            listens = connection.status == psutil.CONN_LISTEN and connection.laddr
-            if listens and connection.laddr.port == port:
+            at = connection.laddr
+            if connection.status == psutil.CONN_LISTEN and at and at[1] == port:
                 return connection.pid
     return None
 

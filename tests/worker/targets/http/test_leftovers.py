@@ -36,7 +36,9 @@ to = "egg"
 PRESET = """
 title = "a stand-in"
 [start]
-command = ["{{python}}", "-I", "-S", "{stand_in}", "--port", "{{port}}", "--fault", "hangs", "--child", "{child}"]
+command = [
+  "{{python}}", "-I", "-S", "{stand_in}", "--port", "{{port}}", "--fault", "hangs", "--child", "{child}",
+]
 [ready]
 path = "/health"
 [models]
@@ -116,7 +118,11 @@ def test_so_does_killing_the_parent(run: Run) -> None:
 def test_killing_the_worker_ends_its_server_and_the_run_goes_on_with_another(run: Run) -> None:
     run.worker.kill()
     until(run.all_gone)
-    until(lambda: any("killed by SIGKILL" in f.read_text("utf-8") for f in run.folder.glob("hanging/*/run.json")))
+    until(
+        lambda: any(
+            "killed by SIGKILL" in f.read_text("utf-8") for f in run.folder.glob("hanging/*/run.json")
+        )
+    )
     assert run.parent.poll() is None
 
 
@@ -134,8 +140,7 @@ def test_a_run_that_ends_well_leaves_no_daemon_either(tmp_path: Path) -> None:
 
 
 def test_tracked_families_are_ended_where_there_is_no_subreaper(tmp_path: Path) -> None:
-    nap = "import subprocess, sys, time\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\ntime.sleep(600)"
-    process = subprocess.Popen([sys.executable, "-c", nap])
+    process = subprocess.Popen([sys.executable, "-c", NAPPING])
     until(lambda: len(psutil.Process(process.pid).children()) == 1)
     (child,) = psutil.Process(process.pid).children()
     family = keeper._Tracked(process.pid)
@@ -170,6 +175,12 @@ def test_a_server_that_finds_its_port_taken_is_started_on_another(
         swaps = swaps_of(play(tmp_path, preset("mlx_lm")))
     assert [swap.status for swap in swaps] == ["ok", "ok"]
 
+
+NAPPING = """
+import subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+time.sleep(600)
+"""
 
 MARKER = "sk-marker-0123456789"
 
