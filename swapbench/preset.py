@@ -36,8 +36,12 @@ class Start(Strict):
     environment: dict[str, str] = Field({}, description="added to the server's environment")
     per_model: Flag = Field(False, description="one server for each model, each on a port of its own")
     config: str = Field("", description="name of a file that is written for the server, {config}")
-    config_text: str = Field("", description="what is in it: {host} {port}, and {models} where the models stand")
-    config_model: str = Field("", description="what is in it for each model: {model} {name} {path} {reference} {python}")
+    config_text: str = Field(
+        "", description="what is in it: {host} {port}, and {models} where the models stand"
+    )
+    config_model: str = Field(
+        "", description="what is in it for each model: {model} {name} {path} {reference} {python}"
+    )
     config_between: str = Field("", description="what is between two models")
 
 

@@ -65,7 +65,8 @@ def refuse_missing_keys(server: Server, origin: object) -> None:
     for variable, optional in server.preset.secrets().items():
         if not optional and not os.environ.get(variable):
             raise UsageError(
-                f"{origin}: the environment variable {variable} is not set: it holds the key of {server.preset.title}"
+                f"{origin}: the environment variable {variable} is not set: it holds the key of "
+                f"{server.preset.title}"
             )
 
 
@@ -111,8 +112,8 @@ def fit(experiment: Experiment) -> Fitted:
     refuse_missing_keys(server, f'target "{experiment.target}"')
     if list(experiment.strategy) != [LoaderKind.STOCK]:
         raise UsageError(
-            f'target "{experiment.target}": strategies are ways of the engine in the worker; a server has its '
-            "own: leave --strategy out"
+            f'target "{experiment.target}": strategies are ways of the engine in the worker; a server has '
+            "its own: leave --strategy out"
         )
     changes: dict[str, object] = {"settle_after_unload": False, "touch_free_memory": False}
     notes = [*server.preset.notes, *_reports(server.preset)]

@@ -74,6 +74,11 @@ def test_the_whole_worker_can_be_imported_without_pandas() -> None:
     assert "pandas" not in loaded
 
 
+def test_a_server_is_measured_without_mlx_in_the_worker() -> None:
+    loaded = loaded_by("import swapbench.worker.targets.http.target, swapbench.worker.session")
+    assert not loaded & (MLX | INTERFACE | {"numpy"})
+
+
 def loaded_by_command(*arguments: str) -> set[str]:
     return loaded_by(
         "import sys\n"
@@ -90,7 +95,9 @@ def test_help_loads_no_library_but_typer() -> None:
     assert not loaded & HEAVY
 
 
-@pytest.mark.parametrize("command", ["run", "show", "list", "schema", "models", "runs", "report", "history"])
+@pytest.mark.parametrize(
+    "command", ["run", "show", "list", "schema", "models", "runs", "report", "history", "targets"]
+)
 def test_the_help_of_a_command_loads_none_either(command: str) -> None:
     # typer itself brings pydantic in as soon as there are parameters.
     assert not loaded_by_command(command, "--help") & (HEAVY - {"pydantic"})

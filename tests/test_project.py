@@ -22,6 +22,19 @@ from swapbench.experiment import (
     Workload,
 )
 from swapbench.phases import MEANING
+from swapbench.preset import (
+    Ask,
+    Call,
+    Health,
+    Models,
+    Preset,
+    Ready,
+    Reported,
+    Start,
+    Swap,
+    read_preset,
+    shipped,
+)
 from swapbench.strategy import Strategy
 
 ROOT = Path(__file__).parent.parent
@@ -74,6 +87,22 @@ def test_every_key_of_an_experiment_file_is_documented_with_its_default(table: t
             assert re.search(rf"\| `{key}` \||`\[+{key}\]+`", EXPERIMENTS_PAGE), key
 
 
+@pytest.mark.parametrize("table", [Preset, Start, Ready, Health, Models, Ask, Swap, Call, Reported])
+def test_every_key_of_a_preset_is_documented(table: type[Preset]) -> None:
+    page = (ROOT / "docs" / "targets.md").read_text(encoding="utf-8")
+    for name, field in table.model_fields.items():
+        key = field.alias or name
+        assert re.search(rf"`(\w+\.)?{key}`|`\[+(swap\.)?{key}\]+`|`{key} = ", page), key
+
+
+def test_every_preset_is_documented_with_what_it_was_tested_with() -> None:
+    page = (ROOT / "docs" / "targets.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([\w-]+)` \|.*\| ([^|]+) \|$", page, re.MULTILINE))
+    for name, path in shipped().items():
+        real = read_preset(path).tested == "real"
+        assert rows[name].startswith("yes" if real else "no: a stand-in"), name
+
+
 def test_the_changelog_begins_with_this_version() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     newest = re.search(r"^## \[(.+?)\]", changelog, re.MULTILINE)
@@ -103,6 +132,8 @@ def test_the_wheel_carries_package_experiments_and_licence(tmp_path: Path) -> No
     for path in (ROOT / "experiments").glob("*.toml"):
         assert f"swapbench/_experiments/{path.name}" in names
     for path in (ROOT / "swapbench").rglob("*.py"):
+        assert path.relative_to(ROOT).as_posix() in names
+    for path in shipped().values():
         assert path.relative_to(ROOT).as_posix() in names
     assert "swapbench/py.typed" in names
     assert f"swapbench-{__version__}.dist-info/licenses/LICENSE" in names

@@ -38,8 +38,8 @@ _SWAP_USED_GROWTH_BYTES: Final = 64 << 20
 
 
 _FROM_OUTSIDE: Final = (
-    "seen from outside: no phase of a swap can be told from another; where asking swaps, the total is the first "
-    "token's time less that of the same request, hot"
+    "seen from outside: no phase of a swap can be told from another; where asking swaps, the total is the "
+    "first token's time less that of the same request, hot"
 )
 
 _PROBE_FIRST: Final = (

@@ -12,6 +12,7 @@ from swapbench.cli.gate import gate
 from swapbench.cli.history import history
 from swapbench.cli.probe import probe
 from swapbench.cli.run import run
+from swapbench.cli.targets import targets
 from swapbench.errors import Exit, SwapbenchError
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ app.command()(history)
 app.command("list")(experiments.list_)
 app.command()(experiments.show)
 app.command()(experiments.schema)
+app.command()(targets)
 app.command()(probe)
 app.command()(doctor)
 app.add_typer(models.app, name="models")

@@ -14,8 +14,8 @@ from swapbench.worker.settling import Settled
 class Outcome:
     """What a swap did besides taking time.
 
-    `seen` is what of it can be seen: its phases; or from outside, of a swap by a call, its end; of one by asking,
-    the first token or, where none is asked for, the first byte.
+    `seen` is what of it can be seen: its phases; or from outside, of a swap by a call, its end; of one by
+    asking, the first token or, where none is asked for, the first byte.
     """
 
     seen: Literal["phases", "call", "token", "byte"] = "phases"
@@ -77,7 +77,7 @@ class Verifies(Protocol):
     """A target that knows by itself whether the right model answers."""
 
     def verify(self, to: Checkpoint) -> int | None:
-        """How many pieces of text, or tokens, were as they have to be; None where there is nothing to compare.
+        """How many pieces of text, or tokens, were as they have to be; None where nothing is compared.
 
         Raises:
             MismatchError: another model answers, or this one otherwise than before.

@@ -39,7 +39,7 @@ class Question:
 
 
 def filled(template: Any, values: Mapping[str, Any]) -> Any:
-    """A template with its placeholders filled; a text that is one placeholder alone becomes what it stands for."""
+    """A template with its placeholders filled; a text that is one placeholder alone becomes its value."""
     if isinstance(template, str):
         whole = _PLACEHOLDER.fullmatch(template)
         if whole and whole[1] in values:

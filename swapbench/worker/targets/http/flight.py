@@ -35,8 +35,10 @@ class InFlight:
         self._thread = threading.Thread(target=self._read, name=name, daemon=True)
 
     def start(self) -> None:
-        """Wait until it is being answered, then go on reading. One that is not has failed, as servers may like:
-        some break off what they are at when the next request comes."""
+        """Wait until it is being answered, then go on reading.
+
+        One that is not has failed, as may be: some servers break off what they are at for the next request.
+        """
         try:
             self._answer.await_text()
         except ServerError as error:

@@ -1,10 +1,11 @@
-"""Runs a server, writes down what it prints, and ends it with all that it started once nobody holds our stdin.
+"""Runs a server, writes down what it prints, and ends it with all that it started once our stdin is closed.
 
-A process of its own, run by its path so that it starts at once, in a session of its own so that no signal meant for
-the worker hits it. Whatever ends the worker closes the pipe: nothing of the server outlives that.
+A process of its own, run by its path so that it starts at once, in a session of its own so that no signal
+meant for the worker hits it. Whatever ends the worker closes the pipe: nothing of the server outlives that.
 
-It is told on its first line: {"command": [...], "log": path, "hide": [texts that must not be written]}. It answers
-by lines: `pid N` once the server runs, `error TEXT` if it can't be started, `exit N` when it has ended.
+It is told on its first line: {"command": [...], "log": path, "hide": [texts that must not be written]}. It
+answers by lines: `pid N` once the server runs, `error TEXT` if it can't be started, `exit N` when it has
+ended.
 """
 
 import ctypes

@@ -18,10 +18,18 @@ from swapbench.preset import Preset, fill_secrets
 from swapbench.wire import Checkpoint
 from swapbench.worker.targets.http import keeper
 from swapbench.worker.targets.http.asking import filled
-from swapbench.worker.targets.http.speaking import Endpoint, Exchange, ServerError, UnreachableError
+from swapbench.worker.targets.http.speaking import (
+    Endpoint,
+    Exchange,
+    HungError,
+    ServerError,
+    UnreachableError,
+)
 
 HOST: Final = "127.0.0.1"
 _ASK_EVERY_S: Final = 0.05
+# Who is busy starting may be slow to answer, and whoever else has the port may never do.
+_READY_ANSWER_S: Final = 2.0
 _ENDS_WITHIN_S: Final = 30.0
 _TAIL_LINES: Final = 6
 _TAIL_CHARACTERS: Final = 700
@@ -210,14 +218,13 @@ class Running:
                 raise self.died()
             try:
                 endpoint = Endpoint(self.url, headers, self._hide)
-                left_s = until_s - time.monotonic()
-                with Exchange(endpoint, ready.method, ready.path, patience_s=max(0.1, left_s)) as exchange:
+                with Exchange(endpoint, ready.method, ready.path, patience_s=_READY_ANSWER_S) as exchange:
                     status = exchange.head().status
                 if status == ready.status:
                     self._refuse_another()
                     return
                 seen = f"{ready.method} {ready.path} answers {status}"
-            except UnreachableError as error:
+            except (UnreachableError, HungError) as error:
                 seen = str(error)
             self._ended.wait(_ASK_EVERY_S)
         raise ServerError(f"the server was not ready within {ready.timeout_s:g} s: {seen}")
@@ -248,8 +255,8 @@ def listener(port: int) -> int | None:
     """The process that listens on a port of this machine; None where the system does not tell."""
     with suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp"):
-            listens = connection.status == psutil.CONN_LISTEN and connection.laddr
-            if listens and connection.laddr.port == port:
+            at = connection.laddr
+            if connection.status == psutil.CONN_LISTEN and at and at[1] == port:
                 return connection.pid
     return None
 

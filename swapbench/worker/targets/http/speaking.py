@@ -56,7 +56,7 @@ class Endpoint:
 
 
 class Exchange:
-    """One request and its answer, read as far as one likes before a deadline; can be given up from any thread."""
+    """One request and its answer, read as far as one likes before a deadline; any thread can give it up."""
 
     def __init__(
         self,

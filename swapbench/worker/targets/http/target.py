@@ -257,7 +257,7 @@ class HttpTarget:
         return Audit(0, 0)
 
     def finish(self) -> int:
-        """Read the swapping request to its end, and wait for what was in flight; returns how many were answered."""
+        """Read the swapping request to its end, and wait for what was in flight: how many were answered."""
         if self._trigger is not None:
             try:
                 if self._asks:
@@ -330,7 +330,7 @@ class HttpTarget:
         )
 
     def _call_for(self, to: Checkpoint, old: Checkpoint | None) -> Any:
-        """The preset's calls, in order; those about an old model only where there is one. Returns the last answer."""
+        """The preset's calls, in order, those about an old model only where there is one; the last answer."""
         document = None
         for call in self._preset.swap.call:
             if old is None and (call.of == "old" or "{old}" in call.model_dump_json()):
@@ -378,7 +378,7 @@ class HttpTarget:
             time.sleep(until.every_s)
 
     def _park(self, to: Checkpoint) -> None:
-        """Where each model has a server of its own: the new one's has to be there, asleep, before the swap."""
+        """Where each model has a server of its own, the new one's has to be there, asleep, before the swap."""
         if not self._per_model or (to.name in self._running and self._running[to.name].alive):
             return
         old = self._served

@@ -1,6 +1,6 @@
-"""A server for tests: it speaks a real server's documented protocol, holds no model, and misbehaves on demand.
+"""A server for tests: it speaks a real one's documented protocol, holds no model, and misbehaves on demand.
 
-Its "models" are names; each says words of its own. Runs on the standard library alone, as a process of its own.
+Its "models" are names; each says words of its own. It runs on the standard library alone, as a process.
 """
 
 import argparse
@@ -16,7 +16,31 @@ from typing import Any
 # What tests have requests in flight ask for: how the stand-in knows them.
 IN_FLIGHT = 7
 
-WORDS = "ant bee cat dog elk fox gnu hen imp jay kid lot man nut owl pig".split()
+DAEMON = """
+import os, sys, time
+if os.fork(): os._exit(0)
+open(sys.argv[1], "w").write(str(os.getpid()))
+time.sleep(600)
+"""
+
+WORDS = [
+    "ant",
+    "bee",
+    "cat",
+    "dog",
+    "elk",
+    "fox",
+    "gnu",
+    "hen",
+    "imp",
+    "jay",
+    "kid",
+    "lot",
+    "man",
+    "nut",
+    "owl",
+    "pig",
+]
 
 
 class State:
@@ -93,7 +117,8 @@ class Handler(BaseHTTPRequestHandler):
             fault = state.load(body["model"])
             status = "loading" if fault == "not-loaded" else "loaded"
             return self.answer(
-                200, {"type": "llm", "instance_id": body["model"], "load_time_seconds": 1.25, "status": status}
+                200,
+                {"type": "llm", "instance_id": body["model"], "load_time_seconds": 1.25, "status": status},
             )
         if self.path.startswith("/sleep"):
             state.asleep = True
@@ -127,7 +152,11 @@ class Handler(BaseHTTPRequestHandler):
                 return None
             choice = {"delta": {"content": word}} if chat else {"text": word}
             self.event({"model": self.named(body), "choices": [choice]}, fault)
-            if self.state.options.fault == "silent-in-flight" and body["max_tokens"] == IN_FLIGHT and number == 2:
+            if (
+                self.state.options.fault == "silent-in-flight"
+                and body["max_tokens"] == IN_FLIGHT
+                and number == 2
+            ):
                 threading.Event().wait()
         if fault != "no-end":
             self.send(b"data: [DONE]\n\n")
@@ -242,8 +271,7 @@ def main() -> None:
         print("no such model folder: /nowhere", flush=True)
         sys.exit(4)
     if options.child:
-        sleeper = "import os, sys, time\nif os.fork(): os._exit(0)\nopen(sys.argv[1], 'w').write(str(os.getpid()))\ntime.sleep(600)"
-        subprocess.Popen([sys.executable, "-c", sleeper, options.child], start_new_session=True).wait()
+        subprocess.Popen([sys.executable, "-c", DAEMON, options.child], start_new_session=True).wait()
     Handler.state = State(options)
     Handler.state.asleep = options.asleep
     kind = HTTPServer if options.deaf else Quiet

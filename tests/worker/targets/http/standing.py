@@ -24,7 +24,7 @@ def stand_in(*options: str) -> list[str]:
 
 def preset(name: str, *options: str, **changes: Any) -> Preset:
     """A preset that comes with swapbench, with the stand-in in the place of its server."""
-    start = {"command": stand_in(*options)}
+    start: dict[str, Any] = {"command": stand_in(*options)}
     known = read_preset(shipped()[name])
     if known.start is not None and known.start.per_model:
         start |= {"per_model": True}
@@ -50,7 +50,11 @@ def experiment(**changes: Any) -> dict[str, Any]:
 
 
 def play(
-    folder: Path, server: Preset, url: str = "", checkpoints: dict[str, Checkpoint] | None = None, **changes: Any
+    folder: Path,
+    server: Preset,
+    url: str = "",
+    checkpoints: dict[str, Checkpoint] | None = None,
+    **changes: Any,
 ) -> list[Event]:
     """Every event of a run, which leaves nothing behind."""
     asked = validate(experiment(**changes), "test")

@@ -13,9 +13,9 @@ from tests.worker.targets.http.standing import flights_of, play, preset, swaps_o
 
 WHAT_IS_SAID = {
     "dies": "loading egg | error: out of memory, giving up",
-    "answers-500": "answered 500: {\"error\": \"CUDA is out of sorts\"}",
+    "answers-500": 'answered 500: {"error": "CUDA is out of sorts"}',
     "hangs": "no end of an answer within",
-    "no-json": "said what is no JSON: {\"choices\": [",
+    "no-json": 'said what is no JSON: {"choices": [',
     "no-stream": "answered application/json, not the event stream that was asked for",
     "no-text": "answered without any text",
 }
@@ -45,7 +45,9 @@ def test_a_swap_that_goes_wrong_says_how_and_the_next_one_goes_on(fault: str, tm
 
 
 @pytest.mark.parametrize("fault", sorted(LATER))
-def test_an_answer_that_goes_wrong_after_its_first_token_fails_the_swap_too(fault: str, tmp_path: Path) -> None:
+def test_an_answer_that_goes_wrong_after_its_first_token_fails_the_swap_too(
+    fault: str, tmp_path: Path
+) -> None:
     there, back = failed(tmp_path, fault)
     assert there.status == "rolled_back"
     assert LATER[fault] in there.error

@@ -44,7 +44,9 @@ def test_the_cost_of_a_swap_by_asking_is_what_the_same_request_does_not_take_hot
         assert 0.2 <= swap.to_first_byte_s <= swap.to_first_token_s
 
 
-def test_a_swap_by_a_call_ends_with_the_call_and_its_first_token_is_asked_for_afterwards(tmp_path: Path) -> None:
+def test_a_swap_by_a_call_ends_with_the_call_and_its_first_token_is_asked_for_afterwards(
+    tmp_path: Path,
+) -> None:
     for swap in swaps_of(play(tmp_path, preset("lm-studio", "--load-s", "0.2"))):
         assert swap.total_s is not None
         assert swap.first_token_s is not None
@@ -87,7 +89,12 @@ def test_requests_that_are_never_answered_are_stalled_and_fail_no_swap(tmp_path:
     work = {"requests": 2, "decode_tokens": IN_FLIGHT}
     events = play(tmp_path, server, workload=work, swap_timeout_s=3.0, scenario=[THERE])
     (swap,) = swaps_of(events)
-    assert (swap.status, swap.answered_requests, swap.failed_requests, swap.stalled_requests) == ("ok", 0, 0, 2)
+    assert (swap.status, swap.answered_requests, swap.failed_requests, swap.stalled_requests) == (
+        "ok",
+        0,
+        0,
+        2,
+    )
     assert all((flight.longest_gap_s or 0) > 1 for flight in flights_of(events))
 
 

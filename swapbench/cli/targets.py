@@ -1,0 +1,87 @@
+"""`swapbench targets`."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from swapbench.preset import Preset
+
+_BUILT_IN = (
+    {
+        "name": "inprocess",
+        "title": "mlx-lm's models under the reference engine, in the worker itself",
+        "start": "in the worker",
+        "swap": "eight phases",
+        "reports": "everything",
+        "tested": "real",
+        "tested_on": "Linux (MLX's CPU build)",
+    },
+    {
+        "name": "scripted",
+        "title": "no model: times and memory from a script",
+        "start": "in the worker",
+        "swap": "as the script says",
+        "reports": "as the script says",
+        "tested": "real",
+        "tested_on": "",
+    },
+)
+
+
+def targets(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """List what can be measured: the engine in the worker, and servers by preset.
+
+    A server of yours: one TOML file, by its path. docs/targets.md has every field.
+
+    Examples:
+
+      swapbench run exp012 --target mlx_lm
+
+      swapbench run exp012 --target http://127.0.0.1:8080
+
+      swapbench run exp012 --target ./my-server.toml
+    """
+    from swapbench.preset import read_preset, shipped
+
+    rows = [*_BUILT_IN, *(_row(name, read_preset(path)) for name, path in shipped().items())]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        _print(rows)
+
+
+def _row(name: str, preset: "Preset") -> dict[str, Any]:
+    calls = [f"{call.method} {call.path}" for call in preset.swap.call]
+    return {
+        "name": name,
+        "title": preset.title,
+        "start": " ".join(preset.start.command) if preset.start is not None else "",
+        "url": preset.url,
+        "swap": ", ".join(calls) if calls else "asking for the other model",
+        "reports": ", ".join(figure.where for figure in preset.reported),
+        "tested": preset.tested,
+        "tested_on": preset.tested_on,
+        "documentation": preset.documentation,
+    }
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 1, 0), header_style="bold")
+    for heading in ("target", "started by swapbench", "swapped by", "reports itself", "run for real"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        start = row["start"].partition(" ")[0] if row["start"] != "in the worker" else row["start"]
+        started = {"": "no, it has to run already", "{python}": "yes"}.get(start, f"yes: {start}")
+        real = {"real": "yes", "stand-in": "no: against a stand-in", "untested": "no"}[row["tested"]]
+        tested = f"{real}; {row['tested_on']}" if row["tested_on"] and row["tested"] == "real" else real
+        cells = (f"{row['name']}\n{row['title']}", started, row["swap"], row["reports"] or "nothing", tested)
+        table.add_row(*(Text(cell) for cell in cells))
+    Console().print(table)

@@ -1,0 +1,110 @@
+"""What `target` may say."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swapbench.errors import UsageError
+from swapbench.experiment import PageCache, validate
+from swapbench.targets import fit, server_of
+from tests.scripted import scripted
+from tests.worker.targets.http.standing import experiment
+
+
+def asked(**changes: Any) -> Any:
+    return validate(experiment(**changes), "test")
+
+
+def test_a_name_is_a_preset_and_a_url_a_server_that_runs() -> None:
+    started, running = server_of("mlx_lm"), server_of("http://127.0.0.1:8080/")
+    assert started is not None
+    assert running is not None
+    assert (started.preset.name, started.url) == ("mlx_lm", "")
+    assert (running.preset.name, running.url) == ("openai", "http://127.0.0.1:8080")
+
+
+def test_both_are_said_with_an_at_between() -> None:
+    server = server_of("ollama@http://10.0.0.1:11434")
+    assert server is not None
+    assert (server.preset.name, server.url) == ("ollama", "http://10.0.0.1:11434")
+
+
+def test_a_server_that_cannot_be_started_is_looked_for_where_it_is_as_a_rule() -> None:
+    server = server_of("lm-studio")
+    assert server is not None
+    assert server.url == "http://127.0.0.1:1234"
+
+
+@pytest.mark.parametrize("name", ["inprocess", "scripted"])
+def test_what_is_in_the_worker_is_no_server(name: str) -> None:
+    assert server_of(name) is None
+
+
+@pytest.mark.parametrize(
+    ("target", "complaint"),
+    [
+        ("mlxlm", 'no target "mlxlm"; did you mean "mlx_lm"?'),
+        ("./nowhere.toml", "nowhere.toml: No such file or directory"),
+        ("openai", "say where one runs, as openai@http://127.0.0.1:8080"),
+        ("mlx_lm@127.0.0.1", "after the @ there has to be a URL"),
+        ("http://me:secret@127.0.0.1", "keys come from the environment"),
+        ("http://127.0.0.1/?key=secret", "keys come from the environment"),
+        ("http://127.0.0.1:99999", "no URL of a server"),
+    ],
+)
+def test_what_is_none_is_told_with_what_to_say_instead(target: str, complaint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        server_of(target)
+    assert complaint in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_experiment_takes_any_target_without_a_blank_in_it() -> None:
+    assert asked(target="http://127.0.0.1:8080").target == "http://127.0.0.1:8080"
+    with pytest.raises(UsageError, match="target"):
+        asked(target="two words")
+
+
+def test_where_the_server_keeps_its_own_models_the_page_cache_is_as_it_is() -> None:
+    scenario = [{"name": "there", "from": "ham", "to": "egg", "page_cache": "cold"}]
+    fitted = fit(asked(target="ollama@http://10.0.0.1", page_cache="warm", scenario=scenario))
+    assert fitted.experiment.page_cache is PageCache.AS_IS
+    assert fitted.experiment.scenario[0].page_cache is None
+    assert any("page cache as it is" in note for note in fitted.notes)
+    assert any("load_duration: from the request's arrival" in note for note in fitted.notes)
+
+
+def test_where_it_loads_checkpoints_by_their_folders_it_is_as_asked() -> None:
+    assert fit(asked(target="mlx_lm", page_cache="cold")).experiment.page_cache is PageCache.COLD
+
+
+def test_what_has_no_meaning_from_outside_is_left_out_and_said() -> None:
+    fitted = fit(asked(target="mlx_lm", workload={"agents": 3, "clients": 2, "requests": 1}))
+    work = fitted.experiment.workload
+    assert (work.agents, work.clients, work.requests) == (0, 0, 1)
+    assert any("agents' caches" in note for note in fitted.notes)
+
+
+def test_strategies_are_refused() -> None:
+    with pytest.raises(UsageError, match="leave --strategy out"):
+        fit(asked(target="mlx_lm", strategy="map"))
+
+
+def test_a_key_that_is_missing_is_named_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MY_KEY", raising=False)
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'title = "mine"\nurl = "http://127.0.0.1:1"\n'
+        '[headers]\nAuthorization = "{env:MY_KEY}"\n[ask]\nbody = {}\n',
+        encoding="utf-8",
+    )
+    with pytest.raises(UsageError, match="the environment variable MY_KEY is not set"):
+        fit(asked(target=str(file)))
+
+
+def test_other_experiments_are_left_as_they_are() -> None:
+    script = scripted()
+    assert fit(script).experiment == script

@@ -1,0 +1,199 @@
+"""Nothing of ours outlives a run, whatever ends it; and nobody else's port is taken."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from swapbench.worker.targets.http import keeper
+from swapbench.worker.targets.http.server import free_port, listener
+from tests.worker.targets.http.standing import STAND_IN, play, preset, swaps_of
+
+PATIENCE_S = 60.0
+
+EXPERIMENT = """
+target = "{preset}"
+source = "mini"
+rounds = 3
+swap_timeout_s = 60.0
+[models]
+ham = "ham"
+egg = "egg"
+[[scenario]]
+name = "there"
+from = "ham"
+to = "egg"
+"""
+
+PRESET = """
+title = "a stand-in"
+[start]
+command = [
+  "{{python}}", "-I", "-S", "{stand_in}", "--port", "{{port}}", "--fault", "hangs", "--child", "{child}",
+]
+[ready]
+path = "/health"
+[models]
+name = "{{name}}"
+[ask]
+body = {{ model = "{{model}}", prompt = "{{prompt}}", max_tokens = "{{max_tokens}}" }}
+"""
+
+
+def until(what: Callable[[], bool]) -> None:
+    """Wait for something that has to come."""
+    give_up_s = time.monotonic() + PATIENCE_S
+    while not what():
+        assert time.monotonic() < give_up_s, what
+        time.sleep(0.02)
+
+
+def gone(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+class Run:
+    """`swapbench run`, hanging in the middle of a swap, with a daemon that its server has left."""
+
+    def __init__(self, folder: Path) -> None:
+        child = folder / "daemon.pid"
+        server = folder / "server.toml"
+        server.write_text(PRESET.format(stand_in=STAND_IN, child=child), encoding="utf-8")
+        file = folder / "hanging.toml"
+        file.write_text(EXPERIMENT.format(preset=server), encoding="utf-8")
+        self.parent = subprocess.Popen(
+            [sys.executable, "-m", "swapbench", "run", str(file), "--out", str(folder), "--quiet"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        self.folder = folder
+        until(lambda: self._swaps_now(folder))
+        children = psutil.Process(self.parent.pid).children(recursive=True)
+        self.worker = next(p for p in children if "swapbench.worker" in p.cmdline())
+        self.server = next(p for p in children if STAND_IN in p.cmdline())
+        self.keeper = next(p for p in children if keeper.__file__ in p.cmdline())
+        self.daemon = psutil.Process(int(child.read_text(encoding="utf-8")))
+
+    def _swaps_now(self, folder: Path) -> bool:
+        rows = [path.read_text(encoding="utf-8") for path in folder.glob("hanging/*/memory.csv")]
+        logs = [path.read_text(encoding="utf-8") for path in folder.glob("hanging/*/server.log")]
+        assert self.parent.poll() is None, self.parent.communicate()
+        return bool(rows and logs) and "POST" in logs[0] and len(rows[0].splitlines()) > 3
+
+    def all_gone(self) -> bool:
+        """Whether nothing of it is left."""
+        return all(gone(p) for p in (self.worker, self.server, self.keeper, self.daemon))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    started = Run(tmp_path)
+    yield started
+    started.parent.kill()
+    started.parent.communicate()
+
+
+def test_ctrl_c_ends_the_server_and_the_daemon_that_it_left(run: Run) -> None:
+    run.parent.send_signal(signal.SIGINT)
+    assert run.parent.wait(PATIENCE_S) == 130
+    until(run.all_gone)
+
+
+def test_so_does_killing_the_parent(run: Run) -> None:
+    run.parent.kill()
+    until(run.all_gone)
+
+
+def test_killing_the_worker_ends_its_server_and_the_run_goes_on_with_another(run: Run) -> None:
+    run.worker.kill()
+    until(run.all_gone)
+    until(
+        lambda: any(
+            "killed by SIGKILL" in f.read_text("utf-8") for f in run.folder.glob("hanging/*/run.json")
+        )
+    )
+    assert run.parent.poll() is None
+
+
+def test_killing_the_keeper_ends_the_server_it_keeps(run: Run) -> None:
+    run.keeper.kill()
+    until(lambda: gone(run.server))
+    run.daemon.kill()
+
+
+def test_a_run_that_ends_well_leaves_no_daemon_either(tmp_path: Path) -> None:
+    file = tmp_path / "daemon.pid"
+    swaps = swaps_of(play(tmp_path, preset("mlx_lm", "--child", str(file))))
+    assert [swap.status for swap in swaps] == ["ok", "ok"]
+    assert not psutil.pid_exists(int(file.read_text(encoding="utf-8")))
+
+
+def test_tracked_families_are_ended_where_there_is_no_subreaper(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", NAPPING])
+    until(lambda: len(psutil.Process(process.pid).children()) == 1)
+    (child,) = psutil.Process(process.pid).children()
+    family = keeper._Tracked(process.pid)
+    family.look()
+    family.end(gently=True)
+    assert process.wait(PATIENCE_S) != 0
+    assert gone(child)
+
+
+def test_a_keeper_whose_worker_is_gone_at_once_keeps_nothing(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, keeper.__file__], input=b"", timeout=PATIENCE_S, check=False)
+    assert done.returncode == 0
+
+
+def test_a_port_that_somebody_uses_is_not_chosen() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert listener(port) == os.getpid()
+        assert free_port() != port
+
+
+def test_a_server_that_finds_its_port_taken_is_started_on_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ports = iter([taken.getsockname()[1], free_port()])
+        monkeypatch.setattr("swapbench.worker.targets.http.server.free_port", lambda: next(ports))
+        swaps = swaps_of(play(tmp_path, preset("mlx_lm")))
+    assert [swap.status for swap in swaps] == ["ok", "ok"]
+
+
+NAPPING = """
+import subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+time.sleep(600)
+"""
+
+MARKER = "sk-marker-0123456789"
+
+
+def test_a_key_is_sent_and_written_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_KEY", MARKER)
+    server = preset(
+        "mlx_lm", "--tell-key", "--fault", "answers-500", headers={"Authorization": "Bearer {env:A_KEY}"}
+    )
+    events = play(tmp_path, server)
+    log = (tmp_path / "server.log").read_text(encoding="utf-8")
+    assert "authorised by Bearer [hidden]" in log
+    assert "CUDA is out of sorts Bearer [hidden]" in swaps_of(events)[0].error
+    written = [json.dumps([event.model_dump(mode="json") for event in events])]
+    written += [path.read_text(encoding="utf-8") for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [text for text in written if MARKER in text]

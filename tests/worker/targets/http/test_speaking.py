@@ -1,0 +1,72 @@
+"""Streams as they come, in whatever pieces."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swapbench.worker.targets.http.asking import filled
+from swapbench.worker.targets.http.speaking import Endpoint, dig, lines_of, sse_events
+
+STREAM = (
+    b": keep-alive 1/2\n\nevent: x\nid: 7\nretry: 10\n"
+    b'data: {"a":\r\ndata:1}\n\n\n\ndata: \xc3\xa9\r\n\r\ndata: [DONE]\n\n'
+)
+
+
+def cut(data: bytes, places: list[int]) -> Iterator[bytes]:
+    edges = [0, *sorted(place % len(data) for place in places), len(data)]
+    yield from (data[a:b] for a, b in pairwise(edges))
+
+
+@given(st.lists(st.integers(0, 1000)))
+def test_events_are_the_same_however_the_stream_is_cut(places: list[int]) -> None:
+    assert list(sse_events(cut(STREAM, places))) == [
+        '{"a":\n1}',
+        "\N{LATIN SMALL LETTER E WITH ACUTE}",
+        "[DONE]",
+    ]
+
+
+def test_a_last_event_without_its_blank_line_counts() -> None:
+    assert list(sse_events(iter([b"data: a\n\ndata: b"]))) == ["a", "b"]
+
+
+@given(st.lists(st.binary()))
+def test_no_bytes_break_the_reader(chunks: list[bytes]) -> None:
+    list(sse_events(iter(chunks)))
+    list(lines_of(iter(chunks)))
+
+
+@pytest.mark.parametrize(
+    ("where", "there"),
+    [("a.0.b", 1), ("a.1.b", None), ("a.x", None), ("c", None), ("d", 0), ("d.e", None), ("a.-1", None)],
+)
+def test_places_in_documents(where: str, there: object) -> None:
+    assert dig({"a": [{"b": 1}], "d": 0}, where) == there
+
+
+def test_a_placeholder_alone_keeps_its_type_and_others_become_text() -> None:
+    template = {
+        "n": "{max_tokens}",
+        "t": "at most {max_tokens}",
+        "l": ["{model}"],
+        "u": "{unknown} ${PORT}",
+        "b": True,
+    }
+    values = {"max_tokens": 8, "model": "m"}
+    assert filled(template, values) == {
+        "n": 8,
+        "t": "at most 8",
+        "l": ["m"],
+        "u": "{unknown} ${PORT}",
+        "b": True,
+    }
+
+
+def test_keys_are_hidden_in_what_is_told() -> None:
+    endpoint = Endpoint("http://x", {}, ("sk-1",))
+    assert endpoint.shown(b"no sk-1\n for  you " + b"x" * 500).startswith("no [hidden] for you xxx")
+    assert len(endpoint.shown("x" * 500)) == 160
