@@ -318,6 +318,8 @@ def read_info(folder: Path) -> RunInfo:
     path = folder / "run.json"
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
+        # Half a surrogate pair is valid JSON and no text: it could not be printed, nor written.
+        json.dumps(raw, ensure_ascii=False).encode("utf-8")
     except OSError as error:
         raise ResultsError(f"{path}: {error.strerror}; `swapbench runs` shows the runs there are") from None
     except (ValueError, RecursionError) as error:

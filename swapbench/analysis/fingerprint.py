@@ -54,6 +54,15 @@ def fingerprint(run: Run) -> dict[str, str]:
     }
 
 
+def fingerprint_of_history(run: Run) -> dict[str, str]:
+    """As `fingerprint`, and the strategy: what may be compared side by side is not mixed in one history.
+
+    Raises:
+        ResultsError: as `fingerprint`.
+    """
+    return {**fingerprint(run), "strategy": _strategies(experiment_of(run))}
+
+
 def digest(aspects: Mapping[str, str]) -> str:
     """A fingerprint in twelve characters: equal for runs that can be compared, unlike for others."""
     return hashlib.sha256(json.dumps(aspects, sort_keys=True).encode()).hexdigest()[:12]
@@ -83,15 +92,16 @@ def _variants(run: Run) -> dict[str, str]:
     versions = {"swapbench": run.info.swapbench_version}
     if worker is not None:
         versions |= dict(worker.versions) | {"Python": worker.python}
-    how = {name: strategy.describe() for name, strategy in experiment_of(run).strategy.items()}
-    strategies = ", ".join(
-        name if does == f"loader {name}" else f"{name} ({does})" for name, does in how.items()
-    )
     return {
-        "strategy": strategies,
+        "strategy": _strategies(experiment_of(run)),
         **versions,
         f"{run.info.machine.system} release": run.info.machine.release,
     }
+
+
+def _strategies(experiment: Experiment) -> str:
+    how = {name: strategy.describe() for name, strategy in experiment.strategy.items()}
+    return ", ".join(name if does == f"loader {name}" else f"{name} ({does})" for name, does in how.items())
 
 
 def _models(info: RunInfo, experiment: Experiment) -> Iterator[str]:

@@ -11,7 +11,7 @@ from swapbench.analysis.comparison import Comparison, compare_arms
 from swapbench.analysis.expectation import against_history
 from swapbench.analysis.facts import RunFacts, facts_of
 from swapbench.analysis.figures import counted, ratio_change, share_change
-from swapbench.analysis.fingerprint import digest, fingerprint
+from swapbench.analysis.fingerprint import digest, fingerprint_of_history
 from swapbench.analysis.headline import HeadlineFigure
 from swapbench.analysis.leak import JUDGED, LeakFinding, find_leaks
 from swapbench.analysis.prediction import FEWEST_RUNS
@@ -157,7 +157,7 @@ def judge_history(
 ) -> Gate:
     """Judge a run by the runs of the same fingerprint that a baseline keeps."""
     margin = experiment_of(first).gate.margin if margin is None else margin
-    of = digest(fingerprint(first))
+    of = digest(fingerprint_of_history(first))
     measured = [first, *([second] if second else [])]
     own = {run.info.run_id for run in measured}
     alike = [kept for kept in history if kept.fingerprint == of and kept.run_id not in own]

@@ -2,7 +2,7 @@
 
 from swapbench.analysis.cells import by_cell
 from swapbench.analysis.facts import facts_of
-from swapbench.analysis.fingerprint import digest, fingerprint
+from swapbench.analysis.fingerprint import digest, fingerprint_of_history
 from swapbench.analysis.summary import summarise
 from swapbench.analysis.swaps import swaps_of
 from swapbench.baselines import KeptRun, KeptScenario
@@ -25,7 +25,7 @@ def kept_run(run: Run) -> tuple[KeptRun, dict[str, str]]:
     if run.info.status != "complete" or run.info.transcribed_from:
         state = "transcribed" if run.info.transcribed_from else run.info.status
         raise UsageError(f"{run.folder}: is {state}; a baseline keeps complete runs that were measured")
-    aspects = fingerprint(run)
+    aspects = fingerprint_of_history(run)
     cells, experiment = by_cell(run, experiment_of(run))
     swaps = swaps_of(cells)
     facts = facts_of(cells, experiment, swaps)

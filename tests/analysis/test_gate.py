@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from swapbench.analysis.fingerprint import digest, fingerprint
+from swapbench.analysis.fingerprint import digest, fingerprint_of_history
 from swapbench.analysis.gate import (
     Gate,
     GateOutcome,
@@ -205,7 +205,7 @@ def test_a_run_like_its_history_passes(tmp_path: Path) -> None:
     assert outcomes(gate) == {"up": GateOutcome.PASS, "down": GateOutcome.PASS}
     assert gate.scenarios[0].change.ratio is not None
     assert gate.scenarios[0].change.ratio.n == 10
-    assert gate.against == f'baseline "nightly": 10 runs of fingerprint {digest(fingerprint(run))}'
+    assert gate.against == f'baseline "nightly": 10 runs of fingerprint {digest(fingerprint_of_history(run))}'
     assert any("a stored history knows no machine as it is today" in note for note in gate.notes)
 
 

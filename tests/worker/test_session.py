@@ -132,6 +132,11 @@ def test_without_first_token_the_total_stands_alone() -> None:
 
 def test_swaps_done_before_are_left_out() -> None:
     swaps = _swaps(
-        list(play(scripted(rounds=2), done={(0, "stock", "up"), (0, "stock", "down"), (1, "stock", "up")}))
+        list(
+            play(
+                scripted(rounds=2),
+                done={("", 0, "stock", "up"), ("", 0, "stock", "down"), ("", 1, "stock", "up")},
+            )
+        )
     )
     assert [(s.round, s.scenario) for s in swaps] == [(1, "down")]
