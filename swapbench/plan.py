@@ -25,6 +25,7 @@ class Arm:
     checkpoints: Mapping[str, Checkpoint]
     python: str
     server: Server | None = None
+    orchestrator: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,7 @@ def make_plan(
         scratch_dir=scratch_dir,
         swap_timeout_s=experiment.swap_timeout_s,
         server=None if arm.server is None else arm.server.model_copy(update={"log": log}),
+        orchestrator=arm.orchestrator,
         script=experiment.script,
         faults=experiment.fault,
         recover=recover,

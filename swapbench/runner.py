@@ -29,7 +29,7 @@ from swapbench.results import (
 )
 from swapbench.roofline import limits_of
 from swapbench.supervision import Supervisor
-from swapbench.targets import fit, refuse_missing_keys
+from swapbench.targets import fit, orchestrator_of, refuse_missing_keys
 from swapbench.wire import (
     Checkpoint,
     ClientRequest,
@@ -39,6 +39,7 @@ from swapbench.wire import (
     PhaseMeasured,
     Reply,
     RunFinished,
+    Server,
     StepStarted,
     SwapFinished,
     SwapStarted,
@@ -80,7 +81,7 @@ def new_job(
 ) -> Job:
     """Make the run's folder, `out`/<experiment>/<run>/, with its run.json."""
     fitted = fit(experiment)
-    arm = Arm("", fitted.experiment, checkpoints, python, fitted.server)
+    arm = Arm("", fitted.experiment, checkpoints, python, fitted.server, fitted.orchestrator)
     folder, info = _new_run(arm, file, out, command)
     info = info.model_copy(update={"notes": fitted.notes, "server": fitted.server})
     return Job(RunWriter(folder, info), (arm,), fail_fast)
@@ -127,15 +128,16 @@ def _new_run(arm: Arm, file: Path, out: Path, command: Sequence[str]) -> tuple[P
 def arms_from(infos: Iterable[ArmInfo], origin: str) -> tuple[Arm, ...]:
     """What run.json says of arms, as their workers get it."""
     return tuple(
-        Arm(
-            info.name,
-            validate(info.experiment, origin),
-            {m.name: m for m in info.models},
-            info.python,
-            info.server,
-        )
+        _arm(info.name, validate(info.experiment, origin), info.models, info.python, info.server)
         for info in infos
     )
+
+
+def _arm(
+    name: str, experiment: Experiment, models: Iterable[Checkpoint], python: str, server: Server | None
+) -> Arm:
+    checkpoints = {model.name: model for model in models}
+    return Arm(name, experiment, checkpoints, python, server, orchestrator_of(experiment.target))
 
 
 def resumed_job(folder: Path, *, python: str = sys.executable, fail_fast: bool = False) -> Job:
@@ -157,8 +159,7 @@ def resumed_job(folder: Path, *, python: str = sys.executable, fail_fast: bool =
         if not checkpoint.path.exists() and info.worker is not None:
             raise UsageError(f"{folder}: the checkpoint {checkpoint.path} is gone; start a new run")
     origin = str(folder / "run.json")
-    checkpoints = {m.name: m for m in info.models}
-    alone = Arm("", validate(info.experiment, origin), checkpoints, python, info.server)
+    alone = _arm("", validate(info.experiment, origin), info.models, python, info.server)
     arms = arms_from(info.arms, origin) or (alone,)
     done = _whole_rounds(finished_swaps(folder), arms)
     drop_unfinished(folder, done)

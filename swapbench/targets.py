@@ -2,12 +2,14 @@
 
 import os
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from swapbench.errors import UsageError, did_you_mean
 from swapbench.experiment import Experiment, PageCache
+from swapbench.orchestrator import GROUP
 from swapbench.preset import Preset, read_preset, shipped
 from swapbench.strategy import LoaderKind
 from swapbench.wire import Server
@@ -24,7 +26,18 @@ class Fitted:
 
     experiment: Experiment
     server: Server | None
+    orchestrator: str = ""
     notes: tuple[str, ...] = ()
+
+
+def orchestrators() -> dict[str, str]:
+    """Orchestrators of others that are installed here, as module:class by name."""
+    return {point.name: point.value for point in entry_points(group=GROUP)}
+
+
+def orchestrator_of(target: str) -> str:
+    """Where the orchestrator of that name is; empty where the target is none."""
+    return "" if target in BUILT_IN else orchestrators().get(target, "")
 
 
 def server_of(target: str) -> Server | None:
@@ -36,7 +49,7 @@ def server_of(target: str) -> Server | None:
     Raises:
         UsageError: there is no such target, or its preset is wrong.
     """
-    if target in BUILT_IN:
+    if target in BUILT_IN or orchestrator_of(target):
         return None
     name, at, url = target.partition("@")
     if _is_url(target):
@@ -76,7 +89,7 @@ def _preset(name: str) -> Preset:
         return read_preset(path)
     known = shipped()
     if name not in known:
-        raise UsageError(f'no target "{name}"; {did_you_mean(name, (*BUILT_IN, *known))}')
+        raise UsageError(f'no target "{name}"; {did_you_mean(name, (*BUILT_IN, *known, *orchestrators()))}')
     return read_preset(known[name])
 
 
@@ -108,13 +121,12 @@ def fit(experiment: Experiment) -> Fitted:
     """
     server = server_of(experiment.target)
     if server is None:
-        return Fitted(experiment, None)
+        orchestrator = orchestrator_of(experiment.target)
+        if orchestrator:
+            _refuse_strategies(experiment)
+        return Fitted(experiment, None, orchestrator)
     refuse_missing_keys(server, f'target "{experiment.target}"')
-    if list(experiment.strategy) != [LoaderKind.STOCK]:
-        raise UsageError(
-            f'target "{experiment.target}": strategies are ways of the engine in the worker; a server has '
-            "its own: leave --strategy out"
-        )
+    _refuse_strategies(experiment)
     changes: dict[str, object] = {"settle_after_unload": False, "touch_free_memory": False}
     notes = [*server.preset.notes, *_reports(server.preset)]
     work = experiment.workload
@@ -127,7 +139,15 @@ def fit(experiment: Experiment) -> Fitted:
         changes["page_cache"] = PageCache.AS_IS
         changes["scenario"] = tuple(s.model_copy(update={"page_cache": None}) for s in experiment.scenario)
         notes.append("page cache as it is: where the server keeps its models is not known")
-    return Fitted(experiment.model_copy(update=changes), server, tuple(notes))
+    return Fitted(experiment.model_copy(update=changes), server, notes=tuple(notes))
+
+
+def _refuse_strategies(experiment: Experiment) -> None:
+    if list(experiment.strategy) != [LoaderKind.STOCK]:
+        raise UsageError(
+            f'target "{experiment.target}": strategies are ways of the engine in the worker; a server has '
+            "its own: leave --strategy out"
+        )
 
 
 def _reports(preset: Preset) -> list[str]:

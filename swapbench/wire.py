@@ -114,6 +114,8 @@ class Plan(Message):
     scratch_dir: Path
     swap_timeout_s: float
     server: Server | None = None
+    # Somebody's own orchestrator, as module:class; looked for in the worker's interpreter.
+    orchestrator: str = ""
     script: Script | None = None
     faults: tuple[Fault, ...] = ()
     # The swap in which the worker before was lost: its old model is to answer again, first of all.

@@ -5,7 +5,7 @@ import sys
 import typer
 
 from swapbench import __version__
-from swapbench.cli import baseline, experiments, models, report
+from swapbench.cli import baseline, experiments, init, models, report
 from swapbench.cli.compare import ab, compare
 from swapbench.cli.doctor import doctor
 from swapbench.cli.gate import gate
@@ -29,6 +29,7 @@ app.command()(compare)
 app.command()(ab)
 app.command()(gate)
 app.add_typer(baseline.app, name="baseline")
+app.add_typer(init.app, name="init")
 app.command()(history)
 app.command("list")(experiments.list_)
 app.command()(experiments.show)

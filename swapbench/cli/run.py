@@ -26,8 +26,10 @@ def run(
         list[str] | None, typer.Option("--strategy", help="How to swap; repeatable, to compare.")
     ] = None,
     target: Annotated[
-        str | None,
-        typer.Option("--target", help="What swaps: inprocess, a server's preset, TOML file or URL."),
+        list[str] | None,
+        typer.Option(
+            "--target", help="What swaps: a name from `swapbench targets`, a TOML file or URL; repeatable."
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override any key: --set workload.agents=4")
@@ -58,13 +60,21 @@ def run(
 
       swapbench run quick --target mlx_lm
 
+      swapbench run quick --target mlx_lm --target inprocess     (in turn, and compared)
+
       swapbench run --resume 20260125T101500Z-hub
 
     Exit codes: 0 fine, 2 usage, 4 target missed, 5 leak, 6 inconclusive (--strict),
     7 a swap failed, 130 interrupted.
     """
-    overrides = overrides_of(models, rounds, warmup, page_cache, set_ or [], target)
-    job = _job(experiment, resume, overrides, tuple(strategy or ()), out, python, fail_fast)
+    targets = target or []
+    overrides = overrides_of(
+        models, rounds, warmup, page_cache, set_ or [], targets[0] if len(targets) == 1 else None
+    )
+    if len(targets) > 1:
+        job = _comparing_job(experiment, resume, overrides, targets, strategy or [], out, python, fail_fast)
+    else:
+        job = _job(experiment, resume, overrides, tuple(strategy or ()), out, python, fail_fast)
     carry_out_watched(job, quiet=quiet or json)
     _report(job.writer.folder, json=json, strict=strict)
 
@@ -126,6 +136,37 @@ def _job(
         python=interpreter,
         fail_fast=fail_fast,
     )
+
+
+def _comparing_job(
+    name: str | None,
+    resume: str | None,
+    overrides: list[str],
+    targets: list[str],
+    strategies: list[str],
+    out: Path,
+    python: Path | None,
+    fail_fast: bool,
+) -> "Job":
+    """A run of several targets, in turn."""
+    import sys
+
+    from swapbench import experiment as experiments
+    from swapbench.pairing import Asked, make_arms
+    from swapbench.runner import new_paired_job
+
+    if name is None or resume is not None:
+        raise UsageError("several targets are compared in a new run of an experiment: name it")
+    if strategies:
+        raise UsageError(
+            "--strategy compares ways of one target, --target several: choose one way by --set strategy=NAME"
+        )
+    file = experiments.find(name)
+    rounds = experiments.load(file, overrides).rounds
+    asked = [Asked(str(python or sys.executable), (f"target={target}",), target) for target in targets]
+    arms = make_arms(file, overrides, asked, rounds, say)
+    command = ["swapbench", *sys.argv[1:]]
+    return new_paired_job(arms, file, out, command=command, fail_fast=fail_fast)
 
 
 def _report(folder: Path, *, json: bool, strict: bool) -> None:

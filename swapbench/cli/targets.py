@@ -46,8 +46,10 @@ def targets(
       swapbench run exp012 --target ./my-server.toml
     """
     from swapbench.preset import read_preset, shipped
+    from swapbench.targets import orchestrators
 
     rows = [*_BUILT_IN, *(_row(name, read_preset(path)) for name, path in shipped().items())]
+    rows += [_orchestrator(name, where) for name, where in orchestrators().items()]
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
@@ -69,6 +71,18 @@ def _row(name: str, preset: "Preset") -> dict[str, Any]:
     }
 
 
+def _orchestrator(name: str, where: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "title": f"an orchestrator of your own: {where}",
+        "start": "in the worker",
+        "swap": "its own swap",
+        "reports": "the phases that it tells",
+        "tested": "own",
+        "tested_on": "",
+    }
+
+
 def _print(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -80,7 +94,9 @@ def _print(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         start = row["start"].partition(" ")[0] if row["start"] != "in the worker" else row["start"]
         started = {"": "no, it has to run already", "{python}": "yes"}.get(start, f"yes: {start}")
-        real = {"real": "yes", "stand-in": "no: against a stand-in", "untested": "no"}[row["tested"]]
+        real = {"real": "yes", "stand-in": "no: against a stand-in", "untested": "no", "own": "yours to say"}[
+            row["tested"]
+        ]
         tested = f"{real}; {row['tested_on']}" if row["tested_on"] and row["tested"] == "real" else real
         cells = (f"{row['name']}\n{row['title']}", started, row["swap"], row["reports"] or "nothing", tested)
         table.add_row(*(Text(cell) for cell in cells))

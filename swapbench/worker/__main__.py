@@ -73,6 +73,10 @@ def make_target(plan: Plan) -> Target:
         from swapbench.worker.targets.http.target import HttpTarget
 
         return HttpTarget(plan)
+    if plan.orchestrator:
+        from swapbench.worker.targets.orchestrated import OrchestratedTarget
+
+        return OrchestratedTarget(plan)
     if plan.faults:
         from swapbench.worker.faults import FaultyTarget
 

@@ -29,6 +29,7 @@ class Probe:
         self._begun_s = self._ended_s = 0.0
         self.begun = False
         self._before = Reading()
+        self._counted: Counters | None = None
         self._spans: list[PhaseMeasured] = []
         self._phase = ""
         self._leaving_s = 0.0
@@ -42,6 +43,7 @@ class Probe:
         """The swap is asked for now."""
         self.begun = True
         self._before = self._meter.read()
+        self._counted = self._meter.counters()
         self._begun_s = self._ended_s = self._meter.now_s()
 
     @property
@@ -76,6 +78,17 @@ class Probe:
             yield
         if answers:
             self.to_first_token_s = self.total_s
+
+    def over(self) -> None:
+        """The swap ends now, after its last phase too; where it showed none, it is measured as a whole."""
+        self._ended_s = self._meter.now_s()
+        if self.phase_s or self._counted is None:
+            return
+        delta = self._meter.counters().since(self._counted)
+        self._phase = WHOLE
+        before, after = self._before, self._meter.read()
+        self._emit(self._row("", self._begun_s, self._ended_s, before, after, None, delta))
+        self._before = after
 
     @contextmanager
     def first_token(self) -> Iterator[None]:

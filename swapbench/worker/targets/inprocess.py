@@ -41,6 +41,14 @@ _LOOK_S = 0.1
 _HELLO = Request(id="hello", text="Hello, who is answering now?", prompt_tokens=8, max_tokens=1)
 
 
+def mlx_identity() -> tuple[dict[str, str], str]:
+    """Versions of mlx and mlx-lm; MLX's default device."""
+    info = mx.device_info()
+    name = str(info.get("device_name", "unknown"))
+    versions = {package: version(package) for package in ("mlx", "mlx-lm", "transformers")}
+    return versions, f"{mx.default_device().type.name} ({name})"
+
+
 class InProcessTarget:
     """Serves one model by a BatchEngine; the pool's budget and the cache store outlive every swap."""
 
@@ -68,10 +76,7 @@ class InProcessTarget:
 
     def identity(self) -> tuple[dict[str, str], str]:
         """Versions of mlx and mlx-lm; MLX's default device."""
-        info = mx.device_info()
-        name = str(info.get("device_name", "unknown"))
-        versions = {package: version(package) for package in ("mlx", "mlx-lm", "transformers")}
-        return versions, f"{mx.default_device().type.name} ({name})"
+        return mlx_identity()
 
     def serve(self, checkpoint: Checkpoint) -> None:
         """Load `checkpoint` unless it is served already."""

@@ -1,0 +1,204 @@
+"""Somebody's own orchestrator, by the protocol of swapbench.orchestrator, as the session drives it."""
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from importlib.metadata import EntryPoint
+from typing import Literal, cast
+
+from swapbench import page_cache
+from swapbench.orchestrator import GROUP, Orchestrator
+from swapbench.phases import Phase
+from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Reply
+from swapbench.worker.meter import Meter
+from swapbench.worker.preparing import set_page_cache
+from swapbench.worker.probe import Probe
+from swapbench.worker.settling import Settled, settle
+from swapbench.worker.targets import Audit, Outcome, Restored, Steady
+from swapbench.worker.verification import MismatchError
+
+# What becomes of requests and caches is the orchestrator's own: not known is not none.
+_UNKNOWN = Outcome(
+    drained_requests=None,
+    carried_requests=None,
+    evicted_caches=None,
+    evicted_bytes=None,
+    prefilled_tokens=None,
+    ahead_bytes=None,
+    kept_bytes=None,
+)
+
+
+class OrchestratedTarget:
+    """Calls the orchestrator's five methods, and remembers what each model says."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._own = _made(plan.target, plan.orchestrator)
+        self.meter = _meter(self._own)
+        self._folders = {name: checkpoint.path for name, checkpoint in plan.checkpoints.items()}
+        self._served: Checkpoint | None = None
+        self._fallback: Checkpoint | None = None
+        self._started = False
+        self._said: dict[str, str] = {}
+        self._answer = ""
+        self._outcome = _UNKNOWN
+
+    def identity(self) -> tuple[dict[str, str], str]:
+        """Of MLX's packages, if models live here; the device is MLX's, or the orchestrator's name."""
+        if not getattr(self._own, "uses_mlx", False):
+            return {}, self._plan.target
+        from swapbench.worker.targets.inprocess import mlx_identity
+
+        return mlx_identity()
+
+    def serve(self, checkpoint: Checkpoint) -> None:
+        """Start it with this model, or have it swapped in, unmeasured."""
+        self._outcome = _UNKNOWN
+        if not self._started:
+            self._start(checkpoint)
+        elif self._served != checkpoint:
+            self._served = None
+            self._own.swap(checkpoint.name, _Unmeasured())
+            self._served = checkpoint
+        if self._asks and checkpoint.name not in self._said:
+            self._remember(checkpoint, self._own.verify(checkpoint.name, _Unmeasured()))
+
+    def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
+        """It is asked nothing beforehand."""
+
+    def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
+        """The page cache, then the workload."""
+        label = self._plan.page_cache_of(planned.scenario)
+        set_page_cache(to, label)
+        self._own.apply_workload(self._plan.workload)
+        files = page_cache.weight_files(to.path)
+        self._outcome = replace(self._outcome, resident_before=page_cache.residency(files).share)
+
+    def swap(self, to: Checkpoint, probe: Probe) -> None:
+        """By its own way, phase by phase as far as it tells."""
+        self._fallback, self._served = self._served, None
+        probe.begin()
+        self._own.swap(to.name, probe)
+        probe.over()
+        self._served = to
+        seen: Literal["phases", "call"] = "phases" if probe.phase_s else "call"
+        self._outcome = replace(self._outcome, seen=seen, loaded_bytes=to.weight_bytes)
+
+    def outcome(self) -> Outcome:
+        """The page cache before, and what was loaded."""
+        return self._outcome
+
+    def first_token(self, probe: Probe) -> None:
+        """The first of the greedy answer that is verified later."""
+        assert self._served is not None
+        self._answer = self._own.verify(self._served.name, probe)
+
+    def steady(self) -> Steady:
+        """Its own business."""
+        return Steady()
+
+    def restore(self) -> Restored:
+        """Its own business."""
+        return Restored(caches=None, tokens=None, bytes=None)
+
+    def replies(self) -> tuple[Reply, ...]:
+        """No tokens are seen, only text."""
+        return ()
+
+    def verify(self, to: Checkpoint) -> int | None:
+        """The answer that the first token began is to be what this model has always said.
+
+        Raises:
+            MismatchError: it is not, or is another model's.
+        """
+        return self._remember(to, self._answer)
+
+    def health(self) -> None:
+        """That this runs is the answer: it would wait for the same lock."""
+
+    def roll_back(self) -> None:
+        """Stop, and start again with the old model."""
+        old = self._fallback
+        assert old is not None
+        self._own.stop()
+        self._start(old)
+
+    def answer(self) -> None:
+        """Have the model that is served say something."""
+        assert self._served is not None
+        self._own.verify(self._served.name, _Unmeasured())
+
+    def audit(self) -> Audit:
+        """Caches are its own business."""
+        return Audit(0, 0)
+
+    def finish(self) -> int:
+        """What was in flight is its own business."""
+        return 0
+
+    def clients(self, begun_s: float) -> tuple[ClientRequest, ...]:
+        """None are ours."""
+        return ()
+
+    def settle(self) -> Settled:
+        """Until the ledgers stand still."""
+        return settle(self.meter)
+
+    def close(self) -> None:
+        """Stop it."""
+        self._served = None
+        if self._started:
+            self._own.stop()
+
+    @property
+    def _asks(self) -> bool:
+        return self._plan.first_token and self._plan.verify.tokens > 0
+
+    def _start(self, checkpoint: Checkpoint) -> None:
+        self._started = True
+        self._own.start(self._folders, checkpoint.name)
+        self._served = checkpoint
+
+    def _remember(self, model: Checkpoint, answer: str) -> int | None:
+        """Compare an answer with the first one of its model; how many characters there were to compare."""
+        if self._plan.verify.tokens == 0:
+            return None
+        expected = self._said.setdefault(model.name, answer)
+        if answer == expected:
+            return len(answer)
+        others = [name for name, said in self._said.items() if said == answer and name != model.name]
+        whose = f"what {others[0]} says" if others else "something else than before"
+        raise MismatchError(
+            f"{model.name}: the new model says {whose}: {answer[:60]!r}, not {expected[:60]!r}"
+        )
+
+
+class _Unmeasured:
+    """A probe for what is not measured."""
+
+    def phase(self, phase: Phase) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def span(self, name: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def first_token(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+def _made(name: str, where: str) -> Orchestrator:
+    made = EntryPoint(name, where, GROUP).load()()
+    return cast(Orchestrator, made)
+
+
+def _meter(own: Orchestrator) -> Meter:
+    if getattr(own, "uses_mlx", False):
+        from swapbench.worker.meter import MlxMeter
+
+        return MlxMeter()
+    from swapbench.worker.targets.http.meter import TreeMeter
+
+    meter = TreeMeter(here=True)
+    meter.watch([os.getpid()])
+    return meter

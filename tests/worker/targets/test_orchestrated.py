@@ -1,0 +1,134 @@
+"""Somebody's own orchestrator, driven by the session."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import ClassVar
+
+import pytest
+
+from swapbench.experiment import Workload, validate
+from swapbench.orchestrator import Phase, Probe
+from swapbench.plan import Arm, make_plan, turns
+from swapbench.wire import Checkpoint, Event, PhaseMeasured, SwapFinished
+from swapbench.worker.session import run_session
+from swapbench.worker.targets.orchestrated import OrchestratedTarget
+from tests.scripted import raw_experiment
+
+
+class Server:
+    """Serves by saying its model's name."""
+
+    calls: ClassVar[list[str]] = []
+    phases: tuple[Phase, ...] = (Phase.UNLOAD, Phase.LOAD)
+    answers: ClassVar[Mapping[str, str]] = {}
+    fails = ""
+
+    def start(self, models: Mapping[str, Path], first: str) -> None:
+        self.calls.append(f"start {first} of {', '.join(sorted(models))}")
+
+    def apply_workload(self, workload: Workload) -> None:
+        self.calls.append(f"workload of {workload.requests}")
+
+    def swap(self, to: str, probe: Probe) -> None:
+        self.calls.append(f"swap to {to}")
+        for phase in self.phases:
+            with probe.phase(phase):
+                if self.fails == phase:
+                    raise RuntimeError("no such weights")
+
+    def verify(self, model: str, probe: Probe) -> str:
+        with probe.first_token():
+            self.calls.append(f"verify {model}")
+        return self.answers.get(model, f"I am {model}")
+
+    def stop(self) -> None:
+        self.calls.append("stop")
+
+
+@pytest.fixture
+def served() -> Iterator[type[Server]]:
+    """A class of its own for each test, in a module that the target can import."""
+    module = ModuleType("own_server")
+    own = type("Own", (Server,), {"calls": []})
+    module.Own = own  # type: ignore[attr-defined]
+    sys.modules["own_server"] = module
+    yield own
+    del sys.modules["own_server"]
+
+
+def played(tmp_path: Path, rounds: int = 1) -> tuple[list[SwapFinished], list[PhaseMeasured]]:
+    raw = raw_experiment(rounds=rounds, target="own", page_cache="as-is", workload={"requests": 2})
+    del raw["script"]
+    experiment = validate(raw, "test")
+    checkpoints = {
+        name: Checkpoint(name=name, reference=name, source=experiment.source, path=tmp_path, weight_bytes=10)
+        for name in experiment.models
+    }
+    arm = Arm("", experiment, checkpoints, sys.executable, orchestrator="own_server:Own")
+    plan = make_plan(arm, turns(experiment)[0], tmp_path)
+    events: list[Event] = []
+    run_session(plan, OrchestratedTarget(plan), events.append, pid=1)
+    swaps = [event for event in events if isinstance(event, SwapFinished)]
+    return swaps, [event for event in events if isinstance(event, PhaseMeasured)]
+
+
+def test_its_methods_are_called_in_the_order_of_a_swap(served: type[Server], tmp_path: Path) -> None:
+    played(tmp_path)
+    assert served.calls[:5] == [
+        "start small of large, small",
+        "verify small",
+        "workload of 2",
+        "swap to large",
+        "verify large",
+    ]
+    assert served.calls[-1] == "stop"
+
+
+def test_phases_that_it_tells_are_measured_and_others_stay_empty(
+    served: type[Server], tmp_path: Path
+) -> None:
+    swaps, phases = played(tmp_path)
+    assert [swap.status for swap in swaps] == ["ok", "ok"]
+    assert {event.phase for event in phases} == {"unload", "load", "first_token"}
+    for swap in swaps:
+        assert swap.total_s is not None
+        assert swap.to_first_token_s is not None
+        assert swap.to_first_token_s >= swap.total_s
+
+
+def test_a_swap_that_tells_no_phase_is_measured_as_a_whole(served: type[Server], tmp_path: Path) -> None:
+    served.phases = ()
+    swaps, phases = played(tmp_path)
+    assert {event.phase for event in phases} == {"whole", "first_token"}
+    assert all(swap.total_s is not None and swap.unattributed_s is None for swap in swaps)
+
+
+def test_a_model_that_answers_as_another_one_fails_the_swap(served: type[Server], tmp_path: Path) -> None:
+    served.answers = {"small": "the same", "large": "the same"}
+    swaps, _ = played(tmp_path, rounds=2)
+    assert [swap.status for swap in swaps] == ["ok"] * 4
+    served.calls.clear()
+
+    def changing(self: Server, model: str, probe: Probe) -> str:
+        with probe.first_token():
+            self.calls.append(model)
+        return "I am large" if "large" in self.calls and model == "small" else f"I am {model}"
+
+    served.verify = changing  # type: ignore[method-assign]
+    swaps, _ = played(tmp_path)
+    assert [swap.status for swap in swaps] == ["ok", "rolled_back"]
+    assert "the new model says what large says" in swaps[1].error
+
+
+def test_a_swap_that_fails_is_rolled_back_by_stopping_and_starting(
+    served: type[Server], tmp_path: Path
+) -> None:
+    served.fails = Phase.LOAD
+    swaps, _ = played(tmp_path)
+    assert swaps[0].status == "rolled_back"
+    assert swaps[0].error == "load failed: no such weights"
+    assert swaps[0].failed_phase == "load"
+    at = served.calls.index("stop")
+    assert served.calls[at : at + 3] == ["stop", "start small of large, small", "verify small"]
