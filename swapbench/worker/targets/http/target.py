@@ -106,6 +106,8 @@ class HttpTarget:
         if self._served == checkpoint:
             return
         old, self._served = self._served, None
+        if old is None:
+            self._unload(*(other for other in self._plan.checkpoints.values() if other != checkpoint))
         if self._preset.swap.by == "call":
             self._call_for(checkpoint, old)
         self._greet(checkpoint)
@@ -122,6 +124,7 @@ class HttpTarget:
     def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """Set the page cache, and put requests in flight, being answered."""
         self._park(to)
+        self._unload(to)
         label = self._plan.page_cache_of(planned.scenario)
         if self._preset.reads_paths:
             set_page_cache(to, label)
@@ -260,9 +263,8 @@ class HttpTarget:
         """Read the swapping request to its end, and wait for what was in flight: how many were answered."""
         if self._trigger is not None:
             try:
-                if self._asks:
-                    self._trigger.await_end()
-                    self._report_from(self._trigger)
+                self._trigger.await_end()
+                self._report_from(self._trigger)
             except ServerError as error:
                 raise type(error)(self._with_tail(str(error), self._watched)) from None
             finally:
@@ -318,7 +320,7 @@ class HttpTarget:
     def _swap_by_asking(self, to: Checkpoint, probe: Probe) -> None:
         """The request that makes the server swap: until its first piece of text, or its first byte."""
         with probe.whole(answers=self._asks):
-            self._trigger = answer = self._ask(to, self._prompt(), _GREETING_TOKENS)
+            self._trigger = answer = self._ask_shortly(to)
             answer.await_byte()
             if self._asks:
                 answer.await_text()
@@ -359,6 +361,13 @@ class HttpTarget:
             self._await(call, values, new, old)
         return document
 
+    def _unload(self, *models: Checkpoint) -> None:
+        """Where a server may hold more than one model, those that have to be loaded must not be there already."""
+        for model in models:
+            for call in self._preset.unload:
+                with suppress(ServerError):  # most often: it was not loaded
+                    self._call(call, model, model)
+
     def _await(self, call: Call, values: Mapping[str, str], new: Checkpoint, old: Checkpoint | None) -> None:
         until = call.until
         assert until is not None
@@ -378,7 +387,7 @@ class HttpTarget:
             time.sleep(until.every_s)
 
     def _park(self, to: Checkpoint) -> None:
-        """Where each model has a server of its own, the new one's has to be there, asleep, before the swap."""
+        """Where each model has a server of its own, the new one's is to be there, asleep, before the swap."""
         if not self._per_model or (to.name in self._running and self._running[to.name].alive):
             return
         old = self._served
@@ -396,14 +405,18 @@ class HttpTarget:
         question = Question(self._names[model.name], prompt, tokens)
         return Answer(self._endpoint(model.name), self._preset.ask, question, self._patience_s)
 
+    def _ask_shortly(self, model: Checkpoint) -> Answer:
+        """A short request; the shortest there is, where computing is so slow that nobody waits for tokens."""
+        if self._asks:
+            return self._ask(model, self._prompt(), _GREETING_TOKENS)
+        return self._ask(model, self._prompt().partition(" ")[0], 1)
+
     def _greet(self, model: Checkpoint) -> None:
-        """A real request, read to its end; its first byte alone where nobody is asked for tokens."""
+        """A real request, read to its end: what a server still computes would be in the next swap."""
         try:
-            answer = self._ask(model, self._prompt(), _GREETING_TOKENS if self._asks else 1)
+            answer = self._ask_shortly(model)
             try:
-                answer.await_byte()
-                if self._asks:
-                    answer.await_end()
+                answer.await_end()
             finally:
                 answer.close()
         except UnreachableError as error:
