@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from swapbench import page_cache
 from swapbench.files import write_atomically
@@ -90,7 +90,7 @@ class HttpTarget:
     def identity(self) -> tuple[dict[str, str], str]:
         """Versions of the packages that the server is made of, where it runs on this interpreter."""
         versions = {}
-        for package in self._preset.packages:
+        for package in self._preset.packages if self._startable else ():
             with suppress(PackageNotFoundError):
                 versions[package] = version(package)
         where = f" at {self._server.url}" if self._server.url else ""
@@ -266,7 +266,9 @@ class HttpTarget:
                 self._trigger.await_end()
                 self._report_from(self._trigger)
             except ServerError as error:
-                raise type(error)(self._with_tail(str(error), self._watched)) from None
+                # Where nobody is asked for tokens, computing may well be too slow to be waited for.
+                if self._asks or not isinstance(error, HungError):
+                    raise type(error)(self._with_tail(str(error), self._watched)) from None
             finally:
                 self._trigger.close()
                 self._trigger = None
@@ -343,7 +345,7 @@ class HttpTarget:
     def _call(self, call: Call, new: Checkpoint, old: Checkpoint | None) -> Any:
         values = {"model": self._names[new.name], "old": "" if old is None else self._names[old.name]}
         whose = new if call.of == "new" or old is None else old
-        path = str(filled(call.path, values))
+        path = _path(call.path, values)
         body = None if call.body is None else filled(call.body, values)
         with Exchange(
             self._endpoint(whose.name),
@@ -362,7 +364,7 @@ class HttpTarget:
         return document
 
     def _unload(self, *models: Checkpoint) -> None:
-        """Where a server may hold more than one model, those that have to be loaded must not be there already."""
+        """Where a server may hold more than one model, what is to be loaded must not be there already."""
         for model in models:
             for call in self._preset.unload:
                 with suppress(ServerError):  # most often: it was not loaded
@@ -372,7 +374,7 @@ class HttpTarget:
         until = call.until
         assert until is not None
         whose = new if until.of == "new" or old is None else old
-        path, wanted = str(filled(until.path, values)), filled(until.equals, values)
+        path, wanted = _path(until.path, values), filled(until.equals, values)
         give_up_s = time.monotonic() + self._patience_s
         while True:
             with Exchange(self._endpoint(whose.name), "GET", path, patience_s=self._patience_s) as exchange:
@@ -467,7 +469,7 @@ class HttpTarget:
             if figure.source != "get" or self._served is None:
                 continue
             with suppress(ServerError):
-                path = str(filled(figure.path, {"model": self._names[self._served.name]}))
+                path = _path(figure.path or "", {"model": self._names[self._served.name]})
                 with Exchange(self._endpoint(self._served.name), "GET", path, patience_s=10.0) as exchange:
                     exchange.expect(200)
                     document = exchange.document()
@@ -617,6 +619,11 @@ class _Remembered:
             return {model: tuple(texts) for model, texts in json.loads(self._file.read_text("utf-8")).items()}
         except FileNotFoundError:
             return {}
+
+
+def _path(template: str, values: Mapping[str, str]) -> str:
+    """A path with names of models in it."""
+    return str(filled(template, {key: quote(value, safe="/:") for key, value in values.items()}))
 
 
 def _figure(reported: Reported, document: Any) -> dict[str, Any]:
