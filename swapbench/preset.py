@@ -180,7 +180,7 @@ class Preset(Strict):
     models: Models = Models()
     ask: Ask
     swap: Swap = Swap()
-    unload: tuple[Call, ...] = Field((), description="calls that unload the model {old}")
+    unload: tuple[Call, ...] = Field((), description="calls that unload {old}, before it is swapped to")
     reported: tuple[Reported, ...] = ()
 
     @model_validator(mode="after")
@@ -220,6 +220,11 @@ BYTES: Final[Mapping[str, int]] = {
 def _mistakes(preset: Preset) -> Iterator[LocatedError]:
     if (preset.swap.by == "call") != bool(preset.swap.call):
         yield LocatedError(("swap", "by"), 'by = "call" and at least one [[swap.call]] belong together')
+    for call in preset.unload:
+        if "{old}" not in call.model_dump_json():
+            yield LocatedError(
+                ("unload",), "{old} must be in each call: one model is unloaded, not all of them"
+            )
     start = preset.start
     if start is None:
         return

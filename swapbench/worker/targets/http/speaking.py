@@ -56,7 +56,7 @@ class Endpoint:
 
 
 class Exchange:
-    """One request and its answer, read as far as one likes before a deadline; any thread can give it up."""
+    """One request and its answer, read as far as one likes before a deadline."""
 
     def __init__(
         self,
@@ -161,11 +161,15 @@ class Exchange:
                 f"{self._what}: answered what is no JSON: {self.endpoint.shown(data)}"
             ) from None
 
-    def close(self) -> None:
-        """Give up; whoever reads in another thread is told at once."""
+    def give_up(self) -> None:
+        """Hang up: whoever reads in another thread is told at once, and closes."""
         if self._socket is not None:
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Hang up and let go; by the thread that reads."""
+        self.give_up()
         if self._response is not None:
             with suppress(OSError):
                 self._response.close()

@@ -1,38 +1,25 @@
 """A server seen from outside: it is asked to swap, and what a client can see of that is measured."""
 
-import json
 import random
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Final
 
 from swapbench import page_cache
-from swapbench.files import write_atomically
-from swapbench.preset import BYTES, SECONDS, Call, Reported
-from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Reply, Server
+from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Reply
 from swapbench.worker.heartbeat import DeafError
 from swapbench.worker.preparing import keep_page_cache, set_page_cache
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled, settle
 from swapbench.worker.targets import Audit, Outcome, Restored, Steady
-from swapbench.worker.targets.http.asking import Answer, Question, filled
+from swapbench.worker.targets.http.asking import Answer, Question
+from swapbench.worker.targets.http.calling import Caller
+from swapbench.worker.targets.http.fleet import Fleet
 from swapbench.worker.targets.http.flight import InFlight, Landed
-from swapbench.worker.targets.http.meter import TreeMeter
-from swapbench.worker.targets.http.server import Running, filled_headers, listener, secrets_of
-from swapbench.worker.targets.http.speaking import (
-    Endpoint,
-    Exchange,
-    GarbledError,
-    HungError,
-    ServerError,
-    UnreachableError,
-    dig,
-)
-from swapbench.worker.verification import MismatchError
+from swapbench.worker.targets.http.remembering import Remembered, words
+from swapbench.worker.targets.http.speaking import Exchange, HungError, ServerError
 
 # Of the experiment's timeout, so that what hangs is told before whoever waits for us loses patience.
 _PATIENCE_SHARE: Final = 0.8
@@ -41,9 +28,6 @@ _LANDS_WITHIN_S: Final = 60.0
 _LANDS_AFTER_FAILURE_S: Final = 2.0
 _GREETING_TOKENS: Final = 8
 _GREETING: Final = "Hello, who is answering now?"
-_LOOPBACK: Final = frozenset(("127.0.0.1", "localhost", "::1"))
-# A server that can't be started is not tried for ever.
-_STARTS_TRIED: Final = 2
 # A health check without an answer for so long is asked again: the silence goes on meanwhile.
 _HEALTH_S: Final = 10.0
 
@@ -65,17 +49,13 @@ class HttpTarget:
     def __init__(self, plan: Plan) -> None:
         assert plan.server is not None
         self._plan = plan
-        self._server: Server = plan.server
         self._preset = plan.server.preset
-        self._hide = secrets_of(self._preset)
-        self._headers = filled_headers(self._preset.headers)
-        self._names = {name: self._name_of(model) for name, model in plan.checkpoints.items()}
+        self._url = plan.server.url
         self._patience_s = plan.swap_timeout_s * _PATIENCE_SHARE
-        urls = [url for url in (plan.server.url, *self._preset.models.urls.values()) if url]
-        self.meter = TreeMeter(all(urlsplit(url).hostname in _LOOPBACK for url in urls))
-        self._running: dict[str, Running] = {}
-        self._failed_starts = 0
-        self._said = _Remembered(plan)
+        self._fleet = Fleet(plan)
+        self._caller = Caller(self._preset, self._fleet, self._patience_s)
+        self.meter = self._fleet.meter
+        self._said = Remembered(plan.scratch_dir)
         self._serial = random.SystemRandom().randrange(1_000_000)
         self._served: Checkpoint | None = None
         self._fallback: Checkpoint | None = None
@@ -90,10 +70,10 @@ class HttpTarget:
     def identity(self) -> tuple[dict[str, str], str]:
         """Versions of the packages that the server is made of, where it runs on this interpreter."""
         versions = {}
-        for package in self._preset.packages:
+        for package in self._preset.packages if self._fleet.startable else ():
             with suppress(PackageNotFoundError):
                 versions[package] = version(package)
-        where = f" at {self._server.url}" if self._server.url else ""
+        where = f" at {self._url}" if self._url else ""
         return versions, f"{self._preset.name}{where}"
 
     def serve(self, checkpoint: Checkpoint) -> None:
@@ -102,13 +82,15 @@ class HttpTarget:
         self._give_up_what_flies()
         self._landed = ()
         self._asks = self._plan.first_token
-        self._ensure_started(checkpoint.name)
+        if self._fleet.ensure_started(checkpoint.name) and not self._parked(checkpoint):
+            self._served = None
         if self._served == checkpoint:
             return
         old, self._served = self._served, None
-        if self._preset.swap.by == "call":
-            self._call_for(checkpoint, old)
-        self._greet(checkpoint)
+        if old is None:
+            others = [other for other in self._plan.checkpoints.values() if other != checkpoint]
+            self._caller.unload(others)
+        self._have_served(checkpoint, old)
         if self._asks and not self._said.knows(checkpoint.name):
             self.verify(checkpoint)
         self._served = checkpoint
@@ -122,6 +104,7 @@ class HttpTarget:
     def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """Set the page cache, and put requests in flight, being answered."""
         self._park(to)
+        self._caller.unload((to,))
         label = self._plan.page_cache_of(planned.scenario)
         if self._preset.reads_paths:
             set_page_cache(to, label)
@@ -148,17 +131,13 @@ class HttpTarget:
         self._fallback, self._served = self._served, None
         self._trigger = None
         probe.begin()
-        try:
+        with self._fleet.telling(to.name):
             if self._preset.swap.by == "call":
                 with probe.whole():
-                    document = self._call_for(to, self._fallback)
-                self._outcome = replace(self._outcome, seen="call", **self._reported("call", document))
+                    document = self._caller.swap(to, self._fallback)
+                self._outcome = replace(self._outcome, seen="call", **self._caller.told("call", document))
             else:
                 self._swap_by_asking(to, probe)
-        except UnreachableError as error:
-            raise self._explained(error, to.name) from None
-        except ServerError as error:
-            raise type(error)(self._with_tail(str(error), to.name)) from None
         self._served = to
 
     def outcome(self) -> Outcome:
@@ -169,22 +148,15 @@ class HttpTarget:
         """The request that swapped has brought one already; after a call, one is asked for."""
         assert self._served is not None
         if self._preset.swap.by == "call":
-            answer = self._ask(self._served, self._prompt(), _GREETING_TOKENS)
-            self._trigger = answer
-            with probe.first_token():
+            with self._fleet.telling(self._served.name), probe.first_token():
+                self._trigger = answer = self._ask(self._served, self._prompt(), _GREETING_TOKENS)
                 answer.await_text()
 
     def steady(self) -> Steady:
         """The same request again, of another beginning so that no cached prompt answers it."""
         assert self._served is not None
-        tokens = max(self._plan.steady_tokens, 1)
-        answer = self._ask(self._served, self._prompt(), tokens)
-        try:
-            answer.await_end()
-        finally:
-            answer.close()
+        answer = self._answered(self._served, self._prompt(), max(self._plan.steady_tokens, 1))
         first_s = None if answer.first_text_s is None else answer.first_text_s - answer.sent_s
-        self._report_from(answer, only_memory=True)
         return Steady(first_s, answer.tokens_per_s)
 
     def verify(self, to: Checkpoint) -> int | None:
@@ -195,12 +167,13 @@ class HttpTarget:
         """
         if self._plan.verify.tokens == 0:
             return None
-        said = tuple(self._reply(to, length) for length in self._plan.verify.prompt_tokens)
-        texts = tuple(text for text, _ in said)
+        lengths, tokens = self._plan.verify.prompt_tokens, self._plan.verify.tokens
+        answers = [self._answered(to, words(length), tokens) for length in lengths]
+        texts = tuple(answer.text for answer in answers)
         if not any(texts):
             return None
         self._said.compare(to.name, texts)
-        return sum(pieces for _, pieces in said)
+        return sum(len(answer.pieces) for answer in answers)
 
     def restore(self) -> Restored:
         """Nothing that could be seen."""
@@ -217,9 +190,8 @@ class HttpTarget:
             DeafError: it did not answer.
         """
         try:
-            with Exchange(
-                self._endpoint(self._watched), "GET", self._preset.health.path, patience_s=_HEALTH_S
-            ) as check:
+            endpoint = self._fleet.endpoint(self._watched)
+            with Exchange(endpoint, "GET", self._preset.health.path, patience_s=_HEALTH_S) as check:
                 check.head()
         except ServerError as error:
             raise DeafError(str(error)) from None
@@ -232,25 +204,22 @@ class HttpTarget:
         self._asks = self._plan.first_token
         self._served = None
         try:
-            self._ensure_sound()
-            if self._preset.swap.by == "call":
-                self._call_for(old, None)
-            self._greet(old)
+            self._fleet.refuse_unsound()
+            self._have_served(old, None)
         except ServerError:
-            if not self._startable:
+            if not self._fleet.startable:
                 raise
-            self._stop_all()
-            self._ensure_started(old.name)
-            if self._preset.swap.by == "call":
-                self._call_for(old, None)
-            self._greet(old)
+            self._fleet.stop()
+            self._fleet.ensure_started(old.name)
+            self._have_served(old, None)
         self._served = old
 
     def answer(self) -> None:
         """A real request."""
         if self._served is None:
             raise RuntimeError("no model is served")
-        self._greet(self._served)
+        with self._fleet.telling(self._served.name):
+            self._greet(self._served)
 
     def audit(self) -> Audit:
         """No caches can be seen."""
@@ -259,16 +228,9 @@ class HttpTarget:
     def finish(self) -> int:
         """Read the swapping request to its end, and wait for what was in flight: how many were answered."""
         if self._trigger is not None:
-            try:
-                if self._asks:
-                    self._trigger.await_end()
-                    self._report_from(self._trigger)
-            except ServerError as error:
-                raise type(error)(self._with_tail(str(error), self._watched)) from None
-            finally:
-                self._trigger.close()
-                self._trigger = None
-        self._report_by_get()
+            self._hear_out(self._trigger)
+        if self._served is not None:
+            self._outcome = replace(self._outcome, **self._caller.told_when_asked(self._served))
         until_s = time.perf_counter() + min(_LANDS_WITHIN_S, self._patience_s)
         self._landed += tuple(request.land(until_s) for request in self._flying)
         self._flying = ()
@@ -311,14 +273,12 @@ class HttpTarget:
     def close(self) -> None:
         """Stop the server, if it is ours."""
         self._give_up_what_flies()
-        self._stop_all(gently=True)
-
-    # Swapping.
+        self._fleet.stop(gently=True)
 
     def _swap_by_asking(self, to: Checkpoint, probe: Probe) -> None:
         """The request that makes the server swap: until its first piece of text, or its first byte."""
         with probe.whole(answers=self._asks):
-            self._trigger = answer = self._ask(to, self._prompt(), _GREETING_TOKENS)
+            self._trigger = answer = self._ask_shortly(to)
             answer.await_byte()
             if self._asks:
                 answer.await_text()
@@ -329,234 +289,74 @@ class HttpTarget:
             to_first_byte_s=answer.first_byte_s - answer.sent_s,
         )
 
-    def _call_for(self, to: Checkpoint, old: Checkpoint | None) -> Any:
-        """The preset's calls, in order, those about an old model only where there is one; the last answer."""
-        document = None
-        for call in self._preset.swap.call:
-            if old is None and (call.of == "old" or "{old}" in call.model_dump_json()):
-                continue
-            document = self._call(call, to, old)
-        return document
+    def _hear_out(self, answer: Answer) -> None:
+        """Read the answer that brought the first token, or byte, to its end."""
+        try:
+            with self._fleet.telling(self._watched):
+                answer.await_end()
+        except HungError:
+            # Where nobody is asked for tokens, computing may well be too slow to be waited for.
+            if self._asks:
+                raise
+        finally:
+            answer.close()
+            self._trigger = None
+        for event in answer.events:
+            self._outcome = replace(self._outcome, **self._caller.told("answer", event))
 
-    def _call(self, call: Call, new: Checkpoint, old: Checkpoint | None) -> Any:
-        values = {"model": self._names[new.name], "old": "" if old is None else self._names[old.name]}
-        whose = new if call.of == "new" or old is None else old
-        path = str(filled(call.path, values))
-        body = None if call.body is None else filled(call.body, values)
-        with Exchange(
-            self._endpoint(whose.name),
-            call.method,
-            path,
-            body,
-            filled_headers(call.headers),
-            self._patience_s,
-        ) as exchange:
-            exchange.expect(*call.status)
-            document = exchange.document()
-        if call.where and (there := dig(document, call.where)) != filled(call.equals, values):
-            raise GarbledError(f"{call.method} {path}: {call.where} is {there!r}, not {call.equals!r}")
-        if call.until is not None:
-            self._await(call, values, new, old)
-        return document
+    def _have_served(self, model: Checkpoint, old: Checkpoint | None) -> None:
+        """Outside any measurement: swap to a model, and have it answer."""
+        with self._fleet.telling(model.name):
+            if self._preset.swap.by == "call":
+                self._caller.swap(model, old)
+            self._greet(model)
 
-    def _await(self, call: Call, values: Mapping[str, str], new: Checkpoint, old: Checkpoint | None) -> None:
-        until = call.until
-        assert until is not None
-        whose = new if until.of == "new" or old is None else old
-        path, wanted = str(filled(until.path, values)), filled(until.equals, values)
-        give_up_s = time.monotonic() + self._patience_s
-        while True:
-            with Exchange(self._endpoint(whose.name), "GET", path, patience_s=self._patience_s) as exchange:
-                exchange.expect(200)
-                there = dig(exchange.document(), until.where)
-            if there == wanted:
-                return
-            if time.monotonic() > give_up_s:
-                raise HungError(
-                    f"GET {path}: {until.where} is {there!r} after {self._patience_s:g} s, not {wanted!r}"
-                )
-            time.sleep(until.every_s)
+    def _parked(self, model: Checkpoint) -> bool:
+        """Whether a server that has just been started is not the one that serves."""
+        return self._fleet.per_model and self._served is not None and self._served != model
 
     def _park(self, to: Checkpoint) -> None:
-        """Where each model has a server of its own, the new one's has to be there, asleep, before the swap."""
-        if not self._per_model or (to.name in self._running and self._running[to.name].alive):
+        """Where each model has a server of its own, the new one's is to be there, asleep, before the swap."""
+        if not self._fleet.per_model or self._fleet.runs(to.name):
             return
         old = self._served
         assert old is not None
-        for call in self._preset.swap.call:
-            if call.of == "old":
-                self._call(call, to, old)
-        self._ensure_started(to.name)
-        for call in self._preset.swap.call:
-            self._call(call, old, to)
-
-    # Asking.
+        self._caller.swap(to, old, only="old")
+        self._fleet.ensure_started(to.name)
+        self._caller.swap(old, to)
 
     def _ask(self, model: Checkpoint, prompt: str, tokens: int) -> Answer:
-        question = Question(self._names[model.name], prompt, tokens)
-        return Answer(self._endpoint(model.name), self._preset.ask, question, self._patience_s)
+        question = Question(self._fleet.names[model.name], prompt, tokens)
+        return Answer(self._fleet.endpoint(model.name), self._preset.ask, question, self._patience_s)
 
-    def _greet(self, model: Checkpoint) -> None:
-        """A real request, read to its end; its first byte alone where nobody is asked for tokens."""
-        try:
-            answer = self._ask(model, self._prompt(), _GREETING_TOKENS if self._asks else 1)
+    def _answered(self, model: Checkpoint, prompt: str, tokens: int) -> Answer:
+        """A whole answer."""
+        with self._fleet.telling(model.name):
+            answer = self._ask(model, prompt, tokens)
             try:
-                answer.await_byte()
-                if self._asks:
-                    answer.await_end()
+                answer.await_end()
             finally:
                 answer.close()
-        except UnreachableError as error:
-            raise self._explained(error, model.name) from None
-        except ServerError as error:
-            raise type(error)(self._with_tail(str(error), model.name)) from None
+        return answer
 
-    def _reply(self, model: Checkpoint, length: int) -> tuple[str, int]:
-        answer = self._ask(model, _words(length), self._plan.verify.tokens)
+    def _ask_shortly(self, model: Checkpoint) -> Answer:
+        """A short request; the shortest there is, where computing is so slow that nobody waits for tokens."""
+        if self._asks:
+            return self._ask(model, self._prompt(), _GREETING_TOKENS)
+        return self._ask(model, self._prompt().partition(" ")[0], 1)
+
+    def _greet(self, model: Checkpoint) -> None:
+        """A real request, read to its end: what a server still computes would be in the next swap."""
+        answer = self._ask_shortly(model)
         try:
             answer.await_end()
         finally:
             answer.close()
-        return answer.text, len(answer.pieces)
 
-    def _prompt(self, words: int = 0) -> str:
+    def _prompt(self, count: int = 0) -> str:
         """Another beginning each time: servers keep what they have computed of a prompt."""
         self._serial += 1
-        return f"{self._serial % 1_000_000:06d} {_words(words) if words else _GREETING}"
-
-    def _name_of(self, model: Checkpoint) -> str:
-        known = self._preset.models.names
-        also = known.get(model.name, known.get(model.reference))
-        values = {"path": str(model.path.absolute()), "name": model.name, "reference": model.reference}
-        return also or str(filled(self._preset.models.name, values))
-
-    def _endpoint(self, model: str) -> Endpoint:
-        url = self._preset.models.urls.get(model) or self._server.url
-        running = self._running.get(model if self._per_model else "")
-        if not url and running is None:
-            running = next(iter(self._running.values()), None)
-        if not url and running is None:
-            raise UnreachableError("the server is not running")
-        return Endpoint(url or (running.url if running else ""), self._headers, self._hide)
-
-    # What the server says of itself.
-
-    def _report_from(self, answer: Answer, only_memory: bool = False) -> None:
-        for event in answer.events:
-            found = self._reported("answer", event)
-            if only_memory:
-                found.pop("reported_load_s", None)
-            self._outcome = replace(self._outcome, **found)
-
-    def _report_by_get(self) -> None:
-        """Asked beside the swap; a server that does not say is no failure."""
-        for figure in self._preset.reported:
-            if figure.source != "get" or self._served is None:
-                continue
-            with suppress(ServerError):
-                path = str(filled(figure.path, {"model": self._names[self._served.name]}))
-                with Exchange(self._endpoint(self._served.name), "GET", path, patience_s=10.0) as exchange:
-                    exchange.expect(200)
-                    document = exchange.document()
-                self._outcome = replace(self._outcome, **_figure(figure, document))
-
-    def _reported(self, source: str, document: Any) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for figure in self._preset.reported:
-            if figure.source == source:
-                found |= _figure(figure, document)
-        return found
-
-    # The process.
-
-    @property
-    def _startable(self) -> bool:
-        return self._preset.start is not None and not self._server.url
-
-    @property
-    def _per_model(self) -> bool:
-        return self._startable and self._preset.start is not None and self._preset.start.per_model
-
-    def _ensure_started(self, model: str) -> None:
-        """Start what is not running; watch what is."""
-        if not self._startable:
-            self._watch_listeners()
-            return
-        key = model if self._per_model else ""
-        running = self._running.get(key)
-        if running is not None and running.alive:
-            return
-        if self._failed_starts >= _STARTS_TRIED:
-            raise ServerError(f"not started again: it failed {self._failed_starts} times in a row")
-        if running is not None:
-            running.stop()
-        if not key or (self._served is not None and self._served.name == key):
-            self._served = None
-        started = Running(
-            self._preset,
-            self._server.log,
-            self._names,
-            self._plan.checkpoints,
-            self._hide,
-            model if key else "",
-        )
-        try:
-            started.start(self._headers)
-        except ServerError:
-            self._failed_starts += 1
-            raise
-        self._failed_starts = 0
-        self._running[key] = started
-        self.meter.watch([r.pid for r in self._running.values() if r.pid is not None])
-
-    def _watch_listeners(self) -> None:
-        """Of a server on this machine that runs already, the process that listens."""
-        urls = [url for url in (self._server.url, *self._preset.models.urls.values()) if url]
-        if all(urlsplit(url).hostname in _LOOPBACK for url in urls):
-            pids = [listener(urlsplit(url).port or 80) for url in urls]
-            self.meter.watch([pid for pid in pids if pid is not None])
-
-    def _ensure_sound(self) -> None:
-        """A server that is dead, or deaf for some seconds, is started anew."""
-        for running in list(self._running.values()):
-            sound = running.alive
-            if sound:
-                try:
-                    with Exchange(
-                        Endpoint(running.url, self._headers, self._hide),
-                        "GET",
-                        self._preset.ready.path,
-                        patience_s=5.0,
-                    ) as check:
-                        check.head()
-                except ServerError:
-                    sound = False
-            if not sound:
-                raise running.died()
-
-    def _stop_all(self, gently: bool = False) -> None:
-        for running in self._running.values():
-            running.stop(gently)
-        self._running.clear()
-        self.meter.watch([])
-        self._served = None
-
-    def _explained(self, error: UnreachableError, model: str) -> ServerError:
-        """Why nobody answers: most often the process is gone."""
-        running = self._running_of(model)
-        if running is not None:
-            # The keeper needs a moment to learn of an end that the socket shows at once.
-            running.await_end(1.0)
-            if not running.alive:
-                return type(running.died())(self._with_tail(str(running.died()), model))
-        return UnreachableError(self._with_tail(str(error), model))
-
-    def _with_tail(self, what: str, model: str) -> str:
-        running = self._running_of(model)
-        return what if running is None else running.with_tail(what)
-
-    def _running_of(self, model: str) -> Running | None:
-        return self._running.get(model if self._per_model else "")
+        return f"{self._serial % 1_000_000:06d} {words(count) if count else _GREETING}"
 
     def _give_up_what_flies(self, patience_s: float = 0.0) -> None:
         if self._trigger is not None:
@@ -569,75 +369,3 @@ class HttpTarget:
     def _look_at_page_cache(self, to: Checkpoint) -> None:
         share = page_cache.residency(page_cache.weight_files(to.path)).share
         self._outcome = replace(self._outcome, resident_before=share)
-
-
-class _Remembered:
-    """What each model said when it was first served in this run; another worker of it goes on with that."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._file = plan.scratch_dir / "replies.json"
-
-    def knows(self, model: str) -> bool:
-        """Whether it has been served before."""
-        return model in self._read()
-
-    def compare(self, model: str, texts: tuple[str, ...]) -> None:
-        """Remember, or compare.
-
-        Raises:
-            MismatchError: it is another answer than before, or another model's.
-        """
-        known = self._read()
-        for other, said in known.items():
-            if other != model and said == texts and known.get(model) != texts:
-                raise MismatchError(
-                    f"{model} answers word for word as {other} does: the server answers with the wrong model"
-                )
-        if model not in known:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._file, json.dumps({**known, model: texts}))
-        elif known[model] != texts:
-            raise MismatchError(f"{model} answers otherwise than when it was first served in this run")
-
-    def _read(self) -> dict[str, tuple[str, ...]]:
-        try:
-            return {model: tuple(texts) for model, texts in json.loads(self._file.read_text("utf-8")).items()}
-        except FileNotFoundError:
-            return {}
-
-
-def _figure(reported: Reported, document: Any) -> dict[str, Any]:
-    value = dig(document, reported.where)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        return {}
-    if reported.what == "load":
-        return {"reported_load_s": value * SECONDS[reported.unit]}
-    return {"reported_memory_bytes": int(value * BYTES[reported.unit])}
-
-
-_PROSE: Final = [
-    "the",
-    "old",
-    "port",
-    "lay",
-    "quiet",
-    "while",
-    "small",
-    "boats",
-    "came",
-    "home",
-    "one",
-    "by",
-    "one",
-    "and",
-    "every",
-    "lamp",
-    "was",
-    "lit",
-    "again",
-]
-
-
-def _words(count: int) -> str:
-    """So many plain words, always the same."""
-    return " ".join(_PROSE[n % len(_PROSE)] for n in range(count))

@@ -58,6 +58,8 @@ class State:
         if model == self.loaded:
             return ""
         self.loads += 1
+        if self.options.fault == "stuck" and self.loads >= self.options.at:
+            return ""
         due = self.options.fault if self.loads == self.options.at and self._first_time() else ""
         threading.Event().wait(self.options.load_s)
         if due == "dies":
@@ -97,9 +99,6 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, {"models": [{"name": state.loaded, "size": 4242}]})
         if self.path == "/is_sleeping":
             return self.answer(200, {"is_sleeping": state.asleep})
-        if self.path == "/unload":
-            state.loaded = None
-            return self.answer(200, {})
         return self.answer(404, {"error": "no such path"})
 
     def do_POST(self) -> None:
@@ -120,6 +119,10 @@ class Handler(BaseHTTPRequestHandler):
                 200,
                 {"type": "llm", "instance_id": body["model"], "load_time_seconds": 1.25, "status": status},
             )
+        if self.path.startswith("/api/models/unload/"):
+            if state.loaded == self.path.rpartition("/")[2]:
+                state.loaded = None
+            return self.answer(200, {})
         if self.path.startswith("/sleep"):
             state.asleep = True
             return self.answer(200, None)
@@ -166,7 +169,7 @@ class Handler(BaseHTTPRequestHandler):
     def generate(self, body: dict[str, Any]) -> None:
         """JSON lines, as ollama's API has them; its durations are nanoseconds."""
         if body.get("keep_alive") == 0:
-            self.state.loaded = None
+            self.state.loaded = None if self.state.loaded == body["model"] else self.state.loaded
             return self.answer(200, {"done": True})
         fault = self.state.load(body["model"])
         if self.plainly_wrong(fault):

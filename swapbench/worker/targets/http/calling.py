@@ -1,0 +1,107 @@
+"""Calls that swap and unload, and what the server tells of itself."""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+from urllib.parse import quote
+
+from swapbench.preset import BYTES, SECONDS, Call, Preset, Reported, Until
+from swapbench.wire import Checkpoint
+from swapbench.worker.targets.http.asking import filled
+from swapbench.worker.targets.http.fleet import Fleet
+from swapbench.worker.targets.http.server import filled_headers
+from swapbench.worker.targets.http.speaking import Exchange, GarbledError, HungError, ServerError, dig
+
+_TELLS_WITHIN_S: Final = 10.0
+
+
+class Caller:
+    """Carries out a preset's calls; `old` and `new` are the models that a swap is between."""
+
+    def __init__(self, preset: Preset, fleet: Fleet, patience_s: float) -> None:
+        self._preset = preset
+        self._fleet = fleet
+        self._patience_s = patience_s
+
+    def swap(self, new: Checkpoint, old: Checkpoint | None, only: str = "") -> Any:
+        """The calls of a swap, in order, those about an old model only where there is one; the last answer.
+
+        Raises:
+            ServerError: one fails.
+        """
+        document = None
+        for call in self._preset.swap.call:
+            about_old = call.of == "old" or "{old}" in call.model_dump_json()
+            if (about_old and old is None) or (only and call.of != only):
+                continue
+            document = self._carry_out(call, new, old or new)
+        return document
+
+    def unload(self, models: Sequence[Checkpoint]) -> None:
+        """Where a server may hold more than one model, what is to be loaded must not be there already."""
+        for model in models:
+            for call in self._preset.unload:
+                with suppress(ServerError):  # most often: it was not loaded
+                    self._carry_out(call, model, model)
+
+    def told(self, source: str, document: Any) -> dict[str, Any]:
+        """What a document tells, as fields of an outcome."""
+        found: dict[str, Any] = {}
+        for figure in self._preset.reported:
+            if figure.source == source:
+                found |= _figure(figure, document)
+        return found
+
+    def told_when_asked(self, model: Checkpoint) -> dict[str, Any]:
+        """Asked beside the swap; a server that does not say is no failure."""
+        found: dict[str, Any] = {}
+        for figure in self._preset.reported:
+            if figure.path is not None:
+                with suppress(ServerError):
+                    path = _path(figure.path, {"model": self._fleet.names[model.name]})
+                    found |= _figure(figure, self._get(model, path, _TELLS_WITHIN_S))
+        return found
+
+    def _carry_out(self, call: Call, new: Checkpoint, old: Checkpoint) -> Any:
+        values = {"model": self._fleet.names[new.name], "old": self._fleet.names[old.name]}
+        endpoint = self._fleet.endpoint((new if call.of == "new" else old).name)
+        path = _path(call.path, values)
+        body = None if call.body is None else filled(call.body, values)
+        headers = filled_headers(call.headers)
+        with Exchange(endpoint, call.method, path, body, headers, self._patience_s) as exchange:
+            exchange.expect(*call.status)
+            document = exchange.document()
+        if call.where and (there := dig(document, call.where)) != filled(call.equals, values):
+            said = endpoint.shown(repr(there))
+            raise GarbledError(f"{call.method} {path}: {call.where} is {said}, not {call.equals!r}")
+        if call.until is not None:
+            self._await(call.until, values, new if call.until.of == "new" else old)
+        return document
+
+    def _await(self, until: Until, values: Mapping[str, str], model: Checkpoint) -> None:
+        path, wanted = _path(until.path, values), filled(until.equals, values)
+        give_up_s = time.monotonic() + self._patience_s
+        while dig(self._get(model, path, self._patience_s), until.where) != wanted:
+            if time.monotonic() > give_up_s:
+                raise HungError(f"GET {path}: {until.where} is not {wanted!r} after {self._patience_s:g} s")
+            time.sleep(until.every_s)
+
+    def _get(self, model: Checkpoint, path: str, patience_s: float) -> Any:
+        with Exchange(self._fleet.endpoint(model.name), "GET", path, patience_s=patience_s) as exchange:
+            exchange.expect(200)
+            return exchange.document()
+
+
+def _path(template: str, values: Mapping[str, str]) -> str:
+    """A path with names of models in it."""
+    return str(filled(template, {key: quote(value, safe="/:") for key, value in values.items()}))
+
+
+def _figure(reported: Reported, document: Any) -> dict[str, Any]:
+    value = dig(document, reported.where)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        return {}
+    if reported.what == "load":
+        return {"reported_load_s": value * SECONDS[reported.unit]}
+    return {"reported_memory_bytes": int(value * BYTES[reported.unit])}

@@ -1,0 +1,134 @@
+"""The server, or the servers, of a preset: where they are, whether they run, and why one does not answer."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+from urllib.parse import urlsplit
+
+from swapbench.wire import Plan
+from swapbench.worker.targets.http.asking import filled
+from swapbench.worker.targets.http.meter import TreeMeter
+from swapbench.worker.targets.http.server import Running, filled_headers, listener, secrets_of
+from swapbench.worker.targets.http.speaking import Endpoint, Exchange, ServerError, UnreachableError
+
+_LOOPBACK: Final = frozenset(("127.0.0.1", "localhost", "::1"))
+# A server that can't be started is not tried for ever.
+_STARTS_TRIED: Final = 2
+_SOUND_S: Final = 5.0
+
+
+class Fleet:
+    """One server for all models, or one for each; started here, or running already."""
+
+    def __init__(self, plan: Plan) -> None:
+        assert plan.server is not None
+        self._plan = plan
+        self._preset = plan.server.preset
+        self._url = plan.server.url
+        self._log = plan.server.log
+        self._hide = secrets_of(self._preset)
+        self._headers = filled_headers(self._preset.headers)
+        self._running: dict[str, Running] = {}
+        self._failed_starts = 0
+        self._urls = [url for url in (self._url, *self._preset.models.urls.values()) if url]
+        self.startable = self._preset.start is not None and not self._url
+        self.per_model = self.startable and self._preset.start is not None and self._preset.start.per_model
+        self.names = {name: self._name_of(name) for name in plan.checkpoints}
+        self._here = all(urlsplit(url).hostname in _LOOPBACK for url in self._urls)
+        self.meter = TreeMeter(self._here)
+
+    def runs(self, model: str) -> bool:
+        """Whether a server of ours for this model is alive."""
+        running = self._of(model)
+        return running is not None and running.alive
+
+    def ensure_started(self, model: str) -> bool:
+        """Start what is not running, and watch it; whether it was started.
+
+        Raises:
+            ServerError: it does not start.
+        """
+        if not self.startable:
+            self._watch_listeners()
+            return False
+        if self.runs(model):
+            return False
+        if self._failed_starts >= _STARTS_TRIED:
+            raise ServerError(f"not started again: it failed {self._failed_starts} times in a row")
+        key = model if self.per_model else ""
+        if (dead := self._running.pop(key, None)) is not None:
+            dead.stop()
+        started = Running(self._preset, self._log, self.names, self._plan.checkpoints, self._hide, key)
+        try:
+            started.start(self._headers)
+        except ServerError:
+            self._failed_starts += 1
+            raise
+        self._failed_starts = 0
+        self._running[key] = started
+        self.meter.watch([running.pid for running in self._running.values() if running.pid is not None])
+        return True
+
+    def refuse_unsound(self) -> None:
+        """Find the servers of ours that are dead, or deaf for some seconds.
+
+        Raises:
+            ServerError: one is.
+        """
+        for running in self._running.values():
+            if not running.alive:
+                raise running.died()
+            endpoint = Endpoint(running.url, self._headers, self._hide)
+            with Exchange(endpoint, "GET", self._preset.ready.path, patience_s=_SOUND_S) as check:
+                check.head()
+
+    def endpoint(self, model: str) -> Endpoint:
+        """Where a model is to be had.
+
+        Raises:
+            UnreachableError: nowhere.
+        """
+        url = self._preset.models.urls.get(model) or self._url
+        if not url:
+            running = self._of(model) or next(iter(self._running.values()), None)
+            if running is None:
+                raise UnreachableError("the server is not running")
+            url = running.url
+        return Endpoint(url, self._headers, self._hide)
+
+    @contextmanager
+    def telling(self, model: str) -> Iterator[None]:
+        """Failures within are told with the tail of the server's log, and as its end where it has ended."""
+        try:
+            yield
+        except ServerError as error:
+            running = self._of(model)
+            if running is None:
+                raise
+            if isinstance(error, UnreachableError):
+                # The keeper needs a moment to learn of an end that the socket shows at once.
+                running.await_end(1.0)
+                if not running.alive:
+                    error = running.died()
+            raise type(error)(running.with_tail(str(error))) from None
+
+    def stop(self, gently: bool = False) -> None:
+        """End those that are ours."""
+        for running in self._running.values():
+            running.stop(gently)
+        self._running.clear()
+        self.meter.watch([])
+
+    def _of(self, model: str) -> Running | None:
+        return self._running.get(model if self.per_model else "")
+
+    def _name_of(self, name: str) -> str:
+        model, known = self._plan.checkpoints[name], self._preset.models.names
+        values = {"path": str(model.path.absolute()), "name": name, "reference": model.reference}
+        return known.get(name, known.get(model.reference)) or str(filled(self._preset.models.name, values))
+
+    def _watch_listeners(self) -> None:
+        """Of a server on this machine that runs already, the process that listens."""
+        if self._here:
+            pids = [listener(urlsplit(url).port or 80) for url in self._urls]
+            self.meter.watch([pid for pid in pids if pid is not None])
