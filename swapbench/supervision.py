@@ -129,7 +129,7 @@ class Supervisor:
             recover=None if lost is None else _planned(lost),
             log=(self.log.parent / "server.log").absolute(),
         )
-        return WorkerProcess(arm.python, plan, self.log, arm.experiment.swap_timeout_s)
+        return WorkerProcess(arm.python, plan, self.log, _silence_s(arm))
 
     def _follow(self, turn: Turn, events: Iterator[Event]) -> Iterator[Event]:
         """Remember which swap is going on, and in which step it is."""
@@ -164,6 +164,12 @@ class Supervisor:
             failed_phase=Phase(self._step) if self._step in set(Phase) else None,
             fault=fault.kind if fault else "",
         )
+
+
+def _silence_s(arm: Arm) -> float:
+    """How long a worker may be silent: rolling a server back may mean to try it, then another one."""
+    silence_s = arm.experiment.swap_timeout_s
+    return silence_s if arm.server is None else 2 * silence_s + arm.server.preset.ready.timeout_s
 
 
 def _planned(lost: SwapFinished) -> PlannedSwap:

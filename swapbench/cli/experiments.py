@@ -88,7 +88,12 @@ def schema() -> None:
 
 def _locate(chosen: "Experiment") -> "list[Located]":
     from swapbench.models.locate import Located, locate
+    from swapbench.targets import server_of
 
+    server = server_of(chosen.target)
+    if server is not None and not server.preset.reads_paths:
+        names = chosen.model_names()
+        return [Located(n, chosen.models[n], chosen.source, None, 0, "the server's own") for n in names]
     if chosen.script is None:
         return [locate(name, chosen.models[name], chosen.source) for name in chosen.model_names()]
     sizes = chosen.script.model_bytes

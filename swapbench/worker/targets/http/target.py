@@ -90,7 +90,10 @@ class HttpTarget:
         if old is None:
             others = [other for other in self._plan.checkpoints.values() if other != checkpoint]
             self._caller.unload(others)
-        self._have_served(checkpoint, old)
+        try:
+            self._have_served(checkpoint, old)
+        except ServerError as error:
+            self._serve_anew(checkpoint, error)
         if self._asks and not self._said.knows(checkpoint.name):
             self.verify(checkpoint)
         self._served = checkpoint
@@ -206,12 +209,8 @@ class HttpTarget:
         try:
             self._fleet.refuse_unsound()
             self._have_served(old, None)
-        except ServerError:
-            if not self._fleet.startable:
-                raise
-            self._fleet.stop()
-            self._fleet.ensure_started(old.name)
-            self._have_served(old, None)
+        except ServerError as error:
+            self._serve_anew(old, error)
         self._served = old
 
     def answer(self) -> None:
@@ -310,6 +309,14 @@ class HttpTarget:
             if self._preset.swap.by == "call":
                 self._caller.swap(model, old)
             self._greet(model)
+
+    def _serve_anew(self, model: Checkpoint, error: ServerError) -> None:
+        """By another server of ours, where the one that is there can't, as `error` says."""
+        if not self._fleet.startable:
+            raise error
+        self._fleet.stop()
+        self._fleet.ensure_started(model.name)
+        self._have_served(model, None)
 
     def _parked(self, model: Checkpoint) -> bool:
         """Whether a server that has just been started is not the one that serves."""
