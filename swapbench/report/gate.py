@@ -12,7 +12,7 @@ from swapbench.files import write_atomically
 from swapbench.report import comparison as compared
 from swapbench.report.json_document import as_document
 from swapbench.report.junit import to_junit
-from swapbench.report.markdown import parts_to_markdown
+from swapbench.report.markdown import MOST_CHARACTERS, parts_to_markdown
 from swapbench.report.shapes import Cell, Line, Part, Table, Tone
 
 # 1: first published form.
@@ -20,9 +20,6 @@ GATE_VERSION: Final = 1
 
 # By which a workflow finds its own comment again.
 MARKER: Final = "<!-- swapbench-gate -->"
-
-# GitHub takes 65,536 characters in a comment.
-_MOST_CHARACTERS: Final = 60_000
 
 _TONES: Final[dict[GateOutcome, Tone]] = {
     GateOutcome.PASS: "good",
@@ -69,7 +66,7 @@ def details(gate: Gate) -> tuple[Part, ...]:
 def to_markdown(gate: Gate) -> str:
     """For a pull request: what decides, and the rest folded; under the size that GitHub takes."""
     head = f"{MARKER}\n{parts_to_markdown(title(gate), essence(gate))}"
-    folded = _folded(details(gate), _MOST_CHARACTERS - len(head))
+    folded = _folded(details(gate), MOST_CHARACTERS - len(head))
     return f"{head}\n{folded}" if folded else head
 
 
