@@ -90,7 +90,7 @@ def _of(arm: ArmTimeline, pid: int) -> Iterator[_Event]:
             at = {"pid": pid, "tid": pid * _THREADS, "ts": at_us}
             yield {"ph": "C", "name": counter.name, **at, "args": {"bytes": value}}
     for number, request in enumerate(arm.requests, start=1):
-        yield from _request(request, pid, f"{pid:x}{number:06x}")
+        yield from _request(request, pid, f"{number:x}")
 
 
 def _slices(track: Track, pid: int, tid: int) -> Iterator[_Event]:
@@ -109,8 +109,11 @@ def _slices(track: Track, pid: int, tid: int) -> Iterator[_Event]:
 
 
 def _request(request: Request, pid: int, id_: str) -> Iterator[_Event]:
-    """An asynchronous slice: a client may send again while it waits. Its first token is an instant on it."""
-    common = {"cat": "request", "id": f"0x{id_}", "pid": pid, "tid": pid * _THREADS}
+    """An asynchronous slice: a client may send again while it waits. Its first token is an instant on it.
+
+    Its id is local to the process: what has a global one is shown outside of any.
+    """
+    common = {"cat": "request", "id2": {"local": f"0x{id_}"}, "pid": pid, "tid": pid * _THREADS}
     name = f"client {request.client}"
     yield {"ph": "b", "name": name, **common, "ts": request.sent_us, "args": request.facts}
     if request.first_token_us is not None:

@@ -12,9 +12,9 @@ _REQUIRED: Final = {
     "X": {"name", "cat", "dur", "args"},
     "C": {"name", "args"},
     "i": {"name", "s"},
-    "b": {"name", "cat", "id"},
-    "n": {"name", "cat", "id"},
-    "e": {"name", "cat", "id"},
+    "b": {"name", "cat", "id2"},
+    "n": {"name", "cat", "id2"},
+    "e": {"name", "cat", "id2"},
 }
 _METADATA: Final = {
     "process_name",
@@ -91,12 +91,12 @@ def _check_threads(events: list[Event], threads: dict[int, tuple[str, str]]) -> 
 
 
 def _check_async(events: list[Event]) -> None:
-    open_ids: set[tuple[str, str]] = set()
-    used: set[tuple[str, str]] = set()
+    open_ids: set[tuple[int, str, str]] = set()
+    used: set[tuple[int, str, str]] = set()
     for event in events:
         if event["ph"] in ("b", "n", "e"):
-            assert int(event["id"], 16) >= 0
-            key = (event["cat"], event["id"])
+            assert int(event["id2"]["local"], 16) >= 0
+            key = (event["pid"], event["cat"], event["id2"]["local"])
             if event["ph"] == "b":
                 assert key not in used
                 used.add(key)
