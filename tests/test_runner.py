@@ -180,14 +180,14 @@ def test_a_run_that_is_to_fail_fast_ends_with_its_worker(tmp_path: Path) -> None
 
 
 def test_a_worker_that_has_much_to_say_is_not_hung_because_nobody_listened(tmp_path: Path) -> None:
-    job = _job(scripted(rounds=60, swap_timeout_s=0.3), tmp_path)
+    job = _job(scripted(rounds=60, swap_timeout_s=2.0), tmp_path)
 
     class _Dozing(_Seen):
         def on(self, event: Event) -> None:
             super().on(event)
             if isinstance(event, SwapFinished) and event.round == 1:
                 # As after Ctrl-Z: longer than a silent worker is given.
-                threading.Event().wait(0.5)
+                threading.Event().wait(2.5)
 
     carry_out(job, _Dozing())
     assert read_info(job.writer.folder).status == "complete"

@@ -1,15 +1,18 @@
 """`swapbench report` and `swapbench runs`."""
 
+import shlex
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swapbench.errors import Exit, ResultsError
+from swapbench.errors import Exit, ResultsError, UsageError
 
 if TYPE_CHECKING:
     from swapbench.analysis.listing import RunOutline
+    from swapbench.results import Run
 
 
 class Format(StrEnum):
@@ -19,6 +22,7 @@ class Format(StrEnum):
     MD = "md"
     CSV = "csv"
     JSON = "json"
+    TRACE = "trace"
 
 
 Results = Annotated[Path, typer.Option(help="Where runs are kept.")]
@@ -32,7 +36,7 @@ def report(
         ),
     ] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="rich for a terminal, md, csv or json.")
+        Format, typer.Option("--format", help="rich for a terminal, md, csv, json, or trace for Perfetto.")
     ] = Format.RICH,
     strategy: Annotated[
         str | None, typer.Option(help="Of a run of several strategies, this one alone, phase by phase.")
@@ -52,6 +56,8 @@ def report(
       swapbench report
 
       swapbench report exp012 --format md
+
+      swapbench report exp012 --format trace > run.json      (open it at ui.perfetto.dev)
 
       swapbench report exp013-strategies --strategy slab
 
@@ -84,17 +90,43 @@ def print_run(
     from swapbench.results import read
     from swapbench.roofline import limits_of
 
+    if form == Format.TRACE:
+        _want_redirection(folder)
     run = read(folder)
     if arm is not None:
         run = arm_of(run, arm)
     if run.info.arms:
-        return print_arms(run, form, None, strict=strict)
+        return _print_trace(run) if form == Format.TRACE else print_arms(run, form, None, strict=strict)
     if strategy is not None:
         run = only(run, strategy)
     # A run from before `swapbench probe` was first run here can still be set against its limits.
     findings = analyse(run, limits_of(run.info.models, run.info.machine))
-    show(findings, form, make_console())
+    if form == Format.TRACE:
+        _print_trace(run)
+    else:
+        show(findings, form, make_console())
     return exit_code(findings, strict)
+
+
+def _want_redirection(folder: Path) -> None:
+    """A trace is megabytes of JSON, and nobody reads it.
+
+    Raises:
+        UsageError: standard output is a terminal.
+    """
+    if sys.stdout.isatty():
+        raise UsageError(
+            "a trace is for Perfetto, not for a terminal; write it to a file: "
+            f"swapbench report {shlex.quote(str(folder))} --format trace > run.json"
+        )
+
+
+def _print_trace(run: "Run") -> Exit:
+    from swapbench.analysis.timeline import timeline_of
+    from swapbench.report.trace import to_trace
+
+    sys.stdout.write(to_trace(run.info, timeline_of(run)))
+    return Exit.OK
 
 
 def runs(

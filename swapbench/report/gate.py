@@ -14,7 +14,7 @@ from swapbench.phases import LEDGER_LABELS
 from swapbench.report import comparison as compared
 from swapbench.report.json_document import as_document
 from swapbench.report.junit import to_junit
-from swapbench.report.markdown import parts_to_markdown
+from swapbench.report.markdown import MOST_CHARACTERS, parts_to_markdown
 from swapbench.report.shapes import Cell, Line, Part, Table, Tone
 from swapbench.report.tables import served_by
 
@@ -23,9 +23,6 @@ GATE_VERSION: Final = 1
 
 # By which a workflow finds its own comment again.
 MARKER: Final = "<!-- swapbench-gate -->"
-
-# GitHub takes 65,536 characters in a comment.
-_MOST_BYTES: Final = 60_000
 
 # Enough to see what is going on; gate.json has them all.
 _MOST_FAILURES: Final = 20
@@ -83,7 +80,7 @@ def _explained(found: Comparison | None, which: str) -> Iterator[Part]:
 def to_markdown(gate: Gate) -> str:
     """For a pull request: what decides, and the rest folded; under the size that GitHub takes."""
     head = f"{MARKER}\n{parts_to_markdown(title(gate), essence(gate))}"
-    return f"{head}\n{_folded(details(gate), _MOST_BYTES - len(head.encode()))}"
+    return f"{head}\n{_folded(details(gate), MOST_CHARACTERS - len(head.encode()))}"
 
 
 def _folded(parts: Sequence[Part], room: int) -> str:

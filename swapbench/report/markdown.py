@@ -1,81 +1,166 @@
-"""The report as Markdown, for pull requests and notebooks."""
+"""The report as Markdown, for pull requests and notebooks: what decides is seen, what explains it folded."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
-from swapbench.analysis import Findings
+from swapbench.analysis import Findings, figures
 from swapbench.report import evidence, ladder, tables, within
-from swapbench.report.shapes import Cell, Line, Part, Table
+from swapbench.report.gantt import CAPTION, gantt
+from swapbench.report.overview import overview, verdict_line
+from swapbench.report.shapes import Cell, Line, Part, Table, short
+
+# GitHub takes 65,536 characters in a comment.
+MOST_CHARACTERS: Final = 60_000
+
+# What people wrote, and what machines call themselves, can be of any length.
+_LONGEST_WORDS: Final = 300
+_LONGEST_VERDICT: Final = 2_000
 
 # An underscore within a word (update_tag) is plain text to Markdown already.
-_SIGNS: Final = re.compile(r"[\\`*<>|\[\]]|(?<!\w)_|_(?!\w)")
+_SIGNS: Final = re.compile(r"[\\`*<>|~$&\[\]]|(?<!\w)_|_(?!\w)")
+
+
+# A title, and what is folded under it.
+_Folded = tuple[str, Sequence[Part]]
 
 
 def to_markdown(findings: Findings) -> str:
-    """The findings as GitHub-flavoured Markdown."""
-    return "\n".join(_parts(findings)).rstrip() + "\n"
+    """The findings as GitHub-flavoured Markdown that a comment can hold, whatever the run."""
+    text = "\n".join(_seen(findings)).rstrip() + "\n"
+    left_out = []
+    for title, parts in _folded(findings):
+        section = _details(title, parts)
+        if not section:
+            continue
+        if len(text) + len(section) > MOST_CHARACTERS - _LONGEST_WORDS:
+            left_out.append(title)
+        else:
+            text += f"\n{section}"
+    if left_out:
+        text += f"\nLeft out, for a comment holds no more: {', '.join(left_out)}.\n"
+    return text
 
 
 def parts_to_markdown(title: str, parts: Sequence[Part]) -> str:
     """A report that was put together elsewhere, as GitHub-flavoured Markdown."""
     lines = [f"## {_escape(title)}\n"] if title else []
     for part in parts:
-        lines.extend(_bullets(part.title, part.lines))
-        lines.extend(_table(part.table))
+        lines.extend(_bullets(f"### {part.title}" if part.title else "", part.lines))
+        lines.extend(_table(part.table, "### "))
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _parts(findings: Findings) -> Iterator[str]:
+def _seen(findings: Findings) -> Iterator[str]:
+    """Verdict, what it is about, one table, one picture."""
     run = findings.facts
-    yield f"## {_escape(run.title)}\n"
-    yield f"**Models: {', '.join(run.sources)}** ({_escape(run.source_says)})\n"
+    verdict = verdict_line(findings)
+    yield f"## {_escape(short(run.title, _LONGEST_WORDS))}\n"
+    yield f"**{verdict.label}: {_escape(short(verdict.text, _LONGEST_VERDICT))}**\n"
+    yield f"{_escape(_about(findings))}\n"
     if run.transcribed_from:
-        yield f"Transcribed from {_escape(run.transcribed_from)}\n"
+        yield f"Transcribed from {_escape(short(run.transcribed_from, _LONGEST_WORDS))}\n"
     if run.incomplete:
-        yield f"> **This run is not complete:** {_escape(run.incomplete)}.  "
+        yield f"> **This run is not complete:** {_escape(short(run.incomplete, _LONGEST_WORDS))}.  "
         yield f"> Go on with `{run.resume_command}`\n"
+    yield from _table(_shortened(overview(findings)))
+    diagram = gantt(findings)
+    if diagram:
+        yield f"```mermaid\n{diagram}\n```\n\n{_escape(CAPTION)}\n"
+
+
+def _about(findings: Findings) -> str:
+    """Which models: a figure is never without them; on what, and how many swaps it comes from."""
+    run = findings.facts
+    kind = "" if run.sources == ("scripted",) else " models"
+    swaps = (
+        f"{figures.counted(run.rounds, 'round')}, {figures.counted(findings.counts.counted, 'swap')} counted"
+    )
+    return (
+        f"{', '.join(run.sources)}{kind}: {run.source_says}. {short(run.machine, _LONGEST_WORDS)}; {swaps}."
+    )
+
+
+def _folded(findings: Findings) -> Iterator[_Folded]:
+    """What explains it, the most telling first: where room is short, what is last goes first."""
+    yield "Criteria", (Part("", table=tables.criteria(findings)),)
+    yield _compared(findings) if findings.ladders else _phases(findings)
+    left_out = Part("Swaps left out", lines=evidence.problems(findings))
+    yield "Failed, refused and invalid swaps", (Part("", table=evidence.failures(findings)), left_out)
+    yield "Symptoms of known faults", (Part("", lines=evidence.symptoms(findings)),)
+    yield "Notes", (Part("", lines=tuple(Line("", note) for note in findings.notes)),)
+    yield "Run", (Part("", lines=tables.facts(findings)),)
+    outliers = Part("Outliers, kept in every figure", lines=within.outliers(findings))
+    yield "Within the run", (Part("", lines=within.within(findings)), outliers)
     if not findings.ladders:
-        yield from _bullets("", tables.headlines(findings))
-    yield from _table(tables.criteria(findings))
-    if findings.ladders:
-        for table in ladder.ladders(findings):
-            yield from _table(table)
-        yield from _within(findings)
-        yield from _bullets("Strategies", (*ladder.manual(findings), *ladder.one_strategy(findings)))
-    else:
-        yield from _measured(findings)
-    yield from _bullets("Restored caches", evidence.restores(findings))
-    yield from _bullets("Symptoms of known faults", evidence.symptoms(findings))
-    yield from _table(evidence.failures(findings))
-    yield from _bullets("Swaps left out", evidence.problems(findings))
-    yield from _bullets("Notes", tuple(Line("", note) for note in findings.notes))
-    yield from _bullets("Run", tables.facts(findings))
+        yield from _of_one_strategy(findings)
+    yield "Restored caches", (Part("", lines=evidence.restores(findings)),)
 
 
-def _measured(findings: Findings) -> Iterator[str]:
-    """One strategy: phase by phase, then what it took of the machine."""
-    yield from _table(tables.phases(findings, findings.scenarios))
-    yield from _bullets("Bottleneck", tables.bottlenecks(findings))
-    yield from _within(findings)
-    yield from _table(tables.work(findings.scenarios))
-    yield from _table(evidence.clients(findings))
-    yield from _table(evidence.limits(findings))
-    yield from _table(tables.memory(findings))
-    yield from _bullets("Release", evidence.releases(findings))
-    yield from _bullets("Leaks", tables.leaks(findings))
+def _compared(findings: Findings) -> _Folded:
+    """Several strategies: side by side, scenario by scenario."""
+    told = (*ladder.manual(findings), *ladder.one_strategy(findings))
+    return "Strategies", (
+        *(Part("", table=table) for table in ladder.ladders(findings)),
+        Part("", lines=told),
+    )
 
 
-def _within(findings: Findings) -> Iterator[str]:
-    yield from _bullets("Within the run", within.within(findings))
-    yield from _bullets("Outliers, kept in every figure", within.outliers(findings))
+def _phases(findings: Findings) -> _Folded:
+    return "Phases", (
+        Part("Headline", lines=tables.headlines(findings)),
+        Part("", table=tables.phases(findings, findings.scenarios)),
+        Part("Bottleneck", lines=tables.bottlenecks(findings)),
+    )
+
+
+def _of_one_strategy(findings: Findings) -> Iterator[_Folded]:
+    """What it took of the machine."""
+    memory = (
+        Part("", table=tables.memory(findings)),
+        Part("Release", lines=evidence.releases(findings)),
+        Part("Leaks", lines=tables.leaks(findings)),
+    )
+    yield "Memory and leaks", memory
+    yield "Clients", (Part("", table=evidence.clients(findings)),)
+    yield "Limits", (Part("", table=evidence.limits(findings)),)
+    yield "Work", (Part("", table=tables.work(findings.scenarios)),)
+
+
+def _details(title: str, parts: Iterable[Part]) -> str:
+    """Folded under a title; empty where there is nothing. Markdown begins again after an empty line."""
+    lines = [
+        line
+        for part in parts
+        for line in (
+            *_bullets(f"**{_escape(part.title)}**" if part.title else "", part.lines),
+            *_table(_titled_otherwise(part.table, title), "**", "**"),
+        )
+    ]
+    body = "\n".join(lines).strip()
+    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>\n" if body else ""
+
+
+def _titled_otherwise(table: Table | None, title: str) -> Table | None:
+    """The table, without a title that stands above it already."""
+    return replace(table, title="") if table is not None and table.title == title else table
+
+
+def _shortened(table: Table) -> Table:
+    """With no label longer than a line or two."""
+    rows = tuple(
+        tuple((replace(row[0], text=short(row[0].text, _LONGEST_WORDS)), *row[1:]) for row in group)
+        for group in table.groups
+    )
+    return replace(table, groups=rows)
 
 
 def _bullets(title: str, lines: Sequence[Line]) -> Iterator[str]:
     if not lines:
         return
     if title:
-        yield f"### {title}\n"
+        yield f"{title}\n"
     for line in lines:
         label = f"**{_escape(line.label)}**: " if line.label else ""
         yield f"- {label}{_escape(line.text)}"
@@ -83,10 +168,12 @@ def _bullets(title: str, lines: Sequence[Line]) -> Iterator[str]:
     yield ""
 
 
-def _table(table: Table | None) -> Iterator[str]:
+def _table(table: Table | None, before: str = "", after: str = "") -> Iterator[str]:
+    """A table under its title, which stands between `before` and `after`."""
     if table is None:
         return
-    yield f"### {_escape(table.title)}\n"
+    if table.title:
+        yield f"{before}{_escape(table.title)}{after}\n"
     headings = [table.label, *(_heading(heading) for heading in table.columns)]
     yield _row(_escape(heading) for heading in headings)
     yield _row("---" if table.prose or i == 0 else "---:" for i in range(len(headings)))

@@ -56,3 +56,8 @@ class Part:
 def point(value: Estimate | None, spell: Callable[[float], str]) -> str:
     """A figure's point, spelt; a dash where it was not recorded."""
     return NOT_RECORDED if value is None else spell(value.point)
+
+
+def short(text: str, most: int) -> str:
+    """At most so many characters of a text that may be of any length."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"

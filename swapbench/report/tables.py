@@ -113,7 +113,7 @@ def phases(findings: Findings, scenarios: Sequence[ScenarioSummary]) -> Table:
         for i, phase in enumerate(scenarios[0].phases)
     ]
     blank = (Cell(""),) if ranges else ()
-    rest = tuple(_seconds(s.unattributed.seconds, s.unattributed.share, "quiet") for s in scenarios)
+    rest = tuple(estimate_cell(s.unattributed.seconds, s.unattributed.share, "quiet") for s in scenarios)
     legend = [f"{ABOVE} above, {BELOW} below the expected range"] if _any_mark(rows) else []
     if claims:
         legend.append("swaps under: the share of swaps that this many vouch for at 95 % confidence")
@@ -136,10 +136,10 @@ def _totals(
 ) -> list[tuple[str, list[Cell]]]:
     by_token = [s.headline_interval if s.headline_is == "to_first_token" else None for s in scenarios]
     totals = [
-        ("total", [_seconds(s.total, tone="strong") for s in scenarios]),
+        ("total", [estimate_cell(s.total, tone="strong") for s in scenarios]),
         *_inside([s.total_interval for s in scenarios]),
-        ("first token", [_seconds(s.first_token) for s in scenarios]),
-        (REQUEST_TO_FIRST_TOKEN, [_seconds(s.to_first_token, tone="strong") for s in scenarios]),
+        ("first token", [estimate_cell(s.first_token) for s in scenarios]),
+        (REQUEST_TO_FIRST_TOKEN, [estimate_cell(s.to_first_token, tone="strong") for s in scenarios]),
         *_inside(by_token),
     ]
     if not claims:
@@ -190,7 +190,7 @@ def _phase_cells(scenarios: Sequence[ScenarioSummary], index: int) -> Iterator[C
         phase = scenario.phases[index]
         longest = scenario.bottleneck is not None and scenario.bottleneck.phase == phase.phase
         tone: Tone = "strong" if longest else "plain"
-        yield _seconds(phase.seconds, phase.share, tone, _MARKS[phase.expectation])
+        yield estimate_cell(phase.seconds, phase.share, tone, _MARKS[phase.expectation])
 
 
 def _expected(phase: PhaseSummary) -> Cell:
@@ -199,7 +199,7 @@ def _expected(phase: PhaseSummary) -> Cell:
     return Cell(f"{phase.expected_s[0]:g}{EN_DASH}{phase.expected_s[1]:g}", tone="quiet")
 
 
-def _seconds(
+def estimate_cell(
     value: Estimate | None, share: float | None = None, tone: Tone = "plain", mark: str = ""
 ) -> Cell:
     if value is None:

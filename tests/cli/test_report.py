@@ -1,15 +1,16 @@
 """`swapbench report` and `swapbench runs`."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from swapbench.cli.report import report, runs
-from swapbench.errors import Exit, ResultsError
-from tests.analysis.recording import Recording
+from swapbench.cli.report import print_run, report, runs
+from swapbench.errors import Exit, ResultsError, UsageError
+from tests.analysis.recording import Recording, arm
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "exp012-m4pro-24gb"
 
@@ -58,6 +59,33 @@ def test_json_csv_and_markdown_are_alone_on_standard_output() -> None:
     assert document["facts"]["run_id"] == "exp012-m4pro-24gb"
     assert invoke("report", REFERENCE, "--format", "csv").stdout.startswith("run_id,source,")
     assert invoke("report", REFERENCE, "--format", "md").stdout.startswith("## EXP-012")
+
+
+def test_a_trace_is_one_document_and_the_verdict_is_still_the_exit_code(tmp_path: Path) -> None:
+    recorded(tmp_path, load_s=31.0)
+    done = invoke("report", "run-1", "--results", tmp_path, "--format", "trace")
+    assert json.loads(done.stdout)["otherData"]["run_id"] == "run-1"
+    assert done.exit_code == Exit.TARGET_MISSED
+
+
+def test_a_trace_is_kept_from_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with pytest.raises(UsageError, match=r"write it to a file: swapbench report .* > run\.json"):
+        print_run(REFERENCE, "trace", strict=False)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_trace_of_two_arms_has_a_process_for_each(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    recording.writer.update(arms=(arm("A"), arm("B")))
+    for turn, name in enumerate("AB"):
+        recording.writer.begin_turn(turn, name)
+        recording.swap(0, "up")
+    recording.run()
+    events = json.loads(invoke("report", recording.folder, "--format", "trace").stdout)["traceEvents"]
+    assert {event["pid"] for event in events} == {1, 2}
 
 
 def test_where_nobody_watches_no_line_is_cut_to_80_columns() -> None:

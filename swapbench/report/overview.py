@@ -1,0 +1,198 @@
+"""A run at first sight: the verdict in one line, and one table of what decides it."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from swapbench.analysis import Findings, exit_code, figures
+from swapbench.analysis.ladder import STOCK, Ladder, Rung
+from swapbench.analysis.summary import Counts, ScenarioSummary
+from swapbench.analysis.verdict import Outcome
+from swapbench.errors import Exit
+from swapbench.report.shapes import Cell, Line, Table, Tone, short
+from swapbench.report.tables import REQUEST_TO_FIRST_TOKEN, estimate_cell
+
+# More scenarios than these are too many to name in a line, and to take in at a glance.
+_MOST_NAMED: Final = 6
+_MOST_ROWS: Final = 40
+_MOST_RUNGS: Final = 15
+_LONGEST_NAME: Final = 60
+
+_WORDS: Final[dict[Exit, tuple[str, Tone]]] = {
+    Exit.FAILED: ("Failed", "bad"),
+    Exit.LEAK: ("Leak", "bad"),
+    Exit.TARGET_MISSED: ("Missed", "bad"),
+    Exit.INCONCLUSIVE: ("Inconclusive", "doubt"),
+    Exit.OK: ("Pass", "good"),
+}
+
+
+def verdict_line(findings: Findings) -> Line:
+    """What came of it, why, and the figures that it is about."""
+    word, tone = _WORDS[_outcome(findings)]
+    return Line(word, ". ".join((*_reasons(findings), _named(findings))), tone)
+
+
+def _outcome(findings: Findings) -> Exit:
+    """As the exit code says it; where nothing is demanded, all that every run is held to has to pass."""
+    code = exit_code(findings, strict=True)
+    demanded = any(verdict.declared for verdict in findings.verdicts)
+    sound = all(verdict.outcome is Outcome.PASS for verdict in findings.verdicts)
+    return Exit.INCONCLUSIVE if code is Exit.OK and not demanded and not sound else code
+
+
+def _named(findings: Findings) -> str:
+    """The headlines of the first scenarios."""
+    measured = [text for text in _figures(findings) if text]
+    if not measured:
+        return "Nothing was measured"
+    kinds = {scenario.headline_is for scenario in findings.scenarios if scenario.headline}
+    by_token = kinds == {"to_first_token"} and not findings.ladders
+    what = "To the first token: " if by_token else "Whole swap: "
+    more = len(measured) - _MOST_NAMED
+    between = "; " if findings.ladders else ", "
+    return f"{what}{between.join(measured[:_MOST_NAMED])}" + (f" and {more} more" if more > 0 else "")
+
+
+def _reasons(findings: Findings) -> Iterator[str]:
+    """How many swaps failed, which criteria are not met, and what became of the others."""
+    counts = findings.counts
+    lost = {"failed": counts.failed, "rolled back": counts.rolled_back, "refused": counts.refused}
+    if any(lost.values()):
+        yield ", ".join(f"{n} {how}" for how, n in lost.items() if n) + f"; {counts.counted} counted"
+    failed = [verdict.title for verdict in findings.verdicts if verdict.outcome is Outcome.FAIL]
+    if failed:
+        yield f"Not met: {', '.join(failed)}"
+    yield _outcomes(findings)
+
+
+def _outcomes(findings: Findings) -> str:
+    outcomes = Counter(verdict.outcome for verdict in findings.verdicts)
+    told = [f"{outcomes[o]} {o}" for o in Outcome if o is not Outcome.PASS and outcomes[o]]
+    passed = f"{outcomes[Outcome.PASS]} of {figures.counted(len(findings.verdicts), 'criterion')} pass"
+    return ", ".join((passed.replace("criterions", "criteria"), *told))
+
+
+def _figures(findings: Findings) -> Iterator[str]:
+    if findings.ladders:
+        yield from (_fastest(ladder) for ladder in findings.ladders)
+        return
+    for scenario in findings.scenarios:
+        name = short(scenario.name, _LONGEST_NAME)
+        yield f"{name} {figures.seconds(scenario.headline.point)}" if scenario.headline else ""
+
+
+def _fastest(ladder: Ladder) -> str:
+    """Of each scenario, the fastest strategy."""
+    best = ladder.rungs[0] if ladder.rungs else None
+    if best is None or best.total is None:
+        return ""
+    told = f"{short(ladder.scenario, _LONGEST_NAME)} {figures.seconds(best.total.point)} by {best.strategy}"
+    if best.strategy == STOCK or best.total_times is None:
+        return told
+    return f"{told}, {figures.factor(best.total_times.point)} as fast as stock"
+
+
+def overview(findings: Findings) -> Table:
+    """A row for each scenario; where strategies are compared, for each of them in each scenario."""
+    return _strategies(findings) if findings.ladders else _scenarios(findings)
+
+
+def _scenarios(findings: Findings) -> Table:
+    claims = findings.facts.claims
+    by_token = any(s.headline_is == "to_first_token" for s in findings.scenarios)
+    shown = findings.scenarios[:_MOST_ROWS]
+    return Table(
+        title="",
+        label="scenario",
+        columns=(
+            *(((REQUEST_TO_FIRST_TOKEN,),) if by_token else ()),
+            ("swap",),
+            *(((f"against {findings.target_s:g} s",),) if claims else ()),
+            ("bottleneck",),
+        ),
+        groups=(tuple(_row(scenario, by_token, claims) for scenario in shown),),
+        legend="; ".join(_legend(findings, len(findings.scenarios) - len(shown))),
+    )
+
+
+def _row(scenario: ScenarioSummary, by_token: bool, claims: bool) -> tuple[Cell, ...]:
+    found = scenario.bottleneck
+    return (
+        Cell(f"{scenario.name}: {scenario.from_model} \N{RIGHTWARDS ARROW} {scenario.to_model}"),
+        *([estimate_cell(scenario.to_first_token, tone="strong")] if by_token else []),
+        estimate_cell(scenario.total, tone="plain" if by_token else "strong"),
+        *([_against(scenario)] if claims else []),
+        Cell(f"{found.phase} {figures.percent(found.share)}" if found else _why_not(scenario.counts)),
+    )
+
+
+def _against(scenario: ScenarioSummary) -> Cell:
+    against = scenario.against_target
+    if against is None:
+        return Cell(figures.NOT_RECORDED)
+    return Cell(
+        f"{figures.factor(against.factor)} {against.side}", tone="bad" if against.side == "over" else "good"
+    )
+
+
+def _why_not(counts: Counts) -> str:
+    """Why a scenario has no figures."""
+    reasons = {
+        "failed": counts.failed,
+        "rolled back": counts.rolled_back,
+        "refused": counts.refused,
+        "invalid": counts.invalid,
+    }
+    told = [how for how, n in reasons.items() if n]
+    return f"not measured: {', '.join(told)}" if told else "not measured"
+
+
+def _legend(findings: Findings, more: int) -> Iterator[str]:
+    ns = sorted({scenario.total.n for scenario in findings.scenarios if scenario.total})
+    if ns:
+        of = f"{ns[0]}" if len(ns) == 1 else f"{ns[0]} to {ns[-1]}"
+        what = f"seconds, median (range) of {of} swaps" if ns[-1] > 1 else "seconds, of one swap"
+        yield f"{what}; bottleneck: the phase that takes most of it"
+    if more:
+        yield f"{more} more scenarios are not shown"
+
+
+def _strategies(findings: Findings) -> Table:
+    every = [(ladder, rung) for ladder in findings.ladders for rung in ladder.rungs]
+    shown = (
+        every
+        if len(every) <= _MOST_RUNGS
+        else [(ladder, rung) for ladder in findings.ladders for rung in _telling(ladder)]
+    )
+    kept = shown[:_MOST_ROWS]
+    legend = [
+        "seconds, median (range); as fast: times as fast as stock, the median of the rounds' own ratios"
+    ]
+    if len(kept) < len(every):
+        legend.append("of each scenario the fastest three and stock: the rest is below")
+    return Table(
+        title="",
+        label="scenario",
+        columns=(("strategy",), ("swap",), ("as fast",), ("request \N{RIGHTWARDS ARROW} first token",)),
+        groups=(tuple(_rung(ladder, rung) for ladder, rung in kept),),
+        legend="; ".join(legend),
+    )
+
+
+def _telling(ladder: Ladder) -> Iterator[Rung]:
+    """The fastest three, and what they are compared with."""
+    for place, rung in enumerate(ladder.rungs):
+        if place < 3 or rung.strategy == STOCK:
+            yield rung
+
+
+def _rung(ladder: Ladder, rung: Rung) -> tuple[Cell, ...]:
+    times = rung.total_times
+    return (
+        Cell(ladder.scenario),
+        Cell(rung.strategy, figure=True),
+        estimate_cell(rung.total, tone="strong"),
+        Cell(figures.NOT_RECORDED if times is None else figures.factor(times.point), figure=True),
+        estimate_cell(rung.to_first_token),
+    )
