@@ -1,5 +1,6 @@
 """A run in one line: the first thing that a reader wants to know."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,4 +48,6 @@ def _undecided(findings: Findings) -> Overall:
         return Overall("good", "Every swap succeeded; no criterion was declared", ())
     if not open_:
         return Overall("good", "Every criterion is met", ())
-    return Overall("doubt", f"{len(met)} of {len(declared)} criteria met, none missed", tuple(open_))
+    open_counts = Counter(str(v.outcome) for v in declared if v.outcome is not Outcome.PASS)
+    rest = ", ".join(f"{n} {outcome}" for outcome, n in open_counts.items())
+    return Overall("doubt", f"{len(met)} of {len(declared)} criteria met, {rest}", tuple(open_))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swapbench.errors import Exit, ResultsError
+from swapbench.errors import Exit, ResultsError, UsageError
 
 if TYPE_CHECKING:
     from swapbench.analysis.listing import RunOutline
@@ -43,6 +43,10 @@ def report(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 6 where something is inconclusive or invalid.")
     ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", help="Write a page to look at, to this file, and print nothing else."),
+    ] = None,
     results: Results = Path("results"),
 ) -> None:
     """Print what a run found, and say its verdict as the exit code.
@@ -52,6 +56,8 @@ def report(
       swapbench report
 
       swapbench report exp012 --format md
+
+      swapbench report exp012 --html exp012.html
 
       swapbench report exp013-strategies --strategy slab
 
@@ -64,13 +70,22 @@ def report(
     """
     from swapbench.results import resolve
 
-    raise typer.Exit(print_run(resolve(results, run), form, strict=strict, strategy=strategy, arm=arm))
+    if html is not None and form is not Format.RICH:
+        raise UsageError(f"--html writes a page, --format {form} prints another form: one at a time")
+    code = print_run(resolve(results, run), form, strict=strict, strategy=strategy, arm=arm, html=html)
+    raise typer.Exit(code)
 
 
 def print_run(
-    folder: Path, form: str, *, strict: bool, strategy: str | None = None, arm: str | None = None
+    folder: Path,
+    form: str,
+    *,
+    strict: bool,
+    strategy: str | None = None,
+    arm: str | None = None,
+    html: Path | None = None,
 ) -> Exit:
-    """Print a run's report on standard output; returns the exit code that it means.
+    """Print a run's report on standard output, or write it as a page; returns the exit code that it means.
 
     Raises:
         ResultsError: the folder holds no run, or one this swapbench can't read.
@@ -80,6 +95,7 @@ def print_run(
     from swapbench.analysis.arms import arm_of
     from swapbench.analysis.cells import only
     from swapbench.cli.compare import print_arms
+    from swapbench.cli.html import write_run
     from swapbench.report import make_console, show
     from swapbench.results import read
     from swapbench.roofline import limits_of
@@ -88,12 +104,15 @@ def print_run(
     if arm is not None:
         run = arm_of(run, arm)
     if run.info.arms:
-        return print_arms(run, form, None, strict=strict)
+        return print_arms(run, form, None, strict=strict, html=html)
     if strategy is not None:
         run = only(run, strategy)
     # A run from before `swapbench probe` was first run here can still be set against its limits.
     findings = analyse(run, limits_of(run.info.models, run.info.machine))
-    show(findings, form, make_console())
+    if html is None:
+        show(findings, form, make_console())
+    else:
+        write_run(run, findings, html)
     return exit_code(findings, strict)
 
 

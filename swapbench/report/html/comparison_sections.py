@@ -34,7 +34,8 @@ def opening(comparisons: Sequence[Comparison]) -> Opening:
         grade=_grade(comparisons),
         verdict=_verdict(comparisons),
         because=tuple(
-            f"{comparison.b.label}: {text.verdict_line(comparison).text}" if len(comparisons) > 1
+            f"{comparison.b.label}: {text.verdict_line(comparison).text}"
+            if len(comparisons) > 1
             else text.verdict_line(comparison).text
             for comparison in comparisons
         ),
@@ -79,7 +80,11 @@ def sections(comparison: Comparison, a: SideView, b: SideView, prefix: str = "")
     made = (
         Section(f"{prefix}change", "What changed", tuple(_change(comparison, prefix))),
         Section(f"{prefix}pairs", "Over the rounds", tuple(_pairs(a, b, prefix))),
-        Section(f"{prefix}phases", "Phases", table_block(text.phases(comparison) if comparison.scenarios else None)),
+        Section(
+            f"{prefix}phases",
+            "Phases",
+            table_block(text.phases(comparison) if comparison.scenarios else None),
+        ),
         Section(f"{prefix}held", "Memory", tuple(_memory(comparison))),
         Section(f"{prefix}compared", "What was compared", tuple(_compared(comparison))),
     )

@@ -2,7 +2,7 @@
 
 import base64
 import gzip
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from swapbench.analysis import figures
@@ -28,18 +28,13 @@ def downloads(files: Mapping[str, bytes], where: str) -> tuple[Download, ...]:
         files: by name.
         where: the folder that has those which find no room.
     """
-    return tuple(_packed(_in_order(files), where))
+    return tuple(_packed(files, where))
 
 
-def _in_order(files: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
-    known = [(name, files[name]) for name in _SAYS if name in files]
-    return known + [(name, data) for name, data in files.items() if name not in _SAYS]
-
-
-def _packed(files: Iterable[tuple[str, bytes]], where: str) -> Iterable[Download]:
+def _packed(files: Mapping[str, bytes], where: str) -> Iterator[Download]:
     room = _MOST_BYTES
-    for name, data in files:
-        says, size = _SAYS.get(name, ""), figures.size(len(data))
+    for name, data in files.items():
+        says, size = _SAYS.get(name.rpartition("-")[2], ""), figures.size(len(data))
         plain = _href("text/csv" if name.endswith(".csv") else "application/json", data)
         if len(plain) <= room // 2:
             room -= len(plain)

@@ -106,6 +106,8 @@ def lines_block(title: str, lines: Sequence[Line]) -> tuple[Block, ...]:
     return (Block("lines", title=title, lines=tuple(lines)),) if lines else ()
 
 
-def table_block(table: Table | None) -> tuple[Block, ...]:
-    """A table; nothing where there is none."""
-    return (Block("table", title=table.title, table=table),) if table is not None else ()
+def table_block(table: Table | None, *, titled: bool = True) -> tuple[Block, ...]:
+    """A table; nothing where there is none. Without its title where it is all that a section has."""
+    if table is None:
+        return ()
+    return (Block("table", title=table.title if titled else "", table=table),)

@@ -194,9 +194,7 @@ def ladders(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[tup
 def _ladder(id_: str, dots: LadderDots, ladder: Ladder) -> Figure:
     fastest = ladder.rungs[0]
     total = f" with {figures.seconds(fastest.total.point)}" if fastest.total else ""
-    times = (
-        f", {figures.times(fastest.total_times.point)} as fast as stock" if fastest.total_times else ""
-    )
+    times = f", {figures.times(fastest.total_times.point)} as fast as stock" if fastest.total_times else ""
     return Figure(
         id=id_,
         title=ladder.scenario,

@@ -1,6 +1,7 @@
 """One run, section by section, in the order in which it is read."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from swapbench.analysis import Findings, figures
 from swapbench.analysis.estimate import Estimate
@@ -36,12 +37,16 @@ def opening(findings: Findings) -> Opening:
         warnings.append(f"This run is not complete: {facts.incomplete}. Go on with: {facts.resume_command}")
     return Opening(
         title=facts.title,
-        kicker=" · ".join(filter(None, (f"{facts.started_at:%d %B %Y}".lstrip("0"), facts.machine, _source(findings)))),
+        kicker=" · ".join(
+            filter(None, (f"{facts.started_at:%d %B %Y}".lstrip("0"), facts.machine, _source(findings)))
+        ),
         grade=found.grade,
         verdict=found.text,
         because=found.because,
         warnings=tuple(warnings),
-        tiles=tuple(map(_ladder_tile, findings.ladders) if findings.ladders else map(_tile, findings.scenarios)),
+        tiles=tuple(
+            map(_ladder_tile, findings.ladders) if findings.ladders else map(_tile, findings.scenarios)
+        ),
     )
 
 
@@ -107,7 +112,7 @@ def sections(
         Section(f"{prefix}limits", "What the machine could do", tuple(_limits(findings, prefix))),
         Section(f"{prefix}work", "What was moved, and who waited", tuple(_work(findings))),
         Section(f"{prefix}failures", "What went wrong", tuple(_failures(findings))),
-        Section(f"{prefix}criteria", "Criteria", table_block(tables.criteria(findings))),
+        Section(f"{prefix}criteria", "Criteria", table_block(tables.criteria(findings), titled=False)),
         Section(f"{prefix}environment", "Environment and warnings", tuple(_environment(findings))),
         Section(f"{prefix}repeat", "How to repeat it", tuple(_repeat(findings, pictures))),
         Section(f"{prefix}data", "Data", tuple(_data(findings, files))),
@@ -116,10 +121,15 @@ def sections(
 
 
 def _strategies(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Block]:
-    shown = list(run_figures.ladders(findings, pictures, prefix))
-    yield from (Block("figure", figures=(figure,)) for figure, _ in shown)
-    for table in ladder.ladders(findings):
-        yield from table_block(table)
+    drawn = {found.scenario: figure for figure, found in run_figures.ladders(findings, pictures, prefix)}
+    told = ""
+    for found, table in zip(findings.ladders, ladder.ladders(findings), strict=True):
+        if found.scenario in drawn:
+            yield Block("figure", figures=(drawn[found.scenario],))
+        # What the columns mean is said once.
+        once = replace(table, legend="" if table.legend == told else table.legend)
+        yield from table_block(once, titled=found.scenario not in drawn)
+        told = table.legend
     yield from lines_block("What each does and costs", ladder.manual(findings) if findings.ladders else ())
 
 
@@ -196,7 +206,9 @@ def _repeat(findings: Findings, pictures: Pictures) -> Iterator[Block]:
         commands.append(
             Command("The same experiment, on your machine:", f"swapbench run {findings.facts.experiment}")
         )
-    commands.append(Command("This report again:", f"swapbench report {findings.facts.folder} --html report.html"))
+    commands.append(
+        Command("This report again:", f"swapbench report {findings.facts.folder} --html report.html")
+    )
     yield Block("commands", commands=tuple(commands))
 
 

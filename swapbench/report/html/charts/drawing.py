@@ -10,8 +10,8 @@ import vl_convert
 from markupsafe import Markup
 
 # What a column of the page holds, and what a phone does, in CSS pixels.
-WIDE: Final = 880
-PANEL: Final = 420
+WIDE: Final = 944
+PANEL: Final = 342
 NARROW: Final = 342
 
 _FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"

@@ -30,6 +30,7 @@ def drawable(comparison: Comparison) -> tuple[ScenarioComparison, ...]:
 
 def _spec(comparison: Comparison, width: int) -> Spec:
     rows = [_row(s, comparison.margin) for s in drawable(comparison)]
+    names = [row["scenario"] for row in rows]
     reach = _reach(rows, comparison.margin)
     x = number(
         "low",
@@ -38,7 +39,7 @@ def _spec(comparison: Comparison, width: int) -> Spec:
         axis=across(width, format="+d"),
     )
     places = {
-        "y": name("scenario", sort=[row["scenario"] for row in rows], axis=names_axis()),
+        "y": name("scenario", sort=names, axis=names_axis(names)),
         "description": name("tip"),
     }
     colour = name("grade", legend=None, scale=_COLOURS)

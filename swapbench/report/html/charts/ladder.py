@@ -37,7 +37,8 @@ def _spec(shown: LadderDots, found: Ladder, width: int) -> Spec:
         scale={"domain": [0, end], "nice": False},
         axis=across(width),
     )
-    y = name("strategy", sort=[dots.name for dots in having], axis=names_axis())
+    names = [dots.name for dots in having]
+    y = name("strategy", sort=names, axis=names_axis(names))
     looks = {
         "fill": either("datum.counted", ACCENT, SURFACE),
         "stroke": either("datum.counted", SURFACE, SOFT),

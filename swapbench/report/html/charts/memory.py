@@ -4,12 +4,12 @@ from typing import Final
 
 from swapbench.analysis import figures
 from swapbench.analysis.timeline import LedgerSeries, SwapTimeline
-from swapbench.phases import LEDGER_LABELS
-from swapbench.report.html.charts.drawing import INK, Drawing, Spec, draw, layer, name, number
+from swapbench.phases import FIRST_TOKEN, LEDGER_LABELS
+from swapbench.report.html.charts.drawing import INK, Drawing, Spec, draw, either, layer, name, number
 from swapbench.report.html.charts.scales import PHASE_COLOURS, UnitOf, across, unit_of_bytes, unit_of_seconds
 
 _HEIGHT: Final = 64
-_LABELS: Final = 46
+_LABELS: Final = 54
 
 # How much the machine has left is a small change of a large figure; from zero nothing would be seen.
 _NOT_FROM_ZERO: Final = ("system_available", "system_wired", "system_compressed")
@@ -31,17 +31,34 @@ def _panel(timeline: SwapTimeline, series: LedgerSeries, time: UnitOf, width: in
     unit = unit_of_bytes(value for _, value in series.points)
     rows = [_row(t_s, value, series.ledger, time, unit) for t_s, value in series.points]
     axis = across(width, grid=False, domain=True, title=f"{time.name} since the swap request")
-    x = number("t", scale={"domain": _span(timeline, time), "nice": False, "clamp": True}, axis=axis if last else None)
+    x = number(
+        "t",
+        scale={"domain": _span(timeline, time), "nice": False, "clamp": True},
+        axis=axis if last else None,
+    )
     y = number("bytes", title=None, scale=_scale(series, unit), axis=_bytes_axis())
-    shades = {"x": x, "x2": {"field": "end"}, "color": name("phase", scale=PHASE_COLOURS, legend=None)}
+    shades = {
+        "x": x,
+        "x2": {"field": "end"},
+        "color": name("phase", scale=PHASE_COLOURS, legend=None),
+        "fillOpacity": either("datum.swap", 0.24, 0.12),
+    }
     return {
         "width": width - _LABELS - 10,
         "height": _HEIGHT,
         "title": {"text": f"{LEDGER_LABELS[series.ledger]}, {unit.name}", "offset": 4},
         "layer": [
-            layer("rect", _phases(timeline, time), shades, fillOpacity=0.24),
+            layer("rect", _phases(timeline, time), shades),
             layer("line", rows, {"x": x, "y": y}, color=INK, strokeWidth=1.5),
-            layer("point", rows, {"x": x, "y": y, "description": name("tip")}, filled=True, size=14, color=INK, opacity=1),
+            layer(
+                "point",
+                rows,
+                {"x": x, "y": y, "description": name("tip")},
+                filled=True,
+                size=14,
+                color=INK,
+                opacity=1,
+            ),
         ],
     }
 
@@ -53,7 +70,12 @@ def _row(t_s: float, value: float, ledger: str, time: UnitOf, unit: UnitOf) -> S
 
 def _phases(timeline: SwapTimeline, time: UnitOf) -> list[Spec]:
     return [
-        {"phase": phase.phase, "t": phase.start_s / time.per, "end": phase.end_s / time.per}
+        {
+            "phase": phase.phase,
+            "swap": phase.phase != FIRST_TOKEN,
+            "t": phase.start_s / time.per,
+            "end": phase.end_s / time.per,
+        }
         for phase in timeline.phases
     ]
 
@@ -81,5 +103,4 @@ def _bytes_axis() -> Spec:
         "tickCount": 3,
         "minExtent": _LABELS,
         "maxExtent": _LABELS,
-        "format": "~g",
     }

@@ -27,9 +27,10 @@ def roofline(limits: Sequence[AgainstLimit]) -> Drawing:
 
 def _spec(limits: Sequence[AgainstLimit], width: int) -> Spec:
     rows = [_row(entry) for entry in limits]
+    names = [entry.scenario for entry in limits]
     most = max(max(row["limit"], row["reached"]) for row in rows)
     scale = {"domain": [0, most * (1.3 if width == NARROW else 1.12)], "nice": False}
-    places = {"y": name("scenario", sort=[row["scenario"] for row in rows], axis=names_axis()), "description": name("tip")}
+    places = {"y": name("scenario", sort=names, axis=names_axis(names)), "description": name("tip")}
     limit = number("limit", title="GB/s", scale=scale, axis=across(width))
     layers = [
         layer("bar", rows, {**places, "x": limit}, height=22, color=RULE, cornerRadiusEnd=3),

@@ -35,7 +35,14 @@ def _spec(dots: Dots, width: int) -> Spec:
     far = [row for row in rows if row["outlier"]]
     layers = [
         *_median(dots, unit),
-        layer("point", rows, {"x": x, "y": y, **looks, "description": name("tip")}, size=80, strokeWidth=1.6, opacity=1),
+        layer(
+            "point",
+            rows,
+            {"x": x, "y": y, **looks, "description": name("tip")},
+            size=80,
+            strokeWidth=1.6,
+            opacity=1,
+        ),
         layer("point", far, {"x": x, "y": y}, size=280, color="var(--doubt)", strokeWidth=1.5, opacity=1),
     ]
     return layered(layers, width, 190)

@@ -7,6 +7,9 @@ from typing import Any, Final
 from swapbench.phases import FIRST_TOKEN, PHASES
 from swapbench.report.html.charts.drawing import INK, NARROW, Spec
 
+_MOST_OF_A_NAME: Final = 150
+_ROOM_FOR_FIGURES: Final = 52
+
 _PHASE_NAMES: Final = (*map(str, PHASES), FIRST_TOKEN)
 
 # One colour for each phase and the first token, the page's own.
@@ -25,8 +28,8 @@ class UnitOf:
 
 
 def unit_of_seconds(values: Iterable[float]) -> UnitOf:
-    """Milliseconds where all is over within half a second."""
-    return UnitOf(1e-3, "ms") if max(map(abs, values), default=0.0) < 0.5 else UnitOf(1.0, "s")
+    """Seconds, as everywhere in the report, unless all is over within a few milliseconds."""
+    return UnitOf(1e-3, "ms") if max(map(abs, values), default=0.0) < 0.01 else UnitOf(1.0, "s")
 
 
 def unit_of_bytes(values: Iterable[float]) -> UnitOf:
@@ -47,16 +50,18 @@ def upright(unit: str) -> Spec:
         "grid": True,
         "domain": False,
         "tickCount": 4,
+        "minExtent": _ROOM_FOR_FIGURES,
         "title": unit,
         "titleAngle": 0,
         "titleAlign": "left",
         "titleBaseline": "bottom",
         "titleAnchor": "end",
-        "titleX": -30,
+        "titleX": -_ROOM_FOR_FIGURES,
         "titleY": -8,
     }
 
 
-def names_axis(**more: Any) -> Spec:
-    """A vertical axis of names."""
-    return {"domain": False, "labelColor": INK, "labelLimit": 140, "title": None, **more}
+def names_axis(names: Iterable[str], **more: Any) -> Spec:
+    """A vertical axis of names, with room for them in a font wider than the one that Vega measured."""
+    room = min(_MOST_OF_A_NAME, 10 + round(7.6 * max(map(len, names))))
+    return {"domain": False, "labelColor": INK, "labelLimit": room, "minExtent": room, "title": None, **more}

@@ -32,7 +32,8 @@ def waterfall(timeline: SwapTimeline) -> Drawing:
 def _spec(timeline: SwapTimeline, width: int) -> Spec:
     unit = unit_of_seconds([timeline.end_s])
     rows = [_row(stretch, unit) for stretch in timeline.stretches]
-    labels = names_axis(labelExpr=_NAME, labelColor=either(_IS_PHASE, INK, SOFT))
+    shown = [stretch.span or stretch.phase for stretch in timeline.stretches]
+    labels = names_axis(shown, labelExpr=_NAME, labelColor=either(_IS_PHASE, INK, SOFT))
     y = name("key", sort=[row["key"] for row in rows], axis=labels)
     # Room for the figure beside the last bar.
     end = timeline.end_s / unit.per * (1.3 if width == NARROW else 1.1)
@@ -48,7 +49,9 @@ def _spec(timeline: SwapTimeline, width: int) -> Spec:
     bars = {**places, "x2": {"field": "end"}, "fillOpacity": either("datum.span", 0.6, 1)}
     texts = {"y": y, "x": number("end"), "text": name("text"), "color": either("datum.span", SOFT, INK)}
     layers = [
-        layer("rule", [{"at": timeline.total_s / unit.per}], {"x": number("at")}, strokeDash=[3, 3], color=SOFT),
+        layer(
+            "rule", [{"at": timeline.total_s / unit.per}], {"x": number("at")}, strokeDash=[3, 3], color=SOFT
+        ),
         # What took next to nothing would have no width at all.
         layer("tick", rows, places, thickness=2),
         layer("bar", rows, bars, cornerRadius=2),
