@@ -76,7 +76,7 @@ def _side_name(number: int) -> str:
 
 def _side_title(number: int, label: str) -> str:
     name = _side_name(number)
-    return name if label == name else f"{name}: {label}"
+    return f"Side {name}" if label == name else f"Side {name}: {label}"
 
 
 def _commands(views: Sequence[RunView], again: str) -> Block:

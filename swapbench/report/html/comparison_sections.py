@@ -82,8 +82,8 @@ def sections(comparison: Comparison, a: SideView, b: SideView, prefix: str = "")
         Section(f"{prefix}pairs", "Over the rounds", tuple(_pairs(a, b, prefix))),
         Section(
             f"{prefix}phases",
-            "Phases",
-            table_block(text.phases(comparison) if comparison.scenarios else None),
+            "Phases, seconds",
+            table_block(text.phases(comparison) if comparison.scenarios else None, titled=False),
         ),
         Section(f"{prefix}held", "Memory", tuple(_memory(comparison))),
         Section(f"{prefix}compared", "What was compared", tuple(_compared(comparison))),
@@ -97,8 +97,8 @@ def _change(comparison: Comparison, prefix: str) -> Iterator[Block]:
             id=f"{prefix}forest",
             title="B against A",
             caption=(
-                "The change of each scenario's headline with its one-sided 95 % bounds. The shaded band is the "
-                f"margin of {figures.share_change(comparison.margin).lstrip('+')}: a bar that stays left of its "
+                "The change of each scenario's headline with its one-sided 95 % bounds. The shaded band is "
+                f"the margin of {figures.change(comparison.margin)}: a bar that stays left of its "
                 "right edge is no regression."
             ),
             drawing=draw_forest(comparison),
@@ -140,7 +140,7 @@ def _seconds(value: float | None) -> Cell:
 
 
 def _memory(comparison: Comparison) -> Iterator[Block]:
-    yield from table_block(text.memory(comparison))
+    yield from table_block(text.memory(comparison), titled=False)
     yield from lines_block("Leaks", text.leaks(comparison))
 
 

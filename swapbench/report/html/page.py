@@ -101,6 +101,11 @@ def filled(sections: Sequence[Section]) -> tuple[Section, ...]:
     return tuple(section for section in sections if section.blocks)
 
 
+def sentence(text: str) -> str:
+    """With a capital and a full stop."""
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def lines_block(title: str, lines: Sequence[Line]) -> tuple[Block, ...]:
     """Labelled lines; nothing where there are none."""
     return (Block("lines", title=title, lines=tuple(lines)),) if lines else ()

@@ -16,7 +16,7 @@ from swapbench.report.html.charts.memory import memory as draw_memory
 from swapbench.report.html.charts.roofline import roofline as draw_roofline
 from swapbench.report.html.charts.rounds import rounds as draw_rounds
 from swapbench.report.html.charts.waterfall import waterfall as draw_waterfall
-from swapbench.report.html.page import Figure
+from swapbench.report.html.page import Figure, sentence
 from swapbench.report.shapes import Cell, Table
 
 _FIGURE_NAMES = {"to_first_token": tables.REQUEST_TO_FIRST_TOKEN, "total": "whole swap"}
@@ -65,9 +65,9 @@ def _stretch_row(stretch: Stretch, timeline: SwapTimeline) -> tuple[Cell, ...]:
 
 
 def distributions(pictures: Pictures, prefix: str) -> Iterator[Figure]:
-    """Every swap of every scenario."""
+    """Every swap of every scenario that has more than one."""
     for number, dots in enumerate(pictures.dots):
-        if dots.dots:
+        if len(dots.dots) > 1:
             yield Figure(
                 id=f"{prefix}rounds-{number}",
                 title=dots.name,
@@ -89,8 +89,7 @@ def _dots_caption(dots: Dots) -> str:
         parts.append("outliers ringed")
     if dots.without:
         parts.append(f"{figures.counted(dots.without, 'failed swap')} without a dot")
-    text = ", ".join(parts)
-    return f"{text[0].upper()}{text[1:]}."
+    return sentence(", ".join(parts))
 
 
 def _dots_table(dots: Dots) -> Table:
@@ -144,7 +143,7 @@ def growths(pictures: Pictures, prefix: str) -> Iterator[Figure]:
         yield Figure(
             id=f"{prefix}growth-{number}",
             title=LEDGER_LABELS[growth.finding.ledger],
-            caption=_sentence(f"{growth.finding.outcome}: {growth.finding.reason}"),
+            caption=sentence(f"{growth.finding.outcome}: {growth.finding.reason}"),
             drawing=draw_growth(growth),
             table=_growth_table(growth),
         )
@@ -199,8 +198,8 @@ def _ladder(id_: str, dots: LadderDots, ladder: Ladder) -> Figure:
         id=id_,
         title=ladder.scenario,
         caption=(
-            f"{ladder.from_model} {tables.ARROW} {ladder.to_model}, page cache {ladder.page_cache}. One dot a "
-            f"swap, a line at each median. The fastest is {fastest.strategy}{total}{times}."
+            f"{ladder.from_model} {tables.ARROW} {ladder.to_model}, page cache {ladder.page_cache}. "
+            f"One dot a swap, a line at each median. The fastest is {fastest.strategy}{total}{times}."
         ),
         drawing=draw_ladder(dots, ladder),
         table=_ladder_table(dots),
@@ -220,7 +219,3 @@ def _ladder_table(dots: LadderDots) -> Table:
     )
     columns = (("round",), ("seconds",), ("in the figures",))
     return Table(f"{dots.scenario}: every swap, seconds", "strategy", columns, (rows,))
-
-
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."

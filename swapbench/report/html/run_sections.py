@@ -20,6 +20,7 @@ from swapbench.report.html.page import (
     Tile,
     filled,
     lines_block,
+    sentence,
     table_block,
 )
 from swapbench.report.shapes import Line
@@ -42,12 +43,17 @@ def opening(findings: Findings) -> Opening:
         ),
         grade=found.grade,
         verdict=found.text,
-        because=found.because,
+        because=tuple(map(sentence, found.because)),
         warnings=tuple(warnings),
         tiles=tuple(
-            map(_ladder_tile, findings.ladders) if findings.ladders else map(_tile, findings.scenarios)
+            map(_ladder_tile, findings.ladders) if findings.ladders else map(_tile, _measured(findings))
         ),
     )
+
+
+def _measured(findings: Findings) -> tuple[ScenarioSummary, ...]:
+    """Without scenarios of which no swap counts: dashes in every row would tell nothing."""
+    return tuple(scenario for scenario in findings.scenarios if scenario.headline is not None)
 
 
 def _source(findings: Findings) -> str:
@@ -58,7 +64,7 @@ def _source(findings: Findings) -> str:
 def _tile(scenario: ScenarioSummary) -> Tile:
     below = [f"{scenario.from_model} {tables.ARROW} {scenario.to_model}"]
     if scenario.headline is None:
-        return Tile(scenario.name, "–", "", (*below, "not measured"))
+        return Tile(scenario.name, figures.NOT_RECORDED, "", (*below, "not measured"))
     if scenario.headline_is == "to_first_token":
         swap = f", swap {figures.seconds(scenario.total.point)}" if scenario.total else ""
         below.append(f"to the first token{swap}")
@@ -85,7 +91,7 @@ def _ladder_tile(ladder: Ladder) -> Tile:
     fastest, stock = ladder.rungs[0], ladder.rung("stock")
     below = [f"{ladder.from_model} {tables.ARROW} {ladder.to_model}, {ladder.page_cache}"]
     if fastest.total is None:
-        return Tile(ladder.scenario, "–", "", (*below, "not measured"))
+        return Tile(ladder.scenario, figures.NOT_RECORDED, "", (*below, "not measured"))
     below.append(f"fastest: {fastest.strategy}, {_spread(fastest.total)}")
     if stock and stock.total and fastest.total_times and stock is not fastest:
         times = figures.times(fastest.total_times.point)
@@ -104,6 +110,7 @@ def sections(
         prefix: of every id, where several runs stand on one page.
     """
     made = (
+        Section(f"{prefix}failures", "What went wrong", tuple(_failures(findings))),
         Section(f"{prefix}strategies", "Strategies", tuple(_strategies(findings, pictures, prefix))),
         Section(f"{prefix}swap", "The swap", tuple(_swap(findings, pictures, prefix))),
         Section(f"{prefix}rounds", "Over the rounds", tuple(_rounds(findings, pictures, prefix))),
@@ -111,7 +118,6 @@ def sections(
         Section(f"{prefix}leaks", "Leaks", tuple(_leaks(findings, pictures, prefix))),
         Section(f"{prefix}limits", "What the machine could do", tuple(_limits(findings, prefix))),
         Section(f"{prefix}work", "What was moved, and who waited", tuple(_work(findings))),
-        Section(f"{prefix}failures", "What went wrong", tuple(_failures(findings))),
         Section(f"{prefix}criteria", "Criteria", table_block(tables.criteria(findings), titled=False)),
         Section(f"{prefix}environment", "Environment and warnings", tuple(_environment(findings))),
         Section(f"{prefix}repeat", "How to repeat it", tuple(_repeat(findings, pictures))),
@@ -138,9 +144,10 @@ def _swap(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Block
         yield Block("legend")
     for figure in run_figures.waterfalls(pictures, prefix):
         yield Block("figure", figures=(figure,))
-    if not findings.ladders and any(scenario.headline for scenario in findings.scenarios):
-        yield from table_block(tables.phases(findings, findings.scenarios))
-        yield from lines_block("Bottleneck", tables.bottlenecks(findings))
+    measured = _measured(findings)
+    if measured and not findings.ladders:
+        yield from table_block(tables.phases(findings, measured))
+        yield from lines_block("Bottleneck", tables.bottlenecks(replace(findings, scenarios=measured)))
 
 
 def _rounds(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Block]:
@@ -176,7 +183,7 @@ def _limits(findings: Findings, prefix: str) -> Iterator[Block]:
 def _work(findings: Findings) -> Iterator[Block]:
     if findings.ladders:
         return
-    yield from table_block(tables.work(findings.scenarios))
+    yield from table_block(tables.work(_measured(findings)))
     yield from table_block(evidence.clients(findings))
     yield from lines_block("Restored caches", evidence.restores(findings))
 

@@ -36,7 +36,7 @@ def _spec(comparison: Comparison, width: int) -> Spec:
         "low",
         title="B against A, % (left is faster)",
         scale={"domain": reach, "nice": False, "clamp": True},
-        axis=across(width, format="+d"),
+        axis=across(width, labelExpr="datum.value ? format(datum.value, '+') : '0'"),
     )
     places = {
         "y": name("scenario", sort=names, axis=names_axis(names)),
