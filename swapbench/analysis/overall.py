@@ -26,7 +26,7 @@ def overall(findings: Findings) -> Overall:
     failed_swaps = counts.failed + counts.rolled_back + counts.refused
     if failed_swaps:
         return Overall("bad", f"{counted(failed_swaps, 'swap')} failed", ())
-    if findings.facts.status in ("incomplete", "interrupted", "running"):
+    if findings.facts.status == "incomplete":
         return Overall("bad", "The run is not complete", (findings.facts.incomplete,))
     failed = [v for v in findings.verdicts if v.outcome is Outcome.FAIL]
     if failed:
@@ -36,6 +36,8 @@ def overall(findings: Findings) -> Overall:
 
 
 def _undecided(findings: Findings) -> Overall:
+    if findings.facts.status != "complete":
+        return Overall("doubt", "The run is not complete", (findings.facts.incomplete,))
     declared = [v for v in findings.verdicts if v.declared]
     met = [v for v in declared if v.outcome is Outcome.PASS]
     symptoms = tuple(symptom.text for symptom in findings.symptoms)

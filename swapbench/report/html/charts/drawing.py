@@ -74,8 +74,13 @@ def layered(layers: list[Spec], width: int, height: int | Spec, **more: Any) -> 
 
 
 def layer(mark: str, rows: list[Spec], encoding: Spec, **properties: Any) -> Spec:
-    """Marks of one kind, one for each row."""
-    return {"data": {"values": rows}, "mark": {"type": mark, **properties}, "encoding": encoding}
+    """Marks of one kind, one for each row; a `description` is what they say when pointed at."""
+    says = "description" in encoding
+    return {
+        "data": {"values": rows},
+        "mark": {"type": mark, "aria": says, **properties},
+        "encoding": encoding,
+    }
 
 
 def number(field: str, **channel: Any) -> Spec:
