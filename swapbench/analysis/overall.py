@@ -23,15 +23,15 @@ class Overall:
 def overall(findings: Findings) -> Overall:
     """The gravest thing found, in words; in the order of `exit_code`."""
     counts = findings.counts
+    missed = tuple(f"{v.title}: {v.reason}" for v in findings.verdicts if v.outcome is Outcome.FAIL)
     failed_swaps = counts.failed + counts.rolled_back + counts.refused
     if failed_swaps:
-        return Overall("bad", f"{counted(failed_swaps, 'swap')} failed", ())
+        return Overall("bad", f"{counted(failed_swaps, 'swap')} failed", missed)
     if findings.facts.status == "incomplete":
         return Overall("bad", "The run is not complete", (findings.facts.incomplete,))
-    failed = [v for v in findings.verdicts if v.outcome is Outcome.FAIL]
-    if failed:
-        missed = counted(len(failed), "criterion").replace("criterions", "criteria")
-        return Overall("bad", f"{missed} not met", tuple(f"{v.title}: {v.reason}" for v in failed))
+    if missed:
+        criteria = "1 criterion" if len(missed) == 1 else f"{len(missed)} criteria"
+        return Overall("bad", f"{criteria} not met", missed)
     return _undecided(findings)
 
 

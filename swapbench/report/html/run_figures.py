@@ -164,18 +164,19 @@ def _growth_table(growth: Growth) -> Table:
     return Table(f"{LEDGER_LABELS[growth.finding.ledger]}, settled after each swap", "swap", columns, (rows,))
 
 
-def roofline(findings: Findings, prefix: str) -> Iterator[Figure]:
+def roofline(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Figure]:
     """Loads against the machine's limit; nothing where it is not known."""
-    reached = [entry for entry in findings.limits if entry.load_gb_per_s is not None]
+    shown = {timeline.scenario for timeline in pictures.timelines}
+    reached = [e for e in findings.limits if e.load_gb_per_s is not None and e.scenario in shown]
     if reached:
         best = max(entry.share or 0.0 for entry in reached)
-        first = reached[0]
+        limits = dict.fromkeys(f"{e.limit}, {figures.rate(e.limit_gb_per_s)}" for e in reached)
         yield Figure(
             id=f"{prefix}roofline",
             title="Load rate against the limit",
             caption=(
-                f"Grey is what the machine could do: {first.limit}, {figures.rate(first.limit_gb_per_s)}, "
-                f"measured by swapbench probe. Colour is what loads reached: {figures.percent(best)} at best."
+                f"Grey is what the machine could do: {'; '.join(limits)}, measured by swapbench probe. "
+                f"Colour is what loads reached: {figures.percent(best)} at best."
             ),
             drawing=draw_roofline(reached),
             table=evidence.limits(findings),

@@ -116,7 +116,7 @@ def sections(
         Section(f"{prefix}rounds", "Over the rounds", tuple(_rounds(findings, pictures, prefix))),
         Section(f"{prefix}memory", "Memory", tuple(_memory(findings, pictures, prefix))),
         Section(f"{prefix}leaks", "Leaks", tuple(_leaks(findings, pictures, prefix))),
-        Section(f"{prefix}limits", "What the machine could do", tuple(_limits(findings, prefix))),
+        Section(f"{prefix}limits", "What the machine could do", tuple(_limits(findings, pictures, prefix))),
         Section(f"{prefix}work", "What was moved, and who waited", tuple(_work(findings))),
         Section(f"{prefix}criteria", "Criteria", table_block(tables.criteria(findings), titled=False)),
         Section(f"{prefix}environment", "Environment and warnings", tuple(_environment(findings))),
@@ -175,8 +175,8 @@ def _leaks(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Bloc
         yield from lines_block("", tables.leaks(findings))
 
 
-def _limits(findings: Findings, prefix: str) -> Iterator[Block]:
-    for figure in run_figures.roofline(findings, prefix):
+def _limits(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Block]:
+    for figure in run_figures.roofline(findings, pictures, prefix):
         yield Block("figure", figures=(figure,))
 
 

@@ -39,7 +39,7 @@ def _spec(comparison: Comparison, width: int) -> Spec:
         axis=across(width, labelExpr="datum.value ? format(datum.value, '+') : '0'"),
     )
     places = {
-        "y": name("scenario", sort=names, axis=names_axis(names)),
+        "y": name("scenario", sort=names, axis=names_axis(names, width)),
         "description": name("tip"),
     }
     colour = name("grade", legend=None, scale=_COLOURS)

@@ -38,7 +38,7 @@ def _spec(shown: LadderDots, found: Ladder, width: int) -> Spec:
         axis=across(width),
     )
     names = [dots.name for dots in having]
-    y = name("strategy", sort=names, axis=names_axis(names))
+    y = name("strategy", sort=names, axis=names_axis(names, width))
     looks = {
         "fill": either("datum.counted", ACCENT, SURFACE),
         "stroke": either("datum.counted", SURFACE, SOFT),

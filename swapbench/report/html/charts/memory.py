@@ -11,7 +11,9 @@ from swapbench.report.html.charts.scales import PHASE_COLOURS, UnitOf, across, u
 _HEIGHT: Final = 64
 _LABELS: Final = 54
 
-# How much the machine has left is a small change of a large figure; from zero nothing would be seen.
+# How much the machine has left is a small change of a large figure; from zero nothing would be seen,
+# and without a least span its every flutter would look like a cliff.
+_LEAST_SHOWN: Final = 0.005
 _NOT_FROM_ZERO: Final = ("system_available", "system_wired", "system_compressed")
 
 
@@ -91,8 +93,10 @@ def _scale(series: LedgerSeries, unit: UnitOf) -> Spec:
     low, high = min(values), max(values)
     if series.ledger not in _NOT_FROM_ZERO:
         low = min(0.0, low)
-    if high - low <= 0:
-        low, high = low - 1, high + 1
+    else:
+        low = min(low, high * (1 - _LEAST_SHOWN))
+    if high <= low:
+        high = low + 1
     return {"domain": [low, high + (high - low) * 0.08], "nice": 3, "zero": False}
 
 

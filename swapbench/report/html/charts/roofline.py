@@ -30,7 +30,7 @@ def _spec(limits: Sequence[AgainstLimit], width: int) -> Spec:
     names = [entry.scenario for entry in limits]
     most = max(max(row["limit"], row["reached"]) for row in rows)
     scale = {"domain": [0, most * (1.3 if width == NARROW else 1.12)], "nice": False}
-    places = {"y": name("scenario", sort=names, axis=names_axis(names)), "description": name("tip")}
+    places = {"y": name("scenario", sort=names, axis=names_axis(names, width)), "description": name("tip")}
     limit = number("limit", title="GB/s", scale=scale, axis=across(width))
     layers = [
         layer("bar", rows, {**places, "x": limit}, height=22, color=RULE, cornerRadiusEnd=3),

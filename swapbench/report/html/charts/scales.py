@@ -7,7 +7,7 @@ from typing import Any, Final
 from swapbench.phases import FIRST_TOKEN, PHASES
 from swapbench.report.html.charts.drawing import INK, NARROW, Spec
 
-_MOST_OF_A_NAME: Final = 150
+_MOST_FOR_NAMES: Final = 0.38
 _ROOM_FOR_FIGURES: Final = 52
 
 _PHASE_NAMES: Final = (*map(str, PHASES), FIRST_TOKEN)
@@ -61,7 +61,7 @@ def upright(unit: str) -> Spec:
     }
 
 
-def names_axis(names: Iterable[str], **more: Any) -> Spec:
+def names_axis(names: Iterable[str], width: int, **more: Any) -> Spec:
     """A vertical axis of names, with room for them in a font wider than the one that Vega measured."""
-    room = min(_MOST_OF_A_NAME, 10 + round(7.6 * max(map(len, names))))
+    room = min(round(width * _MOST_FOR_NAMES), 10 + round(7.6 * max(map(len, names))))
     return {"domain": False, "labelColor": INK, "labelLimit": room, "minExtent": room, "title": None, **more}
