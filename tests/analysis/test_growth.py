@@ -24,7 +24,7 @@ def test_growth_is_counted_from_the_first_swap_with_the_same_model_that_the_slop
     tmp_path: Path,
 ) -> None:
     growth = footprint(tmp_path, 5 * MIB)
-    first_of = {}
+    first_of: dict[str, float] = {}
     for point in growth.points:
         if point.considered:
             first_of.setdefault(point.scenario, point.growth_bytes)

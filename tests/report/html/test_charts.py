@@ -11,7 +11,6 @@ from jsonschema import Draft7Validator
 
 from swapbench.analysis.comparison import Side, compare_runs
 from swapbench.report.html import comparison_to_html
-from swapbench.report.html.charts import drawing
 from tests.report.html.conftest import Made
 from tests.report.html.pages import full, page_of, strategies, view
 
@@ -25,13 +24,14 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         specs.append(spec)
         return ""
 
-    monkeypatch.setattr(drawing.vl_convert, "vegalite_to_svg", keep)
+    monkeypatch.setattr("vl_convert.vegalite_to_svg", keep)
     return specs
 
 
 def test_every_chart_is_valid_vega_lite(drawn: list[dict[str, Any]], tmp_path: Path) -> None:
     runs = [full(tmp_path, run_id=f"run-{side}", rounds=3) for side in "ab"]
-    comparison = compare_runs(*(Side(run.info.run_id, run) for run in runs))
+    a, b = (Side(run.info.run_id, run) for run in runs)
+    comparison = compare_runs(a, b)
     page_of(runs[0])
     page_of(strategies(tmp_path))
     comparison_to_html([comparison], [view(run) for run in runs], "")

@@ -91,10 +91,7 @@ def _span(timeline: SwapTimeline, time: UnitOf) -> list[float]:
 def _scale(series: LedgerSeries, unit: UnitOf) -> Spec:
     values = [value / unit.per for _, value in series.points]
     low, high = min(values), max(values)
-    if series.ledger not in _NOT_FROM_ZERO:
-        low = min(0.0, low)
-    else:
-        low = min(low, high * (1 - _LEAST_SHOWN))
+    low = min(low, high * (1 - _LEAST_SHOWN) if series.ledger in _NOT_FROM_ZERO else 0.0)
     if high <= low:
         high = low + 1
     return {"domain": [low, high + (high - low) * 0.08], "nice": 3, "zero": False}
