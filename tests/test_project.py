@@ -104,6 +104,8 @@ def test_the_wheel_carries_package_experiments_and_licence(tmp_path: Path) -> No
         assert f"swapbench/_experiments/{path.name}" in names
     for path in (ROOT / "swapbench").rglob("*.py"):
         assert path.relative_to(ROOT).as_posix() in names
+    for path in (ROOT / "swapbench" / "report" / "html" / "template").iterdir():
+        assert path.relative_to(ROOT).as_posix() in names
     assert "swapbench/py.typed" in names
     assert f"swapbench-{__version__}.dist-info/licenses/LICENSE" in names
     assert not [name for name in names if name.startswith(("tests/", "results/"))]

@@ -2,15 +2,17 @@
 
 import base64
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 
 from swapbench.analysis import analyse
+from swapbench.analysis.comparison import Side, compare_runs
 from swapbench.analysis.pictures import pictures_of
 from swapbench.experiment import Source
 from swapbench.limits import Limits
-from swapbench.report.html import RunView, run_to_html
+from swapbench.report.html import RunView, comparison_to_html, run_to_html
 from swapbench.results import Run, raw_files
 from tests.analysis.recording import LARGE_BYTES, MACHINE, SMALL_BYTES, Recording, reading
 from tests.test_limits import limits
@@ -51,6 +53,13 @@ def view(run: Run, known: Limits | None = None) -> RunView:
 def page_of(run: Run) -> str:
     """Its page, with limits of the machine known."""
     return run_to_html(view(run, limits(machine=MACHINE)))
+
+
+def compared(runs: Sequence[Run]) -> str:
+    """The page of all runs beside the first."""
+    sides = [Side(run.info.run_id, run) for run in runs]
+    comparisons = [compare_runs(sides[0], side) for side in sides[1:]]
+    return comparison_to_html(comparisons, [view(run) for run in runs], "swapbench compare a b")
 
 
 def strategies(folder: Path) -> Run:

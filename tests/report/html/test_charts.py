@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator
 
-from swapbench.analysis.comparison import Side, compare_runs
-from swapbench.report.html import comparison_to_html
 from tests.report.html.conftest import Made
-from tests.report.html.pages import full, page_of, strategies, view
+from tests.report.html.pages import compared, full, page_of, strategies
 
 
 @pytest.fixture
@@ -30,11 +28,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 def test_every_chart_is_valid_vega_lite(drawn: list[dict[str, Any]], tmp_path: Path) -> None:
     runs = [full(tmp_path, run_id=f"run-{side}", rounds=3) for side in "ab"]
-    a, b = (Side(run.info.run_id, run) for run in runs)
-    comparison = compare_runs(a, b)
     page_of(runs[0])
     page_of(strategies(tmp_path))
-    comparison_to_html([comparison], [view(run) for run in runs], "")
+    compared(runs)
     kinds = {json.dumps(_outline(spec)): spec for spec in drawn}
     schema = resources.files("altair") / "vegalite/v6/schema/vega-lite-schema.json"
     validator = Draft7Validator(json.loads(schema.read_text(encoding="utf-8")))

@@ -14,7 +14,7 @@ from swapbench.report import to_csv
 from swapbench.report.html.downloads import downloads
 from tests.analysis.recording import Recording
 from tests.report.html.conftest import Made
-from tests.report.html.pages import page_of, parse, unpacked, view
+from tests.report.html.pages import compared, full, page_of, parse, unpacked, view
 
 PAGES = ["full_page", "reference_page", "strategies_page", "comparison_page"]
 
@@ -164,7 +164,18 @@ def test_strategies_come_with_a_ladder_and_every_swap_of_each(strategies_page: M
 
 def test_a_comparison_has_what_changed_and_every_side_by_itself(comparison_page: Made) -> None:
     parsed = comparison_page.parsed
-    assert {"What changed: run-b", "What changed: run-c", "Each side by itself"} <= set(parsed.headings)
-    assert {"A-swaps.csv", "B-swaps.csv", "C-swaps.csv"} <= set(parsed.downloads)
-    assert "swapbench compare a b c" in parsed.text
-    assert "Side C: run-c" in parsed.text
+    assert parsed.headings[1:3] == ["What changed", "B against A"]
+    assert {"A-swaps.csv", "B-swaps.csv"} <= set(parsed.downloads)
+    assert "swapbench compare a b" in parsed.text
+    assert "Side B: run-b" in parsed.text
+
+
+def test_of_three_runs_each_is_compared_with_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vl_convert.vegalite_to_svg", lambda _spec, **_options: "")
+    runs = [full(tmp_path, run_id=f"run-{side}", rounds=1) for side in "abc"]
+    parsed = parse(compared(runs))
+    assert {"What changed: run-b", "What changed: run-c"} <= set(parsed.headings)
+    assert len(set(parsed.ids)) == len(parsed.ids)
+    assert "C-swaps.csv" in parsed.downloads
