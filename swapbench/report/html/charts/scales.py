@@ -41,7 +41,8 @@ def unit_of_bytes(values: Iterable[float]) -> UnitOf:
 
 def across(width: int, **more: Any) -> Spec:
     """A horizontal axis of numbers."""
-    return {"grid": True, "domain": False, "tickCount": 4 if width == NARROW else 8, **more}
+    ticks = 4 if width == NARROW else 8
+    return {"grid": True, "domain": False, "labelFlush": False, "tickCount": ticks, **more}
 
 
 def upright(unit: str) -> Spec:
