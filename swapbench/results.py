@@ -293,6 +293,19 @@ def read(folder: Path) -> Run:
     )
 
 
+def raw_files(folder: Path) -> dict[str, bytes]:
+    """run.json and the tables that a run has, by name, as they are on disk.
+
+    Raises:
+        ResultsError: one of them can't be read.
+    """
+    names = ("run.json", *(columns.file for columns in (SWAPS, PHASES, MEMORY, REQUESTS)))
+    try:
+        return {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
+    except OSError as error:
+        raise ResultsError(f"{folder}: can't be read: {error.strerror}") from None
+
+
 def read_outline(folder: Path) -> Run:
     """A run with its swaps only, its other tables left empty: what a list of runs needs.
 

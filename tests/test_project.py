@@ -133,7 +133,11 @@ def test_the_wheel_carries_package_experiments_and_licence(tmp_path: Path) -> No
         assert f"swapbench/_experiments/{path.name}" in names
     for path in (ROOT / "swapbench").rglob("*.py"):
         assert path.relative_to(ROOT).as_posix() in names
-    for path in shipped().values():
+    templates = [
+        ROOT / "swapbench" / "report" / "html" / "template",
+        ROOT / "swapbench" / "_templates" / "target",
+    ]
+    for path in (*shipped().values(), *(path for folder in templates for path in folder.iterdir())):
         assert path.relative_to(ROOT).as_posix() in names
     assert "swapbench/py.typed" in names
     assert f"swapbench-{__version__}.dist-info/licenses/LICENSE" in names
