@@ -1,4 +1,4 @@
-"""The models of EXP-012: what their published MLX checkpoints are, as facts.
+"""The models of the experiments: what their published MLX checkpoints are, as facts.
 
 Configurations are those of the published config.json files, without what concerns training or vision only.
 """
@@ -143,7 +143,29 @@ _GEMMA_3: Final = Entry(
     "(0.84 GB), which mlx-lm never reads",
 )
 
-_QWEN2_5: Final = Entry(
+_QWEN2_5_VOCABULARY: Final = Vocabulary(
+    size=151_665,
+    merges=151_387,
+    specials=tuple(
+        (token, 151_643 + number)
+        for number, token in enumerate(
+            (
+                *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>"),
+                *("<|object_ref_end|>", "<|box_start|>", "<|box_end|>", "<|quad_start|>"),
+                *("<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>"),
+                *("<|image_pad|>", "<|video_pad|>", "<tool_call>", "</tool_call>", "<|fim_prefix|>"),
+                *("<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>"),
+            )
+        )
+    ),
+    bos="<|endoftext|>",
+    eos="<|im_end|>",
+    pad="<|endoftext|>",
+    adds_bos=False,
+    chat="chatml",
+)
+
+_QWEN2_5_14B: Final = Entry(
     name="qwen2.5-14b",
     repo="mlx-community/Qwen2.5-14B-Instruct-4bit",
     title="Qwen2.5 14B Instruct, 4-bit",
@@ -172,33 +194,34 @@ _QWEN2_5: Final = Entry(
     },
     # The config says bfloat16, but the mlx-lm of September 2024 cast to float16 before it quantised.
     dtype="float16",
-    vocabulary=Vocabulary(
-        size=151_665,
-        merges=151_387,
-        specials=tuple(
-            (token, 151_643 + number)
-            for number, token in enumerate(
-                (
-                    *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>"),
-                    *("<|object_ref_end|>", "<|box_start|>", "<|box_end|>", "<|quad_start|>"),
-                    *("<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>"),
-                    *("<|image_pad|>", "<|video_pad|>", "<tool_call>", "</tool_call>", "<|fim_prefix|>"),
-                    *("<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>"),
-                )
-            )
-        ),
-        bos="<|endoftext|>",
-        eos="<|im_end|>",
-        pad="<|endoftext|>",
-        adds_bos=False,
-        chat="chatml",
-    ),
+    vocabulary=_QWEN2_5_VOCABULARY,
     hub_bytes=8_320_000_000,
     synthetic_bytes=8_309_494_416,
-    mini_bytes=6_202_424,
+    mini_bytes=4_479_816,
 )
 
-CATALOGUE: Final = (_SMOLLM2, _GEMMA_3, _QWEN2_5)
+# Half the other's size and of the same class: what a sharded target swaps with it.
+_QWEN2_5_7B: Final = Entry(
+    name="qwen2.5-7b",
+    repo="mlx-community/Qwen2.5-7B-Instruct-4bit",
+    title="Qwen2.5 7B Instruct, 4-bit",
+    config={
+        **_QWEN2_5_14B.config,
+        "hidden_size": 3584,
+        "intermediate_size": 18944,
+        "max_window_layers": 28,
+        "num_attention_heads": 28,
+        "num_hidden_layers": 28,
+        "num_key_value_heads": 4,
+    },
+    dtype="float16",
+    vocabulary=_QWEN2_5_VOCABULARY,
+    hub_bytes=4_300_000_000,
+    synthetic_bytes=4_284_346_208,
+    mini_bytes=6_131_976,
+)
+
+CATALOGUE: Final = (_SMOLLM2, _GEMMA_3, _QWEN2_5_7B, _QWEN2_5_14B)
 
 
 def lookup(reference: str) -> Entry | None:
