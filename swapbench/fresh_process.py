@@ -35,7 +35,12 @@ def replies_of(checkpoint: Checkpoint, experiment: Experiment, python: str, log:
         WorkerError: it failed, or took longer than a swap may; the message says why.
     """
     begins = log.stat().st_size if log.exists() else 0
-    questions = Questions(checkpoint=checkpoint, verify=experiment.verify, engine=experiment.engine)
+    questions = Questions(
+        checkpoint=checkpoint,
+        verify=experiment.verify,
+        engine=experiment.engine,
+        sharded=experiment.sharding(),
+    )
     try:
         with log.open("ab") as output:
             done = subprocess.run(

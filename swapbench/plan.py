@@ -122,6 +122,7 @@ def make_plan(
         fail_fast=fail_fast,
         scratch_dir=scratch_dir,
         script=experiment.script,
+        sharded=experiment.sharding(),
         faults=experiment.fault,
         recover=recover,
     )

@@ -6,7 +6,17 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from swapbench.errors import WorkerError
-from swapbench.experiment import EngineSettings, Fault, PageCache, Scenario, Script, Source, Verify, Workload
+from swapbench.experiment import (
+    EngineSettings,
+    Fault,
+    PageCache,
+    Scenario,
+    Script,
+    Sharded,
+    Source,
+    Verify,
+    Workload,
+)
 from swapbench.phases import Phase
 from swapbench.strategy import LoaderKind, Strategy
 
@@ -67,6 +77,7 @@ class Questions(Message):
     checkpoint: Checkpoint
     verify: Verify
     engine: EngineSettings
+    sharded: Sharded | None = None
 
 
 class Replies(Message):
@@ -99,6 +110,7 @@ class Plan(Message):
     fail_fast: bool
     scratch_dir: Path
     script: Script | None = None
+    sharded: Sharded | None = None
     faults: tuple[Fault, ...] = ()
     # The swap in which the worker before was lost: its old model is to answer again, first of all.
     recover: PlannedSwap | None = None
@@ -164,13 +176,17 @@ class StepStarted(Message):
 
 
 class PhaseMeasured(Message):
-    """A phase, one of its spans (`span` not empty), or the first token after the swap."""
+    """A phase, one of its spans (`span` not empty), or the first token after the swap.
+
+    `rank` is the process that measured it; None stands for all ranks of a sharded target together.
+    """
 
     event: Literal["phase_measured"] = "phase_measured"
     round: int
     scenario: str
     phase: str
     span: str = ""
+    rank: int | None = 0
     start_s: float
     seconds: float
     before: Reading
@@ -179,6 +195,7 @@ class PhaseMeasured(Message):
     minor_faults: int | None = None
     major_faults: int | None = None
     disk_read_bytes: int | None = None
+    weight_bytes: int | None = None
 
 
 SwapStatus = Literal["ok", "failed", "rolled_back", "refused"]

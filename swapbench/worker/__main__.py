@@ -69,6 +69,10 @@ def make_target(plan: Plan) -> Target:
         from swapbench.worker.targets.scripted import ScriptedTarget
 
         return ScriptedTarget(plan)
+    if plan.target == "sharded":
+        from swapbench.worker.targets.sharded import ShardedTarget
+
+        return ShardedTarget(plan)
     if plan.faults:
         from swapbench.worker.faults import FaultyTarget
 

@@ -36,8 +36,6 @@ from swapbench.worker.traffic import Traffic, client_request, seen_by_client
 
 # Requests that clients still send once the new model has shown its first token.
 _SENT_AFTERWARDS = 2
-# How often a page cache is emptied before a swap is left to be called invalid.
-_EVICTIONS = 5
 # How often a client that waits looks whether anybody still works on its request.
 _LOOK_S = 0.1
 _HELLO = Request(id="hello", text="Hello, who is answering now?", prompt_tokens=8, max_tokens=1)
@@ -260,15 +258,7 @@ class InProcessTarget:
         self._reinit(checkpoint)
 
     def _set_page_cache(self, to: Checkpoint, label: PageCache) -> None:
-        files = page_cache.weight_files(to.path)
-        if label is PageCache.WARM:
-            page_cache.prime(files)
-        elif label is PageCache.COLD:
-            # Pages that the kernel is just moving between its lists are passed over.
-            for _ in range(_EVICTIONS):
-                page_cache.evict(files)
-                if page_cache.residency(files).resident_bytes == 0:
-                    break
+        page_cache.arrange(page_cache.weight_files(to.path), label)
 
     def _keep_page_cache(self, to: Checkpoint, label: PageCache) -> None:
         """Kernels that reclaim idle pages take some back while requests are brought in flight."""
