@@ -146,13 +146,20 @@ class Sharded(Strict):
     backend: Literal["ring", "jaccl", "jaccl-ring", "mpi"] = Field(
         "ring", description="how ranks speak with each other, as mlx.launch --backend"
     )
-    hostfile: str = Field("", description="mlx.launch's list of machines, rank 0 first; this machine when empty")
-    python: str = Field("", description="the ranks' interpreter, a path on every machine; the worker's when empty")
+    hostfile: str = Field(
+        "", description="mlx.launch's list of machines, rank 0 first; this machine when empty"
+    )
+    python: str = Field(
+        "", description="the ranks' interpreter, a path on every machine; the worker's when empty"
+    )
     listen: str = Field(
         "", description="the address of this machine to which ranks report; found out when empty"
     )
     port: Whole = Field(
-        0, ge=0, le=65_000, description="first port between ranks; 0 takes free ones here, mlx.launch's elsewhere"
+        0,
+        ge=0,
+        le=65_000,
+        description="first port between ranks; 0 takes free ones here, mlx.launch's elsewhere",
     )
     stall_s: PositiveSeconds = Field(
         30.0, description="a rank without a sign of life for longer has stalled: the swap fails"
@@ -285,7 +292,9 @@ class Experiment(Strict):
     schema_version: Literal[1] = Field(SCHEMA_VERSION, description="the version of this file's format")
     title: str = Field("", description="one line, shown by `swapbench list` and above the report")
     description: str = Field("", description="what it asks and why")
-    target: Literal["inprocess", "scripted", "sharded"] = Field("inprocess", description="the system under test")
+    target: Literal["inprocess", "scripted", "sharded"] = Field(
+        "inprocess", description="the system under test"
+    )
     source: Source = Field(Source.HUB, description="where checkpoints come from")
     models: dict[Name, Reference] = Field(
         description="name -> catalogue name, Hugging Face repo, synthetic model's name, or path",
@@ -393,14 +402,18 @@ def _sharded_mistakes(experiment: Experiment) -> Iterator[LocatedError]:
         return
     for key in ("requests", "agents", "clients"):
         if getattr(experiment.workload, key):
-            yield LocatedError(("workload", key), "a sharded target is idle when it is swapped: leave it at 0")
+            yield LocatedError(
+                ("workload", key), "a sharded target is idle when it is swapped: leave it at 0"
+            )
     for i, scenario in enumerate(experiment.scenario):
         if scenario.requests:
             where = ("scenario", i, "requests")
             yield LocatedError(where, "a sharded target is idle when it is swapped: leave it out")
     for name, strategy in experiment.strategy.items():
         if strategy != NAMED["stock"]:
-            yield LocatedError(("strategy", name), "a sharded target loads by mlx-lm's sharded_load: stock alone")
+            yield LocatedError(
+                ("strategy", name), "a sharded target loads by mlx-lm's sharded_load: stock alone"
+            )
 
 
 def _fault_mistakes(experiment: Experiment, seen: set[str]) -> Iterator[LocatedError]:

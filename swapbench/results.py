@@ -145,7 +145,9 @@ class RunWriter:
 
     def add_phase(self, event: PhaseMeasured, warmup: bool, scenario: Scenario, strategy: str) -> None:
         """Append a row of phases.csv."""
-        row = event.model_dump(include={"round", "scenario", "phase", "span", "rank", "start_s", "seconds"}) | {
+        row = event.model_dump(
+            include={"round", "scenario", "phase", "span", "rank", "start_s", "seconds"}
+        ) | {
             **self._of(),
             "warmup": warmup,
             "strategy": strategy,

@@ -285,4 +285,3 @@ class Crew:
                 rank.ready = said
             case Report() if said.number == self._orders:
                 rank.report = said
-

@@ -62,9 +62,7 @@ def main() -> None:
     _let_go_of_stdin()
     line = Line(sys.argv[1])
     rank = _own_rank()
-    line.say(
-        Hello(token=os.environ[TOKEN_VARIABLE], rank=rank, pid=os.getpid(), host=socket.gethostname())
-    )
+    line.say(Hello(token=os.environ[TOKEN_VARIABLE], rank=rank, pid=os.getpid(), host=socket.gethostname()))
     welcome = Welcome.model_validate_json(line.incoming.readline())
     orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(line, orders), name="listener", daemon=True).start()

@@ -209,7 +209,9 @@ class ShardedTarget:
 
     def _tell(self, work: Work, checkpoint: Checkpoint) -> tuple[Report, ...]:
         reports = self._ask(Order(number=0, work=work, name=checkpoint.name, path=checkpoint.path))
-        _refuse_unlike(reports, lambda report: report.tag, f"{checkpoint.name}: ranks have unlike checkpoints")
+        _refuse_unlike(
+            reports, lambda report: report.tag, f"{checkpoint.name}: ranks have unlike checkpoints"
+        )
         if work is Work.LOAD:
             loaded = sum(report.weight_bytes for report in reports)
             self._outcome = replace(self._outcome, loaded_bytes=loaded)
@@ -228,9 +230,7 @@ class ShardedTarget:
             self._outcome = replace(self._outcome, release=self.settle())
 
     def _generate(self, prompt_tokens: int, tokens: int) -> tuple[Report, ...]:
-        reports = self._ask(
-            Order(number=0, work=Work.GENERATE, prompt_tokens=prompt_tokens, tokens=tokens)
-        )
+        reports = self._ask(Order(number=0, work=Work.GENERATE, prompt_tokens=prompt_tokens, tokens=tokens))
         _refuse_unlike(reports, lambda report: report.tokens, "ranks say unlike tokens")
         return reports
 
