@@ -10,8 +10,8 @@ from swapbench.errors import WorkerError
 from swapbench.experiment import Experiment
 from swapbench.wire import Checkpoint, PlannedSwap, Questions, Replies, Reply, encode
 
-# What an interpreter has installed is measured. Without -P, Python looks into the working directory first, and
-# in a checkout every interpreter would run that checkout's code.
+# What an interpreter has installed is measured. Without -P, Python looks into the working directory first,
+# and in a checkout every interpreter would run that checkout's code.
 OWN_CODE: Final = ("-P",)
 
 

@@ -25,6 +25,13 @@ def run(
     strategy: Annotated[
         list[str] | None, typer.Option("--strategy", help="How to swap; repeatable, to compare.")
     ] = None,
+    hosts: Annotated[
+        int | None, typer.Option("--hosts", metavar="N", help="Ranks of a sharded target, on this machine.")
+    ] = None,
+    hostfile: Annotated[
+        Path | None,
+        typer.Option("--hostfile", help="Machines of a sharded target, as mlx.launch takes them."),
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override any key: --set workload.agents=4")
     ] = None,
@@ -52,12 +59,18 @@ def run(
 
       swapbench run exp012 --models synthetic --strategy stock --strategy map
 
+      swapbench run exp012-sharded --hosts 2
+
       swapbench run --resume 20260125T101500Z-hub
 
     Exit codes: 0 fine, 2 usage, 4 target missed, 5 leak, 6 inconclusive (--strict),
     7 a swap failed, 130 interrupted.
     """
-    overrides = overrides_of(models, rounds, warmup, page_cache, set_ or [])
+    overrides = [
+        *overrides_of(models, rounds, warmup, page_cache, set_ or []),
+        *([] if hosts is None else [f"sharded.ranks={hosts}"]),
+        *([] if hostfile is None else [f"sharded.hostfile={hostfile.absolute()}"]),
+    ]
     job = _job(experiment, resume, overrides, tuple(strategy or ()), out, python, fail_fast)
     carry_out_watched(job, quiet=quiet or json)
     _report(job.writer.folder, json=json, strict=strict)
@@ -83,6 +96,7 @@ def _job(
     import sys
 
     from swapbench import experiment as experiments
+    from swapbench.hostfile import read as read_hostfile
     from swapbench.pairing import checkpoints_of
     from swapbench.results import resolve
     from swapbench.runner import new_job, resumed_job
@@ -100,6 +114,9 @@ def _job(
         )
     file = experiments.find(name)
     experiment = experiments.with_strategies(experiments.load(file, overrides), strategies)
+    sharded = experiment.sharding()
+    if sharded is not None and sharded.hostfile:
+        read_hostfile(Path(sharded.hostfile))
     return new_job(
         experiment,
         file,

@@ -60,6 +60,7 @@ def _measured(findings: Findings) -> Iterator[str]:
     yield from _within(findings)
     yield from _table(tables.work(findings.scenarios))
     yield from _table(evidence.clients(findings))
+    yield from _table(evidence.sharing(findings))
     yield from _table(evidence.limits(findings))
     yield from _table(tables.memory(findings))
     yield from _bullets("Release", evidence.releases(findings))

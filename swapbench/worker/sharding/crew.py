@@ -46,7 +46,7 @@ class _Rank:
 
     connection: socket.socket | None = None
     ready: Ready | None = None
-    reading: Reading = Reading()
+    reading: Reading = field(default_factory=Reading)
     report: Report | None = None
     silence_s: float = 0.0
     gone: int | None = None
@@ -175,7 +175,7 @@ class Crew:
         )
 
     def _reason(self, step: str) -> str:
-        """Which rank, and what became of it: of several that ended, one that was killed by force is the cause."""
+        """Which rank, and what became of it: of several that ended, one that was killed is the cause."""
         of = f"of {self.size}"
         ended = sorted(
             (rank.gone, number) for number, rank in enumerate(self._ranks) if rank.gone is not None

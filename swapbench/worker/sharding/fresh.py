@@ -9,8 +9,9 @@ _PULSE_S = 0.25
 
 
 def answer(questions: Questions, sharded: Sharded) -> Replies:
-    """Start ranks, load the checkpoint, ask. Ranks, and not one process: tensors that are summed in parts round
-    otherwise than whole ones.
+    """Start ranks, load the checkpoint, ask.
+
+    Ranks, and not one process: tensors that are summed in parts round otherwise than whole ones.
 
     Raises:
         RankError: a rank could not.

@@ -3,11 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from swapbench.phases import BARRIER, SKEW
 from swapbench.wire import PhaseMeasured, Reading
-
-# Spans of their own kind: a rank's waiting for the others, and how much longer the slowest worked.
-BARRIER: Final = "barrier"
-SKEW: Final = "skew"
 
 _SUMS: Final = ("mlx_active_bytes", "mlx_cache_bytes", "footprint_bytes", "file_backed_bytes")
 _COUNTS: Final = (
@@ -33,7 +30,7 @@ def slowest(ranks: Sequence[Rows]) -> int:
 
 def gather(ranks: Sequence[Rows]) -> Iterator[PhaseMeasured]:
     """Every rank's rows; then, with no rank, the phase as the swap had it: the slowest rank's row and spans,
-    with the memory of all; and the skew, by how much the slowest rank's own work was longer than the fastest's.
+    with the memory of all; and the skew, by how much its own work was longer than the fastest rank's.
 
     Durations are each rank's own: clocks of two machines are never subtracted from each other.
     """

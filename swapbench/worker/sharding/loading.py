@@ -1,6 +1,5 @@
 """mlx-lm's `sharded_load`, with its parts told apart."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,11 +18,11 @@ Mode = Literal["tensor", "pipeline"]
 def load_share(path: Path, mode: Mode, group: mx.distributed.Group, span: Span) -> tuple[Any, Any]:
     """This rank's share of a checkpoint's weights, evaluated, and the tokenizer; every rank calls it.
 
-    Spans: `look` builds the model to see how it can be shared, `tokenizer`, `build` builds the one that stays,
-    `read` shares it out and brings this rank's weights into memory, `barrier` waits until every rank has its own.
+    Spans: `look` builds the model to see how it can be shared, `tokenizer`, `build` builds the one that
+    stays, `read` shares it out and brings this rank's weights into memory, `barrier` waits for the others.
 
     Raises:
-        FileNotFoundError, ValueError, RuntimeError: the checkpoint is incomplete, corrupt, or not to be shared.
+        FileNotFoundError, ValueError, RuntimeError: the checkpoint is incomplete, corrupt, or not shareable.
     """
     refuse_code(path)
     with _parts_of_sharded_load(span):
@@ -46,7 +45,9 @@ def _parts_of_sharded_load(span: Span) -> Iterator[None]:
     """
     built = 0
     with ExitStack() as reading, ExitStack() as patches:
-        load_model, load_tokenizer, all_sum = utils.load_model, utils.load_tokenizer, mx.distributed.all_sum
+        load_model: Callable[..., Any] = utils.load_model
+        load_tokenizer: Callable[..., Any] = utils.load_tokenizer
+        all_sum: Callable[..., Any] = mx.distributed.all_sum
 
         def building(*arguments: Any, **options: Any) -> Any:
             nonlocal built

@@ -1,5 +1,7 @@
-"""`python -m swapbench.worker.sharding.rank HOST:PORT`: one rank, started by mlx.launch, told what to do over a
-socket by the coordinator."""
+"""`python -m swapbench.worker.sharding.rank HOST:PORT`: one rank of a sharded model.
+
+mlx.launch starts it, and the coordinator at HOST:PORT tells it what to do.
+"""
 
 import os
 import queue
@@ -26,7 +28,6 @@ from swapbench.worker.sharding.messages import (
 
 if TYPE_CHECKING:
     from swapbench.worker.probe import Probe
-    from swapbench.worker.sharding.share import Share
 
 _PHASES: Final = {
     Work.UNLOAD: Phase.UNLOAD,
@@ -72,8 +73,8 @@ def main() -> None:
 
 
 def _let_go_of_stdin() -> None:
-    """mlx.launch looks at a pipe that could be written to without a pause, on a whole core; one that is closed
-    it leaves alone as soon as it has anything to write."""
+    """mlx.launch asks without a pause whether it could write to its ranks, on a whole core (mlx 0.32); a pipe
+    that it finds closed when it does write it leaves alone."""
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
@@ -115,7 +116,7 @@ class _Worker:
         group = mx.distributed.init(strict=several, backend=backend)
         if group.size() != welcome.ranks:
             raise RuntimeError(f"{group.size()} ranks met, and {welcome.ranks} were to")
-        self._share: Share = Share(welcome.sharded.mode, group, welcome.engine)
+        self._share = Share(welcome.sharded.mode, group, welcome.engine)
         device = f"{mx.default_device().type.name} ({mx.device_info().get('device_name', 'unknown')})"
         versions = {package: version(package) for package in ("mlx", "mlx-lm", "transformers")}
         line.say(Ready(versions=versions, device=device))

@@ -69,7 +69,8 @@ class Share:
     def load(self, path: Path, span: Span) -> int:
         """By sharded_load; returns the bytes of weights that this rank holds."""
         self._model, self._tokenizer = load_share(path, self._mode, self._group, span)
-        return sum(array.nbytes for _, array in tree_flatten(self._model.parameters()))
+        held: dict[str, mx.array] = dict(tree_flatten(self._model.parameters()))
+        return sum(array.nbytes for array in held.values())
 
     def fit_pool(self) -> int:
         """Fit this rank's block pool to its part of the KV geometry; returns the bytes of all blocks."""

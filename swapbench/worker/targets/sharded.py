@@ -62,8 +62,8 @@ class ShardedMeter:
 class ShardedTarget:
     """Serves one model by all ranks together, one request at a time.
 
-    Nothing is in flight when it is swapped, and no agent holds a cache: drain, evict and shutdown have nothing
-    to do, and are not measured.
+    Nothing is in flight when it is swapped, and no agent holds a cache: drain, evict and shutdown have
+    nothing to do, and are not measured.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -83,7 +83,7 @@ class ShardedTarget:
         return ready.versions, f"{ready.device}; {shared}"
 
     def serve(self, checkpoint: Checkpoint) -> None:
-        """Load `checkpoint` on every rank unless it is served already; ranks that were lost are started anew."""
+        """Load `checkpoint` on every rank unless it is served already; ranks that were lost are started."""
         self._outcome = Outcome()
         if self._served == checkpoint and self._crew is not None:
             return
@@ -106,7 +106,7 @@ class ShardedTarget:
                 raise RefusedError(f"{to.name}, on rank {rank}: {report.refused} ({to.path})")
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
-        """Replace the model on all ranks, one phase after another; none begins before all have ended the last."""
+        """Replace the model on all ranks; no rank begins a phase before all have ended the one before."""
         self._fallback, self._served = self._served, None
         probe.begin()
         self._phase(Work.UNLOAD, Phase.UNLOAD, to, probe)
