@@ -3,6 +3,7 @@
 import argparse
 import os
 import shutil
+import signal
 import sys
 import threading
 import traceback
@@ -88,6 +89,8 @@ def _die_with_parent(scratch_dir: Path) -> None:
     while os.read(_STDIN, 4096):
         pass
     shutil.rmtree(scratch_dir, ignore_errors=True)
+    if os.getpgrp() == os.getpid():  # whatever this worker has started goes with it, stopped or not
+        os.killpg(0, signal.SIGKILL)
     os._exit(1)
 
 

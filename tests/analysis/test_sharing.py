@@ -10,7 +10,7 @@ from tests.analysis.recording import LARGE_BYTES, Recording
 
 
 def found(tmp_path: Path, *, warmup: int = 0) -> Findings:
-    """Three swaps of two ranks, the second of which takes 2 s more than the first's 1 s, which waits for it."""
+    """Three swaps of two ranks: the second takes 2 s longer than the first, which waits for it."""
     recording = Recording(tmp_path)
     for number in range(3):
         phases = {"unload": 0.5}

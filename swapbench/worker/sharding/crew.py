@@ -14,7 +14,7 @@ from swapbench.experiment import EngineSettings, Sharded
 from swapbench.hostfile import Machine
 from swapbench.wire import Reading, encode
 from swapbench.worker.sharding.gather import sum_up
-from swapbench.worker.sharding.launch import Launch, all_here, machines_of
+from swapbench.worker.sharding.launch import Launch, machines_of, own_address
 from swapbench.worker.sharding.messages import (
     Hello,
     Order,
@@ -76,10 +76,9 @@ class Crew:
         self._changed = threading.Condition()
         self._gone = self._orders = 0
         self._closing = False
-        self._server = socket.create_server(("127.0.0.1" if all_here(machines) else "", 0))
+        self._server, self._launch = self._started(machines)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._server, selectors.EVENT_READ)
-        self._launch = self._started(machines)
         self._ears = threading.Thread(target=self._listen, name="crew", daemon=True)
         self._ears.start()
         self._await("starting", lambda: all(rank.connection for rank in self._ranks))
@@ -124,11 +123,17 @@ class Crew:
         with self._changed:
             return tuple(rank.report for rank in self._ranks if rank.report is not None)
 
-    def _started(self, machines: Sequence[Machine]) -> Launch:
+    def _started(self, machines: Sequence[Machine]) -> tuple[socket.socket, Launch]:
+        """Where ranks report to, and the ranks."""
         try:
-            return Launch(self._sharded, machines, self._server.getsockname()[1], self._token)
+            server = socket.create_server((own_address(self._sharded, machines), 0))
         except OSError as error:
-            self._server.close()
+            raise RankError(f"no address to report to: {error}; name one with sharded.listen") from None
+        try:
+            host, port = server.getsockname()[:2]
+            return server, Launch(self._sharded, machines, f"{host}:{port}", self._token)
+        except OSError as error:
+            server.close()
             raise RankError(f"mlx.launch can't be started: {error}") from None
 
     def kill(self) -> None:

@@ -29,8 +29,10 @@ _ENDED: Final = re.compile(r"Node with rank (\d+) exited with code (-?\d+)")
 class Launch:
     """mlx.launch, running, with all ranks that it started."""
 
-    def __init__(self, sharded: Sharded, machines: Sequence[hostfile.Machine], port: int, token: str) -> None:
-        """Start ranks on `machines` that report to `port` of this one.
+    def __init__(
+        self, sharded: Sharded, machines: Sequence[hostfile.Machine], report_to: str, token: str
+    ) -> None:
+        """Start ranks on `machines` that report to an address, HOST:PORT, of this one.
 
         Raises:
             OSError: mlx.launch can't be started.
@@ -43,7 +45,7 @@ class Launch:
             *_where(sharded, machines),
             *("--backend", sharded.backend, "--env", f"{TOKEN_VARIABLE}={token}"),
             *("--", sharded.python or sys.executable, *OWN_CODE, "-m", "swapbench.worker.sharding.rank"),
-            f"{_own_address(sharded, machines)}:{port}",
+            report_to,
         ]
         # In the worker's own process group: whoever ends the worker by its group ends these too.
         self._process = subprocess.Popen(
@@ -118,9 +120,20 @@ def machines_of(sharded: Sharded) -> tuple[hostfile.Machine, ...]:
     return (hostfile.Machine(hostfile.HERE, (hostfile.HERE,)),) * sharded.ranks
 
 
-def all_here(machines: Sequence[hostfile.Machine]) -> bool:
-    """Whether every rank runs on this machine."""
-    return all(machine.ssh == hostfile.HERE for machine in machines)
+def own_address(sharded: Sharded, machines: Sequence[hostfile.Machine]) -> str:
+    """Where ranks find this machine: as it is seen on the way to the first that is another.
+
+    Raises:
+        OSError: there is no way to that one.
+    """
+    if sharded.listen:
+        return sharded.listen
+    other = next((machine for machine in machines if machine.ssh != hostfile.HERE), None)
+    if other is None:
+        return hostfile.HERE
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(((other.ips or (other.ssh,))[0], 9))  # nothing is sent
+        return str(probe.getsockname()[0])
 
 
 def _mlx_launch() -> str:
@@ -130,20 +143,9 @@ def _mlx_launch() -> str:
 
 def _where(sharded: Sharded, machines: Sequence[hostfile.Machine]) -> list[str]:
     where = ["--hostfile", sharded.hostfile] if sharded.hostfile else ["-n", str(sharded.ranks)]
-    port = sharded.port or (_free_ports(len(machines)) if all_here(machines) else 0)
+    here = all(machine.ssh == hostfile.HERE for machine in machines)
+    port = sharded.port or (_free_ports(len(machines)) if here else 0)
     return [*where, *(["--starting-port", str(port)] if port else [])]
-
-
-def _own_address(sharded: Sharded, machines: Sequence[hostfile.Machine]) -> str:
-    """Where ranks find this machine: as it is seen on the way to the first that is another."""
-    if sharded.listen:
-        return sharded.listen
-    other = next((machine for machine in machines if machine.ssh != hostfile.HERE), None)
-    if other is None:
-        return hostfile.HERE
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(((other.ips or (other.ssh,))[0], 9))  # nothing is sent
-        return str(probe.getsockname()[0])
 
 
 def _free_ports(count: int) -> int:

@@ -110,8 +110,9 @@ class _Worker:
         threading.Thread(
             target=_pulse, args=(self._meter.read, line, welcome.pulse_s), name="pulse", daemon=True
         ).start()
-        # A single rank has nobody to connect to.
         several = welcome.ranks > 1
+        if not several:  # nobody to connect to: mlx.launch leaves an empty list, which the ring can't read
+            os.environ.pop("MLX_HOSTFILE", None)
         backend = welcome.sharded.backend.removesuffix("-ring") if several else "any"
         group = mx.distributed.init(strict=several, backend=backend)
         if group.size() != welcome.ranks:
