@@ -7,6 +7,7 @@ python benchmarks/sharded.py --model qwen2.5-7b --rounds 5
 import argparse
 import os
 import random
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -76,12 +77,18 @@ def main() -> None:
         for _ in range(arguments.rounds):
             for way in order.sample(ways, len(ways)):
                 loads[way].append(load_once(crews[way.kind], way, path))
+                print(way, describe(loads[way][-1:]), file=sys.stderr, flush=True)
     finally:
         for crew in crews.values():
             crew.kill()
     print(f"{path.name}, {arguments.rounds} rounds; median (min-max), GB and seconds")
     for way in ways:
         print(way, describe(loads[way]))
+        if way.ranks > 1:
+            low_s, high_s = predicted_s(loads, way)
+            print(
+                f"    from one rank: {low_s:.2f} where each has a machine, {high_s:.2f} where they share one"
+            )
 
 
 def crew_of(way: Way) -> Crew:
@@ -118,6 +125,22 @@ def load_of(reports: tuple[Report, ...], asked: tuple[int, ...]) -> Load:
         held_bytes=tuple(report.weight_bytes for report in reports),
         disk_bytes=sum(row.disk_read_bytes or 0 for of_rank in rows for row in of_rank if not row.span),
     )
+
+
+def predicted_s(loads: dict[Way, list[Load]], way: Way) -> tuple[float, float]:
+    """What docs/distributed.md's model makes of one rank's rates and of the bytes that each rank asks for: with
+    a machine to itself for each rank, and with one for all."""
+    warm, cold = (loads[Way(1, "tensor", cache)] for cache in (PageCache.WARM, PageCache.COLD))
+    rest_s = median(load.rest_s for load in warm)
+    asked = loads[way][-1].asked_bytes
+    whole = warm[-1].asked_bytes[0]
+    reading_s = median(load.reading_s for load in warm)
+    low_s, high_s = (reading_s * bytes_ / whole for bytes_ in (max(asked), sum(asked)))
+    if way.cache is PageCache.COLD:
+        disk_s = median(load.reading_s for load in cold)
+        # Of one disk every page is read once, whoever asks for it first.
+        low_s, high_s = max(low_s, disk_s * max(asked) / whole), max(high_s, disk_s)
+    return rest_s + low_s, rest_s * way.ranks + high_s
 
 
 def span_s(rows: tuple[PhaseMeasured, ...], name: str) -> float:
