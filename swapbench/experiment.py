@@ -136,6 +136,39 @@ class Verify(Strict):
     )
 
 
+class Sharded(Strict):
+    """How a model is shared among processes by MLX's distributed engine, for target = "sharded"."""
+
+    mode: Literal["tensor", "pipeline"] = Field(
+        "tensor", description="what each rank holds: a part of every layer, or some of the layers"
+    )
+    ranks: Whole = Field(2, ge=1, le=256, description="processes on this machine; a hostfile has its own")
+    backend: Literal["ring", "jaccl", "jaccl-ring", "mpi"] = Field(
+        "ring", description="how ranks speak with each other, as mlx.launch --backend"
+    )
+    hostfile: str = Field(
+        "", description="mlx.launch's list of machines, rank 0 first; this machine when empty"
+    )
+    python: str = Field(
+        "", description="the ranks' interpreter, a path on every machine; the worker's when empty"
+    )
+    listen: str = Field(
+        "", description="the address of this machine to which ranks report; found out when empty"
+    )
+    port: Whole = Field(
+        0,
+        ge=0,
+        le=65_000,
+        description="first port between ranks; 0 takes free ones here, mlx.launch's elsewhere",
+    )
+    stall_s: PositiveSeconds = Field(
+        30.0, description="a rank without a sign of life for longer has stalled: the swap fails"
+    )
+    deadline_s: PositiveSeconds = Field(
+        600.0, description="a phase that any rank has not ended after this fails the swap"
+    )
+
+
 class Criterion(Strict):
     """One demand on the results."""
 
@@ -265,7 +298,8 @@ class Experiment(Strict):
     description: str = Field("", description="what it asks and why")
     target: Target = Field(
         "inprocess",
-        description="the system under test: inprocess, scripted, or a server by preset, file or URL",
+        description="the system under test: inprocess, sharded, scripted, a server by preset, file or URL, "
+        "or an orchestrator of your own",
     )
     source: Source = Field(Source.HUB, description="where checkpoints come from")
     models: dict[Name, Reference] = Field(
@@ -311,6 +345,7 @@ class Experiment(Strict):
     gate: Gate = Gate()
     criterion: tuple[Criterion, ...] = ()
     fault: tuple[Fault, ...] = ()
+    sharded: Sharded | None = None
     script: Script | None = None
 
     @model_validator(mode="after")
@@ -322,6 +357,10 @@ class Experiment(Strict):
     def model_names(self) -> tuple[str, ...]:
         """The models that the scenarios use, in the order in which they first appear."""
         return tuple(dict.fromkeys(name for s in self.scenario for name in (s.from_model, s.to_model)))
+
+    def sharding(self) -> Sharded | None:
+        """How models are shared among ranks; None for targets of one process."""
+        return (self.sharded or Sharded()) if self.target == "sharded" else None
 
     def page_cache_of(self, scenario: Scenario) -> PageCache:
         """What is to be true of the page cache in a scenario's swaps."""
@@ -355,10 +394,32 @@ def _mistakes(experiment: Experiment) -> Iterator[LocatedError]:
             yield LocatedError(("expected_s", str(phase)), f"the range [{low:g}, {high:g}] runs backwards")
     if (experiment.target == "scripted") != (experiment.script is not None):
         yield LocatedError(("target",), 'target = "scripted" and a [script] table belong together')
+    yield from _sharded_mistakes(experiment)
     yield from _fault_mistakes(experiment, seen)
     yield from _comparison_mistakes(experiment, seen)
     if experiment.script is not None:
         yield from _script_mistakes(experiment.script, seen, experiment.models)
+
+
+def _sharded_mistakes(experiment: Experiment) -> Iterator[LocatedError]:
+    if experiment.target != "sharded":
+        if experiment.sharded is not None:
+            yield LocatedError(("sharded",), 'a [sharded] table is for target = "sharded"')
+        return
+    for key in ("requests", "agents", "clients"):
+        if getattr(experiment.workload, key):
+            yield LocatedError(
+                ("workload", key), "a sharded target is idle when it is swapped: leave it at 0"
+            )
+    for i, scenario in enumerate(experiment.scenario):
+        if scenario.requests:
+            where = ("scenario", i, "requests")
+            yield LocatedError(where, "a sharded target is idle when it is swapped: leave it out")
+    for name, strategy in experiment.strategy.items():
+        if strategy != NAMED["stock"]:
+            yield LocatedError(
+                ("strategy", name), "a sharded target loads by mlx-lm's sharded_load: stock alone"
+            )
 
 
 def _fault_mistakes(experiment: Experiment, seen: set[str]) -> Iterator[LocatedError]:

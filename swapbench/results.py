@@ -148,17 +148,19 @@ class RunWriter:
 
     def add_phase(self, event: PhaseMeasured, warmup: bool, scenario: Scenario, strategy: str) -> None:
         """Append a row of phases.csv."""
-        row = event.model_dump(include={"round", "scenario", "phase", "span", "start_s", "seconds"}) | {
+        row = event.model_dump(
+            include={"round", "scenario", "phase", "span", "rank", "start_s", "seconds"}
+        ) | {
             **self._of(),
             "warmup": warmup,
             "strategy": strategy,
-            "rank": 0,
             "from_model": scenario.from_model,
             "to_model": scenario.to_model,
             "mlx_peak_bytes": event.mlx_peak_bytes,
             "minor_faults": event.minor_faults,
             "major_faults": event.major_faults,
             "disk_read_bytes": event.disk_read_bytes,
+            "weight_bytes": event.weight_bytes,
         }
         for ledger in ALL_LEDGERS:
             row[f"{ledger}_before_bytes"] = getattr(event.before, f"{ledger}_bytes")

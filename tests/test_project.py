@@ -19,6 +19,7 @@ from swapbench.experiment import (
     Scenario,
     Script,
     ScriptedSwap,
+    Sharded,
     Workload,
 )
 from swapbench.phases import MEANING
@@ -74,7 +75,19 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "table", [Experiment, Scenario, Strategy, Workload, EngineSettings, Gate, Criterion, Script, ScriptedSwap]
+    "table",
+    [
+        Experiment,
+        Scenario,
+        Strategy,
+        Workload,
+        EngineSettings,
+        Gate,
+        Criterion,
+        Script,
+        ScriptedSwap,
+        Sharded,
+    ],
 )
 def test_every_key_of_an_experiment_file_is_documented_with_its_default(table: type[Experiment]) -> None:
     for name, field in table.model_fields.items():
