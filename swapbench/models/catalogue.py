@@ -232,7 +232,7 @@ _QWEN2_5_SMALL: Final = Entry(
     vocabulary=_QWEN2_5_VOCABULARY,
     hub_bytes=290_000_000,
     synthetic_bytes=278_065_376,
-    mini_bytes=16_799_840,
+    mini_bytes=5_885_960,
 )
 
 

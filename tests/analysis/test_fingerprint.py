@@ -172,7 +172,7 @@ def test_every_key_of_an_experiment_is_compared_or_known_not_to_matter(tmp_path:
         *("target_s", "expected_s", "criterion", "gate", "leak_tolerance_bytes", "swap_timeout_s"),
         *("source", "models", "page_cache"),
         # Without a default there is nothing to show.
-        *("fault", "script"),
+        *("fault", "script", "sharded"),
     }
     compared = {what.partition(".")[0] for what in fingerprint(run(tmp_path))}
     assert set(Experiment.model_fields) - aside <= compared

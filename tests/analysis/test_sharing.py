@@ -56,6 +56,6 @@ def test_a_target_of_one_process_has_no_ranks(tmp_path: Path) -> None:
 
 def test_reports_show_every_rank(tmp_path: Path) -> None:
     findings = found(tmp_path)
-    assert "### Ranks, median" in to_markdown(findings)
+    assert "<summary>Ranks</summary>" in to_markdown(findings)
     assert ",up,rank_load,rank 1,s,3," in to_csv(findings)
     assert ",up,skew,load,s,2," in to_csv(findings)
