@@ -72,13 +72,15 @@ class Change:
 
 
 def paired_change(figure: str, a: ByRound, b: ByRound, margin: float, unit: Unit = "s") -> Change:
-    """Judged within rounds: ln(B / A) of every round that has both, by the signed-rank test."""
+    """Judged within rounds: ln(B / A) of every round that has both, by the signed-rank test.
+
+    Where no round has both, either side is shown by itself: a server shows no phases, an engine does.
+    """
     rounds = [n for n in a if n in b and a[n] > 0 and b[n] > 0]
     logs = [math.log(b[n] / a[n]) for n in rounds]
     p = signed_rank_p(logs, math.log1p(margin)) if logs else None
-    return _change(
-        figure, unit, [a[n] for n in rounds], [b[n] for n in rounds], paired_shift(logs), p, margin
-    )
+    xs, ys = ([side[n] for n in rounds or side] for side in (a, b))
+    return _change(figure, unit, xs, ys, paired_shift(logs), p, margin)
 
 
 def unpaired_change(figure: str, a: ByRound, b: ByRound, margin: float, unit: Unit = "s") -> Change:

@@ -225,3 +225,10 @@ def test_neither_verdict_nor_ratio_knows_the_unit(pairs: list[tuple[float, float
         assert other.ratio is not None
         assert change.ratio is not None
         assert other.ratio.point == pytest.approx(change.ratio.point)
+
+
+def test_what_only_one_side_shows_is_shown_and_not_compared() -> None:
+    change = paired_change("load", {}, {0: 1.0, 1: 3.0}, 0.05)
+    assert change.a is None
+    assert change.b is not None
+    assert (change.b.point, change.verdict) == (2.0, Verdict.NOT_MEASURED)
