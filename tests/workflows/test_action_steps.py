@@ -112,7 +112,7 @@ def test_every_input_reaches_the_gate_as_it_was_written(machine: Machine, step: 
     call, _ = gated(
         machine,
         step,
-        BASE="v1 \"$(touch pwned)\"",
+        BASE='v1 "$(touch pwned)"',
         MODELS="hub",
         PAIRS="20",
         SETTINGS='gate.margin=0.25\n\nworkload.requests=2\ntitle="$(touch pwned) `touch pwned`"',
