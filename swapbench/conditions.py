@@ -22,6 +22,7 @@ def conditions_of(experiment: Experiment, scenario: str, strategy: str) -> Condi
     """
     found = next((s for s in experiment.scenario if s.name == scenario), None)
     settings = {
+        "target": experiment.target,
         "settle_after_unload": experiment.settle_after_unload,
         "touch_free_memory": experiment.touch_free_memory,
         "first_token": experiment.first_token,

@@ -71,7 +71,7 @@ def gate_on_base(asking: Asking, ref: str, build: str | None, *, trusted: bool) 
         old, new = arms_from(infos, str(asking.file))
         first = _measure_pairs(asking, infos)
         compared = compare_arms(first, asking.margin)
-        slower = () if compared.failed_swaps else compared.regressions
+        slower = () if compared.broken else compared.regressions
         again = new.experiment.gate.confirm and _confirming(asking, slower)
         second = _measure_pairs(asking, infos) if again else None
         soak = _soak(asking, new, old)

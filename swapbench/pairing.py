@@ -72,6 +72,20 @@ def make_arms(
     )
 
 
+def refuse_equal(arms: Sequence[ArmInfo]) -> None:
+    """What was to differ may come to the same: a setting that is the default, or that both sides share.
+
+    Raises:
+        UsageError: there is no difference between the first two.
+    """
+    a, b = arms[:2]
+    if (a.python, a.experiment) == (b.python, b.experiment):
+        raise UsageError(
+            "A and B come to the same: look at --a, --b, --a-set and --b-set (how many rounds there are "
+            "is set by --pairs, for both); --aa measures the noise floor"
+        )
+
+
 def checkpoints_of(experiment: Experiment, say: Callable[[str], None]) -> Mapping[str, Checkpoint]:
     """The checkpoints that an experiment swaps, by model.
 

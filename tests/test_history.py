@@ -316,8 +316,9 @@ def test_only_what_is_comparable_stands_in_one_series(tmp_path: Path) -> None:
     past_run(tmp_path, 6, strategy="slab", settings={"strategy": "slab"})
     past_run(tmp_path, 7, settings={"workload": {"agents": 4}})
     past_run(tmp_path, 8, first_token_s=None)
+    past_run(tmp_path, 9, settings={"target": "mlx_lm"})
     runs = {tuple(point.run_id for point in series.points) for series in analysed(tmp_path).series}
-    assert runs == {("day-1", "day-2"), *((f"day-{day}",) for day in range(3, 9))}
+    assert runs == {("day-1", "day-2"), *((f"day-{day}",) for day in range(3, 10))}
 
 
 def test_settings_are_named_where_series_differ_in_nothing_else(tmp_path: Path) -> None:

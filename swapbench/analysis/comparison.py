@@ -111,6 +111,11 @@ class Comparison:
         """Swaps of either side that failed."""
         return sum(c.failed + c.rolled_back + c.refused for c in (self.a.counts, self.b.counts))
 
+    @property
+    def broken(self) -> bool:
+        """Whether the one run of both sides had a swap that failed, or broke off."""
+        return self.paired and (self.failed_swaps > 0 or self.a.status == "incomplete")
+
 
 def compare_arms(run: Run, margin: float | None = None, other: int = 1) -> Comparison:
     """The first arm of a run and another one, within its rounds.
@@ -355,7 +360,7 @@ def _notes(
 
 def exit_code(comparison: Comparison, *, strict: bool = False) -> Exit:
     """The gravest thing found. What is merely inconclusive, or not comparable, counts only when `strict`."""
-    if comparison.paired and comparison.failed_swaps:
+    if comparison.broken:
         return Exit.FAILED
     if not comparison.comparable:
         return Exit.INCONCLUSIVE if strict else Exit.OK

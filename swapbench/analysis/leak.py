@@ -141,7 +141,7 @@ def _interval(slope: Slope) -> str:
 
 
 def _signed(value: float) -> str:
-    sign = "-" if value <= -0.5 else "+" if value >= 0.5 else ""
+    sign = "-" if value < -0.5 else "+" if value > 0.5 else ""
     return f"{sign}{memory(abs(value))}"
 
 

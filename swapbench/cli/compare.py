@@ -83,6 +83,9 @@ def _compared(runs: "Sequence[Run]", margin: float | None, *, anyway: bool) -> "
     for run in runs:
         if run.info.arms:
             raise UsageError(f"{run.folder}: has two arms; `swapbench compare {run.folder}` compares them")
+    for run in runs[1:]:
+        if run.folder.resolve() == runs[0].folder.resolve():
+            raise UsageError(f"{run.folder}: is compared with itself; name another run")
     sides = [Side(run.info.run_id, run) for run in runs]
     comparisons = [compare_runs(sides[0], side, margin) for side in sides[1:]]
     unlike = [c for c in comparisons if not c.comparable]
@@ -143,7 +146,7 @@ def ab(
     import sys
 
     from swapbench.experiment import find
-    from swapbench.pairing import make_arms
+    from swapbench.pairing import make_arms, refuse_equal
     from swapbench.results import read
     from swapbench.runner import new_paired_job
 
@@ -154,6 +157,8 @@ def ab(
     common = overrides_of(models, None, None, page_cache, set_ or [])
     common += [f"seed={seed}"] * (seed is not None)
     arms = make_arms(file, common, asked, pairs, say)
+    if not aa:
+        refuse_equal(arms)
     job = new_paired_job(
         arms,
         file,

@@ -79,6 +79,11 @@ def gate(
 
     if (base is None) == (baseline is None):
         raise UsageError("against what? either --base REF, a commit or branch, or --baseline NAME")
+    if baseline is not None and (pairs is not None or build is not None):
+        raise UsageError(
+            "--pairs and --build go with --base: with --baseline the experiment runs alone, for its own "
+            "rounds (--set rounds=10)"
+        )
     if on_inconclusive not in ("warn", "fail"):
         raise UsageError(f"--on-inconclusive {on_inconclusive}: warn or fail")
     heed_sigterm()

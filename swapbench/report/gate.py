@@ -25,7 +25,7 @@ GATE_VERSION: Final = 1
 MARKER: Final = "<!-- swapbench-gate -->"
 
 # Enough to see what is going on; gate.json has them all.
-_MOST_FAILURES: Final = 20
+_MOST_LINES: Final = 20
 
 # What columns are headed by: a gate's sides are never called A and B.
 _SIDES: Final = ("base", "change", "ratio")
@@ -50,6 +50,7 @@ def essence(gate: Gate) -> tuple[Part, ...]:
     listed = (
         Part("", lines=_facts(gate)),
         Part("", table=_scenarios(gate)),
+        Part("Why", lines=_reasons(gate)),
         Part("Leaks", lines=_leaks(gate)),
         Part("Failed swaps", lines=_failures(gate)),
         Part("Notes", lines=tuple(Line("", note) for note in gate.notes)),
@@ -218,6 +219,12 @@ def _again(scenario: GatedScenario) -> Cell:
     return Cell(f.ratio_change(again.ratio.point), spread=compared.ratio_bounds(again), figure=True)
 
 
+def _reasons(gate: Gate) -> tuple[Line, ...]:
+    """What a verdict rests on, where it is none to be passed over."""
+    doubtful = (s for s in gate.scenarios if s.outcome is not GateOutcome.PASS)
+    return _some([Line(s.scenario, s.reason, _TONES[s.outcome]) for s in doubtful])
+
+
 def _leaks(gate: Gate) -> tuple[Line, ...]:
     return tuple(
         Line(LEDGER_LABELS[ledger.ledger], ledger.reason, _TONES[ledger.outcome]) for ledger in gate.ledgers
@@ -225,9 +232,13 @@ def _leaks(gate: Gate) -> tuple[Line, ...]:
 
 
 def _failures(gate: Gate) -> tuple[Line, ...]:
-    lines = [Line(failure.side, _failure(failure), "bad") for failure in gate.failures[:_MOST_FAILURES]]
-    more = len(gate.failures) - len(lines)
-    return (*lines, *([Line("", f"and {more} more: gate.json has them all")] if more else []))
+    return _some([Line(failure.side, _failure(failure), "bad") for failure in gate.failures])
+
+
+def _some(lines: Sequence[Line]) -> tuple[Line, ...]:
+    more = len(lines) - _MOST_LINES
+    rest = [Line("", f"and {more} more: gate.json has them all")] if more > 0 else []
+    return (*lines[:_MOST_LINES], *rest)
 
 
 def _failure(failure: FailedSwap) -> str:

@@ -207,6 +207,13 @@ def test_a_run_that_was_cut_short_says_so(tmp_path: Path) -> None:
     assert "other: the run is interrupted" in apart(run, cut).notes
 
 
+def test_a_run_of_two_arms_that_broke_off_has_failed(tmp_path: Path) -> None:
+    run = pairs(tmp_path, scripted(**TEN), scripted(**TEN))
+    broken = replace(run, info=run.info.model_copy(update={"status": "incomplete"}))
+    assert exit_code(compare_arms(run)) is Exit.OK
+    assert exit_code(compare_arms(broken)) is Exit.FAILED
+
+
 def test_a_leak_that_only_the_other_run_has_exits_with_5(tmp_path: Path) -> None:
     script = raw_experiment()["script"]
     tight = a_run(tmp_path, rounds=24)

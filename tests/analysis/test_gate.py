@@ -140,6 +140,15 @@ def test_a_soak_too_short_to_tell_is_inconclusive(tmp_path: Path) -> None:
     assert gate.outcome is GateOutcome.INCONCLUSIVE
 
 
+def test_ledgers_that_nobody_sees_of_a_server_leave_the_others_their_verdict(tmp_path: Path) -> None:
+    soak = soaked(tmp_path)
+    unseen = dict.fromkeys(("settled_mlx_active_bytes", "settled_mlx_cache_bytes"), float("nan"))
+    outside = replace(soak, swaps=soak.swaps.assign(**unseen))
+    gate = judge_pairs(measured(tmp_path), None, Soak(outside), None)
+    assert [ledger.ledger for ledger in gate.ledgers] == ["footprint"]
+    assert gate.outcome is GateOutcome.PASS
+
+
 def test_a_regression_is_graver_than_a_leak(tmp_path: Path) -> None:
     gate = judge_pairs(measured(tmp_path, 1.3), None, Soak(soaked(tmp_path, LEAK_BYTES)), None)
     assert exit_code(gate) is Exit.REGRESSION

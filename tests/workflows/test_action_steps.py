@@ -112,21 +112,31 @@ def test_every_input_reaches_the_gate_as_it_was_written(machine: Machine, step: 
     call, _ = gated(
         machine,
         step,
-        BASELINE="quiet night",
+        BASE='v1 "$(touch pwned)"',
         MODELS="hub",
         PAIRS="20",
         SETTINGS='gate.margin=0.25\n\nworkload.requests=2\ntitle="$(touch pwned) `touch pwned`"',
         ON_INCONCLUSIVE="fail",
     )
-    assert value_after("--baseline", call) == "quiet night"
+    assert value_after("--base", call) == 'v1 "$(touch pwned)"'
     assert (value_after("--models", call), value_after("--pairs", call)) == ("hub", "20")
     assert [call[n + 1] for n, word in enumerate(call) if word == "--set"] == [
         "gate.margin=0.25",
         "workload.requests=2",
         'title="$(touch pwned) `touch pwned`"',
     ]
-    assert not {"--base", "--build"} & set(call)
     assert not (machine.workspace / "pwned").exists()
+
+
+@action("Gate")
+def test_a_baseline_of_the_project_is_where_the_gate_looks_for_it(machine: Machine, step: Step) -> None:
+    kept = machine.workspace / "results" / "baselines" / "quiet night" / "runs.jsonl"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("")
+    call, _ = gated(machine, step, BASELINE="quiet night", PAIRS="20")
+    assert value_after("--baseline", call) == "quiet night"
+    assert not {"--base", "--build", "--pairs"} & set(call)
+    assert (Path(value_after("--out", call)) / "baselines" / "quiet night" / "runs.jsonl").is_file()
 
 
 @action("Gate")

@@ -88,6 +88,10 @@ def test_a_report_that_leads_elsewhere_is_refused(machine: Machine, step: Step) 
         '<a href="//evil.example">x</a>',
         "<details open ontoggle=x>",
         "closes #1",
+        "closes GH-1",
+        "&#64;everyone",
+        "&commat;everyone",
+        "closes &num;1",
     ],
 )
 def test_links_pictures_and_mentions_lose_their_power(machine: Machine, step: Step, bait: str) -> None:
@@ -95,7 +99,24 @@ def test_links_pictures_and_mentions_lose_their_power(machine: Machine, step: St
     comment = (machine.temp / "report" / "comment.md").read_text().removeprefix(MARKER)
     body = comment.rpartition("Gate of this pull request")[0]
     assert bait not in body
-    for power in ("@e", "](", "]:", "![", "://", "www.", "<a", "<i", "<h", "<details ", "#1"):
+    powers = (
+        "@e",
+        "](",
+        "]:",
+        "![",
+        "://",
+        "www.",
+        "<a",
+        "<i",
+        "<h",
+        "<details ",
+        "#1",
+        "GH-",
+        "&#",
+        "&c",
+        "&n",
+    )
+    for power in powers:
         assert power not in body
 
 
