@@ -14,13 +14,13 @@ from swapbench.strategy import Strategy
 
 
 def key_table(of: str, page: str) -> str:
-    """Key, default and meaning of a model's keys, less those that have a chapter of their own."""
+    """Key, default and meaning of a model's keys; of a file's own, less those that have a chapter."""
     model: type[BaseModel] = Strategy if of == "Strategy" else getattr(experiment, of)
     named = ((field.alias or name, field) for name, field in model.model_fields.items())
     rows = [
         (f"`{key}`", _default(field), field.description or "")
         for key, field in named
-        if not re.search(rf"^## `\[+{key}(\.NAME)?\]+`$", page, re.MULTILINE) or key == "strategy"
+        if model is not experiment.Experiment or not re.search(rf"^## `\[+{key}\]+`$", page, re.MULTILINE)
     ]
     return table(("Key", "Default", "Meaning"), rows)
 
