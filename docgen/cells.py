@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-_PAGE: Final = re.compile(r"(?<![\w/(\[])docs/((?:[\w-]+/)*[\w-]+\.md)(#[\w-]+)?")
+_PAGE: Final = re.compile(r"(?<![\w/\[])(?<!\]\()docs/((?:[\w-]+/)*[\w-]+\.md)(#[\w-]+)?")
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

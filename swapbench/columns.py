@@ -42,7 +42,7 @@ PHASES: Final = Columns(
         *_around(LEDGERS),
         *("mlx_peak_bytes", "minor_faults", "major_faults", "disk_read_bytes"),
     ),
-    (*_around(BESIDE_LEDGERS), "arm"),
+    (*_around(BESIDE_LEDGERS), "arm", "weight_bytes"),
 )
 
 SWAPS: Final = Columns(

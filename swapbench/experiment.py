@@ -144,6 +144,50 @@ class Verify(Strict):
     )
 
 
+class Sharded(Strict):
+    """How a model is shared among processes by MLX's distributed engine, for target = "sharded"."""
+
+    mode: Literal["tensor", "pipeline"] = Field(
+        "tensor",
+        description="what each rank holds: `tensor` a part of every layer, `pipeline` some of the layers",
+    )
+    ranks: Whole = Field(
+        2,
+        ge=1,
+        le=256,
+        description="processes on this machine, as `--hosts N`; a hostfile has its own number",
+    )
+    backend: Literal["ring", "jaccl", "jaccl-ring", "mpi"] = Field(
+        "ring", description="how ranks speak with each other: `ring`, `jaccl`, `jaccl-ring`, `mpi`"
+    )
+    hostfile: str = Field(
+        "",
+        description="mlx.launch's list of machines, rank 0 first, as `--hostfile FILE`; this machine "
+        "alone when empty",
+    )
+    python: str = Field(
+        "", description="the ranks' interpreter, a path that holds on every machine; the worker's when empty"
+    )
+    listen: str = Field(
+        "",
+        description="the address of this machine to which ranks report; when empty, the one on the way to "
+        "the first other machine",
+    )
+    port: Whole = Field(
+        0,
+        ge=0,
+        le=65_000,
+        description="the first port between ranks; 0 takes free ones on this machine, and mlx.launch's "
+        "own elsewhere",
+    )
+    stall_s: PositiveSeconds = Field(
+        30.0, description="a rank without a sign of life for longer has stalled, and the swap fails"
+    )
+    deadline_s: PositiveSeconds = Field(
+        600.0, description="a phase that any rank has not ended after this fails the swap"
+    )
+
+
 class Criterion(Strict):
     """One demand on the results."""
 
@@ -312,8 +356,8 @@ class Experiment(Strict):
     description: str = Field("", description="what it asks and why")
     target: Target = Field(
         "inprocess",
-        description="the system under test: `inprocess`, `scripted` with a `[script]`, or a server by "
-        "preset, TOML file or URL (docs/targets.md)",
+        description="the system under test: `inprocess`, `sharded` (with `[sharded]`), `scripted` with a "
+        "`[script]`, a server by preset, TOML file or URL, or an orchestrator of your own (docs/targets.md)",
     )
     source: Source = Field(Source.HUB, description="where checkpoints come from: `hub`, `synthetic`, `mini`")
     models: dict[Name, Reference] = Field(
@@ -370,6 +414,7 @@ class Experiment(Strict):
     gate: Gate = Gate()
     criterion: tuple[Criterion, ...] = ()
     fault: tuple[Fault, ...] = ()
+    sharded: Sharded | None = None
     script: Script | None = None
 
     @model_validator(mode="after")
@@ -381,6 +426,10 @@ class Experiment(Strict):
     def model_names(self) -> tuple[str, ...]:
         """The models that the scenarios use, in the order in which they first appear."""
         return tuple(dict.fromkeys(name for s in self.scenario for name in (s.from_model, s.to_model)))
+
+    def sharding(self) -> Sharded | None:
+        """How models are shared among ranks; None for targets of one process."""
+        return (self.sharded or Sharded()) if self.target == "sharded" else None
 
     def page_cache_of(self, scenario: Scenario) -> PageCache:
         """What is to be true of the page cache in a scenario's swaps."""
@@ -414,10 +463,32 @@ def _mistakes(experiment: Experiment) -> Iterator[LocatedError]:
             yield LocatedError(("expected_s", str(phase)), f"the range [{low:g}, {high:g}] runs backwards")
     if (experiment.target == "scripted") != (experiment.script is not None):
         yield LocatedError(("target",), 'target = "scripted" and a [script] table belong together')
+    yield from _sharded_mistakes(experiment)
     yield from _fault_mistakes(experiment, seen)
     yield from _comparison_mistakes(experiment, seen)
     if experiment.script is not None:
         yield from _script_mistakes(experiment.script, seen, experiment.models)
+
+
+def _sharded_mistakes(experiment: Experiment) -> Iterator[LocatedError]:
+    if experiment.target != "sharded":
+        if experiment.sharded is not None:
+            yield LocatedError(("sharded",), 'a [sharded] table is for target = "sharded"')
+        return
+    for key in ("requests", "agents", "clients"):
+        if getattr(experiment.workload, key):
+            yield LocatedError(
+                ("workload", key), "a sharded target is idle when it is swapped: leave it at 0"
+            )
+    for i, scenario in enumerate(experiment.scenario):
+        if scenario.requests:
+            where = ("scenario", i, "requests")
+            yield LocatedError(where, "a sharded target is idle when it is swapped: leave it out")
+    for name, strategy in experiment.strategy.items():
+        if strategy != NAMED["stock"]:
+            yield LocatedError(
+                ("strategy", name), "a sharded target loads by mlx-lm's sharded_load: stock alone"
+            )
 
 
 def _fault_mistakes(experiment: Experiment, seen: set[str]) -> Iterator[LocatedError]:

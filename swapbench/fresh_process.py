@@ -17,7 +17,7 @@ OWN_CODE: Final = ("-P",)
 
 def verified_models(experiment: Experiment, swaps: tuple[PlannedSwap, ...]) -> tuple[str, ...]:
     """The models that the swaps lead to and that are asked for tokens there, in order."""
-    if experiment.verify.tokens == 0 or experiment.target != "inprocess":
+    if experiment.verify.tokens == 0 or experiment.target not in ("inprocess", "sharded"):
         return ()
     planned = {swap.scenario for swap in swaps}
     asked = (
@@ -35,7 +35,12 @@ def replies_of(checkpoint: Checkpoint, experiment: Experiment, python: str, log:
         WorkerError: it failed, or took longer than a swap may; the message says why.
     """
     begins = log.stat().st_size if log.exists() else 0
-    questions = Questions(checkpoint=checkpoint, verify=experiment.verify, engine=experiment.engine)
+    questions = Questions(
+        checkpoint=checkpoint,
+        verify=experiment.verify,
+        engine=experiment.engine,
+        sharded=experiment.sharding(),
+    )
     try:
         with log.open("ab") as output:
             done = subprocess.run(

@@ -28,7 +28,12 @@ PHASES_MEANINGS: Final = (
     Meaning("warmup", "true, false", "whether the round is a warm-up, and so in no statistic", "never"),
     Meaning("scenario", "", "name of the scenario", "never"),
     Meaning("strategy", "", "how the phases were carried out", "never"),
-    Meaning("rank", "", "which process of a sharded target; 0 otherwise", "never"),
+    Meaning(
+        "rank",
+        "",
+        "which process of a sharded target measured it; 0 for targets of one process",
+        "in the rows of all ranks together, see [below](#ranks)",
+    ),
     Meaning("from_model to_model", "", "the model before and after the swap", "never"),
     Meaning(
         "phase",
@@ -42,7 +47,10 @@ PHASES_MEANINGS: Final = (
     Meaning(
         "span",
         "",
-        ("the part of the phase: build, read, tokenizer of load; write and write/*agent* of evict"),
+        (
+            "the part of the phase: build, read, tokenizer of load; write and write/*agent* of evict; "
+            "of sharded targets look, build, tokenizer, read, barrier, skew"
+        ),
         "for the whole phase",
     ),
     Meaning("start_s", "s", "since the swap was asked for", "in transcribed runs"),
@@ -94,6 +102,12 @@ PHASES_MEANINGS: Final = (
         "on Linux, and for spans",
     ),
     Meaning("arm", "", "in runs that compare two things: `A` or `B`", "in others"),
+    Meaning(
+        "weight_bytes",
+        "B",
+        "of the new model, what this rank holds after load; all ranks together in their row",
+        "but for load of sharded targets",
+    ),
 )
 
 SWAPS_MEANINGS: Final = (

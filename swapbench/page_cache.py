@@ -12,9 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from swapbench.experiment import PageCache
+
 _CHUNK_BYTES = 8 << 20
 _WINDOW_BYTES = 64 << 10
 _WINDOWS = 512
+# How often files are evicted before what stays is left to be called invalid.
+_EVICTIONS = 5
 _MS_INVALIDATE = 0x2  # <sys/mman.h>, the same on Linux and macOS
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -99,6 +103,19 @@ def evict(files: Iterable[Path]) -> None:
             with _mapped(path) as (address, size):
                 if size and _libc.msync(address, size, _MS_INVALIDATE):
                     raise OSError(ctypes.get_errno(), "msync(MS_INVALIDATE) failed", str(path))
+
+
+def arrange(files: Iterable[Path], label: PageCache) -> None:
+    """Make true of the files, as far as the system obeys, what the label says of them."""
+    every = list(files)
+    if label is PageCache.WARM:
+        prime(every)
+    elif label is PageCache.COLD:
+        # Pages that the kernel is just moving between its lists are passed over.
+        for _ in range(_EVICTIONS):
+            evict(every)
+            if residency(every).resident_bytes == 0:
+                break
 
 
 @contextmanager

@@ -25,6 +25,10 @@ WHOLE: Final = "whole"
 # Measured after the swap, by the new engine, and reported beside the total; not one of the eight.
 FIRST_TOKEN: Final = "first_token"
 
+# Spans that only ranks have: waiting for the others, and how much longer the slowest of them worked.
+BARRIER: Final = "barrier"
+SKEW: Final = "skew"
+
 MEANING: Final[dict[Phase, str]] = {
     Phase.DRAIN: "stop admissions and wait for requests in flight, up to a deadline",
     Phase.EVICT: "save the agents' KV caches to disk and free them",

@@ -129,6 +129,7 @@ def make_plan(
         server=None if arm.server is None else arm.server.model_copy(update={"log": log}),
         orchestrator=arm.orchestrator,
         script=experiment.script,
+        sharded=experiment.sharding(),
         faults=experiment.fault,
         recover=recover,
     )

@@ -148,17 +148,19 @@ class RunWriter:
 
     def add_phase(self, event: PhaseMeasured, warmup: bool, scenario: Scenario, strategy: str) -> None:
         """Append a row of phases.csv."""
-        row = event.model_dump(include={"round", "scenario", "phase", "span", "start_s", "seconds"}) | {
+        row = event.model_dump(
+            include={"round", "scenario", "phase", "span", "rank", "start_s", "seconds"}
+        ) | {
             **self._of(),
             "warmup": warmup,
             "strategy": strategy,
-            "rank": 0,
             "from_model": scenario.from_model,
             "to_model": scenario.to_model,
             "mlx_peak_bytes": event.mlx_peak_bytes,
             "minor_faults": event.minor_faults,
             "major_faults": event.major_faults,
             "disk_read_bytes": event.disk_read_bytes,
+            "weight_bytes": event.weight_bytes,
         }
         for ledger in ALL_LEDGERS:
             row[f"{ledger}_before_bytes"] = getattr(event.before, f"{ledger}_bytes")
@@ -291,6 +293,19 @@ def read(folder: Path) -> Run:
         memory=_read_table(folder, MEMORY, may_lack),
         requests=_read_table(folder, REQUESTS, may_lack=True),
     )
+
+
+def raw_files(folder: Path) -> dict[str, bytes]:
+    """run.json and the tables that a run has, by name, as they are on disk.
+
+    Raises:
+        ResultsError: one of them can't be read.
+    """
+    names = ("run.json", *(columns.file for columns in (SWAPS, PHASES, MEMORY, REQUESTS)))
+    try:
+        return {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
+    except OSError as error:
+        raise ResultsError(f"{folder}: can't be read: {error.strerror}") from None
 
 
 def read_outline(folder: Path) -> Run:

@@ -14,7 +14,7 @@ from swapbench.preset import Preset, read_preset, shipped
 from swapbench.strategy import LoaderKind
 from swapbench.wire import Server
 
-BUILT_IN: Final = ("inprocess", "scripted")
+BUILT_IN: Final = ("inprocess", "sharded", "scripted")
 
 # What an OpenAI-compatible server is asked by, of which nothing else is known.
 GENERIC: Final = "openai"

@@ -6,7 +6,17 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from swapbench.errors import WorkerError
-from swapbench.experiment import EngineSettings, Fault, PageCache, Scenario, Script, Source, Verify, Workload
+from swapbench.experiment import (
+    EngineSettings,
+    Fault,
+    PageCache,
+    Scenario,
+    Script,
+    Sharded,
+    Source,
+    Verify,
+    Workload,
+)
 from swapbench.phases import Phase
 from swapbench.preset import Preset
 from swapbench.strategy import LoaderKind, Strategy
@@ -81,6 +91,7 @@ class Questions(Message):
     checkpoint: Checkpoint
     verify: Verify
     engine: EngineSettings
+    sharded: Sharded | None = None
 
 
 class Replies(Message):
@@ -117,6 +128,7 @@ class Plan(Message):
     # Somebody's own orchestrator, as module:class; looked for in the worker's interpreter.
     orchestrator: str = ""
     script: Script | None = None
+    sharded: Sharded | None = None
     faults: tuple[Fault, ...] = ()
     # The swap in which the worker before was lost: its old model is to answer again, first of all.
     recover: PlannedSwap | None = None
@@ -182,13 +194,17 @@ class StepStarted(Message):
 
 
 class PhaseMeasured(Message):
-    """A phase, one of its spans (`span` not empty), or the first token after the swap."""
+    """A phase, one of its spans (`span` not empty), or the first token after the swap.
+
+    `rank` is the process that measured it; None stands for all ranks of a sharded target together.
+    """
 
     event: Literal["phase_measured"] = "phase_measured"
     round: int
     scenario: str
     phase: str
     span: str = ""
+    rank: int | None = 0
     start_s: float
     seconds: float
     before: Reading
@@ -197,6 +213,7 @@ class PhaseMeasured(Message):
     minor_faults: int | None = None
     major_faults: int | None = None
     disk_read_bytes: int | None = None
+    weight_bytes: int | None = None
 
 
 SwapStatus = Literal["ok", "failed", "rolled_back", "refused"]

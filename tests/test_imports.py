@@ -11,8 +11,18 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "swapbench"
 MLX = {"mlx", "mlx_lm", "transformers"}
-INTERFACE = {"typer", "rich", "pandas", "duckdb"}
-HEAVY = MLX | {"pandas", "duckdb", "numpy", "pydantic", "rich", "huggingface_hub", "psutil", "scipy"}
+INTERFACE = {"typer", "rich", "pandas", "duckdb", "vl_convert"}
+HEAVY = MLX | {
+    "pandas",
+    "duckdb",
+    "numpy",
+    "pydantic",
+    "rich",
+    "huggingface_hub",
+    "psutil",
+    "scipy",
+    "vl_convert",
+}
 
 
 def modules_under(*rooms: str) -> list[Path]:

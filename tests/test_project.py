@@ -19,6 +19,7 @@ from swapbench.experiment import (
     Scenario,
     Script,
     ScriptedSwap,
+    Sharded,
     Workload,
 )
 from swapbench.phases import MEANING
@@ -74,7 +75,19 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "table", [Experiment, Scenario, Strategy, Workload, EngineSettings, Gate, Criterion, Script, ScriptedSwap]
+    "table",
+    [
+        Experiment,
+        Scenario,
+        Strategy,
+        Workload,
+        EngineSettings,
+        Gate,
+        Criterion,
+        Script,
+        ScriptedSwap,
+        Sharded,
+    ],
 )
 def test_every_key_of_an_experiment_file_is_documented_with_its_default(table: type[Experiment]) -> None:
     for name, field in table.model_fields.items():
@@ -133,7 +146,11 @@ def test_the_wheel_carries_package_experiments_and_licence(tmp_path: Path) -> No
         assert f"swapbench/_experiments/{path.name}" in names
     for path in (ROOT / "swapbench").rglob("*.py"):
         assert path.relative_to(ROOT).as_posix() in names
-    for path in shipped().values():
+    templates = [
+        ROOT / "swapbench" / "report" / "html" / "template",
+        ROOT / "swapbench" / "_templates" / "target",
+    ]
+    for path in (*shipped().values(), *(path for folder in templates for path in folder.iterdir())):
         assert path.relative_to(ROOT).as_posix() in names
     assert "swapbench/py.typed" in names
     assert f"swapbench-{__version__}.dist-info/licenses/LICENSE" in names

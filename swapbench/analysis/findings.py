@@ -18,6 +18,7 @@ from swapbench.analysis.memory import ScenarioMemory, baseline_of, memory_of
 from swapbench.analysis.outliers import Outlier, find_outliers
 from swapbench.analysis.proof import Restores, restores_of
 from swapbench.analysis.roofline import AgainstLimit, against_limits
+from swapbench.analysis.sharing import Sharing, sharing_of
 from swapbench.analysis.summary import Counts, ScenarioSummary, count, summarise
 from swapbench.analysis.swaps import Swap, swaps_of
 from swapbench.analysis.symptoms import Symptom, find_symptoms
@@ -77,6 +78,7 @@ class Findings:
     verdicts: tuple[Verdict, ...]
     problems: tuple[Problem, ...]
     clients: tuple[ClientsFelt, ...]
+    sharing: tuple[Sharing, ...]
     failures: tuple[Failure, ...]
     symptoms: tuple[Symptom, ...]
     restores: tuple[Restores, ...]
@@ -121,6 +123,11 @@ def analyse(run: Run, limits: Limits | None = None) -> Findings:
             felt
             for s in experiment.scenario
             if (felt := clients_felt(s.name, by_scenario[s.name], run.requests)) is not None
+        ),
+        sharing=tuple(
+            shared
+            for s in experiment.scenario
+            if (shared := sharing_of(s.name, by_scenario[s.name])) is not None
         ),
         failures=failures_of(swaps),
         symptoms=find_symptoms(swaps, _baseline(run), _weights(run)),

@@ -14,8 +14,10 @@ from swapbench.results import Run, RunInfo, experiment_of
 # Settings that change how often or how closely is looked, or what is demanded: not what is measured.
 _NOT_MEASURED: Final = frozenset(
     (
-        *("schema_version", "title", "description", "rounds", "warmup", "order", "seed", "strategy"),
+        *("schema_version", "title", "description", "rounds", "warmup", "order", "seed"),
         *("target_s", "expected_s", "criterion", "gate", "leak_tolerance_bytes", "swap_timeout_s"),
+        # What is compared.
+        *("strategy", "target"),
         # These are aspects of their own.
         *("source", "models", "page_cache", "scenario"),
     )
@@ -55,12 +57,13 @@ def fingerprint(run: Run) -> dict[str, str]:
 
 
 def fingerprint_of_history(run: Run) -> dict[str, str]:
-    """As `fingerprint`, and the strategy: what may be compared side by side is not mixed in one history.
+    """As `fingerprint`, with target and strategy: what may be compared is not mixed in one history.
 
     Raises:
         ResultsError: as `fingerprint`.
     """
-    return {**fingerprint(run), "strategy": _strategies(experiment_of(run))}
+    experiment = experiment_of(run)
+    return {**fingerprint(run), "target": experiment.target, "strategy": _strategies(experiment)}
 
 
 def digest(aspects: Mapping[str, str]) -> str:
@@ -92,8 +95,10 @@ def _variants(run: Run) -> dict[str, str]:
     versions = {"swapbench": run.info.swapbench_version}
     if worker is not None:
         versions |= dict(worker.versions) | {"Python": worker.python}
+    experiment = experiment_of(run)
     return {
-        "strategy": _strategies(experiment_of(run)),
+        "target": experiment.target,
+        "strategy": _strategies(experiment),
         **versions,
         f"{run.info.machine.system} release": run.info.machine.release,
     }

@@ -56,9 +56,9 @@ class LeakFinding:
 
 def find_leaks(swaps: Sequence[Swap], tolerance_bytes: int) -> tuple[LeakFinding, ...]:
     """A verdict for each ledger, from what it had settled to after each swap."""
-    considered = _considered(swaps)
+    judged_on = considered(swaps)
     rounds = len({swap.round for swap in swaps if swap.counted})
-    series = {ledger: _series(considered, ledger) for ledger in ALL_LEDGERS}
+    series = {ledger: _series(judged_on, ledger) for ledger in ALL_LEDGERS}
     return tuple(
         _judge(ledger, series[ledger], tolerance_bytes, rounds)
         for ledger in ALL_LEDGERS
@@ -66,8 +66,8 @@ def find_leaks(swaps: Sequence[Swap], tolerance_bytes: int) -> tuple[LeakFinding
     )
 
 
-def _considered(swaps: Sequence[Swap]) -> list[Swap]:
-    """Counted swaps, without the first few of each worker process."""
+def considered(swaps: Sequence[Swap]) -> list[Swap]:
+    """Counted swaps, without the first few of each worker process: what slopes rest on."""
     first_of: dict[int, int] = {}
     for swap in swaps:
         first_of.setdefault(swap.worker, swap.index)

@@ -29,6 +29,15 @@ class Measured:
     mlx_peak_bytes: float | None
     major_faults: float | None
     disk_read_bytes: float | None
+    weight_bytes: float | None = None
+
+
+@dataclass(frozen=True)
+class RankRows:
+    """What one rank of a sharded target measured of a swap, by its own clock."""
+
+    phases: Mapping[str, Measured]
+    spans: Mapping[str, Measured]
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,7 @@ class Swap:
     released: Ledgers
     phases: Mapping[str, Measured]
     spans: Mapping[str, Measured]
+    ranks: Mapping[int, RankRows]
     extremes: Ledgers
     swap_used_growth_bytes: float | None
 
@@ -98,6 +108,9 @@ _FIGURES: Final = (
 
 _Key = tuple[int, str]
 
+# Rows by phase and span, of one rank or of all together.
+_Rows = dict[tuple[str, str], Measured]
+
 
 def swaps_of(run: Run) -> tuple[Swap, ...]:
     """Every swap of a run, in the order in which they were carried out."""
@@ -108,7 +121,8 @@ def swaps_of(run: Run) -> tuple[Swap, ...]:
     swaps = []
     for index, (row, worker) in enumerate(zip(rows, workers, strict=True)):
         key = (int(row["round"]), str(row["scenario"]))
-        swaps.append(_swap(index, worker, row, measured.get(key, {}), _during(samples.get(key), row)))
+        by_rank = measured.get(key, {})
+        swaps.append(_swap(index, worker, row, by_rank, _during(samples.get(key), row)))
     return tuple(swaps)
 
 
@@ -116,9 +130,12 @@ def _swap(
     index: int,
     worker: int,
     row: Mapping[str, Any],
-    measured: Mapping[tuple[str, str], Measured],
+    by_rank: Mapping[int | None, _Rows],
     samples: "pd.DataFrame | None",
 ) -> Swap:
+    # A target of one process has its own rows for the whole; of several ranks, those without a rank are.
+    several = None in by_rank
+    measured = by_rank.get(None if several else 0, {})
     return Swap(
         index=index,
         worker=worker,
@@ -138,25 +155,42 @@ def _swap(
         figures=_recorded(row, {name: name for name in _FIGURES}),
         settled=_recorded(row, {ledger: settled_column(ledger) for ledger in ALL_LEDGERS}),
         released=_recorded(row, {ledger: released_column(ledger) for ledger in ALL_LEDGERS}),
-        phases={phase: value for (phase, span), value in measured.items() if not span},
-        spans={f"{phase}/{span}": value for (phase, span), value in measured.items() if span},
+        phases=_phases(measured),
+        spans=_spans(measured),
+        ranks={
+            rank: RankRows(_phases(rows), _spans(rows))
+            for rank, rows in by_rank.items()
+            if several and rank is not None
+        },
         extremes=_extremes(samples),
         swap_used_growth_bytes=_swap_used_growth(samples),
     )
 
 
-def _measured_by_swap(frame: "pd.DataFrame") -> dict[_Key, dict[tuple[str, str], Measured]]:
-    """Rows of phases.csv by swap. A swap that was cut off and done again has rows twice: the last hold."""
-    swaps: dict[_Key, dict[tuple[str, str], Measured]] = {}
+def _phases(rows: _Rows) -> dict[str, Measured]:
+    return {phase: value for (phase, span), value in rows.items() if not span}
+
+
+def _spans(rows: _Rows) -> dict[str, Measured]:
+    return {f"{phase}/{span}": value for (phase, span), value in rows.items() if span}
+
+
+def _measured_by_swap(frame: "pd.DataFrame") -> dict[_Key, dict[int | None, _Rows]]:
+    """Rows of phases.csv by swap and rank. A swap that was cut off and done again has rows twice: the last
+    hold."""
+    swaps: dict[_Key, dict[int | None, _Rows]] = {}
     for row in _records(frame):
         swap = swaps.setdefault((int(row["round"]), row["scenario"]), {})
-        swap[row["phase"], row["span"]] = Measured(
+        rank = _number(row["rank"])
+        rows = swap.setdefault(None if rank is None else int(rank), {})
+        rows[row["phase"], row["span"]] = Measured(
             seconds=_number(row["seconds"]),
             before=_recorded(row, {ledger: f"{ledger}_before_bytes" for ledger in ALL_LEDGERS}),
             after=_recorded(row, {ledger: f"{ledger}_after_bytes" for ledger in ALL_LEDGERS}),
             mlx_peak_bytes=_number(row["mlx_peak_bytes"]),
             major_faults=_number(row["major_faults"]),
             disk_read_bytes=_number(row["disk_read_bytes"]),
+            weight_bytes=_number(row["weight_bytes"]),
         )
     return swaps
 

@@ -35,6 +35,10 @@ def compare(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 6 where a verdict is inconclusive.")
     ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", help="Write a page to look at, to this file, and print nothing else."),
+    ] = None,
     results: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("results"),
 ) -> None:
     """Compare runs: every other one with the first.
@@ -48,6 +52,8 @@ def compare(
 
       swapbench compare results/exp012/A results/exp012/B results/exp012/C --format md
 
+      swapbench compare results/exp012/A results/exp012/B --html ab.html
+
       swapbench compare 20260127T080000Z-mini            (a run of `swapbench ab`: its two arms)
 
     Exit codes: 0 fine, 2 usage, or runs that can't be compared, 3 slower, 5 a leak,
@@ -57,15 +63,18 @@ def compare(
 
     if form not in _FORMS:
         raise UsageError(f"--format {form}: one of {', '.join(_FORMS)}")
+    if html is not None and form != "rich":
+        raise UsageError(f"--html writes a page, --format {form} prints another form: one at a time")
     found = [read(resolve(results, name)) for name in runs]
     if len(found) == 1 and found[0].info.arms:
-        raise typer.Exit(print_arms(found[0], form, margin, strict=strict))
+        raise typer.Exit(print_arms(found[0], form, margin, strict=strict, html=html))
     if len(found) == 1:
         raise UsageError(
             f"{runs[0]}: with what? name two runs or more, or a run of `swapbench ab`; "
             "`swapbench runs` shows them"
         )
-    raise typer.Exit(_print(_compared(found, margin, anyway=anyway), form, strict=strict))
+    comparisons = _compared(found, margin, anyway=anyway)
+    raise typer.Exit(_show(comparisons, found, form, strict=strict, html=html))
 
 
 def _compared(runs: "Sequence[Run]", margin: float | None, *, anyway: bool) -> "list[Comparison]":
@@ -191,22 +200,31 @@ def _asked(
     return one, other
 
 
-def print_arms(run: "Run", form: str, margin: float | None, *, strict: bool) -> Exit:
-    """Print a run of two arms as their comparison; returns the exit code that it means."""
+def print_arms(
+    run: "Run", form: str, margin: float | None, *, strict: bool, html: Path | None = None
+) -> Exit:
+    """Print a run of two arms as their comparison, or write it as a page; returns the exit code it means."""
     from swapbench.analysis.comparison import compare_arms
 
     if form == "csv":
         raise UsageError("a comparison has no CSV form: the rows are in the run's folder; use md or json")
     others = range(1, len(run.info.arms))
-    return _print([compare_arms(run, margin, other) for other in others], form, strict=strict)
+    compared = [compare_arms(run, margin, other) for other in others]
+    return _show(compared, [run], form, strict=strict, html=html)
 
 
-def _print(comparisons: "Sequence[Comparison]", form: str, *, strict: bool) -> Exit:
+def _show(
+    comparisons: "Sequence[Comparison]", runs: "Sequence[Run]", form: str, *, strict: bool, html: Path | None
+) -> Exit:
     from swapbench.analysis.comparison import exit_code
+    from swapbench.cli.html import write_comparisons
     from swapbench.report import make_console
     from swapbench.report.side_by_side import show_comparisons
 
-    show_comparisons(comparisons, form, make_console())
+    if html is None:
+        show_comparisons(comparisons, form, make_console())
+    else:
+        write_comparisons(comparisons, runs, html)
     return max((exit_code(comparison, strict=strict) for comparison in comparisons), key=_GRAVITY.index)
 
 

@@ -47,6 +47,10 @@ def report(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 6 where something is inconclusive or invalid.")
     ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", help="Write a page to look at, to this file, and print nothing else."),
+    ] = None,
     results: Results = Path("results"),
 ) -> None:
     """Print what a run found, and say its verdict as the exit code.
@@ -59,6 +63,8 @@ def report(
 
       swapbench report exp012 --format trace > run.json      (open it at ui.perfetto.dev)
 
+      swapbench report exp012 --html exp012.html
+
       swapbench report exp013-strategies --strategy slab
 
       swapbench report results/reference/exp012-m4pro-24gb
@@ -70,13 +76,22 @@ def report(
     """
     from swapbench.results import resolve
 
-    raise typer.Exit(print_run(resolve(results, run), form, strict=strict, strategy=strategy, arm=arm))
+    if html is not None and form is not Format.RICH:
+        raise UsageError(f"--html writes a page, --format {form} prints another form: one at a time")
+    code = print_run(resolve(results, run), form, strict=strict, strategy=strategy, arm=arm, html=html)
+    raise typer.Exit(code)
 
 
 def print_run(
-    folder: Path, form: str, *, strict: bool, strategy: str | None = None, arm: str | None = None
+    folder: Path,
+    form: str,
+    *,
+    strict: bool,
+    strategy: str | None = None,
+    arm: str | None = None,
+    html: Path | None = None,
 ) -> Exit:
-    """Print a run's report on standard output; returns the exit code that it means.
+    """Print a run's report on standard output, or write it as a page; returns the exit code that it means.
 
     Raises:
         ResultsError: the folder holds no run, or one this swapbench can't read.
@@ -86,6 +101,7 @@ def print_run(
     from swapbench.analysis.arms import arm_of
     from swapbench.analysis.cells import only
     from swapbench.cli.compare import print_arms
+    from swapbench.cli.html import write_run
     from swapbench.report import make_console, show
     from swapbench.results import read
     from swapbench.roofline import limits_of
@@ -96,12 +112,16 @@ def print_run(
     if arm is not None:
         run = arm_of(run, arm)
     if run.info.arms:
-        return _print_trace(run) if form == Format.TRACE else print_arms(run, form, None, strict=strict)
+        if form == Format.TRACE:
+            return _print_trace(run)
+        return print_arms(run, form, None, strict=strict, html=html)
     if strategy is not None:
         run = only(run, strategy)
     # A run from before `swapbench probe` was first run here can still be set against its limits.
     findings = analyse(run, limits_of(run.info.models, run.info.machine))
-    if form == Format.TRACE:
+    if html is not None:
+        write_run(run, findings, html)
+    elif form == Format.TRACE:
         _print_trace(run)
     else:
         show(findings, form, make_console())

@@ -31,6 +31,13 @@ def run(
             "--target", help="What swaps: a name from `swapbench targets`, a TOML file or URL; repeatable."
         ),
     ] = None,
+    hosts: Annotated[
+        int | None, typer.Option("--hosts", metavar="N", help="Ranks of a sharded target, on this machine.")
+    ] = None,
+    hostfile: Annotated[
+        Path | None,
+        typer.Option("--hostfile", help="Machines of a sharded target, as mlx.launch takes them."),
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override any key: --set workload.agents=4")
     ] = None,
@@ -61,6 +68,7 @@ def run(
       swapbench run quick --target mlx_lm
 
       swapbench run quick --target mlx_lm --target inprocess     (in turn, and compared)
+      swapbench run exp012-sharded --hosts 2
 
       swapbench run --resume 20260125T101500Z-hub
 
@@ -68,9 +76,13 @@ def run(
     7 a swap failed, 130 interrupted.
     """
     targets = target or []
-    overrides = overrides_of(
-        models, rounds, warmup, page_cache, set_ or [], targets[0] if len(targets) == 1 else None
-    )
+    overrides = [
+        *overrides_of(
+            models, rounds, warmup, page_cache, set_ or [], targets[0] if len(targets) == 1 else None
+        ),
+        *([] if hosts is None else [f"sharded.ranks={hosts}"]),
+        *([] if hostfile is None else [f"sharded.hostfile={hostfile.absolute()}"]),
+    ]
     if len(targets) > 1:
         job = _comparing_job(experiment, resume, overrides, targets, strategy or [], out, python, fail_fast)
     else:
@@ -110,6 +122,7 @@ def _job(
     import sys
 
     from swapbench import experiment as experiments
+    from swapbench.hostfile import read as read_hostfile
     from swapbench.pairing import checkpoints_of
     from swapbench.results import resolve
     from swapbench.runner import new_job, resumed_job
@@ -127,6 +140,9 @@ def _job(
         )
     file = experiments.find(name)
     experiment = experiments.with_strategies(experiments.load(file, overrides), strategies)
+    sharded = experiment.sharding()
+    if sharded is not None and sharded.hostfile:
+        read_hostfile(Path(sharded.hostfile))
     return new_job(
         experiment,
         file,

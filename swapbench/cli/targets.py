@@ -19,6 +19,15 @@ _BUILT_IN = (
         "tested_on": "Linux (MLX's CPU build)",
     },
     {
+        "name": "sharded",
+        "title": "one model on several ranks, by mlx-lm's sharded_load",
+        "start": "in the worker",
+        "swap": "eight phases, on each rank",
+        "reports": "everything, by rank",
+        "tested": "real",
+        "tested_on": "Linux (MLX's CPU build), two ranks on one machine",
+    },
+    {
         "name": "scripted",
         "title": "no model: times and memory from a script",
         "start": "in the worker",

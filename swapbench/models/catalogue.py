@@ -1,4 +1,4 @@
-"""The models of the shipped experiments: what their published MLX checkpoints are, as facts.
+"""The models of the experiments: what their published MLX checkpoints are, as facts.
 
 Configurations are those of the published config.json files, without what concerns training or vision only.
 """
@@ -165,7 +165,7 @@ _QWEN2_5_VOCABULARY: Final = Vocabulary(
     chat="chatml",
 )
 
-_QWEN2_5: Final = Entry(
+_QWEN2_5_14B: Final = Entry(
     name="qwen2.5-14b",
     repo="mlx-community/Qwen2.5-14B-Instruct-4bit",
     title="Qwen2.5 14B Instruct, 4-bit",
@@ -197,7 +197,7 @@ _QWEN2_5: Final = Entry(
     vocabulary=_QWEN2_5_VOCABULARY,
     hub_bytes=8_320_000_000,
     synthetic_bytes=8_309_494_416,
-    mini_bytes=6_202_424,
+    mini_bytes=4_479_816,
 )
 
 _QWEN2_5_SMALL: Final = Entry(
@@ -232,10 +232,32 @@ _QWEN2_5_SMALL: Final = Entry(
     vocabulary=_QWEN2_5_VOCABULARY,
     hub_bytes=290_000_000,
     synthetic_bytes=278_065_376,
-    mini_bytes=16_799_840,
+    mini_bytes=5_885_960,
 )
 
-CATALOGUE: Final = (_SMOLLM2, _GEMMA_3, _QWEN2_5, _QWEN2_5_SMALL)
+
+# Half the other's size and of the same class: what a sharded target swaps with it.
+_QWEN2_5_7B: Final = Entry(
+    name="qwen2.5-7b",
+    repo="mlx-community/Qwen2.5-7B-Instruct-4bit",
+    title="Qwen2.5 7B Instruct, 4-bit",
+    config={
+        **_QWEN2_5_14B.config,
+        "hidden_size": 3584,
+        "intermediate_size": 18944,
+        "max_window_layers": 28,
+        "num_attention_heads": 28,
+        "num_hidden_layers": 28,
+        "num_key_value_heads": 4,
+    },
+    dtype="float16",
+    vocabulary=_QWEN2_5_VOCABULARY,
+    hub_bytes=4_300_000_000,
+    synthetic_bytes=4_284_346_208,
+    mini_bytes=6_131_976,
+)
+
+CATALOGUE: Final = (_SMOLLM2, _GEMMA_3, _QWEN2_5_SMALL, _QWEN2_5_7B, _QWEN2_5_14B)
 
 
 def lookup(reference: str) -> Entry | None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from swapbench.models.vocabulary import Vocabulary, renumbered
 
 _HEADS: Final = 4
+_RANKS: Final = 2  # of a sharded target: each needs whole KV heads
 _SLIDING_WINDOW: Final = 32  # short, so that windows rotate within a few tokens
 _EXPERTS: Final = 8
 _USUAL_TURN: Final = 6  # gemma-3's, which its config.json may leave out
@@ -15,9 +16,10 @@ _USUAL_TURN: Final = 6  # gemma-3's, which its config.json may leave out
 def mini_config(config: Mapping[str, Any], full: Vocabulary, small: Vocabulary) -> dict[str, Any]:
     """The configuration of the mini model, for the vocabulary `small` in place of `full`.
 
-    Kept: the class, the ratio of query to KV heads and of MLP to hidden size, the layers' pattern,
-    quantisation, tied or untied embeddings. Every linear layer's input stays a whole number of
-    quantisation groups.
+    Kept: the class, the ratio of query to KV heads (as far as that leaves two KV heads) and of MLP to hidden
+    size, the layers' pattern, quantisation, tied or untied embeddings. Every linear layer's input stays a
+    whole number of quantisation groups, also when two ranks share the model, where they can share the real
+    one.
     """
     scaled = deepcopy(dict(config))
     quantization = scaled.get("quantization")
@@ -55,7 +57,7 @@ def _scale(table: dict[str, Any], group_size: int) -> None:
     per_hidden = table["hidden_size"] / hidden
     for key in ("intermediate_size", "moe_intermediate_size", "shared_expert_intermediate_size"):
         if isinstance(table.get(key), int):
-            table[key] = max(unit, _rounded_up(table[key] * per_hidden, unit))
+            table[key] = max(2 * unit, _rounded_up(table[key] * per_hidden, 2 * unit))
     _scale_layers(table)
     for key, most in (("sliding_window", _SLIDING_WINDOW), ("num_experts", _EXPERTS)):
         if isinstance(table.get(key), int):
@@ -72,6 +74,8 @@ def _scale_heads(table: dict[str, Any], head_dim: int) -> None:
     kv_heads = int(table.get("num_key_value_heads") or heads)
     ratio = heads // kv_heads
     small_kv_heads = max(1, min(kv_heads, round(_HEADS / ratio)))
+    if kv_heads % _RANKS == 0 and small_kv_heads % _RANKS:
+        small_kv_heads, ratio = _RANKS, _HEADS // _RANKS
     small_heads = small_kv_heads * ratio
     table["hidden_size"] = small_heads * head_dim
     table["num_attention_heads"] = small_heads

@@ -1,4 +1,4 @@
-"""What stands beside the figures: limits, releases, restored caches, clients, failures, symptoms."""
+"""What stands beside the figures: limits, releases, restored caches, clients, ranks, failures, symptoms."""
 
 from collections.abc import Callable
 from typing import Final
@@ -10,6 +10,7 @@ from swapbench.analysis.failures import Failure
 from swapbench.analysis.figures import NOT_RECORDED
 from swapbench.analysis.memory import ScenarioMemory
 from swapbench.analysis.proof import Restores
+from swapbench.analysis.sharing import RankSummary, Sharing
 from swapbench.phases import LEDGER_LABELS
 from swapbench.report.shapes import Cell, Line, Table, Tone, point
 
@@ -141,6 +142,41 @@ def clients(findings: Findings) -> Table | None:
         groups=(cells,),
         legend="wait: to the first token, median (most); longest stall: in a swap, without any first token "
         "or answer",
+    )
+
+
+def sharing(findings: Findings) -> Table | None:
+    """What each rank of a sharded target did. None where there is none."""
+    if not findings.sharing:
+        return None
+    groups = tuple((_skew_row(shared), *map(_rank_row, shared.ranks)) for shared in findings.sharing)
+    return Table(
+        title="Ranks, median",
+        label="rank",
+        columns=(
+            ("load,", "own work"),
+            ("waited", "for others"),
+            ("first", "token"),
+            ("weights",),
+            ("footprint",),
+        ),
+        groups=groups,
+        legend="own work: without waiting for other ranks; skew: how much longer the slowest worked in load "
+        "than the fastest",
+    )
+
+
+def _skew_row(shared: Sharing) -> tuple[Cell, ...]:
+    skew = f"skew {point(shared.skew, figures.seconds)}" if shared.skew else ""
+    return (Cell(shared.scenario, tone="strong"), Cell(skew), *(Cell("") for _ in range(4)))
+
+
+def _rank_row(rank: RankSummary) -> tuple[Cell, ...]:
+    return (
+        Cell(f"  rank {rank.rank}"),
+        *(Cell(point(value, figures.seconds)) for value in (rank.load, rank.barrier, rank.first_token)),
+        Cell(point(rank.weights, figures.size)),
+        Cell(point(rank.footprint, figures.memory)),
     )
 
 

@@ -124,6 +124,7 @@ def _of_one_strategy(findings: Findings) -> Iterator[_Folded]:
     )
     yield "Memory and leaks", memory
     yield "Clients", (Part("", table=evidence.clients(findings)),)
+    yield "Ranks", (Part("", table=evidence.sharing(findings)),)
     yield "Limits", (Part("", table=evidence.limits(findings)),)
     yield "Work", (Part("", table=tables.work(findings.scenarios)),)
 

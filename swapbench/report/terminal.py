@@ -127,6 +127,9 @@ def _measured(findings: Findings, console: Console) -> Iterator[RenderableType]:
     clients = evidence.clients(findings)
     if clients is not None:
         yield from _titled(clients, _figures_table(clients, inline=True))
+    ranks = evidence.sharing(findings)
+    if ranks is not None:
+        yield from _titled(ranks, _figures_table(ranks, inline=True))
     limits = evidence.limits(findings)
     if limits is not None:
         yield from _titled(limits, _figures_table(limits, inline=True))

@@ -17,6 +17,7 @@ from swapbench.analysis.outliers import Outlier
 from swapbench.analysis.outside import Outside
 from swapbench.analysis.proof import Restores
 from swapbench.analysis.roofline import AgainstLimit
+from swapbench.analysis.sharing import Sharing
 from swapbench.analysis.summary import AgainstTarget, ScenarioSummary
 
 COLUMNS: Final = ("run_id", "source", "scenario", "measure", "subject", "unit", "point", "low", "high", "n")
@@ -51,6 +52,8 @@ def _rows(findings: Findings) -> Iterator[_Row]:
         yield from _memory(memory)
     for felt in findings.clients:
         yield from _clients(felt)
+    for shared in findings.sharing:
+        yield from _sharing(shared)
     for against in findings.limits:
         yield from _limit(against)
     for restores in findings.restores:
@@ -106,6 +109,21 @@ def _clients(felt: ClientsFelt) -> Iterator[_Row]:
     for when, wait in waits:
         yield from _estimate(felt.scenario, "wait", when, "s", wait)
     yield from _estimate(felt.scenario, "client_stall", "", "s", felt.longest_stall)
+
+
+def _sharing(shared: Sharing) -> Iterator[_Row]:
+    yield from _estimate(shared.scenario, "skew", "load", "s", shared.skew)
+    for rank in shared.ranks:
+        estimates = (
+            ("rank_load", "s", rank.load),
+            ("rank_barrier", "s", rank.barrier),
+            ("rank_first_token", "s", rank.first_token),
+            ("rank_weights", "B", rank.weights),
+            ("rank_footprint", "B", rank.footprint),
+            ("rank_disk_read", "B", rank.disk_read),
+        )
+        for measure, unit, value in estimates:
+            yield from _estimate(shared.scenario, measure, f"rank {rank.rank}", unit, value)
 
 
 def _limit(against: AgainstLimit) -> Iterator[_Row]:

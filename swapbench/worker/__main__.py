@@ -3,6 +3,7 @@
 import argparse
 import os
 import shutil
+import signal
 import sys
 import threading
 import traceback
@@ -77,6 +78,10 @@ def make_target(plan: Plan) -> Target:
         from swapbench.worker.targets.orchestrated import OrchestratedTarget
 
         return OrchestratedTarget(plan)
+    if plan.target == "sharded":
+        from swapbench.worker.targets.sharded import ShardedTarget
+
+        return ShardedTarget(plan)
     if plan.faults:
         from swapbench.worker.faults import FaultyTarget
 
@@ -92,6 +97,8 @@ def _die_with_parent(scratch_dir: Path) -> None:
     while os.read(_STDIN, 4096):
         pass
     shutil.rmtree(scratch_dir, ignore_errors=True)
+    if os.getpgrp() == os.getpid():  # whatever this worker has started goes with it, stopped or not
+        os.killpg(0, signal.SIGKILL)
     os._exit(1)
 
 

@@ -3,13 +3,14 @@
 Of a swap that is seen from outside there is one row alone, the whole.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from swapbench.phases import FIRST_TOKEN, WHOLE, Phase
 from swapbench.wire import Event, PhaseMeasured, Reading, StepStarted
 from swapbench.worker.counters import Counters
 from swapbench.worker.meter import Meter
+from swapbench.worker.sharding.gather import gather
 
 Emit = Callable[[Event], None]
 
@@ -97,6 +98,32 @@ class Probe:
             yield
 
     @contextmanager
+    def ranked(self, phase: str) -> Iterator[Callable[[Sequence[Sequence[PhaseMeasured]]], None]]:
+        """A phase, or the first token, that every rank measures by itself.
+
+        What is yielded takes the ranks' rows, by rank. The slowest rank is the phase; what it took beyond, to
+        tell the ranks and to hear from them, is in no phase.
+        """
+        self._phase = phase
+        self._emit(StepStarted(step=phase))
+        start_s = self._meter.now_s()
+
+        def measured(ranks: Sequence[Sequence[PhaseMeasured]]) -> None:
+            end_s = self._meter.now_s()
+            for row in gather(ranks):
+                own = {"round": self._round, "scenario": self._scenario, "phase": phase}
+                placed = {"start_s": start_s - self._begun_s + row.start_s}
+                self._emit(row.model_copy(update=own | placed))
+                if row.rank is None and not row.span:
+                    self._note(phase, row.seconds, end_s)
+
+        try:
+            yield measured
+        except BaseException:
+            self.failed_phase = Phase(phase) if phase != FIRST_TOKEN else None
+            raise
+
+    @contextmanager
     def span(self, name: str) -> Iterator[None]:
         """Measure a named part of the phase that is going on. Spans may overlap."""
         meter = self._meter
@@ -143,17 +170,17 @@ class Probe:
             for event in (self._row("", start_s, end_s, before, after, peak, delta), *self._spans):
                 self._emit(event)
             self._spans.clear()
-            self._account(phase, start_s, end_s)
+            self._note(phase, end_s - start_s, end_s)
             self._leaving_s = meter.now_s() - end_s
 
-    def _account(self, phase: str, start_s: float, end_s: float) -> None:
+    def _note(self, phase: str, seconds: float, end_s: float) -> None:
         if phase == FIRST_TOKEN:
-            self.first_token_s = end_s - start_s
+            self.first_token_s = seconds
             self.to_first_token_s = end_s - self._begun_s
         else:
             self._ended_s = end_s
             if phase != WHOLE:
-                self.phase_s[phase] = end_s - start_s
+                self.phase_s[phase] = seconds
 
     def _row(
         self,

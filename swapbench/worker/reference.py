@@ -5,14 +5,8 @@ Questions come as one line of JSON on stdin, replies go as one line to stdout's 
 
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
-from swapbench.loaders import load
 from swapbench.wire import Questions, Replies
-from swapbench.worker.engine.batch import BatchEngine
-from swapbench.worker.engine.blocks import BlockPool
-from swapbench.worker.engine.geometry import KVGeometry
-from swapbench.worker.engine.workload import ask
 from swapbench.worker.leaving import leave
 
 
@@ -28,7 +22,24 @@ def main() -> None:
 
 
 def answer(questions: Questions) -> Replies:
+    """As the target that is swapped would: by a batch engine, or by ranks that share the model."""
+    if questions.sharded is not None:
+        from swapbench.worker.sharding import fresh
+
+        return fresh.answer(questions, questions.sharded)
+    return _of_one_process(questions)
+
+
+def _of_one_process(questions: Questions) -> Replies:
     """Load the checkpoint and have a batch engine, as the one that is swapped, answer one after another."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from swapbench.loaders import load
+    from swapbench.worker.engine.batch import BatchEngine
+    from swapbench.worker.engine.blocks import BlockPool
+    from swapbench.worker.engine.geometry import KVGeometry
+    from swapbench.worker.engine.workload import ask
+
     model, tokenizer, _ = load(questions.checkpoint.path, "stock")
     pool = BlockPool(questions.engine.kv_budget_bytes, questions.engine.block_tokens)
     pool.reconfigure(KVGeometry.of(model))

@@ -204,6 +204,21 @@ class Recording:
             )
         )
 
+    def ranks(self, round_: int, scenario: str, *ranks: tuple[float, float]) -> None:
+        """Rows of a sharded target's load, to be added before the swap that they belong to: for each rank its
+        own work and what it waited for the others."""
+        work_s, waited_s = max(ranks)
+        fastest_s = min(times[0] for times in ranks)
+        rows = [
+            *(_row(round_, scenario, rank, "", sum(times)) for rank, times in enumerate(ranks)),
+            *(_row(round_, scenario, rank, "barrier", waits) for rank, (_, waits) in enumerate(ranks)),
+            _row(round_, scenario, None, "", work_s + waited_s),
+            _row(round_, scenario, None, "barrier", waited_s),
+            _row(round_, scenario, None, "skew", work_s - fastest_s),
+        ]
+        for row in rows:
+            self.writer.add_phase(row, False, self._scenarios[scenario], "stock")
+
     def add(self, event: SwapFinished) -> None:
         """Append a row of swaps.csv."""
         self.writer.add_swap(event)
@@ -250,3 +265,20 @@ class Recording:
             after=after,
         )
         self.writer.add_phase(event, warmup, self._scenarios[scenario], strategy)
+
+
+def _row(round_: int, scenario: str, rank: int | None, span: str, seconds: float) -> PhaseMeasured:
+    held = LARGE_BYTES if rank is None else LARGE_BYTES // 2
+    return PhaseMeasured(
+        round=round_,
+        scenario=scenario,
+        phase="load",
+        span=span,
+        rank=rank,
+        start_s=0.0,
+        seconds=seconds,
+        before=Reading(),
+        after=Reading() if span else reading(held),
+        disk_read_bytes=None if span else 0,
+        weight_bytes=None if span else held,
+    )

@@ -30,6 +30,7 @@ def swap(
         released={},
         phases={"load": measured(total_s)},
         spans={},
+        ranks={},
         extremes={},
         swap_used_growth_bytes=None,
     )

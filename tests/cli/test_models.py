@@ -60,7 +60,7 @@ def test_every_help_has_an_example(cli: Cli, command: str) -> None:
 def test_list_tells_where_each_checkpoint_is_or_is_not(cli: Cli, cache: Path) -> None:
     assert cli("synth", "--mini", "smollm2-135m").exit_code == 0
     models = listed(cli)
-    assert list(models) == ["smollm2-135m", "gemma-3-12b", "qwen2.5-14b", "qwen2.5-0.5b"]
+    assert list(models) == ["smollm2-135m", "gemma-3-12b", "qwen2.5-0.5b", "qwen2.5-7b", "qwen2.5-14b"]
     assert models["smollm2-135m"]["mini"]["path"] == str(cache / "mini" / "smollm2-135m")
     assert models["smollm2-135m"]["synthetic"]["path"] is None
     assert "swapbench models synth smollm2-135m" in models["smollm2-135m"]["synthetic"]["hint"]

@@ -32,10 +32,19 @@ def test_a_mini_keeps_the_architecture(entry: Entry) -> None:
     assert small.get("quantization") == full.get("quantization")
     assert small.get("tie_word_embeddings") == full.get("tie_word_embeddings")
     full_text, small_text = full.get("text_config", full), small.get("text_config", small)
-    ratio = full_text["num_attention_heads"] // full_text["num_key_value_heads"]
-    assert small_text["num_attention_heads"] == ratio * small_text["num_key_value_heads"]
+    assert small_text["num_attention_heads"] > small_text["num_key_value_heads"]
     assert small_text["hidden_size"] <= full_text["hidden_size"] / 2
     assert entry.mini_bytes < entry.synthetic_bytes / 10
+
+
+@by_name
+def test_two_ranks_can_share_a_mini_where_they_can_share_the_real_model(entry: Entry) -> None:
+    full, small = entry.config, order.of_entry(entry, Source.MINI).config
+    full, small = full.get("text_config", full), small.get("text_config", small)
+    assert small["num_key_value_heads"] % 2 == full["num_key_value_heads"] % 2
+    if "quantization" in small:
+        assert small["intermediate_size"] % (2 * small["quantization"]["group_size"]) == 0
+        assert small["hidden_size"] % (2 * small["quantization"]["group_size"]) == 0
 
 
 def test_gemmas_mini_has_global_layers_and_windows_that_rotate(minis: dict[str, Path]) -> None:

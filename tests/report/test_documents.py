@@ -60,6 +60,8 @@ def full(folder: Path) -> Findings:
             release_settle_s=0.02,
             released=reading(0),
         )
+    recording.swap(0, "down")
+    recording.ranks(0, "down", (1.0, 2.05), (3.0, 0.1))
     recording.writer.add_request(
         ClientRequest(
             round=0,

@@ -25,6 +25,18 @@ class Request:
     max_tokens: int
 
 
+def prompt_of(request: Request, tokenizer: Any) -> list[int]:
+    """The tokens of a request's prompt, its text gone through as often as that takes.
+
+    Raises:
+        ValueError: the text has no tokens.
+    """
+    ids: list[int] = list(tokenizer.encode(request.text))
+    if not ids:
+        raise ValueError("its text has no tokens; send at least one")
+    return (ids * -(-request.prompt_tokens // len(ids)))[: request.prompt_tokens]
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a model said to a request."""
@@ -300,7 +312,7 @@ class BatchEngine:
     def _begin(self, generator: BatchGenerator, ticket: Ticket, reservation: Reservation) -> None:
         request = ticket.request
         try:
-            (uid,) = generator.insert([self._prompt(request)], max_tokens=[request.max_tokens])
+            (uid,) = generator.insert([prompt_of(request, self._tokenizer)], max_tokens=[request.max_tokens])
         except Exception as error:  # noqa: BLE001 - the request's border: the others must not suffer for it
             let_go(error)
             self._pool.release(reservation)
@@ -337,12 +349,6 @@ class BatchEngine:
     def _answer(self, running: _Running) -> Answer:
         text = self._tokenizer.decode(running.tokens)
         return Answer(running.ticket.request.id, self._name, tuple(running.tokens), text)
-
-    def _prompt(self, request: Request) -> list[int]:
-        ids: list[int] = list(self._tokenizer.encode(request.text))
-        if not ids:
-            raise ValueError("its text has no tokens; send at least one")
-        return (ids * -(-request.prompt_tokens // len(ids)))[: request.prompt_tokens]
 
     def _fail_waiting(self, error: BaseException) -> None:
         with self._changed:

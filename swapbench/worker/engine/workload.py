@@ -58,8 +58,13 @@ def ask(engine: BatchEngine, verify: Verify) -> tuple[Reply, ...]:
 
 
 def _answered(engine: BatchEngine, prompt_tokens: int, tokens: int) -> tuple[int, ...]:
+    return engine.submit(verification(prompt_tokens, tokens)).result(PATIENCE_S).tokens
+
+
+def verification(prompt_tokens: int, tokens: int) -> Request:
+    """What every model is asked, whoever serves it: the same text for the same length."""
     (request,) = requests(1, prompt_tokens, tokens, seed=_VERIFICATION_SEED)
-    return engine.submit(request).result(PATIENCE_S).tokens
+    return request
 
 
 def continuation(model: Any, cache: list[Any], tokens: int) -> tuple[int, ...]:

@@ -1,0 +1,64 @@
+"""What the pictures of a run are drawn from, beside its findings."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from swapbench.analysis.cells import by_cell, cell_name
+from swapbench.analysis.dots import Dots, LadderDots, dots_of, ladder_dots
+from swapbench.analysis.findings import Findings
+from swapbench.analysis.growth import Growth, growth_of
+from swapbench.analysis.ladder import STOCK, Ladder
+from swapbench.analysis.swap_timeline import SwapTimeline, timeline_of
+from swapbench.analysis.swaps import Swap, swaps_of
+from swapbench.results import Run, experiment_of
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """One run. Of several strategies, timelines are of stock and of each scenario's fastest."""
+
+    command: str
+    timelines: tuple[SwapTimeline, ...]
+    dots: tuple[Dots, ...]
+    ladders: tuple[LadderDots, ...]
+    growth: tuple[Growth, ...]
+
+
+def pictures_of(run: Run, findings: Findings) -> Pictures:
+    """The pictures of a run that was analysed.
+
+    Raises:
+        ResultsError: as `analyse`.
+    """
+    whole = experiment_of(run)
+    named, experiment = by_cell(run, whole)
+    swaps = swaps_of(named)
+    shown = _shown(findings)
+    found = (timeline_of(named, _of(swaps, name)) for name in shown)
+    return Pictures(
+        command=shlex.join(run.info.command),
+        timelines=tuple(timeline for timeline in found if timeline is not None),
+        dots=()
+        if findings.ladders
+        else tuple(dots_of(s.name, _of(swaps, s.name), findings.outliers) for s in experiment.scenario),
+        ladders=tuple(ladder_dots(ladder, swaps, findings.outliers) for ladder in findings.ladders),
+        growth=growth_of(swaps, findings.leaks, experiment.leak_tolerance_bytes),
+    )
+
+
+def _of(swaps: Sequence[Swap], scenario: str) -> list[Swap]:
+    return [swap for swap in swaps if swap.scenario == scenario]
+
+
+def _shown(findings: Findings) -> list[str]:
+    if not findings.ladders:
+        return [scenario.name for scenario in findings.scenarios]
+    return [name for ladder in findings.ladders for name in _stock_and_fastest(ladder)]
+
+
+def _stock_and_fastest(ladder: Ladder) -> Iterator[str]:
+    names = [rung.strategy for rung in ladder.rungs if rung.total is not None]
+    stock = [name for name in names if name == STOCK]
+    for name in dict.fromkeys([*stock, *names[:1]]):
+        yield cell_name(ladder.scenario, name)

@@ -1,0 +1,193 @@
+"""One swap on its clock: phases, spans and the ledgers between them, as a picture shows it."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
+
+from swapbench.analysis.headline import headline_figure
+from swapbench.analysis.swaps import Swap
+from swapbench.phases import ALL_LEDGERS, FIRST_TOKEN, PHASES
+from swapbench.results import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# More points than a picture has columns only make it heavier.
+_MOST_POINTS: Final = 600
+
+# What is shown before the request and after the end, as a share of the swap.
+_LEAD: Final = 0.08
+_TAIL: Final = 0.15
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A phase, a span of one (its name in `span`), or the first token; seconds since the swap request."""
+
+    phase: str
+    span: str
+    start_s: float
+    seconds: float
+
+    @property
+    def end_s(self) -> float:
+        """When it was over."""
+        return self.start_s + self.seconds
+
+
+@dataclass(frozen=True)
+class LedgerSeries:
+    """One ledger around one swap: (seconds since the request, bytes), in order of time."""
+
+    ledger: str
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class SwapTimeline:
+    """The swap of a scenario whose headline is nearest the median of `n`.
+
+    `end_s` is the first token's end, or the last phase's where there is none. Where starts were not recorded
+    (`end_to_end`), each phase begins where the one before it ended.
+    """
+
+    scenario: str
+    from_model: str
+    to_model: str
+    round: int
+    n: int
+    total_s: float
+    end_s: float
+    end_to_end: bool
+    stretches: tuple[Stretch, ...]
+    ledgers: tuple[LedgerSeries, ...]
+
+    @property
+    def phases(self) -> tuple[Stretch, ...]:
+        """Without the spans."""
+        return tuple(stretch for stretch in self.stretches if not stretch.span)
+
+
+def timeline_of(run: Run, swaps: Sequence[Swap]) -> SwapTimeline | None:
+    """The timeline of a scenario's most ordinary swap; None where none is counted, or none has phases.
+
+    Args:
+        run: with the scenarios named as in `swaps`.
+        swaps: of one scenario.
+    """
+    counted = [swap for swap in swaps if swap.counted]
+    swap = nearest_median(counted)
+    if swap is None or swap.total_s is None:
+        return None
+    rows = run.phases[(run.phases["round"] == swap.round) & (run.phases["scenario"] == swap.scenario)]
+    stretches, end_to_end = _stretches(rows)
+    if not stretches:
+        return None
+    end_s = max([swap.total_s, *(stretch.end_s for stretch in stretches)])
+    return SwapTimeline(
+        scenario=swap.scenario,
+        from_model=swap.from_model,
+        to_model=swap.to_model,
+        round=swap.round,
+        n=len(counted),
+        total_s=swap.total_s,
+        end_s=end_s,
+        end_to_end=end_to_end,
+        stretches=stretches,
+        ledgers=() if end_to_end else tuple(_ledgers(run, rows, swap, end_s)),
+    )
+
+
+def nearest_median(counted: Sequence[Swap]) -> Swap | None:
+    """The swap whose headline is nearest the median; the earliest of several."""
+    figure = f"{headline_figure(counted)}_s"
+    having = [swap for swap in counted if figure in swap.figures]
+    if not having:
+        return None
+    middle = median(swap.figures[figure] for swap in having)
+    return min(having, key=lambda swap: abs(swap.figures[figure] - middle))
+
+
+def _stretches(rows: "pd.DataFrame") -> tuple[tuple[Stretch, ...], bool]:
+    """Phases in their order, each followed by its spans; and whether they had to be laid end to end."""
+    # A swap that was cut off and done again has rows twice: the last hold.
+    found = {(row["phase"], row["span"]): row for row in _records(rows)}
+    order = [*map(str, PHASES), FIRST_TOKEN]
+    phases = [found[name, ""] for name in order if _took(found.get((name, "")))]
+    end_to_end = any(not math.isfinite(row["start_s"]) for row in phases)
+    starts = _running_sum(phases) if end_to_end else [float(row["start_s"]) for row in phases]
+    stretches: list[Stretch] = []
+    for row, start_s in zip(phases, starts, strict=True):
+        stretches.append(Stretch(row["phase"], "", start_s, float(row["seconds"])))
+        if not end_to_end:
+            stretches.extend(_spans(found, row["phase"]))
+    return tuple(stretches), end_to_end
+
+
+def _running_sum(phases: Sequence[Mapping[str, Any]]) -> list[float]:
+    starts = [0.0]
+    for row in phases:
+        starts.append(starts[-1] + float(row["seconds"]))
+    return starts[:-1]
+
+
+def _spans(found: Mapping[tuple[str, str], Mapping[str, Any]], phase: str) -> list[Stretch]:
+    """A phase's spans by their start; spans within spans (evict/write/agent) left out."""
+    spans = [
+        Stretch(phase, span, float(row["start_s"]), float(row["seconds"]))
+        for (of, span), row in found.items()
+        if of == phase and span and "/" not in span and _took(row) and math.isfinite(row["start_s"])
+    ]
+    return sorted(spans, key=lambda stretch: (stretch.start_s, -stretch.seconds))
+
+
+def _took(row: Mapping[str, Any] | None) -> bool:
+    return row is not None and math.isfinite(row["seconds"])
+
+
+def _ledgers(run: Run, rows: "pd.DataFrame", swap: Swap, end_s: float) -> Iterator[LedgerSeries]:
+    """Readings around every phase and span, and the samples between them."""
+    samples = _samples(run, swap, end_s)
+    measured = _records(rows)
+    for ledger in ALL_LEDGERS:
+        points = [(row["start_s"], row[f"{ledger}_before_bytes"]) for row in measured]
+        points += [(row["start_s"] + row["seconds"], row[f"{ledger}_after_bytes"]) for row in measured]
+        points += [(t_s, row[f"{ledger}_bytes"]) for t_s, row in samples]
+        known = sorted((t, value) for t, value in points if math.isfinite(t) and math.isfinite(value))
+        if len(known) > 1:
+            yield LedgerSeries(ledger, thinned_keeping_extremes(known, _MOST_POINTS))
+
+
+def _samples(run: Run, swap: Swap, end_s: float) -> list[tuple[float, dict[str, Any]]]:
+    start_s = swap.figures.get("start_s")
+    if start_s is None:
+        return []
+    theirs = run.memory[(run.memory["round"] == swap.round) & (run.memory["scenario"] == swap.scenario)]
+    near = theirs[theirs["t_s"].between(start_s - _LEAD * end_s, start_s + (1 + _TAIL) * end_s)]
+    return [(row["t_s"] - start_s, row) for row in _records(near)]
+
+
+def thinned_keeping_extremes(points: Sequence[Point], most: int) -> tuple[Point, ...]:
+    """At most `most` of the points, in their order: ends, and the least and greatest of each stretch.
+
+    No peak is lost, however brief: that is what even thinning would do.
+    """
+    if len(points) <= most:
+        return tuple(points)
+    inner = points[1:-1]
+    stretches = max(1, (most - 2) // 2)
+    kept: list[Point] = [points[0]]
+    for i in range(stretches):
+        part = inner[i * len(inner) // stretches : (i + 1) * len(inner) // stretches]
+        if part:
+            ends = {min(part, key=lambda p: p[1]), max(part, key=lambda p: p[1])}
+            kept.extend(sorted(ends))
+    return (*kept, points[-1])
+
+
+def _records(frame: "pd.DataFrame") -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]

@@ -1,0 +1,71 @@
+"""`--html`: the page of a run, or of runs side by side, written to a file."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from swapbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from swapbench.analysis import Findings
+    from swapbench.analysis.comparison import Comparison
+    from swapbench.limits import Limits
+    from swapbench.report.html import RunView
+    from swapbench.results import Run
+
+
+def write_run(run: "Run", findings: "Findings", path: Path) -> None:
+    """Write a run's page.
+
+    Raises:
+        UsageError: it can't be written there.
+    """
+    from swapbench.report.html import run_to_html
+
+    _write(path, run_to_html(_view(run, findings)))
+
+
+def write_comparisons(comparisons: "Sequence[Comparison]", runs: "Sequence[Run]", path: Path) -> None:
+    """Write the page of comparisons of every other run with the first; or of the two arms of one.
+
+    Raises:
+        UsageError: as `write_run`.
+    """
+    from swapbench.analysis import analyse
+    from swapbench.analysis.arms import arms_of
+    from swapbench.report.html import comparison_to_html
+
+    sides = arms_of(runs[0]) if len(runs) == 1 else runs
+    views = [_view(side, analyse(side, _limits(side))) for side in sides]
+    folders = [str(run.folder) for run in runs]
+    again = shlex.join(["swapbench", "compare", *folders, "--html", path.name])
+    _write(path, comparison_to_html(comparisons, views, again))
+
+
+def _view(run: "Run", findings: "Findings") -> "RunView":
+    from swapbench.analysis.pictures import pictures_of
+    from swapbench.report.html import RunView
+    from swapbench.results import raw_files
+
+    return RunView(findings, pictures_of(run, findings), raw_files(run.folder))
+
+
+def _limits(run: "Run") -> "Limits | None":
+    from swapbench.roofline import limits_of
+
+    return limits_of(run.info.models, run.info.machine)
+
+
+def _write(path: Path, text: str) -> None:
+    from swapbench.analysis.figures import size
+    from swapbench.files import write_atomically
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text)
+    except OSError as error:
+        raise UsageError(f"--html {path}: can't be written: {error.strerror}") from None
+    typer.echo(f"report: {path} ({size(path.stat().st_size)})")

@@ -1,0 +1,107 @@
+"""The ledgers during a swap, one above the other on one clock, its phases as shades behind them."""
+
+from typing import Final
+
+from swapbench.analysis import figures
+from swapbench.analysis.swap_timeline import LedgerSeries, SwapTimeline
+from swapbench.phases import FIRST_TOKEN, LEDGER_LABELS
+from swapbench.report.html.charts.drawing import INK, Drawing, Spec, draw, either, layer, name, number
+from swapbench.report.html.charts.scales import PHASE_COLOURS, UnitOf, across, unit_of_bytes, unit_of_seconds
+
+_HEIGHT: Final = 64
+_LABELS: Final = 54
+
+# How much the machine has left is a small change of a large figure; from zero nothing would be seen,
+# and without a least span its every flutter would look like a cliff.
+_LEAST_SHOWN: Final = 0.005
+_NOT_FROM_ZERO: Final = ("system_available", "system_wired", "system_compressed")
+
+
+def memory(timeline: SwapTimeline) -> Drawing:
+    """A panel for each ledger that was recorded."""
+    return draw(lambda width: _spec(timeline, width))
+
+
+def _spec(timeline: SwapTimeline, width: int) -> Spec:
+    unit = unit_of_seconds([timeline.end_s])
+    last = timeline.ledgers[-1]
+    panels = [_panel(timeline, series, unit, width, last=series is last) for series in timeline.ledgers]
+    return {"vconcat": panels, "spacing": 14}
+
+
+def _panel(timeline: SwapTimeline, series: LedgerSeries, time: UnitOf, width: int, *, last: bool) -> Spec:
+    unit = unit_of_bytes(value for _, value in series.points)
+    rows = [_row(t_s, value, series.ledger, time, unit) for t_s, value in series.points]
+    axis = across(width, grid=False, domain=True, title=f"{time.name} since the swap request")
+    x = number(
+        "t",
+        scale={"domain": _span(timeline, time), "nice": False, "clamp": True},
+        axis=axis if last else None,
+    )
+    y = number("bytes", title=None, scale=_scale(series, unit), axis=_bytes_axis())
+    shades = {
+        "x": x,
+        "x2": {"field": "end"},
+        "color": name("phase", scale=PHASE_COLOURS, legend=None),
+        "fillOpacity": either("datum.swap", 0.24, 0.12),
+    }
+    return {
+        "width": width - _LABELS - 10,
+        "height": _HEIGHT,
+        "title": {"text": f"{LEDGER_LABELS[series.ledger]}, {unit.name}", "offset": 4},
+        "layer": [
+            layer("rect", _phases(timeline, time), shades),
+            layer("line", rows, {"x": x, "y": y}, color=INK, strokeWidth=1.5),
+            layer(
+                "point",
+                rows,
+                {"x": x, "y": y, "description": name("tip")},
+                filled=True,
+                size=14,
+                color=INK,
+                opacity=1,
+            ),
+        ],
+    }
+
+
+def _row(t_s: float, value: float, ledger: str, time: UnitOf, unit: UnitOf) -> Spec:
+    tip = f"{LEDGER_LABELS[ledger]} {figures.memory(value)} at {figures.seconds(t_s)}"
+    return {"t": t_s / time.per, "bytes": value / unit.per, "tip": tip}
+
+
+def _phases(timeline: SwapTimeline, time: UnitOf) -> list[Spec]:
+    return [
+        {
+            "phase": phase.phase,
+            "swap": phase.phase != FIRST_TOKEN,
+            "t": phase.start_s / time.per,
+            "end": phase.end_s / time.per,
+        }
+        for phase in timeline.phases
+    ]
+
+
+def _span(timeline: SwapTimeline, time: UnitOf) -> list[float]:
+    """The same for every ledger: from the first reading to the last."""
+    times = [t_s / time.per for series in timeline.ledgers for t_s, _ in series.points]
+    return [min(0.0, *times), max(timeline.end_s / time.per, *times)]
+
+
+def _scale(series: LedgerSeries, unit: UnitOf) -> Spec:
+    values = [value / unit.per for _, value in series.points]
+    low, high = min(values), max(values)
+    low = min(low, high * (1 - _LEAST_SHOWN) if series.ledger in _NOT_FROM_ZERO else 0.0)
+    if high <= low:
+        high = low + 1
+    return {"domain": [low, high + (high - low) * 0.08], "nice": 3, "zero": False}
+
+
+def _bytes_axis() -> Spec:
+    return {
+        "grid": True,
+        "domain": False,
+        "tickCount": 3,
+        "minExtent": _LABELS,
+        "maxExtent": _LABELS,
+    }

@@ -1,0 +1,69 @@
+"""Two sides of a comparison: every swap of either as a dot over the rounds."""
+
+from swapbench.analysis import figures
+from swapbench.analysis.dots import Dots
+from swapbench.report.html.charts.drawing import (
+    ACCENT,
+    INK,
+    Drawing,
+    Spec,
+    draw_panel,
+    either,
+    layer,
+    layered,
+    name,
+    number,
+)
+from swapbench.report.html.charts.scales import UnitOf, unit_of_seconds, upright
+
+
+def sides(a: Dots, b: Dots) -> Drawing:
+    """A's dots and B's beside each other in every round, with a line for either median."""
+    return draw_panel(lambda width: _spec(a, b, width))
+
+
+def _spec(a: Dots, b: Dots, width: int) -> Spec:
+    unit = unit_of_seconds(dot.seconds for side in (a, b) for dot in side.dots)
+    both = (("A", a), ("B", b))
+    rows = [row for label, side in both for row in _rows(label, side, unit)]
+    medians = [
+        {"side": label, "median": side.estimate.point / unit.per}
+        for label, side in both
+        if side.estimate is not None
+    ]
+    colour = name("side", legend=None, scale={"domain": ["A", "B"], "range": [INK, ACCENT]})
+    points = {
+        "x": number(
+            "round",
+            title="round",
+            scale={"nice": False, "zero": False, "padding": 14},
+            axis={"grid": False, "tickMinStep": 1, "tickCount": 8, "format": "d"},
+        ),
+        "y": number("seconds", axis=upright(unit.name), scale={"zero": False, "nice": True, "padding": 12}),
+        "shape": name("side", legend=None, scale={"domain": ["A", "B"], "range": ["circle", "diamond"]}),
+        "color": colour,
+        "fillOpacity": either("datum.counted", 1, 0),
+        "description": name("tip"),
+    }
+    layers = [
+        layer("rule", medians, {"y": number("median"), "color": colour}, strokeWidth=1.2, opacity=0.7),
+        layer("point", rows, points, size=64, strokeWidth=1.5, opacity=1, filled=True),
+    ]
+    return layered(layers, width, 190)
+
+
+def _rows(label: str, side: Dots, unit: UnitOf) -> list[Spec]:
+    # Not upon each other: A a little left of its round, B a little right.
+    aside = -0.13 if label == "A" else 0.13
+    return [
+        {
+            "side": label,
+            "round": dot.round + aside,
+            "seconds": dot.seconds / unit.per,
+            "counted": dot.kind == "counted",
+            "tip": f"{label}, round {dot.round}: {figures.seconds(dot.seconds)}"
+            + ("" if dot.kind == "counted" else f", {dot.kind}"),
+        }
+        for dot in side.dots
+        if dot.kind == "counted"
+    ]

@@ -1,0 +1,224 @@
+"""One run, section by section, in the order in which it is read."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from swapbench.analysis import Findings, figures
+from swapbench.analysis.estimate import Estimate
+from swapbench.analysis.ladder import Ladder
+from swapbench.analysis.overall import overall
+from swapbench.analysis.pictures import Pictures
+from swapbench.analysis.summary import ScenarioSummary
+from swapbench.report import evidence, ladder, tables, within
+from swapbench.report.html import run_figures
+from swapbench.report.html.downloads import downloads
+from swapbench.report.html.page import (
+    Block,
+    Command,
+    Opening,
+    Section,
+    Tile,
+    filled,
+    lines_block,
+    sentence,
+    table_block,
+)
+from swapbench.report.shapes import Line
+
+
+def opening(findings: Findings) -> Opening:
+    """The verdict, then a tile for every scenario."""
+    facts, found = findings.facts, overall(findings)
+    warnings = []
+    if facts.transcribed_from:
+        warnings.append(f"Transcribed from {facts.transcribed_from}, not measured by swapbench.")
+    if not facts.claims:
+        warnings.append("Mini models: these times say nothing about the real ones.")
+    if facts.incomplete:
+        warnings.append(f"This run is not complete: {facts.incomplete}. Go on with: {facts.resume_command}")
+    return Opening(
+        title=facts.title,
+        kicker=" · ".join(
+            filter(None, (f"{facts.started_at:%d %B %Y}".lstrip("0"), facts.machine, _source(findings)))
+        ),
+        grade=found.grade,
+        verdict=found.text,
+        because=tuple(map(sentence, found.because)),
+        warnings=tuple(warnings),
+        tiles=tuple(
+            map(_ladder_tile, findings.ladders) if findings.ladders else map(_tile, _measured(findings))
+        ),
+    )
+
+
+def _measured(findings: Findings) -> tuple[ScenarioSummary, ...]:
+    """Without scenarios of which no swap counts: dashes in every row would tell nothing."""
+    return tuple(scenario for scenario in findings.scenarios if scenario.headline is not None)
+
+
+def _source(findings: Findings) -> str:
+    kind = "" if findings.facts.sources == ("scripted",) else " models"
+    return f"{', '.join(findings.facts.sources)}{kind}"
+
+
+def _tile(scenario: ScenarioSummary) -> Tile:
+    below = [f"{scenario.from_model} {tables.ARROW} {scenario.to_model}"]
+    if scenario.headline is None:
+        return Tile(scenario.name, figures.NOT_RECORDED, "", (*below, "not measured"))
+    if scenario.headline_is == "to_first_token":
+        swap = f", swap {figures.seconds(scenario.total.point)}" if scenario.total else ""
+        below.append(f"to the first token{swap}")
+    else:
+        below.append("the whole swap")
+    below.append(_spread(scenario.headline))
+    if scenario.against_target:
+        against = scenario.against_target
+        below.append(f"{figures.factor(against.factor)} {against.side} {against.target_s:g} s")
+    if scenario.bottleneck:
+        below.append(f"{scenario.bottleneck.phase} takes {figures.percent(scenario.bottleneck.share)}")
+    value, _, unit = figures.seconds(scenario.headline.point).partition(" ")
+    return Tile(scenario.name, value, unit, tuple(below))
+
+
+def _spread(value: Estimate) -> str:
+    if value.n == 1:
+        return "one swap"
+    low, high = (figures.seconds(end) for end in (value.low, value.high))
+    return f"{figures.counted(value.n, 'swap')}, {low} to {high}"
+
+
+def _ladder_tile(ladder: Ladder) -> Tile:
+    fastest, stock = ladder.rungs[0], ladder.rung("stock")
+    below = [f"{ladder.from_model} {tables.ARROW} {ladder.to_model}, {ladder.page_cache}"]
+    if fastest.total is None:
+        return Tile(ladder.scenario, figures.NOT_RECORDED, "", (*below, "not measured"))
+    below.append(f"fastest: {fastest.strategy}, {_spread(fastest.total)}")
+    if stock and stock.total and fastest.total_times and stock is not fastest:
+        times = figures.times(fastest.total_times.point)
+        below.append(f"{times} as fast as stock ({figures.seconds(stock.total.point)})")
+    value, _, unit = figures.seconds(fastest.total.point).partition(" ")
+    return Tile(ladder.scenario, value, unit, tuple(below))
+
+
+def sections(
+    findings: Findings, pictures: Pictures, files: Mapping[str, bytes], prefix: str = ""
+) -> tuple[Section, ...]:
+    """Every section that has something to say.
+
+    Args:
+        files: the run's own, by name, to be downloaded from the page.
+        prefix: of every id, where several runs stand on one page.
+    """
+    made = (
+        Section(f"{prefix}failures", "What went wrong", tuple(_failures(findings))),
+        Section(f"{prefix}strategies", "Strategies", tuple(_strategies(findings, pictures, prefix))),
+        Section(f"{prefix}swap", "The swap", tuple(_swap(findings, pictures, prefix))),
+        Section(f"{prefix}rounds", "Over the rounds", tuple(_rounds(findings, pictures, prefix))),
+        Section(f"{prefix}memory", "Memory", tuple(_memory(findings, pictures, prefix))),
+        Section(f"{prefix}leaks", "Leaks", tuple(_leaks(findings, pictures, prefix))),
+        Section(f"{prefix}limits", "What the machine could do", tuple(_limits(findings, pictures, prefix))),
+        Section(f"{prefix}work", "What was moved, and who waited", tuple(_work(findings))),
+        Section(f"{prefix}criteria", "Criteria", table_block(tables.criteria(findings), titled=False)),
+        Section(f"{prefix}environment", "Environment and warnings", tuple(_environment(findings))),
+        Section(f"{prefix}repeat", "How to repeat it", tuple(_repeat(findings, pictures))),
+        Section(f"{prefix}data", "Data", tuple(_data(findings, files))),
+    )
+    return filled(made)
+
+
+def _strategies(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Block]:
+    drawn = {found.scenario: figure for figure, found in run_figures.ladders(findings, pictures, prefix)}
+    told = ""
+    for found, table in zip(findings.ladders, ladder.ladders(findings), strict=True):
+        if found.scenario in drawn:
+            yield Block("figure", figures=(drawn[found.scenario],))
+        # What the columns mean is said once.
+        once = replace(table, legend="" if table.legend == told else table.legend)
+        yield from table_block(once, titled=found.scenario not in drawn)
+        told = table.legend
+    yield from lines_block("What each does and costs", ladder.manual(findings) if findings.ladders else ())
+
+
+def _swap(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Block]:
+    if pictures.timelines:
+        yield Block("legend")
+    for figure in run_figures.waterfalls(pictures, prefix):
+        yield Block("figure", figures=(figure,))
+    measured = _measured(findings)
+    if measured and not findings.ladders:
+        yield from table_block(tables.phases(findings, measured))
+        yield from lines_block("Bottleneck", tables.bottlenecks(replace(findings, scenarios=measured)))
+
+
+def _rounds(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Block]:
+    panels = tuple(run_figures.distributions(pictures, prefix))
+    if panels:
+        yield Block("panels", figures=panels)
+    if panels or pictures.ladders:
+        yield from lines_block("Within the run", within.within(findings))
+        yield from lines_block("Outliers, kept in every figure", within.outliers(findings))
+
+
+def _memory(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Block]:
+    for figure in run_figures.memory_timelines(pictures, prefix):
+        yield Block("figure", figures=(figure,))
+    if not findings.ladders:
+        yield from table_block(tables.memory(findings))
+        yield from lines_block("Release", evidence.releases(findings))
+
+
+def _leaks(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Block]:
+    panels = tuple(run_figures.growths(pictures, prefix))
+    if panels:
+        yield Block("panels", figures=panels)
+    elif findings.counts.counted:
+        yield from lines_block("", tables.leaks(findings))
+
+
+def _limits(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Block]:
+    for figure in run_figures.roofline(findings, pictures, prefix):
+        yield Block("figure", figures=(figure,))
+
+
+def _work(findings: Findings) -> Iterator[Block]:
+    if findings.ladders:
+        return
+    yield from table_block(tables.work(_measured(findings)))
+    yield from table_block(evidence.clients(findings))
+    yield from lines_block("Restored caches", evidence.restores(findings))
+
+
+def _failures(findings: Findings) -> Iterator[Block]:
+    yield from lines_block("Symptoms of known faults", evidence.symptoms(findings))
+    yield from table_block(evidence.failures(findings))
+    yield from lines_block("Swaps left out", evidence.problems(findings))
+
+
+def _environment(findings: Findings) -> Iterator[Block]:
+    yield from lines_block("", (*tables.facts(findings), *_models(findings)))
+    yield from lines_block("Notes and warnings", tuple(Line("", note) for note in findings.notes))
+
+
+def _models(findings: Findings) -> Iterator[Line]:
+    for model in findings.facts.models:
+        weight = f", {figures.size(model.weight_bytes)}" if model.weight_bytes else ""
+        yield Line(model.name, f"{model.reference}, {model.source}{weight}")
+
+
+def _repeat(findings: Findings, pictures: Pictures) -> Iterator[Block]:
+    commands = []
+    if pictures.command:
+        commands.append(Command("The command that made this run:", pictures.command))
+    else:
+        commands.append(
+            Command("The same experiment, on your machine:", f"swapbench run {findings.facts.experiment}")
+        )
+    commands.append(
+        Command("This report again:", f"swapbench report {findings.facts.folder} --html report.html")
+    )
+    yield Block("commands", commands=tuple(commands))
+
+
+def _data(findings: Findings, files: Mapping[str, bytes]) -> Iterator[Block]:
+    if files:
+        yield Block("downloads", downloads=downloads(files, findings.facts.folder))

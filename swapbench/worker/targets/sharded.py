@@ -1,0 +1,252 @@
+"""A model shared among several processes, here or on several machines, by mlx-lm's sharded_load."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from swapbench.ledgers import SwapSpace, system
+from swapbench.phases import FIRST_TOKEN, Phase
+from swapbench.wire import Checkpoint, ClientRequest, PhaseMeasured, Plan, PlannedSwap, Reading, Reply
+from swapbench.worker.counters import Counters
+from swapbench.worker.probe import Probe
+from swapbench.worker.settling import Settled
+from swapbench.worker.sharding.crew import Crew
+from swapbench.worker.sharding.gather import sum_up
+from swapbench.worker.sharding.messages import Order, Report, Work
+from swapbench.worker.targets import Audit, Outcome, RefusedError, Restored, Steady
+from swapbench.worker.touching import touch_free_memory
+
+_HELLO_TOKENS = 8
+
+
+class ShardedMeter:
+    """The coordinator's clock, and what all ranks hold together by their latest signs of life."""
+
+    def __init__(self) -> None:
+        self._system = system()
+        self.crew: Crew | None = None
+        self.clock_origin_ns = time.perf_counter_ns()
+
+    def now_s(self) -> float:
+        """Seconds since this meter was made."""
+        return (time.perf_counter_ns() - self.clock_origin_ns) / 1e9
+
+    def synchronize(self) -> None:
+        """Every rank does so itself."""
+
+    def read(self) -> Reading:
+        """The sums over ranks."""
+        crew = self.crew
+        return crew.reading() if crew is not None else Reading()
+
+    def read_inside(self) -> Reading:
+        """As `read`: no rank is asked."""
+        return self.read()
+
+    def counters(self) -> Counters:
+        """Ranks count for themselves."""
+        return Counters(0, 0, None)
+
+    def start_peak(self) -> None:
+        """Ranks have peaks of their own."""
+
+    def peak_bytes(self) -> int | None:
+        """None here: ranks report theirs."""
+        return None
+
+    def swap(self) -> SwapSpace:
+        """This machine's."""
+        return self._system.swap()
+
+
+class ShardedTarget:
+    """Serves one model by all ranks together, one request at a time.
+
+    Nothing is in flight when it is swapped, and no agent holds a cache: drain, evict and shutdown have
+    nothing to do, and are not measured.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.meter = ShardedMeter()
+        self._plan = plan
+        self._crew: Crew | None = None
+        self._served: Checkpoint | None = None
+        self._fallback: Checkpoint | None = None
+        self._outcome = Outcome()
+
+    def identity(self) -> tuple[dict[str, str], str]:
+        """As rank 0 says; ranks are started for it."""
+        ready = self._ranks().ready
+        sharded = self._plan.sharded
+        assert sharded is not None
+        shared = f"{self._ranks().size} ranks, {sharded.mode}, {sharded.backend}"
+        return ready.versions, f"{ready.device}; {shared}"
+
+    def serve(self, checkpoint: Checkpoint) -> None:
+        """Load `checkpoint` on every rank unless it is served already; ranks that were lost are started."""
+        self._outcome = Outcome()
+        if self._served == checkpoint and self._crew is not None:
+            return
+        self._served = None
+        for work in (Work.UNLOAD, Work.LOAD, Work.RECONFIGURE, Work.UPDATE_TAG, Work.REINIT):
+            self._tell(work, checkpoint)
+        self._served = checkpoint
+
+    def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
+        """Set the page cache on every rank's machine."""
+        if self._plan.touch_free_memory:
+            touch_free_memory(to.weight_bytes)
+        label = self._plan.page_cache_of(planned.scenario)
+        self._ask(Order(number=0, work=Work.PAGE_CACHE, path=to.path, label=label))
+
+    def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
+        """That every rank has the checkpoint, whole, and mlx-lm can share it out."""
+        for rank, report in enumerate(self._tell(Work.CHECK, to)):
+            if report.refused:
+                raise RefusedError(f"{to.name}, on rank {rank}: {report.refused} ({to.path})")
+
+    def swap(self, to: Checkpoint, probe: Probe) -> None:
+        """Replace the model on all ranks; no rank begins a phase before all have ended the one before."""
+        self._fallback, self._served = self._served, None
+        probe.begin()
+        self._phase(Work.UNLOAD, Phase.UNLOAD, to, probe)
+        with probe.observing():
+            self._look_at_release()
+            resident = [report.resident for report in self._tell(Work.RESIDENCY, to)]
+            self._outcome = replace(self._outcome, resident_before=_most_telling(resident))
+        self._phase(Work.LOAD, Phase.LOAD, to, probe)
+        self._phase(Work.RECONFIGURE, Phase.RECONFIGURE, to, probe)
+        self._phase(Work.UPDATE_TAG, Phase.UPDATE_TAG, to, probe)
+        self._phase(Work.REINIT, Phase.REINIT, to, probe)
+        self._served = to
+
+    def outcome(self) -> Outcome:
+        """Bytes and capacities are those of all ranks together."""
+        return self._outcome
+
+    def first_token(self, probe: Probe) -> None:
+        """A short prompt, answered by all ranks."""
+        with probe.ranked(FIRST_TOKEN) as measured:
+            reports = self._generate(_HELLO_TOKENS, 1)
+            measured([report.measured for report in reports])
+
+    def steady(self) -> Steady:
+        """One more request; the slowest rank's figures."""
+        if self._plan.steady_tokens == 0:
+            return Steady()
+        reports = self._generate(_HELLO_TOKENS, self._plan.steady_tokens)
+        first_s = max(report.measured[0].seconds for report in reports)
+        rates = [report.tokens_per_s for report in reports if report.tokens_per_s is not None]
+        return Steady(first_s, min(rates) if rates else None)
+
+    def restore(self) -> Restored:
+        """No agent has a cache here."""
+        return Restored()
+
+    def replies(self) -> tuple[Reply, ...]:
+        """One after another, by all ranks."""
+        verify = self._plan.verify
+        return tuple(
+            Reply(prompt_tokens=length, tokens=self._generate(length, verify.tokens)[0].tokens)
+            for length in verify.prompt_tokens
+        )
+
+    def health(self) -> None:
+        """The coordinator answers for its ranks, and is idle while they swap."""
+
+    def roll_back(self) -> None:
+        """Serve the old model again, by ranks started anew where the last were ended."""
+        old = self._fallback
+        assert old is not None
+        self.serve(old)
+
+    def answer(self) -> None:
+        """A token."""
+        self._generate(_HELLO_TOKENS, 1)
+
+    def audit(self) -> Audit:
+        """No agent has a cache here."""
+        return Audit(0, 0)
+
+    def finish(self) -> int:
+        """Nothing is in flight."""
+        return 0
+
+    def clients(self, begun_s: float) -> tuple[ClientRequest, ...]:
+        """Nobody sends."""
+        return ()
+
+    def settle(self) -> Settled:
+        """Every rank by itself; the longest, and what all hold together."""
+        reports = self._ask(Order(number=0, work=Work.SETTLE))
+        return Settled(max(r.settle_s for r in reports), sum_up([r.settled for r in reports]))
+
+    def close(self) -> None:
+        """End every rank."""
+        if self._crew is not None:
+            self._crew.kill()
+            self._lose_crew()
+
+    def _ranks(self) -> Crew:
+        if self._crew is None:
+            assert self._plan.sharded is not None
+            self._crew = Crew(self._plan.sharded, self._plan.engine, self._plan.sample_every_s)
+            self.meter.crew = self._crew
+        return self._crew
+
+    def _lose_crew(self) -> None:
+        self._crew = self.meter.crew = self._served = None
+
+    def _ask(self, order: Order) -> tuple[Report, ...]:
+        crew = self._ranks()
+        try:
+            return crew.ask(order)
+        except BaseException:
+            # Whatever broke off, ranks that were told something nobody waits for are of no more use.
+            crew.kill()
+            self._lose_crew()
+            raise
+
+    def _tell(self, work: Work, checkpoint: Checkpoint) -> tuple[Report, ...]:
+        reports = self._ask(Order(number=0, work=work, name=checkpoint.name, path=checkpoint.path))
+        _refuse_unlike(
+            reports, lambda report: report.tag, f"{checkpoint.name}: ranks have unlike checkpoints"
+        )
+        if work is Work.LOAD:
+            loaded = sum(report.weight_bytes for report in reports)
+            self._outcome = replace(self._outcome, loaded_bytes=loaded)
+        if work is Work.RECONFIGURE:
+            capacity = sum(report.kv_capacity_bytes for report in reports)
+            self._outcome = replace(self._outcome, kv_capacity_bytes=capacity)
+        return reports
+
+    def _phase(self, work: Work, phase: Phase, to: Checkpoint, probe: Probe) -> None:
+        with probe.ranked(phase) as measured:
+            reports = self._tell(work, to)
+            measured([_with_bytes(report) for report in reports])
+
+    def _look_at_release(self) -> None:
+        if self._plan.settle_after_unload:
+            self._outcome = replace(self._outcome, release=self.settle())
+
+    def _generate(self, prompt_tokens: int, tokens: int) -> tuple[Report, ...]:
+        reports = self._ask(Order(number=0, work=Work.GENERATE, prompt_tokens=prompt_tokens, tokens=tokens))
+        _refuse_unlike(reports, lambda report: report.tokens, "ranks say unlike tokens")
+        return reports
+
+
+def _with_bytes(report: Report) -> tuple[PhaseMeasured, ...]:
+    if not report.weight_bytes:
+        return report.measured
+    whole, *spans = report.measured
+    return (whole.model_copy(update={"weight_bytes": report.weight_bytes}), *spans)
+
+
+def _most_telling(shares: list[float]) -> float:
+    """The share that is farthest from all or nothing: it is what contradicts a label."""
+    return min(shares, key=lambda share: abs(share - 0.5))
+
+
+def _refuse_unlike(reports: tuple[Report, ...], what: Callable[[Report], object], complaint: str) -> None:
+    if len({what(report) for report in reports}) > 1:
+        raise RuntimeError(complaint)

@@ -1,0 +1,70 @@
+"""A run in one line, never better than its exit code."""
+
+from pathlib import Path
+
+from swapbench.analysis import analyse, exit_code
+from swapbench.analysis.overall import Overall, overall
+from swapbench.errors import Exit
+from swapbench.experiment import Source
+from swapbench.results import Run
+from tests.analysis.recording import LARGE_BYTES, Recording, reading
+
+
+def of(run: Run) -> Overall:
+    findings = analyse(run)
+    said = overall(findings)
+    # Red exactly where the exit code is.
+    assert (said.grade == "bad") == (exit_code(findings) is not Exit.OK)
+    return said
+
+
+def test_a_swap_that_failed_is_said_first(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    recording.swap(0, "up", {"load": 99.0})
+    recording.failed_swap(1, "up")
+    assert of(recording.run()).text == "1 swap failed"
+
+
+def test_a_run_that_broke_off_says_how_far_it_came(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    recording.swap(0, "up")
+    said = of(recording.run("incomplete", failure="killed"))
+    assert said.text == "The run is not complete"
+    assert said.because[0].startswith("1 of 6 swaps done")
+
+
+def test_an_interrupted_run_is_no_failure(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    recording.swap(0, "up")
+    assert of(recording.run("interrupted")).grade == "doubt"
+
+
+def test_a_missed_target_says_which(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    recording.swap(0, "up", {"load": 99.0})
+    said = of(recording.run())
+    assert said.text == "1 criterion not met"
+    assert "99.0 s" in said.because[0] or "over" in said.because[0]
+
+
+def test_a_leak_is_a_criterion_not_met(tmp_path: Path) -> None:
+    recording = Recording(tmp_path, rounds=20)
+    for number in range(20):
+        recording.swap(number, "up", settled=reading(LARGE_BYTES + number * (50 << 20)))
+    assert "not met" in of(recording.run()).text
+
+
+def test_what_is_not_judged_is_no_success(tmp_path: Path) -> None:
+    recording = Recording(
+        tmp_path, source=Source.MINI, criterion=[{"kind": "all-under-target", "title": "all under 30 s"}]
+    )
+    recording.swap(0, "up")
+    said = of(recording.run())
+    assert (said.grade, said.text) == ("doubt", "0 of 1 criteria met, 1 not judged")
+
+
+def test_all_criteria_met_is_green(tmp_path: Path) -> None:
+    recording = Recording(tmp_path, criterion=[{"kind": "all-under-target", "title": "all under 30 s"}])
+    recording.swap(0, "up")
+    recording.swap(0, "down")
+    assert of(recording.run()) == Overall("good", "Every criterion is met", ())

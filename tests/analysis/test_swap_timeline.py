@@ -1,0 +1,96 @@
+"""A swap's timeline, as pictures show it."""
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swapbench.analysis.swap_timeline import (
+    SwapTimeline,
+    nearest_median,
+    thinned_keeping_extremes,
+    timeline_of,
+)
+from swapbench.analysis.swaps import swaps_of
+from swapbench.results import Run, read
+from tests.analysis.recording import LARGE_BYTES, Recording
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "exp012-m4pro-24gb"
+
+
+def timeline(run: Run, scenario: str = "up") -> SwapTimeline | None:
+    return timeline_of(run, [swap for swap in swaps_of(run) if swap.scenario == scenario])
+
+
+def test_the_swap_shown_is_the_one_nearest_the_median(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    for number, load_s in enumerate((9.0, 3.0, 3.4)):
+        recording.swap(number, "up", {"load": load_s})
+    shown = timeline(recording.run())
+    assert shown is not None
+    assert (shown.round, shown.n, shown.total_s) == (2, 3, 3.4)
+
+
+def test_failed_invalid_and_warm_up_swaps_are_never_the_one(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    recording.swap(0, "up", warmup=True)
+    recording.swap(1, "up", valid=False, invalid_reason="not cold")
+    recording.failed_swap(2, "up")
+    run = recording.run()
+    assert nearest_median([swap for swap in swaps_of(run) if swap.counted]) is None
+    assert timeline(run) is None
+
+
+def test_phases_are_in_order_each_with_its_spans_behind_it(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    spans = {"load/read": 1.0, "load/weights": 2.0, "evict/write": 0.1, "evict/write/agent": 0.1}
+    recording.swap(0, "up", {"evict": 0.2, "load": 3.0}, spans=spans, first_token_s=0.5)
+    shown = timeline(recording.run())
+    assert shown is not None
+    named = [f"{s.phase}/{s.span}" if s.span else s.phase for s in shown.stretches]
+    assert named == [
+        *("drain", "evict", "evict/write", "shutdown", "unload", "load", "load/weights", "load/read"),
+        *("reconfigure", "update_tag", "reinit", "first_token"),
+    ]
+    assert shown.end_s == 3.7
+    assert not shown.end_to_end
+
+
+def test_without_recorded_starts_phases_are_laid_end_to_end() -> None:
+    shown = timeline(read(REFERENCE), "small-to-large")
+    assert shown is not None
+    assert shown.end_to_end
+    assert shown.ledgers == ()
+    ends = [phase.end_s for phase in shown.phases]
+    assert [phase.start_s for phase in shown.phases] == [0.0, *ends[:-1]]
+
+
+def test_ledgers_hold_readings_around_phases_and_the_samples_between(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    recording.sample(0, "up", 2.5, 3 * LARGE_BYTES)
+    recording.sample(0, "up", 90.0, 5 * LARGE_BYTES)
+    recording.sample(1, "up", 2.5, 7 * LARGE_BYTES)
+    recording.swap(0, "up", {"load": 3.0}, active=[100] * 5 + [LARGE_BYTES] * 4)
+    shown = timeline(recording.run())
+    assert shown is not None
+    (active,) = [series for series in shown.ledgers if series.ledger == "mlx_active"]
+    # Swaps of a recording start at 1 s: the sample at 2.5 s is 1.5 s after the request.
+    assert (1.5, 3.0 * LARGE_BYTES) in active.points
+    assert max(value for _, value in active.points) == 3 * LARGE_BYTES
+    assert list(active.points) == sorted(active.points)
+
+
+series = st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=400).map(
+    lambda values: [(float(t), value) for t, value in enumerate(values)]
+)
+
+
+@given(points=series, most=st.integers(4, 100))
+def test_thinning_keeps_ends_order_and_both_extremes(points: list[tuple[float, float]], most: int) -> None:
+    kept = thinned_keeping_extremes(points, most)
+    assert len(kept) <= most or len(kept) == len(points) <= most
+    assert (kept[0], kept[-1]) == (points[0], points[-1])
+    assert [t for t, _ in kept] == sorted({t for t, _ in kept})
+    assert set(kept) <= set(points)
+    for extreme in (min, max):
+        assert extreme(v for _, v in kept) == extreme(v for _, v in points)

@@ -1,0 +1,181 @@
+"""The page as a file: what is in it, and what it never asks for."""
+
+import csv
+import gzip
+import io
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+from swapbench.experiment import Source
+from swapbench.report import to_csv
+from swapbench.report.html.downloads import downloads
+from tests.analysis.recording import Recording
+from tests.report.html.conftest import Made
+from tests.report.html.pages import compared, full, page_of, parse, unpacked, view
+
+PAGES = ["full_page", "reference_page", "strategies_page", "comparison_page"]
+
+
+@pytest.fixture(params=PAGES)
+def any_page(request: pytest.FixtureRequest) -> Made:
+    made: Made = request.getfixturevalue(request.param)
+    return made
+
+
+def test_the_verdict_comes_before_every_figure(full_page: Made) -> None:
+    text = full_page.parsed.text
+    assert text.index("1 swap failed") < text.index("to the first token") < text.index("3.95 s to")
+
+
+def test_a_full_run_has_every_section_in_the_order_in_which_it_is_read(full_page: Made) -> None:
+    wanted = [
+        "What went wrong",
+        "The swap",
+        "Over the rounds",
+        "Memory",
+        "Leaks",
+        "What the machine could do",
+        "What was moved, and who waited",
+        "Criteria",
+        "Environment and warnings",
+        "How to repeat it",
+        "Data",
+    ]
+    assert [heading for heading in full_page.parsed.headings if heading in wanted] == wanted
+
+
+def test_sections_that_have_nothing_are_left_out(reference_page: Made) -> None:
+    headings = reference_page.parsed.headings
+    assert "The swap" in headings
+    for absent in ("Memory", "Over the rounds", "Strategies", "What went wrong", "What the machine could do"):
+        assert absent not in headings
+
+
+def test_a_page_refers_to_nothing_outside_itself(any_page: Made) -> None:
+    parsed = any_page.parsed
+    assert all(resource.startswith(("data:", "#")) for resource in parsed.resources)
+    assert all(link.startswith("#") and link[1:] in parsed.ids for link in parsed.links)
+    # The name of a language, which nobody looks up, is all there is of addresses.
+    assert set(re.findall(r"https?://[^\s\"'<>)]+", any_page.html)) == {"http://www.w3.org/2000/svg"}
+    assert not re.search(r"@import|url\((?!#)", any_page.html)
+
+
+def test_the_browser_is_told_to_fetch_nothing(any_page: Made) -> None:
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', any_page.html)
+    assert policy is not None
+    assert policy[1].startswith("default-src &#39;none&#39;")
+    assert "unsafe" not in policy[1]
+    # What the policy forbids would silently be without effect.
+    assert not re.search(r"<[^>]* (?:style|on\w+)=", any_page.html)
+
+
+def test_every_id_is_there_once_and_every_label_is_found(any_page: Made) -> None:
+    ids = any_page.parsed.ids
+    assert len(set(ids)) == len(ids)
+    assert set(any_page.parsed.labelled_by) <= set(ids)
+
+
+def test_a_page_stays_below_5_mb(any_page: Made) -> None:
+    assert len(any_page.html.encode("utf-8")) < 5_000_000
+
+
+def test_downloads_hold_the_tables_of_the_run_to_the_byte(full_page: Made) -> None:
+    found, folder = full_page.parsed.downloads, full_page.runs[0].folder
+    for name in ("swaps.csv", "phases.csv", "memory.csv", "run.json"):
+        assert unpacked(found[name]) == (folder / name).read_bytes()
+
+
+def test_the_findings_are_a_download_too(reference_page: Made) -> None:
+    held = unpacked(reference_page.parsed.downloads["findings.csv"]).decode("utf-8")
+    assert held == to_csv(view(reference_page.runs[0]).findings)
+    assert {"total", "phase"} <= {row["measure"] for row in csv.DictReader(io.StringIO(held))}
+
+
+def test_a_large_table_is_compressed_and_a_huge_one_only_named() -> None:
+    huge = random.Random(1).randbytes(3_000_000)
+    large = b"t_s,bytes\n" + b"1,2\n" * 500_000
+    files = {"swaps.csv": b"a\n", "phases.csv": large, "memory.csv": huge}
+    found = {download.name: download for download in downloads(files, "results/run")}
+    assert unpacked(found["swaps.csv"].href) == b"a\n"
+    assert gzip.decompress(unpacked(found["phases.csv.gz"].href)) == large
+    assert found["memory.csv"].href == ""
+    assert "too large for this page: results/run/memory.csv" in found["memory.csv"].says
+
+
+def test_every_swap_is_a_dot_and_a_row_of_the_table_beside_it(full_page: Made) -> None:
+    for number in range(6):
+        seconds = 3.95 + number / 10
+        assert full_page.parsed.tips.count(f"round {number}: {seconds:.2f} s") == 2
+        assert f"{seconds:.3f}" in full_page.parsed.text
+
+
+def test_the_exact_command_is_there_quoted_for_a_shell(full_page: Made) -> None:
+    assert "swapbench run 'up and down.toml' --rounds 6" in full_page.parsed.text
+
+
+def test_a_run_without_a_command_names_its_experiment(reference_page: Made) -> None:
+    assert "swapbench run exp012" in reference_page.parsed.text
+
+
+def test_a_transcribed_run_says_so_before_its_figures(reference_page: Made) -> None:
+    text = reference_page.parsed.text
+    assert text.index("Transcribed from") < text.index("3.30")
+    assert "starts were not recorded" in text
+
+
+def test_mini_models_make_no_claim(tmp_path: Path) -> None:
+    recording = Recording(tmp_path, source=Source.MINI)
+    recording.swap(0, "up")
+    text = parse(page_of(recording.run())).text
+    assert "Mini models: these times say nothing about the real ones" in text
+    assert " under 30 s\n" not in text
+
+
+def test_whatever_a_run_says_is_text(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
+    recording = Recording(tmp_path, title=evil)
+    recording.swap(0, "up", spans={f"load/{evil[:8]}": 1.0})
+    recording.failed_swap(1, "up", error=evil)
+    page = page_of(recording.run(command=("swapbench", evil), notes=(evil,)))
+    parsed = parse(page)
+    assert parsed.tags.count("script") == 1
+    assert "img" not in parsed.tags
+    assert parsed.headings[0] == evil
+    assert f"load/{evil[:8]}: 1.00 s, from 0.050 s" in parsed.tips
+
+
+def test_a_run_without_a_swap_has_a_page(tmp_path: Path) -> None:
+    text = parse(page_of(Recording(tmp_path).run("running"))).text
+    assert "The run is not complete" in text
+    assert "0 of 6 swaps done" in text
+
+
+def test_strategies_come_with_a_ladder_and_every_swap_of_each(strategies_page: Made) -> None:
+    parsed = strategies_page.parsed
+    assert parsed.text.index("fastest: slab") < parsed.text.index("What each does and costs")
+    for strategy, seconds in (("stock", "3.10"), ("slab", "1.10")):
+        # Once in the wide drawing, once in the one for phones.
+        assert parsed.tips.count(f"{strategy}, round 1: {seconds} s") == 2
+    assert {"up (stock)", "up (slab)"} <= set(parsed.headings)
+
+
+def test_a_comparison_has_what_changed_and_every_side_by_itself(comparison_page: Made) -> None:
+    parsed = comparison_page.parsed
+    assert parsed.headings[1:3] == ["What changed", "B against A"]
+    assert {"A-swaps.csv", "B-swaps.csv"} <= set(parsed.downloads)
+    assert "swapbench compare a b" in parsed.text
+    assert "Side B: run-b" in parsed.text
+
+
+def test_of_three_runs_each_is_compared_with_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vl_convert.vegalite_to_svg", lambda _spec, **_options: "")
+    runs = [full(tmp_path, run_id=f"run-{side}", rounds=1) for side in "abc"]
+    parsed = parse(compared(runs))
+    assert {"What changed: run-b", "What changed: run-c"} <= set(parsed.headings)
+    assert len(set(parsed.ids)) == len(parsed.ids)
+    assert "C-swaps.csv" in parsed.downloads
