@@ -20,7 +20,7 @@ def command_reference() -> str:
 
 
 def _root() -> Any:
-    # typer brings a click of its own from 0.16 on, so that there is no one type for commands.
+    # Newer typers bring a click of their own, so that there is no one type for commands.
     return typer.main.get_command(app)
 
 
