@@ -10,7 +10,7 @@ CANDIDATES := python3.14 python3.13 python3.12 python3.11 python3
 TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz lint format clean
+.PHONY: help run test fuzz lint format docs clean
 
 help:
 	@echo 'make run    set up .venv if need be, run EXP-012 on the mini models, print the report'
@@ -18,6 +18,7 @@ help:
 	@echo 'make fuzz   bad input in bulk: 10,000 examples of each kind, some ten minutes'
 	@echo 'make lint   ruff (rules and format) and mypy --strict'
 	@echo 'make format ruff, in place'
+	@echo 'make docs   what of docs/ is made of the code, made anew; then the site, into site/'
 	@echo 'make clean  remove .venv and caches; results stay'
 
 run: $(STAMP)
@@ -38,8 +39,13 @@ format: $(STAMP)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+docs: $(STAMP)
+	@$(BIN)/python -m docgen
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo 'site/index.html'
+
 clean:
-	@rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # An editable install: only a change of pyproject.toml makes it stale. A .venv whose Python is gone is made
 # anew. Python 3.11 is looked for by asking each candidate, since a name on the PATH may be a broken shim,

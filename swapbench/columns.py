@@ -1,4 +1,4 @@
-"""The columns of the tables in a run's folder, in order; docs/results.md says what each of them is."""
+"""The columns of the tables in a run's folder, in order; meanings.py says what each of them is."""
 
 from dataclasses import dataclass
 from typing import Final

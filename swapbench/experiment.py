@@ -68,13 +68,13 @@ class CriterionKind(StrEnum):
 class Scenario(Strict):
     """An ordered pair of models."""
 
-    name: Name
+    name: Name = Field(description="how tables call it")
     from_model: str = Field(alias="from", description="the model that is served before the swap")
-    to_model: str = Field(alias="to", description="the model that is served after the swap")
-    first_token: Flag | None = Field(None, description="first_token for this scenario alone")
-    page_cache: PageCache | None = Field(None, description="page_cache for this scenario alone")
+    to_model: str = Field(alias="to", description="the model that is served after it")
+    first_token: Flag | None = Field(None, description="`first_token` for this scenario alone")
+    page_cache: PageCache | None = Field(None, description="`page_cache` for this scenario alone")
     requests: Annotated[int, Field(strict=True, ge=0, le=256)] | None = Field(
-        None, description="workload.requests for this scenario alone"
+        None, description="`workload.requests` for this scenario alone"
     )
 
 
@@ -82,27 +82,34 @@ class Workload(Strict):
     """What the engine is doing when the swap is asked for. The default is nothing: idle."""
 
     requests: Whole = Field(0, ge=0, le=256, description="requests in flight when the swap is asked for")
-    prompt_tokens: Tokens = Field(32, description="prompt tokens of each request")
-    decode_tokens: Tokens = Field(32, description="tokens each request asks for")
+    prompt_tokens: Tokens = Field(32, description="prompt tokens of each")
+    decode_tokens: Tokens = Field(32, description="tokens that each asks for")
     agents: Whole = Field(
         0, ge=0, le=4096, description="agents whose KV caches are held, and evicted by the swap"
     )
-    cache_tokens: Tokens = Field(256, description="tokens in each agent's KV cache")
+    cache_tokens: Tokens = Field(256, description="tokens in each agent's cache")
     cache_fill: CacheFill = Field(
         CacheFill.PREFILL,
-        description="prefill: computed by the model; random: random values of the true shapes",
+        description="`prefill`: computed by the model; `random`: random values of the true shapes, for "
+        "machines that compute slowly",
     )
     clients: Whole = Field(
-        0, ge=0, le=256, description="clients that go on sending before, during and after the swap"
+        0,
+        ge=0,
+        le=256,
+        description="clients that go on sending before, during and after the swap, each request as long as "
+        "`prompt_tokens` and `decode_tokens` say",
     )
     rate_per_s: Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0, le=1000)] = Field(
-        2.0, description="requests of all clients together, whether or not they are answered (open loop)"
+        2.0,
+        description="requests of all clients together; they come by a Poisson process whether or not earlier "
+        "ones are answered (open loop)",
     )
     queue_limit: Whole = Field(
-        256, ge=0, le=1 << 20, description="requests that may wait during a swap; more are refused"
+        256, ge=0, le=1 << 20, description="requests that may wait while no engine serves; more are refused"
     )
     drain_deadline_s: Seconds = Field(
-        5.0, description="after this, drain carries requests over to the new model"
+        5.0, description="after this, drain carries what is left over to the new model"
     )
 
 
@@ -114,10 +121,12 @@ class EngineSettings(Strict):
     )
     block_tokens: Tokens = Field(64, description="tokens per block of the pool")
     memory_limit_bytes: Bytes = Field(
-        0, description="a model larger than this is refused; 0 is what the machine can give"
+        0, description="a model with more bytes of weights is refused; `0`: what the machine can give"
     )
     drain_grace_s: PositiveSeconds = Field(
-        60.0, description="a step of the engine that takes longer, after the drain deadline, is stuck"
+        60.0,
+        description="after the drain deadline, a step of the engine that takes longer is stuck, and the swap "
+        "fails",
     )
     max_batch: Whole = Field(16, ge=1, le=256, description="requests decoded together")
 
@@ -125,14 +134,13 @@ class EngineSettings(Strict):
 class Verify(Strict):
     """What the new model must prove after each swap, outside the timed phases."""
 
-    tokens: Whole = Field(
-        8, ge=0, le=1024, description="greedy tokens that must equal a fresh process's; 0 verifies nothing"
-    )
+    tokens: Whole = Field(8, ge=0, le=1024, description="tokens of each answer; `0` verifies nothing")
     prompt_tokens: tuple[Tokens, ...] = Field(
         (8, 64),
         min_length=1,
         max_length=16,
-        description="lengths of the prompts: some faults show only in long ones",
+        description="lengths of the prompts: some faults show only in long ones, so raise the second where "
+        "computing is fast",
     )
 
 
@@ -140,29 +148,40 @@ class Sharded(Strict):
     """How a model is shared among processes by MLX's distributed engine, for target = "sharded"."""
 
     mode: Literal["tensor", "pipeline"] = Field(
-        "tensor", description="what each rank holds: a part of every layer, or some of the layers"
+        "tensor",
+        description="what each rank holds: `tensor` a part of every layer, `pipeline` some of the layers",
     )
-    ranks: Whole = Field(2, ge=1, le=256, description="processes on this machine; a hostfile has its own")
+    ranks: Whole = Field(
+        2,
+        ge=1,
+        le=256,
+        description="processes on this machine, as `--hosts N`; a hostfile has its own number",
+    )
     backend: Literal["ring", "jaccl", "jaccl-ring", "mpi"] = Field(
-        "ring", description="how ranks speak with each other, as mlx.launch --backend"
+        "ring", description="how ranks speak with each other: `ring`, `jaccl`, `jaccl-ring`, `mpi`"
     )
     hostfile: str = Field(
-        "", description="mlx.launch's list of machines, rank 0 first; this machine when empty"
+        "",
+        description="mlx.launch's list of machines, rank 0 first, as `--hostfile FILE`; this machine "
+        "alone when empty",
     )
     python: str = Field(
-        "", description="the ranks' interpreter, a path on every machine; the worker's when empty"
+        "", description="the ranks' interpreter, a path that holds on every machine; the worker's when empty"
     )
     listen: str = Field(
-        "", description="the address of this machine to which ranks report; found out when empty"
+        "",
+        description="the address of this machine to which ranks report; when empty, the one on the way to "
+        "the first other machine",
     )
     port: Whole = Field(
         0,
         ge=0,
         le=65_000,
-        description="first port between ranks; 0 takes free ones here, mlx.launch's elsewhere",
+        description="the first port between ranks; 0 takes free ones on this machine, and mlx.launch's "
+        "own elsewhere",
     )
     stall_s: PositiveSeconds = Field(
-        30.0, description="a rank without a sign of life for longer has stalled: the swap fails"
+        30.0, description="a rank without a sign of life for longer has stalled, and the swap fails"
     )
     deadline_s: PositiveSeconds = Field(
         600.0, description="a phase that any rank has not ended after this fails the swap"
@@ -172,19 +191,28 @@ class Sharded(Strict):
 class Criterion(Strict):
     """One demand on the results."""
 
-    kind: CriterionKind
-    title: str = Field("", description="how the report names it; the kind's own words when empty")
+    kind: CriterionKind = Field(description="one of those below")
+    title: str = Field("", description="how the report names it")
     at_least: Real = Field(
-        0.95, ge=0, le=1, description="memory-reclaimed: the share of the old model's bytes"
+        0.95,
+        ge=0,
+        le=1,
+        description="for `memory-reclaimed`: the share of the old model's bytes that must come back",
     )
-    scenario: str = Field("", description="times-faster: the scenario that is compared")
+    scenario: str = Field("", description="for `times-faster`: the scenario that is compared")
     strategy: str = Field(
-        "", description="times-faster: the strategy that is to be faster than stock; the best when empty"
+        "",
+        description="for `times-faster`: the strategy that is to be faster than stock; the best of all when "
+        "empty",
     )
     of: Literal["total", "weights"] = Field(
-        "total", description="times-faster: the whole swap, or loading without the tokenizer"
+        "total",
+        description="for `times-faster`: `total`, the whole swap, or `weights`, loading without the "
+        "tokenizer",
     )
-    times: Real = Field(1.0, gt=0, le=1_000_000, description="times-faster: how many times as fast as stock")
+    times: Real = Field(
+        1.0, gt=0, le=1_000_000, description="for `times-faster`: how many times as fast as stock"
+    )
 
 
 class Gate(Strict):
@@ -194,17 +222,26 @@ class Gate(Strict):
         0.05,
         gt=0,
         le=10,
-        description="slower by more than this share is a regression",
+        description="slower by more than this share is a regression: 0.05 suits a quiet machine, 0.25 a "
+        "hosted one",
     )
     pairs: Whole = Field(
-        10, ge=6, le=1000, description="rounds in which either side has a turn; fixed beforehand"
+        10,
+        ge=6,
+        le=1000,
+        description="rounds in which either side has a turn, at least 6; fixed before anything is measured",
     )
-    confirm: Flag = Field(True, description="measure once more before a regression fails the gate")
+    confirm: Flag = Field(
+        True, description="whether a regression is measured once more before the gate fails"
+    )
     soak_swaps: Whole = Field(
-        24, ge=0, le=10_000, description="swaps in one process, after the pairs, that show leaks; 0 for none"
+        24,
+        ge=0,
+        le=10_000,
+        description="swaps in one process, after the pairs, which show leaks; `0` for none",
     )
     tolerance_bytes: Bytes | None = Field(
-        None, description="leak_tolerance_bytes, growth per swap, for the gate alone"
+        None, description="`leak_tolerance_bytes`, in bytes per swap, for the gate alone"
     )
 
 
@@ -224,37 +261,58 @@ class FaultKind(StrEnum):
 class Fault(Strict):
     """A fault in the swaps of one scenario (in one round, or in all)."""
 
-    kind: FaultKind
-    scenario: str
-    round: Whole | None = Field(None, ge=0, description="only in this round; in all rounds when left out")
+    kind: FaultKind = Field(
+        description="`drain-never-ends`, `disk-full`, `missing-shard`, `truncated-shard`, `corrupt-header`, "
+        "`other-shapes`, `memory-limit`, `kill`"
+    )
+    scenario: str = Field(description="in whose swaps")
+    round: Whole | None = Field(
+        None, ge=0, description="only in this round, counted from 0, warm-up included; in all when left out"
+    )
     when: Literal["before", "during"] = Field(
-        "during", description="whether a checkpoint is damaged before the swap, or once the old model is gone"
+        "during",
+        description="`before` damages a checkpoint before the swap is asked for, `during` once the old model "
+        "is gone",
     )
 
 
 class ScriptedSwap(Strict):
     """How one scenario (in one round, or in all) goes on the scripted target."""
 
-    scenario: str
-    round: Whole | None = Field(None, ge=0, description="only in this round; in all rounds when left out")
-    seconds: dict[Phase, Seconds] = Field({}, description="seconds of each phase")
-    first_token_s: Seconds | None = None
-    fails_in: Phase | None = None
-    failure: Literal["error", "exit", "kill", "hang"] = "error"
-    rollback: Flag = Field(True, description="whether the old model can be put back after an error")
-    answers_as: str | None = Field(None, description="the model that answers in the new one's place")
+    scenario: str = Field(description="which scenario")
+    round: Whole | None = Field(
+        None, ge=0, description="only in this round, counted from 0, warm-up included; in all when left out"
+    )
+    seconds: dict[Phase, Seconds] = Field({}, description="durations that differ")
+    first_token_s: Seconds | None = Field(None, description="a time to the first token that differs")
+    fails_in: Phase | None = Field(None, description="the phase in which it fails")
+    failure: Literal["error", "exit", "kill", "hang"] = Field(
+        "error", description="how: `error`, `exit`, `kill` or `hang`"
+    )
+    rollback: Flag = Field(True, description="whether the old model can be put back")
+    answers_as: str | None = Field(
+        None, description="the model that answers in the new one's place, for verification to find out"
+    )
 
 
 class Script(Strict):
     """What the scripted target plays: durations, memory and failures, on a clock of its own."""
 
-    seconds: dict[Phase, Seconds] = Field({}, description="seconds of each phase")
-    spans: dict[str, Seconds] = Field({}, description='seconds of spans, by "phase/span"')
-    first_token_s: Seconds = 0.1
+    seconds: dict[Phase, Seconds] = Field(
+        {}, description="duration of each phase, as in `seconds = { load = 3.2 }`"
+    )
+    spans: dict[str, Seconds] = Field(
+        {}, description='duration of spans, as in `spans = { "load/read" = 2.0 }`'
+    )
+    first_token_s: Seconds = Field(0.1, description="time to the first token after the swap")
     model_bytes: dict[str, Bytes] = Field({}, description="resident bytes of each model")
-    leak_bytes: Whole = Field(0, ge=-(1 << 50), le=1 << 50, description="bytes each swap fails to give back")
-    resident: Real = Field(1.0, ge=0, le=1, description="share of the checkpoint that mincore finds resident")
-    swap: tuple[ScriptedSwap, ...] = ()
+    leak_bytes: Whole = Field(
+        0, ge=-(1 << 50), le=1 << 50, description="bytes that each swap fails to give back"
+    )
+    resident: Real = Field(
+        1.0, ge=0, le=1, description="share of the checkpoint that is found in the page cache"
+    )
+    swap: tuple[ScriptedSwap, ...] = Field((), description="exceptions, each under `[[script.swap]]`")
 
 
 def _named(value: Any) -> Any:
@@ -293,46 +351,57 @@ Target = Annotated[str, Field(pattern=r"^\S+$")]
 class Experiment(Strict):
     """One experiment: models, scenarios, workload, criteria."""
 
-    schema_version: Literal[1] = Field(SCHEMA_VERSION, description="the version of this file's format")
+    schema_version: Literal[1] = Field(SCHEMA_VERSION, description="the version of this format")
     title: str = Field("", description="one line, shown by `swapbench list` and above the report")
     description: str = Field("", description="what it asks and why")
     target: Target = Field(
         "inprocess",
-        description="the system under test: inprocess, sharded, scripted, a server by preset, file or URL, "
-        "or an orchestrator of your own",
+        description="the system under test: `inprocess`, `sharded` (with `[sharded]`), `scripted` with a "
+        "`[script]`, a server by preset, TOML file or URL, or an orchestrator of your own (docs/targets.md)",
     )
-    source: Source = Field(Source.HUB, description="where checkpoints come from")
+    source: Source = Field(Source.HUB, description="where checkpoints come from: `hub`, `synthetic`, `mini`")
     models: dict[Name, Reference] = Field(
         description="name -> catalogue name, Hugging Face repo, synthetic model's name, or path",
         min_length=1,
     )
     scenario: tuple[Scenario, ...] = Field(min_length=1, description="the swaps of one round, in order")
     order: Literal["listed", "balanced"] = Field(
-        "listed", description="the order of a round's scenarios: as listed, or backwards in every other round"
+        "listed",
+        description="`balanced` runs every other round's scenarios backwards: what comes first in a process "
+        "is slower, or faster, than what comes after. In a circle this costs a load before each swap",
     )
     rounds: Whole = Field(3, ge=1, le=10_000, description="rounds that count")
-    warmup: Whole = Field(0, ge=0, le=1_000, description="rounds before, recorded but left out of statistics")
-    target_s: PositiveSeconds = Field(30.0, description="the whole swap shall stay under this")
+    warmup: Whole = Field(
+        0, ge=0, le=1_000, description="rounds before them: recorded and marked, left out of statistics"
+    )
+    target_s: PositiveSeconds = Field(30.0, description="the whole swap shall stay under this, in seconds")
     expected_s: dict[Phase, tuple[Seconds, Seconds]] = Field({}, description="expected range of each phase")
     page_cache: PageCache = Field(
-        PageCache.WARM, description="the checkpoint in the page cache before load: read in, dropped, or left"
+        PageCache.WARM,
+        description="the new checkpoint before load: `warm` reads it in, `cold` drops it, `as-is` only looks",
     )
     first_token: Flag = Field(True, description="whether the new model is asked for a token after each swap")
     steady_tokens: Whole = Field(
-        16, ge=0, le=4096, description="tokens of a second request, which tells the steady rate; 0 asks none"
+        16,
+        ge=0,
+        le=4096,
+        description="tokens of a second request, which tells the steady rate; `0` asks none",
     )
     settle_after_unload: Flag = Field(
-        False, description="wait, within the swap, until memory has settled after unload"
+        False,
+        description="wait, within the swap, until memory has settled after unload: for when memory is the "
+        "question, and time isn't",
     )
     strategy: Strategies = Field(
         default_factory=lambda: {"stock": NAMED["stock"]},
-        description="how the phases are carried out: a strategy's name, a list of them, or [strategy.NAME]",
+        description="how phases are carried out: a strategy's name, a list of names to compare, or "
+        "`[strategy.NAME]` tables; `stock` is mlx-lm's own way",
     )
     seed: Whole = Field(0, ge=0, description="of the order in which a round takes several strategies")
     touch_free_memory: Flag = Field(
         False,
-        description="have free memory touched before each swap: virtual machines give it to their host else, "
-        "and every loader pays for its return",
+        description="before each swap a child writes to as much free memory as the new model takes: virtual "
+        "machines give free memory to their host, and whoever touches it first pays for its return",
     )
     swap_timeout_s: PositiveSeconds = Field(
         900.0, description="a worker silent for longer is hung, and killed"

@@ -51,23 +51,29 @@ class Fsync(StrEnum):
 class Strategy(Strict):
     """What a strategy does otherwise than mlx-lm alone would."""
 
-    loader: LoaderKind = Field(LoaderKind.STOCK, description="how weights come into memory")
+    loader: LoaderKind = Field(
+        LoaderKind.STOCK,
+        description="how weights come into memory: `stock`, `reuse`, `fill`, `slab`, `direct`, `map`, `auto`",
+    )
     tokenizer: TokenizerMode = Field(
         TokenizerMode.STOCK,
-        description="stock: mlx-lm's way after the weights; overlap: parsed leanly from the swap request on; "
-        "keep: as overlap, and kept across swaps",
+        description="`stock`: mlx-lm's way, after the weights; `overlap`: parsed leanly from the swap "
+        "request on; `keep`: as overlap, and kept across swaps. The known names have "
+        "`overlap`, but for `stock`",
     )
-    overlap: Flag = Field(False, description="construct modules while the weights are read")
+    overlap: Flag = Field(
+        False, description="construct modules while the weights are read (fill, slab, direct, map)"
+    )
     read_ahead: ReadAhead = Field(
         ReadAhead.OFF,
-        description="read the next model while the old one drains, into the slab's free part (slab, direct)",
+        description="`spare` or `double`: read the next model while the old one drains, into a slab 5 % "
+        "larger than the largest model, or one for the two largest (slab, direct)",
     )
-    incremental: Flag = Field(
-        False,
-        description="serve before every weight is resident; the rest follows in the order of the files (map)",
-    )
+    incremental: Flag = Field(False, description="serve before every weight is resident (map)")
     evict_workers: Whole = Field(1, ge=1, le=64, description="threads that write KV caches at once")
-    fsync: Fsync = Field(Fsync.EACH, description="what eviction syncs before it frees: each, once, off")
+    fsync: Fsync = Field(
+        Fsync.EACH, description="`each` cache before it is freed, all of them `once`, or `off`"
+    )
 
     def describe(self) -> str:
         """In words: `slab, tokenizer overlap, read ahead spare`."""

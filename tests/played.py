@@ -46,12 +46,14 @@ def _unwatched() -> Iterator[None]:
         yield
 
 
-def a_run(out: Path, swaps: list[dict[str, Any]] | None = None, **changes: Any) -> Run:
-    """A run of one thing; `swaps` and `changes` as `tests.scripted.scripted` takes them."""
+def a_run(
+    out: Path, swaps: list[dict[str, Any]] | None = None, *, name: str = "scripted", **changes: Any
+) -> Run:
+    """A run of one thing; `name` is the experiment's, the rest as `tests.scripted.scripted` takes it."""
     experiment = scripted(swaps, **changes)
     checkpoints = scripted_checkpoints(experiment)
     with _unwatched():
-        job = new_job(experiment, Path("scripted.toml"), checkpoints, out, command=["swapbench"])
+        job = new_job(experiment, Path(f"{name}.toml"), checkpoints, out, command=["swapbench"])
     return played(job)
 
 

@@ -41,7 +41,7 @@ from swapbench.strategy import Strategy
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXPERIMENTS_PAGE = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
 def test_a_newcomer_is_given_exactly_two_commands() -> None:
@@ -157,7 +157,7 @@ def test_the_wheel_carries_package_experiments_and_licence(tmp_path: Path) -> No
     assert not [name for name in names if name.startswith(("tests/", "results/"))]
 
 
-@pytest.mark.parametrize("target", ["help", "run", "test", "lint", "format", "clean"])
+@pytest.mark.parametrize("target", ["help", "run", "test", "lint", "format", "docs", "clean"])
 def test_make_knows_every_target_that_is_documented(target: str) -> None:
     done = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip()

@@ -102,11 +102,6 @@ def test_a_run_from_before_a_column_was_added_is_read_as_not_having_recorded_it(
     assert tuple(frame.columns) == columns.all
 
 
-@pytest.mark.parametrize("column", sorted({*PHASES.all, *SWAPS.all, *MEMORY.all}))
-def test_every_column_is_documented(column: str) -> None:
-    assert f"`{column}`" in DOCUMENTED
-
-
 @pytest.mark.parametrize("field", sorted(RunInfo.model_fields))
 def test_every_field_of_run_json_is_documented(field: str) -> None:
     assert f"`{field}`" in DOCUMENTED
