@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from swapbench.cli import completion
 from swapbench.cli.carrying import carry_out_watched, say
 from swapbench.errors import UsageError
 
@@ -13,22 +14,42 @@ if TYPE_CHECKING:
 
 
 def run(
-    experiment: Annotated[str | None, typer.Argument(help="An experiment's name, or a TOML file.")] = None,
+    experiment: Annotated[
+        str | None,
+        typer.Argument(
+            help="An experiment's name, or a TOML file.",
+            autocompletion=completion.experiments,
+        ),
+    ] = None,
     models: Annotated[
-        str | None, typer.Option("--models", help="Where checkpoints come from: hub, synthetic or mini.")
+        str | None,
+        typer.Option(
+            "--models",
+            help="Where checkpoints come from: hub, synthetic or mini.",
+            autocompletion=completion.sources,
+        ),
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds that count.")] = None,
     warmup: Annotated[int | None, typer.Option(help="Rounds before, left out of statistics.")] = None,
     page_cache: Annotated[
-        str | None, typer.Option(help="State of the page cache before each load: warm, cold or as-is.")
+        str | None,
+        typer.Option(
+            help="State of the page cache before each load: warm, cold or as-is.",
+            autocompletion=completion.page_caches,
+        ),
     ] = None,
     strategy: Annotated[
-        list[str] | None, typer.Option("--strategy", help="How to swap; repeatable, to compare.")
+        list[str] | None,
+        typer.Option(
+            "--strategy", help="How to swap; repeatable, to compare.", autocompletion=completion.strategies
+        ),
     ] = None,
     target: Annotated[
         list[str] | None,
         typer.Option(
-            "--target", help="What swaps: a name from `swapbench targets`, a TOML file or URL; repeatable."
+            "--target",
+            help="What swaps: a name from `swapbench targets`, a TOML file or URL; repeatable.",
+            autocompletion=completion.targets,
         ),
     ] = None,
     set_: Annotated[
@@ -38,7 +59,13 @@ def run(
     python: Annotated[
         Path | None, typer.Option(help="Run the worker with this interpreter (swapbench installed).")
     ] = None,
-    resume: Annotated[str | None, typer.Option(help="Go on with a run that did not end.")] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            help="Go on with a run that did not end.",
+            autocompletion=completion.runs,
+        ),
+    ] = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed swap.")] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 6 where a verdict is inconclusive.")
@@ -48,20 +75,14 @@ def run(
 ) -> None:
     """Run an experiment, write its results, and report.
 
+    \b
     Examples:
-
       swapbench run quick
-
       swapbench run exp012 --models mini --rounds 3
-
       swapbench run exp012 --models synthetic --page-cache cold --set first_token=false
-
       swapbench run exp012 --models synthetic --strategy stock --strategy map
-
       swapbench run quick --target mlx_lm
-
       swapbench run quick --target mlx_lm --target inprocess     (in turn, and compared)
-
       swapbench run --resume 20260125T101500Z-hub
 
     Exit codes: 0 fine, 2 usage, 4 target missed, 5 leak, 6 inconclusive (--strict),
