@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swapbench.cli import completion
-from swapbench.cli.carrying import carry_out_watched, say
+from swapbench.cli.carrying import Verbose, carry_out_watched, say
 from swapbench.cli.run import overrides_of
 from swapbench.errors import Exit, UsageError
 
@@ -132,6 +132,7 @@ def ab(
         bool, typer.Option("--strict", help="Exit with 6 where a verdict is inconclusive.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the report.")] = False,
+    verbose: Verbose = False,
     json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:
     """Compare two things in one run, in turn: A B, B A, A B ...
@@ -169,7 +170,7 @@ def ab(
         order="random" if order == "random" else "abba",
         fail_fast=fail_fast,
     )
-    carry_out_watched(job, quiet=quiet or json)
+    carry_out_watched(job, quiet=quiet or (json and not verbose), verbose=verbose)
     code = print_arms(read(job.writer.folder), "json" if json else "rich", margin, strict=strict)
     if not json:
         say(f"results: {job.writer.folder}")

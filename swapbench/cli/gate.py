@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swapbench.cli import completion
-from swapbench.cli.carrying import carry_out_watched, heed_sigterm, say
+from swapbench.cli.carrying import Verbose, carry_out_watched, heed_sigterm, say
 from swapbench.cli.compare import Margin
 from swapbench.cli.run import overrides_of
 from swapbench.errors import UsageError
@@ -73,6 +73,7 @@ def gate(
         typer.Option(help="Where gate.json, gate.md and gate.xml go; the run's folder if left out."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the report.")] = False,
+    verbose: Verbose = False,
     json: Annotated[bool, typer.Option("--json", help="Print the judgement as JSON.")] = False,
 ) -> None:
     """Measure whether a change makes swaps slower, or leak, and fail if it does.
@@ -109,7 +110,7 @@ def gate(
         python=_interpreter(python),
         out=out,
         command=["swapbench", *sys.argv[1:]],
-        carry=lambda job: _carried(job, quiet=quiet or json),
+        carry=lambda job: _carried(job, quiet=quiet or (json and not verbose), verbose=verbose),
         say=say,
     )
     judged = _judged(asking, base, baseline, build, trusted=python is not None)
@@ -139,11 +140,14 @@ def _judged(
     return gate_on_history(asking, baseline, load(asking.out, baseline))
 
 
-def _carried(job: "Job", *, quiet: bool) -> "Run":
+def _carried(job: "Job", *, quiet: bool, verbose: bool) -> "Run":
     from swapbench.results import read
 
     # The base is gone once the gate has ended, and a gate is judged in one go.
-    carry_out_watched(job, quiet=quiet, resumable=False)
+    sides = dict(zip((arm.name for arm in job.arms), ("base", "change"), strict=False))
+    carry_out_watched(
+        job, quiet=quiet, verbose=verbose, resumable=False, sides=sides if len(job.arms) > 1 else None
+    )
     return read(job.writer.folder)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swapbench.cli import completion
-from swapbench.cli.carrying import carry_out_watched, say
+from swapbench.cli.carrying import Verbose, carry_out_watched, say
 from swapbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def run(
         bool, typer.Option("--strict", help="Exit with 6 where a verdict is inconclusive.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the report.")] = False,
+    verbose: Verbose = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Run an experiment, write its results, and report.
@@ -96,7 +97,7 @@ def run(
         job = _comparing_job(experiment, resume, overrides, targets, strategy or [], out, python, fail_fast)
     else:
         job = _job(experiment, resume, overrides, tuple(strategy or ()), out, python, fail_fast)
-    carry_out_watched(job, quiet=quiet or json)
+    carry_out_watched(job, quiet=quiet or (json and not verbose), verbose=verbose)
     _report(job.writer.folder, json=json, strict=strict)
 
 
