@@ -10,7 +10,7 @@ CANDIDATES := python3.14 python3.13 python3.12 python3.11 python3
 TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz lint format clean
+.PHONY: help run test fuzz lint format screenshots clean
 
 help:
 	@echo 'make run    set up .venv if need be, run EXP-012 on the mini models, print the report'
@@ -18,6 +18,7 @@ help:
 	@echo 'make fuzz   bad input in bulk: 10,000 examples of each kind, some ten minutes'
 	@echo 'make lint   ruff (rules and format) and mypy --strict'
 	@echo 'make format ruff, in place'
+	@echo 'make screenshots  pictures of a real run, for the README'
 	@echo 'make clean  remove .venv and caches; results stay'
 
 run: $(STAMP)
@@ -37,6 +38,9 @@ lint: $(STAMP)
 format: $(STAMP)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+screenshots: $(STAMP)
+	@$(BIN)/python scripts/screenshots.py
 
 clean:
 	@rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

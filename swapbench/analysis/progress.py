@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from swapbench.experiment import Source
 from swapbench.phases import Phase
 from swapbench.plan import SwapKey
 from swapbench.wire import (
@@ -30,6 +31,7 @@ class Course:
     rounds: int
     target_s: float
     memory_bytes: int
+    source: Source = Source.HUB
     several_strategies: bool = False
     sides: Mapping[str, str] | None = None
 

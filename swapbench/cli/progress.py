@@ -134,6 +134,7 @@ def course_of(job: Job, sides: Mapping[str, str] | None = None) -> Course:
         rounds=experiment.rounds + experiment.warmup,
         target_s=experiment.target_s,
         memory_bytes=job.writer.info.machine.memory_bytes,
+        source=experiment.source,
         several_strategies=len(experiment.strategy) > 1,
         sides=sides,
     )

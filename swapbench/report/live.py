@@ -7,6 +7,7 @@ from rich.text import Text
 
 from swapbench.analysis.figures import memory
 from swapbench.analysis.progress import Row, Standing
+from swapbench.experiment import Source
 from swapbench.report.sparkline import sparkline
 from swapbench.wire import SwapFinished
 
@@ -14,6 +15,8 @@ _ROWS: Final = 8
 _LEAST_WIDTH: Final = 40
 _BAR_SHARE: Final = 5
 _SPARK_WIDTH: Final = 24
+_FIGURE_WIDTH: Final = 9
+_MEMORY: Final = "memory"
 # Apart even where there is no colour.
 _FULL, _EMPTY = "█", "░"
 _DONE, _TO_COME = "━", "─"
@@ -22,12 +25,14 @@ _DONE, _TO_COME = "━", "─"
 def live_lines(standing: Standing, width: int) -> Text:
     """The whole view, no line wider than `width`."""
     width = max(_LEAST_WIDTH, width)
+    rows = _latest(standing.rows)
+    labels = min(max(len(label) for label in (_MEMORY, *(row.label for row in rows))), width // 3)
     lines = [
         _heading(standing),
         _course(standing, width),
         _now(standing),
-        _gauge(standing, width),
-        *_rows(_latest(standing.rows), standing.course.target_s, width),
+        _gauge(standing, labels, width),
+        *(_row(row, labels, standing.course.target_s, width) for row in rows),
     ]
     for line in lines:
         line.truncate(width, overflow="ellipsis")
@@ -37,6 +42,8 @@ def live_lines(standing: Standing, width: int) -> Text:
 def _heading(standing: Standing) -> Text:
     course = standing.course
     line = Text(course.name, style="bold")
+    if course.source != Source.HUB:
+        line.append(f" on {course.source} models", style="not bold yellow")
     line.append(f"  {standing.round or f'{course.rounds} rounds'}", style="not bold")
     swaps = f"{standing.swaps_done} of {len(course.swaps)} swaps"
     return line.append(f"  {swaps}, {_rounds(standing.rounds_left)} left", style="not bold")
@@ -62,13 +69,14 @@ def _now(standing: Standing) -> Text:
     return line.append(standing.step, style="bold yellow").append(f" {standing.step_s:.1f} s")
 
 
-def _gauge(standing: Standing, width: int) -> Text:
+def _gauge(standing: Standing, labels: int, width: int) -> Text:
     held = max((n for n in (standing.mlx_bytes, standing.process_bytes) if n is not None), default=None)
+    line = _labelled(_MEMORY, labels)
     if held is None:
-        return Text("memory  not read yet", style="dim")
+        return line.append("  not read yet", style="dim")
     whole = standing.course.memory_bytes
-    line = Text("memory  ").append_text(_bar(held / whole, width // _BAR_SHARE, "magenta"))
-    line.append(f"  {memory(held)} of {memory(whole)}")
+    line.append(f"  {memory(held):>{_FIGURE_WIDTH}}  ", style="bold")
+    line.append_text(_bar(held / whole, width // _BAR_SHARE, "magenta")).append(f"  of {memory(whole)}")
     named = {"MLX": standing.mlx_bytes, "process": standing.process_bytes}
     parts = [f"{name} {memory(value)}" for name, value in named.items() if value is not None]
     return line.append(f"  ({', '.join(parts)})", style="dim")
@@ -80,22 +88,22 @@ def _latest(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row in shown]
 
 
-def _rows(rows: Sequence[Row], target_s: float, width: int) -> list[Text]:
-    labels = min(max((len(row.label) for row in rows), default=0), width // 3)
-    return [_row(row, labels, target_s, width) for row in rows]
+def _labelled(text: str, width: int) -> Text:
+    label = Text(text)
+    label.truncate(width, overflow="ellipsis", pad=True)
+    return label
 
 
 def _row(row: Row, labels: int, target_s: float, width: int) -> Text:
-    label = Text(row.label)
-    label.truncate(labels, overflow="ellipsis", pad=True)
-    last = row.last
+    label, last = _labelled(row.label, labels), row.last
     if last.status != "ok" or last.total_s is None:
-        return label.append(f"  {last.status.replace('_', ' ')}: {last.error}", style="bold red")
+        why = " ".join(last.error.split())
+        return label.append(f"  {last.status.replace('_', ' ')}: {why}", style="bold red")
     share = last.total_s / target_s
     tone = "green" if share <= 1 else "bold red"
-    line = label.append(f"  {last.total_s:8.3f} s  ", style="bold")
+    line = label.append(f"  {f'{last.total_s:.3f} s':>{_FIGURE_WIDTH}}  ", style="bold")
     line.append_text(_bar(share, width // _BAR_SHARE, tone))
-    line.append(f" {100 * share:4.0f} % of {target_s:g} s", style=tone)
+    line.append(f"  {100 * share:3.0f} % of {target_s:g} s", style=tone)
     if not last.valid:
         line.append("  invalid", style="yellow")
     room = min(_SPARK_WIDTH, width - line.cell_len - 2)

@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from swapbench.analysis.progress import Progress, Standing
+from swapbench.experiment import Source
 from swapbench.report.live import clock, live_lines
 from swapbench.wire import MemorySample, Reading, RoundStarted, StepStarted, SwapStarted, TurnStarted
 from tests.analysis.test_progress import course, finished
@@ -35,9 +36,9 @@ def test_it_says_where_the_run_is() -> None:
     assert heading == "quick  round 2/3  3 of 6 swaps, 2 rounds left"
     assert course_line == "━" * 38 + "─" * 39 + "  0:33, about 0:27 left"
     assert now == "down  phase load 2.0 s"
-    assert memory.startswith("memory  █████░")
-    assert "6.00 GiB of 24.00 GiB" in memory
-    assert up.startswith("up       3.500 s  ██░")
+    assert memory.startswith("memory   6.00 GiB  █████░")
+    assert "  of 24.00 GiB  (MLX 5.00 GiB, process 6.00 GiB)" in memory
+    assert up.startswith("up        3.500 s  ██░")
     assert "12 % of 30 s  " in up
     assert "█" * 20 + "  110 % of 30 s" in down
 
@@ -60,7 +61,7 @@ def test_what_is_colour_is_told_without_colour() -> None:
 def test_a_failed_swap_says_why_in_its_row() -> None:
     progress = Progress(course(), 0.0)
     progress.on(finished("up", total_s=1.0, status="rolled_back", error="load failed: out of memory"), 1.0)
-    assert lines(80, progress.standing(1.0))[-1] == "up  rolled back: load failed: out of memory"
+    assert lines(80, progress.standing(1.0))[-1] == "up      rolled back: load failed: out of memory"
 
 
 def test_many_kinds_of_swaps_show_those_that_changed_last() -> None:
@@ -83,3 +84,8 @@ def test_before_anything_is_known_it_can_be_drawn() -> None:
 )
 def test_time_is_told_as_on_a_clock(seconds: float, said: str) -> None:
     assert clock(seconds) == said
+
+
+def test_stand_ins_are_called_so() -> None:
+    heading = lines(100, Progress(course(source=Source.MINI), 0.0).standing(2.0))[0]
+    assert heading.startswith("quick on mini models  3 rounds")
