@@ -10,7 +10,7 @@ CANDIDATES := python3.14 python3.13 python3.12 python3.11 python3
 TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz lint format docs clean
+.PHONY: help run test fuzz lint format docs screenshots clean
 
 help:
 	@echo 'make run    set up .venv if need be, run EXP-012 on the mini models, print the report'
@@ -19,6 +19,7 @@ help:
 	@echo 'make lint   ruff (rules and format) and mypy --strict'
 	@echo 'make format ruff, in place'
 	@echo 'make docs   what of docs/ is made of the code, made anew; then the site, into site/'
+	@echo 'make screenshots  pictures of a real run, for the README'
 	@echo 'make clean  remove .venv and caches; results stay'
 
 run: $(STAMP)
@@ -43,6 +44,9 @@ docs: $(STAMP)
 	@$(BIN)/python -m docgen
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo 'site/index.html'
+
+screenshots: $(STAMP)
+	@$(BIN)/python scripts/screenshots.py
 
 clean:
 	@rm -rf $(VENV) dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -5,7 +5,16 @@ from typing import Final
 
 from swapbench.files import write_atomically
 
-_TARGET: Final = Path(__file__).parent / "_templates" / "target"
+_TEMPLATES: Final = Path(__file__).parent / "_templates"
+_TARGET: Final = _TEMPLATES / "target"
+_EXPERIMENT: Final = _TEMPLATES / "experiment.toml.template"
+
+
+def write_experiment(path: Path, name: str) -> Path:
+    """An experiment called `name` that explains itself; returns its file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, _EXPERIMENT.read_text(encoding="utf-8").replace("{{name}}", name))
+    return path
 
 
 def write_target(folder: Path, name: str) -> tuple[Path, ...]:

@@ -157,7 +157,7 @@ def test_the_wheel_carries_package_experiments_and_licence(tmp_path: Path) -> No
     assert not [name for name in names if name.startswith(("tests/", "results/"))]
 
 
-@pytest.mark.parametrize("target", ["help", "run", "test", "lint", "format", "docs", "clean"])
+@pytest.mark.parametrize("target", ["help", "run", "test", "lint", "format", "docs", "screenshots", "clean"])
 def test_make_knows_every_target_that_is_documented(target: str) -> None:
     done = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip()

@@ -13,14 +13,15 @@ from swapbench.cli.history import history
 from swapbench.cli.probe import probe
 from swapbench.cli.run import run
 from swapbench.cli.targets import targets
+from swapbench.cli.usage import Commands, UnderstoodNot, sentence_of
 from swapbench.errors import Exit, SwapbenchError
 
 app = typer.Typer(
     name="swapbench",
+    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="How long a machine takes to put down one LLM and serve another, phase by phase.",
 )
 app.command()(run)
 app.command()(report.report)
@@ -42,26 +43,56 @@ app.add_typer(models.app, name="models")
 
 def _print_version(value: bool) -> None:
     if value:
-        typer.echo(f"swapbench {__version__}")
+        for line in _versions():
+            typer.echo(line)
         raise typer.Exit
+
+
+def _versions() -> list[str]:
+    """As installed beside this command, and not imported: a worker's own stand in its run.json."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    lines = [f"swapbench {__version__}"]
+    for name in ("mlx", "mlx-lm"):
+        try:
+            lines.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            lines.append(f"{name} not installed")
+    return [*lines, f"Python {sys.version.partition(' ')[0]}"]
 
 
 @app.callback()
 def _options(
     version: bool = typer.Option(
-        False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        False, "--version", callback=_print_version, is_eager=True, help="Print the versions and exit."
     ),
 ) -> None:
-    pass
+    """How long a machine takes to put down one LLM and serve another, phase by phase.
+
+    \b
+    Examples:
+      swapbench run quick
+      swapbench report
+      swapbench list
+
+    Exit codes: 0 fine, 1 a crash, 2 usage, 3 regression, 4 target missed, 5 leak, 6 inconclusive or invalid,
+    7 a swap or a target failed, 130 interrupted.
+    """
 
 
 def main() -> None:
     """Run the command line; every failure that is explained becomes one line and its exit code."""
     try:
-        app()
+        sys.exit(app(prog_name="swapbench", standalone_mode=False))
     except SwapbenchError as error:
         typer.echo(f"swapbench: {error}", err=True)
         sys.exit(error.exit_code)
+    except UnderstoodNot as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(str(error), err=True)
+        else:
+            typer.echo(f"swapbench: {sentence_of(error)}", err=True)
+        sys.exit(Exit.USAGE)
     except KeyboardInterrupt:
         typer.echo("swapbench: interrupted", err=True)
         sys.exit(Exit.INTERRUPTED)

@@ -6,10 +6,19 @@ from typing import Annotated
 
 import typer
 
+from swapbench.cli import completion
 from swapbench.cli.carrying import say
+from swapbench.cli.usage import Commands
 from swapbench.errors import UsageError
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Keep runs, to judge later ones by.")
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Keep runs, to judge later ones by.\n\n"
+    "\b\nExamples:\n  swapbench baseline save nightly\n  swapbench gate exp012 --baseline nightly\n\n"
+    "Exit codes: 0 fine, 2 usage.",
+)
 
 Results = Annotated[Path, typer.Option(help="Where runs are kept.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -17,19 +26,29 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command()
 def save(
-    name: Annotated[str, typer.Argument(help="The baseline's name; it is made if there is none.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="The baseline's name; it is made if there is none.", autocompletion=completion.baselines
+        ),
+    ],
     runs: Annotated[
-        list[str] | None, typer.Argument(help="Runs to keep; the latest of all if left out.")
+        list[str] | None,
+        typer.Argument(
+            help="Runs to keep; the latest of all if left out.",
+            autocompletion=completion.runs,
+        ),
     ] = None,
     results: Results = Path("results"),
 ) -> None:
     """Add runs to a baseline: a few hundred bytes each, made for git.
 
+    \b
     Examples:
-
       swapbench baseline save nightly
-
       swapbench baseline save nightly 20260125T101500Z-hub 20260126T101500Z-hub
+
+    Exit codes: 0 fine, 2 usage, or no such run.
     """
     from swapbench import baselines
     from swapbench.analysis.fingerprint import digest
@@ -45,7 +64,15 @@ def save(
 
 @app.command("list")
 def list_(as_json: Json = False, results: Results = Path("results")) -> None:
-    """List the baselines that there are."""
+    """List the baselines that there are.
+
+    \b
+    Examples:
+      swapbench baseline list
+      swapbench baseline list --json
+
+    Exit codes: 0 fine, 2 usage, or a baseline that can't be read.
+    """
     from swapbench import baselines
     from swapbench.report.baselines import print_baselines
     from swapbench.report.terminal import make_console
@@ -65,15 +92,23 @@ def list_(as_json: Json = False, results: Results = Path("results")) -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="The baseline's name.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="The baseline's name.",
+            autocompletion=completion.baselines,
+        ),
+    ],
     as_json: Json = False,
     results: Results = Path("results"),
 ) -> None:
     """Show a baseline's runs, by fingerprint: what they have in common, and how much they differ.
 
+    \b
     Examples:
-
       swapbench baseline show nightly
+
+    Exit codes: 0 fine, 2 usage, or no such baseline.
     """
     from swapbench import baselines
     from swapbench.errors import did_you_mean

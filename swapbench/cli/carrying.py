@@ -1,6 +1,7 @@
 """What commands that carry out a run have in common: say things, show progress, end well."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,6 +9,11 @@ from swapbench.errors import Exit
 
 if TYPE_CHECKING:
     from swapbench.runner import Job
+
+
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say what is done and why: steps, phases, page cache, loader.")
+]
 
 
 def say(text: str) -> None:
@@ -22,11 +28,19 @@ def heed_sigterm() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def carry_out_watched(job: "Job", *, quiet: bool, resumable: bool = True) -> None:
+def carry_out_watched(
+    job: "Job",
+    *,
+    quiet: bool,
+    verbose: bool = False,
+    resumable: bool = True,
+    sides: Mapping[str, str] | None = None,
+) -> None:
     """Carry a run out under the user's eyes.
 
     Args:
         resumable: whether what it needs is still there once this command has ended.
+        sides: what its arms are called, where not by their names.
 
     Raises:
         typer.Exit: interrupted; what was measured is kept, and the user is told how to go on.
@@ -41,7 +55,7 @@ def carry_out_watched(job: "Job", *, quiet: bool, resumable: bool = True) -> Non
             if check.advice:
                 say(f"note: {check.finding}: {check.advice}")
     try:
-        with observing(info, quiet=quiet) as observer:
+        with observing(job, quiet=quiet, verbose=verbose, sides=sides) as observer:
             carry_out(job, observer)
     except KeyboardInterrupt:
         say(f"interrupted: every finished swap is kept in {job.writer.folder}")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swapbench.cli.carrying import carry_out_watched, say
+from swapbench.cli import completion
+from swapbench.cli.carrying import Verbose, carry_out_watched, say
 from swapbench.cli.run import overrides_of
 from swapbench.errors import Exit, UsageError
 
@@ -25,7 +26,11 @@ Margin = Annotated[
 
 def compare(
     runs: Annotated[
-        list[str], typer.Argument(help="Runs: ids, folders, or experiments for their latest; or one A/B run.")
+        list[str],
+        typer.Argument(
+            help="Runs: ids, folders, or experiments for their latest; or one A/B run.",
+            autocompletion=completion.runs_and_experiments,
+        ),
     ],
     form: Annotated[str, typer.Option("--format", help="rich for a terminal, md or json.")] = "rich",
     margin: Margin = None,
@@ -46,14 +51,11 @@ def compare(
     Figures of separate runs differ by whatever the machine did meanwhile. To decide whether something is
     slower, measure both in one run: `swapbench ab`.
 
+    \b
     Examples:
-
       swapbench compare 20260125T101500Z-hub 20260126T090000Z-hub
-
       swapbench compare results/exp012/A results/exp012/B results/exp012/C --format md
-
       swapbench compare results/exp012/A results/exp012/B --html ab.html
-
       swapbench compare 20260127T080000Z-mini            (a run of `swapbench ab`: its two arms)
 
     Exit codes: 0 fine, 2 usage, or runs that can't be compared, 3 slower, 5 a leak,
@@ -99,7 +101,13 @@ def _compared(runs: "Sequence[Run]", margin: float | None, *, anyway: bool) -> "
 
 
 def ab(
-    experiment: Annotated[str, typer.Argument(help="An experiment's name, or a TOML file.")],
+    experiment: Annotated[
+        str,
+        typer.Argument(
+            help="An experiment's name, or a TOML file.",
+            autocompletion=completion.experiments,
+        ),
+    ],
     a: Annotated[Path | None, typer.Option("--a", help="A's interpreter (swapbench installed).")] = None,
     b: Annotated[Path | None, typer.Option("--b", help="B's interpreter.")] = None,
     a_set: Annotated[list[str] | None, typer.Option("--a-set", help="Override any key, for A alone.")] = None,
@@ -114,10 +122,19 @@ def ab(
     seed: Annotated[int | None, typer.Option(help="Of a random order.")] = None,
     margin: Margin = None,
     models: Annotated[
-        str | None, typer.Option("--models", help="Where checkpoints come from: hub, synthetic or mini.")
+        str | None,
+        typer.Option(
+            "--models",
+            help="Where checkpoints come from: hub, synthetic or mini.",
+            autocompletion=completion.sources,
+        ),
     ] = None,
     page_cache: Annotated[
-        str | None, typer.Option(help="State of the page cache before each load: warm, cold or as-is.")
+        str | None,
+        typer.Option(
+            help="State of the page cache before each load: warm, cold or as-is.",
+            autocompletion=completion.page_caches,
+        ),
     ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Override any key, for both.")] = None,
     out: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("results"),
@@ -126,18 +143,17 @@ def ab(
         bool, typer.Option("--strict", help="Exit with 6 where a verdict is inconclusive.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the report.")] = False,
+    verbose: Verbose = False,
     json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:
     """Compare two things in one run, in turn: A B, B A, A B ...
 
     Each turn is one round in a process of its own, with the page cache made equal before.
 
+    \b
     Examples:
-
       swapbench ab exp012 --a-set strategy=stock --b-set strategy=auto --models synthetic
-
       swapbench ab exp012 --a ./mlx-0.32/bin/python --b ./mlx-0.33/bin/python
-
       swapbench ab quick --aa --pairs 20
 
     Exit codes: 0 fine, 2 usage, 3 B is slower, 5 B leaks, 6 inconclusive (--strict), 7 a swap failed,
@@ -167,7 +183,7 @@ def ab(
         order="random" if order == "random" else "abba",
         fail_fast=fail_fast,
     )
-    carry_out_watched(job, quiet=quiet or json)
+    carry_out_watched(job, quiet=quiet or (json and not verbose), verbose=verbose)
     code = print_arms(read(job.writer.folder), "json" if json else "rich", margin, strict=strict)
     if not json:
         say(f"results: {job.writer.folder}")

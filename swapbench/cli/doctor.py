@@ -28,12 +28,10 @@ def doctor(
 ) -> None:
     """Look whether this machine can be measured on as it is now, and what to do about it.
 
+    \b
     Examples:
-
       swapbench doctor
-
       swapbench doctor --strict --json
-
       swapbench doctor --device gpu
 
     Exit codes: 0 fine, 6 there is something to do (--strict), 7 MLX can't be examined, or computes on another

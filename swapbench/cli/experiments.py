@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from swapbench.cli import completion
 from swapbench.errors import Exit, ExperimentError
 
 if TYPE_CHECKING:
@@ -21,7 +22,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def list_(as_json: Json = False) -> None:
-    """List the experiments that can be run by name."""
+    """List the experiments that can be run by name.
+
+    \b
+    Examples:
+      swapbench list
+      swapbench list --json
+
+    Exit codes: 0 fine, 2 an experiment file is broken.
+    """
     from swapbench.experiment import discover, load
 
     rows: list[dict[str, Any]] = []
@@ -52,14 +61,35 @@ def list_(as_json: Json = False) -> None:
 
 
 def show(
-    experiment: Annotated[str, typer.Argument(help="An experiment's name, or the path of its file.")],
-    models: Annotated[str, typer.Option(metavar="SOURCE", help="hub, synthetic or mini.")] = "",
+    experiment: Annotated[
+        str,
+        typer.Argument(
+            help="An experiment's name, or the path of its file.", autocompletion=completion.experiments
+        ),
+    ],
+    models: Annotated[
+        str,
+        typer.Option(
+            metavar="SOURCE",
+            help="hub, synthetic or mini.",
+            autocompletion=completion.sources,
+        ),
+    ] = "",
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override; repeatable.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a run would do, where its models are, and what it takes of this machine."""
+    """Show what a run would do, where its models are, and what it takes of this machine.
+
+    \b
+    Examples:
+      swapbench show exp012
+      swapbench show exp012 --models synthetic --set rounds=20
+      swapbench show ./mine.toml --json
+
+    Exit codes: 0 fine, 2 usage, or an experiment that says what it must not.
+    """
     from swapbench.experiment import find, load
     from swapbench.needs import ModelSize, needs
 
@@ -80,7 +110,14 @@ def show(
 
 
 def schema() -> None:
-    """Print the JSON Schema of experiment files, for editors."""
+    """Print the JSON Schema of experiment files, for editors.
+
+    \b
+    Examples:
+      swapbench schema > experiment.json
+
+    Exit codes: 0 fine.
+    """
     from swapbench.experiment import schema as experiment_schema
 
     typer.echo(json.dumps(experiment_schema(), indent=2))

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swapbench.cli.carrying import carry_out_watched, heed_sigterm, say
+from swapbench.cli import completion
+from swapbench.cli.carrying import Verbose, carry_out_watched, heed_sigterm, say
 from swapbench.cli.compare import Margin
 from swapbench.cli.run import overrides_of
 from swapbench.errors import UsageError
@@ -18,13 +19,24 @@ if TYPE_CHECKING:
 
 
 def gate(
-    experiment: Annotated[str, typer.Argument(help="An experiment's name, or a TOML file.")],
+    experiment: Annotated[
+        str,
+        typer.Argument(
+            help="An experiment's name, or a TOML file.",
+            autocompletion=completion.experiments,
+        ),
+    ],
     base: Annotated[
         str | None, typer.Option("--base", metavar="REF", help="Measure against the merge base with REF.")
     ] = None,
     baseline: Annotated[
         str | None,
-        typer.Option("--baseline", metavar="NAME", help="Judge by the runs that a baseline keeps."),
+        typer.Option(
+            "--baseline",
+            metavar="NAME",
+            help="Judge by the runs that a baseline keeps.",
+            autocompletion=completion.baselines,
+        ),
     ] = None,
     python: Annotated[
         Path | None, typer.Option(help="The interpreter that runs the change; this one if left out.")
@@ -37,10 +49,19 @@ def gate(
     ] = None,
     margin: Margin = None,
     models: Annotated[
-        str | None, typer.Option("--models", help="Where checkpoints come from: hub, synthetic or mini.")
+        str | None,
+        typer.Option(
+            "--models",
+            help="Where checkpoints come from: hub, synthetic or mini.",
+            autocompletion=completion.sources,
+        ),
     ] = None,
     page_cache: Annotated[
-        str | None, typer.Option(help="State of the page cache before each load: warm, cold or as-is.")
+        str | None,
+        typer.Option(
+            help="State of the page cache before each load: warm, cold or as-is.",
+            autocompletion=completion.page_caches,
+        ),
     ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Override any key.")] = None,
     on_inconclusive: Annotated[
@@ -52,6 +73,7 @@ def gate(
         typer.Option(help="Where gate.json, gate.md and gate.xml go; the run's folder if left out."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the report.")] = False,
+    verbose: Verbose = False,
     json: Annotated[bool, typer.Option("--json", help="Print the judgement as JSON.")] = False,
 ) -> None:
     """Measure whether a change makes swaps slower, or leak, and fail if it does.
@@ -60,12 +82,10 @@ def gate(
     turn. A regression is measured once more before it counts. Reports are written before the exit code is
     decided; on GitHub, the summary and annotations too.
 
+    \b
     Examples:
-
       swapbench gate exp012 --base origin/main
-
       swapbench gate quick --base main --set gate.margin=0.25 --on-inconclusive fail
-
       swapbench gate exp012 --baseline nightly
 
     Exit codes: 0 fine, 2 usage, 3 regression, 5 leak, 6 inconclusive (--on-inconclusive fail), no baseline or
@@ -95,7 +115,7 @@ def gate(
         python=_interpreter(python),
         out=out,
         command=["swapbench", *sys.argv[1:]],
-        carry=lambda job: _carried(job, quiet=quiet or json),
+        carry=lambda job: _carried(job, quiet=quiet or (json and not verbose), verbose=verbose),
         say=say,
     )
     judged = _judged(asking, base, baseline, build, trusted=python is not None)
@@ -125,11 +145,14 @@ def _judged(
     return gate_on_history(asking, baseline, load(asking.out, baseline))
 
 
-def _carried(job: "Job", *, quiet: bool) -> "Run":
+def _carried(job: "Job", *, quiet: bool, verbose: bool) -> "Run":
     from swapbench.results import read
 
     # The base is gone once the gate has ended, and a gate is judged in one go.
-    carry_out_watched(job, quiet=quiet, resumable=False)
+    sides = dict(zip((arm.name for arm in job.arms), ("base", "change"), strict=False))
+    carry_out_watched(
+        job, quiet=quiet, verbose=verbose, resumable=False, sides=sides if len(job.arms) > 1 else None
+    )
     return read(job.writer.folder)
 
 

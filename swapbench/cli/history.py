@@ -5,9 +5,17 @@ from typing import Annotated
 
 import typer
 
+from swapbench.cli import completion
+
 
 def history(
-    experiment: Annotated[str, typer.Argument(help="An experiment's name, as its folder under results.")],
+    experiment: Annotated[
+        str,
+        typer.Argument(
+            help="An experiment's name, as its folder under results.",
+            autocompletion=completion.experiments_run,
+        ),
+    ],
     results: Annotated[
         list[Path] | None,
         typer.Option(help="Where runs are kept; repeatable, for folders brought from other machines."),
@@ -20,7 +28,13 @@ def history(
         ),
     ] = None,
     scenario: Annotated[str | None, typer.Option(help="This scenario alone.")] = None,
-    strategy: Annotated[str | None, typer.Option(help="This strategy alone.")] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            help="This strategy alone.",
+            autocompletion=completion.strategies,
+        ),
+    ] = None,
     last: Annotated[int | None, typer.Option(min=1, help="The last so many runs of each series.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -29,12 +43,10 @@ def history(
     Only runs on the same machine under the same conditions stand in one series. Changes are information,
     never a verdict: the exit code does not depend on them.
 
+    \b
     Examples:
-
       swapbench history exp012
-
       swapbench history exp012 --figure load --last 50
-
       swapbench history exp012 --results results --results /mnt/other-mac/results --json
 
     Exit codes: 0 fine, 2 usage.

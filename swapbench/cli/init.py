@@ -6,9 +6,17 @@ from typing import Annotated
 import typer
 
 from swapbench.cli.carrying import say
+from swapbench.cli.usage import Commands
 from swapbench.errors import UsageError
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Write files to start from.")
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Write files to start from.\n\n"
+    "\b\nExamples:\n  swapbench init experiment mine\n  swapbench init target my-server\n\n"
+    "Exit codes: 0 fine, 2 usage.",
+)
 
 
 @app.command()
@@ -18,19 +26,52 @@ def target(
 ) -> None:
     """Write a package that plugs an orchestrator of your own in as a target.
 
+    \b
     Examples:
-
       swapbench init target my-server
-
       pip install -e ./my-server && swapbench run quick --target my-server
+
+    Exit codes: 0 fine, 2 usage, or it is there already.
     """
     from swapbench.templates import write_target
 
-    if not name or not all(part.isalnum() and part.islower() for part in name.split("-")):
-        raise UsageError(f'"{name}": a target is named by lower-case letters, digits and dashes: my-server')
+    _refuse_name(name, "a target", "my-server")
     place = folder / name
-    if place.exists():
-        raise UsageError(f"{place}: is there already; choose another name, or another --folder")
+    _refuse_taken(place)
     for path in write_target(place, name):
         typer.echo(str(path))
     say(f"next: pip install -e {place} && swapbench run quick --target {name}")
+
+
+@app.command()
+def experiment(
+    name: Annotated[str, typer.Argument(help="What it is called: lower-case letters, digits and dashes.")],
+    folder: Annotated[Path, typer.Option(help="Where its file is put.")] = Path(),
+) -> None:
+    """Write an experiment file with everything it can say explained, which runs as it is.
+
+    \b
+    Examples:
+      swapbench init experiment mine
+      swapbench show ./mine.toml && swapbench run ./mine.toml
+
+    Exit codes: 0 fine, 2 usage, or it is there already.
+    """
+    from swapbench.templates import write_experiment
+
+    _refuse_name(name, "an experiment", "my-experiment")
+    place = folder / f"{name}.toml"
+    _refuse_taken(place)
+    typer.echo(str(write_experiment(place, name)))
+    said = place if folder.parts else f"./{place}"
+    say(f"next: swapbench show {said} && swapbench run {said}")
+
+
+def _refuse_name(name: str, what: str, such_as: str) -> None:
+    if not name or not all(part.isalnum() and part.islower() for part in name.split("-")):
+        raise UsageError(f'"{name}": {what} is named by lower-case letters, digits and dashes: {such_as}')
+
+
+def _refuse_taken(place: Path) -> None:
+    if place.exists():
+        raise UsageError(f"{place}: is there already; choose another name, or another --folder")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from swapbench.cli import completion
+from swapbench.cli.usage import Commands
 from swapbench.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -18,14 +20,21 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="models",
+    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Models: list them, make stand-ins for them, fetch them, repack them, remove them.\n\n"
-    "Example: swapbench models synth exp012",
+    "\b\nExamples:\n  swapbench models list\n  swapbench models synth exp012\n\n"
+    "Exit codes: 0 fine, 2 usage, 7 a download failed.",
 )
 
 Wanted = Annotated[
-    list[str] | None, typer.Argument(metavar="[EXPERIMENT|MODEL]...", help="Experiments or models, by name.")
+    list[str] | None,
+    typer.Argument(
+        metavar="[EXPERIMENT|MODEL]...",
+        help="Experiments or models, by name.",
+        autocompletion=completion.models_and_experiments,
+    ),
 ]
 
 
@@ -33,7 +42,12 @@ Wanted = Annotated[
 def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List models, and where each checkpoint is or is not.
 
-    Example: swapbench models list --json
+    \b
+    Examples:
+      swapbench models list
+      swapbench models list --json
+
+    Exit codes: 0 fine, 2 usage.
     """
     from swapbench.experiment import Source
     from swapbench.models import store
@@ -65,9 +79,12 @@ def synth(
 ) -> None:
     """Make synthetic checkpoints: true names, shapes and sizes, random weights, nothing downloaded.
 
-    Example: swapbench models synth exp012
+    \b
+    Examples:
+      swapbench models synth exp012
+      swapbench models synth --config config.json --name my-model
 
-    Example: swapbench models synth --config config.json --name my-model
+    Exit codes: 0 fine, 2 usage, 130 interrupted: what is half made is made anew.
     """
     from swapbench.experiment import Source
     from swapbench.models import store
@@ -98,13 +115,19 @@ def fetch(
     wanted: Annotated[
         list[str],
         typer.Argument(
-            metavar="EXPERIMENT|MODEL|REPO...", help="Experiments, models or repositories (org/name)."
+            metavar="EXPERIMENT|MODEL|REPO...",
+            help="Experiments, models or repositories (org/name).",
+            autocompletion=completion.models_and_experiments,
         ),
     ],
 ) -> None:
     """Fetch models from the Hugging Face hub into its cache; an interrupted download goes on where it was.
 
-    Example: swapbench models fetch exp012
+    \b
+    Examples:
+      swapbench models fetch exp012
+
+    Exit codes: 0 fine, 2 usage, 7 the download failed, 130 interrupted: it goes on where it was.
     """
     from swapbench.models import hub
 
@@ -121,19 +144,33 @@ def fetch(
 @app.command()
 def repack(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL|PATH", help="A model whose checkpoint is here, or a folder.")
+        str,
+        typer.Argument(
+            metavar="MODEL|PATH",
+            help="A model whose checkpoint is here, or a folder.",
+            autocompletion=completion.models,
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the copy goes: a folder that isn't there.")],
     align: Annotated[
         int, typer.Option(metavar="BYTES", help="Where data may begin: multiples of this.")
     ] = 16384,
     source: Annotated[
-        str, typer.Option(metavar="SOURCE", help="Only hub, only synthetic, or only mini.")
+        str,
+        typer.Option(
+            metavar="SOURCE",
+            help="Only hub, only synthetic, or only mini.",
+            autocompletion=completion.sources,
+        ),
     ] = "",
 ) -> None:
     """Copy a checkpoint so that its weights can be memory-mapped: the same tensors, begun at a page.
 
-    Example: swapbench models repack gemma-3-12b --out ~/models/gemma-3-12b-aligned
+    \b
+    Examples:
+      swapbench models repack gemma-3-12b --out ~/models/gemma-3-12b-aligned
+
+    Exit codes: 0 fine, 2 usage, 130 interrupted.
     """
     from swapbench.models.locate import find
     from swapbench.models.repack import Outcome
@@ -154,14 +191,26 @@ def repack(
 @app.command()
 def rm(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Models that were made.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...", help="Models that were made.", autocompletion=completion.made_models
+        ),
     ] = None,
-    source: Annotated[str, typer.Option(metavar="SOURCE", help="Only synthetic, or only mini.")] = "",
+    source: Annotated[
+        str,
+        typer.Option(
+            metavar="SOURCE", help="Only synthetic, or only mini.", autocompletion=completion.sources
+        ),
+    ] = "",
     everything: Annotated[bool, typer.Option("--all", help="Every model that was made.")] = False,
 ) -> None:
     """Remove checkpoints that swapbench made; the Hugging Face cache is left alone.
 
-    Example: swapbench models rm gemma-3-12b --source synthetic
+    \b
+    Examples:
+      swapbench models rm gemma-3-12b --source synthetic
+
+    Exit codes: 0 fine, 2 usage, or no such model.
     """
     from swapbench.experiment import Source
     from swapbench.models import store

@@ -17,11 +17,12 @@ def probe(
 
     Takes under a minute and about 1 GB of disk and memory, which it gives back.
 
+    \b
     Examples:
-
       swapbench probe
-
       swapbench probe --folder /Volumes/models --json
+
+    Exit codes: 0 fine, 2 usage, 7 it can't be measured.
     """
     from swapbench.report.limits import print_limits
     from swapbench.report.terminal import make_console

@@ -1,29 +1,26 @@
-"""What a run shows while it goes on: a live line on a terminal, plain lines elsewhere, or nothing."""
+"""Who watches a run: a live view on a terminal, plain lines elsewhere, or nobody."""
 
+import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
+from rich.text import Text
 
-from swapbench.phases import Phase
-from swapbench.results import RunInfo
-from swapbench.runner import Observer
-from swapbench.wire import (
-    Event,
-    MemorySample,
-    Note,
-    RoundStarted,
-    StepStarted,
-    SwapFinished,
-    SwapStarted,
-    TurnStarted,
-    WorkerReady,
-)
+from swapbench.analysis.progress import Course, Progress
+from swapbench.plan import schedule
+from swapbench.report.explaining import explanations, opening
+from swapbench.report.live import live_lines, swap_line
+from swapbench.runner import Job, Observer
+from swapbench.wire import Event, Note, RoundStarted, SwapFinished, SwapStarted, TurnStarted, WorkerReady
+
+# Drawing takes a millisecond or two, and whoever draws takes them from what is measured.
+_DRAWINGS_PER_S = 2
+_DUMB = ("dumb", "unknown")
 
 
 class Silent:
@@ -32,119 +29,146 @@ class Silent:
     def on(self, event: Event) -> None:
         """Nothing."""
 
+    def say(self, text: str) -> None:
+        """Nothing."""
+
 
 class PlainLines:
     """One line per round and per swap: for logs and CI."""
 
-    def __init__(self, info: RunInfo, out: TextIO) -> None:
-        self._title = _Title(info)
+    def __init__(self, course: Course, out: TextIO) -> None:
+        self._course = course
         self._out = out
-        self._worker = ""
+        self._arm = self._worker = ""
 
     def on(self, event: Event) -> None:
         """Print what is worth a line."""
         match event:
             case TurnStarted():
-                self._title.begin(event)
+                self._arm = event.arm
             case WorkerReady():
                 versions = ", ".join(f"{name} {number}" for name, number in event.versions.items())
                 worker = f"{event.device}, {event.python}" + (versions and f", {versions}")
                 # Where each strategy has a worker of its own, they differ only by number.
                 if worker != self._worker:
-                    self._say(f"worker {event.pid}: {worker}")
+                    self.say(f"worker {event.pid}: {worker}")
                 self._worker = worker
             case RoundStarted():
-                self._say(self._title.of(event))
+                self.say(self._course.round_title(event, self._arm))
             case SwapFinished():
-                self._say(f"  {_swap_line(event)}")
+                self.say(f"  {swap_line(event)}")
             case Note():
-                self._say(f"note: {event.text}")
+                self.say(f"note: {event.text}")
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Print a line."""
         print(text, file=self._out, flush=True)
 
 
 class LiveView:
-    """Round, scenario, the current phase ticking, memory; finished swaps scroll by above."""
+    """Where the run is, redrawn; what went wrong scrolls by above, and stays."""
 
-    def __init__(self, info: RunInfo, live: Live) -> None:
-        self._title = _Title(info)
-        self._live = live
-        self._round = self._scenario = ""
-        self._step = "starting the worker"
-        self._step_since_s = time.monotonic()
-        self._memory = ""
-        live.get_renderable = self._render  # type: ignore[method-assign]
+    def __init__(self, course: Course, console: Console) -> None:
+        self._progress = Progress(course, time.monotonic())
+        self._course = course
+        self._console = console
+        self._round = ""
 
     def on(self, event: Event) -> None:
         """Take note; the display is drawn a few times a second whatever happens."""
+        self._progress.on(event, time.monotonic())
         match event:
-            case TurnStarted():
-                self._title.begin(event)
             case RoundStarted():
-                self._round = self._title.of(event)
-            case SwapStarted():
-                self._scenario = event.scenario
-            case StepStarted():
-                self._step, self._step_since_s = event.step, time.monotonic()
-            case MemorySample(observer="worker"):
-                self._memory = _memory_line(event)
-            case SwapFinished():
-                self._live.console.print(f"{self._round}  {_swap_line(event)}", markup=False, highlight=False)
+                self._round = self._course.round_title(event, self._progress.arm)
+            case SwapFinished() if event.status != "ok" or not event.valid:
+                self.say(f"{self._round}  {swap_line(event)}")
             case Note():
-                self._live.console.print(f"note: {event.text}", markup=False)
+                self.say(f"note: {event.text}")
 
-    def _render(self) -> Table:
-        what = f"phase {self._step}" if self._step in set(Phase) else self._step
-        ticking_s = time.monotonic() - self._step_since_s
-        line = Table.grid(padding=(0, 2))
-        line.add_row(self._round, self._scenario, f"{what} {ticking_s:.1f} s", self._memory)
-        return line
+    def say(self, text: str) -> None:
+        """Print a line above."""
+        self._console.print(text, markup=False, highlight=False)
+
+    def draw(self) -> Text:
+        """The view as it is now."""
+        return live_lines(self._progress.standing(time.monotonic()), self._console.width)
+
+
+class Explaining:
+    """Says what is done and why, beside what another one shows."""
+
+    def __init__(self, job: Job, course: Course, shown: Observer, say: Callable[[str], None]) -> None:
+        self._experiments = {arm.name: arm.experiment for arm in job.arms}
+        self._course = course
+        self._shown = shown
+        self._say = say
+        self._arm = self._scenario = ""
+        for arm in job.arms:
+            for line in opening(arm, course.side(arm.name)):
+                say(line)
+
+    def on(self, event: Event) -> None:
+        """Explain it, then show it."""
+        if isinstance(event, TurnStarted):
+            self._arm = event.arm
+        if isinstance(event, SwapStarted):
+            self._scenario = event.scenario
+        experiment = self._experiments.get(self._arm) or next(iter(self._experiments.values()))
+        for line in explanations(event, experiment, self._scenario, self._course.side(self._arm)):
+            self._say(line)
+        self._shown.on(event)
+
+
+def course_of(job: Job, sides: Mapping[str, str] | None = None) -> Course:
+    """What a job is going to do."""
+    experiments = {arm.name: arm.experiment for arm in job.arms}
+    swaps = tuple(
+        (turn.arm, swap.round, turn.strategy, swap.scenario)
+        for turn in job.turns()
+        for swap in schedule(experiments[turn.arm], turn, job.done)
+    )
+    experiment = job.experiment
+    return Course(
+        name=job.writer.info.experiment_name,
+        swaps=swaps,
+        rounds=experiment.rounds + experiment.warmup,
+        target_s=experiment.target_s,
+        memory_bytes=job.writer.info.machine.memory_bytes,
+        source=experiment.source,
+        several_strategies=len(experiment.strategy) > 1,
+        sides=sides,
+    )
 
 
 @contextmanager
-def observing(info: RunInfo, *, quiet: bool) -> Iterator[Observer]:
-    """The view that fits: standard error, since standard output is the report's."""
+def observing(
+    job: Job, *, quiet: bool, verbose: bool = False, sides: Mapping[str, str] | None = None
+) -> Iterator[Observer]:
+    """The view that fits: standard error, since standard output is the report's.
+
+    Args:
+        sides: what the job's arms are called, where not by their names.
+    """
+    course = course_of(job, sides)
+    with _view(course, quiet=quiet) as view:
+        yield Explaining(job, course, view, view.say) if verbose else view
+
+
+@contextmanager
+def _view(course: Course, *, quiet: bool) -> "Iterator[Silent | PlainLines | LiveView]":
     if quiet:
         yield Silent()
-    elif sys.stderr.isatty():
-        with Live(console=Console(stderr=True), refresh_per_second=8, transient=True) as live:
-            yield LiveView(info, live)
+    elif is_watched(sys.stderr, os.environ):
+        console = Console(stderr=True)
+        view = LiveView(course, console)
+        with Live(
+            get_renderable=view.draw, console=console, refresh_per_second=_DRAWINGS_PER_S, transient=True
+        ):
+            yield view
     else:
-        yield PlainLines(info, sys.stderr)
+        yield PlainLines(course, sys.stderr)
 
 
-class _Title:
-    """What a round is called: `round 2/6 (warm-up), slab`; of two arms, `round 2/6, B`."""
-
-    def __init__(self, info: RunInfo) -> None:
-        self._total = int(info.experiment["rounds"]) + int(info.experiment["warmup"])
-        strategies = info.experiment["strategy"]
-        self._several = isinstance(strategies, dict) and len(strategies) > 1
-        self._arm = ""
-
-    def begin(self, event: TurnStarted) -> None:
-        """What follows is of another arm."""
-        self._arm = event.arm
-
-    def of(self, event: RoundStarted) -> str:
-        title = f"round {event.round + 1}/{self._total}" + (" (warm-up)" if event.warmup else "")
-        return ", ".join(part for part in (title, self._arm, event.strategy if self._several else "") if part)
-
-
-def _swap_line(event: SwapFinished) -> str:
-    if event.status != "ok":
-        returned = event.rollback_s is not None
-        back = f"; the old model is back after {event.rollback_s:.2f} s" if returned else ""
-        return f"{event.scenario}: {event.status.replace('_', ' ')}: {event.error}{back}"
-    measured = event.to_first_token_s is not None
-    token = f", first token at {event.to_first_token_s:.3f} s" if measured else ""
-    invalid = "" if event.valid else f"  [invalid: {event.invalid_reason}]"
-    total = "" if event.total_s is None else f" {event.total_s:.3f} s"
-    return f"{event.scenario}:{total}{token if total else token.removeprefix(',')}{invalid}"
-
-
-def _memory_line(event: MemorySample) -> str:
-    ledgers = event.ledgers
-    held = {"MLX": ledgers.mlx_active_bytes, "process": ledgers.footprint_bytes}
-    return ", ".join(f"{name} {value / 1e9:.2f} GB" for name, value in held.items() if value is not None)
+def is_watched(out: TextIO, environment: Mapping[str, str]) -> bool:
+    """Whether somebody sits before a terminal that can redraw; CI systems give some jobs one, too."""
+    return out.isatty() and not environment.get("CI") and environment.get("TERM") not in _DUMB

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from swapbench.cli import completion
 from swapbench.errors import Exit, ResultsError, UsageError
 
 if TYPE_CHECKING:
@@ -32,14 +33,19 @@ def report(
     run: Annotated[
         str | None,
         typer.Argument(
-            help="A run's id, its folder, or an experiment for its latest run; latest of all if left out."
+            help="A run's id, its folder, or an experiment for its latest run; latest of all if left out.",
+            autocompletion=completion.runs_and_experiments,
         ),
     ] = None,
     form: Annotated[
         Format, typer.Option("--format", help="rich for a terminal, md, csv, json, or trace for Perfetto.")
     ] = Format.RICH,
     strategy: Annotated[
-        str | None, typer.Option(help="Of a run of several strategies, this one alone, phase by phase.")
+        str | None,
+        typer.Option(
+            help="Of a run of several strategies, this one alone, phase by phase.",
+            autocompletion=completion.strategies,
+        ),
     ] = None,
     arm: Annotated[
         str | None, typer.Option(help="Of a run that compares two arms, this one alone: A or B.")
@@ -55,18 +61,13 @@ def report(
 ) -> None:
     """Print what a run found, and say its verdict as the exit code.
 
+    \b
     Examples:
-
       swapbench report
-
       swapbench report exp012 --format md
-
       swapbench report exp012 --format trace > run.json      (open it at ui.perfetto.dev)
-
       swapbench report exp012 --html exp012.html
-
       swapbench report exp013-strategies --strategy slab
-
       swapbench report results/reference/exp012-m4pro-24gb
 
     A run of `swapbench ab` is shown as a comparison; --arm shows one side of it as any other run.
@@ -155,11 +156,12 @@ def runs(
 ) -> None:
     """List the runs there are, oldest first.
 
+    \b
     Examples:
-
       swapbench runs
-
       swapbench runs --json --results /tmp/results
+
+    Exit codes: 0 fine, 2 usage.
     """
     from swapbench.analysis.listing import outline
     from swapbench.report import make_console

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from swapbench.cli.carrying import carry_out_watched, say
+from swapbench.cli import completion
+from swapbench.cli.carrying import Verbose, carry_out_watched, say
 from swapbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -13,22 +14,42 @@ if TYPE_CHECKING:
 
 
 def run(
-    experiment: Annotated[str | None, typer.Argument(help="An experiment's name, or a TOML file.")] = None,
+    experiment: Annotated[
+        str | None,
+        typer.Argument(
+            help="An experiment's name, or a TOML file.",
+            autocompletion=completion.experiments,
+        ),
+    ] = None,
     models: Annotated[
-        str | None, typer.Option("--models", help="Where checkpoints come from: hub, synthetic or mini.")
+        str | None,
+        typer.Option(
+            "--models",
+            help="Where checkpoints come from: hub, synthetic or mini.",
+            autocompletion=completion.sources,
+        ),
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds that count.")] = None,
     warmup: Annotated[int | None, typer.Option(help="Rounds before, left out of statistics.")] = None,
     page_cache: Annotated[
-        str | None, typer.Option(help="State of the page cache before each load: warm, cold or as-is.")
+        str | None,
+        typer.Option(
+            help="State of the page cache before each load: warm, cold or as-is.",
+            autocompletion=completion.page_caches,
+        ),
     ] = None,
     strategy: Annotated[
-        list[str] | None, typer.Option("--strategy", help="How to swap; repeatable, to compare.")
+        list[str] | None,
+        typer.Option(
+            "--strategy", help="How to swap; repeatable, to compare.", autocompletion=completion.strategies
+        ),
     ] = None,
     target: Annotated[
         list[str] | None,
         typer.Option(
-            "--target", help="What swaps: a name from `swapbench targets`, a TOML file or URL; repeatable."
+            "--target",
+            help="What swaps: a name from `swapbench targets`, a TOML file or URL; repeatable.",
+            autocompletion=completion.targets,
         ),
     ] = None,
     hosts: Annotated[
@@ -45,31 +66,32 @@ def run(
     python: Annotated[
         Path | None, typer.Option(help="Run the worker with this interpreter (swapbench installed).")
     ] = None,
-    resume: Annotated[str | None, typer.Option(help="Go on with a run that did not end.")] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            help="Go on with a run that did not end.",
+            autocompletion=completion.runs,
+        ),
+    ] = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed swap.")] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 6 where a verdict is inconclusive.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the report.")] = False,
+    verbose: Verbose = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Run an experiment, write its results, and report.
 
+    \b
     Examples:
-
       swapbench run quick
-
       swapbench run exp012 --models mini --rounds 3
-
       swapbench run exp012 --models synthetic --page-cache cold --set first_token=false
-
       swapbench run exp012 --models synthetic --strategy stock --strategy map
-
       swapbench run quick --target mlx_lm
-
       swapbench run quick --target mlx_lm --target inprocess     (in turn, and compared)
       swapbench run exp012-sharded --hosts 2
-
       swapbench run --resume 20260125T101500Z-hub
 
     Exit codes: 0 fine, 2 usage, 4 target missed, 5 leak, 6 inconclusive (--strict),
@@ -87,7 +109,7 @@ def run(
         job = _comparing_job(experiment, resume, overrides, targets, strategy or [], out, python, fail_fast)
     else:
         job = _job(experiment, resume, overrides, tuple(strategy or ()), out, python, fail_fast)
-    carry_out_watched(job, quiet=quiet or json)
+    carry_out_watched(job, quiet=quiet or (json and not verbose), verbose=verbose)
     _report(job.writer.folder, json=json, strict=strict)
 
 

@@ -46,13 +46,15 @@ def targets(
 
     A server of yours: one TOML file, by its path. docs/targets.md has every field.
 
+    \b
     Examples:
-
+      swapbench targets
+      swapbench targets --json
       swapbench run exp012 --target mlx_lm
-
       swapbench run exp012 --target http://127.0.0.1:8080
-
       swapbench run exp012 --target ./my-server.toml
+
+    Exit codes: 0 fine, 2 usage.
     """
     from swapbench.preset import read_preset, shipped
     from swapbench.targets import orchestrators

@@ -1,0 +1,99 @@
+"""Pictures for the README, taken of a real run: `make screenshots`.
+
+Runs `quick` on mini models, and draws what a terminal of 100 columns shows of it: the live view while a model
+loads, and the report. Figures of mini models say nothing about the real ones; the pictures show the views.
+"""
+
+import io
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from swapbench.analysis import analyse
+from swapbench.analysis.progress import Progress, Standing
+from swapbench.cli.progress import course_of
+from swapbench.experiment import find, load
+from swapbench.pairing import checkpoints_of
+from swapbench.report.live import live_lines
+from swapbench.report.terminal import print_report
+from swapbench.results import read
+from swapbench.runner import Job, carry_out, new_job
+from swapbench.wire import Event, StepStarted, SwapFinished
+
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
+WIDTH = 100
+ROUNDS = 12
+# What follows in a report is longer than a picture should be.
+END = "Within the run"
+
+
+class Photographer:
+    """Keeps the view of the moment when the last model but one is loaded."""
+
+    def __init__(self, job: Job) -> None:
+        self._progress = Progress(course_of(job), time.monotonic())
+        self._swaps_left = len(course_of(job).swaps)
+        self.seen: Standing | None = None
+
+    def on(self, event: Event) -> None:
+        """Take note."""
+        self._progress.on(event, time.monotonic())
+        self._swaps_left -= isinstance(event, SwapFinished)
+        if isinstance(event, StepStarted) and event.step == "load" and self._swaps_left == 2 * ROUNDS // 3:
+            self.seen = self._progress.standing(time.monotonic())
+
+
+def main() -> None:
+    """Write docs/images/live.svg and docs/images/report.svg."""
+    with tempfile.TemporaryDirectory() as folder:
+        experiment, file = load(find("quick"), [f"rounds={ROUNDS}"]), find("quick")
+        checkpoints = checkpoints_of(experiment, print)
+        job = new_job(experiment, file, checkpoints, Path(folder), command=["swapbench", "run", "quick"])
+        photographer = Photographer(job)
+        carry_out(job, photographer)
+        if photographer.seen is None:
+            sys.exit("the run ended before there was anything to see")
+        save("live", "swapbench run quick", live_lines(photographer.seen, WIDTH))
+        console = canvas()
+        print_report(analyse(read(job.writer.folder)), console)
+        save("report", "swapbench report", beginning(console.export_text(styles=True)))
+
+
+def beginning(report: str) -> Text:
+    """The first sections of a report."""
+    lines = report.splitlines()
+    end = next(number for number, line in enumerate(lines) if END in line)
+    return Text.from_ansi("\n".join(lines[1:end]).rstrip())
+
+
+def canvas() -> Console:
+    """A terminal that nobody sees."""
+    return Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, highlight=False)
+
+
+def save(name: str, title: str, shown: RenderableType) -> None:
+    """Draw one thing."""
+    console = canvas()
+    console.print(shown)
+    write(name, title, console)
+
+
+def write(name: str, title: str, console: Console) -> None:
+    """Write what a terminal shows, asking no other machine for a typeface.
+
+    Ids that don't change keep the difference between two pictures small.
+    """
+    IMAGES.mkdir(exist_ok=True)
+    path = IMAGES / f"{name}.svg"
+    drawn = console.export_svg(title=title, unique_id=f"swapbench-{name}")
+    path.write_text(re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL), encoding="utf-8")
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""What is said to a command line that can't be understood: one line, like every other failure."""
+
+import re
+from typing import Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from swapbench.errors import Exit, UsageError, did_you_mean
+
+# Typer carries Click within itself from 0.29 on, and before took it from elsewhere: whichever is here.
+UnderstoodNot: Final[type[Exception]] = typer.BadParameter.__mro__[1]
+
+
+class Commands(TyperGroup):
+    """A command of commands, which knows what was meant by one that there isn't."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As Typer's.
+
+        Raises:
+            UsageError: there is no such command.
+        """
+        word = args[0]
+        if not word.startswith("-") and not ctx.resilient_parsing and self.get_command(ctx, word) is None:
+            hint = did_you_mean(word, self.list_commands(ctx))
+            raise UsageError(f'no command "{word}"; {hint}{_then(hint)}`{_path(ctx)} --help` shows them all')
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """As Typer's, which would end without a word where the user interrupts it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("swapbench: interrupted", err=True)
+            raise typer.Exit(Exit.INTERRUPTED) from None
+
+
+def sentence_of(error: Any) -> str:
+    """An error of Typer's as one line: what, what instead, and where it is explained."""
+    command = _path(error.ctx) if error.ctx is not None else "swapbench"
+    what = _what(error)
+    return f"{what}{_then(what)}`{command} --help` shows how"
+
+
+def _then(text: str) -> str:
+    return " " if text.endswith("?") else "; "
+
+
+def _what(error: Any) -> str:
+    if hasattr(error, "option_name") and hasattr(error, "possibilities"):
+        known = [name for name in _options(error.ctx) if name.startswith("--")]
+        return f"no option {error.option_name}; {did_you_mean(error.option_name, known)}"
+    message = " ".join(error.format_message().split()).rstrip(".")
+    wrong = re.fullmatch(r"Invalid value for (.+?): (?:Value error, )?(.+)", message)
+    if wrong is not None:
+        return f"{wrong[1].replace(chr(39), '')}: {wrong[2][:1].lower()}{wrong[2][1:]}"
+    return message[:1].lower() + message[1:]
+
+
+def _options(ctx: Any) -> list[str]:
+    return [name for parameter in ctx.command.get_params(ctx) for name in parameter.opts]
+
+
+def _path(ctx: Any) -> str:
+    return str(ctx.command_path)

@@ -1,0 +1,135 @@
+"""What a run shows while it goes on: text of a given width, from where the run is."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from rich.text import Text
+
+from swapbench.analysis.figures import memory
+from swapbench.analysis.progress import Row, Standing
+from swapbench.experiment import Source
+from swapbench.report.sparkline import sparkline
+from swapbench.wire import SwapFinished
+
+_ROWS: Final = 8
+_LEAST_WIDTH: Final = 40
+_BAR_SHARE: Final = 5
+_SPARK_WIDTH: Final = 24
+_FIGURE_WIDTH: Final = 9
+_MEMORY: Final = "memory"
+# Apart even where there is no colour.
+_FULL, _EMPTY = "█", "░"
+_DONE, _TO_COME = "━", "─"
+
+
+def live_lines(standing: Standing, width: int) -> Text:
+    """The whole view, no line wider than `width`."""
+    width = max(_LEAST_WIDTH, width)
+    rows = _latest(standing.rows)
+    labels = min(max(len(label) for label in (_MEMORY, *(row.label for row in rows))), width // 3)
+    lines = [
+        _heading(standing),
+        _course(standing, width),
+        _now(standing),
+        _gauge(standing, labels, width),
+        *(_row(row, labels, standing.course.target_s, width) for row in rows),
+    ]
+    for line in lines:
+        line.truncate(width, overflow="ellipsis")
+    return Text("\n").join(lines)
+
+
+def _heading(standing: Standing) -> Text:
+    course = standing.course
+    line = Text(course.name, style="bold")
+    if course.source != Source.HUB:
+        line.append(f" on {course.source} models", style="not bold yellow")
+    line.append(f"  {standing.round or f'{course.rounds} rounds'}", style="not bold")
+    swaps = f"{standing.swaps_done} of {len(course.swaps)} swaps"
+    return line.append(f"  {swaps}, {_rounds(standing.rounds_left)} left", style="not bold")
+
+
+def _rounds(number: int) -> str:
+    return "1 round" if number == 1 else f"{number} rounds"
+
+
+def _course(standing: Standing, width: int) -> Text:
+    left = "" if standing.left_s is None else f", about {clock(standing.left_s)} left"
+    times = f"  {clock(standing.elapsed_s)}{left}"
+    room = width - len(times)
+    filled = int(standing.swaps_done / max(1, len(standing.course.swaps)) * room)
+    line = Text(_DONE * filled, style="green").append(_TO_COME * (room - filled), style="bright_black")
+    return line.append(times, style="cyan")
+
+
+def _now(standing: Standing) -> Text:
+    if not standing.in_phase:
+        return Text(f"{standing.scenario}  {standing.step} {standing.step_s:.1f} s".strip(), style="dim")
+    line = Text(f"{standing.scenario}  phase ")
+    return line.append(standing.step, style="bold yellow").append(f" {standing.step_s:.1f} s")
+
+
+def _gauge(standing: Standing, labels: int, width: int) -> Text:
+    held = max((n for n in (standing.mlx_bytes, standing.process_bytes) if n is not None), default=None)
+    line = _labelled(_MEMORY, labels)
+    if held is None:
+        return line.append("  not read yet", style="dim")
+    whole = standing.course.memory_bytes
+    line.append(f"  {memory(held):>{_FIGURE_WIDTH}}  ", style="bold")
+    line.append_text(_bar(held / whole, width // _BAR_SHARE, "magenta")).append(f"  of {memory(whole)}")
+    named = {"MLX": standing.mlx_bytes, "process": standing.process_bytes}
+    parts = [f"{name} {memory(value)}" for name, value in named.items() if value is not None]
+    return line.append(f"  ({', '.join(parts)})", style="dim")
+
+
+def _latest(rows: Sequence[Row]) -> list[Row]:
+    """Those that changed last, in the order in which they always stand."""
+    shown = sorted(rows, key=lambda row: row.changed)[-_ROWS:]
+    return [row for row in rows if row in shown]
+
+
+def _labelled(text: str, width: int) -> Text:
+    label = Text(text)
+    label.truncate(width, overflow="ellipsis", pad=True)
+    return label
+
+
+def _row(row: Row, labels: int, target_s: float, width: int) -> Text:
+    label, last = _labelled(row.label, labels), row.last
+    if last.status != "ok" or last.total_s is None:
+        why = " ".join(last.error.split())
+        return label.append(f"  {last.status.replace('_', ' ')}: {why}", style="bold red")
+    share = last.total_s / target_s
+    tone = "green" if share <= 1 else "bold red"
+    line = label.append(f"  {f'{last.total_s:.3f} s':>{_FIGURE_WIDTH}}  ", style="bold")
+    line.append_text(_bar(share, width // _BAR_SHARE, tone))
+    line.append(f"  {100 * share:3.0f} % of {target_s:g} s", style=tone)
+    if not last.valid:
+        line.append("  invalid", style="yellow")
+    room = min(_SPARK_WIDTH, width - line.cell_len - 2)
+    return line.append(f"  {sparkline(row.totals_s, room)}", style="cyan") if room > 1 else line
+
+
+def _bar(share: float, width: int, style: str) -> Text:
+    filled = min(width, max(int(share * width), 1 if share > 0 else 0))
+    return Text(_FULL * filled, style=style).append(_EMPTY * (width - filled), style="bright_black")
+
+
+def clock(seconds: float) -> str:
+    """`0:07`, `12:30`, `1:02:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def swap_line(event: SwapFinished) -> str:
+    """What became of a swap, for a log."""
+    if event.status != "ok":
+        returned = event.rollback_s is not None
+        back = f"; the old model is back after {event.rollback_s:.2f} s" if returned else ""
+        return f"{event.scenario}: {event.status.replace('_', ' ')}: {event.error}{back}"
+    measured = event.to_first_token_s is not None
+    token = f", first token at {event.to_first_token_s:.3f} s" if measured else ""
+    invalid = "" if event.valid else f"  [invalid: {event.invalid_reason}]"
+    total = "" if event.total_s is None else f" {event.total_s:.3f} s"
+    return f"{event.scenario}:{total}{token if total else token.removeprefix(',')}{invalid}"

@@ -1,0 +1,83 @@
+"""Every command explains itself: with examples that can be typed, and with the codes that it exits with."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+
+from swapbench.cli import app
+from swapbench.errors import Exit
+
+ROOT = typer.main.get_command(app)
+
+
+def commands(command: Any = ROOT, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command and command of commands, with what is typed for it."""
+    yield path, command
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, (*path, name))
+
+
+ALL = list(commands())
+IDS = [" ".join(("swapbench", *path)) for path, _ in ALL]
+every_command = pytest.mark.parametrize(("path", "command"), ALL, ids=IDS)
+
+
+def help_of(path: tuple[str, ...], command: Any) -> str:
+    context = command.make_context(" ".join(("swapbench", *path)), [], resilient_parsing=True)
+    return str(command.get_help(context))
+
+
+def examples(path: tuple[str, ...], command: Any) -> list[str]:
+    _, _, after = help_of(path, command).partition("  Examples:\n")
+    block = re.match(r"(?:    .+\n)+", after)
+    return [re.sub(r" {3,}\(.+\)$", "", line.strip()) for line in block[0].splitlines()] if block else []
+
+
+def refuse_unknown(words: list[str]) -> None:
+    """Raises what the command line would at a command or an option that there isn't."""
+    command, path = ROOT, list[str]()
+    while hasattr(command, "commands"):
+        path.append(words.pop(0))
+        command = command.commands[path[-1]]
+    options = {name: option for option in command.params for name in (*option.opts, *option.secondary_opts)}
+    for word in words:
+        assert not word.startswith("-") or word in options, word
+    command.make_context(" ".join(path), words)
+
+
+@every_command
+def test_there_are_examples_and_the_first_is_of_this_command(path: tuple[str, ...], command: Any) -> None:
+    assert examples(path, command)[0].startswith(" ".join(("swapbench", *path)))
+
+
+@every_command
+def test_every_example_is_understood(path: tuple[str, ...], command: Any) -> None:
+    for example in examples(path, command):
+        for part in example.partition(" > ")[0].split(" && "):
+            first, *words = shlex.split(part)
+            if first == "swapbench":
+                refuse_unknown(words)
+
+
+@every_command
+def test_it_says_what_it_exits_with(path: tuple[str, ...], command: Any) -> None:
+    text = " ".join(help_of(path, command).split())
+    said = re.search(r"Exit codes: (.+?)\.(?: |$)", text)
+    assert said is not None
+    codes = [int(code) for code in re.findall(r"(?:^|, )(\d+) ", said[1])]
+    assert codes[0] == Exit.OK
+    assert set(codes) <= {int(code) for code in Exit}
+    assert codes == sorted(codes)
+
+
+LISTING = ["list", "runs", "targets", "models list", "baseline list", "history", "doctor", "show", "probe"]
+
+
+@pytest.mark.parametrize("line", LISTING)
+def test_what_lists_has_a_form_for_programs(line: str) -> None:
+    command = dict(ALL)[tuple(line.split())]
+    assert any("--json" in option.opts for option in command.params)

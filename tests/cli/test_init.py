@@ -1,0 +1,46 @@
+"""Files to start from."""
+
+from pathlib import Path
+
+from swapbench.experiment import load
+from tests.cli.invoking import error_of, swapbench
+
+
+def test_an_experiment_is_commented_and_valid(tmp_path: Path) -> None:
+    done = swapbench(tmp_path, "init", "experiment", "mine")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "mine.toml\n"
+    assert "swapbench run ./mine.toml" in done.stderr
+    text = (tmp_path / "mine.toml").read_text(encoding="utf-8")
+    assert "{{" not in text
+    assert text.count("\n#") > 20
+    assert load(tmp_path / "mine.toml").title == "mine"
+
+
+def test_keys_that_are_commented_out_show_their_defaults(tmp_path: Path) -> None:
+    swapbench(tmp_path, "init", "experiment", "mine")
+    path = tmp_path / "mine.toml"
+    before = load(path).model_dump(exclude={"expected_s"})
+    lines = path.read_text(encoding="utf-8").splitlines()
+    shown = [line.removeprefix("# ") if " = " in line or line.startswith("# [") else line for line in lines]
+    assert shown != lines
+    path.write_text("\n".join(line for line in shown if not _is_prose(line)), encoding="utf-8")
+    assert load(path).model_dump(exclude={"expected_s"}) == before
+
+
+def _is_prose(line: str) -> bool:
+    return line.startswith("A name of your choosing = ")
+
+
+def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("mine")
+    done = swapbench(tmp_path, "init", "experiment", "mine")
+    assert done.returncode == 2
+    assert "is there already" in error_of(done)
+    assert (tmp_path / "mine.toml").read_text() == "mine"
+
+
+def test_a_name_that_is_none_is_refused(tmp_path: Path) -> None:
+    done = swapbench(tmp_path, "init", "experiment", "Mine!")
+    assert done.returncode == 2
+    assert "lower-case letters" in error_of(done)

@@ -1,0 +1,80 @@
+"""Which view a run has, and what it is told it will do."""
+
+import io
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from swapbench.cli.progress import LiveView, course_of, is_watched, observing
+from swapbench.plan import scripted_checkpoints
+from swapbench.runner import Job, new_job
+from swapbench.wire import Note
+from tests.analysis.test_progress import course, finished
+from tests.scripted import play, scripted
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    experiment = scripted(warmup=1)
+    with patch("swapbench.doctor.surroundings._busiest", return_value=()):
+        return new_job(experiment, Path("s.toml"), scripted_checkpoints(experiment), tmp_path, command=[])
+
+
+def test_a_course_has_every_swap_in_order(job: Job) -> None:
+    ahead = course_of(job)
+    assert ahead.swaps[:3] == (("", 0, "stock", "up"), ("", 0, "stock", "down"), ("", 1, "stock", "up"))
+    assert (len(ahead.swaps), ahead.rounds) == (8, 4)
+
+
+@pytest.mark.parametrize(
+    ("out", "environment", "watched"),
+    [
+        (Terminal(), {"TERM": "xterm"}, True),
+        (Terminal(), {}, True),
+        (Terminal(), {"TERM": "dumb"}, False),
+        (Terminal(), {"TERM": "xterm", "CI": "true"}, False),
+        (io.StringIO(), {"TERM": "xterm"}, False),
+    ],
+)
+def test_only_a_terminal_that_can_redraw_has_the_live_view(
+    out: io.StringIO, environment: dict[str, str], watched: bool
+) -> None:
+    assert is_watched(out, environment) is watched
+
+
+def test_the_live_view_leaves_what_went_wrong_above_it() -> None:
+    from rich.console import Console
+
+    out = Terminal()
+    view = LiveView(course(), Console(file=out, width=100))
+    view.on(finished("up"))
+    view.on(finished("down", valid=False, invalid_reason="not warm"))
+    view.on(Note(text="[resumed]"))
+    assert out.getvalue().splitlines() == [
+        "  down: 3.000 s  [invalid: not warm]",
+        "note: [resumed]",
+    ]
+    assert "2 of 6 swaps" in view.draw().plain
+
+
+def test_verbose_explains_beside_the_plain_lines(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    with observing(job, quiet=False, verbose=True) as observer:
+        for event in play(scripted(warmup=1)):
+            observer.on(event)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("the worker runs ")
+    assert said.index("up: small → large, strategy stock") > said.index("round 1/4 (warm-up)")
+    assert "  up: 3.300 s, first token at 3.400 s" in said
+
+
+def test_quiet_shows_nothing(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    with observing(job, quiet=True) as observer:
+        for event in play(scripted()):
+            observer.on(event)
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,66 @@
+"""What is said to a command line that can't be understood, and to a user who interrupts."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from swapbench import __version__
+from tests.cli.invoking import error_of, swapbench
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("rn", 'no command "rn"; did you mean "run"? `swapbench --help` shows them all'),
+        ("models lst", 'no command "lst"; did you mean "list"? `swapbench models --help` shows them all'),
+        ("run --qiet", 'no option --qiet; did you mean "--quiet"? `swapbench run --help` shows how'),
+        ("show", "missing argument 'experiment'; `swapbench show --help` shows how"),
+        ("run quick --rounds x", "--rounds: input should be a valid integer"),
+        ("report --format htm", "--format: 'htm' is not one of 'rich', 'md'"),
+    ],
+)
+def test_it_is_one_line_with_what_to_type_instead(line: str, said: str, tmp_path: Path) -> None:
+    done = swapbench(tmp_path, *line.split())
+    assert done.returncode == 2
+    assert error_of(done).startswith(said)
+
+
+def test_nothing_at_all_is_answered_by_the_help(tmp_path: Path) -> None:
+    done = swapbench(tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Commands:" in done.stderr
+
+
+def test_the_version_names_what_measures(tmp_path: Path) -> None:
+    lines = swapbench(tmp_path, "--version").stdout.splitlines()
+    assert lines[0] == f"swapbench {__version__}"
+    assert [line.split()[0] for line in lines[1:]] == ["mlx", "mlx-lm", "Python"]
+
+
+def test_an_interrupt_is_told() -> None:
+    # `schema` is interrupted as it begins to print.
+    script = (
+        "import sys, typer, signal, os\n"
+        "from swapbench import cli\n"
+        "typer.echo_before = typer.echo\n"
+        "def echo(text, err=False, **_):\n"
+        "    if err: return typer.echo_before(text, err=True)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "typer.echo = echo\n"
+        "sys.argv = ['swapbench', 'schema']\n"
+        "cli.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        env=dict(os.environ),
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "swapbench: interrupted\n"

@@ -1,0 +1,49 @@
+"""What --verbose says."""
+
+from pathlib import Path
+
+from swapbench.plan import Arm, scripted_checkpoints
+from swapbench.report.explaining import explanations, opening
+from swapbench.wire import StepStarted, SwapFinished, SwapStarted, TurnStarted
+from tests.analysis.test_progress import finished
+from tests.scripted import play, scripted
+
+
+def said_of(event: SwapFinished | SwapStarted | StepStarted | TurnStarted, side: str = "") -> str:
+    return "\n".join(explanations(event, scripted(page_cache="cold"), "up", side))
+
+
+def test_every_event_of_a_run_can_be_explained() -> None:
+    experiment = scripted()
+    said = [line for event in play(experiment) for line in explanations(event, experiment, "up", "")]
+    assert "up: small → large, strategy stock" in said
+    assert any(line.startswith("  load 3.000 s") for line in said)
+    assert "  9.1 times under the target of 30 s" in said
+
+
+def test_the_page_cache_is_explained_where_it_is_prepared() -> None:
+    assert "page cache cold: the new model's files are dropped" in said_of(StepStarted(step="preparing"))
+
+
+def test_an_invalid_swap_says_why_and_what_follows() -> None:
+    said = said_of(finished("up", valid=False, invalid_reason="40 % resident, not warm", resident_before=0.4))
+    assert "invalid, and left out of statistics: 40 % resident, not warm" in said
+    assert "40% of the new model's files were in the page cache before load" in said
+
+
+def test_a_loader_says_why_it_was_chosen() -> None:
+    assert "loaded by slab: fits twice" in said_of(finished("up", loader="slab", loader_why="fits twice"))
+
+
+def test_a_turn_names_its_side() -> None:
+    assert said_of(TurnStarted(turn=3, arm="B"), "change") == "the turn of change, in a process of its own"
+
+
+def test_the_opening_names_interpreter_models_and_strategies() -> None:
+    experiment = scripted(strategy="map")
+    arm = Arm("A", experiment, scripted_checkpoints(experiment), "/env/bin/python")
+    interpreter, small, large, strategy = opening(arm, "base")
+    assert interpreter.startswith("base: the worker runs /env/bin/python")
+    assert small.startswith("base: small: ")
+    assert Path("large").name in large
+    assert strategy.startswith("base: strategy map: ")

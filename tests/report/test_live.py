@@ -1,0 +1,91 @@
+"""The live view as text."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from swapbench.analysis.progress import Progress, Standing
+from swapbench.experiment import Source
+from swapbench.report.live import clock, live_lines
+from swapbench.wire import MemorySample, Reading, RoundStarted, StepStarted, SwapStarted, TurnStarted
+from tests.analysis.test_progress import course, finished
+
+
+def standing() -> Standing:
+    """In the load of the fourth of six swaps; the swap up missed its target once."""
+    progress = Progress(course(), 0.0)
+    progress.on(TurnStarted(turn=0), 0.0)
+    progress.on(finished("up", 0, 3.0), 10.0)
+    progress.on(finished("down", 0, 33.0), 20.0)
+    progress.on(RoundStarted(round=1, warmup=False), 20.0)
+    progress.on(finished("up", 1, 3.5), 30.0)
+    progress.on(SwapStarted(round=1, warmup=False, scenario="down", strategy="stock"), 30.0)
+    reading = Reading(footprint_bytes=6 * 2**30, mlx_active_bytes=5 * 2**30)
+    progress.on(MemorySample(round=1, scenario="down", t_s=1.0, ledgers=reading), 30.0)
+    progress.on(StepStarted(step="load"), 31.0)
+    return progress.standing(33.0)
+
+
+def lines(width: int, at: Standing | None = None) -> list[str]:
+    return live_lines(at or standing(), width).plain.split("\n")
+
+
+def test_it_says_where_the_run_is() -> None:
+    heading, course_line, now, memory, up, down = lines(100)
+    assert heading == "quick  round 2/3  3 of 6 swaps, 2 rounds left"
+    assert course_line == "━" * 38 + "─" * 39 + "  0:33, about 0:27 left"
+    assert now == "down  phase load 2.0 s"
+    assert memory.startswith("memory   6.00 GiB  █████░")
+    assert "  of 24.00 GiB  (MLX 5.00 GiB, process 6.00 GiB)" in memory
+    assert up.startswith("up        3.500 s  ██░")
+    assert "12 % of 30 s  " in up
+    assert "█" * 20 + "  110 % of 30 s" in down
+
+
+@pytest.mark.parametrize("width", [60, 61, 80, 100, 132, 200])
+def test_no_line_is_wider_than_the_terminal_and_the_figures_are_there(width: int) -> None:
+    for line in lines(width):
+        assert len(line) <= width
+    assert "3.500 s" in lines(width)[4]
+    assert "12 % of 30 s" in lines(width)[4]
+
+
+def test_what_is_colour_is_told_without_colour() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80, no_color=True)
+    console.print(live_lines(standing(), 80))
+    assert "\x1b[3" not in out.getvalue()
+
+
+def test_a_failed_swap_says_why_in_its_row() -> None:
+    progress = Progress(course(), 0.0)
+    progress.on(finished("up", total_s=1.0, status="rolled_back", error="load failed: out of memory"), 1.0)
+    assert lines(80, progress.standing(1.0))[-1] == "up      rolled back: load failed: out of memory"
+
+
+def test_many_kinds_of_swaps_show_those_that_changed_last() -> None:
+    progress = Progress(course(), 0.0)
+    for name in [*"abcdefghijkl", "a"]:
+        progress.on(finished(name), 1.0)
+    shown = [line.split()[0] for line in lines(80, progress.standing(1.0))[4:]]
+    assert shown == ["a", *"fghijkl"]
+
+
+def test_before_anything_is_known_it_can_be_drawn() -> None:
+    heading, course_line, now, memory = lines(60, Progress(course(), 0.0).standing(2.0))
+    assert heading == "quick  3 rounds  0 of 6 swaps, 3 rounds left"
+    assert course_line == "─" * 54 + "  0:02"
+    assert (now, memory) == ("starting 2.0 s", "memory  not read yet")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(7.4, "0:07"), (750, "12:30"), (3723, "1:02:03"), (59.9, "1:00")]
+)
+def test_time_is_told_as_on_a_clock(seconds: float, said: str) -> None:
+    assert clock(seconds) == said
+
+
+def test_stand_ins_are_called_so() -> None:
+    heading = lines(100, Progress(course(source=Source.MINI), 0.0).standing(2.0))[0]
+    assert heading.startswith("quick on mini models  3 rounds")
