@@ -138,7 +138,6 @@ def base_checkout(
     """
     folder = Path(tempfile.mkdtemp(prefix="swapbench-base-"))
     checkout = folder / "checkout"
-    _git(tree.root, "worktree", "prune")
     try:
         say(f"checking out the merge base {commit[:8]}")
         _run(["git", "worktree", "add", "--quiet", "--detach", str(checkout), commit], tree.root)
