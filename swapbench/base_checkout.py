@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -138,7 +139,6 @@ def base_checkout(
     """
     folder = Path(tempfile.mkdtemp(prefix="swapbench-base-"))
     checkout = folder / "checkout"
-    _git(tree.root, "worktree", "prune")
     try:
         say(f"checking out the merge base {commit[:8]}")
         _run(["git", "worktree", "add", "--quiet", "--detach", str(checkout), commit], tree.root)
@@ -229,14 +229,31 @@ def _run(command: Sequence[str], folder: Path, *, aloud: bool = True) -> None:
     Raises:
         IncomparableError: it failed; the message has the last that it said.
     """
-    done = subprocess.run(
-        command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
+    code, printed, complained = _ended(command, folder)
+    if code:
         if aloud:
-            print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
-        said = _last(done.stderr) or _last(done.stdout)
+            print(printed, complained, sep="\n", file=sys.stderr)
+        said = _last(complained) or _last(printed)
         raise IncomparableError(f"the base can't be built: {' '.join(command[:6])} ...: {said}")
+
+
+def _ended(command: Sequence[str], folder: Path) -> tuple[int, str, str]:
+    """Exit code and output of a command; what it has started ends with it where we are interrupted."""
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as child:
+        try:
+            printed, complained = child.communicate()
+        except BaseException:
+            os.killpg(child.pid, signal.SIGKILL)
+            raise
+    return child.returncode, printed, complained
 
 
 def _last(text: str) -> str:

@@ -56,6 +56,7 @@ class SideFacts:
     status: RunStatus
     machine: str
     sources: tuple[str, ...]
+    source_says: str
     versions: Mapping[str, str]
     counts: Counts
 
@@ -211,6 +212,7 @@ def _facts(side: Side, experiment: Experiment, swaps: Sequence[Swap]) -> SideFac
         status=facts.status,
         machine=facts.machine,
         sources=facts.sources,
+        source_says=facts.source_says,
         versions=facts.versions,
         counts=count(swaps),
     )

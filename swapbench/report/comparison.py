@@ -40,8 +40,10 @@ _Spell = Callable[[float], str]
 def facts(comparison: Comparison) -> tuple[Line, ...]:
     """What is compared, before any figure."""
     lines = [_side("A", comparison.a, comparison.paired), _side("B", comparison.b, comparison.paired)]
-    machines = dict.fromkeys((comparison.a.machine, comparison.b.machine))
-    lines.append(Line("machine", " against ".join(machines)))
+    sides = (comparison.a, comparison.b)
+    models = dict.fromkeys(f"{', '.join(side.sources)}: {side.source_says}" for side in sides)
+    lines.append(Line("models", " against ".join(models)))
+    lines.append(Line("machine", " against ".join(dict.fromkeys(side.machine for side in sides))))
     if comparison.paired:
         lines.insert(0, Line("run", _run(comparison.a)))
         how = "each first in every other round" if comparison.pair_order == "abba" else "at random, seeded"

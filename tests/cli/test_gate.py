@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
+import psutil
 import pytest
 
 from swapbench import baselines
@@ -169,7 +170,8 @@ def test_what_is_asked_for_wrongly_is_told_in_a_line(tmp_path: Path, options: li
 
 
 def test_a_gate_that_is_ended_from_outside_leaves_nothing_of_the_base(repo: Path, tmp_path: Path) -> None:
-    waiting = f"touch {tmp_path}/building; exec tail -f /dev/null"
+    builder = f"{sys.executable} -c 'import signal; signal.pause()'"
+    waiting = f"{builder} & echo $! > {tmp_path}/pid; mv {tmp_path}/pid {tmp_path}/building; wait"
     command = ["gate", "scripted.toml", "--base", "main", "--python", sys.executable, "--build", waiting]
     child = subprocess.Popen(
         [sys.executable, "-m", "swapbench", *command],
@@ -186,6 +188,8 @@ def test_a_gate_that_is_ended_from_outside_leaves_nothing_of_the_base(repo: Path
     assert child.returncode == Exit.INTERRUPTED
     assert "Traceback" not in said
     assert len(git(repo, "worktree", "list").splitlines()) == 1
+    pid = int((tmp_path / "building").read_text())
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def by_history(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
