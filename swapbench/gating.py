@@ -18,7 +18,14 @@ from swapbench.base_checkout import (
 )
 from swapbench.baselines import KeptRun
 from swapbench.experiment import load
-from swapbench.pairing import Asked, checkpoints_of, make_arms, refuse_several_strategies, refuse_unfit
+from swapbench.pairing import (
+    Asked,
+    checkpoints_of,
+    make_arms,
+    refuse_several_strategies,
+    refuse_too_few_pairs,
+    refuse_unfit,
+)
 from swapbench.plan import Arm
 from swapbench.results import ArmInfo, Run
 from swapbench.runner import Job, arms_from, new_job, new_paired_job
@@ -68,6 +75,7 @@ def gate_on_base(asking: Asking, ref: str, build: str | None, *, trusted: bool) 
             Asked(asking.python, label=tree.describe()),
         )
         infos = make_arms(asking.file, asking.settings, sides, asking.pairs, asking.say)
+        refuse_too_few_pairs(infos)
         old, new = arms_from(infos, str(asking.file))
         first = _measure_pairs(asking, infos)
         compared = compare_arms(first, asking.margin)
@@ -116,21 +124,21 @@ def _soak(asking: Asking, new: Arm, old: Arm | None) -> Soak | None:
         Arm("", arm.experiment.model_copy(update=rounds), arm.checkpoints, arm.python)
         for arm in (new, *([old] if old is not None else []))
     )
-    soaked = _measure(asking, change)
-    return Soak(soaked, _measure(asking, base[0]) if base and seems_to_leak(soaked) else None)
+    soaked = _measure(asking, change, "gate")
+    return Soak(soaked, _measure(asking, base[0], "gate") if base and seems_to_leak(soaked) else None)
 
 
-def _measure(asking: Asking, arm: Arm) -> Run:
-    return asking.carry(
-        new_job(
-            arm.experiment,
-            asking.file,
-            arm.checkpoints,
-            asking.out,
-            command=asking.command,
-            python=arm.python,
-        )
+def _measure(asking: Asking, arm: Arm, part_of: str = "") -> Run:
+    job = new_job(
+        arm.experiment,
+        asking.file,
+        arm.checkpoints,
+        asking.out,
+        command=asking.command,
+        python=arm.python,
     )
+    job.writer.update(part_of=part_of)
+    return asking.carry(job)
 
 
 def _measure_pairs(asking: Asking, infos: tuple[ArmInfo, ...]) -> Run:

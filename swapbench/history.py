@@ -170,6 +170,8 @@ def _opened(folders: Sequence[Path], left_out: dict[Path, str]) -> list[_Opened]
         key = (info.run_id, info.started_at, info.machine)
         if info.transcribed_from:
             left_out[folder] = "transcribed, not measured"
+        elif info.part_of:
+            left_out[folder] = f"part of a {info.part_of}"
         elif key in seen:
             left_out[folder] = "a copy of a run that is there already"
         else:

@@ -8,6 +8,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Final
 
+from swapbench.analysis.ranks import fewest_pairs
 from swapbench.errors import IncomparableError, UsageError
 from swapbench.experiment import Experiment, load
 from swapbench.fresh_process import OWN_CODE
@@ -83,6 +84,21 @@ def refuse_equal(arms: Sequence[ArmInfo]) -> None:
         raise UsageError(
             "A and B come to the same: look at --a, --b, --a-set and --b-set (how many rounds there are "
             "is set by --pairs, for both); --aa measures the noise floor"
+        )
+
+
+def refuse_too_few_pairs(arms: Sequence[ArmInfo]) -> None:
+    """With several scenarios, a few pairs could not find anything, however large.
+
+    Raises:
+        UsageError: there are too few.
+    """
+    scenarios, pairs = len(arms[0].experiment["scenario"]), int(arms[0].experiment["rounds"])
+    fewest = fewest_pairs(scenarios)
+    if pairs < fewest:
+        raise UsageError(
+            f"{pairs} pairs are too few for {scenarios} scenarios: no change could be found in fewer than "
+            f"{fewest}; raise --pairs"
         )
 
 

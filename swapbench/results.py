@@ -90,6 +90,7 @@ class RunInfo(BaseModel):
     checks: tuple[Check, ...] = ()
     limits: Limits | None = None
     transcribed_from: str = ""
+    part_of: str = ""
     server: Server | None = None
 
     def target_s(self) -> float:
@@ -405,11 +406,13 @@ def resolve(root: Path, name: str | None) -> Path:
             if _holds_run(folder):
                 return folder
     runs = list_runs(root)
+    latest = [(folder, info) for folder, info in runs if not info.part_of]
     if name is None:
-        if runs:
-            return runs[-1][0]
+        if latest:
+            return latest[-1][0]
         raise ResultsError(f"no run under {root}; `swapbench run quick` makes one")
-    found = [folder for folder, info in runs if info.run_id == name or info.experiment_name == name]
+    found = [folder for folder, info in latest if info.experiment_name == name]
+    found += [folder for folder, info in runs if info.run_id == name]
     if found:
         return found[-1]
     known = [info.run_id for _, info in runs]

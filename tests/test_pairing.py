@@ -7,7 +7,7 @@ import pytest
 
 from swapbench.errors import Exit, ExperimentError, IncomparableError, ModelError, UsageError
 from swapbench.experiment import validate
-from swapbench.pairing import Asked, make_arms, refuse_unfit
+from swapbench.pairing import Asked, make_arms, refuse_too_few_pairs, refuse_unfit
 from swapbench.results import ArmInfo
 from swapbench.wire import WIRE_VERSION
 from tests.repository import environment, repository
@@ -150,3 +150,12 @@ def test_a_swapbench_that_speaks_otherwise_is_nothing_to_compare_with(tmp_path: 
     with pytest.raises(IncomparableError, match=f"speaks wire version 999, this one {WIRE_VERSION}") as told:
         refuse_unfit(script(tmp_path, "echo 999"))
     assert told.value.exit_code is Exit.INCONCLUSIVE
+
+
+def test_so_few_pairs_that_nothing_could_be_found_are_refused(file: Path) -> None:
+    a, b = arms(file, b=("target_s=3",), pairs=6)
+    refuse_too_few_pairs((a, b))
+    many = [{"name": f"s{n}", "from": "small", "to": "large"} for n in range(5)]
+    crowded = a.model_copy(update={"experiment": a.experiment | {"scenario": many}})
+    with pytest.raises(UsageError, match="6 pairs are too few for 5 scenarios"):
+        refuse_too_few_pairs((crowded, b))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -276,3 +277,21 @@ def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
     path.write_text(f"{header.replace('total_s', 'round')}\n{rows}")
     with pytest.raises(ResultsError, match="column 'round' is there twice"):
         read(path.parent)
+
+
+def test_what_is_part_of_something_else_is_the_latest_of_nothing_and_found_by_its_id(tmp_path: Path) -> None:
+    first = Recording(tmp_path)
+    first.swap(0, "up")
+    first.run()
+    soak = tmp_path / "up-and-down" / "run-2"
+    shutil.copytree(first.folder, soak)
+    text = (
+        (soak / "run.json")
+        .read_text()
+        .replace('"run-1"', '"run-2"')
+        .replace('"part_of": ""', '"part_of": "gate"')
+    )
+    (soak / "run.json").write_text(text)
+    assert resolve(tmp_path, None) == first.folder
+    assert resolve(tmp_path, "up-and-down") == first.folder
+    assert resolve(tmp_path, "run-2") == soak

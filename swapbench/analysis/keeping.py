@@ -20,6 +20,8 @@ def kept_run(run: Run) -> tuple[KeptRun, dict[str, str]]:
         UsageError: it did not end well, or compares two arms: no history of one thing.
         ResultsError: run.json holds no experiment that this swapbench understands.
     """
+    if run.info.part_of:
+        raise UsageError(f"{run.folder}: is part of a {run.info.part_of}; a baseline keeps whole runs")
     if run.info.arms:
         raise UsageError(f"{run.folder}: has two arms; a baseline keeps runs of one thing")
     if run.info.status != "complete" or run.info.transcribed_from:

@@ -162,7 +162,7 @@ def ab(
     import sys
 
     from swapbench.experiment import find
-    from swapbench.pairing import make_arms, refuse_equal
+    from swapbench.pairing import make_arms, refuse_equal, refuse_too_few_pairs
     from swapbench.results import read
     from swapbench.runner import new_paired_job
 
@@ -173,6 +173,7 @@ def ab(
     common = overrides_of(models, None, None, page_cache, set_ or [])
     common += [f"seed={seed}"] * (seed is not None)
     arms = make_arms(file, common, asked, pairs, say)
+    refuse_too_few_pairs(arms)
     if not aa:
         refuse_equal(arms)
     job = new_paired_job(

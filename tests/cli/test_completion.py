@@ -28,7 +28,9 @@ def results(tmp_path: Path) -> Path:
 
 
 def test_experiments_by_the_beginning_of_their_names() -> None:
-    assert completion.experiments("exp012") == ["exp012", "exp012-loaded", "exp012-traffic"]
+    assert completion.experiments("exp012") == [
+        *("exp012", "exp012-loaded", "exp012-sharded", "exp012-traffic")
+    ]
 
 
 def test_runs_latest_first_with_their_experiments(results: Path) -> None:
@@ -49,7 +51,7 @@ def test_models_with_their_titles() -> None:
 
 
 def test_targets_built_in_and_by_preset() -> None:
-    assert completion.targets("")[:2] == ["inprocess", "scripted"]
+    assert completion.targets("")[:3] == ["inprocess", "sharded", "scripted"]
     assert "mlx_lm" in completion.targets("mlx")
 
 
