@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 from enum import IntEnum
+from typing import Final
+
+_NAMED: Final = 24
 
 
 class Exit(IntEnum):
@@ -60,9 +63,10 @@ class IncomparableError(SwapbenchError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A clause that names the nearest of `known`, or all of them when none is near."""
+    """A clause that names the nearest of `known`, or all of them, if they aren't many, when none is near."""
     choices = sorted(set(known))
     near = get_close_matches(word, choices, n=1, cutoff=0.5)
     if near:
         return f'did you mean "{near[0]}"?'
-    return "known: " + ", ".join(choices) if choices else "none is known"
+    more = f" and {len(choices) - _NAMED} more" if len(choices) > _NAMED else ""
+    return f"known: {', '.join(choices[:_NAMED])}{more}" if choices else "none is known"

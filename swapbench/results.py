@@ -415,7 +415,7 @@ def resolve(root: Path, name: str | None) -> Path:
     found += [folder for folder, info in runs if info.run_id == name]
     if found:
         return found[-1]
-    known = [info.run_id for _, info in runs]
+    known = [name for _, info in runs for name in (info.experiment_name, info.run_id)]
     raise ResultsError(f'no run "{name}" under {root}; {did_you_mean(name, known)}')
 
 

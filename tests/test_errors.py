@@ -45,6 +45,12 @@ def test_without_a_near_word_all_are_named_in_order() -> None:
     assert did_you_mean("zzz", ["quick", "exp012"]) == "known: exp012, quick"
 
 
+def test_of_many_words_some_are_named() -> None:
+    hint = did_you_mean("zzz", [f"run-{number:03}" for number in range(100)])
+    assert hint.startswith("known: run-000, run-001")
+    assert hint.endswith("run-023 and 76 more")
+
+
 def test_without_any_word_that_is_said() -> None:
     assert did_you_mean("exp012", []) == "none is known"
 

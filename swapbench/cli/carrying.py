@@ -58,7 +58,7 @@ def carry_out_watched(
         with observing(job, quiet=quiet, verbose=verbose, sides=sides) as observer:
             carry_out(job, observer)
     except KeyboardInterrupt:
-        say(f"interrupted: every finished swap is kept in {job.writer.folder}")
+        say(f"swapbench: interrupted; every finished swap is kept in {job.writer.folder}")
         go_on = f"go on with `swapbench run --resume {info.run_id}`, " if resumable else ""
         say(f"{go_on}look with `swapbench report {info.run_id}`")
         raise typer.Exit(Exit.INTERRUPTED) from None

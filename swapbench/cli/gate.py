@@ -149,11 +149,17 @@ def _carried(job: "Job", *, quiet: bool, verbose: bool) -> "Run":
     from swapbench.results import read
 
     # The base is gone once the gate has ended, and a gate is judged in one go.
-    sides = dict(zip((arm.name for arm in job.arms), ("base", "change"), strict=False))
-    carry_out_watched(
-        job, quiet=quiet, verbose=verbose, resumable=False, sides=sides if len(job.arms) > 1 else None
-    )
+    carry_out_watched(job, quiet=quiet, verbose=verbose, resumable=False, sides=sides_of(job))
     return read(job.writer.folder)
+
+
+def sides_of(job: "Job") -> dict[str, str]:
+    """What a gate calls the arms of a job: it measures the change alone, too, and that has no name."""
+    return (
+        dict(zip((arm.name for arm in job.arms), ("base", "change"), strict=True))
+        if len(job.arms) > 1
+        else {}
+    )
 
 
 def _tell(judged: "Gate", folder: Path, *, json: bool) -> None:

@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree as Xml
 
 import psutil
@@ -16,6 +18,7 @@ import pytest
 from swapbench import baselines
 from swapbench.analysis.fingerprint import digest
 from swapbench.analysis.keeping import kept_run
+from swapbench.cli.gate import sides_of
 from swapbench.errors import Exit
 from swapbench.results import list_runs, read
 from tests.cli.invoking import error_of, swapbench
@@ -83,6 +86,14 @@ def test_a_change_of_no_consequence_passes(repo: Path, tmp_path: Path) -> None:
     assert done.returncode == Exit.OK, done.stderr + done.stdout
     assert "nothing is slower beyond the margin, and nothing leaks" in done.stdout
     assert done.stderr.splitlines()[0].startswith("checking out the merge base ")
+
+
+def test_while_it_measures_its_sides_are_called_base_and_change() -> None:
+    def job(*names: str) -> Any:
+        return SimpleNamespace(arms=[SimpleNamespace(name=name) for name in names])
+
+    assert sides_of(job("A", "B")) == {"A": "base", "B": "change"}
+    assert sides_of(job("")) == {}
 
 
 def test_a_slower_change_is_a_regression_and_a_ci_system_sees_it(repo: Path, tmp_path: Path) -> None:
