@@ -1,7 +1,7 @@
 """Targets: the systems under test, each of which serves one model and can swap it for another."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol, runtime_checkable
 
 from swapbench.strategy import LoaderKind
 from swapbench.wire import Checkpoint, ClientRequest, PlannedSwap, Reply
@@ -39,6 +39,18 @@ class Outcome:
     stalled_requests: int | None = None
     reported_load_s: float | None = None
     reported_memory_bytes: int | None = None
+
+
+# Of a target that shows nothing of requests and caches: not known is not none.
+NOTHING_SEEN: Final = Outcome(
+    drained_requests=None,
+    carried_requests=None,
+    evicted_caches=None,
+    evicted_bytes=None,
+    prefilled_tokens=None,
+    ahead_bytes=None,
+    kept_bytes=None,
+)
 
 
 @dataclass(frozen=True)

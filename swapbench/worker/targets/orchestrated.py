@@ -14,19 +14,8 @@ from swapbench.worker.meter import Meter
 from swapbench.worker.preparing import set_page_cache
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled, settle
-from swapbench.worker.targets import Audit, Outcome, Restored, Steady
+from swapbench.worker.targets import NOTHING_SEEN, Audit, Outcome, Restored, Steady
 from swapbench.worker.verification import MismatchError
-
-# What becomes of requests and caches is the orchestrator's own: not known is not none.
-_UNKNOWN = Outcome(
-    drained_requests=None,
-    carried_requests=None,
-    evicted_caches=None,
-    evicted_bytes=None,
-    prefilled_tokens=None,
-    ahead_bytes=None,
-    kept_bytes=None,
-)
 
 
 class OrchestratedTarget:
@@ -42,7 +31,7 @@ class OrchestratedTarget:
         self._started = False
         self._said: dict[str, str] = {}
         self._answer = ""
-        self._outcome = _UNKNOWN
+        self._outcome = NOTHING_SEEN
 
     def identity(self) -> tuple[dict[str, str], str]:
         """Of MLX's packages, if models live here; the device is MLX's, or the orchestrator's name."""
@@ -54,7 +43,7 @@ class OrchestratedTarget:
 
     def serve(self, checkpoint: Checkpoint) -> None:
         """Start it with this model, or have it swapped in, unmeasured."""
-        self._outcome = _UNKNOWN
+        self._outcome = NOTHING_SEEN
         if not self._started:
             self._start(checkpoint)
         elif self._served != checkpoint:

@@ -13,7 +13,7 @@ from swapbench.worker.heartbeat import DeafError
 from swapbench.worker.preparing import keep_page_cache, set_page_cache
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled, settle
-from swapbench.worker.targets import Audit, Outcome, Restored, Steady
+from swapbench.worker.targets import NOTHING_SEEN, Audit, Outcome, Restored, Steady
 from swapbench.worker.targets.http.asking import Answer, Question
 from swapbench.worker.targets.http.calling import Caller
 from swapbench.worker.targets.http.fleet import Fleet
@@ -30,17 +30,6 @@ _GREETING_TOKENS: Final = 8
 _GREETING: Final = "Hello, who is answering now?"
 # A health check without an answer for so long is asked again: the silence goes on meanwhile.
 _HEALTH_S: Final = 10.0
-
-# Of these a client sees nothing: not known is not none.
-_NOTHING_SEEN: Final = Outcome(
-    drained_requests=None,
-    carried_requests=None,
-    evicted_caches=None,
-    evicted_bytes=None,
-    prefilled_tokens=None,
-    ahead_bytes=None,
-    kept_bytes=None,
-)
 
 
 class HttpTarget:
@@ -65,7 +54,7 @@ class HttpTarget:
         self._trigger: Answer | None = None
         self._flying: tuple[InFlight, ...] = ()
         self._landed: tuple[Landed, ...] = ()
-        self._outcome = _NOTHING_SEEN
+        self._outcome = NOTHING_SEEN
 
     def identity(self) -> tuple[dict[str, str], str]:
         """Versions of the packages that the server is made of, where it runs on this interpreter."""
@@ -78,7 +67,7 @@ class HttpTarget:
 
     def serve(self, checkpoint: Checkpoint) -> None:
         """Have the server answer by `checkpoint`, started where need be."""
-        self._outcome = _NOTHING_SEEN
+        self._outcome = NOTHING_SEEN
         self._give_up_what_flies()
         self._landed = ()
         self._asks = self._plan.first_token
