@@ -225,9 +225,14 @@ def _mistakes(preset: Preset) -> Iterator[LocatedError]:
             yield LocatedError(
                 ("unload",), "{old} must be in each call: one model is unloaded, not all of them"
             )
+    for part in ("url", "ready", "health", "models", "ask", "swap", "unload"):
+        if any(map(_SECRET.search, _texts(_without_headers(preset.model_dump(mode="json")[part])))):
+            yield LocatedError((part,), "{env:NAME} is filled in headers and in [start.environment] alone")
     start = preset.start
     if start is None:
         return
+    if any(map(_SECRET.search, (start.config_text, start.config_model))):
+        yield LocatedError(("start",), "no secrets in a file of the run's folder: use [start.environment]")
     for argument in start.command:
         if _SECRET.search(argument):
             # Whoever lists processes sees it.
@@ -236,6 +241,15 @@ def _mistakes(preset: Preset) -> Iterator[LocatedError]:
         yield LocatedError(("start", "command"), "{port} must be in it: the port is chosen by swapbench")
     if bool(start.config) != bool(start.config_text):
         yield LocatedError(("start", "config"), "config and config_text belong together")
+
+
+def _without_headers(value: Any) -> Any:
+    """What is left of a preset's part without headers of calls, where secrets may be."""
+    if isinstance(value, Mapping):
+        return {key: _without_headers(item) for key, item in value.items() if key != "headers"}
+    if isinstance(value, list):
+        return [_without_headers(item) for item in value]
+    return value
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -57,15 +57,15 @@ def server_of(target: str) -> Server | None:
     elif at and not _is_url(url):
         raise UsageError(f'target "{target}": after the @ there has to be a URL, as http://127.0.0.1:8080')
     preset = _preset(name)
-    if url:
-        _refuse_url_with_more(url)
-    elif preset.start is None and not preset.models.urls:
+    if not url and preset.start is None and not preset.models.urls:
         url = preset.url
         if not url:
             raise UsageError(
                 f'target "{target}": it can\'t be started by swapbench: say where one runs, as '
                 f"{name}@http://127.0.0.1:8080"
             )
+    for where in filter(None, (url, *preset.models.urls.values())):
+        _refuse_url_with_more(where)
     return Server(preset=preset, url=url.rstrip("/"))
 
 

@@ -36,6 +36,8 @@ def test_a_short_file_is_enough(tmp_path: Path) -> None:
         ("[ready]\ntimeout_s = 0", "ready.timeout_s: must be more than 0"),
         ("[swap]\nby = 'call'", 'swap.by: by = "call" and at least one [[swap.call]] belong together'),
         ("[swap]\nby = 'calling'", 'swap.by: "calling" is not allowed; did you mean "call"?'),
+        ("url = 'http://{env:KEY}.test'", "url: {env:NAME} is filled in headers"),
+        ("[[unload]]\npath = '/{old}'\nbody = '{env:KEY}'", "unload: {env:NAME} is filled in headers"),
         (
             "[[reported]]\nwhat = 'load'\nwhere = 'a'\nunit = 'bytes'\nmeans = 'm'",
             '"bytes" is no unit of load',
@@ -96,7 +98,8 @@ def test_a_preset_knows_which_keys_it_takes() -> None:
         {
             "title": "t",
             "headers": {"a": "{env:ONE?}", "b": "{env:TWO}"},
-            "ask": {"body": {"key": "{env:THREE}"}},
+            "ask": {"body": {}},
+            "unload": [{"path": "/{old}", "headers": {"c": "{env:THREE}"}}],
         }
     )
     assert preset.secrets() == {"ONE": True, "TWO": False, "THREE": False}

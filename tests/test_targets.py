@@ -108,3 +108,14 @@ def test_a_key_that_is_missing_is_named_before_anything_starts(
 def test_other_experiments_are_left_as_they_are() -> None:
     script = scripted()
     assert fit(script).experiment == script
+
+
+@pytest.mark.parametrize(
+    "where", ['url = "http://me:secret@127.0.0.1"', '[models.urls]\negg = "http://me:secret@127.0.0.1"']
+)
+def test_a_key_in_a_url_of_a_preset_is_refused_too(where: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f'title = "mine"\n{where}\n[ask]\nbody = {{}}\n', encoding="utf-8")
+    with pytest.raises(UsageError, match="keys come from the environment") as caught:
+        server_of(str(file))
+    assert "secret" not in str(caught.value)

@@ -36,6 +36,7 @@ def target(
     from swapbench.templates import write_target
 
     _refuse_name(name, "a target", "my-server")
+    _refuse_what_is_another(name)
     place = folder / name
     _refuse_taken(place)
     for path in write_target(place, name):
@@ -70,6 +71,21 @@ def experiment(
 def _refuse_name(name: str, what: str, such_as: str) -> None:
     if not name or not all(part.isalnum() and part.islower() for part in name.split("-")):
         raise UsageError(f'"{name}": {what} is named by lower-case letters, digits and dashes: {such_as}')
+
+
+def _refuse_what_is_another(name: str) -> None:
+    """The name becomes a module's and a target's: neither may hide one that is there, or be none."""
+    import keyword
+    import sys
+
+    from swapbench.preset import shipped
+    from swapbench.targets import BUILT_IN
+
+    module = name.replace("-", "_")
+    if name in (*BUILT_IN, *shipped()):
+        raise UsageError(f'"{name}": is a target of swapbench; choose another name')
+    if not module.isidentifier() or keyword.iskeyword(module) or module in sys.stdlib_module_names:
+        raise UsageError(f'"{name}": can\'t be the name of a Python module of yours; choose another name')
 
 
 def _refuse_taken(place: Path) -> None:

@@ -100,7 +100,9 @@ def _print(rows: list[dict[str, Any]]) -> None:
     from rich.text import Text
 
     table = Table(box=None, padding=(0, 2, 1, 0), header_style="bold")
-    for heading in ("target", "started by swapbench", "swapped by", "reports itself", "run for real"):
+    # Names are to be copied, so they are never folded; titles below them may be.
+    table.add_column("target", overflow="fold", min_width=max(len(row["name"]) for row in rows))
+    for heading in ("started by swapbench", "swapped by", "reports itself", "run for real"):
         table.add_column(heading, overflow="fold")
     for row in rows:
         start = row["start"].partition(" ")[0] if row["start"] != "in the worker" else row["start"]

@@ -123,8 +123,14 @@ def _row(scenario: ScenarioSummary, by_token: bool, claims: bool) -> tuple[Cell,
         *([estimate_cell(scenario.to_first_token, tone="strong")] if by_token else []),
         estimate_cell(scenario.total, tone="plain" if by_token else "strong"),
         *([_against(scenario)] if claims else []),
-        Cell(f"{found.phase} {figures.percent(found.share)}" if found else _why_not(scenario.counts)),
+        Cell(f"{found.phase} {figures.percent(found.share)}" if found else _why_none(scenario)),
     )
+
+
+def _why_none(scenario: ScenarioSummary) -> str:
+    """Why no phase is the bottleneck."""
+    measured = scenario.outside is not None and scenario.headline is not None
+    return "not to be seen from outside" if measured else _why_not(scenario.counts)
 
 
 def _against(scenario: ScenarioSummary) -> Cell:

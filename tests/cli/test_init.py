@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from swapbench.experiment import load
 from tests.cli.invoking import error_of, swapbench
 
@@ -44,3 +46,11 @@ def test_a_name_that_is_none_is_refused(tmp_path: Path) -> None:
     done = swapbench(tmp_path, "init", "experiment", "Mine!")
     assert done.returncode == 2
     assert "lower-case letters" in error_of(done)
+
+
+@pytest.mark.parametrize("name", ["class", "json", "1x", "vllm", "inprocess"])
+def test_a_target_hides_no_module_and_no_other_target(tmp_path: Path, name: str) -> None:
+    done = swapbench(tmp_path, "init", "target", name)
+    assert done.returncode == 2
+    assert "choose another name" in error_of(done)
+    assert not (tmp_path / name).exists()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from shlex import quote
 
 from swapbench.analysis import Findings, figures
 from swapbench.analysis.estimate import Estimate
@@ -214,7 +215,7 @@ def _repeat(findings: Findings, pictures: Pictures) -> Iterator[Block]:
             Command("The same experiment, on your machine:", f"swapbench run {findings.facts.experiment}")
         )
     commands.append(
-        Command("This report again:", f"swapbench report {findings.facts.folder} --html report.html")
+        Command("This report again:", f"swapbench report {quote(findings.facts.folder)} --html report.html")
     )
     yield Block("commands", commands=tuple(commands))
 

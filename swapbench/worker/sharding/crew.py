@@ -256,7 +256,7 @@ class Crew:
             connection.sendall(encode(self._welcome))
 
     def _is_expected(self, hello: Hello) -> bool:
-        known = secrets.compare_digest(hello.token, self._token)
+        known = secrets.compare_digest(hello.token.encode(), self._token.encode())
         return known and 0 <= hello.rank < self.size and self._ranks[hello.rank].connection is None
 
     def _hear(self, connection: socket.socket, rank: _Rank) -> None:

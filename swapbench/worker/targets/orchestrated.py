@@ -44,7 +44,7 @@ class OrchestratedTarget:
     def serve(self, checkpoint: Checkpoint) -> None:
         """Start it with this model, or have it swapped in, unmeasured."""
         self._outcome = NOTHING_SEEN
-        if not self._started:
+        if self._served is None:  # never started, or nobody knows what became of the last swap
             self._start(checkpoint)
         elif self._served != checkpoint:
             self._served = None
@@ -110,7 +110,6 @@ class OrchestratedTarget:
         """Stop, and start again with the old model."""
         old = self._fallback
         assert old is not None
-        self._own.stop()
         self._start(old)
 
     def answer(self) -> None:
@@ -145,6 +144,8 @@ class OrchestratedTarget:
         return self._plan.first_token and self._plan.verify.tokens > 0
 
     def _start(self, checkpoint: Checkpoint) -> None:
+        if self._started:
+            self._own.stop()
         self._started = True
         self._own.start(self._folders, checkpoint.name)
         self._served = checkpoint

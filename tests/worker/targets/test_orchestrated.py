@@ -24,9 +24,14 @@ class Server:
     phases: tuple[Phase, ...] = (Phase.UNLOAD, Phase.LOAD)
     answers: ClassVar[Mapping[str, str]] = {}
     fails = ""
+    starts_that_fail: ClassVar[list[int]] = []
+    starts = 0
 
     def start(self, models: Mapping[str, Path], first: str) -> None:
         self.calls.append(f"start {first} of {', '.join(sorted(models))}")
+        self.starts += 1
+        if self.starts in self.starts_that_fail:
+            raise RuntimeError("no room")
 
     def apply_workload(self, workload: Workload) -> None:
         self.calls.append(f"workload of {workload.requests}")
@@ -132,3 +137,18 @@ def test_a_swap_that_fails_is_rolled_back_by_stopping_and_starting(
     assert swaps[0].failed_phase == "load"
     at = served.calls.index("stop")
     assert served.calls[at : at + 3] == ["stop", "start small of large, small", "verify small"]
+
+
+def test_one_that_did_not_start_is_started_again_and_not_asked_to_swap(
+    served: type[Server], tmp_path: Path
+) -> None:
+    served.starts_that_fail = [1]
+    swaps, _ = played(tmp_path)
+    assert swaps[0].error == "serving small failed: no room"
+    assert swaps[1].status == "ok"
+    assert served.calls[:4] == [
+        "start small of large, small",
+        "stop",
+        "start large of large, small",
+        "verify large",
+    ]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -181,14 +182,20 @@ class Running:
             self.stop()
             raise DiedError(f"the server can't be started: {command[0]}: {rest or 'its keeper ended'}")
         self.pid = int(rest)
-        threading.Thread(target=self._listen, args=(kept,), name="keeper", daemon=True).start()
+        threading.Thread(target=self._listen, args=(kept, self.pid), name="keeper", daemon=True).start()
 
-    def _listen(self, kept: "subprocess.Popen[bytes]") -> None:
+    def _listen(self, kept: "subprocess.Popen[bytes]", pid: int) -> None:
         assert kept.stdout is not None
         for line in kept.stdout:
             word, _, rest = line.decode().strip().partition(" ")
             if word == "exit" and kept is self._keeper:
                 self._exit_code = int(rest)
+                self._ended.set()
+        # A keeper that was killed could end nobody: what its server started shares the server's group.
+        if kept.wait() < 0:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+            if kept is self._keeper:
                 self._ended.set()
 
     def _of(self, model: str) -> dict[str, str]:

@@ -71,6 +71,7 @@ class Exchange:
 
         Raises:
             UnreachableError: nobody listens there.
+            ServerError: a header can't be sent.
         """
         self.endpoint = endpoint
         self._what = f"{method} {path}"
@@ -93,6 +94,12 @@ class Exchange:
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise UnreachableError(f"{self._what}: {self._spelt(error)}") from None
+        except ValueError:
+            # Its text quotes the header, key and all.
+            self.close()
+            raise ServerError(
+                f"{self._what}: a header can't be sent: is there a line break or an odd character in a key?"
+            ) from None
 
     def __enter__(self) -> Self:
         return self

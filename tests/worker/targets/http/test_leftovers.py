@@ -13,8 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from swapbench.preset import Preset
 from swapbench.worker.targets.http import keeper
-from swapbench.worker.targets.http.server import free_port, listener
+from swapbench.worker.targets.http.server import Running, free_port, listener
 from tests.worker.targets.http.standing import STAND_IN, play, preset, swaps_of
 
 PATIENCE_S = 60.0
@@ -130,6 +131,37 @@ def test_killing_the_keeper_ends_the_server_it_keeps(run: Run) -> None:
     run.keeper.kill()
     until(lambda: gone(run.server))
     run.daemon.kill()
+
+
+FORKING = """
+import subprocess, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+child = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(600)"])
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(str(child.pid).encode())
+HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def test_killing_the_keeper_ends_the_children_of_the_server_and_is_seen(tmp_path: Path) -> None:
+    said = {
+        "title": "forks",
+        "start": {"command": ["{python}", "-I", "-c", FORKING, "{port}"]},
+        "ask": {"body": {}},
+    }
+    server = Running(Preset.model_validate(said), tmp_path / "server.log", {}, {}, ())
+    server.start({})
+    kept = psutil.Process(server.pid).parent()
+    children = psutil.Process(server.pid).children()
+    assert kept is not None
+    assert children
+    kept.kill()
+    until(lambda: all(gone(child) for child in children))
+    until(lambda: not server.alive)
+    server.stop()
 
 
 def test_a_run_that_ends_well_leaves_no_daemon_either(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Streams as they come, in whatever pieces."""
 
+import socket
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swapbench.worker.targets.http.asking import filled
-from swapbench.worker.targets.http.speaking import Endpoint, dig, lines_of, sse_events
+from swapbench.worker.targets.http.speaking import Endpoint, Exchange, ServerError, dig, lines_of, sse_events
 
 STREAM = (
     b": keep-alive 1/2\n\nevent: x\nid: 7\nretry: 10\n"
@@ -70,3 +71,13 @@ def test_keys_are_hidden_in_what_is_told() -> None:
     endpoint = Endpoint("http://x", {}, ("sk-1",))
     assert endpoint.shown(b"no sk-1\n for  you " + b"x" * 500).startswith("no [hidden] for you xxx")
     assert len(endpoint.shown("x" * 500)) == 160
+
+
+@pytest.mark.parametrize("key", ["sk-secret\r", "sk-secret\nX: y", "sk-secret\u20ac"])
+def test_a_key_that_no_header_can_hold_is_not_told(key: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        endpoint = Endpoint(url, {"Authorization": f"Bearer {key}"}, (key,))
+        with pytest.raises(ServerError, match="a header can't be sent") as caught:
+            Exchange(endpoint, "GET", "/v1/models", patience_s=5.0)
+    assert "sk-secret" not in str(caught.value)
