@@ -128,8 +128,8 @@ def load_of(reports: tuple[Report, ...], asked: tuple[int, ...]) -> Load:
 
 
 def predicted_s(loads: dict[Way, list[Load]], way: Way) -> tuple[float, float]:
-    """What docs/distributed.md's model makes of one rank's rates and of the bytes that each rank asks for:
-    with a machine to itself for each rank, and with one for all."""
+    """What the model of docs/distributed.md makes of one rank's rates and of what each rank asks for: with a
+    machine to itself for each rank, and with one for all."""
     warm, cold = (loads[Way(1, "tensor", cache)] for cache in (PageCache.WARM, PageCache.COLD))
     rest_s = median(load.rest_s for load in warm)
     asked = loads[way][-1].asked_bytes
@@ -138,8 +138,8 @@ def predicted_s(loads: dict[Way, list[Load]], way: Way) -> tuple[float, float]:
     low_s, high_s = (reading_s * bytes_ / whole for bytes_ in (max(asked), sum(asked)))
     if way.cache is PageCache.COLD:
         disk_s = median(load.reading_s for load in cold)
-        # Of one disk every page is read once, whoever asks for it first.
-        low_s, high_s = max(low_s, disk_s * max(asked) / whole), max(high_s, disk_s)
+        # One machine reads every page once, whoever asks for it first; at worst nothing overlaps with that.
+        low_s, high_s = max(low_s, disk_s * max(asked) / whole), high_s + disk_s
     return rest_s + low_s, rest_s * way.ranks + high_s
 
 
