@@ -54,7 +54,7 @@ def main() -> None:
     """Run every case, and say what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--repeats", type=int, default=10, help="of the unchanged case")
-    parser.add_argument("--times", type=int, default=8, help="how often the slowed loader reads the weights")
+    parser.add_argument("--times", type=int, default=30, help="how often the slowed loader reads the weights")
     parser.add_argument("--margin", type=float, default=0.25)
     arguments = parser.parse_args()
     cases = [
