@@ -131,8 +131,8 @@ def compare_arms(run: Run, margin: float | None = None, other: int = 1) -> Compa
     first, second = run.info.arms[0], run.info.arms[other]
     a, b = (Side(arm.label, arm_of(run, arm.name)) for arm in (first, second))
     same = (first.python, first.experiment) == (second.python, second.experiment)
-    paired = _compare(a, b, margin, paired_change, comparable=True)
-    return replace(paired, pair_order=run.info.pair_order, turns=_turns(run), same=same, paired=True)
+    compared = _compare(a, b, margin, paired_change)
+    return replace(compared, pair_order=run.info.pair_order, turns=_turns(run), same=same)
 
 
 def compare_runs(a: Side, b: Side, margin: float | None = None) -> Comparison:
@@ -141,14 +141,13 @@ def compare_runs(a: Side, b: Side, margin: float | None = None) -> Comparison:
     Raises:
         ResultsError: as `compare_arms`.
     """
-    unlike = any(difference.decisive for difference in differences(a.run, b.run))
-    return _compare(a, b, margin, unpaired_change, comparable=not unlike)
+    return _compare(a, b, margin, unpaired_change)
 
 
 _Judge = Callable[[str, Mapping[int, float], Mapping[int, float], float, Unit], Change]
 
 
-def _compare(a: Side, b: Side, margin: float | None, judge: _Judge, *, comparable: bool) -> Comparison:
+def _compare(a: Side, b: Side, margin: float | None, judge: _Judge) -> Comparison:
     experiment = experiment_of(a.run)
     margin = experiment.gate.margin if margin is None else margin
     seen_a, seen_b = _seen(a), _seen(b)
@@ -160,18 +159,21 @@ def _compare(a: Side, b: Side, margin: float | None, judge: _Judge, *, comparabl
         ]
     )
     paired = judge is paired_change
+    differing = differences(a.run, b.run)
+    # What differs between arms was asked for; between runs, it decides.
+    comparable = paired or not any(difference.decisive for difference in differing)
     return Comparison(
         experiment=a.run.info.experiment_name,
         title=experiment.title or a.run.info.experiment_name,
         a=seen_a.facts,
         b=seen_b.facts,
-        paired=False,
+        paired=paired,
         pair_order="",
         turns="",
         same=False,
         margin=margin,
         comparable=comparable,
-        differences=differences(a.run, b.run),
+        differences=differing,
         scenarios=tuple(scenarios) if comparable else tuple(map(_unjudged, scenarios)),
         leaks=_leaks(seen_a, seen_b),
         notes=tuple(_notes(seen_a, seen_b, shared, scenarios, paired)),

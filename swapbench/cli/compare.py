@@ -8,6 +8,7 @@ import typer
 
 from swapbench.cli import completion
 from swapbench.cli.carrying import Verbose, carry_out_watched, say
+from swapbench.cli.options import FailFast, Models, Out, PageCache, Quiet, Strict
 from swapbench.cli.run import overrides_of
 from swapbench.errors import Exit, UsageError
 
@@ -37,9 +38,7 @@ def compare(
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Show what can't be compared side by side, without verdicts.")
     ] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 6 where a verdict is inconclusive.")
-    ] = False,
+    strict: Strict = False,
     html: Annotated[
         Path | None,
         typer.Option("--html", help="Write a page to look at, to this file, and print nothing else."),
@@ -121,28 +120,13 @@ def ab(
     order: Annotated[str, typer.Option(help="abba: each first in every other round; or random.")] = "abba",
     seed: Annotated[int | None, typer.Option(help="Of a random order.")] = None,
     margin: Margin = None,
-    models: Annotated[
-        str | None,
-        typer.Option(
-            "--models",
-            help="Where checkpoints come from: hub, synthetic or mini.",
-            autocompletion=completion.sources,
-        ),
-    ] = None,
-    page_cache: Annotated[
-        str | None,
-        typer.Option(
-            help="State of the page cache before each load: warm, cold or as-is.",
-            autocompletion=completion.page_caches,
-        ),
-    ] = None,
+    models: Models = None,
+    page_cache: PageCache = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Override any key, for both.")] = None,
-    out: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("results"),
-    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed swap.")] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 6 where a verdict is inconclusive.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the report.")] = False,
+    out: Out = Path("results"),
+    fail_fast: FailFast = False,
+    strict: Strict = False,
+    quiet: Quiet = False,
     verbose: Verbose = False,
     json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:

@@ -8,6 +8,7 @@ import typer
 from swapbench.cli import completion
 from swapbench.cli.carrying import Verbose, carry_out_watched, heed_sigterm, say
 from swapbench.cli.compare import Margin
+from swapbench.cli.options import Models, Out, PageCache, Quiet
 from swapbench.cli.run import overrides_of
 from swapbench.errors import UsageError
 
@@ -48,31 +49,18 @@ def gate(
         int | None, typer.Option(min=6, help="Rounds by either side; the experiment's own.")
     ] = None,
     margin: Margin = None,
-    models: Annotated[
-        str | None,
-        typer.Option(
-            "--models",
-            help="Where checkpoints come from: hub, synthetic or mini.",
-            autocompletion=completion.sources,
-        ),
-    ] = None,
-    page_cache: Annotated[
-        str | None,
-        typer.Option(
-            help="State of the page cache before each load: warm, cold or as-is.",
-            autocompletion=completion.page_caches,
-        ),
-    ] = None,
+    models: Models = None,
+    page_cache: PageCache = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Override any key.")] = None,
     on_inconclusive: Annotated[
         str, typer.Option(help="warn exits with 0 where nothing could be settled, fail with 6.")
     ] = "warn",
-    out: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("results"),
+    out: Out = Path("results"),
     reports: Annotated[
         Path | None,
         typer.Option(help="Where gate.json, gate.md and gate.xml go; the run's folder if left out."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the report.")] = False,
+    quiet: Quiet = False,
     verbose: Verbose = False,
     json: Annotated[bool, typer.Option("--json", help="Print the judgement as JSON.")] = False,
 ) -> None:

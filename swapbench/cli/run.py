@@ -7,6 +7,7 @@ import typer
 
 from swapbench.cli import completion
 from swapbench.cli.carrying import Verbose, carry_out_watched, say
+from swapbench.cli.options import FailFast, Models, Out, PageCache, Quiet, Strict
 from swapbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,23 +22,10 @@ def run(
             autocompletion=completion.experiments,
         ),
     ] = None,
-    models: Annotated[
-        str | None,
-        typer.Option(
-            "--models",
-            help="Where checkpoints come from: hub, synthetic or mini.",
-            autocompletion=completion.sources,
-        ),
-    ] = None,
+    models: Models = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds that count.")] = None,
     warmup: Annotated[int | None, typer.Option(help="Rounds before, left out of statistics.")] = None,
-    page_cache: Annotated[
-        str | None,
-        typer.Option(
-            help="State of the page cache before each load: warm, cold or as-is.",
-            autocompletion=completion.page_caches,
-        ),
-    ] = None,
+    page_cache: PageCache = None,
     strategy: Annotated[
         list[str] | None,
         typer.Option(
@@ -62,7 +50,7 @@ def run(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override any key: --set workload.agents=4")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("results"),
+    out: Out = Path("results"),
     python: Annotated[
         Path | None, typer.Option(help="Run the worker with this interpreter (swapbench installed).")
     ] = None,
@@ -73,11 +61,9 @@ def run(
             autocompletion=completion.runs,
         ),
     ] = None,
-    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed swap.")] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 6 where a verdict is inconclusive.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the report.")] = False,
+    fail_fast: FailFast = False,
+    strict: Strict = False,
+    quiet: Quiet = False,
     verbose: Verbose = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:

@@ -1,0 +1,28 @@
+"""Options that several commands have, said once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from swapbench.cli import completion
+
+Models = Annotated[
+    str | None,
+    typer.Option(
+        "--models",
+        help="Where checkpoints come from: hub, synthetic or mini.",
+        autocompletion=completion.sources,
+    ),
+]
+PageCache = Annotated[
+    str | None,
+    typer.Option(
+        help="State of the page cache before each load: warm, cold or as-is.",
+        autocompletion=completion.page_caches,
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the report.")]
+Out = Annotated[Path, typer.Option(help="Where runs are kept.")]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed swap.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with 6 where a verdict is inconclusive.")]
