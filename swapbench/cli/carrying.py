@@ -1,7 +1,7 @@
 """What commands that carry out a run have in common: say things, show progress, end well."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -9,11 +9,6 @@ from swapbench.errors import Exit
 
 if TYPE_CHECKING:
     from swapbench.runner import Job
-
-
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Say what is done and why: steps, phases, page cache, loader.")
-]
 
 
 def say(text: str) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swapbench.cli import completion
-from swapbench.cli.carrying import Verbose, carry_out_watched, say
-from swapbench.cli.options import FailFast, Models, Out, PageCache, Quiet, Strict
+from swapbench.cli.carrying import carry_out_watched, say
+from swapbench.cli.options import FailFast, Margin, Models, Out, PageCache, Quiet, Strict, Verbose
 from swapbench.cli.run import overrides_of
 from swapbench.errors import Exit, UsageError
 
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     from swapbench.results import Run
 
 _FORMS = ("rich", "md", "json")
-
-Margin = Annotated[
-    float | None,
-    typer.Option(min=0, max=10, help="Slower by more than this share is a regression: 0.05."),
-]
 
 
 def compare(

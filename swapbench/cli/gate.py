@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swapbench.cli import completion
-from swapbench.cli.carrying import Verbose, carry_out_watched, heed_sigterm, say
-from swapbench.cli.compare import Margin
-from swapbench.cli.options import Models, Out, PageCache, Quiet
+from swapbench.cli.carrying import carry_out_watched, heed_sigterm, say
+from swapbench.cli.options import Margin, Models, Out, PageCache, Quiet, Verbose
 from swapbench.cli.run import overrides_of
 from swapbench.errors import UsageError
 

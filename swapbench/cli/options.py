@@ -26,3 +26,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only th
 Out = Annotated[Path, typer.Option(help="Where runs are kept.")]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed swap.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 6 where a verdict is inconclusive.")]
+Margin = Annotated[
+    float | None,
+    typer.Option(min=0, max=10, help="Slower by more than this share is a regression: 0.05."),
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say what is done and why: steps, phases, page cache, loader.")
+]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swapbench.cli import completion
-from swapbench.cli.carrying import Verbose, carry_out_watched, say
-from swapbench.cli.options import FailFast, Models, Out, PageCache, Quiet, Strict
+from swapbench.cli.carrying import carry_out_watched, say
+from swapbench.cli.options import FailFast, Models, Out, PageCache, Quiet, Strict, Verbose
 from swapbench.errors import UsageError
 
 if TYPE_CHECKING:
