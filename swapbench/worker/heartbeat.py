@@ -8,6 +8,8 @@ from types import TracebackType
 from typing import Self
 
 _EVERY_S = 0.02
+# Who takes one request at a time answers a check only after the swap's own request, which is still open.
+_LAST_ANSWER_S = 1.0
 
 
 class DeafError(RuntimeError):
@@ -36,8 +38,10 @@ class Heartbeat:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        ended_s = time.perf_counter()
         self._ended.set()
-        self._thread.join()
+        self._thread.join(_LAST_ANSWER_S)
+        self._silent_until(ended_s)
 
     @property
     def longest_stall_s(self) -> float:
@@ -50,10 +54,8 @@ class Heartbeat:
             ended = self._ended.wait(_EVERY_S)
             with suppress(DeafError):
                 self._check()
-                self._heard()
-        self._heard()
+                self._silent_until(time.perf_counter())
 
-    def _heard(self) -> None:
-        now_s = time.perf_counter()
+    def _silent_until(self, now_s: float) -> None:
         self._longest_stall_s = max(self._longest_stall_s, now_s - self._last_s)
         self._last_s = now_s

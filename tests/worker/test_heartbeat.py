@@ -45,3 +45,18 @@ def test_a_check_that_hangs_is_a_stall_though_other_threads_run() -> None:
             threading.Event().wait(0.01)
         let_go.set()
     assert heartbeat.longest_stall_s > 0.1
+
+
+def test_a_check_that_is_never_answered_is_silent_until_the_swaps_end_and_does_not_hold_it_up() -> None:
+    asked, let_go = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        asked.set()
+        let_go.wait(300)
+
+    with Heartbeat(hang) as heartbeat:
+        assert asked.wait(30)
+        held_s = _hold_pythons_lock()
+    assert not let_go.is_set()
+    assert held_s * 0.8 - 0.05 < heartbeat.longest_stall_s
+    let_go.set()
