@@ -19,8 +19,10 @@ def arm_of(run: Run, name: str) -> Run:
     """One arm as a run of its own.
 
     Raises:
-        UsageError: the run has no such arm.
+        UsageError: the run has no such arm, or no arms.
     """
+    if not run.info.arms:
+        raise UsageError(f'no arm "{name}": this run has no two arms; leave --arm out')
     for arm in run.info.arms:
         if arm.name == name:
             return _alone(run, arm)

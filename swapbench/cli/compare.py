@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,13 +11,14 @@ from swapbench.cli.carrying import carry_out_watched, say
 from swapbench.cli.options import FailFast, Margin, Models, Out, PageCache, Quiet, Strict, Verbose
 from swapbench.cli.run import overrides_of
 from swapbench.errors import Exit, UsageError
+from swapbench.plan import PairOrder
 
 if TYPE_CHECKING:
     from swapbench.analysis.comparison import Comparison
     from swapbench.pairing import Asked
     from swapbench.results import Run
 
-_FORMS = ("rich", "md", "json")
+Format = Literal["rich", "md", "json"]
 
 
 def compare(
@@ -28,7 +29,7 @@ def compare(
             autocompletion=completion.runs_and_experiments,
         ),
     ],
-    form: Annotated[str, typer.Option("--format", help="rich for a terminal, md or json.")] = "rich",
+    form: Annotated[Format, typer.Option("--format", help="rich for a terminal, md or json.")] = "rich",
     margin: Margin = None,
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Show what can't be compared side by side, without verdicts.")
@@ -57,8 +58,6 @@ def compare(
     """
     from swapbench.results import read, resolve
 
-    if form not in _FORMS:
-        raise UsageError(f"--format {form}: one of {', '.join(_FORMS)}")
     if html is not None and form != "rich":
         raise UsageError(f"--html writes a page, --format {form} prints another form: one at a time")
     found = [read(resolve(results, name)) for name in runs]
@@ -112,7 +111,9 @@ def ab(
     pairs: Annotated[
         int | None, typer.Option(min=6, help="Rounds by either arm; the experiment's own.")
     ] = None,
-    order: Annotated[str, typer.Option(help="abba: each first in every other round; or random.")] = "abba",
+    order: Annotated[
+        PairOrder, typer.Option(help="abba: each first in every other round; or random.")
+    ] = "abba",
     seed: Annotated[int | None, typer.Option(help="Of a random order.")] = None,
     margin: Margin = None,
     models: Models = None,
@@ -145,8 +146,6 @@ def ab(
     from swapbench.results import read
     from swapbench.runner import new_paired_job
 
-    if order not in ("abba", "random"):
-        raise UsageError(f"--order {order}: abba or random")
     asked = _asked(a, b, a_set or [], b_set or [], aa=aa)
     file = find(experiment)
     common = overrides_of(models, None, None, page_cache, set_ or [])
@@ -160,7 +159,7 @@ def ab(
         file,
         out,
         command=["swapbench", *sys.argv[1:]],
-        order="random" if order == "random" else "abba",
+        order=order,
         fail_fast=fail_fast,
     )
     carry_out_watched(job, quiet=quiet or (json and not verbose), verbose=verbose)

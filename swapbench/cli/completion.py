@@ -76,6 +76,24 @@ def strategies(ctx: Any, incomplete: str) -> Completions:
     return _beginning(incomplete, dict.fromkeys((*NAMED, *_strategies_of(ctx.params.get("experiment")))))
 
 
+def scenarios(ctx: Any, incomplete: str) -> Completions:
+    """Scenarios of the experiment that stands on the line."""
+    written = _document(ctx.params.get("experiment")).get("scenario", ())
+    return _beginning(incomplete, [str(scenario.get("name", "")) for scenario in written])
+
+
+def figures(incomplete: str) -> Completions:
+    """What `history` can follow."""
+    from swapbench.medians import FIGURES
+
+    return _beginning(incomplete, FIGURES)
+
+
+def arms(incomplete: str) -> Completions:
+    """The sides of an A/B run."""
+    return _beginning(incomplete, ("A", "B"))
+
+
 def sources(incomplete: str) -> Completions:
     """Where checkpoints can come from."""
     known = {"hub": "the real checkpoints", "synthetic": "full size, random weights", "mini": "scaled down"}
@@ -89,17 +107,21 @@ def page_caches(incomplete: str) -> Completions:
 
 
 def _strategies_of(experiment: Any) -> Iterable[str]:
+    written = _document(experiment).get("strategy", ())
+    return [written] if isinstance(written, str) else [str(name) for name in written]
+
+
+def _document(experiment: Any) -> dict[str, Any]:
+    """What an experiment's file says; nothing where there is none that could be read."""
     import tomllib
 
     from swapbench.errors import UsageError
     from swapbench.experiment import find
 
     try:
-        raw = tomllib.loads(find(str(experiment)).read_text(encoding="utf-8"))
+        return tomllib.loads(find(str(experiment)).read_text(encoding="utf-8"))
     except (UsageError, OSError, ValueError):
-        return ()
-    written = raw.get("strategy", ())
-    return [written] if isinstance(written, str) else [str(name) for name in written]
+        return {}
 
 
 def _run_folders(ctx: Any) -> Iterator[Path]:

@@ -1,7 +1,7 @@
 """`swapbench gate`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -52,7 +52,8 @@ def gate(
     page_cache: PageCache = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Override any key.")] = None,
     on_inconclusive: Annotated[
-        str, typer.Option(help="warn exits with 0 where nothing could be settled, fail with 6.")
+        Literal["warn", "fail"],
+        typer.Option(help="warn exits with 0 where nothing could be settled, fail with 6."),
     ] = "warn",
     out: Out = Path("results"),
     reports: Annotated[
@@ -91,8 +92,6 @@ def gate(
             "--pairs and --build go with --base: with --baseline the experiment runs alone, for its own "
             "rounds (--set rounds=10)"
         )
-    if on_inconclusive not in ("warn", "fail"):
-        raise UsageError(f"--on-inconclusive {on_inconclusive}: warn or fail")
     heed_sigterm()
     asking = Asking(
         file=find(experiment),

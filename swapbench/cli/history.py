@@ -24,10 +24,13 @@ def history(
         str | None,
         typer.Option(
             help="to_first_token, total, first_token or a phase; by default, run by run, to_first_token "
-            "where all swaps have it, else total."
+            "where all swaps have it, else total.",
+            autocompletion=completion.figures,
         ),
     ] = None,
-    scenario: Annotated[str | None, typer.Option(help="This scenario alone.")] = None,
+    scenario: Annotated[
+        str | None, typer.Option(help="This scenario alone.", autocompletion=completion.scenarios)
+    ] = None,
     strategy: Annotated[
         str | None,
         typer.Option(

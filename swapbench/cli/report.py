@@ -2,9 +2,8 @@
 
 import shlex
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,14 +15,7 @@ if TYPE_CHECKING:
     from swapbench.results import Run
 
 
-class Format(StrEnum):
-    """The forms of a report."""
-
-    RICH = "rich"
-    MD = "md"
-    CSV = "csv"
-    JSON = "json"
-    TRACE = "trace"
+Format = Literal["rich", "md", "csv", "json", "trace"]
 
 
 Results = Annotated[Path, typer.Option(help="Where runs are kept.")]
@@ -39,7 +31,7 @@ def report(
     ] = None,
     form: Annotated[
         Format, typer.Option("--format", help="rich for a terminal, md, csv, json, or trace for Perfetto.")
-    ] = Format.RICH,
+    ] = "rich",
     strategy: Annotated[
         str | None,
         typer.Option(
@@ -48,7 +40,10 @@ def report(
         ),
     ] = None,
     arm: Annotated[
-        str | None, typer.Option(help="Of a run that compares two arms, this one alone: A or B.")
+        str | None,
+        typer.Option(
+            help="Of a run that compares two arms, this one alone: A or B.", autocompletion=completion.arms
+        ),
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 6 where something is inconclusive or invalid.")
@@ -77,7 +72,7 @@ def report(
     """
     from swapbench.results import resolve
 
-    if html is not None and form is not Format.RICH:
+    if html is not None and form != "rich":
         raise UsageError(f"--html writes a page, --format {form} prints another form: one at a time")
     code = print_run(resolve(results, run), form, strict=strict, strategy=strategy, arm=arm, html=html)
     raise typer.Exit(code)
@@ -107,13 +102,13 @@ def print_run(
     from swapbench.results import read
     from swapbench.roofline import limits_of
 
-    if form == Format.TRACE:
+    if form == "trace":
         _want_redirection(folder)
     run = read(folder)
     if arm is not None:
         run = arm_of(run, arm)
     if run.info.arms:
-        if form == Format.TRACE:
+        if form == "trace":
             return _print_trace(run)
         return print_arms(run, form, None, strict=strict, html=html)
     if strategy is not None:
@@ -122,7 +117,7 @@ def print_run(
     findings = analyse(run, limits_of(run.info.models, run.info.machine))
     if html is not None:
         write_run(run, findings, html)
-    elif form == Format.TRACE:
+    elif form == "trace":
         _print_trace(run)
     else:
         show(findings, form, make_console())

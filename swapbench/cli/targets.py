@@ -57,6 +57,8 @@ def targets(
     Exit codes: 0 fine, 2 usage.
     """
     from swapbench.preset import read_preset, shipped
+    from swapbench.report import make_console
+    from swapbench.report.targets import print_targets
     from swapbench.targets import orchestrators
 
     rows = [*_BUILT_IN, *(_row(name, read_preset(path)) for name, path in shipped().items())]
@@ -64,7 +66,7 @@ def targets(
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
-        _print(rows)
+        print_targets(rows, make_console())
 
 
 def _row(name: str, preset: "Preset") -> dict[str, Any]:
@@ -92,25 +94,3 @@ def _orchestrator(name: str, where: str) -> dict[str, Any]:
         "tested": "own",
         "tested_on": "",
     }
-
-
-def _print(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, padding=(0, 2, 1, 0), header_style="bold")
-    # Names are to be copied, so they are never folded; titles below them may be.
-    table.add_column("target", overflow="fold", min_width=max(len(row["name"]) for row in rows))
-    for heading in ("started by swapbench", "swapped by", "reports itself", "run for real"):
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        start = row["start"].partition(" ")[0] if row["start"] != "in the worker" else row["start"]
-        started = {"": "no, it has to run already", "{python}": "yes"}.get(start, f"yes: {start}")
-        real = {"real": "yes", "stand-in": "no: against a stand-in", "untested": "no", "own": "yours to say"}[
-            row["tested"]
-        ]
-        tested = f"{real}; {row['tested_on']}" if row["tested_on"] and row["tested"] == "real" else real
-        cells = (f"{row['name']}\n{row['title']}", started, row["swap"], row["reports"] or "nothing", tested)
-        table.add_row(*(Text(cell) for cell in cells))
-    Console().print(table)

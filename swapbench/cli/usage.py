@@ -54,7 +54,12 @@ def _what(error: Any) -> str:
     message = " ".join(error.format_message().split()).rstrip(".")
     wrong = re.fullmatch(r"Invalid value for (.+?): (?:Value error, )?(.+)", message)
     if wrong is not None:
-        return f"{wrong[1].replace(chr(39), '')}: {wrong[2][:1].lower()}{wrong[2][1:]}"
+        option, why = wrong[1].replace("'", ""), wrong[2]
+        choice = re.fullmatch(r"'(.*)' is not one of (.+)", why)
+        if choice is not None:
+            known = re.findall(r"'([^']+)'", choice[2])
+            return f'{option}: "{choice[1]}" is not allowed; {did_you_mean(choice[1], known)}'
+        return f"{option}: {why[:1].lower()}{why[1:]}"
     return message[:1].lower() + message[1:]
 
 

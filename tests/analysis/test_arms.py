@@ -81,5 +81,5 @@ def test_a_run_that_compares_nothing_is_its_own_only_arm(tmp_path: Path) -> None
     recording.swap(0, "up")
     run = recording.run()
     assert arms_of(run) == (run,)
-    with pytest.raises(UsageError, match='no arm "a" in this run'):
+    with pytest.raises(UsageError, match='no arm "a": this run has no two arms; leave --arm out'):
         arm_of(run, "a")

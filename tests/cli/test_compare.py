@@ -117,7 +117,6 @@ def test_what_has_to_be_said_is_said_in_one_line(tmp_path: Path) -> None:
     assert error(invoke("compare", one.folder, one.folder)) == (
         f"{one.folder}: is compared with itself; name another run"
     )
-    assert error(invoke("compare", one.folder, "--format", "pdf")) == "--format pdf: one of rich, md, json"
     nowhere = error(invoke("compare", one.folder, "run-9", "--results", tmp_path))
     assert nowhere.startswith(f'no run "run-9" under {tmp_path}; ')
     assert invoke("compare").exit_code == Exit.USAGE
@@ -160,7 +159,6 @@ def test_aa_tells_the_noise_floor(tmp_path: Path) -> None:
         ([], "what is to be compared? --a and --b name interpreters"),
         (["--aa", "--a-set", "rounds=3"], "--aa compares a thing with itself: leave --a, --b, "),
         (["--aa", "--a", "python"], "--aa compares a thing with itself: leave --a, --b, "),
-        (["--aa", "--order", "baba"], "--order baba: abba or random"),
         (["--b", "/nowhere/python"], "/nowhere/python: No such file or directory; name a Python interpreter"),
         (["--b-set", "script.seconds.load=3.0"], "A and B come to the same: look at --a, --b, "),
         (["--b-set", "warmup=2"], "warmup is 0 in A and 2 in B: what both arms have in common is set with"),

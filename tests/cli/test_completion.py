@@ -60,11 +60,18 @@ def test_strategies_that_are_known_and_those_of_the_experiment() -> None:
     assert "map-keep" in completion.strategies(line(experiment="exp013-strategies"), "map")
 
 
+def test_scenarios_of_the_experiment_and_what_a_history_follows() -> None:
+    assert completion.scenarios(line(experiment="exp012"), "large") == ["large-to-large", "large-to-small"]
+    assert completion.figures("re") == ["reconfigure", "reinit"]
+    assert completion.arms("") == ["A", "B"]
+
+
 def test_an_experiment_that_is_none_completes_as_if_it_were_not_there(tmp_path: Path) -> None:
     broken = tmp_path / "broken.toml"
     broken.write_text("[[[")
     for name in ("nothing", str(broken)):
         assert completion.strategies(line(experiment=name), "sl") == ["slab"]
+        assert completion.scenarios(line(experiment=name), "") == []
 
 
 def test_a_shell_is_answered_by_the_real_command_line(tmp_path: Path) -> None:
@@ -84,7 +91,7 @@ def test_completing_loads_nothing_that_takes_long() -> None:
         "from swapbench.cli import completion\n"
         "line = SimpleNamespace(params={})\n"
         "completion.runs(line, ''), completion.models(''), completion.targets('')\n"
-        "completion.experiments('')\n"
+        "completion.experiments(''), completion.figures('')\n"
         "completion.strategies(line, ''), completion.baselines(line, '')\n"
         "print({'mlx', 'mlx_lm', 'pandas', 'duckdb', 'numpy', 'rich', 'huggingface_hub'} & set(sys.modules))"
     )

@@ -167,7 +167,6 @@ def test_what_no_base_can_be_made_of_is_told_in_a_line(repo: Path, tmp_path: Pat
     [
         ([], "against what? either --base REF, a commit or branch, or --baseline NAME"),
         (["--base", "main", "--baseline", "nightly"], "against what? either --base REF"),
-        (["--base", "main", "--on-inconclusive", "shrug"], "--on-inconclusive shrug: warn or fail"),
         (["--baseline", "nightly", "--pairs", "6"], "--pairs and --build go with --base"),
         (["--base", "main"], "not in a git repository with a commit; --base needs one"),
     ],

@@ -20,7 +20,14 @@ from tests.cli.invoking import error_of, swapbench
         ("run --qiet", 'no option --qiet; did you mean "--quiet"? `swapbench run --help` shows how'),
         ("show", "missing argument 'experiment'; `swapbench show --help` shows how"),
         ("run quick --rounds x", "--rounds: input should be a valid integer"),
-        ("report --format htm", "--format: 'htm' is not one of 'rich', 'md'"),
+        ("report --format jsn", '--format: "jsn" is not allowed; did you mean "json"? `swapbench report'),
+        ("report --format htm", '--format: "htm" is not allowed; known: csv, json, md, rich, trace; `swapb'),
+        ("compare a b --format mdd", '--format: "mdd" is not allowed; did you mean "md"? `swapbench compare'),
+        ("ab quick --order randm", '--order: "randm" is not allowed; did you mean "random"? `swapbench ab'),
+        (
+            "gate quick --on-inconclusive fial",
+            '--on-inconclusive: "fial" is not allowed; did you mean "fail"?',
+        ),
     ],
 )
 def test_it_is_one_line_with_what_to_type_instead(line: str, said: str, tmp_path: Path) -> None:

@@ -1,0 +1,43 @@
+"""What can be measured, for people."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_STARTED: Final = {
+    "": "has to run already",
+    "in the worker": "runs in the worker",
+    "{python}": "started by swapbench",
+}
+_RUN_FOR_REAL: Final = {
+    "real": ("run for real", "green"),
+    "stand-in": ("not run for real, against a stand-in only", "yellow"),
+    "untested": ("not run yet", "yellow"),
+    "own": ("yours to say whether it was run for real", "dim"),
+}
+
+
+def print_targets(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Print what each is, how it is swapped and seen, and what is known of it."""
+    table = Table(box=None, padding=(0, 2, 1, 0), show_header=False)
+    # Names are to be copied, so they are never folded.
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(row["name"], Text("\n").join((Text(row["title"]), _ways(row), _run_for_real(row))))
+    console.print(table)
+
+
+def _ways(row: Mapping[str, Any]) -> Text:
+    program = row["start"] if row["start"] in _STARTED else row["start"].partition(" ")[0]
+    started = _STARTED.get(program, f"started by swapbench, as {program}")
+    return Text(f"{started}; swap: {row['swap']}; reports: {row['reports'] or 'nothing'}", style="dim")
+
+
+def _run_for_real(row: Mapping[str, Any]) -> Text:
+    said, style = _RUN_FOR_REAL[row["tested"]]
+    where = f": {row['tested_on']}" if row["tested"] == "real" and row["tested_on"] else ""
+    return Text(said + where, style=style)

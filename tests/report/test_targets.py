@@ -1,0 +1,25 @@
+"""The list of what can be measured."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from swapbench.cli import app
+from swapbench.report.targets import print_targets
+
+ROWS = json.loads(CliRunner().invoke(app, ["targets", "--json"]).stdout)
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_every_name_stands_whole_before_what_it_is_and_whether_it_was_run(width: int) -> None:
+    out = io.StringIO()
+    print_targets(ROWS, Console(file=out, width=width))
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert [line.split()[0] for line in lines if line[:1].strip()] == [row["name"] for row in ROWS]
+    said = " ".join(out.getvalue().split())
+    assert said.count("run for real") == sum(row["tested"] in ("real", "stand-in") for row in ROWS)
+    assert "started by swapbench, as ollama; swap: asking for the other model" in said
