@@ -11,7 +11,6 @@ from swapbench.cli.carrying import carry_out_watched, say
 from swapbench.cli.options import FailFast, Margin, Models, Out, PageCache, Quiet, Strict, Verbose
 from swapbench.cli.run import overrides_of
 from swapbench.errors import Exit, UsageError
-from swapbench.plan import PairOrder
 
 if TYPE_CHECKING:
     from swapbench.analysis.comparison import Comparison
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from swapbench.results import Run
 
 Format = Literal["rich", "md", "json"]
+# As plan.PairOrder, which `--help` would have to load pydantic for.
+Order = Literal["abba", "random"]
 
 
 def compare(
@@ -111,9 +112,7 @@ def ab(
     pairs: Annotated[
         int | None, typer.Option(min=6, help="Rounds by either arm; the experiment's own.")
     ] = None,
-    order: Annotated[
-        PairOrder, typer.Option(help="abba: each first in every other round; or random.")
-    ] = "abba",
+    order: Annotated[Order, typer.Option(help="abba: each first in every other round; or random.")] = "abba",
     seed: Annotated[int | None, typer.Option(help="Of a random order.")] = None,
     margin: Margin = None,
     models: Models = None,
