@@ -11,9 +11,10 @@ from swapbench.phases import LEDGER_LABELS, WHOLE, Phase
 
 # A ledger that holds this share of a model after unload holds the model.
 _HOLDS_MODEL: Final = 0.9
-_LEAST_MODEL_BYTES: Final = 1 << 20
+# MLX counts to the byte. Of a process, allocators and libraries keep some tens of megabytes whatever happens,
+# among which a mini model can't be seen.
+_LEAST_MODEL_BYTES: Final = {"mlx_active": 1 << 20, "footprint": 64 << 20}
 
-# Allocators keep some tens of megabytes whatever happens.
 _KEPT_SHARE: Final = 0.25
 _LEAST_KEPT_BYTES: Final = 128 << 20
 
@@ -64,9 +65,7 @@ def _boot_model_kept(
         return
     boot = counted[0].from_model
     size = weight_bytes.get(boot, 0)
-    if size < _LEAST_MODEL_BYTES:
-        return
-    for ledger in ("mlx_active", "footprint"):
+    for ledger in (ledger for ledger, least in _LEAST_MODEL_BYTES.items() if size >= least):
         held = [_unloaded(swap, ledger, baseline) for swap in counted]
         known = [value for value in held if value is not None]
         # As much as the first model each time, and no more: what grows is a leak, and judged as one.

@@ -3,9 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from swapbench.analysis import analyse, exit_code
+from swapbench.analysis.swaps import swaps_of
+from swapbench.analysis.symptoms import find_symptoms
 from swapbench.errors import Exit
-from tests.analysis.recording import LARGE_BYTES, SMALL_BYTES, Recording, reading
+from swapbench.wire import Reading
+from tests.analysis.recording import BASELINE, LARGE_BYTES, SMALL_BYTES, Recording, reading
 
 
 def kinds(recording: Recording) -> list[str]:
@@ -37,6 +42,22 @@ def test_a_boot_model_that_is_never_freed_is_named(tmp_path: Path) -> None:
     (symptom,) = analyse(recording.run()).symptoms
     assert symptom.kind == "boot model kept"
     assert "as much as small" in symptom.text
+
+
+@pytest.mark.parametrize(
+    ("released", "named"),
+    [(reading(0, over_baseline=7 << 20), []), (reading(7 << 20), ["boot model kept"])],
+    ids=["by the process", "by MLX"],
+)
+def test_what_every_process_keeps_is_no_mini_model(
+    tmp_path: Path, released: Reading, named: list[str]
+) -> None:
+    recording = Recording(tmp_path)
+    for number in range(3):
+        recording.swap(number, "up", released=released)
+    swaps = swaps_of(recording.run())
+    baseline = {"mlx_active": 0.0, "footprint": float(BASELINE.footprint_bytes or 0)}
+    assert [s.kind for s in find_symptoms(swaps, baseline, {"small": 7 << 20})] == named
 
 
 def test_growth_from_swap_to_swap_is_a_leak_and_no_boot_model(tmp_path: Path) -> None:
