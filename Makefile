@@ -46,7 +46,7 @@ docs: $(STAMP)
 	@echo 'site/index.html'
 
 screenshots: $(STAMP)
-	@$(BIN)/python scripts/screenshots.py
+	@$(BIN)/python -m scripts.screenshots
 
 clean:
 	@rm -rf $(VENV) dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,9 +1,12 @@
-"""Pictures for the README, taken of a real run: `make screenshots`.
+"""Pictures for the README, taken of real runs: `make screenshots`.
 
 Runs `quick` on mini models, and draws what a terminal of 100 columns shows of it: the live view while a model
 loads, and the report. Figures of mini models say nothing about the real ones; the pictures show the views.
+
+With `--page RUN`, photographs the HTML report of that run instead, light and dark; that takes a Chromium.
 """
 
+import argparse
 import io
 import re
 import sys
@@ -14,9 +17,11 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from scripts.chromium import ADVICE, chromium
 from swapbench.analysis import analyse
 from swapbench.analysis.progress import Progress, Standing
 from swapbench.cli.progress import course_of
+from swapbench.cli.report import print_run
 from swapbench.experiment import find, load
 from swapbench.pairing import checkpoints_of
 from swapbench.report.live import live_lines
@@ -30,6 +35,8 @@ WIDTH = 100
 ROUNDS = 12
 # What follows in a report is longer than a picture should be.
 END = "Within the run"
+# Of a page: verdict, headlines, and the first swap's phases.
+PAGE_WIDTH, PAGE_END = 1080, "#swap-1"
 
 
 class Photographer:
@@ -49,6 +56,45 @@ class Photographer:
 
 
 def main() -> None:
+    """Write what is asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--page", metavar="RUN", type=Path, help="a run's folder")
+    page = parser.parse_args().page
+    if page is not None:
+        photograph(page)
+    else:
+        draw()
+
+
+def photograph(run: Path) -> None:
+    """Write docs/images/page-light.png and docs/images/page-dark.png."""
+    from playwright.sync_api import sync_playwright
+
+    found = chromium()
+    if found is None:
+        sys.exit(ADVICE)
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        html = Path(folder) / "page.html"
+        print_run(run, "rich", strict=False, html=html)
+        browser = playwright.chromium.launch(executable_path=found)
+        for scheme in ("light", "dark"):
+            page = browser.new_page(
+                viewport={"width": PAGE_WIDTH, "height": 800}, color_scheme=scheme, device_scale_factor=1.5
+            )
+            page.goto(html.as_uri())
+            end = page.locator(PAGE_END).bounding_box()
+            height = 1600 if end is None else end["y"] - 24
+            path = IMAGES / f"page-{scheme}.png"
+            page.screenshot(
+                path=path, full_page=True, clip={"x": 0, "y": 0, "width": PAGE_WIDTH, "height": height}
+            )
+            print(path)
+        browser.close()
+
+
+def draw() -> None:
     """Write docs/images/live.svg and docs/images/report.svg."""
     with tempfile.TemporaryDirectory() as folder:
         experiment, file = load(find("quick"), [f"rounds={ROUNDS}"]), find("quick")

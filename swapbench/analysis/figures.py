@@ -10,9 +10,13 @@ _SIZE_UNITS: Final = ((1e9, "GB", 2), (1e6, "MB", 1), (1e3, "kB", 0))
 
 
 def seconds(value: float) -> str:
-    """Three digits that count, in seconds: 0.0834 s, 3.30 s, 128 s."""
-    if abs(value) < 0.001:
-        return f"{value * 1e3:.2g} ms" if abs(value) >= 1e-6 else "0 s"
+    """Three digits that count, in seconds: 0.083 s, 3.30 s, 128 s; what is shorter in ms and µs."""
+    if abs(value) < 1e-6:
+        return "0 s"
+    if abs(value) < 1e-5:
+        return f"{value * 1e6:.2g} µs"
+    if abs(value) < 1e-3:
+        return f"{value * 1e3:.2g} ms"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
     return f"{value:.{digits}f} s"
 

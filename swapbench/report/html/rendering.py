@@ -2,9 +2,10 @@
 
 import base64
 import hashlib
+import re
 from functools import cache
 from importlib import resources
-from typing import Final
+from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -12,6 +13,8 @@ from markupsafe import Markup
 from swapbench.report.html.page import Page
 
 _PACKAGE: Final = "swapbench.report.html"
+
+_FIGURE: Final = re.compile(r"(?<=\d) (?=(?:s|ms|µs|B|[KMGT]iB|[kMGT]B|[kMG]B/s|%)(?![\w/]))")
 
 
 def render(page: Page) -> str:
@@ -30,9 +33,15 @@ def _environment() -> Environment:
         loader=PackageLoader(_PACKAGE, "template"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_unbroken,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _unbroken(value: Any) -> Any:
+    """A figure is not parted from its unit at the end of a line; markup is left alone."""
+    return _FIGURE.sub("\N{NO-BREAK SPACE}", value) if type(value) is str else value
 
 
 def _asset(name: str) -> str:

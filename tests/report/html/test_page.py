@@ -5,6 +5,8 @@ import gzip
 import io
 import random
 import re
+import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +29,18 @@ def any_page(request: pytest.FixtureRequest) -> Made:
 
 def test_the_verdict_comes_before_every_figure(full_page: Made) -> None:
     text = full_page.parsed.text
-    assert text.index("1 swap failed") < text.index("to the first token") < text.index("3.95 s to")
+    assert (
+        text.index("1 swap failed")
+        < text.index("to the first token")
+        < text.index("3.95\N{NO-BREAK SPACE}s to")
+    )
+
+
+def test_what_is_to_be_copied_has_spaces_that_a_shell_knows(tmp_path: Path) -> None:
+    command = "swapbench run up-and-down.toml --set 'workload.title=in 3 s'"
+    run = full(tmp_path)
+    info = run.info.model_copy(update={"command": shlex.split(command)})
+    assert command in parse(page_of(replace(run, info=info))).text
 
 
 def test_a_full_run_has_every_section_in_the_order_in_which_it_is_read(full_page: Made) -> None:
