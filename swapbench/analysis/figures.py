@@ -87,8 +87,8 @@ def _scaled(value: float, units: tuple[tuple[float, str, int], ...]) -> str:
 
 
 def ratio_change(ratio: float) -> str:
-    """How much more or less, of a ratio: +12.3 %, -4.0 %; from twice or half on, how many times."""
-    if ratio >= 2 or ratio <= 0.5:
+    """How much more or less, of a ratio: +12.3 %, -4.0 %, -87 %; from twice on, how many times."""
+    if ratio >= 2:
         return f"{ratio:.3g}\N{MULTIPLICATION SIGN}"
     return share_change(ratio - 1)
 

@@ -45,11 +45,13 @@ def _undecided(findings: Findings) -> Overall:
         return Overall("doubt", "No swap counts", ())
     if symptoms:
         return Overall("doubt", f"{counted(len(symptoms), 'symptom')} of known faults", symptoms)
-    open_ = [f"{v.title}: {v.reason}" for v in declared if v.outcome is not Outcome.PASS]
+    open_ = [v for v in declared if v.outcome is not Outcome.PASS]
     if not declared:
         return Overall("good", "Every swap succeeded; no criterion was declared", ())
     if not open_:
         return Overall("good", "Every criterion is met", ())
-    open_counts = Counter(str(v.outcome) for v in declared if v.outcome is not Outcome.PASS)
-    rest = ", ".join(f"{n} {outcome}" for outcome, n in open_counts.items())
-    return Overall("doubt", f"{len(met)} of {len(declared)} criteria met, {rest}", tuple(open_))
+    rest = ", ".join(f"{n} {outcome}" for outcome, n in Counter(str(v.outcome) for v in open_).items())
+    reasons = {v.reason for v in open_}
+    # What is true of all is said once.
+    because = reasons if len(reasons) == 1 else (f"{v.title}: {v.reason}" for v in open_)
+    return Overall("doubt", f"{len(met)} of {len(declared)} criteria met, {rest}", tuple(because))

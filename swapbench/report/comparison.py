@@ -188,10 +188,11 @@ def _ratio(change: Change) -> Cell:
 
 
 def ratio_bounds(change: Change) -> str:
-    """`(+8.1 to +17 %)`; where one side has no bound, it says so."""
+    """`(+8.1 to +17 %)`; nothing where there are too few pairs for bounds."""
     assert change.ratio is not None
-    low = f.ratio_change(change.ratio.low) if change.ratio.low else "no bound"
-    high = "no bound" if change.ratio.high == float("inf") else f.ratio_change(change.ratio.high)
+    if change.ratio.high == float("inf"):
+        return ""
+    low, high = f.ratio_change(change.ratio.low), f.ratio_change(change.ratio.high)
     if low.endswith(_PERCENT) and high.endswith(_PERCENT):
         low = low.removesuffix(_PERCENT)
     return f"({low} to {high})"

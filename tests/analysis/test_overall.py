@@ -63,6 +63,15 @@ def test_what_is_not_judged_is_no_success(tmp_path: Path) -> None:
     assert (said.grade, said.text) == ("doubt", "0 of 1 criteria met, 1 not judged")
 
 
+def test_a_reason_that_several_criteria_share_is_said_once(tmp_path: Path) -> None:
+    titles = [{"kind": "all-under-target", "title": title} for title in ("under 30 s", "under 30 s again")]
+    recording = Recording(tmp_path, source=Source.MINI, criterion=titles)
+    recording.swap(0, "up")
+    said = of(recording.run())
+    assert said.text == "0 of 2 criteria met, 2 not judged"
+    assert said.because == ("mini models: their times say nothing about the real ones",)
+
+
 def test_all_criteria_met_is_green(tmp_path: Path) -> None:
     recording = Recording(tmp_path, criterion=[{"kind": "all-under-target", "title": "all under 30 s"}])
     recording.swap(0, "up")
