@@ -9,6 +9,7 @@ import typer
 
 from docgen.cells import linked, table
 from swapbench.cli import app
+from swapbench.errors import EXIT_MEANINGS
 
 _EXAMPLE: Final = re.compile(r"^Examples?: *")
 _ASIDE: Final = re.compile(r" {2,}\((.+)\)$")
@@ -17,6 +18,11 @@ _ASIDE: Final = re.compile(r" {2,}\((.+)\)$")
 def command_reference() -> str:
     """A chapter for each command, in the order in which `swapbench --help` has them."""
     return "\n\n".join(_chapter(path, command) for path, command in _walk("swapbench", _root()))
+
+
+def exit_codes() -> str:
+    """Every exit code, and what it means."""
+    return table(("Code", "Meaning"), [(str(int(code)), meaning) for code, meaning in EXIT_MEANINGS.items()])
 
 
 def _root() -> Any:

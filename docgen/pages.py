@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from docgen.columns import column_table
-from docgen.commands import command_reference
+from docgen.commands import command_reference, exit_codes
 from docgen.keys import key_table
 from docgen.phases import phase_table
 
@@ -17,6 +17,7 @@ _BLOCK: Final = re.compile(
 )
 _MAKERS: Final[Mapping[str, Callable[[str, str], str]]] = {
     "phases": lambda _of, _page: phase_table(),
+    "exits": lambda _of, _page: exit_codes(),
     "commands": lambda _of, _page: command_reference(),
     "keys": key_table,
     "columns": lambda of, _page: column_table(of),

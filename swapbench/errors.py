@@ -1,6 +1,6 @@
 """What can go wrong, one class per kind of failure, and the exit code that each one means."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from enum import IntEnum
 from typing import Final
@@ -9,7 +9,7 @@ _NAMED: Final = 24
 
 
 class Exit(IntEnum):
-    """The exit codes of every command."""
+    """The exit codes of every command; `EXIT_MEANINGS` says what each means."""
 
     OK = 0
     CRASH = 1
@@ -20,6 +20,19 @@ class Exit(IntEnum):
     INCONCLUSIVE = 6
     FAILED = 7
     INTERRUPTED = 130
+
+
+EXIT_MEANINGS: Final[Mapping[Exit, str]] = {
+    Exit.OK: "fine",
+    Exit.CRASH: "swapbench crashed: a bug",
+    Exit.USAGE: "usage: the command line, an experiment file, a missing model",
+    Exit.REGRESSION: "regression",
+    Exit.TARGET_MISSED: "target missed",
+    Exit.LEAK: "leak",
+    Exit.INCONCLUSIVE: "inconclusive or invalid (`--strict`, `--on-inconclusive fail`), or nothing to compare with",
+    Exit.FAILED: "a swap or a target failed",
+    Exit.INTERRUPTED: "interrupted",
+}
 
 
 class SwapbenchError(Exception):

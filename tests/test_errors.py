@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swapbench import errors
-from swapbench.errors import Exit, SwapbenchError, did_you_mean
+from swapbench.errors import EXIT_MEANINGS, Exit, SwapbenchError, did_you_mean
 
 
 def test_the_exit_codes_are_those_that_scripts_rely_on() -> None:
@@ -20,6 +20,7 @@ def test_the_exit_codes_are_those_that_scripts_rely_on() -> None:
         "FAILED": 7,
         "INTERRUPTED": 130,
     }
+    assert list(EXIT_MEANINGS) == list(Exit)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from tests.e2e.conftest import UNPROVEN, Cli
 def test_several_strategies_swap_side_by_side_and_answer_as_fresh_processes_do(
     cli: Cli, tmp_path: Path
 ) -> None:
-    done = cli("run", "exp013-strategies", "--models", "mini", "--rounds", "1", "--set", "first_token=true")
+    once = ("--rounds", "1", "--warmup", "0", "--set", "first_token=true")
+    done = cli("run", "exp013-strategies", "--models", "mini", *once)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Strategies, large-to-large" in done.stdout
     run = read(resolve(tmp_path / "results", None))
