@@ -29,7 +29,7 @@ EXIT_MEANINGS: Final[Mapping[Exit, str]] = {
     Exit.REGRESSION: "regression",
     Exit.TARGET_MISSED: "target missed",
     Exit.LEAK: "leak",
-    Exit.INCONCLUSIVE: "inconclusive or invalid (`--strict`, `--on-inconclusive fail`), or nothing to compare with",
+    Exit.INCONCLUSIVE: "inconclusive or invalid (`--strict`, `--on-inconclusive fail`); nothing to compare",
     Exit.FAILED: "a swap or a target failed",
     Exit.INTERRUPTED: "interrupted",
 }

@@ -51,7 +51,8 @@ def _undecided(findings: Findings) -> Overall:
     if not open_:
         return Overall("good", "Every criterion is met", ())
     rest = ", ".join(f"{n} {outcome}" for outcome, n in Counter(str(v.outcome) for v in open_).items())
+    because = [f"{v.title}: {v.reason}" for v in open_]
     reasons = {v.reason for v in open_}
-    # What is true of all is said once.
-    because = reasons if len(reasons) == 1 else (f"{v.title}: {v.reason}" for v in open_)
+    if len(reasons) == 1 < len(open_):
+        because = list(reasons)
     return Overall("doubt", f"{len(met)} of {len(declared)} criteria met, {rest}", tuple(because))
