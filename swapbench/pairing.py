@@ -15,7 +15,7 @@ from swapbench.fresh_process import OWN_CODE
 from swapbench.models.locate import provide
 from swapbench.plan import scripted_checkpoints
 from swapbench.results import ArmInfo
-from swapbench.targets import fit, server_of
+from swapbench.targets import fit, refuse_silent, server_of
 from swapbench.wire import WIRE_VERSION, Checkpoint
 
 # Both arms have the same turns, or there are no pairs.
@@ -103,12 +103,15 @@ def refuse_too_few_pairs(arms: Sequence[ArmInfo]) -> None:
 
 
 def checkpoints_of(experiment: Experiment, say: Callable[[str], None]) -> Mapping[str, Checkpoint]:
-    """The checkpoints that an experiment swaps, by model.
+    """The checkpoints that an experiment swaps, by model; they, and its server, have to be there already.
 
     Raises:
         ModelError: one is missing; the message says how to get it.
+        UsageError: nobody listens where the server of others is to be.
     """
     server = server_of(experiment.target)
+    if server is not None:
+        refuse_silent(server)
     if experiment.target == "scripted" or (server is not None and not server.preset.reads_paths):
         return scripted_checkpoints(experiment)
     wanted = {model: experiment.models[model] for model in experiment.model_names()}

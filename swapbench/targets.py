@@ -1,6 +1,7 @@
 """What `target` may say: the engine in the worker itself, a script, or a server by preset, file or URL."""
 
 import os
+import socket
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -18,6 +19,9 @@ BUILT_IN: Final = ("inprocess", "sharded", "scripted")
 
 # What an OpenAI-compatible server is asked by, of which nothing else is known.
 GENERIC: Final = "openai"
+
+# For a server on another machine.
+_CONNECT_S: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,26 @@ def refuse_missing_keys(server: Server, origin: object) -> None:
                 f"{origin}: the environment variable {variable} is not set: it holds the key of "
                 f"{server.preset.title}"
             )
+
+
+def refuse_silent(server: Server) -> None:
+    """A server that swapbench doesn't start has to run already: it is looked for before anything is measured.
+
+    Raises:
+        UsageError: nobody listens there.
+    """
+    started = server.preset.start is not None and not server.url
+    for url in () if started else filter(None, (server.url, *server.preset.models.urls.values())):
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        try:
+            socket.create_connection((parts.hostname or "", port), _CONNECT_S).close()
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise UsageError(
+                f"{url}: no server listens there ({why}); start it, or say where it runs: "
+                f"--target {server.preset.name}@http://127.0.0.1:8080"
+            ) from None
 
 
 def _preset(name: str) -> Preset:

@@ -1,5 +1,6 @@
 """What `target` may say."""
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ import pytest
 
 from swapbench.errors import UsageError
 from swapbench.experiment import PageCache, validate
-from swapbench.targets import fit, server_of
+from swapbench.pairing import checkpoints_of
+from swapbench.targets import fit, refuse_silent, server_of
 from tests.scripted import scripted
 from tests.worker.targets.http.standing import experiment
 
@@ -119,3 +121,20 @@ def test_a_key_in_a_url_of_a_preset_is_refused_too(where: str, tmp_path: Path) -
     with pytest.raises(UsageError, match="keys come from the environment") as caught:
         server_of(str(file))
     assert "secret" not in str(caught.value)
+
+
+def test_a_server_of_others_that_does_not_run_is_told_before_anything_is_measured() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # a port that nobody listens at, and nobody else takes
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        wanted = asked(target=f"ollama@{url}")
+        with pytest.raises(UsageError, match=f"{url}: no server listens there .*; start it, or say where"):
+            checkpoints_of(wanted, print)
+        taken.listen()
+        assert set(checkpoints_of(wanted, print)) == {"ham", "egg"}
+
+
+def test_a_server_that_will_be_started_need_not_run_yet() -> None:
+    server = server_of("mlx_lm")
+    assert server is not None
+    refuse_silent(server)
