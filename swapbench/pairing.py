@@ -148,7 +148,7 @@ def refuse_unfit(python: str) -> None:
 
 def _experiment(file: Path, common: Sequence[str], arm: Asked) -> Experiment:
     # Criteria judge a run by itself, and may speak of strategies that are not compared here.
-    experiment = fit(load(file, [*common, "criterion=[]", *arm.settings])).experiment
+    experiment = fit(load(file, [*common, *arm.settings], judged=False)).experiment
     refuse_several_strategies(experiment, file)
     return experiment
 
