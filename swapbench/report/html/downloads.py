@@ -45,7 +45,8 @@ def _packed(files: Mapping[str, bytes], where: str) -> Iterator[Download]:
             room -= len(packed)
             yield Download(f"{name}.gz", says, f"{size}, compressed", packed)
         else:
-            yield Download(name, f"{says}; too large for this page: {where}/{name}", size, "")
+            told = filter(None, (says, f"too large for this page, it is in {where}"))
+            yield Download(name, ", ".join(told), size, "")
 
 
 def _href(kind: str, data: bytes) -> str:
