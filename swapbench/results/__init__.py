@@ -1,0 +1,31 @@
+"""The run folder under results/: written row by row while a run goes on, read back by reports."""
+
+from swapbench.results.document import RESULTS_VERSION, ArmInfo, RunInfo, RunStatus, experiment_in, read_info
+from swapbench.results.finding import KEPT, find_runs, list_runs, resolve
+from swapbench.results.reading import Run, experiment_of, raw_files, read, read_outline
+from swapbench.results.resuming import drop_unfinished, finished_swaps
+from swapbench.results.tables import read_rows
+from swapbench.results.writing import RunWriter, new_run_id
+
+__all__ = [
+    "KEPT",
+    "RESULTS_VERSION",
+    "ArmInfo",
+    "Run",
+    "RunInfo",
+    "RunStatus",
+    "RunWriter",
+    "drop_unfinished",
+    "experiment_in",
+    "experiment_of",
+    "find_runs",
+    "finished_swaps",
+    "list_runs",
+    "new_run_id",
+    "raw_files",
+    "read",
+    "read_info",
+    "read_outline",
+    "read_rows",
+    "resolve",
+]

@@ -1,0 +1,116 @@
+"""run.json: what was run, on what, with what, and how it ended."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from swapbench.doctor import Check
+from swapbench.environment import Machine
+from swapbench.errors import ResultsError
+from swapbench.experiment import Experiment
+from swapbench.limits import Limits
+from swapbench.plan import PairOrder
+from swapbench.wire import Checkpoint, Reading, Server, WorkerReady
+
+# 1: first published form.
+RESULTS_VERSION: Final = 1
+
+RunStatus = Literal["running", "complete", "incomplete", "interrupted"]
+
+
+class ArmInfo(BaseModel):
+    """One of the two things that an A/B run compares: what it was carried out with.
+
+    `label` is what it is called in reports; `settings` are the overrides that it has to itself.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    label: str
+    python: str
+    settings: tuple[str, ...] = ()
+    experiment: dict[str, Any]
+    models: tuple[Checkpoint, ...] = ()
+    worker: WorkerReady | None = None
+    baselines: tuple[Reading, ...] = ()
+    server: Server | None = None
+
+
+class RunInfo(BaseModel):
+    """run.json: what was run, on what, with what, and how it ended."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    schema_version: int = RESULTS_VERSION
+    run_id: str
+    experiment_name: str
+    experiment_file: str
+    experiment: dict[str, Any]
+    status: RunStatus
+    failure: str = ""
+    started_at: datetime
+    finished_at: datetime | None = None
+    command: tuple[str, ...] = ()
+    swapbench_version: str
+    machine: Machine
+    worker: WorkerReady | None = None
+    baselines: tuple[Reading, ...] = ()
+    models: tuple[Checkpoint, ...] = ()
+    arms: tuple[ArmInfo, ...] = ()
+    pair_order: PairOrder = "abba"
+    notes: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    limits: Limits | None = None
+    transcribed_from: str = ""
+    part_of: str = ""
+    server: Server | None = None
+
+    def target_s(self) -> float:
+        """The experiment's target for the whole swap, in seconds."""
+        return float(self.experiment["target_s"])
+
+
+def read_info(folder: Path) -> RunInfo:
+    """run.json of a run.
+
+    Raises:
+        ResultsError: as `read`.
+    """
+    path = folder / "run.json"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        # Half a surrogate pair is valid JSON and no text: it could not be printed, nor written.
+        json.dumps(raw, ensure_ascii=False).encode("utf-8")
+    except OSError as error:
+        raise ResultsError(f"{path}: {error.strerror}; `swapbench runs` shows the runs there are") from None
+    except (ValueError, RecursionError) as error:
+        raise ResultsError(f"{path}: not valid JSON: {error}") from None
+    # Before anything else: a newer form may have changed every other field.
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if isinstance(version, int) and version > RESULTS_VERSION:
+        raise ResultsError(
+            f"{path}: schema_version {version} is newer than this swapbench reads "
+            f"({RESULTS_VERSION}); upgrade swapbench"
+        )
+    try:
+        return RunInfo.model_validate(raw)
+    except ValidationError as error:
+        raise ResultsError(f"{path}: {_first_fault(error)}") from None
+
+
+def experiment_in(info: RunInfo, folder: Path) -> Experiment:
+    """As `experiment_of`, from run.json alone."""
+    try:
+        return Experiment.model_validate(info.experiment)
+    except ValidationError as error:
+        raise ResultsError(f"{folder / 'run.json'}: experiment.{_first_fault(error)}") from None
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    where = ".".join(map(str, fault["loc"])) or "file"
+    return " ".join(f"{where[:160]}: {fault['msg'][:300]}".split())

@@ -1,0 +1,159 @@
+"""A run's folder, written row by row while the run goes on."""
+
+import csv
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from swapbench.columns import MEMORY, PHASES, REQUESTS, SWAPS, Columns, released_column, settled_column
+from swapbench.experiment import Scenario
+from swapbench.files import write_atomically
+from swapbench.phases import ALL_LEDGERS
+from swapbench.results.document import RunInfo
+from swapbench.wire import ClientRequest, MemorySample, PhaseMeasured, SwapFinished, WorkerReady
+
+
+def new_run_id(source: str, now: datetime, taken: Path) -> str:
+    """A run's name: when (UTC), and which source; made unique among the folders in `taken`."""
+    stem = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{source}"
+    names = (stem if n == 1 else f"{stem}-{n}" for n in range(1, 1_000_000))
+    return next(name for name in names if not (taken / name).exists())
+
+
+class RunWriter:
+    """Appends rows as events come; `sync` makes everything written so far survive a crash."""
+
+    def __init__(self, folder: Path, info: RunInfo) -> None:
+        """Create the folder, or go on in it when it has a run.json already (a resumed run)."""
+        self.folder = folder
+        self.info = info
+        folder.mkdir(parents=True, exist_ok=True)
+        self._write_info()
+        self._phases = _Table(folder, PHASES)
+        self._swaps = _Table(folder, SWAPS)
+        self._memory = _Table(folder, MEMORY)
+        self._requests: _Table | None = None
+        self._arm, self._turn = "", 0
+
+    def begin_turn(self, turn: int, arm: str) -> None:
+        """Rows are of this turn, and of this arm, from now on."""
+        self._turn, self._arm = turn, arm
+
+    def add_worker(self, worker: WorkerReady, arm: str) -> None:
+        """Note in run.json what measures now."""
+        info = self.info
+        arms = tuple(
+            a.model_copy(update={"worker": worker, "baselines": (*a.baselines, worker.baseline)})
+            if a.name == arm
+            else a
+            for a in info.arms
+        )
+        self.update(worker=worker, baselines=(*info.baselines, worker.baseline), arms=arms)
+
+    def add_phase(self, event: PhaseMeasured, warmup: bool, scenario: Scenario, strategy: str) -> None:
+        """Append a row of phases.csv."""
+        row = event.model_dump(
+            include={"round", "scenario", "phase", "span", "rank", "start_s", "seconds"}
+        ) | {
+            **self._of(),
+            "warmup": warmup,
+            "strategy": strategy,
+            "from_model": scenario.from_model,
+            "to_model": scenario.to_model,
+            "mlx_peak_bytes": event.mlx_peak_bytes,
+            "minor_faults": event.minor_faults,
+            "major_faults": event.major_faults,
+            "disk_read_bytes": event.disk_read_bytes,
+            "weight_bytes": event.weight_bytes,
+        }
+        for ledger in ALL_LEDGERS:
+            row[f"{ledger}_before_bytes"] = getattr(event.before, f"{ledger}_bytes")
+            row[f"{ledger}_after_bytes"] = getattr(event.after, f"{ledger}_bytes")
+        self._phases.append(row)
+
+    def add_swap(self, event: SwapFinished) -> None:
+        """Append a row of swaps.csv and sync: a finished swap is never lost."""
+        row = event.model_dump(exclude={"event", "settled", "released"}) | self._of() | {"turn": self._turn}
+        for ledger in ALL_LEDGERS:
+            row[settled_column(ledger)] = getattr(event.settled, f"{ledger}_bytes")
+            row[released_column(ledger)] = getattr(event.released, f"{ledger}_bytes")
+        self._swaps.append(row)
+        self.sync()
+
+    def add_sample(self, event: MemorySample) -> None:
+        """Append a row of memory.csv."""
+        row = event.model_dump(exclude={"event", "ledgers"}) | event.ledgers.model_dump()
+        self._memory.append(row | self._of())
+
+    def add_request(self, event: ClientRequest) -> None:
+        """Append a row of requests.csv, which is there only where clients went on sending."""
+        if self._requests is None:
+            self._requests = _Table(self.folder, REQUESTS)
+        self._requests.append(event.model_dump(exclude={"event"}) | self._of())
+
+    def _of(self) -> dict[str, str]:
+        """Whose row it is, whatever the table."""
+        return {"run_id": self.info.run_id, "arm": self._arm}
+
+    def update(self, **changes: Any) -> None:
+        """Change fields of run.json, atomically."""
+        self.info = self.info.model_copy(update=changes)
+        self._write_info()
+
+    def sync(self) -> None:
+        """Bring everything to disk."""
+        for table in self._tables():
+            table.sync()
+
+    def close(self) -> None:
+        """Sync and close the tables."""
+        self.sync()
+        for table in self._tables():
+            table.close()
+
+    def _tables(self) -> "tuple[_Table, ...]":
+        tables = (self._phases, self._swaps, self._memory)
+        return tables if self._requests is None else (*tables, self._requests)
+
+    def _write_info(self) -> None:
+        write_atomically(self.folder / "run.json", self.info.model_dump_json(indent=2) + "\n")
+
+
+class _Table:
+    """One CSV, open for appending. A resumed table goes on after its last whole line."""
+
+    def __init__(self, folder: Path, columns: Columns) -> None:
+        path = folder / columns.file
+        _cut_torn_line(path)
+        fresh = not path.exists() or path.stat().st_size == 0
+        self._file: IO[str] = path.open("a", newline="", encoding="utf-8")
+        self._rows = csv.DictWriter(self._file, columns.all, lineterminator="\n")
+        if fresh:
+            self._rows.writeheader()
+
+    def append(self, row: dict[str, Any]) -> None:
+        self._rows.writerow({key: _cell(value) for key, value in row.items()})
+
+    def sync(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _cut_torn_line(path: Path) -> None:
+    if path.exists():
+        data = path.read_bytes()
+        if data and not data.endswith(b"\n"):
+            os.truncate(path, data.rfind(b"\n") + 1)
+
+
+def _cell(value: Any) -> Any:
+    """CSV's form of a value: empty for None, true/false, and floats to the nanosecond."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:.9f}".rstrip("0").rstrip(".")
+    return "" if value is None else value
