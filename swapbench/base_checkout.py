@@ -18,6 +18,7 @@ from swapbench import __version__
 from swapbench.errors import IncomparableError, UsageError
 
 _PYTHON: Final = Path(".venv") / "bin" / "python"
+_OF_A_HOOK: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY")
 
 # Prints, as JSON, what is installed: names, versions, and from where where that is a folder.
 _INSTALLED: Final = """
@@ -149,8 +150,19 @@ def base_checkout(
             raise IncomparableError(f"the base {commit[:8]} can't be built: there is no {_PYTHON} afterwards")
         yield Base(commit, str(own), notes)
     finally:
-        _git(tree.root, "worktree", "remove", "--force", str(checkout))
-        shutil.rmtree(folder, ignore_errors=True)
+        with _undisturbed():
+            _git(tree.root, "worktree", "remove", "--force", str(checkout))
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Whoever is impatient presses Ctrl-C twice: what is being tidied up is tidied up, by children too."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _build_by(command: str, checkout: Path) -> tuple[str, ...]:
@@ -242,6 +254,7 @@ def _ended(command: Sequence[str], folder: Path) -> tuple[int, str, str]:
     with subprocess.Popen(
         command,
         cwd=folder,
+        env=_without_hooks_words(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -261,7 +274,13 @@ def _last(text: str) -> str:
     return lines[-1].strip()[:300] if lines else ""
 
 
+def _without_hooks_words() -> dict[str, str]:
+    """What git tells a hook names its own repository, and would overrule the folder that is meant here."""
+    return {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
+
+
 def _git(folder: Path, *arguments: str) -> str:
     """What git says; empty where it fails."""
-    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+    command = ["git", "-C", str(folder), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_without_hooks_words())
     return done.stdout.strip() if done.returncode == 0 else ""

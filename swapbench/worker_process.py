@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from swapbench.endings import how_it_ended
 from swapbench.errors import WorkerError
 from swapbench.fresh_process import OWN_CODE, last_line
 from swapbench.process_tree import ProcessTree
@@ -162,9 +163,8 @@ class WorkerProcess:
         """How the worker ended: signal or exit code, where, and the last it printed."""
         self._wait()
         code = self._child.returncode
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         said = last_line(self._log, self._log_begins)
-        return f"the worker {how} in {self._step}" + (f": {said}" if said and code > 0 else "")
+        return f"the worker {how_it_ended(code)} in {self._step}" + (f": {said}" if said and code > 0 else "")
 
 
 class _Outside:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -151,6 +152,32 @@ def test_it_is_gone_whatever_happened_meanwhile(repo: Path, error: type[BaseExce
         measure()
     assert not Path(seen[0].python).parents[3].exists()
     assert left_over(repo) == []
+
+
+def test_a_second_ctrl_c_does_not_leave_the_checkout_behind(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = checkouts._git
+
+    def pressed(folder: Path, *arguments: str) -> str:
+        if arguments[:2] == ("worktree", "remove"):
+            os.kill(os.getpid(), signal.SIGINT)
+        return asked(folder, *arguments)
+
+    tree = working_tree(repo)
+    with base_checkout(tree, tree.commit, sys.executable, BUILD, silent):
+        monkeypatch.setattr(checkouts, "_git", pressed)
+    assert left_over(repo) == []
+
+
+def test_a_gate_in_a_hook_is_of_the_folder_and_not_of_what_git_tells_the_hook(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_DIR", str(repository(tmp_path / "other") / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
+    tree = working_tree(repo)
+    monkeypatch.delenv("GIT_DIR")
+    assert tree.commit == git(repo, "rev-parse", "HEAD")
 
 
 def test_a_build_that_fails_says_the_last_that_it_said(repo: Path) -> None:

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Final
 import psutil
 
 from swapbench import hostfile
+from swapbench.endings import how_it_ended
 from swapbench.experiment import Sharded
 from swapbench.fresh_process import OWN_CODE
 from swapbench.worker.sharding.messages import TOKEN_VARIABLE
@@ -59,7 +59,7 @@ class Launch:
         code = self._process.poll()
         if code is None:
             return ""
-        return f"mlx.launch ended with exit code {code}" + (f": {self._last_line}" if self._last_line else "")
+        return f"mlx.launch {how_it_ended(code)}" + (f": {self._last_line}" if self._last_line else "")
 
     def quieten(self) -> None:
         """Have mlx.launch write to its ranks, which closed their stdin: it then stops to look at it, which
@@ -76,10 +76,8 @@ class Launch:
             code = self._codes.get(rank)
         if code is None:
             return ""
-        if code < 0:
-            return f"was killed by {signal.Signals(-code).name}"
-        said = f": {self._last_line}" if self._last_line else ""
-        return f"ended with exit code {code}{said}"
+        said = f": {self._last_line}" if self._last_line and code >= 0 else ""
+        return how_it_ended(code) + said
 
     def kill(self) -> None:
         """End mlx.launch and every rank on this machine, stopped ones too. Ranks elsewhere end by themselves,
