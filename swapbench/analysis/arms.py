@@ -37,6 +37,7 @@ def _alone(run: Run, arm: ArmInfo) -> Run:
             "models": arm.models,
             "worker": arm.worker,
             "baselines": arm.baselines,
+            "server": arm.server,
             "arms": (),
         }
     )

@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from swapbench.analysis.headline import headline_figure
-from swapbench.analysis.swaps import Swap
+from swapbench.analysis.swaps import Swap, rows_of_all, samples_of
 from swapbench.phases import ALL_LEDGERS, FIRST_TOKEN, PHASES
 from swapbench.results import Run
 
@@ -84,6 +84,7 @@ def timeline_of(run: Run, swaps: Sequence[Swap]) -> SwapTimeline | None:
     if swap is None or swap.total_s is None:
         return None
     rows = run.phases[(run.phases["round"] == swap.round) & (run.phases["scenario"] == swap.scenario)]
+    rows = rows_of_all(rows)
     stretches, end_to_end = _stretches(rows)
     if not stretches:
         return None
@@ -166,7 +167,8 @@ def _samples(run: Run, swap: Swap, end_s: float) -> list[tuple[float, dict[str, 
     start_s = swap.figures.get("start_s")
     if start_s is None:
         return []
-    theirs = run.memory[(run.memory["round"] == swap.round) & (run.memory["scenario"] == swap.scenario)]
+    samples = samples_of(run)
+    theirs = samples[(samples["round"] == swap.round) & (samples["scenario"] == swap.scenario)]
     near = theirs[theirs["t_s"].between(start_s - _LEAD * end_s, start_s + (1 + _TAIL) * end_s)]
     return [(row["t_s"] - start_s, row) for row in _records(near)]
 

@@ -116,7 +116,7 @@ def swaps_of(run: Run) -> tuple[Swap, ...]:
     """Every swap of a run, in the order in which they were carried out."""
     rows = _records(run.swaps)
     measured = _measured_by_swap(run.phases)
-    samples = dict(iter(run.memory.groupby(["round", "scenario"])))
+    samples = dict(iter(samples_of(run).groupby(["round", "scenario"])))
     workers = _workers(rows)
     swaps = []
     for index, (row, worker) in enumerate(zip(rows, workers, strict=True)):
@@ -124,6 +124,25 @@ def swaps_of(run: Run) -> tuple[Swap, ...]:
         by_rank = measured.get(key, {})
         swaps.append(_swap(index, worker, row, by_rank, _during(samples.get(key), row)))
     return tuple(swaps)
+
+
+def samples_of(run: Run) -> "pd.DataFrame":
+    """The samples of what swaps.
+
+    The parent sees the worker and its children: what the worker sees of itself, also when it can't look. But
+    where servers or ranks are swapped, the worker is one process more, which only watches them.
+    """
+    watches = run.info.server is not None or run.info.experiment.get("target") == "sharded"
+    return run.memory[run.memory["observer"] != "parent"] if watches else run.memory
+
+
+def rows_of_all(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """Of one swap's rows of phases.csv, those of the whole target: of several ranks, those that name none.
+
+    Where a swap broke off, only single ranks may have got as far as rows: the first of them.
+    """
+    together = rows["rank"].isna()
+    return rows[together] if together.any() else rows[rows["rank"] == rows["rank"].min()]
 
 
 def _swap(

@@ -75,13 +75,13 @@ def timeline_of(run: Run) -> tuple[ArmTimeline, ...]:
 
 def _arm(run: Run, placed: Placed, arm: str = "", label: str = "") -> ArmTimeline:
     several = len({swap.key[2] for swap in placed.swaps}) > 1
-    first, overlapping = _phases_and_spans(placed.swaps)
     tracks = [
         *_tracks("rounds and swaps", nested(_rounds(placed.swaps, several))),
-        *_tracks("phases and spans", first),
-        *_tracks("spans that overlap", overlapping),
+        *_measured("", [_of_all(swap) for swap in placed.swaps]),
         *_tracks("workers", nested(_workers(placed))),
     ]
+    for rank in _ranks(placed.swaps):
+        tracks += _measured(f"rank {rank}: ", [_of_rank(swap, rank) for swap in placed.swaps])
     return ArmTimeline(
         arm=arm,
         label=label,
@@ -90,6 +90,32 @@ def _arm(run: Run, placed: Placed, arm: str = "", label: str = "") -> ArmTimelin
         failures=tuple(_failures(placed.swaps)),
         requests=tuple(_requests(run, placed.swaps)),
     )
+
+
+def _ranks(swaps: Iterable[PlacedSwap]) -> list[int]:
+    """The ranks of a target of several; a target of one has none to tell apart."""
+    ranks = {number(row["rank"]) for swap in swaps for _, row in swap.phases}
+    return sorted(int(rank) for rank in ranks if rank is not None) if None in ranks else []
+
+
+_Rows = list[tuple[float, Row]]
+
+
+def _of_all(swap: PlacedSwap) -> _Rows:
+    """Phases and spans of the whole target: of several ranks, those that name none, or else the first's."""
+    ranks = {number(row["rank"]) for _, row in swap.phases}
+    named = [rank for rank in ranks if rank is not None]
+    return _of_rank(swap, None if None in ranks else min(named, default=None))
+
+
+def _of_rank(swap: PlacedSwap, rank: float | None) -> _Rows:
+    return [(at_s, row) for at_s, row in swap.phases if number(row["rank"]) == rank]
+
+
+def _measured(whose: str, swaps: Sequence[_Rows]) -> Iterator[Track]:
+    first, overlapping = _phases_and_spans(swaps)
+    yield from _tracks(f"{whose}phases and spans", first)
+    yield from _tracks(f"{whose}spans that overlap", overlapping)
 
 
 def _tracks(name: str, nests: list[list[Slice]]) -> Iterator[Track]:
@@ -132,14 +158,14 @@ def _mark(warmup: bool) -> str:
     return ", warm-up" if warmup else ""
 
 
-def _phases_and_spans(swaps: Sequence[PlacedSwap]) -> tuple[list[list[Slice]], list[list[Slice]]]:
+def _phases_and_spans(swaps: Sequence[_Rows]) -> tuple[list[list[Slice]], list[list[Slice]]]:
     """Phases with the spans that lie within them; then tracks of spans that overlap others, or a phase."""
     inside: list[Slice] = []
     outside: list[Slice] = []
-    for swap in swaps:
-        phases = [_slice(at_s, row) for at_s, row in swap.phases if not row["span"]]
+    for rows in swaps:
+        phases = [_slice(at_s, row) for at_s, row in rows if not row["span"]]
         # A part of a span is written before the span itself, which ends after it.
-        spans = [_slice(at_s, row) for at_s, row in swap.phases if row["span"]]
+        spans = [_slice(at_s, row) for at_s, row in rows if row["span"]]
         for phase in phases:
             of_phase = [s for s in spans if s.name.startswith(f"{phase.name}/") and _lies_in(s, phase)]
             inside += [phase, *sorted(of_phase, key=lambda s: (s.start_us, -s.end_us))]
@@ -187,7 +213,7 @@ def _counters(placed: Placed) -> Iterator[Counter]:
     """Every ledger: as the worker sees it, in samples and around phases, and as the parent does."""
     outside = [(at_s, row) for at_s, row in placed.samples if row["observer"] == "parent"]
     inside = [(at_s, row) for at_s, row in placed.samples if row["observer"] != "parent"]
-    around = [(at_s, row) for swap in placed.swaps for at_s, row in swap.phases if not row["span"]]
+    around = [(at_s, row) for swap in placed.swaps for at_s, row in _of_all(swap) if not row["span"]]
     for ledger in ALL_LEDGERS:
         label = LEDGER_LABELS[ledger]
         column = f"{ledger}_bytes"

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,9 +14,25 @@ from swapbench.analysis.swap_timeline import (
 )
 from swapbench.analysis.swaps import swaps_of
 from swapbench.results import Run, read
+from swapbench.wire import MemorySample, Reading, SwapFinished
 from tests.analysis.recording import LARGE_BYTES, Recording
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "exp012-m4pro-24gb"
+
+
+def finished(total_s: float) -> SwapFinished:
+    """A swap of which nothing else is told."""
+    return SwapFinished(
+        round=0,
+        warmup=False,
+        scenario="up",
+        strategy="stock",
+        from_model="small",
+        to_model="large",
+        start_s=1.0,
+        total_s=total_s,
+        settled=Reading(),
+    )
 
 
 def timeline(run: Run, scenario: str = "up") -> SwapTimeline | None:
@@ -78,6 +95,36 @@ def test_ledgers_hold_readings_around_phases_and_the_samples_between(tmp_path: P
     assert (1.5, 3.0 * LARGE_BYTES) in active.points
     assert max(value for _, value in active.points) == 3 * LARGE_BYTES
     assert list(active.points) == sorted(active.points)
+
+
+def test_of_several_ranks_the_rows_of_all_together_are_drawn(tmp_path: Path) -> None:
+    recording = Recording(tmp_path, target="sharded")
+    recording.ranks(0, "up", (2.0, 0.5), (2.5, 0.0))
+    recording.sample(0, "up", 2.0, LARGE_BYTES)
+    recording.add(finished(total_s=2.5))
+    shown = timeline(recording.run())
+    assert shown is not None
+    assert [s.span or s.phase for s in shown.stretches] == ["load", "skew", "barrier"]
+    (active,) = [series for series in shown.ledgers if series.ledger == "mlx_active"]
+    assert {value for _, value in active.points} == {LARGE_BYTES}
+
+
+@pytest.mark.parametrize(("target", "most"), [("sharded", 2), ("inprocess", 9)])
+def test_who_only_watches_what_swaps_is_not_counted_in(tmp_path: Path, target: str, most: int) -> None:
+    recording = Recording(tmp_path, target=target)
+    recording.swap(0, "up", {"load": 3.0})
+    for observer, held in (("worker", 2 << 30), ("parent", 9 << 30)):
+        ledgers = Reading(footprint_bytes=held)
+        seen = MemorySample(round=0, scenario="up", t_s=2.0, ledgers=ledgers, observer=observer)
+        recording.writer.add_sample(seen)
+        recording.writer.add_sample(seen.model_copy(update={"t_s": 2.5}))
+    run = recording.run()
+    (swap,) = swaps_of(run)
+    assert swap.extremes["footprint"] == most << 30
+    shown = timeline(run)
+    assert shown is not None
+    (footprint,) = [series for series in shown.ledgers if series.ledger == "footprint"]
+    assert max(value for _, value in footprint.points) == most << 30
 
 
 series = st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=400).map(

@@ -14,7 +14,7 @@ from swapbench.experiment import Source
 from swapbench.report.trace import to_trace
 from swapbench.results import Run, read
 from swapbench.wire import ClientRequest, MemorySample
-from tests.analysis.recording import Recording, arm, reading
+from tests.analysis.recording import LARGE_BYTES, Recording, arm, reading
 from tests.report.importer import Trace, imported
 from tests.report.test_any_run import swaps
 
@@ -100,6 +100,17 @@ def test_spans_that_overlap_have_tracks_of_their_own(tmp_path: Path) -> None:
     assert "  load/read" in names(trace, "phases and spans")
     assert names(trace, "spans that overlap") == ["load/tokenizer"]
     assert times(trace, "spans that overlap", "load/tokenizer") == [(3500, 1000)]
+
+
+def test_ranks_have_tracks_of_their_own_and_their_sum_is_counted_alone(tmp_path: Path) -> None:
+    recording = Recording(tmp_path, target="sharded")
+    recording.ranks(0, "up", (2.0, 0.5), (2.5, 0.0))
+    recording.failed_swap(0, "up")
+    trace = trace_of(recording.run())
+    assert times(trace, "phases and spans", "load") == [(0, 2500)]
+    assert times(trace, "rank 1: phases and spans", "load") == [(0, 2500)]
+    assert [name.strip() for name in names(trace, "rank 0: phases and spans")] == ["load", "load/barrier"]
+    assert {value for _, value in trace.counters["MLX active bytes"]} == {LARGE_BYTES}
 
 
 def test_a_span_that_begins_before_its_phase_is_not_forced_into_it(tmp_path: Path) -> None:
