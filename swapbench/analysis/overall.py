@@ -1,14 +1,24 @@
 """A run in one line: the first thing that a reader wants to know."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from swapbench.analysis.figures import counted
-from swapbench.analysis.findings import Findings
-from swapbench.analysis.verdict import Outcome
+from swapbench.analysis.findings import Findings, exit_code
+from swapbench.analysis.verdict import Outcome, Verdict
+from swapbench.errors import Exit
 
 Grade = Literal["good", "bad", "doubt"]
+
+GRADES: Final[dict[Exit, Grade]] = {
+    Exit.FAILED: "bad",
+    Exit.LEAK: "bad",
+    Exit.TARGET_MISSED: "bad",
+    Exit.INCONCLUSIVE: "doubt",
+    Exit.OK: "good",
+}
 
 
 @dataclass(frozen=True)
@@ -17,42 +27,62 @@ class Overall:
 
     grade: Grade
     text: str
-    because: tuple[str, ...]
+    because: tuple[str, ...] = ()
+
+
+def outcome(findings: Findings) -> Exit:
+    """As the exit code says it, strictly; where nothing is demanded, what every run is held to has to pass."""
+    code = exit_code(findings, strict=True)
+    demanded = any(verdict.declared for verdict in findings.verdicts)
+    sound = all(verdict.outcome is Outcome.PASS for verdict in findings.verdicts)
+    return Exit.INCONCLUSIVE if code is Exit.OK and not demanded and not sound else code
 
 
 def overall(findings: Findings) -> Overall:
-    """The gravest thing found, in words; in the order of `exit_code`."""
-    counts = findings.counts
+    """The gravest thing found, in words."""
+    text, because = _found(findings)
+    return Overall(GRADES[outcome(findings)], text, because)
+
+
+def _found(findings: Findings) -> tuple[str, tuple[str, ...]]:
+    """What is said, and why, in the order of `exit_code`."""
+    counts, facts = findings.counts, findings.facts
     missed = tuple(f"{v.title}: {v.reason}" for v in findings.verdicts if v.outcome is Outcome.FAIL)
     failed_swaps = counts.failed + counts.rolled_back + counts.refused
     if failed_swaps:
-        return Overall("bad", f"{counted(failed_swaps, 'swap')} failed", missed)
-    if findings.facts.status == "incomplete":
-        return Overall("bad", "The run is not complete", (findings.facts.incomplete,))
+        return f"{counted(failed_swaps, 'swap')} failed", missed
+    if facts.status == "incomplete":
+        return "The run is not complete", (facts.incomplete,)
     if missed:
-        criteria = "1 criterion" if len(missed) == 1 else f"{len(missed)} criteria"
-        return Overall("bad", f"{criteria} not met", missed)
-    return _undecided(findings)
+        return "1 criterion not met" if len(missed) == 1 else f"{len(missed)} criteria not met", missed
+    if facts.status != "complete":
+        return "The run is not complete", (facts.incomplete,)
+    return _in_doubt(findings) or ("Every criterion is met", ())
 
 
-def _undecided(findings: Findings) -> Overall:
-    if findings.facts.status != "complete":
-        return Overall("doubt", "The run is not complete", (findings.facts.incomplete,))
-    declared = [v for v in findings.verdicts if v.declared]
-    met = [v for v in declared if v.outcome is Outcome.PASS]
-    symptoms = tuple(symptom.text for symptom in findings.symptoms)
+def _in_doubt(findings: Findings) -> tuple[str, tuple[str, ...]] | None:
+    """What keeps a run in which nothing failed from being good; None where nothing does."""
     if not findings.counts.counted:
-        return Overall("doubt", "No swap counts", ())
+        return "No swap counts", ()
+    symptoms = tuple(symptom.text for symptom in findings.symptoms)
     if symptoms:
-        return Overall("doubt", f"{counted(len(symptoms), 'symptom')} of known faults", symptoms)
-    open_ = [v for v in declared if v.outcome is not Outcome.PASS]
+        return f"{counted(len(symptoms), 'symptom')} of known faults", symptoms
+    declared = [verdict for verdict in findings.verdicts if verdict.declared]
+    judged = declared or findings.verdicts
+    open_ = [verdict for verdict in judged if verdict.outcome is not Outcome.PASS]
     if not declared:
-        return Overall("good", "Every swap succeeded; no criterion was declared", ())
-    if not open_:
-        return Overall("good", "Every criterion is met", ())
-    rest = ", ".join(f"{n} {outcome}" for outcome, n in Counter(str(v.outcome) for v in open_).items())
-    because = [f"{v.title}: {v.reason}" for v in open_]
-    reasons = {v.reason for v in open_}
+        return "Every swap succeeded; no criterion was declared", _reasons(open_)
+    if open_:
+        rest = ", ".join(f"{n} {outcome}" for outcome, n in Counter(str(v.outcome) for v in open_).items())
+        return f"{len(declared) - len(open_)} of {len(declared)} criteria met, {rest}", _reasons(open_)
+    if findings.counts.invalid:
+        return f"{counted(findings.counts.invalid, 'swap')} left out as invalid", ()
+    return None
+
+
+def _reasons(open_: Sequence[Verdict]) -> tuple[str, ...]:
+    """What is true of all is said once."""
+    reasons = {verdict.reason for verdict in open_}
     if len(reasons) == 1 < len(open_):
-        because = list(reasons)
-    return Overall("doubt", f"{len(met)} of {len(declared)} criteria met, {rest}", tuple(because))
+        return tuple(reasons)
+    return tuple(f"{verdict.title}: {verdict.reason}" for verdict in open_)

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from swapbench.analysis import Findings, exit_code, figures
+from swapbench.analysis import Findings, figures
 from swapbench.analysis.ladder import STOCK, Ladder, Rung
+from swapbench.analysis.overall import outcome
 from swapbench.analysis.summary import Counts, ScenarioSummary
 from swapbench.analysis.verdict import Outcome
 from swapbench.errors import Exit
@@ -29,16 +30,8 @@ _WORDS: Final[dict[Exit, tuple[str, Tone]]] = {
 
 def verdict_line(findings: Findings) -> Line:
     """What came of it, why, and the figures that it is about."""
-    word, tone = _WORDS[_outcome(findings)]
+    word, tone = _WORDS[outcome(findings)]
     return Line(word, ". ".join((*_reasons(findings), _named(findings))), tone)
-
-
-def _outcome(findings: Findings) -> Exit:
-    """As the exit code says it; where nothing is demanded, all that every run is held to has to pass."""
-    code = exit_code(findings, strict=True)
-    demanded = any(verdict.declared for verdict in findings.verdicts)
-    sound = all(verdict.outcome is Outcome.PASS for verdict in findings.verdicts)
-    return Exit.INCONCLUSIVE if code is Exit.OK and not demanded and not sound else code
 
 
 def _named(findings: Findings) -> str:

@@ -6,6 +6,7 @@ from swapbench.analysis import analyse, exit_code
 from swapbench.analysis.overall import Overall, overall
 from swapbench.errors import Exit
 from swapbench.experiment import Source
+from swapbench.report.overview import verdict_line
 from swapbench.results import Run
 from tests.analysis.recording import LARGE_BYTES, Recording, reading
 
@@ -15,6 +16,9 @@ def of(run: Run) -> Overall:
     said = overall(findings)
     # Red exactly where the exit code is.
     assert (said.grade == "bad") == (exit_code(findings) is not Exit.OK)
+    assert said.grade != "good" or exit_code(findings, strict=True) is Exit.OK
+    # Markdown says the same as the page.
+    assert verdict_line(findings).tone == said.grade
     return said
 
 
@@ -77,3 +81,19 @@ def test_all_criteria_met_is_green(tmp_path: Path) -> None:
     recording.swap(0, "up")
     recording.swap(0, "down")
     assert of(recording.run()) == Overall("good", "Every criterion is met", ())
+
+
+def test_an_invalid_swap_keeps_a_run_from_being_green(tmp_path: Path) -> None:
+    recording = Recording(tmp_path, criterion=[{"kind": "all-under-target", "title": "all under 30 s"}])
+    recording.swap(0, "up")
+    recording.swap(0, "down")
+    recording.swap(1, "up", valid=False, invalid_reason="labelled cold, but 6 % was resident")
+    assert of(recording.run()) == Overall("doubt", "1 swap left out as invalid", ())
+
+
+def test_without_a_criterion_what_every_run_is_held_to_has_to_be_settled(tmp_path: Path) -> None:
+    recording = Recording(tmp_path, criterion=[])
+    recording.swap(0, "up")
+    said = of(recording.run())
+    assert (said.grade, said.text) == ("doubt", "Every swap succeeded; no criterion was declared")
+    assert any("leak" in reason for reason in said.because)
