@@ -1,7 +1,7 @@
 """A run in one line: the first thing that a reader wants to know."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -31,7 +31,7 @@ class Overall:
 
 
 def outcome(findings: Findings) -> Exit:
-    """As the exit code says it, strictly; where nothing is demanded, what every run is held to has to pass."""
+    """As the strict exit code says it; where nothing is demanded, what every run is held to has to pass."""
     code = exit_code(findings, strict=True)
     demanded = any(verdict.declared for verdict in findings.verdicts)
     sound = all(verdict.outcome is Outcome.PASS for verdict in findings.verdicts)
@@ -48,9 +48,9 @@ def _found(findings: Findings) -> tuple[str, tuple[str, ...]]:
     """What is said, and why, in the order of `exit_code`."""
     counts, facts = findings.counts, findings.facts
     missed = tuple(f"{v.title}: {v.reason}" for v in findings.verdicts if v.outcome is Outcome.FAIL)
-    failed_swaps = counts.failed + counts.rolled_back + counts.refused
-    if failed_swaps:
-        return f"{counted(failed_swaps, 'swap')} failed", missed
+    lost = {"failed": counts.failed, "rolled back": counts.rolled_back, "refused": counts.refused}
+    if any(lost.values()):
+        return _lost({how: number for how, number in lost.items() if number}), missed
     if facts.status == "incomplete":
         return "The run is not complete", (facts.incomplete,)
     if missed:
@@ -58,6 +58,12 @@ def _found(findings: Findings) -> tuple[str, tuple[str, ...]]:
     if facts.status != "complete":
         return "The run is not complete", (facts.incomplete,)
     return _in_doubt(findings) or ("Every criterion is met", ())
+
+
+def _lost(swaps: Mapping[str, int]) -> str:
+    """`1 swap failed, 7 rolled back`."""
+    (how, number), *others = swaps.items()
+    return ", ".join((f"{counted(number, 'swap')} {how}", *(f"{n} {other}" for other, n in others)))
 
 
 def _in_doubt(findings: Findings) -> tuple[str, tuple[str, ...]] | None:

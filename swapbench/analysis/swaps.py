@@ -49,6 +49,7 @@ class Swap:
     round: int
     warmup: bool
     scenario: str
+    strategy: str
     from_model: str
     to_model: str
     status: str
@@ -161,6 +162,7 @@ def _swap(
         round=int(row["round"]),
         warmup=bool(row["warmup"]),
         scenario=row["scenario"],
+        strategy=row["strategy"],
         from_model=row["from_model"],
         to_model=row["to_model"],
         status=row["status"],

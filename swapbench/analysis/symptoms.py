@@ -25,6 +25,8 @@ _BUDGET_DRIFT: Final = 0.05
 _STALL_S: Final = 1.0
 _STALL_SHARE: Final = 0.5
 
+_FAILURES_IN_A_ROW: Final = 3
+
 
 @dataclass(frozen=True)
 class Symptom:
@@ -105,8 +107,11 @@ def _allocator_keeps(
 
 def _budget_drifts(counted: Sequence[Swap]) -> Iterator[Symptom]:
     """Room for KV caches differs in bytes from model to model."""
-    capacity = {swap.to_model: swap.figures.get("kv_capacity_bytes") for swap in counted}
-    known = {model: value for model, value in capacity.items() if value}
+    found = {
+        model: estimate(swap.figures.get("kv_capacity_bytes") for swap in counted if swap.to_model == model)
+        for model in dict.fromkeys(swap.to_model for swap in counted)
+    }
+    known = {model: value.point for model, value in found.items() if value is not None and value.point}
     if not known:
         return
     least, most = min(known, key=lambda m: known[m]), max(known, key=lambda m: known[m])
@@ -135,13 +140,16 @@ def _stalls(counted: Sequence[Swap]) -> Iterator[Symptom]:
 
 
 def _wedged(swaps: Sequence[Swap]) -> Iterator[Symptom]:
-    """After one failure nothing succeeds any more."""
-    good = [i for i, swap in enumerate(swaps) if swap.status == "ok"]
-    after = swaps[good[-1] + 1 :] if good else swaps
-    if good and len(after) >= 3:
-        first = after[0]
-        yield Symptom(
-            "wedged",
-            f"no swap has succeeded since {first.scenario} of round {first.round} failed: "
-            f"{figures.counted(len(after), 'swap')} in a row",
-        )
+    """After one failure nothing succeeds any more; each strategy has workers of its own."""
+    for strategy in dict.fromkeys(swap.strategy for swap in swaps):
+        # A swap that was refused never began.
+        tried = [swap for swap in swaps if swap.strategy == strategy and swap.status != "refused"]
+        good = [i for i, swap in enumerate(tried) if swap.status == "ok"]
+        after = tried[good[-1] + 1 :] if good else []
+        if len(after) >= _FAILURES_IN_A_ROW:
+            first = after[0]
+            yield Symptom(
+                "wedged",
+                f"no swap has succeeded since {first.scenario} of round {first.round} failed: "
+                f"{figures.counted(len(after), 'swap')} in a row",
+            )

@@ -182,7 +182,7 @@ def _no_leak(leaks: Sequence[LeakFinding]) -> _Judgement:
         return outcome, ", ".join(grows)
     names = ", ".join(_label(leak) for leak in deciding)
     if overall == "clean":
-        return outcome, f"settled memory does not grow: {names}"
+        return outcome, f"settled memory grows by less than is tolerated: {names}"
     return outcome, f"inconclusive with {figures.counted(deciding[0].rounds, 'round')}: {names}"
 
 

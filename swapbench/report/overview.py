@@ -1,14 +1,12 @@
 """A run at first sight: the verdict in one line, and one table of what decides it."""
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
 from swapbench.analysis import Findings, figures
 from swapbench.analysis.ladder import STOCK, Ladder, Rung
-from swapbench.analysis.overall import outcome
+from swapbench.analysis.overall import outcome, overall
 from swapbench.analysis.summary import Counts, ScenarioSummary
-from swapbench.analysis.verdict import Outcome
 from swapbench.errors import Exit
 from swapbench.report.shapes import Cell, Line, Table, Tone, short
 from swapbench.report.tables import REQUEST_TO_FIRST_TOKEN, estimate_cell
@@ -18,6 +16,8 @@ _MOST_NAMED: Final = 6
 _MOST_ROWS: Final = 40
 _MOST_RUNGS: Final = 15
 _LONGEST_NAME: Final = 60
+
+_KINDS: Final = {"to_first_token": "to the first token", "total": "whole swap"}
 
 _WORDS: Final[dict[Exit, tuple[str, Tone]]] = {
     Exit.FAILED: ("Failed", "bad"),
@@ -31,48 +31,35 @@ _WORDS: Final[dict[Exit, tuple[str, Tone]]] = {
 def verdict_line(findings: Findings) -> Line:
     """What came of it, why, and the figures that it is about."""
     word, tone = _WORDS[outcome(findings)]
-    return Line(word, ". ".join((*_reasons(findings), _named(findings))), tone)
+    found = overall(findings)
+    missed = found.because if tone == "bad" else ()
+    told = (found.text, *(f"{reason[:1].upper()}{reason[1:]}" for reason in missed), _named(findings))
+    return Line(word, ". ".join(told), tone)
 
 
 def _named(findings: Findings) -> str:
-    """The headlines of the first scenarios."""
-    measured = [text for text in _figures(findings) if text]
+    """The headlines of the first scenarios, each under its own figure."""
+    measured = list(_figures(findings))
     if not measured:
         return "Nothing was measured"
-    kinds = {scenario.headline_is for scenario in findings.scenarios if scenario.headline}
-    by_token = kinds == {"to_first_token"} and not findings.ladders
-    what = "To the first token: " if by_token else "Whole swap: "
+    kinds = dict.fromkeys(kind for kind, _ in measured[:_MOST_NAMED])
+    told = (
+        f"{kind}: {', '.join(text for of, text in measured[:_MOST_NAMED] if of == kind)}" for kind in kinds
+    )
     more = len(measured) - _MOST_NAMED
-    between = "; " if findings.ladders else ", "
-    return f"{what}{between.join(measured[:_MOST_NAMED])}" + (f" and {more} more" if more > 0 else "")
+    line = "; ".join(told) + (f" and {more} more" if more > 0 else "")
+    return line[:1].upper() + line[1:]
 
 
-def _reasons(findings: Findings) -> Iterator[str]:
-    """How many swaps failed, which criteria are not met, and what became of the others."""
-    counts = findings.counts
-    lost = {"failed": counts.failed, "rolled back": counts.rolled_back, "refused": counts.refused}
-    if any(lost.values()):
-        yield ", ".join(f"{n} {how}" for how, n in lost.items() if n) + f"; {counts.counted} counted"
-    failed = [verdict.title for verdict in findings.verdicts if verdict.outcome is Outcome.FAIL]
-    if failed:
-        yield f"Not met: {', '.join(failed)}"
-    yield _outcomes(findings)
-
-
-def _outcomes(findings: Findings) -> str:
-    outcomes = Counter(verdict.outcome for verdict in findings.verdicts)
-    told = [f"{outcomes[o]} {o}" for o in Outcome if o is not Outcome.PASS and outcomes[o]]
-    passed = f"{outcomes[Outcome.PASS]} of {figures.counted(len(findings.verdicts), 'criterion')} pass"
-    return ", ".join((passed.replace("criterions", "criteria"), *told))
-
-
-def _figures(findings: Findings) -> Iterator[str]:
-    if findings.ladders:
-        yield from (_fastest(ladder) for ladder in findings.ladders)
-        return
-    for scenario in findings.scenarios:
-        name = short(scenario.name, _LONGEST_NAME)
-        yield f"{name} {figures.seconds(scenario.headline.point)}" if scenario.headline else ""
+def _figures(findings: Findings) -> Iterator[tuple[str, str]]:
+    """What was measured, and of what."""
+    for ladder in findings.ladders:
+        if fastest := _fastest(ladder):
+            yield _KINDS["total"], fastest
+    for scenario in () if findings.ladders else findings.scenarios:
+        if scenario.headline and scenario.headline_is:
+            name = short(scenario.name, _LONGEST_NAME)
+            yield _KINDS[scenario.headline_is], f"{name} {figures.seconds(scenario.headline.point)}"
 
 
 def _fastest(ladder: Ladder) -> str:

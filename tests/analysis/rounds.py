@@ -15,6 +15,7 @@ def swap(
         round=round_,
         warmup=warmup,
         scenario=scenario,
+        strategy="stock",
         from_model="small",
         to_model="large",
         status="ok",

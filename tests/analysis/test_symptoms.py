@@ -93,6 +93,9 @@ def test_a_budget_that_differs_in_bytes_between_models_is_named(tmp_path: Path) 
     (symptom,) = analyse(recording.run()).symptoms
     assert symptom.kind == "KV budget drifts"
     assert "2.00 GiB for KV caches under large, 1.00 GiB under small" in symptom.text
+    # A last swap that didn't record it takes nothing back.
+    recording.swap(3, "down")
+    assert kinds(recording) == ["KV budget drifts"]
 
 
 def test_whole_blocks_never_fill_a_budget_quite_and_that_is_no_drift(tmp_path: Path) -> None:
@@ -118,6 +121,23 @@ def test_a_target_with_which_nothing_succeeds_after_a_failure_is_wedged(tmp_path
     (symptom,) = analyse(recording.run()).symptoms
     assert symptom.kind == "wedged"
     assert "since up of round 1 failed: 3 swaps in a row" in symptom.text
+
+
+def test_a_strategy_that_fails_beside_others_that_succeed_wedges_nothing(tmp_path: Path) -> None:
+    recording = Recording(tmp_path, strategy=["stock", "direct"])
+    for number in range(3):
+        recording.swap(number, "up", strategy="stock")
+        recording.failed_swap(number, "up", strategy="direct")
+        recording.failed_swap(number, "down", strategy="direct")
+    assert kinds(recording) == []
+
+
+def test_swaps_that_were_refused_never_began(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    recording.swap(0, "up")
+    for number in range(1, 5):
+        recording.failed_swap(number, "up", status="refused")
+    assert kinds(recording) == []
 
 
 def test_failures_with_successes_between_them_are_no_wedge(tmp_path: Path) -> None:

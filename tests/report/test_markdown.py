@@ -48,13 +48,14 @@ def test_the_verdict_comes_first_with_what_it_is_about(tmp_path: Path) -> None:
     text = markdown(measured(tmp_path).run())
     assert text.startswith("## Up and down\n")
     assert verdict(text) == (
-        "**Inconclusive: 1 of 2 criteria pass, 1 inconclusive. To the first token: up 3.52 s, down 1.00 s**"
+        "**Inconclusive: Every swap succeeded; no criterion was declared. "
+        "To the first token: up 3.52 s, down 1.00 s**"
     )
 
 
 def test_criteria_that_are_not_met_are_named(tmp_path: Path) -> None:
     assert verdict(markdown(measured(tmp_path, load_s=31.0).run())).startswith(
-        "**Missed: Not met: every scenario under 30 s. 0 of 2 criteria pass, 1 fail, 1 inconclusive. "
+        "**Missed: 1 criterion not met. Every scenario under 30 s: up takes 31.0 s, 1.0× over 30 s; "
     )
 
 
@@ -63,7 +64,7 @@ def test_failed_swaps_are_counted_in_the_verdict(tmp_path: Path) -> None:
     recording.failed_swap(3, "up")
     recording.failed_swap(3, "down", status="rolled_back", rollback_s=1.0)
     text = markdown(recording.run())
-    assert verdict(text).startswith("**Failed: 1 failed, 1 rolled back; 6 counted. ")
+    assert verdict(text).startswith("**Failed: 1 swap failed, 1 rolled back. ")
     assert "Failed, refused and invalid swaps" in rendered(text).folded
 
 
@@ -205,3 +206,10 @@ def test_no_run_is_too_odd_for_a_comment(
     for swap in made:
         recording.swap(**swap)
     comment(recording.run("interrupted"))
+
+
+def test_each_headline_stands_under_its_own_figure(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    recording.swap(0, "up", {"load": 3.0}, first_token_s=0.5)
+    recording.swap(0, "down", {"load": 1.0})
+    assert "To the first token: up 3.50 s; whole swap: down 1.00 s**" in verdict(markdown(recording.run()))
