@@ -40,6 +40,12 @@ class Rung:
     cost: str
     avoid: str
 
+    @property
+    def told_apart(self) -> bool:
+        """Whether every ratio to stock that is to be reckoned with lies on one side of 1."""
+        times = self.total_times
+        return self.strategy != STOCK and times is not None and not times.low <= 1.0 <= times.high
+
 
 @dataclass(frozen=True)
 class Ladder:

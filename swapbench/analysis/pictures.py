@@ -1,8 +1,8 @@
 """What the pictures of a run are drawn from, beside its findings."""
 
 import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from swapbench.analysis.cells import by_cell, cell_name
 from swapbench.analysis.dots import Dots, LadderDots, dots_of, ladder_dots
@@ -34,11 +34,13 @@ def pictures_of(run: Run, findings: Findings) -> Pictures:
     whole = experiment_of(run)
     named, experiment = by_cell(run, whole)
     swaps = swaps_of(named)
-    shown = _shown(findings)
-    found = (timeline_of(named, _of(swaps, name)) for name in shown)
     return Pictures(
         command=shlex.join(run.info.command),
-        timelines=tuple(timeline for timeline in found if timeline is not None),
+        timelines=tuple(
+            timeline
+            for names in _shown(findings)
+            for timeline in _on_one_axis(timeline_of(named, _of(swaps, name)) for name in names)
+        ),
         dots=()
         if findings.ladders
         else tuple(dots_of(s.name, _of(swaps, s.name), findings.outliers) for s in experiment.scenario),
@@ -51,10 +53,17 @@ def _of(swaps: Sequence[Swap], scenario: str) -> list[Swap]:
     return [swap for swap in swaps if swap.scenario == scenario]
 
 
-def _shown(findings: Findings) -> list[str]:
-    if not findings.ladders:
-        return [scenario.name for scenario in findings.scenarios]
-    return [name for ladder in findings.ladders for name in _stock_and_fastest(ladder)]
+def _shown(findings: Findings) -> list[list[str]]:
+    """Which scenarios' swaps are drawn, in groups that are to be compared."""
+    if findings.ladders:
+        return [list(_stock_and_fastest(ladder)) for ladder in findings.ladders]
+    return [[scenario.name] for scenario in findings.scenarios]
+
+
+def _on_one_axis(found: Iterable[SwapTimeline | None]) -> Iterator[SwapTimeline]:
+    timelines = [timeline for timeline in found if timeline is not None]
+    longest_s = max((timeline.end_s for timeline in timelines), default=0.0)
+    return (replace(timeline, axis_s=longest_s) for timeline in timelines)
 
 
 def _stock_and_fastest(ladder: Ladder) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median_low
 from typing import TYPE_CHECKING, Any, Final
 
 from swapbench.analysis.headline import headline_figure
@@ -51,8 +51,9 @@ class LedgerSeries:
 class SwapTimeline:
     """The swap of a scenario whose headline is nearest the median of `n`.
 
-    `end_s` is the first token's end, or the last phase's where there is none. Where starts were not recorded
-    (`end_to_end`), each phase begins where the one before it ended.
+    `end_s` is the first token's end, or the last phase's where there is none; `axis_s` that of the longest of
+    those that it is compared with. Where starts were not recorded (`end_to_end`), each phase begins where the
+    one before it ended.
     """
 
     scenario: str
@@ -62,6 +63,7 @@ class SwapTimeline:
     n: int
     total_s: float
     end_s: float
+    axis_s: float
     end_to_end: bool
     stretches: tuple[Stretch, ...]
     ledgers: tuple[LedgerSeries, ...]
@@ -97,6 +99,7 @@ def timeline_of(run: Run, swaps: Sequence[Swap]) -> SwapTimeline | None:
         n=len(counted),
         total_s=swap.total_s,
         end_s=end_s,
+        axis_s=end_s,
         end_to_end=end_to_end,
         stretches=stretches,
         ledgers=() if end_to_end else tuple(_ledgers(run, rows, swap, end_s)),
@@ -104,13 +107,13 @@ def timeline_of(run: Run, swaps: Sequence[Swap]) -> SwapTimeline | None:
 
 
 def nearest_median(counted: Sequence[Swap]) -> Swap | None:
-    """The swap whose headline is nearest the median; the earliest of several."""
+    """The swap whose headline is the median; of an even number the faster of the two beside it."""
     figure = f"{headline_figure(counted)}_s"
     having = [swap for swap in counted if figure in swap.figures]
     if not having:
         return None
-    middle = median(swap.figures[figure] for swap in having)
-    return min(having, key=lambda swap: abs(swap.figures[figure] - middle))
+    middle = median_low(swap.figures[figure] for swap in having)
+    return next(swap for swap in having if swap.figures[figure] == middle)
 
 
 def _stretches(rows: "pd.DataFrame") -> tuple[tuple[Stretch, ...], bool]:

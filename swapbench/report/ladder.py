@@ -5,7 +5,7 @@ from collections.abc import Callable
 from swapbench.analysis import Findings
 from swapbench.analysis import figures as f
 from swapbench.analysis.estimate import Estimate
-from swapbench.analysis.ladder import Ladder, Rung
+from swapbench.analysis.ladder import STOCK, Ladder, Rung
 from swapbench.report.shapes import Cell, Line, Table
 
 
@@ -38,6 +38,15 @@ def _ladder(ladder: Ladder) -> Table:
         groups=(tuple(_row(rung, ladder) for rung in ladder.rungs),),
         legend=legend,
     )
+
+
+def against_stock(rung: Rung) -> str:
+    """How many times as fast, where that can be told; empty for stock itself."""
+    if rung.strategy == STOCK or rung.total_times is None:
+        return ""
+    if not rung.told_apart:
+        return "not to be told apart from stock"
+    return f"{f.times(rung.total_times.point)} as fast as stock"
 
 
 def _answers(ladder: Ladder) -> bool:

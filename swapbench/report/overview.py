@@ -8,6 +8,7 @@ from swapbench.analysis.ladder import STOCK, Ladder, Rung
 from swapbench.analysis.overall import outcome, overall
 from swapbench.analysis.summary import Counts, ScenarioSummary
 from swapbench.errors import Exit
+from swapbench.report.ladder import against_stock
 from swapbench.report.shapes import Cell, Line, Table, Tone, short
 from swapbench.report.tables import REQUEST_TO_FIRST_TOKEN, estimate_cell
 
@@ -68,9 +69,8 @@ def _fastest(ladder: Ladder) -> str:
     if best is None or best.total is None:
         return ""
     told = f"{short(ladder.scenario, _LONGEST_NAME)} {figures.seconds(best.total.point)} by {best.strategy}"
-    if best.strategy == STOCK or best.total_times is None:
-        return told
-    return f"{told}, {figures.factor(best.total_times.point)} as fast as stock"
+    against = against_stock(best)
+    return f"{told}, {against}" if against else told
 
 
 def overview(findings: Findings) -> Table:

@@ -119,3 +119,15 @@ def test_every_cell_is_counted(tmp_path: Path) -> None:
         "down (stock)",
         "down (slab)",
     }
+
+
+@pytest.mark.parametrize(("slab_s", "told"), [((1.0, 1.1), True), ((1.0, 9.0), False)])
+def test_a_strategy_is_told_apart_from_stock_where_every_round_says_so(
+    tmp_path: Path, slab_s: tuple[float, float], told: bool
+) -> None:
+    recording = Recording(tmp_path, strategy=["stock", "slab"])
+    for number, seconds in enumerate(slab_s):
+        recording.swap(number, "up", {"load": 3.0}, strategy="stock")
+        recording.swap(number, "up", {"load": seconds}, strategy="slab")
+    rungs = {rung.strategy: rung for rung in analyse(recording.run()).ladders[0].rungs}
+    assert (rungs["slab"].told_apart, rungs["stock"].told_apart) == (told, False)

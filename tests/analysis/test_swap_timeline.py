@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swapbench.analysis import analyse
+from swapbench.analysis.pictures import pictures_of
 from swapbench.analysis.swap_timeline import (
     SwapTimeline,
     nearest_median,
@@ -141,3 +143,21 @@ def test_thinning_keeps_ends_order_and_both_extremes(points: list[tuple[float, f
     assert set(kept) <= set(points)
     for extreme in (min, max):
         assert extreme(v for _, v in kept) == extreme(v for _, v in points)
+
+
+def test_of_an_even_number_the_faster_of_the_two_in_the_middle_is_shown(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    for number, load_s in enumerate((9.0, 3.1, 3.0, 1.0)):
+        recording.swap(number, "up", {"load": load_s})
+    shown = timeline(recording.run())
+    assert shown is not None
+    assert shown.total_s == 3.0
+
+
+def test_stock_and_the_fastest_are_drawn_on_one_axis(tmp_path: Path) -> None:
+    recording = Recording(tmp_path, strategy=["stock", "slab"])
+    for strategy, load_s in (("stock", 4.0), ("slab", 1.0)):
+        recording.swap(0, "up", {"load": load_s}, strategy=strategy)
+    run = recording.run()
+    timelines = pictures_of(run, analyse(run)).timelines
+    assert [(shown.end_s, shown.axis_s) for shown in timelines] == [(4.0, 4.0), (1.0, 4.0)]

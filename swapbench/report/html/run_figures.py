@@ -17,6 +17,7 @@ from swapbench.report.html.charts.roofline import roofline as draw_roofline
 from swapbench.report.html.charts.rounds import rounds as draw_rounds
 from swapbench.report.html.charts.waterfall import waterfall as draw_waterfall
 from swapbench.report.html.page import Figure, sentence
+from swapbench.report.ladder import against_stock
 from swapbench.report.shapes import Cell, Table
 
 _FIGURE_NAMES = {"to_first_token": tables.REQUEST_TO_FIRST_TOKEN, "total": "whole swap"}
@@ -36,15 +37,13 @@ def waterfalls(pictures: Pictures, prefix: str) -> Iterator[Figure]:
 
 def _waterfall_caption(timeline: SwapTimeline) -> str:
     longest = max(timeline.phases, key=lambda phase: phase.seconds)
-    which = (
-        f"Round {timeline.round}, of {figures.counted(timeline.n, 'swap')} the one nearest the median"
-        if timeline.n > 1
-        else f"Round {timeline.round}, the only swap"
+    which = {1: "the only swap", 2: "the faster of 2 swaps"}.get(
+        timeline.n, f"of {timeline.n} swaps the one nearest the median"
     )
     starts = "; starts were not recorded, so phases are laid end to end" if timeline.end_to_end else ""
     return (
-        f"{timeline.from_model} {tables.ARROW} {timeline.to_model}. {which}: the swap took "
-        f"{figures.seconds(timeline.total_s)} (dashed line), the longest stretch is "
+        f"{timeline.from_model} {tables.ARROW} {timeline.to_model}. Round {timeline.round}, {which}: the "
+        f"swap took {figures.seconds(timeline.total_s)} (dashed line), the longest stretch is "
         f"{longest.phase.replace('_', ' ')} with {figures.seconds(longest.seconds)}{starts}."
     )
 
@@ -194,7 +193,8 @@ def ladders(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[tup
 def _ladder(id_: str, dots: LadderDots, ladder: Ladder) -> Figure:
     fastest = ladder.rungs[0]
     total = f" with {figures.seconds(fastest.total.point)}" if fastest.total else ""
-    times = f", {figures.times(fastest.total_times.point)} as fast as stock" if fastest.total_times else ""
+    against = against_stock(fastest)
+    times = f", {against}" if against else ""
     return Figure(
         id=id_,
         title=ladder.scenario,

@@ -10,7 +10,8 @@ from swapbench.analysis.ladder import Ladder
 from swapbench.analysis.overall import overall
 from swapbench.analysis.pictures import Pictures
 from swapbench.analysis.summary import ScenarioSummary
-from swapbench.report import evidence, ladder, tables, within
+from swapbench.report import evidence, tables, within
+from swapbench.report import ladder as strategies
 from swapbench.report.html import run_figures
 from swapbench.report.html.downloads import downloads
 from swapbench.report.html.page import (
@@ -94,9 +95,8 @@ def _ladder_tile(ladder: Ladder) -> Tile:
     if fastest.total is None:
         return Tile(ladder.scenario, figures.NOT_RECORDED, "", (*below, "not measured"))
     below.append(f"fastest: {fastest.strategy}, {_spread(fastest.total)}")
-    if stock and stock.total and fastest.total_times and stock is not fastest:
-        times = figures.times(fastest.total_times.point)
-        below.append(f"{times} as fast as stock ({figures.seconds(stock.total.point)})")
+    if stock and stock.total and (against := strategies.against_stock(fastest)):
+        below.append(f"{against} ({figures.seconds(stock.total.point)})")
     value, _, unit = figures.seconds(fastest.total.point).partition(" ")
     return Tile(ladder.scenario, value, unit, tuple(below))
 
@@ -130,14 +130,16 @@ def sections(
 def _strategies(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Block]:
     drawn = {found.scenario: figure for figure, found in run_figures.ladders(findings, pictures, prefix)}
     told = ""
-    for found, table in zip(findings.ladders, ladder.ladders(findings), strict=True):
+    for found, table in zip(findings.ladders, strategies.ladders(findings), strict=True):
         if found.scenario in drawn:
             yield Block("figure", figures=(drawn[found.scenario],))
         # What the columns mean is said once.
         once = replace(table, legend="" if table.legend == told else table.legend)
         yield from table_block(once, titled=found.scenario not in drawn)
         told = table.legend
-    yield from lines_block("What each does and costs", ladder.manual(findings) if findings.ladders else ())
+    yield from lines_block(
+        "What each does and costs", strategies.manual(findings) if findings.ladders else ()
+    )
 
 
 def _swap(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Block]:

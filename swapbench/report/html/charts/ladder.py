@@ -2,7 +2,7 @@
 
 from swapbench.analysis import figures
 from swapbench.analysis.dots import Dot, Dots, LadderDots
-from swapbench.analysis.ladder import STOCK, Ladder
+from swapbench.analysis.ladder import Ladder
 from swapbench.report.html.charts.drawing import (
     ACCENT,
     INK,
@@ -22,7 +22,7 @@ from swapbench.report.html.charts.scales import UnitOf, across, names_axis, unit
 
 
 def ladder(shown: LadderDots, found: Ladder) -> Drawing:
-    """The whole swap by strategy, with how many times as fast as stock its median is."""
+    """The whole swap by strategy, with how many times as fast as stock, where that can be told."""
     return draw(lambda width: _spec(shown, found, width))
 
 
@@ -68,7 +68,7 @@ def _median(dots: Dots, found: Ladder, unit: UnitOf) -> list[Spec]:
     if dots.estimate is None:
         return []
     rung = found.rung(dots.name)
-    times = rung.total_times if rung and dots.name != STOCK else None
+    times = rung.total_times if rung and rung.told_apart else None
     return [
         {
             "strategy": dots.name,

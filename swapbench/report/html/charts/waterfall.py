@@ -30,13 +30,13 @@ def waterfall(timeline: SwapTimeline) -> Drawing:
 
 
 def _spec(timeline: SwapTimeline, width: int) -> Spec:
-    unit = unit_of_seconds([timeline.end_s])
+    unit = unit_of_seconds([timeline.axis_s])
     rows = [_row(stretch, unit) for stretch in timeline.stretches]
     shown = [stretch.span or stretch.phase for stretch in timeline.stretches]
     labels = names_axis(shown, width, labelExpr=_NAME, labelColor=either(_IS_PHASE, INK, SOFT))
     y = name("key", sort=[row["key"] for row in rows], axis=labels)
     # Room for the figure beside the last bar.
-    end = timeline.end_s / unit.per * (1.3 if width == NARROW else 1.1)
+    end = timeline.axis_s / unit.per * (1.3 if width == NARROW else 1.1)
     x = number(
         "start",
         title=f"{unit.name} since the swap request",
