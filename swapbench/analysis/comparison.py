@@ -362,6 +362,16 @@ def _notes(
         yield "first token left out: the total is compared, and what moved into the first token is not seen"
 
 
+# From fine to grave.
+_GRAVITY: Final = (Exit.OK, Exit.INCONCLUSIVE, Exit.LEAK, Exit.REGRESSION, Exit.FAILED)
+
+
+def gravest(comparisons: Sequence[Comparison], *, strict: bool = False) -> tuple[Comparison, Exit]:
+    """Of several comparisons the one that decides, and its exit code."""
+    codes = [(comparison, exit_code(comparison, strict=strict)) for comparison in comparisons]
+    return max(codes, key=lambda found: _GRAVITY.index(found[1]))
+
+
 def exit_code(comparison: Comparison, *, strict: bool = False) -> Exit:
     """The gravest thing found. What is merely inconclusive, or not comparable, counts only when `strict`."""
     if comparison.broken:

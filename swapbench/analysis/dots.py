@@ -35,6 +35,11 @@ class Dots:
     interval: Interval | None
     without: int
 
+    @property
+    def counted(self) -> tuple[Dot, ...]:
+        """Those that are in the figures."""
+        return tuple(dot for dot in self.dots if dot.kind == "counted")
+
 
 @dataclass(frozen=True)
 class LadderDots:
@@ -44,10 +49,12 @@ class LadderDots:
     strategies: tuple[Dots, ...]
 
 
-def dots_of(name: str, swaps: Sequence[Swap], outliers: Iterable[Outlier]) -> Dots:
-    """The headline of each of a scenario's swaps."""
-    figure = headline_figure([swap for swap in swaps if swap.counted])
-    return _dots(name, swaps, figure, {o.round for o in outliers if o.scenario == name})
+def dots_of(
+    name: str, swaps: Sequence[Swap], outliers: Iterable[Outlier], figure: HeadlineFigure | None = None
+) -> Dots:
+    """The headline of each of a scenario's swaps; `figure` where it is compared by another than its own."""
+    own = headline_figure([swap for swap in swaps if swap.counted])
+    return _dots(name, swaps, figure or own, {o.round for o in outliers if o.scenario == name})
 
 
 def ladder_dots(ladder: Ladder, swaps: Sequence[Swap], outliers: Sequence[Outlier]) -> LadderDots:

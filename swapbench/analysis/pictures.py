@@ -1,13 +1,14 @@
 """What the pictures of a run are drawn from, beside its findings."""
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from swapbench.analysis.cells import by_cell, cell_name
 from swapbench.analysis.dots import Dots, LadderDots, dots_of, ladder_dots
 from swapbench.analysis.findings import Findings
 from swapbench.analysis.growth import Growth, growth_of
+from swapbench.analysis.headline import HeadlineFigure
 from swapbench.analysis.ladder import STOCK, Ladder
 from swapbench.analysis.swap_timeline import SwapTimeline, timeline_of
 from swapbench.analysis.swaps import Swap, swaps_of
@@ -25,8 +26,13 @@ class Pictures:
     growth: tuple[Growth, ...]
 
 
-def pictures_of(run: Run, findings: Findings) -> Pictures:
+def pictures_of(
+    run: Run, findings: Findings, compared_by: Mapping[str, HeadlineFigure] | None = None
+) -> Pictures:
     """The pictures of a run that was analysed.
+
+    Args:
+        compared_by: by scenario, the figure that both sides of a comparison have; each its own when None.
 
     Raises:
         ResultsError: as `analyse`.
@@ -43,7 +49,10 @@ def pictures_of(run: Run, findings: Findings) -> Pictures:
         ),
         dots=()
         if findings.ladders
-        else tuple(dots_of(s.name, _of(swaps, s.name), findings.outliers) for s in experiment.scenario),
+        else tuple(
+            dots_of(s.name, _of(swaps, s.name), findings.outliers, (compared_by or {}).get(s.name))
+            for s in experiment.scenario
+        ),
         ladders=tuple(ladder_dots(ladder, swaps, findings.outliers) for ladder in findings.ladders),
         growth=growth_of(swaps, findings.leaks, experiment.leak_tolerance_bytes),
     )

@@ -215,7 +215,7 @@ def print_arms(
 def _show(
     comparisons: "Sequence[Comparison]", runs: "Sequence[Run]", form: str, *, strict: bool, html: Path | None
 ) -> Exit:
-    from swapbench.analysis.comparison import exit_code
+    from swapbench.analysis.comparison import gravest
     from swapbench.cli.html import write_comparisons
     from swapbench.report import make_console
     from swapbench.report.side_by_side import show_comparisons
@@ -224,8 +224,4 @@ def _show(
         show_comparisons(comparisons, form, make_console())
     else:
         write_comparisons(comparisons, runs, html)
-    return max((exit_code(comparison, strict=strict) for comparison in comparisons), key=_GRAVITY.index)
-
-
-# From fine to grave.
-_GRAVITY = (Exit.OK, Exit.INCONCLUSIVE, Exit.LEAK, Exit.REGRESSION, Exit.FAILED)
+    return gravest(comparisons, strict=strict)[1]

@@ -1,7 +1,7 @@
 """`--html`: the page of a run, or of runs side by side, written to a file."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from swapbench.errors import UsageError
 if TYPE_CHECKING:
     from swapbench.analysis import Findings
     from swapbench.analysis.comparison import Comparison
+    from swapbench.analysis.headline import HeadlineFigure
     from swapbench.limits import Limits
     from swapbench.report.html import RunView
     from swapbench.results import Run
@@ -39,18 +40,21 @@ def write_comparisons(comparisons: "Sequence[Comparison]", runs: "Sequence[Run]"
     from swapbench.report.html import comparison_to_html
 
     sides = arms_of(runs[0]) if len(runs) == 1 else runs
-    views = [_view(side, analyse(side, _limits(side))) for side in sides]
+    by = {s.scenario: s.figure for comparison in comparisons for s in comparison.scenarios}
+    views = [_view(side, analyse(side, _limits(side)), by) for side in sides]
     folders = [str(run.folder) for run in runs]
     again = shlex.join(["swapbench", "compare", *folders, "--html", path.name])
     _write(path, comparison_to_html(comparisons, views, again))
 
 
-def _view(run: "Run", findings: "Findings") -> "RunView":
+def _view(
+    run: "Run", findings: "Findings", compared_by: "Mapping[str, HeadlineFigure] | None" = None
+) -> "RunView":
     from swapbench.analysis.pictures import pictures_of
     from swapbench.report.html import RunView
     from swapbench.results import raw_files
 
-    return RunView(findings, pictures_of(run, findings), raw_files(run.folder))
+    return RunView(findings, pictures_of(run, findings, compared_by), raw_files(run.folder))
 
 
 def _limits(run: "Run") -> "Limits | None":

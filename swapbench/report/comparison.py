@@ -88,7 +88,7 @@ def _shortened(difference: Difference) -> Difference:
     return replace(difference, a=a, b=b)
 
 
-def headlines(comparison: Comparison) -> Table:
+def headlines(comparison: Comparison, sides: Sequence[str] = AB) -> Table:
     """The figure that decides, scenario by scenario."""
     names = list(dict.fromkeys(FIGURES[s.figure] for s in comparison.scenarios))
     rows = tuple(
@@ -102,10 +102,10 @@ def headlines(comparison: Comparison) -> Table:
     return Table(
         title=f"{capital(names[0]) if len(names) == 1 else 'Headline'}, seconds: median (min{f.EN_DASH}max)",
         label="scenario",
-        columns=(*_columns(AB), ("verdict",), ("finds", "from")),
+        columns=(*_columns(sides), ("verdict",), ("finds", "from")),
         groups=(rows,),
-        legend=f"B/A: {_ratio_legend(comparison)}; finds from: the least change that four of five such "
-        "comparisons would find",
+        legend=f"{sides[-1]}: {_ratio_legend(comparison)}; finds from: the least change that four of "
+        "five such comparisons would find",
     )
 
 
@@ -252,8 +252,8 @@ def verdict_line(comparison: Comparison) -> Line:
     """The whole comparison in one line."""
     if not comparison.comparable:
         return Line("", "not comparable: shown side by side, without verdicts", "doubt")
-    said = ", ".join(_short(comparison))
-    return Line("", said or "nothing was measured in both", _tone(comparison))
+    said = ", ".join(_short(comparison)) or "nothing was measured in both"
+    return Line("", f"the same thing twice: {said}" if comparison.same else said, _tone(comparison))
 
 
 def _short(comparison: Comparison) -> Iterator[str]:

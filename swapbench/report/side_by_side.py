@@ -16,11 +16,16 @@ from swapbench.report.terminal import print_parts
 COMPARISON_VERSION: Final = 1
 
 
+def to_json(comparisons: Sequence[Comparison]) -> str:
+    """Everything, for programs."""
+    facts = {"comparison_version": COMPARISON_VERSION, "comparisons": [asdict(c) for c in comparisons]}
+    return as_document(facts)
+
+
 def show_comparisons(comparisons: Sequence[Comparison], form: str, console: Console) -> None:
     """Write them to a console as `rich`, `md` or `json`; nothing else is written to it."""
     if form == "json":
-        facts = {"comparison_version": COMPARISON_VERSION, "comparisons": [asdict(c) for c in comparisons]}
-        console.file.write(as_document(facts))
+        console.file.write(to_json(comparisons))
         return
     for n, comparison in enumerate(comparisons):
         title = f"{comparison.title}: {comparison.a.label} against {comparison.b.label}"

@@ -1,18 +1,23 @@
 """The report as one HTML file that needs nothing else: no network, no other file, not even JavaScript."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Final
 
 from swapbench import __version__
 from swapbench.analysis import Findings
 from swapbench.analysis.comparison import Comparison
 from swapbench.analysis.pictures import Pictures
 from swapbench.report.html import comparison_sections, run_sections
-from swapbench.report.html.comparison_sections import SideView
+from swapbench.report.html.comparison_sections import SideView, side_name
 from swapbench.report.html.downloads import downloads
 from swapbench.report.html.page import Block, Command, Download, Page, Section
 from swapbench.report.html.rendering import render
+from swapbench.report.side_by_side import to_json
 from swapbench.report.tidy_csv import to_csv
+
+_FINDINGS: Final = "findings.csv"
+_COMPARISON: Final = "comparison.json"
 
 __all__ = ["RunView", "comparison_to_html", "run_to_html"]
 
@@ -28,7 +33,7 @@ class RunView:
 
 def run_to_html(view: RunView) -> str:
     """A page about one run."""
-    return render(Page(run_sections.opening(view.findings), _sections(view, ""), _made_by()))
+    return render(Page(run_sections.opening(view.findings), _sections(view), _made_by()))
 
 
 def comparison_to_html(comparisons: Sequence[Comparison], views: Sequence[RunView], again: str) -> str:
@@ -44,38 +49,34 @@ def comparison_to_html(comparisons: Sequence[Comparison], views: Sequence[RunVie
     sections: list[Section] = []
     for number, (comparison, other) in enumerate(zip(comparisons, sides[1:], strict=True)):
         prefix = f"c{number}-" if several else ""
-        made = comparison_sections.sections(comparison, sides[0], other, prefix)
+        made = comparison_sections.sections(comparison, sides[0], other, side_name(number + 1), prefix)
         sections += [_named(section, comparison.b.label) for section in made] if several else made
     labels = [comparisons[0].a.label, *(comparison.b.label for comparison in comparisons)]
     folds = tuple(
         Block(
             "fold",
             title=_side_title(number, label),
-            sections=_sections(replace(view, files={}), f"s{number}-"),
+            sections=run_sections.sections(view.findings, view.pictures, {}, f"s{number}-"),
         )
         for number, (label, view) in enumerate(zip(labels, views, strict=True))
     )
     sections.append(Section("sides", "Each side by itself", folds))
     sections.append(Section("again", "How to repeat it", (_commands(views, again),)))
-    sections.append(Section("files", "Data", (Block("downloads", downloads=_files(views)),)))
+    sections.append(Section("files", "Data", (Block("downloads", downloads=_files(comparisons, views)),)))
     return render(Page(comparison_sections.opening(comparisons), tuple(sections), _made_by()))
 
 
-def _sections(view: RunView, prefix: str) -> tuple[Section, ...]:
-    files = {"findings.csv": to_csv(view.findings).encode("utf-8"), **view.files}
-    return run_sections.sections(view.findings, view.pictures, files, prefix)
+def _sections(view: RunView) -> tuple[Section, ...]:
+    files = {_FINDINGS: to_csv(view.findings).encode("utf-8"), **view.files}
+    return run_sections.sections(view.findings, view.pictures, files)
 
 
 def _named(section: Section, label: str) -> Section:
     return Section(section.id, f"{section.title}: {label}", section.blocks, section.lead)
 
 
-def _side_name(number: int) -> str:
-    return chr(ord("A") + number)
-
-
 def _side_title(number: int, label: str) -> str:
-    name = _side_name(number)
+    name = side_name(number)
     return f"Side {name}" if label == name else f"Side {name}: {label}"
 
 
@@ -87,18 +88,16 @@ def _commands(views: Sequence[RunView], again: str) -> Block:
     return Block("commands", commands=(*commands, Command("This report again:", again)))
 
 
-def _files(views: Sequence[RunView]) -> tuple[Download, ...]:
-    """The files of each run; two arms are of one run, and have the same."""
+def _files(comparisons: Sequence[Comparison], views: Sequence[RunView]) -> tuple[Download, ...]:
+    """Every figure of the page, then the files of each run; two arms are of one run, and have the same."""
+    named = {_COMPARISON: to_json(comparisons).encode("utf-8")}
+    for number, view in enumerate(views):
+        named[f"{side_name(number)}-{_FINDINGS}"] = to_csv(view.findings).encode("utf-8")
     folders = {view.findings.facts.folder: view.files for view in views}
-    if len(folders) == 1:
-        ((where, files),) = folders.items()
-        return downloads(files, where)
-    named = {
-        f"{_side_name(number)}-{name}": data
-        for number, files in enumerate(folders.values())
-        for name, data in files.items()
-    }
-    return downloads(named, "the run's folder")
+    for number, files in enumerate(folders.values()):
+        side = f"{side_name(number)}-" if len(folders) > 1 else ""
+        named |= {f"{side}{name}": data for name, data in files.items()}
+    return downloads(named, " or ".join(folders))
 
 
 def _made_by() -> str:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from swapbench.analysis import Findings, figures
-from swapbench.analysis.comparison import Comparison, exit_code
+from swapbench.analysis.comparison import Comparison, gravest
 from swapbench.analysis.dots import Dots
 from swapbench.analysis.overall import Grade
 from swapbench.analysis.pictures import Pictures
@@ -27,120 +28,136 @@ class SideView:
 
 def opening(comparisons: Sequence[Comparison]) -> Opening:
     """The verdict on every pair."""
-    first = comparisons[0]
+    first, several = comparisons[0], len(comparisons) > 1
+    found, code = gravest(comparisons, strict=True)
     return Opening(
         title=first.title,
         kicker=f"{first.a.label} against {', '.join(c.b.label for c in comparisons)} · {first.a.machine}",
-        grade=_grade(comparisons),
-        verdict=_verdict(comparisons),
+        grade=_GRADES[code],
+        verdict=_WORDS[code].format(other=side_name(1 + comparisons.index(found))),
         because=tuple(
-            f"{comparison.b.label}: {text.verdict_line(comparison).text}"
-            if len(comparisons) > 1
-            else text.verdict_line(comparison).text
+            f"{comparison.b.label}: {said}" if several else said
             for comparison in comparisons
+            for said in _because(comparison)
         ),
-        tiles=tuple(tile for comparison in comparisons for tile in _tiles(comparison, len(comparisons) > 1)),
+        tiles=tuple(tile for comparison in comparisons for tile in _tiles(comparison, several)),
     )
 
 
-def _grade(comparisons: Sequence[Comparison]) -> Grade:
-    codes = [exit_code(comparison, strict=True) for comparison in comparisons]
-    if all(code is Exit.OK for code in codes):
-        return "good"
-    return "bad" if any(code not in (Exit.OK, Exit.INCONCLUSIVE) for code in codes) else "doubt"
+_GRADES: Final[dict[Exit, Grade]] = {
+    Exit.FAILED: "bad",
+    Exit.REGRESSION: "bad",
+    Exit.LEAK: "bad",
+    Exit.INCONCLUSIVE: "doubt",
+    Exit.OK: "good",
+}
+_WORDS: Final = {
+    Exit.FAILED: "Swaps failed: the comparison is not whole",
+    Exit.REGRESSION: "{other} is slower than A",
+    Exit.LEAK: "{other} leaks, A does not",
+    Exit.INCONCLUSIVE: "Inconclusive",
+    Exit.OK: "{other} is no worse than A",
+}
 
 
-def _verdict(comparisons: Sequence[Comparison]) -> str:
-    codes = {exit_code(comparison, strict=True) for comparison in comparisons}
-    for code, words in _WORDS:
-        if code in codes:
-            return words
-    return "B is no worse than A"
+def _because(comparison: Comparison) -> Iterator[str]:
+    yield text.verdict_line(comparison).text
+    for line in text.noise_floor(comparison):
+        yield f"noise floor of {line.label}: {line.text}"
 
 
-_WORDS = (
-    (Exit.FAILED, "Swaps failed: the comparison is not whole"),
-    (Exit.REGRESSION, "B is slower than A"),
-    (Exit.LEAK, "B leaks, A does not"),
-    (Exit.INCONCLUSIVE, "Inconclusive"),
-)
+def side_name(number: int) -> str:
+    """`A` for the first side, `B` for the second."""
+    return chr(ord("A") + number)
 
 
 def _tiles(comparison: Comparison, several: bool) -> Iterator[Tile]:
     for s in comparison.scenarios:
-        if s.headline.ratio is not None and s.headline.a and s.headline.b:
-            change, _, unit = figures.ratio_change(s.headline.ratio.point).partition(" ")
+        ratio = s.headline.ratio
+        if ratio is not None and s.headline.a and s.headline.b:
+            change, _, unit = figures.ratio_change(ratio.point).partition(" ")
             a, b = (figures.seconds(side.point) for side in (s.headline.a, s.headline.b))
-            below = (f"{a} against {b}", text.verdict_words(s.headline, comparison.margin))
+            of = figures.counted(ratio.n, "pair") if comparison.paired else "all pairs of swaps"
+            below = (
+                f"estimated over {of}",
+                f"medians: {a} against {b}",
+                text.verdict_words(s.headline, comparison.margin),
+            )
             yield Tile(f"{s.scenario}, {comparison.b.label}" if several else s.scenario, change, unit, below)
 
 
-def sections(comparison: Comparison, a: SideView, b: SideView, prefix: str = "") -> tuple[Section, ...]:
-    """What changed from A to B, headline first."""
+def sections(
+    comparison: Comparison, a: SideView, b: SideView, other: str, prefix: str = ""
+) -> tuple[Section, ...]:
+    """What changed from A to the `other` side, headline first."""
+    sides = ("A", other, f"{other}/A")
     made = (
-        Section(f"{prefix}change", "What changed", tuple(_change(comparison, prefix))),
-        Section(f"{prefix}pairs", "Over the rounds", tuple(_pairs(a, b, prefix))),
+        Section(f"{prefix}change", "What changed", tuple(_change(comparison, sides, prefix))),
+        Section(f"{prefix}pairs", "Over the rounds", tuple(_pairs(a, b, other, prefix))),
         Section(
             f"{prefix}phases",
             "Phases, seconds",
-            table_block(text.phases(comparison) if comparison.scenarios else None, titled=False),
+            table_block(text.phases(comparison, sides) if comparison.scenarios else None, titled=False),
         ),
-        Section(f"{prefix}held", "Memory", tuple(_memory(comparison))),
+        Section(f"{prefix}held", "Memory", tuple(_memory(comparison, sides))),
         Section(f"{prefix}compared", "What was compared", tuple(_compared(comparison))),
     )
     return filled(made)
 
 
-def _change(comparison: Comparison, prefix: str) -> Iterator[Block]:
+def _change(comparison: Comparison, sides: Sequence[str], prefix: str) -> Iterator[Block]:
     if drawable(comparison):
         figure = Figure(
             id=f"{prefix}forest",
-            title="B against A",
+            title=f"{sides[1]} against A",
             caption=(
                 "The change of each scenario's headline with its one-sided 95 % bounds. The shaded band is "
                 f"the margin of {figures.change(comparison.margin)}: a bar that stays left of its "
                 "right edge is no regression."
             ),
-            drawing=draw_forest(comparison),
+            drawing=draw_forest(comparison, sides[1]),
         )
         yield Block("figure", figures=(figure,))
     if comparison.scenarios:
-        yield from table_block(text.headlines(comparison))
+        yield from table_block(text.headlines(comparison, sides))
     yield from lines_block("Noise floor", text.noise_floor(comparison))
 
 
-def _pairs(a: SideView, b: SideView, prefix: str) -> Iterator[Block]:
+def _pairs(a: SideView, b: SideView, other: str, prefix: str) -> Iterator[Block]:
     theirs = {dots.name: dots for dots in b.pictures.dots}
     shown = tuple(
         Figure(
             id=f"{prefix}pair-{number}",
             title=dots.name,
-            caption="A as circles, B as diamonds, a line at either median.",
-            drawing=draw_sides(dots, theirs[dots.name]),
-            table=_pairs_table(dots, theirs[dots.name]),
+            caption=(
+                f"{text.capital(text.FIGURES[dots.figure])}: A as circles, {other} as diamonds, a line at "
+                "either median."
+            ),
+            drawing=draw_sides(dots, theirs[dots.name], other),
+            table=_pairs_table(dots, theirs[dots.name], other),
         )
         for number, dots in enumerate(a.pictures.dots)
-        if dots.name in theirs and dots.dots and theirs[dots.name].dots
+        if dots.name in theirs and dots.counted and theirs[dots.name].counted
     )
     if shown:
         yield Block("panels", figures=shown)
 
 
-def _pairs_table(a: Dots, b: Dots) -> Table:
-    left, right = ({dot.round: dot.seconds for dot in side.dots} for side in (a, b))
+def _pairs_table(a: Dots, b: Dots, other: str) -> Table:
+    left, right = ({dot.round: dot.seconds for dot in side.counted} for side in (a, b))
     rows = tuple(
         (Cell(f"round {n}"), *(_seconds(side.get(n)) for side in (left, right)))
         for n in sorted(left.keys() | right.keys())
     )
-    return Table(f"{a.name}: seconds by round", "round", (("A",), ("B",)), (rows,))
+    return Table(f"{a.name}: seconds by round", "round", (("A",), (other,)), (rows,))
 
 
 def _seconds(value: float | None) -> Cell:
     return Cell(figures.NOT_RECORDED if value is None else figures.table_seconds(value), figure=True)
 
 
-def _memory(comparison: Comparison) -> Iterator[Block]:
-    yield from table_block(text.memory(comparison), titled=False)
+def _memory(comparison: Comparison, sides: Sequence[str]) -> Iterator[Block]:
+    yield from table_block(text.memory(comparison, sides), titled=False)
     yield from lines_block("Leaks", text.leaks(comparison))
 
 

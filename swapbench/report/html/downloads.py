@@ -13,6 +13,7 @@ _MOST_BYTES: Final = 3_000_000
 
 _SAYS: Final = {
     "findings.csv": "every figure of this report",
+    "comparison.json": "every figure of the comparison",
     "swaps.csv": "one row per swap",
     "phases.csv": "one row per phase and span",
     "memory.csv": "the ledgers over time",

@@ -18,9 +18,9 @@ _COLOURS: Final[Spec] = {
 }
 
 
-def forest(comparison: Comparison) -> Drawing:
-    """The change of every headline, in per cent."""
-    return draw(lambda width: _spec(comparison, width))
+def forest(comparison: Comparison, other: str) -> Drawing:
+    """The change of every headline from A to the `other` side, in per cent."""
+    return draw(lambda width: _spec(comparison, other, width))
 
 
 def drawable(comparison: Comparison) -> tuple[ScenarioComparison, ...]:
@@ -28,13 +28,13 @@ def drawable(comparison: Comparison) -> tuple[ScenarioComparison, ...]:
     return tuple(s for s in comparison.scenarios if s.headline.ratio is not None)
 
 
-def _spec(comparison: Comparison, width: int) -> Spec:
+def _spec(comparison: Comparison, other: str, width: int) -> Spec:
     rows = [_row(s, comparison.margin) for s in drawable(comparison)]
     names = [row["scenario"] for row in rows]
     reach = _reach(rows, comparison.margin)
     x = number(
         "low",
-        title="B against A, % (left is faster)",
+        title=f"{other} against A, % (left is faster)",
         scale={"domain": reach, "nice": False, "clamp": True},
         axis=across(width, labelExpr="datum.value ? format(datum.value, '+') : '0'"),
     )

@@ -8,7 +8,6 @@ from swapbench.report.html.charts.drawing import (
     Drawing,
     Spec,
     draw_panel,
-    either,
     layer,
     layered,
     name,
@@ -17,21 +16,21 @@ from swapbench.report.html.charts.drawing import (
 from swapbench.report.html.charts.scales import UnitOf, unit_of_seconds, upright
 
 
-def sides(a: Dots, b: Dots) -> Drawing:
-    """A's dots and B's beside each other in every round, with a line for either median."""
-    return draw_panel(lambda width: _spec(a, b, width))
+def sides(a: Dots, b: Dots, other: str) -> Drawing:
+    """A's counted swaps and the `other` side's, round by round, with a line for either median."""
+    return draw_panel(lambda width: _spec(a, b, other, width))
 
 
-def _spec(a: Dots, b: Dots, width: int) -> Spec:
-    unit = unit_of_seconds(dot.seconds for side in (a, b) for dot in side.dots)
-    both = (("A", a), ("B", b))
+def _spec(a: Dots, b: Dots, other: str, width: int) -> Spec:
+    unit = unit_of_seconds(dot.seconds for side in (a, b) for dot in side.counted)
+    both = (("A", a), (other, b))
     rows = [row for label, side in both for row in _rows(label, side, unit)]
     medians = [
         {"side": label, "median": side.estimate.point / unit.per}
         for label, side in both
         if side.estimate is not None
     ]
-    colour = name("side", legend=None, scale={"domain": ["A", "B"], "range": [INK, ACCENT]})
+    colour = name("side", legend=None, scale={"domain": ["A", other], "range": [INK, ACCENT]})
     points = {
         "x": number(
             "round",
@@ -40,9 +39,8 @@ def _spec(a: Dots, b: Dots, width: int) -> Spec:
             axis={"grid": False, "tickMinStep": 1, "tickCount": 8, "format": "d"},
         ),
         "y": number("seconds", axis=upright(unit.name), scale={"zero": False, "nice": True, "padding": 12}),
-        "shape": name("side", legend=None, scale={"domain": ["A", "B"], "range": ["circle", "diamond"]}),
+        "shape": name("side", legend=None, scale={"domain": ["A", other], "range": ["circle", "diamond"]}),
         "color": colour,
-        "fillOpacity": either("datum.counted", 1, 0),
         "description": name("tip"),
     }
     layers = [
@@ -53,17 +51,14 @@ def _spec(a: Dots, b: Dots, width: int) -> Spec:
 
 
 def _rows(label: str, side: Dots, unit: UnitOf) -> list[Spec]:
-    # Not upon each other: A a little left of its round, B a little right.
+    # Not upon each other: A a little left of its round, the other a little right.
     aside = -0.13 if label == "A" else 0.13
     return [
         {
             "side": label,
             "round": dot.round + aside,
             "seconds": dot.seconds / unit.per,
-            "counted": dot.kind == "counted",
-            "tip": f"{label}, round {dot.round}: {figures.seconds(dot.seconds)}"
-            + ("" if dot.kind == "counted" else f", {dot.kind}"),
+            "tip": f"{label}, round {dot.round}: {figures.seconds(dot.seconds)}",
         }
-        for dot in side.dots
-        if dot.kind == "counted"
+        for dot in side.counted
     ]
