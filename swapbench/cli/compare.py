@@ -70,7 +70,12 @@ def compare(
             "`swapbench runs` shows them"
         )
     comparisons = _compared(found, margin, anyway=anyway)
-    raise typer.Exit(_show(comparisons, found, form, strict=strict, html=html))
+    options = [*_margin_said(margin), *(["--anyway"] if anyway else [])]
+    raise typer.Exit(_show(comparisons, found, form, strict=strict, html=html, options=options))
+
+
+def _margin_said(margin: float | None) -> list[str]:
+    return [] if margin is None else ["--margin", f"{margin:g}"]
 
 
 def _compared(runs: "Sequence[Run]", margin: float | None, *, anyway: bool) -> "list[Comparison]":
@@ -209,11 +214,17 @@ def print_arms(
         raise UsageError("a comparison has no CSV form: the rows are in the run's folder; use md or json")
     others = range(1, len(run.info.arms))
     compared = [compare_arms(run, margin, other) for other in others]
-    return _show(compared, [run], form, strict=strict, html=html)
+    return _show(compared, [run], form, strict=strict, html=html, options=_margin_said(margin))
 
 
 def _show(
-    comparisons: "Sequence[Comparison]", runs: "Sequence[Run]", form: str, *, strict: bool, html: Path | None
+    comparisons: "Sequence[Comparison]",
+    runs: "Sequence[Run]",
+    form: str,
+    *,
+    strict: bool,
+    html: Path | None,
+    options: Sequence[str],
 ) -> Exit:
     from swapbench.analysis.comparison import gravest
     from swapbench.cli.html import write_comparisons
@@ -223,5 +234,5 @@ def _show(
     if html is None:
         show_comparisons(comparisons, form, make_console())
     else:
-        write_comparisons(comparisons, runs, html)
+        write_comparisons(comparisons, runs, html, options)
     return gravest(comparisons, strict=strict)[1]

@@ -18,19 +18,28 @@ if TYPE_CHECKING:
     from swapbench.results import Run
 
 
-def write_run(run: "Run", findings: "Findings", path: Path) -> None:
+def write_run(run: "Run", findings: "Findings", path: Path, options: Sequence[str]) -> None:
     """Write a run's page.
+
+    Args:
+        options: of `swapbench report`, by which it shows what it shows.
 
     Raises:
         UsageError: it can't be written there.
     """
     from swapbench.report.html import run_to_html
 
-    _write(path, run_to_html(_view(run, findings)))
+    again = shlex.join(["swapbench", "report", str(run.folder), *options, "--html", path.name])
+    _write(path, run_to_html(_view(run, findings), again))
 
 
-def write_comparisons(comparisons: "Sequence[Comparison]", runs: "Sequence[Run]", path: Path) -> None:
+def write_comparisons(
+    comparisons: "Sequence[Comparison]", runs: "Sequence[Run]", path: Path, options: Sequence[str]
+) -> None:
     """Write the page of comparisons of every other run with the first; or of the two arms of one.
+
+    Args:
+        options: of `swapbench compare`, by which it judges as it judges.
 
     Raises:
         UsageError: as `write_run`.
@@ -43,7 +52,7 @@ def write_comparisons(comparisons: "Sequence[Comparison]", runs: "Sequence[Run]"
     by = {s.scenario: s.figure for comparison in comparisons for s in comparison.scenarios}
     views = [_view(side, analyse(side, _limits(side)), by) for side in sides]
     folders = [str(run.folder) for run in runs]
-    again = shlex.join(["swapbench", "compare", *folders, "--html", path.name])
+    again = shlex.join(["swapbench", "compare", *folders, *options, "--html", path.name])
     _write(path, comparison_to_html(comparisons, views, again))
 
 
@@ -67,6 +76,8 @@ def _write(path: Path, text: str) -> None:
     from swapbench.analysis.figures import size
     from swapbench.files import write_atomically
 
+    if not path.name:
+        raise UsageError(f'--html "{path}": names no file; say it as report.html')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text)

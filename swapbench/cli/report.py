@@ -60,7 +60,7 @@ def report(
     Examples:
       swapbench report
       swapbench report exp012 --format md
-      swapbench report exp012 --format trace > run.json      (open it at ui.perfetto.dev)
+      swapbench report exp012 --format trace > trace.json      (open it at ui.perfetto.dev)
       swapbench report exp012 --html exp012.html
       swapbench report exp013-strategies --strategy slab
       swapbench report results/reference/exp012-m4pro-24gb
@@ -108,6 +108,8 @@ def print_run(
     if arm is not None:
         run = arm_of(run, arm)
     if run.info.arms:
+        if strategy is not None:
+            raise UsageError("--strategy: this run compares arms; name one of them, too: --arm A")
         if form == "trace":
             return _print_trace(run)
         return print_arms(run, form, None, strict=strict, html=html)
@@ -116,12 +118,16 @@ def print_run(
     # A run from before `swapbench probe` was first run here can still be set against its limits.
     findings = analyse(run, limits_of(run.info.models, run.info.machine))
     if html is not None:
-        write_run(run, findings, html)
+        write_run(run, findings, html, _said({"--arm": arm, "--strategy": strategy}))
     elif form == "trace":
         _print_trace(run)
     else:
         show(findings, form, make_console())
     return exit_code(findings, strict)
+
+
+def _said(options: dict[str, str | None]) -> list[str]:
+    return [word for name, value in options.items() if value is not None for word in (name, value)]
 
 
 def _want_redirection(folder: Path) -> None:
@@ -133,7 +139,7 @@ def _want_redirection(folder: Path) -> None:
     if sys.stdout.isatty():
         raise UsageError(
             "a trace is for Perfetto, not for a terminal; write it to a file: "
-            f"swapbench report {shlex.quote(str(folder))} --format trace > run.json"
+            f"swapbench report {shlex.quote(str(folder))} --format trace > trace.json"
         )
 
 

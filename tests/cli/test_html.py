@@ -1,5 +1,8 @@
 """`swapbench report --html` and `swapbench compare --html`."""
 
+import html
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +16,8 @@ from swapbench.cli.report import report
 from swapbench.errors import Exit, UsageError
 from swapbench.results import ArmInfo
 from tests.analysis.recording import Recording, arm, worker
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "exp012-m4pro-24gb"
 
 app = typer.Typer()
 app.command()(report)
@@ -104,3 +109,52 @@ def test_without_html_nothing_of_charts_is_loaded(tmp_path: Path) -> None:
         "assert not {'vl_convert', 'jinja2'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+def again(page: Path) -> list[str]:
+    """The command at the end of a page that makes it again."""
+    commands = re.findall(r"<code>(swapbench (?:report|compare) .*?)</code>", page.read_text("utf-8"))
+    return shlex.split(html.unescape(commands[-1]))[1:]
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--strategy", "slab"], ["--margin", "0.5"], ["--anyway"], ["--arm", "B"]], ids=" ".join
+)
+def test_the_command_that_makes_it_again_makes_the_same_page(tmp_path: Path, options: list[str]) -> None:
+    runs: list[Path] = []
+    if options[:1] == ["--arm"]:
+        runs = [two_arms(tmp_path)]
+    elif options[:1] == ["--anyway"]:
+        runs = [recorded(tmp_path), REFERENCE]
+    elif options[:1] == ["--margin"]:
+        runs = [recorded(tmp_path), recorded(tmp_path, "run-2")]
+    else:
+        recording = Recording(tmp_path, strategy=["stock", "slab"])
+        for strategy, load_s in (("stock", 4.0), ("slab", 1.0)):
+            recording.swap(0, "up", {"load": load_s}, strategy=strategy)
+        runs = [recording.run().folder]
+    page = tmp_path / "report.html"
+    done = invoke("compare" if len(runs) > 1 else "report", *runs, *options, "--html", page)
+    assert done.exit_code == Exit.OK, done.exception
+    command = again(page)
+    assert command[-1] == page.name
+    assert invoke(*command[:-1], tmp_path / "again.html").exit_code == Exit.OK
+    first, second = (file.read_text("utf-8") for file in (page, tmp_path / "again.html"))
+    assert drawn(first) == drawn(second)
+
+
+def drawn(page: str) -> str:
+    """A page without the numbers that drawings are told apart by, and the name of its own file."""
+    return re.sub(r"--html \S+</code>", "", re.sub(r"\bc\d+-", "", page))
+
+
+def test_a_strategy_of_an_arm_has_to_say_of_which(tmp_path: Path) -> None:
+    done = invoke("report", two_arms(tmp_path), "--strategy", "stock")
+    assert isinstance(done.exception, UsageError)
+    assert str(done.exception) == "--strategy: this run compares arms; name one of them, too: --arm A"
+
+
+def test_a_page_without_a_name_is_refused(tmp_path: Path) -> None:
+    done = invoke("report", recorded(tmp_path), "--html", "")
+    assert isinstance(done.exception, UsageError)
+    assert "names no file" in str(done.exception)

@@ -31,9 +31,9 @@ class RunView:
     files: Mapping[str, bytes]
 
 
-def run_to_html(view: RunView) -> str:
-    """A page about one run."""
-    return render(Page(run_sections.opening(view.findings), _sections(view), _made_by()))
+def run_to_html(view: RunView, again: str) -> str:
+    """A page about one run; `again` is the command that makes it."""
+    return render(Page(run_sections.opening(view.findings), _sections(view, again), _made_by()))
 
 
 def comparison_to_html(comparisons: Sequence[Comparison], views: Sequence[RunView], again: str) -> str:
@@ -56,7 +56,7 @@ def comparison_to_html(comparisons: Sequence[Comparison], views: Sequence[RunVie
         Block(
             "fold",
             title=_side_title(number, label),
-            sections=run_sections.sections(view.findings, view.pictures, {}, f"s{number}-"),
+            sections=run_sections.sections(view.findings, view.pictures, {}, prefix=f"s{number}-"),
         )
         for number, (label, view) in enumerate(zip(labels, views, strict=True))
     )
@@ -66,9 +66,9 @@ def comparison_to_html(comparisons: Sequence[Comparison], views: Sequence[RunVie
     return render(Page(comparison_sections.opening(comparisons), tuple(sections), _made_by()))
 
 
-def _sections(view: RunView) -> tuple[Section, ...]:
+def _sections(view: RunView, again: str) -> tuple[Section, ...]:
     files = {_FINDINGS: to_csv(view.findings).encode("utf-8"), **view.files}
-    return run_sections.sections(view.findings, view.pictures, files)
+    return run_sections.sections(view.findings, view.pictures, files, again)
 
 
 def _named(section: Section, label: str) -> Section:

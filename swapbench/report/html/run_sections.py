@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from shlex import quote
 
 from swapbench.analysis import Findings, figures
 from swapbench.analysis.estimate import Estimate
@@ -102,12 +101,13 @@ def _ladder_tile(ladder: Ladder) -> Tile:
 
 
 def sections(
-    findings: Findings, pictures: Pictures, files: Mapping[str, bytes], prefix: str = ""
+    findings: Findings, pictures: Pictures, files: Mapping[str, bytes], again: str = "", prefix: str = ""
 ) -> tuple[Section, ...]:
     """Every section that has something to say.
 
     Args:
         files: the run's own, by name, to be downloaded from the page.
+        again: the command that makes the page.
         prefix: of every id, where several runs stand on one page.
     """
     made = (
@@ -121,7 +121,7 @@ def sections(
         Section(f"{prefix}work", "What was moved, and who waited", tuple(_work(findings))),
         Section(f"{prefix}criteria", "Criteria", table_block(tables.criteria(findings), titled=False)),
         Section(f"{prefix}environment", "Environment and warnings", tuple(_environment(findings))),
-        Section(f"{prefix}repeat", "How to repeat it", tuple(_repeat(findings, pictures))),
+        Section(f"{prefix}repeat", "How to repeat it", tuple(_repeat(findings, pictures, again))),
         Section(f"{prefix}data", "Data", tuple(_data(findings, files))),
     )
     return filled(made)
@@ -208,7 +208,7 @@ def _models(findings: Findings) -> Iterator[Line]:
         yield Line(model.name, f"{model.reference}, {model.source}{weight}")
 
 
-def _repeat(findings: Findings, pictures: Pictures) -> Iterator[Block]:
+def _repeat(findings: Findings, pictures: Pictures, again: str) -> Iterator[Block]:
     commands = []
     if pictures.command:
         commands.append(Command("The command that made this run:", pictures.command))
@@ -216,9 +216,8 @@ def _repeat(findings: Findings, pictures: Pictures) -> Iterator[Block]:
         commands.append(
             Command("The same experiment, on your machine:", f"swapbench run {findings.facts.experiment}")
         )
-    commands.append(
-        Command("This report again:", f"swapbench report {quote(findings.facts.folder)} --html report.html")
-    )
+    if again:
+        commands.append(Command("This report again:", again))
     yield Block("commands", commands=tuple(commands))
 
 

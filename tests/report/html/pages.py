@@ -52,7 +52,7 @@ def view(run: Run, known: Limits | None = None) -> RunView:
 
 def page_of(run: Run) -> str:
     """Its page, with limits of the machine known."""
-    return run_to_html(view(run, limits(machine=MACHINE)))
+    return run_to_html(view(run, limits(machine=MACHINE)), "swapbench report it")
 
 
 def compared(runs: Sequence[Run]) -> str:
