@@ -241,6 +241,11 @@ def _in_no_phase(scenarios: Sequence[ScenarioSummary]) -> Iterator[str]:
             observer = (
                 f", {figures.seconds(rest.probe_s.point)} of it the observer's own" if rest.probe_s else ""
             )
+            if rest.settled_s and rest.settled_s.point:
+                observer += (
+                    f", which waited {figures.seconds(rest.settled_s.point)} for memory to settle "
+                    "(settle_after_unload)"
+                )
             spent = f" ({figures.seconds(rest.seconds.point)}{observer})" if rest.seconds else ""
             yield f"{scenario.name}: {rest.share:.1%} of the swap is in no phase{spent}"
 

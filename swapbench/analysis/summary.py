@@ -70,10 +70,14 @@ class Bottleneck:
 
 @dataclass(frozen=True)
 class Unattributed:
-    """The part of the swap that no phase accounts for, and how much of it is the observer's own cost."""
+    """The part of the swap that no phase accounts for, and how much of it is the observer's own cost.
+
+    `settled_s` of that cost are its wait for memory to settle, where the experiment asks for it.
+    """
 
     seconds: Estimate | None
     probe_s: Estimate | None
+    settled_s: Estimate | None
     share: float | None
 
 
@@ -232,6 +236,7 @@ def _unattributed(swaps: Sequence[Swap]) -> Unattributed:
     return Unattributed(
         seconds=_figure(swaps, "unattributed_s"),
         probe_s=_figure(swaps, "probe_s"),
+        settled_s=_figure(swaps, "release_settle_s"),
         share=_mean_share(
             [swap for swap in swaps if not swap.from_outside],
             lambda swap: (swap.total_s or 0.0) - swap.attributed_s,

@@ -1,6 +1,7 @@
 """What stands beside the figures: limits, releases, restored caches, clients, ranks, failures, symptoms."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from swapbench.analysis import Findings, figures
@@ -8,11 +9,15 @@ from swapbench.analysis.clients import ClientsFelt
 from swapbench.analysis.estimate import Estimate
 from swapbench.analysis.failures import Failure
 from swapbench.analysis.figures import NOT_RECORDED
+from swapbench.analysis.findings import Problem
 from swapbench.analysis.memory import ScenarioMemory
 from swapbench.analysis.proof import Restores
 from swapbench.analysis.sharing import RankSummary, Sharing
 from swapbench.phases import LEDGER_LABELS
 from swapbench.report.shapes import Cell, Line, Table, Tone, point
+
+# More rounds than these are told by their ends.
+_MOST_ROUNDS: Final = 6
 
 
 def restores(findings: Findings) -> tuple[Line, ...]:
@@ -204,19 +209,25 @@ def _failure_row(failure: Failure) -> tuple[Cell, ...]:
 
 
 def problems(findings: Findings) -> tuple[Line, ...]:
-    """Failed, rolled back and invalid swaps, each with its reason."""
-    lines = []
+    """Failed, rolled back and invalid swaps with their reasons; what several rounds share is said once."""
+    alike: dict[tuple[str, Line], list[Problem]] = {}
     for problem in findings.problems:
-        where = f"round {problem.round}{' (warm-up)' if problem.warmup else ''}, {problem.scenario}"
-        how = _HOW_LEFT_OUT[problem.kind]
-        took = f" in {figures.seconds(problem.rollback_s)}" if problem.rollback_s is not None else ""
-        named = not problem.phase or problem.reason.startswith(problem.phase)
-        phase = "" if named else f" in {problem.phase}"
-        lines.append(
-            Line(
-                where,
-                f"{how}{phase}{took}: {problem.reason or 'no reason was recorded'}",
-                tone="doubt" if problem.kind == "invalid" else "bad",
-            )
-        )
-    return tuple(lines)
+        alike.setdefault((problem.scenario, _fate(problem)), []).append(problem)
+    return tuple(replace(line, label=f"{_rounds(of)}, {scenario}") for (scenario, line), of in alike.items())
+
+
+def _fate(problem: Problem) -> Line:
+    took = f" in {figures.seconds(problem.rollback_s)}" if problem.rollback_s is not None else ""
+    named = not problem.phase or problem.reason.startswith(problem.phase)
+    phase = "" if named else f" in {problem.phase}"
+    why = problem.reason or "no reason was recorded"
+    tone: Tone = "doubt" if problem.kind == "invalid" else "bad"
+    return Line("", f"{_HOW_LEFT_OUT[problem.kind]}{phase}{took}: {why}", tone)
+
+
+def _rounds(problems: Sequence[Problem]) -> str:
+    """`round 3`, `rounds 0 (warm-up), 1, 2`; of many the ends."""
+    names = [f"{problem.round}{' (warm-up)' if problem.warmup else ''}" for problem in problems]
+    if len(names) > _MOST_ROUNDS:
+        names = [*names[: _MOST_ROUNDS - 1], f"… {names[-1]}"]
+    return f"round{'s' if len(problems) > 1 else ''} {', '.join(names)}"

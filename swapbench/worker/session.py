@@ -34,6 +34,8 @@ from swapbench.worker.verification import MismatchError, compare
 # A checkpoint counts as warm or cold when this share of it is, or isn't, in the page cache.
 WARM_SHARE = 0.99
 COLD_SHARE = 0.01
+# A file's header is looked at before it is read, and a mini model is hardly more than that.
+COLD_BYTES = 512 << 10
 
 
 def run_session(plan: Plan, target: Target, emit: Callable[[Event], None], pid: int) -> None:
@@ -333,7 +335,8 @@ class _Swap:
             return f"labelled {label}, but how much of the checkpoint was resident is unknown"
         if label is PageCache.WARM and share < WARM_SHARE:
             return f"labelled warm, but only {share:.1%} of the checkpoint was resident"
-        if label is PageCache.COLD and share > COLD_SHARE:
+        known_bytes = share * self._to.weight_bytes
+        if label is PageCache.COLD and share > COLD_SHARE and not 0 < known_bytes <= COLD_BYTES:
             return f"labelled cold, but {share:.1%} of the checkpoint was resident"
         return ""
 

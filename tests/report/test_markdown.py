@@ -159,7 +159,7 @@ def test_a_full_run_is_sound_markdown(tmp_path: Path) -> None:
 def test_where_room_is_short_the_last_parts_that_do_not_fit_are_named(tmp_path: Path, failures: int) -> None:
     recording = measured(tmp_path)
     for number in range(failures):
-        recording.failed_swap(3 + number, "up", error="load failed: " + "x" * 250)
+        recording.failed_swap(3 + number, "up", error=f"load failed: {number} " + "x" * 250)
     text = markdown(recording.run(notes=("y" * 3000,) * (failures // 10)))
     told = "Left out, for a comment holds no more: Failed, refused and invalid swaps, Notes.\n"
     assert text.endswith(told) == (failures == 300)

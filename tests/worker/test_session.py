@@ -123,6 +123,18 @@ def test_a_swap_whose_residency_contradicts_its_label_is_invalid(
     assert (swap.valid, swap.invalid_reason) == (not reason, reason)
 
 
+def test_a_mini_models_header_makes_no_cold_swap_warm() -> None:
+    experiment = scripted(rounds=1, page_cache="cold")
+    assert experiment.script is not None
+    swaps = {}
+    for weight_bytes in (1 << 20, 1 << 30):
+        script = experiment.script.model_copy(
+            update={"resident": 0.3, "model_bytes": dict.fromkeys(experiment.models, weight_bytes)}
+        )
+        swaps[weight_bytes] = _swaps(list(play(experiment.model_copy(update={"script": script}))))[0].valid
+    assert swaps == {1 << 20: True, 1 << 30: False}
+
+
 def test_without_first_token_the_total_stands_alone() -> None:
     swap = _swaps(list(play(scripted(rounds=1, first_token=False))))[0]
     assert swap.total_s == pytest.approx(3.3)
