@@ -24,6 +24,10 @@ def within(findings: Findings) -> tuple[Line, ...]:
     return (drift, *(Line(f"first swaps, {e.scenario}", _first(e), below=_hint(e, firsts)) for e in firsts))
 
 
+# An interval that reaches from here on would say no more than that.
+_TELLS_NOTHING: Final = 1.0
+
+
 def _hint(entry: FirstSwaps, firsts: Sequence[FirstSwaps]) -> tuple[str, ...]:
     """Said once, below the last."""
     last = entry is firsts[-1]
@@ -33,6 +37,8 @@ def _hint(entry: FirstSwaps, firsts: Sequence[FirstSwaps]) -> tuple[str, ...]:
 def _drift(drift: Drift) -> str:
     if drift.change is None or drift.low is None or drift.high is None:
         return "not tested: that takes 5 rounds after a process's first"
+    if drift.outcome == "none found" and drift.high > _TELLS_NOTHING:
+        return f"not to be told from {figures.counted(drift.rounds, 'round')}: they scatter too much"
     low, point, high = (figures.change(abs(share)) for share in (drift.low, drift.change, drift.high))
     over = f"over {figures.counted(drift.rounds, 'round')}"
     if drift.outcome == "none found":

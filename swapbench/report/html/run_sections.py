@@ -163,7 +163,10 @@ def _rounds(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Blo
 
 
 def _memory(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Block]:
-    for figure in run_figures.memory_timelines(pictures, prefix):
+    timelines = tuple(run_figures.memory_timelines(pictures, prefix))
+    if timelines:
+        yield Block("legend")
+    for figure in timelines:
         yield Block("figure", figures=(figure,))
     if not findings.ladders:
         yield from table_block(tables.memory(findings))

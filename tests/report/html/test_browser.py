@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 DESKTOP: Final = (1280, 900)
+TABLET: Final = (768, 1024)
 PHONE: Final = (390, 844)
 
 
@@ -69,7 +70,7 @@ def test_the_console_stays_empty_and_nothing_is_asked_for(browser: "Browser", ad
     page.close()
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("size", [DESKTOP, TABLET, PHONE], ids=["desktop", "tablet", "phone"])
 def test_nothing_runs_over_the_edge_and_each_chart_is_seen_once(
     browser: "Browser", address: str, size: tuple[int, int]
 ) -> None:

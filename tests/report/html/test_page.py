@@ -18,6 +18,9 @@ from tests.analysis.recording import Recording
 from tests.report.html.conftest import Made
 from tests.report.html.pages import compared, full, page_of, parse, unpacked, view
 
+# Charts are drawn for wide columns, tablets and phones.
+WIDTHS = 3
+
 PAGES = ["full_page", "reference_page", "strategies_page", "comparison_page"]
 
 
@@ -171,7 +174,7 @@ def test_strategies_come_with_a_ladder_and_every_swap_of_each(strategies_page: M
     assert parsed.text.index("fastest: slab") < parsed.text.index("What each does and costs")
     for strategy, seconds in (("stock", "3.10"), ("slab", "1.10")):
         # Once in the wide drawing, once in the one for phones.
-        assert parsed.tips.count(f"{strategy}, round 1: {seconds} s") == 2
+        assert parsed.tips.count(f"{strategy}, round 1: {seconds} s") == WIDTHS
     assert {"up (stock)", "up (slab)"} <= set(parsed.headings)
 
 

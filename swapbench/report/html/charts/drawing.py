@@ -9,8 +9,9 @@ from typing import Any, Final
 import vl_convert
 from markupsafe import Markup
 
-# What a column of the page holds, and what a phone does, in CSS pixels.
+# What a column of the page holds, a tablet or half a screen, and a phone, in CSS pixels.
 WIDE: Final = 944
+MIDDLE: Final = 640
 PANEL: Final = 342
 NARROW: Final = 342
 
@@ -51,15 +52,16 @@ _numbers = count()
 
 @dataclass(frozen=True)
 class Drawing:
-    """One chart for wide columns and, where that would be too small to read there, another for phones."""
+    """One chart by width of the page: scaled down to another, its letters would be too small to read."""
 
     wide: Markup
+    middle: Markup | None = None
     narrow: Markup | None = None
 
 
 def draw(build: Callable[[int], Spec]) -> Drawing:
-    """A chart in both widths."""
-    return Drawing(_svg(build(WIDE)), _svg(build(NARROW)))
+    """A chart in all widths."""
+    return Drawing(*(_svg(build(width)) for width in (WIDE, MIDDLE, NARROW)))
 
 
 def draw_panel(build: Callable[[int], Spec]) -> Drawing:
