@@ -271,8 +271,12 @@ def _refuse_known(name: str) -> None:
         raise UsageError(f"--name {name}: that is {entry.title} of the catalogue; choose another name")
 
 
-def _references(wanted: list[str]) -> list[str]:
-    """Models by reference, each once; the name of an experiment stands for its models."""
+def _references(wanted: list[str], instead: str) -> list[str]:
+    """Models by reference, each once; the name of an experiment stands for its models, less its folders.
+
+    Raises:
+        UsageError: a folder was typed: it is there or not, and nothing gets it; `instead` says what to type.
+    """
     from swapbench import experiment
     from swapbench.models.catalogue import lookup
     from swapbench.models.locate import is_path
@@ -282,16 +286,20 @@ def _references(wanted: list[str]) -> list[str]:
     for word in wanted:
         if lookup(word) is None and (word in known or word.endswith(".toml")):
             chosen = experiment.load(experiment.find(word))
-            references += [chosen.models[name] for name in chosen.model_names()]
+            named = (chosen.models[name] for name in chosen.model_names())
+            references += [reference for reference in named if not is_path(reference)]
+        elif is_path(word):
+            raise UsageError(f"{word}: a folder is used as it is; {instead}")
         else:
             references.append(word)
-    return [reference for reference in dict.fromkeys(references) if not is_path(reference)]
+    return list(dict.fromkeys(references))
 
 
 def _orders(wanted: list[str], source: "Source") -> "list[Order]":
     from swapbench.models.locate import order_for
 
-    orders = (order_for(reference, source) for reference in _references(wanted))
+    instead = "name experiments or models, or give --config FOLDER/config.json and --name NAME"
+    orders = (order_for(reference, source) for reference in _references(wanted, instead))
     return list({order.name: order for order in orders if order is not None}.values())
 
 
@@ -301,7 +309,8 @@ def _repos(wanted: list[str]) -> list[str]:
     from swapbench.models import hub
     from swapbench.models.catalogue import CATALOGUE, lookup
 
-    repos = [entry.repo if (entry := lookup(word)) else word for word in _references(wanted)]
+    references = _references(wanted, "name experiments, models or repositories (org/name)")
+    repos = [entry.repo if (entry := lookup(word)) else word for word in references]
     for repo in repos:
         if not hub.is_repo(repo):
             hint = did_you_mean(repo, [*(entry.name for entry in CATALOGUE), *discover()])
