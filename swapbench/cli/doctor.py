@@ -1,19 +1,14 @@
 """`swapbench doctor`."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from swapbench.errors import Exit, WorkerError
 
-
-class Device(StrEnum):
-    """Where MLX can compute."""
-
-    CPU = "cpu"
-    GPU = "gpu"
+# Where MLX can compute.
+Device = Literal["cpu", "gpu"]
 
 
 def doctor(
