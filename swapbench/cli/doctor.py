@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from swapbench.cli.options import Json, Results
 from swapbench.errors import Exit, WorkerError
 
 # Where MLX can compute.
@@ -12,14 +13,14 @@ Device = Literal["cpu", "gpu"]
 
 
 def doctor(
-    results: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("results"),
+    results: Results = Path("results"),
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 6 where there is anything to do.")
     ] = False,
     device: Annotated[
         Device | None, typer.Option(help="Exit with 7 where MLX computes on another device than this.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Look whether this machine can be measured on as it is now, and what to do about it.
 

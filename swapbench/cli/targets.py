@@ -1,18 +1,18 @@
 """`swapbench targets`."""
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+from swapbench.cli.options import Json
 
 if TYPE_CHECKING:
     from swapbench.preset import Preset
     from swapbench.targets import BuiltIn
 
 
-def targets(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-) -> None:
+def targets(as_json: Json = False) -> None:
     """List what can be measured: the engine in the worker, and servers by preset.
 
     A server of yours: one TOML file, by its path. docs/targets.md has every field.
