@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from swapbench.experiment import Experiment, Source, find, load
+from swapbench.experiment import Experiment, Source, find, load, validate
 from swapbench.models.locate import Located
 from swapbench.needs import Available, ModelSize, needs
 from swapbench.report.experiments import print_experiment, print_experiments, print_settings
@@ -72,3 +72,24 @@ def test_names_and_settings_stand_whole_where_one_is_shown(width: int) -> None:
 def test_a_path_that_is_longer_than_a_line_can_still_be_copied() -> None:
     path = Path("experiments", "of-" + "mine-" * 20 + "all.toml")
     assert str(path) in shown(load(find("exp012")), 60, path).splitlines()
+
+
+ODD = "[bold]a:smile:[/bold]"
+
+
+def test_what_a_user_wrote_is_printed_as_it_is() -> None:
+    paper, out = console(200)
+    row = {"name": ODD, "title": ODD, "models": [ODD], "scenarios": [ODD], "file": ODD}
+    print_experiments([row], paper)
+    assert out.getvalue().count(ODD) == len(row)
+
+
+def test_what_a_user_wrote_is_shown_as_it_is() -> None:
+    raw = {
+        "title": ODD,
+        "description": ODD,
+        "models": {"small": f"{ODD}/small", "large": f"{ODD}/large"},
+        "scenario": [{"name": "up", "from": "small", "to": "large"}],
+    }
+    text = shown(validate(raw, "mine.toml"), 200, Path(ODD, "mine.toml"))
+    assert text.count(ODD) == 5

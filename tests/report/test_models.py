@@ -37,6 +37,26 @@ def test_a_row_for_each_source_with_its_name_and_size_in_one_piece(width: int) -
     assert ["mine", "mini", "5.5", "MB"] in [row[:4] for row in rows]
 
 
+def test_what_a_user_named_is_printed_as_it_is() -> None:
+    odd, out = "[bold]a:smile:[/bold]", io.StringIO()
+    row = {"source": "mini", "path": f"/models/{odd}", "weight_bytes": 1}
+    print_models([{"name": odd, "sources": [row]}], Console(file=out, width=200))
+    assert out.getvalue().count(odd) == 2
+
+
+def test_a_bar_bears_a_name_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "120")
+    with progress_of("[bold]a:smile:") as show:
+        show(1, 2)
+    assert "[bold]a:smile:" in terminal.getvalue()
+
+
 def test_nobodys_terminal_is_told_every_tenth_once(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_of("mine") as show:
         for done in range(0, 100_000_001, 1_000_000):

@@ -26,6 +26,12 @@ def test_every_name_stands_whole_before_what_it_is_and_whether_it_was_run(width:
     assert "started by swapbench, as ollama; swap: asking for the other model" in said
 
 
+def test_a_name_is_printed_as_it_is() -> None:
+    out = io.StringIO()
+    print_targets([ROWS[0] | {"name": "[red]own:rocket:"}], Console(file=out, width=80))
+    assert out.getvalue().startswith("[red]own:rocket: ")
+
+
 def test_what_is_built_in_is_what_an_experiment_may_name() -> None:
     assert [
         row["name"] for row in ROWS if row["start"] == "in the worker" and row["tested"] != "own"
