@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from enum import Enum
 from typing import Any, Final
 
 import typer
@@ -85,9 +84,16 @@ def _name(parameter: Any) -> str:
 def _meaning(parameter: Any) -> str:
     default = parameter.default
     said = [parameter.help or ""]
-    if isinstance(default, Enum):
-        said.append(f"One of {', '.join(f'`{kind.value}`' for kind in type(default))}.")
-        default = default.value
-    if default not in (None, False, (), []) and not _is_argument(parameter):
+    choices = _choices(parameter)
+    if not all(re.search(rf"\b{re.escape(choice)}\b", said[0]) for choice in choices):
+        said.append(f"One of {', '.join(f'`{choice}`' for choice in choices)}.")
+    if default not in (None, False, "", (), []) and not _is_argument(parameter):
         said.append(f"Default: `{default}`.")
     return " ".join(filter(None, said))
+
+
+def _choices(parameter: Any) -> tuple[str, ...]:
+    """The values that an option is kept to; none where it takes others, too."""
+    # Where they stand has moved with typer's releases.
+    kind = getattr(parameter, "type_descriptor", None) or parameter.type
+    return tuple(map(str, getattr(kind, "choices", None) or ()))

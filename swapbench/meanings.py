@@ -268,7 +268,7 @@ SWAPS_MEANINGS: Final = (
         "longest_stall_s",
         "s",
         ("the longest that a health check, asked every 20 ms, waited during swap and first token"),
-        "when the swap failed",
+        "when the swap failed, or the check itself went wrong, which a note tells",
     ),
     Meaning(
         "prefilled_tokens prefill_s",

@@ -1,9 +1,10 @@
-"""What a run of an experiment takes of the machine: memory while it swaps, disk before it starts."""
+"""What a run of an experiment takes of the machine, and what that has: memory and disk."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from swapbench.experiment import Experiment, PageCache
+from swapbench.experiment import Experiment, PageCache, Source
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,31 @@ class Needs:
     def memory_bytes(self) -> int:
         """What can't be given back while a run goes on: the biggest model, and KV caches up to the budget."""
         return self.largest_model_bytes + self.kv_bytes
+
+
+@dataclass(frozen=True)
+class Available:
+    """What the machine has for a run, in bytes: memory, and disk where checkpoints and results are kept."""
+
+    memory_available_bytes: int
+    checkpoints_free_bytes: int
+    results_free_bytes: int
+
+
+def available(source: Source) -> Available:
+    """What this machine has now for checkpoints of that source, and for results in this folder."""
+    import psutil
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    from swapbench.models.store import cache_root
+
+    folder = Path(HF_HUB_CACHE) if source is Source.HUB else cache_root()
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    return Available(
+        memory_available_bytes=psutil.virtual_memory().available,
+        checkpoints_free_bytes=psutil.disk_usage(str(there)).free,
+        results_free_bytes=psutil.disk_usage(str(Path.cwd())).free,
+    )
 
 
 def needs(experiment: Experiment, sizes: Mapping[str, ModelSize]) -> Needs:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -15,7 +16,36 @@ from swapbench.preset import Preset, read_preset, shipped
 from swapbench.strategy import LoaderKind
 from swapbench.wire import Server
 
-BUILT_IN: Final = ("inprocess", "sharded", "scripted")
+
+@dataclass(frozen=True)
+class BuiltIn:
+    """A target in the worker itself, and what there is to tell of it."""
+
+    title: str
+    swap: str
+    reports: str
+    tested_on: str = ""
+
+
+BUILT_IN: Final[Mapping[str, BuiltIn]] = {
+    "inprocess": BuiltIn(
+        "mlx-lm's models under the reference engine, in the worker itself",
+        swap="eight phases",
+        reports="everything",
+        tested_on="Linux (MLX's CPU build)",
+    ),
+    "sharded": BuiltIn(
+        "one model on several ranks, by mlx-lm's sharded_load",
+        swap="eight phases, on each rank",
+        reports="everything, by rank",
+        tested_on="Linux (MLX's CPU build), two ranks on one machine",
+    ),
+    "scripted": BuiltIn(
+        "no model: times and memory from a script",
+        swap="as the script says",
+        reports="as the script says",
+    ),
+}
 
 # What an OpenAI-compatible server is asked by, of which nothing else is known.
 GENERIC: Final = "openai"

@@ -6,10 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import typer
@@ -194,6 +194,25 @@ def test_the_servers_and_experiments_that_pages_show_are_right(reader: Path) -> 
 def test_what_is_made_of_the_code_is_as_the_code(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert renewed(text) == text, "`make docs` makes it anew"
+
+
+def test_every_value_that_an_option_is_kept_to_is_in_the_reference() -> None:
+    chapters = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8").split("\n## ")
+    told = []
+    for command in app.registered_commands:
+        assert command.callback is not None
+        name = command.name or command.callback.__name__
+        (chapter,) = (chapter for chapter in chapters if chapter.startswith(f"`swapbench {name}`"))
+        for values in kept_to(command.callback):
+            assert any(all(value in row for value in values) for row in chapter.splitlines()), (name, values)
+            told.append(values)
+    assert ("cpu", "gpu") in told
+
+
+def kept_to(function: Callable[..., Any]) -> list[tuple[str, ...]]:
+    """The values of each parameter that takes no others."""
+    hints = get_type_hints(function).values()
+    return [get_args(part) for of in hints for part in (of, *get_args(of)) if get_origin(part) is Literal]
 
 
 @pytest.mark.parametrize(

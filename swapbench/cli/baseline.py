@@ -8,6 +8,7 @@ import typer
 
 from swapbench.cli import completion
 from swapbench.cli.carrying import say
+from swapbench.cli.options import Json, Results
 from swapbench.cli.usage import Commands
 from swapbench.errors import UsageError
 
@@ -19,9 +20,6 @@ app = typer.Typer(
     "\b\nExamples:\n  swapbench baseline save nightly\n  swapbench gate exp012 --baseline nightly\n\n"
     "Exit codes: 0 fine, 2 usage.",
 )
-
-Results = Annotated[Path, typer.Option(help="Where runs are kept.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()

@@ -28,12 +28,14 @@ def carry_out_watched(
     *,
     quiet: bool,
     verbose: bool = False,
+    json: bool = False,
     resumable: bool = True,
     sides: Mapping[str, str] | None = None,
 ) -> None:
     """Carry a run out under the user's eyes.
 
     Args:
+        json: whether the report is for a program: then nobody watches, unless `verbose` says so.
         resumable: whether what it needs is still there once this command has ended.
         sides: what its arms are called, where not by their names.
 
@@ -43,6 +45,7 @@ def carry_out_watched(
     from swapbench.cli.progress import observing
     from swapbench.runner import carry_out
 
+    quiet = quiet or (json and not verbose)
     heed_sigterm()
     info = job.writer.info
     if not quiet:

@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from swapbench.results import RunInfo
 
 Completions = list[str | tuple[str, str]]
 
@@ -70,16 +73,18 @@ def targets(incomplete: str) -> Completions:
 
 
 def strategies(ctx: Any, incomplete: str) -> Completions:
-    """Strategies by name: those that swapbench knows, and those of the experiment that stands on the line."""
+    """Strategies by name: those of the run on the line; or all that are known, with the experiment's own."""
     from swapbench.strategy import NAMED
 
-    return _beginning(incomplete, dict.fromkeys((*NAMED, *_strategies_of(ctx.params.get("experiment")))))
+    known = () if "run" in ctx.params else NAMED
+    return _beginning(incomplete, dict.fromkeys((*known, *_strategies_in(_document(ctx)))))
 
 
 def scenarios(ctx: Any, incomplete: str) -> Completions:
     """Scenarios of the experiment that stands on the line."""
-    written = _document(ctx.params.get("experiment")).get("scenario", ())
-    return _beginning(incomplete, [str(scenario.get("name", "")) for scenario in written])
+    written = _document(ctx).get("scenario")
+    tables = written if isinstance(written, list) else []
+    return _beginning(incomplete, _texts(table.get("name") for table in tables if isinstance(table, dict)))
 
 
 def figures(incomplete: str) -> Completions:
@@ -89,9 +94,10 @@ def figures(incomplete: str) -> Completions:
     return _beginning(incomplete, FIGURES)
 
 
-def arms(incomplete: str) -> Completions:
-    """The sides of an A/B run."""
-    return _beginning(incomplete, ("A", "B"))
+def arms(ctx: Any, incomplete: str) -> Completions:
+    """The sides of the run that stands on the line; of one that has none, the two that most have."""
+    run = _run(ctx)
+    return _beginning(incomplete, [arm.name for arm in run.arms] if run is not None and run.arms else "AB")
 
 
 def sources(incomplete: str) -> Completions:
@@ -106,22 +112,52 @@ def page_caches(incomplete: str) -> Completions:
     return [pair for pair in known.items() if _fits(pair[0], incomplete)]
 
 
-def _strategies_of(experiment: Any) -> Iterable[str]:
-    written = _document(experiment).get("strategy", ())
-    return [written] if isinstance(written, str) else [str(name) for name in written]
+def _strategies_in(document: dict[str, Any]) -> list[str]:
+    """A file may give one name, a list of names, or tables by name."""
+    written = document.get("strategy")
+    return _texts(written if isinstance(written, list | dict) else [written])
 
 
-def _document(experiment: Any) -> dict[str, Any]:
-    """What an experiment's file says; nothing where there is none that could be read."""
+def _texts(written: Iterable[Any]) -> list[str]:
+    return [text for text in written if isinstance(text, str)]
+
+
+def _document(ctx: Any) -> dict[str, Any]:
+    """What the experiment on the line says, as it is written; nothing where it can't be read."""
     import tomllib
 
     from swapbench.errors import UsageError
     from swapbench.experiment import find
 
+    if "run" in ctx.params:
+        run = _run(ctx)
+        return {} if run is None else run.experiment
     try:
-        return tomllib.loads(find(str(experiment)).read_text(encoding="utf-8"))
-    except (UsageError, OSError, ValueError):
+        path = find(str(_from_home(_argument(ctx, "experiment") or "")))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (UsageError, OSError, ValueError, RecursionError):
         return {}
+
+
+def _run(ctx: Any) -> "RunInfo | None":
+    """The run on the line, or the latest; None where it can't be read."""
+    from swapbench.errors import ResultsError
+    from swapbench.results import read_info, resolve
+
+    (root, *_) = _roots(ctx)
+    try:
+        return read_info(resolve(root, _argument(ctx, "run")))
+    except ResultsError:
+        return None
+
+
+def _argument(ctx: Any, name: str) -> str | None:
+    """The first argument on the line.
+
+    An option that has no value yet ends the parsing before any argument is bound: they stay in `args`.
+    """
+    said = ctx.params.get(name) or next(iter(ctx.args), None)
+    return None if said is None else str(said)
 
 
 def _run_folders(ctx: Any) -> Iterator[Path]:
@@ -134,7 +170,15 @@ def _run_folders(ctx: Any) -> Iterator[Path]:
 def _roots(ctx: Any) -> list[Path]:
     """Where the line says that runs are kept."""
     said = ctx.params.get("results") or ctx.params.get("out") or Path("results")
-    return [Path(root) for root in said] if isinstance(said, list | tuple) else [Path(said)]
+    return [_from_home(root) for root in (said if isinstance(said, list | tuple) else [said])]
+
+
+def _from_home(path: Path | str) -> Path:
+    """A path with its ~ replaced, which shells leave in the line that they hand over."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # of a user who isn't there
+        return Path(path)
 
 
 def _made() -> list[str]:

@@ -1,30 +1,26 @@
 """`swapbench doctor`."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from swapbench.cli.options import Json, Results
 from swapbench.errors import Exit, WorkerError
 
-
-class Device(StrEnum):
-    """Where MLX can compute."""
-
-    CPU = "cpu"
-    GPU = "gpu"
+# Where MLX can compute.
+Device = Literal["cpu", "gpu"]
 
 
 def doctor(
-    results: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("results"),
+    results: Results = Path("results"),
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 6 where there is anything to do.")
     ] = False,
     device: Annotated[
         Device | None, typer.Option(help="Exit with 7 where MLX computes on another device than this.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Look whether this machine can be measured on as it is now, and what to do about it.
 

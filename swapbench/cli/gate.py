@@ -101,7 +101,7 @@ def gate(
         python=_interpreter(python),
         out=out,
         command=["swapbench", *sys.argv[1:]],
-        carry=lambda job: _carried(job, quiet=quiet or (json and not verbose), verbose=verbose),
+        carry=lambda job: _carried(job, quiet=quiet, verbose=verbose, json=json),
         say=say,
     )
     judged = _judged(asking, base, baseline, build, trusted=python is not None)
@@ -131,11 +131,11 @@ def _judged(
     return gate_on_history(asking, baseline, load(asking.out, baseline))
 
 
-def _carried(job: "Job", *, quiet: bool, verbose: bool) -> "Run":
+def _carried(job: "Job", *, quiet: bool, verbose: bool, json: bool) -> "Run":
     from swapbench.results import read
 
     # The base is gone once the gate has ended, and a gate is judged in one go.
-    carry_out_watched(job, quiet=quiet, verbose=verbose, resumable=False, sides=sides_of(job))
+    carry_out_watched(job, quiet=quiet, verbose=verbose, json=json, resumable=False, sides=sides_of(job))
     return read(job.writer.folder)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from swapbench.cli import completion
+from swapbench.cli.options import Json
 
 
 def history(
@@ -39,7 +40,7 @@ def history(
         ),
     ] = None,
     last: Annotated[int | None, typer.Option(min=1, help="The last so many runs of each series.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show how an experiment's figures went from run to run, and where they changed.
 

@@ -1,5 +1,6 @@
 """`swapbench init`: files to start from."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -69,7 +70,7 @@ def experiment(
 
 
 def _refuse_name(name: str, what: str, such_as: str) -> None:
-    if not name or not all(part.isalnum() and part.islower() for part in name.split("-")):
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         raise UsageError(f'"{name}": {what} is named by lower-case letters, digits and dashes: {such_as}')
 
 
@@ -84,7 +85,9 @@ def _refuse_what_is_another(name: str) -> None:
     module = name.replace("-", "_")
     if name in (*BUILT_IN, *shipped()):
         raise UsageError(f'"{name}": is a target of swapbench; choose another name')
-    if not module.isidentifier() or keyword.iskeyword(module) or module in sys.stdlib_module_names:
+    if name[0].isdigit():
+        raise UsageError(f"\"{name}\": a Python module's name can't begin with a digit; choose another name")
+    if keyword.iskeyword(module) or module in sys.stdlib_module_names:
         raise UsageError(f'"{name}": can\'t be the name of a Python module of yours; choose another name')
 
 

@@ -1,14 +1,13 @@
 """`swapbench models`: which models there are, and where; making, fetching and removing them."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from swapbench.cli import completion
+from swapbench.cli.options import Json
 from swapbench.cli.usage import Commands
 from swapbench.errors import ModelError, UsageError
 
@@ -39,7 +38,7 @@ Wanted = Annotated[
 
 
 @app.command("list")
-def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def list_(as_json: Json = False) -> None:
     """List models, and where each checkpoint is or is not.
 
     \b
@@ -52,6 +51,8 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
     from swapbench.experiment import Source
     from swapbench.models import store
     from swapbench.models.catalogue import CATALOGUE
+    from swapbench.report.models import print_models
+    from swapbench.report.terminal import make_console
 
     rows: list[dict[str, Any]] = []
     for entry in CATALOGUE:
@@ -65,7 +66,7 @@ def list_(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] =
     if as_json:
         typer.echo(json.dumps({"cache": str(store.cache_root()), "models": rows}, indent=2))
     else:
-        _print_list(rows)
+        print_models(rows, make_console())
 
 
 @app.command()
@@ -90,6 +91,7 @@ def synth(
     from swapbench.models import store
     from swapbench.models.making import make
     from swapbench.models.order import of_config_file
+    from swapbench.report.models import progress_of
 
     source = Source.MINI if mini else Source.SYNTHETIC
     if (config is None) != (not name) or (config is None) != bool(wanted):
@@ -105,7 +107,7 @@ def synth(
         if not store.state(folder, order):
             typer.echo(f"{order.name}: there already, {folder}")
             continue
-        with _bar(order.name) as show:
+        with progress_of(order.name) as show:
             make(order, _shown(show))
         typer.echo(f"{order.name}: made, {folder}")
 
@@ -130,13 +132,14 @@ def fetch(
     Exit codes: 0 fine, 2 usage, 7 the download failed, 130 interrupted: it goes on where it was.
     """
     from swapbench.models import hub
+    from swapbench.report.models import progress_of
 
     for repo in _repos(wanted):
         found, _ = hub.find(repo)
         if found is not None:
             typer.echo(f"{repo}: there already, {found}")
             continue
-        with _bar(repo) as show:
+        with progress_of(repo) as show:
             found = hub.fetch(repo, show)
         typer.echo(f"{repo}: fetched, {found}")
 
@@ -175,10 +178,11 @@ def repack(
     from swapbench.models.locate import find
     from swapbench.models.repack import Outcome
     from swapbench.models.repack import repack as copy
+    from swapbench.report.models import progress_of
 
     folder = find(model, _sources(source))
     target = out.expanduser().resolve()
-    with _bar(model) as show:
+    with progress_of(model) as show:
         outcome = copy(folder, target, align, show)
     if outcome is Outcome.ALIGNED:
         typer.echo(f"{model}: aligned already, {folder}; nothing was written")
@@ -212,6 +216,7 @@ def rm(
 
     Exit codes: 0 fine, 2 usage, or no such model.
     """
+    from swapbench.analysis.figures import size
     from swapbench.experiment import Source
     from swapbench.models import store
 
@@ -229,7 +234,7 @@ def rm(
     _refuse_absent([] if everything else _made_names(names or []), {name for name, _ in doomed})
     for name, kind in doomed:
         freed_bytes = store.remove(name, kind)
-        typer.echo(f"{name} ({kind}): removed, {_gb(freed_bytes)} freed")
+        typer.echo(f"{name} ({kind}): removed, {size(freed_bytes)} freed")
 
 
 def _sources(wanted: str) -> "list[Source]":
@@ -271,8 +276,12 @@ def _refuse_known(name: str) -> None:
         raise UsageError(f"--name {name}: that is {entry.title} of the catalogue; choose another name")
 
 
-def _references(wanted: list[str]) -> list[str]:
-    """Models by reference, each once; the name of an experiment stands for its models."""
+def _references(wanted: list[str], instead: str) -> list[str]:
+    """Models by reference, each once; the name of an experiment stands for its models, less its folders.
+
+    Raises:
+        UsageError: a folder was typed: it is there or not, and nothing gets it; `instead` says what to type.
+    """
     from swapbench import experiment
     from swapbench.models.catalogue import lookup
     from swapbench.models.locate import is_path
@@ -282,16 +291,20 @@ def _references(wanted: list[str]) -> list[str]:
     for word in wanted:
         if lookup(word) is None and (word in known or word.endswith(".toml")):
             chosen = experiment.load(experiment.find(word))
-            references += [chosen.models[name] for name in chosen.model_names()]
+            named = (chosen.models[name] for name in chosen.model_names())
+            references += [reference for reference in named if not is_path(reference)]
+        elif is_path(word):
+            raise UsageError(f"{word}: a folder is used as it is; {instead}")
         else:
             references.append(word)
-    return [reference for reference in dict.fromkeys(references) if not is_path(reference)]
+    return list(dict.fromkeys(references))
 
 
 def _orders(wanted: list[str], source: "Source") -> "list[Order]":
     from swapbench.models.locate import order_for
 
-    orders = (order_for(reference, source) for reference in _references(wanted))
+    instead = "name experiments or models, or give --config FOLDER/config.json and --name NAME"
+    orders = (order_for(reference, source) for reference in _references(wanted, instead))
     return list({order.name: order for order in orders if order is not None}.values())
 
 
@@ -301,7 +314,8 @@ def _repos(wanted: list[str]) -> list[str]:
     from swapbench.models import hub
     from swapbench.models.catalogue import CATALOGUE, lookup
 
-    repos = [entry.repo if (entry := lookup(word)) else word for word in _references(wanted)]
+    references = _references(wanted, "name experiments, models or repositories (org/name)")
+    repos = [entry.repo if (entry := lookup(word)) else word for word in references]
     for repo in repos:
         if not hub.is_repo(repo):
             hint = did_you_mean(repo, [*(entry.name for entry in CATALOGUE), *discover()])
@@ -311,45 +325,6 @@ def _repos(wanted: list[str]) -> list[str]:
 
 def _shown(show: "Callable[[int, int], None]") -> "Callable[[Progress], None]":
     return lambda progress: show(progress.done_bytes, progress.total_bytes)
-
-
-@contextmanager
-def _bar(title: str) -> "Iterator[Callable[[int, int], None]]":
-    """A progress bar on a terminal; elsewhere a line for every tenth of the way."""
-    import sys
-
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    if not sys.stderr.isatty():
-        yield _TenthLines(title)
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    times = (TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, *times, console=Console(stderr=True)) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-class _TenthLines:
-    """Prints a line whenever another tenth is there."""
-
-    def __init__(self, title: str) -> None:
-        self._title = title
-        self._tenths = -1
-
-    def __call__(self, done_bytes: int, total_bytes: int) -> None:
-        tenths = 10 * done_bytes // total_bytes if total_bytes else 0
-        if tenths != self._tenths:
-            self._tenths = tenths
-            typer.echo(f"{self._title}: {_gb(done_bytes)} of {_gb(total_bytes)}", err=True)
 
 
 def _row(name: str, source: "Source") -> dict[str, Any]:
@@ -363,25 +338,3 @@ def _row(name: str, source: "Source") -> dict[str, Any]:
         return row | {"hint": str(error)}
     path = str(located.path) if located.path else None
     return row | {"path": path, "weight_bytes": located.weight_bytes, "hint": located.hint}
-
-
-def _print_list(rows: list[dict[str, Any]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("model", "source", "size", "where"):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        for number, source in enumerate(row["sources"]):
-            where = source["path"] or source["hint"]
-            name = row["name"] if number == 0 else ""
-            table.add_row(
-                name, source["source"], _gb(source["weight_bytes"]) if source["weight_bytes"] else "?", where
-            )
-    Console(highlight=False, markup=False).print(table)
-
-
-def _gb(size_bytes: int) -> str:
-    return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e8 else f"{size_bytes / 1e6:.1f} MB"

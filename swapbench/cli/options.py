@@ -23,6 +23,8 @@ PageCache = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the report.")]
+Results = Annotated[Path, typer.Option(help="Where runs are kept.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Out = Annotated[Path, typer.Option(help="Where runs are kept.")]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed swap.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 6 where a verdict is inconclusive.")]

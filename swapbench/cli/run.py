@@ -95,7 +95,7 @@ def run(
         job = _comparing_job(experiment, resume, overrides, targets, strategy or [], out, python, fail_fast)
     else:
         job = _job(experiment, resume, overrides, tuple(strategy or ()), out, python, fail_fast)
-    carry_out_watched(job, quiet=quiet or (json and not verbose), verbose=verbose)
+    carry_out_watched(job, quiet=quiet, verbose=verbose, json=json)
     _report(job.writer.folder, json=json, strict=strict)
 
 

@@ -1,47 +1,18 @@
 """`swapbench targets`."""
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from swapbench.cli.options import Json
+
 if TYPE_CHECKING:
     from swapbench.preset import Preset
-
-_BUILT_IN = (
-    {
-        "name": "inprocess",
-        "title": "mlx-lm's models under the reference engine, in the worker itself",
-        "start": "in the worker",
-        "swap": "eight phases",
-        "reports": "everything",
-        "tested": "real",
-        "tested_on": "Linux (MLX's CPU build)",
-    },
-    {
-        "name": "sharded",
-        "title": "one model on several ranks, by mlx-lm's sharded_load",
-        "start": "in the worker",
-        "swap": "eight phases, on each rank",
-        "reports": "everything, by rank",
-        "tested": "real",
-        "tested_on": "Linux (MLX's CPU build), two ranks on one machine",
-    },
-    {
-        "name": "scripted",
-        "title": "no model: times and memory from a script",
-        "start": "in the worker",
-        "swap": "as the script says",
-        "reports": "as the script says",
-        "tested": "real",
-        "tested_on": "",
-    },
-)
+    from swapbench.targets import BuiltIn
 
 
-def targets(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-) -> None:
+def targets(as_json: Json = False) -> None:
     """List what can be measured: the engine in the worker, and servers by preset.
 
     A server of yours: one TOML file, by its path. docs/targets.md has every field.
@@ -59,14 +30,27 @@ def targets(
     from swapbench.preset import read_preset, shipped
     from swapbench.report import make_console
     from swapbench.report.targets import print_targets
-    from swapbench.targets import orchestrators
+    from swapbench.targets import BUILT_IN, orchestrators
 
-    rows = [*_BUILT_IN, *(_row(name, read_preset(path)) for name, path in shipped().items())]
+    rows = [_built_in(name, target) for name, target in BUILT_IN.items()]
+    rows += [_row(name, read_preset(path)) for name, path in shipped().items()]
     rows += [_orchestrator(name, where) for name, where in orchestrators().items()]
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
         print_targets(rows, make_console())
+
+
+def _built_in(name: str, target: "BuiltIn") -> dict[str, Any]:
+    return {
+        "name": name,
+        "title": target.title,
+        "start": "in the worker",
+        "swap": target.swap,
+        "reports": target.reports,
+        "tested": "real",
+        "tested_on": target.tested_on,
+    }
 
 
 def _row(name: str, preset: "Preset") -> dict[str, Any]:

@@ -27,7 +27,9 @@ def print_targets(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for row in rows:
-        table.add_row(row["name"], Text("\n").join((Text(row["title"]), _ways(row), _run_for_real(row))))
+        table.add_row(
+            Text(row["name"]), Text("\n").join((Text(row["title"]), _ways(row), _run_for_real(row)))
+        )
     console.print(table)
 
 

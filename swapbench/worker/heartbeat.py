@@ -3,9 +3,10 @@
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
+
+from swapbench.worker.tracebacks import let_go
 
 _EVERY_S = 0.02
 # Who takes one request at a time answers a check only after the swap's own request, which is still open.
@@ -29,6 +30,7 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._last_s = 0.0
         self._longest_stall_s = 0.0
+        self._error: Exception | None = None
 
     def __enter__(self) -> Self:
         self._last_s = time.perf_counter()
@@ -44,17 +46,28 @@ class Heartbeat:
         self._silent_until(ended_s)
 
     @property
-    def longest_stall_s(self) -> float:
-        """The longest time without an answer, beyond the interval itself."""
-        return max(0.0, self._longest_stall_s - _EVERY_S)
+    def error(self) -> Exception | None:
+        """What went wrong in the check itself: nothing was asked from then on."""
+        return self._error
+
+    @property
+    def longest_stall_s(self) -> float | None:
+        """The longest time without an answer, beyond the interval itself; None where the check went wrong."""
+        return None if self._error is not None else max(0.0, self._longest_stall_s - _EVERY_S)
 
     def _beat(self) -> None:
         ended = False
         while not ended:
             ended = self._ended.wait(_EVERY_S)
-            with suppress(DeafError):
+            try:
                 self._check()
-                self._silent_until(time.perf_counter())
+            except DeafError:
+                continue
+            except Exception as error:  # noqa: BLE001 - the border of a thread: a note tells it
+                let_go(error)
+                self._error = error
+                return
+            self._silent_until(time.perf_counter())
 
     def _silent_until(self, now_s: float) -> None:
         self._longest_stall_s = max(self._longest_stall_s, now_s - self._last_s)

@@ -12,6 +12,7 @@ from swapbench.wire import (
     ClientRequest,
     Event,
     GaveUp,
+    Note,
     Plan,
     PlannedSwap,
     Reading,
@@ -68,6 +69,7 @@ def run_session(plan: Plan, target: Target, emit: Callable[[Event], None], pid: 
 def _carry_out(plan: Plan, target: Target, emit: Callable[[Event], None]) -> str:
     """Every swap of the schedule, in order; returns why it was stopped early, empty if it was not."""
     position = 0
+    told: set[str] = set()
     for (round_, warmup), planned in groupby(plan.schedule, key=lambda swap: (swap.round, swap.warmup)):
         emit(RoundStarted(round=round_, warmup=warmup, strategy=plan.strategy))
         for swap in planned:
@@ -77,6 +79,9 @@ def _carry_out(plan: Plan, target: Target, emit: Callable[[Event], None]) -> str
             emit(finished)
             for request in under_way.clients:
                 emit(request)
+            if under_way.unmeasured and under_way.unmeasured not in told:
+                told.add(under_way.unmeasured)
+                emit(Note(text=under_way.unmeasured))
             if plan.fail_fast and finished.status != "ok":
                 return f"stopped at the first failure: {swap.scenario} of round {round_}"
             if finished.status == "failed" and finished.start_s is not None:
@@ -126,6 +131,7 @@ class _Swap:
         self._restored = Restored()
         self._verified_tokens: int | None = None
         self._longest_stall_s: float | None = None
+        self.unmeasured = ""
         self._rollback_s: float | None = None
         self._audit: Audit | None = None
         fault = find_fault(plan.faults, planned.scenario, planned.round)
@@ -204,6 +210,8 @@ class _Swap:
         with Heartbeat(self._target.health) as heartbeat:
             yield
         self._longest_stall_s = heartbeat.longest_stall_s
+        if heartbeat.error is not None:
+            self.unmeasured = f"no stall is told: the health check went wrong: {_sentence(heartbeat.error)}"
 
     def _fail(self, error: Exception) -> None:
         self._status = "failed"

@@ -1,21 +1,33 @@
 """What a shell completes."""
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from swapbench.cli import completion
+from swapbench.results import Run
 from swapbench.strategy import NAMED
 from tests.cli.invoking import swapbench
+from tests.played import pairs
+from tests.scripted import scripted
 
 
-def line(**options: Any) -> Any:
-    """A command line so far."""
-    return SimpleNamespace(params=options)
+def completed(folder: Path, line: str, shell: str = "bash") -> list[str]:
+    """What a shell is told where the cursor stands at the end of a line."""
+    if shell == "bash":
+        told = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
+    else:
+        told = {"_TYPER_COMPLETE_ARGS": line}
+    done = swapbench(folder, _SWAPBENCH_COMPLETE=f"complete_{shell}", **told)
+    assert done.stderr == ""
+    if shell == "bash":
+        return done.stdout.split()
+    return re.findall(r"""^(?:_arguments '\*: :\(\()?"([^"]+)""", done.stdout, re.MULTILINE)
 
 
 @pytest.fixture
@@ -24,7 +36,111 @@ def results(tmp_path: Path) -> Path:
         folder = tmp_path / "results" / run
         folder.mkdir(parents=True)
         (folder / "run.json").write_text("{}")
+    nightly = tmp_path / "results" / "baselines" / "nightly"
+    nightly.mkdir(parents=True)
+    (nightly / "runs.jsonl").touch()
     return tmp_path / "results"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("run exp012-", ["exp012-loaded", "exp012-sharded", "exp012-traffic"]),
+        ("run exp013-strategies --strategy ma", ["map", "map-keep"]),
+        ("run --rounds 3 exp013-strategies --strategy slab --strategy map-", ["map-keep"]),
+        ("run exp012 --strategy ma", ["map"]),
+        ("run --strategy sl", ["slab"]),
+        ("run nothing --strategy sl", ["slab"]),
+        ("run quick --target mlx", ["mlx_lm"]),
+        ("run quick --models s", ["synthetic"]),
+        ("history exp012 --scenario la", ["large-to-large", "large-to-small"]),
+        ("history nothing --scenario ", []),
+        ("history exp012 --figure re", ["reconfigure", "reinit"]),
+        ("models synth gemma", ["gemma-3-12b"]),
+    ],
+)
+def test_a_shell_is_answered_by_what_stands_on_the_line(
+    tmp_path: Path, line: str, names: list[str], shell: str
+) -> None:
+    assert completed(tmp_path, f"swapbench {line}", shell) == names
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("report 2026", ["20260127T101500Z-mini", "20260126T101500Z-hub", "20260125T101500Z-hub"]),
+        ("report q", ["quick"]),
+        ("history ", ["exp012", "quick"]),
+        ("run --resume 20260126", ["20260126T101500Z-hub"]),
+        ("baseline show ", ["nightly"]),
+        ("gate exp012 --baseline n", ["nightly"]),
+    ],
+)
+def test_runs_and_baselines_are_those_under_the_results_that_the_line_names(
+    results: Path, tmp_path: Path, line: str, names: list[str], shell: str
+) -> None:
+    assert completed(tmp_path, f"swapbench {line}", shell) == names
+    results.rename(tmp_path / "other")
+    assert completed(tmp_path, f"swapbench {line}", shell) == []
+    words = line.split(" ")
+    before = 1 + (words[0] == "baseline")
+    option = "--out" if words[0] in ("run", "gate") else "--results"
+    elsewhere = " ".join([*words[:before], option, "other", *words[before:]])
+    assert completed(tmp_path, f"swapbench {elsewhere}", shell) == names
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_arms_and_strategies_are_those_of_the_run_on_the_line(tmp_path: Path, shell: str) -> None:
+    two = pairs(tmp_path / "results", scripted(), scripted())
+    three = _with_a_third_arm(pairs(tmp_path / "other", scripted(strategy=["stock", "slab"]), scripted()))
+    for line, names in (
+        (f"report {two.info.run_id} --arm ", ["A", "B"]),
+        ("report --arm ", ["A", "B"]),
+        (f"report --results other {three.info.run_id} --arm ", ["A", "B", "C"]),
+        ("report --results other --arm ", ["A", "B", "C"]),
+        ("report nothing --arm ", ["A", "B"]),
+        ("report --results other scripted --strategy ", ["stock", "slab"]),
+        ("report nothing --strategy ", []),
+    ):
+        assert completed(tmp_path, f"swapbench {line}", shell) == names
+
+
+def test_paths_may_begin_at_home(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.toml").write_text("strategy = 'slab-mine'")
+    away = tmp_path / "away"
+    away.mkdir()
+    assert completed(away, "swapbench report --results ~/results q") == ["quick"]
+    assert completed(away, "swapbench report --results ~nobody/results q") == []
+    assert completed(away, "swapbench run ~/mine.toml --strategy slab-") == ["slab-mine"]
+
+
+def _with_a_third_arm(run: Run) -> Run:
+    path = run.folder / "run.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["arms"].append(document["arms"][0] | {"name": "C"})
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return run
+
+
+@pytest.mark.parametrize(
+    ("written", "strategies", "scenarios"),
+    [
+        ("[[[", [], []),
+        ('strategy = 5\nscenario = "x"', [], []),
+        ("strategy = [5, 'slab-mine']\nscenario = ['x', { from = 'a' }, { name = 5 }]", ["slab-mine"], []),
+        ("strategy = 'slab-mine'\n[scenario]\nname = 'up'", ["slab-mine"], []),
+        ("[strategy.slab-mine]\n[[scenario]]\nname = 'up'", ["slab-mine"], ["up"]),
+    ],
+)
+def test_a_file_that_is_no_experiment_completes_as_far_as_it_can_be_read(
+    tmp_path: Path, written: str, strategies: list[str], scenarios: list[str]
+) -> None:
+    (tmp_path / "mine.toml").write_text(written)
+    assert completed(tmp_path, "swapbench run mine.toml --strategy sl") == ["slab", *strategies]
+    assert completed(tmp_path, "swapbench history mine.toml --scenario ") == scenarios
 
 
 def test_experiments_by_the_beginning_of_their_names() -> None:
@@ -34,16 +150,13 @@ def test_experiments_by_the_beginning_of_their_names() -> None:
 
 
 def test_runs_latest_first_with_their_experiments(results: Path) -> None:
-    assert completion.runs(line(results=results), "2026") == [
+    line = SimpleNamespace(params={"results": results}, args=[])
+    assert completion.runs(line, "2026") == [
         ("20260127T101500Z-mini", "quick"),
         ("20260126T101500Z-hub", "exp012"),
         ("20260125T101500Z-hub", "exp012"),
     ]
-
-
-def test_experiments_stand_for_their_latest_run(results: Path) -> None:
-    assert completion.runs_and_experiments(line(results=results), "q") == [("quick", "its latest run")]
-    assert completion.experiments_run(line(results=[results]), "") == ["exp012", "quick"]
+    assert completion.runs_and_experiments(line, "q") == [("quick", "its latest run")]
 
 
 def test_models_with_their_titles() -> None:
@@ -55,33 +168,8 @@ def test_targets_built_in_and_by_preset() -> None:
     assert "mlx_lm" in completion.targets("mlx")
 
 
-def test_strategies_that_are_known_and_those_of_the_experiment() -> None:
-    assert completion.strategies(line(), "") == [str(name) for name in NAMED]
-    assert "map-keep" in completion.strategies(line(experiment="exp013-strategies"), "map")
-
-
-def test_scenarios_of_the_experiment_and_what_a_history_follows() -> None:
-    assert completion.scenarios(line(experiment="exp012"), "large") == ["large-to-large", "large-to-small"]
-    assert completion.figures("re") == ["reconfigure", "reinit"]
-    assert completion.arms("") == ["A", "B"]
-
-
-def test_an_experiment_that_is_none_completes_as_if_it_were_not_there(tmp_path: Path) -> None:
-    broken = tmp_path / "broken.toml"
-    broken.write_text("[[[")
-    for name in ("nothing", str(broken)):
-        assert completion.strategies(line(experiment=name), "sl") == ["slab"]
-        assert completion.scenarios(line(experiment=name), "") == []
-
-
-def test_a_shell_is_answered_by_the_real_command_line(tmp_path: Path) -> None:
-    done = swapbench(
-        tmp_path,
-        _SWAPBENCH_COMPLETE="complete_bash",
-        COMP_WORDS="swapbench run quick --target mlx",
-        COMP_CWORD="4",
-    )
-    assert done.stdout.split() == ["mlx_lm"]
+def test_strategies_of_no_experiment_are_those_that_are_known() -> None:
+    assert completion.strategies(SimpleNamespace(params={}, args=[]), "") == [str(name) for name in NAMED]
 
 
 def test_completing_loads_nothing_that_takes_long() -> None:
@@ -89,10 +177,11 @@ def test_completing_loads_nothing_that_takes_long() -> None:
         "import sys\n"
         "from types import SimpleNamespace\n"
         "from swapbench.cli import completion\n"
-        "line = SimpleNamespace(params={})\n"
+        "line = SimpleNamespace(params={}, args=[])\n"
         "completion.runs(line, ''), completion.models(''), completion.targets('')\n"
         "completion.experiments(''), completion.figures('')\n"
         "completion.strategies(line, ''), completion.baselines(line, '')\n"
+        "completion.scenarios(line, ''), completion.arms(line, '')\n"
         "print({'mlx', 'mlx_lm', 'pandas', 'duckdb', 'numpy', 'rich', 'huggingface_hub'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -66,7 +66,7 @@ def test_list_names_local_and_shipped_experiments(mine: Path, tmp_path: Path) ->
     assert done.returncode == 0
     assert "Mine [of two]" in done.stdout
     for name in ("mine", "exp011", "exp012", "exp012-loaded", "quick"):
-        assert f" {name} " in done.stdout
+        assert f"\n{name} " in f"\n{done.stdout}"
 
 
 def test_list_as_json_gives_models_scenarios_and_file(mine: Path, tmp_path: Path) -> None:

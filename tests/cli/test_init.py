@@ -1,5 +1,6 @@
 """Files to start from."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -42,13 +43,40 @@ def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "mine.toml").read_text() == "mine"
 
 
-def test_a_name_that_is_none_is_refused(tmp_path: Path) -> None:
-    done = swapbench(tmp_path, "init", "experiment", "Mine!")
+@pytest.mark.parametrize("name", ["Mine!", "", "-", "a--b", "a-", "a_b", "a\n", "Mine", "ähm", "größe", "٣"])
+def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
+    done = swapbench(tmp_path, "init", "experiment", "--", name)
     assert done.returncode == 2
-    assert "lower-case letters" in error_of(done)
+    assert "lower-case letters, digits and dashes" in " ".join(done.stderr.split())
+    assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["class", "json", "1x", "vllm", "inprocess"])
+@pytest.mark.parametrize("name", ["exp-12", "12", "my-2", "2-my"])
+def test_digits_may_stand_anywhere_in_an_experiments_name(tmp_path: Path, name: str) -> None:
+    done = swapbench(tmp_path, "init", "experiment", name)
+    assert done.returncode == 0, done.stderr
+    assert load(tmp_path / f"{name}.toml").title == name
+
+
+def test_a_targets_name_with_digits_makes_a_package_that_python_takes(tmp_path: Path) -> None:
+    done = swapbench(tmp_path, "init", "target", "my-2-x")
+    assert done.returncode == 0, done.stderr
+    project = tomllib.loads((tmp_path / "my-2-x" / "pyproject.toml").read_text(encoding="utf-8"))
+    (where,) = project["project"]["entry-points"]["swapbench.targets"].values()
+    module, _, name = where.partition(":")
+    compiled = compile((tmp_path / "my-2-x" / f"{module}.py").read_text(encoding="utf-8"), module, "exec")
+    assert name in compiled.co_names
+
+
+@pytest.mark.parametrize("name", ["12", "1x", "2-my"])
+def test_a_target_can_not_begin_with_a_digit_as_no_module_can(tmp_path: Path, name: str) -> None:
+    done = swapbench(tmp_path, "init", "target", name)
+    assert done.returncode == 2
+    assert "can't begin with a digit" in error_of(done)
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("name", ["class", "json", "vllm", "inprocess"])
 def test_a_target_hides_no_module_and_no_other_target(tmp_path: Path, name: str) -> None:
     done = swapbench(tmp_path, "init", "target", name)
     assert done.returncode == 2

@@ -94,6 +94,17 @@ def test_an_experiment_stands_for_its_models(cli: Cli, cache: Path) -> None:
     ]
 
 
+def test_a_folder_that_an_experiment_names_is_left_as_it_is(cli: Cli, cache: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        "[models]\nsmall = 'smollm2-135m'\nown = './own'\n"
+        "[[scenario]]\nname = 'up'\nfrom = 'small'\nto = 'own'\n"
+    )
+    made = cli("synth", "--mini", str(mine))
+    assert made.exit_code == 0, made.exception
+    assert made.stdout.splitlines() == [f"smollm2-135m: made, {cache / 'mini' / 'smollm2-135m'}"]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [(), ("--name", "x"), ("smollm2-135m", "--config", "config.json", "--name", "x"), ("--config", "x.json")],
@@ -122,6 +133,13 @@ def test_no_name_leads_out_of_the_cache(cli: Cli, tmp_path: Path, cache: Path, n
         (("synth", "smolm2-135m"), 'did you mean "smollm2-135m"'),
         (("fetch", "gema-3-12b"), 'did you mean "gemma-3-12b"'),
         (("fetch", "exp0122"), 'did you mean "exp012"'),
+        (("synth", "./nothing/x"), "./nothing/x: a folder is used as it is; name experiments or models, or"),
+        (("synth", "--mini", "smollm2-135m", "~/x"), "~/x: a folder is used as it is"),
+        (
+            ("fetch", "./nothing/x"),
+            "./nothing/x: a folder is used as it is; name experiments, models or repos",
+        ),
+        (("fetch", "/nothing/x"), "/nothing/x: a folder is used as it is"),
         (("repack", "gema-3-12b", "--out", "x"), 'did you mean "gemma-3-12b"'),
         (("repack", "gemma-3-12b", "--out", "x"), "`swapbench models list` shows what gets it"),
         (("repack", "gemma-3-12b", "--out", "x", "--source", "hub"), "`swapbench models fetch gemma-3-12b`"),

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from swapbench.cli import app
 from swapbench.report.targets import print_targets
+from swapbench.targets import BUILT_IN
 
 ROWS = json.loads(CliRunner().invoke(app, ["targets", "--json"]).stdout)
 
@@ -23,3 +24,16 @@ def test_every_name_stands_whole_before_what_it_is_and_whether_it_was_run(width:
     said = " ".join(out.getvalue().split())
     assert said.count("run for real") == sum(row["tested"] in ("real", "stand-in") for row in ROWS)
     assert "started by swapbench, as ollama; swap: asking for the other model" in said
+
+
+def test_a_name_is_printed_as_it_is() -> None:
+    out = io.StringIO()
+    print_targets([ROWS[0] | {"name": "[red]own:rocket:"}], Console(file=out, width=80))
+    assert out.getvalue().startswith("[red]own:rocket: ")
+
+
+def test_what_is_built_in_is_what_an_experiment_may_name() -> None:
+    assert [
+        row["name"] for row in ROWS if row["start"] == "in the worker" and row["tested"] != "own"
+    ] == list(BUILT_IN)
+    assert [row["title"] for row in ROWS[: len(BUILT_IN)]] == [target.title for target in BUILT_IN.values()]

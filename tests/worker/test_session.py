@@ -5,10 +5,19 @@ from itertools import pairwise
 import pytest
 
 from swapbench.phases import PHASES
-from swapbench.wire import Event, PhaseMeasured, RoundStarted, RunFinished, SwapFinished, WorkerReady
+from swapbench.wire import (
+    Event,
+    Note,
+    PhaseMeasured,
+    Plan,
+    RoundStarted,
+    RunFinished,
+    SwapFinished,
+    WorkerReady,
+)
 from swapbench.worker.probe import Probe
 from swapbench.worker.session import run_session
-from swapbench.worker.targets.scripted import ScriptedTarget
+from swapbench.worker.targets.scripted import ScriptedMeter, ScriptedTarget
 from tests.scripted import LARGE_BYTES, SMALL_BYTES, plan_of, play, scripted
 
 
@@ -85,6 +94,34 @@ def test_a_first_token_that_fails_is_told_as_that() -> None:
     events: list[Event] = []
     run_session(plan, NoAnswer(plan), events.append, pid=1)
     assert _swaps(list(events))[0].error == "first_token failed: nobody answers"
+
+
+class _OnRealTime(ScriptedMeter):
+    """On whose clock a thread can tick."""
+
+    clock_origin_ns = 0
+
+
+class _Unwell(ScriptedTarget):
+    """Whose health check is broken, as opposed to unanswered."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
+        self.meter = _OnRealTime()
+
+    def health(self) -> None:
+        raise ValueError("no such model is watched")
+
+
+def test_a_health_check_that_goes_wrong_leaves_the_stall_empty_and_is_told_once() -> None:
+    plan = plan_of(scripted(rounds=2))
+    events: list[Event] = []
+    run_session(plan, _Unwell(plan), events.append, pid=1)
+    swaps = _swaps(list(events))
+    assert [(swap.status, swap.longest_stall_s) for swap in swaps] == [("ok", None)] * 4
+    assert [event.text for event in events if isinstance(event, Note)] == [
+        "no stall is told: the health check went wrong: no such model is watched"
+    ]
 
 
 def test_a_rollback_that_fails_leaves_the_swap_failed_with_both_reasons() -> None:
