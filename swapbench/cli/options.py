@@ -7,6 +7,16 @@ import typer
 
 from swapbench.cli import completion
 
+
+def _writable(ctx: typer.Context, out: Path) -> Path:
+    """Looked at before anything else is done: what is measured has to be kept."""
+    from swapbench.results import refuse_unwritable
+
+    if not ctx.resilient_parsing:
+        refuse_unwritable(out)
+    return out
+
+
 Models = Annotated[
     str | None,
     typer.Option(
@@ -25,7 +35,7 @@ PageCache = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the report.")]
 Results = Annotated[Path, typer.Option(help="Where runs are kept.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Out = Annotated[Path, typer.Option(help="Where runs are kept.")]
+Out = Annotated[Path, typer.Option(help="Where runs are kept.", callback=_writable)]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed swap.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 6 where a verdict is inconclusive.")]
 Margin = Annotated[

@@ -5,7 +5,7 @@ from swapbench.results.finding import KEPT, find_runs, list_runs, resolve
 from swapbench.results.reading import Run, experiment_of, raw_files, read, read_outline
 from swapbench.results.resuming import drop_unfinished, finished_swaps
 from swapbench.results.tables import read_rows
-from swapbench.results.writing import RunWriter, new_run_id
+from swapbench.results.writing import RunWriter, new_run_id, refuse_unwritable
 
 __all__ = [
     "KEPT",
@@ -27,5 +27,6 @@ __all__ = [
     "read_info",
     "read_outline",
     "read_rows",
+    "refuse_unwritable",
     "resolve",
 ]

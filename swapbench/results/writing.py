@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from swapbench.columns import MEMORY, PHASES, REQUESTS, SWAPS, Columns, released_column, settled_column
+from swapbench.errors import ResultsError
 from swapbench.experiment import Scenario
 from swapbench.files import write_atomically
 from swapbench.phases import ALL_LEDGERS
@@ -18,17 +19,41 @@ def new_run_id(source: str, now: datetime, taken: Path) -> str:
     """A run's name: when (UTC), and which source; made unique among the folders in `taken`."""
     stem = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{source}"
     names = (stem if n == 1 else f"{stem}-{n}" for n in range(1, 1_000_000))
-    return next(name for name in names if not (taken / name).exists())
+    return next(name for name in names if not os.path.lexists(taken / name))
+
+
+def refuse_unwritable(root: Path) -> None:
+    """Whether runs can be kept below a folder, which need not be there yet, and isn't made.
+
+    Raises:
+        ResultsError: it, or what it would stand in, is no folder, or may not be written.
+    """
+    nearest = next(place for place in (root, *root.parents) if os.path.lexists(place))
+    if not nearest.is_dir():
+        raise _no_room(root, f"{nearest} is no folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise _no_room(root, f"{nearest} may not be written")
+
+
+def _no_room(place: Path, why: str) -> ResultsError:
+    return ResultsError(f"{place}: no run can be kept there: {why}; choose another place by --out")
 
 
 class RunWriter:
     """Appends rows as events come; `sync` makes everything written so far survive a crash."""
 
     def __init__(self, folder: Path, info: RunInfo) -> None:
-        """Create the folder, or go on in it when it has a run.json already (a resumed run)."""
+        """Create the folder, or go on in it when it has a run.json already (a resumed run).
+
+        Raises:
+            ResultsError: it can't be made.
+        """
         self.folder = folder
         self.info = info
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _no_room(folder, str(error.strerror)) from None
         self._write_info()
         self._phases = _Table(folder, PHASES)
         self._swaps = _Table(folder, SWAPS)

@@ -10,6 +10,7 @@ import pytest
 
 from swapbench import __version__
 from tests.cli.invoking import error_of, swapbench
+from tests.scripted import toml
 
 
 @pytest.mark.parametrize(
@@ -71,3 +72,29 @@ def test_an_interrupt_is_told() -> None:
     )
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr == "swapbench: interrupted\n"
+
+
+@pytest.mark.parametrize("line", ["run quick", "ab quick --aa", "gate quick --base HEAD"])
+@pytest.mark.parametrize("out", ["/dev/null", "taken", "taken/below"])
+def test_runs_are_kept_in_folders_which_is_told_before_anything_is_measured(
+    line: str, out: str, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("a file")
+    done = swapbench(tmp_path, *line.split(), "--out", out)
+    assert done.returncode == 2
+    place = out.removesuffix("/below")
+    assert error_of(done) == (
+        f"{out}: no run can be kept there: {place} is no folder; choose another place by --out"
+    )
+
+
+@pytest.mark.parametrize(
+    ("out", "why"), [("results", "Not a directory"), ("long" * 100, "File name too long")]
+)
+def test_a_folder_that_the_system_does_not_make_is_told(out: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "scripted").write_text("a file")
+    (tmp_path / "scripted.toml").write_text(toml())
+    done = swapbench(tmp_path, "run", "scripted.toml", "--out", out)
+    assert done.returncode == 2
+    assert f"no run can be kept there: {why}" in error_of(done)
