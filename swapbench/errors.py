@@ -57,6 +57,10 @@ class ResultsError(UsageError):
     """A run's folder is missing, unreadable, or of a version this swapbench does not know."""
 
 
+class OutputError(UsageError):
+    """What a command prints, or keeps, can't be written: the disk is full."""
+
+
 class TransferError(SwapbenchError):
     """A download broke off, was truncated or refused by the hub."""
 

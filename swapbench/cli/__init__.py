@@ -1,11 +1,12 @@
 """The `swapbench` command: parse, call, print. Heavy imports wait until a command runs."""
 
+import errno
 import sys
 
 import typer
 
 from swapbench import __version__
-from swapbench.cli import baseline, experiments, init, models, report
+from swapbench.cli import baseline, experiments, init, models, report, streams
 from swapbench.cli.compare import ab, compare
 from swapbench.cli.doctor import doctor
 from swapbench.cli.gate import gate
@@ -14,7 +15,7 @@ from swapbench.cli.probe import probe
 from swapbench.cli.run import run
 from swapbench.cli.targets import targets
 from swapbench.cli.usage import Commands, UnderstoodNot, sentence_of
-from swapbench.errors import Exit, SwapbenchError
+from swapbench.errors import Exit, OutputError, SwapbenchError
 
 app = typer.Typer(
     name="swapbench",
@@ -82,8 +83,9 @@ def _options(
 
 def main() -> None:
     """Run the command line; every failure that is explained becomes one line and its exit code."""
+    streams.guard()
     try:
-        sys.exit(app(prog_name="swapbench", standalone_mode=False))
+        sys.exit(_carry_out())
     except SwapbenchError as error:
         typer.echo(f"swapbench: {error}", err=True)
         sys.exit(error.exit_code)
@@ -96,3 +98,21 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("swapbench: interrupted", err=True)
         sys.exit(Exit.INTERRUPTED)
+
+
+def _carry_out() -> int | None:
+    """What is printed to a file may turn out to have no room only at the end.
+
+    Raises:
+        OutputError: there is no room for it, or for what was to be kept.
+    """
+    try:
+        code: int | None = app(prog_name="swapbench", standalone_mode=False)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        raise OutputError(f"{where}{error.strerror}; make room, or choose another place") from None
+    finally:
+        streams.flush_output()
+    return code
