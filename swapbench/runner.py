@@ -20,6 +20,7 @@ from swapbench.fresh_process import replies_of, verified_models
 from swapbench.plan import Arm, PairOrder, SwapKey, Turn, paired_turns, schedule, turns
 from swapbench.results import (
     ArmInfo,
+    Carrier,
     RunInfo,
     RunWriter,
     drop_unfinished,
@@ -121,6 +122,7 @@ def _new_run(arm: Arm, file: Path, out: Path, command: Sequence[str]) -> tuple[P
         models=models,
         limits=limits_of(models, machine),
         checks=judge_surroundings(look_around()),
+        process=Carrier.this(),
     )
     return parent / run_id, info
 
@@ -168,7 +170,13 @@ def resumed_job(folder: Path, *, python: str = sys.executable, fail_fast: bool =
             refuse_missing_keys(arm.server, folder)
     when = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
     note = f"resumed {when} after {len(done)} swaps: {info.failure or 'ended without a word'}"
-    resumed = {"status": "running", "failure": "", "finished_at": None, "notes": (*info.notes, note)}
+    resumed = {
+        "status": "running",
+        "failure": "",
+        "finished_at": None,
+        "notes": (*info.notes, note),
+        "process": Carrier.this(),
+    }
     return Job(RunWriter(folder, info.model_copy(update=resumed)), arms, fail_fast, done)
 
 

@@ -1,5 +1,6 @@
 """The run folder under results/: written row by row while a run goes on, read back by reports."""
 
+from swapbench.results.carrier import Carrier
 from swapbench.results.document import RESULTS_VERSION, ArmInfo, RunInfo, RunStatus, experiment_in, read_info
 from swapbench.results.finding import KEPT, find_runs, list_runs, resolve
 from swapbench.results.reading import Run, experiment_of, raw_files, read, read_outline
@@ -11,6 +12,7 @@ __all__ = [
     "KEPT",
     "RESULTS_VERSION",
     "ArmInfo",
+    "Carrier",
     "Run",
     "RunInfo",
     "RunStatus",

@@ -13,12 +13,15 @@ from swapbench.errors import ResultsError
 from swapbench.experiment import Experiment
 from swapbench.limits import Limits
 from swapbench.plan import PairOrder
+from swapbench.results.carrier import Carrier
 from swapbench.wire import Checkpoint, Reading, Server, WorkerReady
 
 # 1: first published form.
 RESULTS_VERSION: Final = 1
 
 RunStatus = Literal["running", "complete", "incomplete", "interrupted"]
+
+_GONE: Final = "the process that carried it out is gone: killed, or the machine went down"
 
 
 class ArmInfo(BaseModel):
@@ -68,6 +71,7 @@ class RunInfo(BaseModel):
     transcribed_from: str = ""
     part_of: str = ""
     server: Server | None = None
+    process: Carrier | None = None
 
     def target_s(self) -> float:
         """The experiment's target for the whole swap, in seconds."""
@@ -75,11 +79,18 @@ class RunInfo(BaseModel):
 
 
 def read_info(folder: Path) -> RunInfo:
-    """run.json of a run.
+    """run.json of a run, which is incomplete where it says `running` and nobody is there who could say more.
 
     Raises:
         ResultsError: as `read`.
     """
+    info = _as_written(folder)
+    if info.status == "running" and info.process is not None and info.process.is_gone():
+        return info.model_copy(update={"status": "incomplete", "failure": _GONE})
+    return info
+
+
+def _as_written(folder: Path) -> RunInfo:
     path = folder / "run.json"
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
