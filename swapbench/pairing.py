@@ -142,7 +142,7 @@ def refuse_unfit(python: str) -> None:
     if int(said) != WIRE_VERSION:
         raise IncomparableError(
             f"{python}: its swapbench speaks wire version {said}, this one {WIRE_VERSION}; "
-            "compare versions that speak the same"
+            "choose versions that speak the same"
         )
 
 

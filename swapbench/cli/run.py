@@ -8,7 +8,7 @@ import typer
 from swapbench.cli import completion
 from swapbench.cli.carrying import carry_out_watched, say
 from swapbench.cli.options import FailFast, Models, Out, PageCache, Quiet, Strict, Verbose
-from swapbench.errors import UsageError
+from swapbench.errors import IncomparableError, UsageError
 
 if TYPE_CHECKING:
     from swapbench.runner import Job
@@ -141,7 +141,9 @@ def _job(
             raise UsageError(
                 "--resume goes on with a run as it was: leave the experiment and its options out"
             )
-        return resumed_job(resolve(out, resume), python=interpreter, fail_fast=fail_fast)
+        folder = resolve(out, resume)
+        _refuse_unfit(interpreter)
+        return resumed_job(folder, python=interpreter, fail_fast=fail_fast)
     if name is None:
         raise UsageError(
             "which experiment? `swapbench list` shows them; `swapbench run quick` is the shortest"
@@ -151,6 +153,7 @@ def _job(
     sharded = experiment.sharding()
     if sharded is not None and sharded.hostfile:
         read_hostfile(Path(sharded.hostfile))
+    _refuse_unfit(interpreter)
     return new_job(
         experiment,
         file,
@@ -160,6 +163,16 @@ def _job(
         python=interpreter,
         fail_fast=fail_fast,
     )
+
+
+def _refuse_unfit(python: str) -> None:
+    """Nothing is compared here: an interpreter of another version is as little use as none."""
+    from swapbench.pairing import refuse_unfit
+
+    try:
+        refuse_unfit(python)
+    except IncomparableError as error:
+        raise UsageError(str(error)) from None
 
 
 def _comparing_job(

@@ -128,9 +128,30 @@ def test_quiet_says_nothing_but_the_report(tmp_path: Path) -> None:
     assert "up" in done.stdout
 
 
-@pytest.mark.parametrize("python", ["/nowhere/python", "/bin/false"])
-def test_an_interpreter_that_is_none_is_a_failure_with_a_reason(python: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("python", "why"),
+    [
+        ("/nowhere/python", "No such file or directory; name a Python interpreter"),
+        ("/bin/false", "can't run swapbench's worker"),
+        ("bin/python", "its swapbench speaks wire version 999"),
+    ],
+)
+def test_an_interpreter_that_can_not_be_used_is_told_before_there_is_a_run(
+    python: str, why: str, tmp_path: Path
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").write_text("#!/bin/sh\necho 999\n")
+    (tmp_path / "bin" / "python").chmod(0o755)
     done = _run(tmp_path, "--python", python)
-    assert done.returncode == 7
-    assert "Traceback" not in done.stdout + done.stderr
-    assert "/nowhere/python: can't be started" in done.stdout or "exit code 1" in done.stdout
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"swapbench: {python}: {why}")
+    assert not (tmp_path / "results").exists()
+
+
+def test_nor_does_it_go_on_with_a_run(tmp_path: Path) -> None:
+    failing = [{"scenario": "up", "round": 1, "fails_in": "load"}]
+    _run(tmp_path, "--fail-fast", script={"swap": failing})
+    ((folder, info),) = list_runs(tmp_path / "results")
+    done = _swapbench(tmp_path, "run", "--resume", info.run_id, "--python", "/nowhere/python")
+    assert done.returncode == 2
+    assert list_runs(tmp_path / "results") == [(folder, info)]
