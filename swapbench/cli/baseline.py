@@ -73,7 +73,7 @@ def list_(as_json: Json = False, results: Results = Path("results")) -> None:
     """
     from swapbench import baselines
     from swapbench.report.baselines import print_baselines
-    from swapbench.report.terminal import make_console
+    from swapbench.report.listing import list_console
 
     found = {name: baselines.load(results, name) for name in baselines.names(results)}
     if as_json:
@@ -83,7 +83,7 @@ def list_(as_json: Json = False, results: Results = Path("results")) -> None:
         ]
         typer.echo(json.dumps(listed, indent=2, ensure_ascii=False))
     elif found:
-        print_baselines(found, make_console())
+        print_baselines(found, list_console())
     else:
         say(f"no baseline under {results / baselines.FOLDER}; `swapbench baseline save NAME` makes one")
 

@@ -27,7 +27,7 @@ def list_(as_json: Json = False) -> None:
     """
     from swapbench.experiment import discover, load
     from swapbench.report.experiments import print_experiments
-    from swapbench.report.terminal import make_console
+    from swapbench.report.listing import list_console
 
     rows: list[dict[str, Any]] = []
     broken: list[ExperimentError] = []
@@ -49,7 +49,7 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     elif rows:
-        print_experiments(rows, make_console())
+        print_experiments(rows, list_console())
     for failure in broken:
         typer.echo(f"swapbench: {failure}", err=True)
     if broken:

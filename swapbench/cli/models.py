@@ -51,8 +51,8 @@ def list_(as_json: Json = False) -> None:
     from swapbench.experiment import Source
     from swapbench.models import store
     from swapbench.models.catalogue import CATALOGUE
+    from swapbench.report.listing import list_console
     from swapbench.report.models import print_models
-    from swapbench.report.terminal import make_console
 
     rows: list[dict[str, Any]] = []
     for entry in CATALOGUE:
@@ -66,7 +66,7 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps({"cache": str(store.cache_root()), "models": rows}, indent=2))
     else:
-        print_models(rows, make_console())
+        print_models(rows, list_console())
 
 
 @app.command()

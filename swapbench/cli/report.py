@@ -165,8 +165,7 @@ def runs(
     Exit codes: 0 fine, 2 usage.
     """
     from swapbench.analysis.listing import outline
-    from swapbench.report import make_console
-    from swapbench.report.listing import print_runs, to_json
+    from swapbench.report.listing import list_console, print_runs, to_json
     from swapbench.results import find_runs, read_outline
 
     found: list[RunOutline] = []
@@ -180,7 +179,7 @@ def runs(
     if as_json:
         typer.echo(to_json(found), nl=False)
     elif found:
-        print_runs(found, make_console())
+        print_runs(found, list_console())
     for failure in unreadable:
         typer.echo(f"swapbench: {failure}", err=True)
     if not found and not unreadable and not as_json:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from swapbench.analysis import figures
 from swapbench.analysis.listing import RunOutline
+from swapbench.report.terminal import make_console
 
 _STATUS_STYLES: Final = {
     "complete": "green",
@@ -19,12 +20,24 @@ _STATUS_STYLES: Final = {
     "incomplete": "bold red",
     "interrupted": "yellow",
 }
+# Wider than any line.
+_UNFOLDED: Final = 10_000
+
+
+def list_console() -> Console:
+    """Standard output, on which lists are folded only where it is a terminal: elsewhere they are searched."""
+    console = make_console()
+    if not console.is_terminal:
+        console.width = _UNFOLDED
+    return console
 
 
 def print_runs(runs: Sequence[RunOutline], console: Console) -> None:
     """Print a table of runs."""
     table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False)
-    for heading in ("run", "experiment", "started (UTC)", "models", "status"):
+    # What is to be copied is never broken, whatever else has to be.
+    table.add_column("run", no_wrap=True, min_width=max((len(run.run_id) for run in runs), default=0))
+    for heading in ("experiment", "started (UTC)", "models", "status"):
         table.add_column(heading, overflow="fold")
     table.add_column("ok", justify="right")
     table.add_column("failed", justify="right")
