@@ -9,7 +9,7 @@ from swapbench.experiment import Experiment, PageCache, Source
 
 @dataclass(frozen=True)
 class ModelSize:
-    """A model of an experiment: how much it weighs, and whether its checkpoint is there already."""
+    """A model of an experiment: its weight, 0 if nobody knows, and whether its checkpoint is there."""
 
     weight_bytes: int
     on_disk: bool
@@ -17,7 +17,7 @@ class ModelSize:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a run takes, in bytes."""
+    """What a run takes, in bytes; at least that, where models are of unknown size."""
 
     largest_model: str
     largest_model_bytes: int
@@ -25,6 +25,8 @@ class Needs:
     page_cache_bytes: int
     missing_bytes: int
     eviction_bytes: int
+    unweighed: tuple[str, ...] = ()
+    missing_unweighed: tuple[str, ...] = ()
 
     @property
     def memory_bytes(self) -> int:
@@ -61,6 +63,7 @@ def needs(experiment: Experiment, sizes: Mapping[str, ModelSize]) -> Needs:
     """What a run of `experiment` takes; `sizes` has an entry for each of its models."""
     names = experiment.model_names()
     largest = max(names, key=lambda name: sizes[name].weight_bytes)
+    unweighed = tuple(name for name in names if not sizes[name].weight_bytes)
     kv_bytes = experiment.engine.kv_budget_bytes if _uses_kv(experiment) else 0
     return Needs(
         largest_model=largest,
@@ -69,6 +72,8 @@ def needs(experiment: Experiment, sizes: Mapping[str, ModelSize]) -> Needs:
         page_cache_bytes=_page_cache_bytes(experiment, sizes),
         missing_bytes=sum(sizes[name].weight_bytes for name in names if not sizes[name].on_disk),
         eviction_bytes=kv_bytes * len(names) if experiment.workload.agents else 0,
+        unweighed=unweighed,
+        missing_unweighed=tuple(name for name in unweighed if not sizes[name].on_disk),
     )
 
 

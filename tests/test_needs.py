@@ -58,3 +58,13 @@ def test_a_model_that_no_scenario_uses_takes_nothing() -> None:
         {"name": "down", "from": "big", "to": "small"},
     ]
     assert taken(scenario=there_and_back).missing_bytes == 0
+
+
+def test_models_of_unknown_size_are_named_and_those_apart_that_are_to_come() -> None:
+    unknown = {"small": ModelSize(0, on_disk=True), "bigger": ModelSize(0, on_disk=False)}
+    raw = {
+        "models": {name: f"org/{name}" for name in unknown},
+        "scenario": [{"name": "up", "from": "small", "to": "bigger"}],
+    }
+    found = needs(validate(raw, "mine.toml"), unknown)
+    assert (found.unweighed, found.missing_unweighed) == (("small", "bigger"), ("bigger",))

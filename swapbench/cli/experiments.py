@@ -95,9 +95,9 @@ def show(
     overrides = [*([f"source={models}"] if models else []), *(settings or [])]
     chosen = load(path, overrides)
     located = _locate(chosen)
-    scripted = chosen.target == "scripted"
+    elsewhere = chosen.target == "scripted" or _served_by_others(chosen)
     sizes = {
-        model.name: ModelSize(model.weight_bytes, scripted or model.path is not None) for model in located
+        model.name: ModelSize(model.weight_bytes, elsewhere or model.path is not None) for model in located
     }
     taken, there = needs(chosen, sizes), available(chosen.source)
     if as_json:
@@ -132,12 +132,18 @@ def _as_written(path: Path) -> "Experiment | None":
         return None
 
 
-def _locate(chosen: "Experiment") -> "list[Located]":
-    from swapbench.models.locate import Located, locate
+def _served_by_others(chosen: "Experiment") -> bool:
+    """Whether checkpoints are a server's own."""
     from swapbench.targets import server_of
 
     server = server_of(chosen.target)
-    if server is not None and not server.preset.reads_paths:
+    return server is not None and not server.preset.reads_paths
+
+
+def _locate(chosen: "Experiment") -> "list[Located]":
+    from swapbench.models.locate import Located, locate
+
+    if _served_by_others(chosen):
         names = chosen.model_names()
         return [Located(n, chosen.models[n], chosen.source, None, 0, "the server's own") for n in names]
     if chosen.script is None:

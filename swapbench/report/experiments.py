@@ -99,24 +99,26 @@ def _models(located: Sequence[Located]) -> Table:
     for model in located:
         where = Text(str(model.path or model.hint), style="dim")
         told = Text("\n").join((Text(model.reference), where))
-        table.add_row(Text(model.name), Text(model.source), Text(size(model.weight_bytes)), told)
+        weight = size(model.weight_bytes) if model.weight_bytes else "unknown"
+        table.add_row(Text(model.name), Text(model.source), Text(weight), told)
     return table
 
 
 def _needs(taken: Needs, there: Available) -> Iterator[str]:
-    caches = f", KV caches up to {memory(taken.kv_bytes)}" if taken.kv_bytes else ""
+    least = "at least " if taken.unweighed else ""
     yield (
-        f"memory: {memory(taken.memory_bytes)} ({taken.largest_model} {memory(taken.largest_model_bytes)}"
-        f"{caches}); {memory(there.memory_available_bytes)} available"
+        f"memory: {least}{memory(taken.memory_bytes)}{_made_of(taken)}; "
+        f"{memory(there.memory_available_bytes)} available"
         + _too_little(taken.memory_bytes, there.memory_available_bytes)
     )
     if taken.page_cache_bytes:
         yield (
             "page cache: to be warm, a new model's file wants room beside the old model and then beside its "
-            f"own copy, {memory(taken.page_cache_bytes)} in all; with less, swaps are marked invalid"
+            f"own copy, {_least(memory(taken.page_cache_bytes), taken.unweighed)} in all; with less, swaps "
+            "are marked invalid"
         )
     yield (
-        f"disk for checkpoints: {size(taken.missing_bytes)} to come; "
+        f"disk for checkpoints: {_least(size(taken.missing_bytes), taken.missing_unweighed)} to come; "
         f"{size(there.checkpoints_free_bytes)} free"
         + _too_little(taken.missing_bytes, there.checkpoints_free_bytes)
     )
@@ -126,6 +128,22 @@ def _needs(taken: Needs, there: Available) -> Iterator[str]:
             f"{size(there.results_free_bytes)} free"
             + _too_little(taken.eviction_bytes, there.results_free_bytes)
         )
+
+
+def _made_of(taken: Needs) -> str:
+    model = f"{taken.largest_model} {memory(taken.largest_model_bytes)}" if taken.largest_model_bytes else ""
+    caches = f"KV caches up to {memory(taken.kv_bytes)}" if taken.kv_bytes else ""
+    parts = ", ".join(filter(None, (model, caches, _unknown(taken.unweighed))))
+    return f" ({parts})" if parts else ""
+
+
+def _least(known: str, unweighed: Sequence[str]) -> str:
+    """What is known to be needed, where there are models of unknown size, too."""
+    return f"at least {known} ({_unknown(unweighed)})" if unweighed else known
+
+
+def _unknown(unweighed: Sequence[str]) -> str:
+    return ", ".join(f"{name} unknown" for name in unweighed)
 
 
 def _too_little(needed: int, there: int) -> str:

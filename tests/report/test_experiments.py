@@ -1,6 +1,7 @@
 """Experiments as they are printed."""
 
 import io
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -37,10 +38,19 @@ def console(width: int) -> tuple[Console, io.StringIO]:
     return Console(file=out, width=width, highlight=False), out
 
 
-def shown(chosen: Experiment, width: int, path: Path = Path("mine.toml")) -> str:
+def shown(
+    chosen: Experiment, width: int, path: Path = Path("mine.toml"), unweighed: Collection[str] = ()
+) -> str:
     """What `show` prints, of models that lie nowhere."""
     located = [
-        Located(name, chosen.models[name], Source.HUB, None, 273_000_000, f"`swapbench models fetch {name}`")
+        Located(
+            name,
+            chosen.models[name],
+            Source.HUB,
+            None,
+            0 if name in unweighed else 273_000_000,
+            f"`swapbench models fetch {name}`",
+        )
         for name in chosen.model_names()
     ]
     sizes = {model.name: ModelSize(model.weight_bytes, on_disk=False) for model in located}
@@ -59,6 +69,17 @@ def test_names_and_scenarios_stand_whole_in_a_list(width: int) -> None:
     assert [line.split()[0] for line in lines if line[:1].strip()] == [row["name"] for row in ROWS]
     words = out.getvalue().replace(",", " ").split()
     assert {"gemma-3-12b", "large-to-large-cold"} <= set(words)
+
+
+def test_what_a_model_of_unknown_size_takes_is_not_nothing() -> None:
+    text = shown(load(find("exp012")), 200, unweighed=["qwen2.5-14b"])
+    (row,) = [line for line in text.splitlines() if line.split()[:2] == ["qwen2.5-14b", "hub"]]
+    assert row.split()[2] == "unknown"
+    assert "memory: at least 260.4 MiB (" in text
+    assert "qwen2.5-14b unknown); 24.00 GiB available" in text
+    assert "disk for checkpoints: at least 546.0 MB (qwen2.5-14b unknown) to come" in text
+    assert "MiB (qwen2.5-14b unknown) in all" in text
+    assert "at least" not in shown(load(find("exp012")), 200)
 
 
 @every_width
