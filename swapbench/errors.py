@@ -79,11 +79,17 @@ class IncomparableError(SwapbenchError):
     exit_code = Exit.INCONCLUSIVE
 
 
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """What of `known` is so like a word that it may have been meant."""
+    near = get_close_matches(word, sorted(set(known)), n=1, cutoff=0.5)
+    return near[0] if near else None
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A clause that names the nearest of `known`, or all of them, if they aren't many, when none is near."""
     choices = sorted(set(known))
-    near = get_close_matches(word, choices, n=1, cutoff=0.5)
+    near = nearest(word, choices)
     if near:
-        return f'did you mean "{near[0]}"?'
+        return f'did you mean "{near}"?'
     more = f" and {len(choices) - _NAMED} more" if len(choices) > _NAMED else ""
     return f"known: {', '.join(choices[:_NAMED])}{more}" if choices else "none is known"

@@ -135,7 +135,7 @@ def _run_folders(folders: Sequence[Path], experiment: str) -> list[Path]:
     for root in folders:
         if len(folders) > 1 and not root.is_dir():
             raise UsageError(f"{root}: no such folder")
-        if experiment not in KEPT and Path(experiment).name == experiment:
+        if experiment not in ("", "..", *KEPT) and Path(experiment).name == experiment:
             found += _inside(root / experiment)
     if found:
         return found

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -177,6 +178,13 @@ def test_older_and_newer_tables_are_read_side_by_side(tmp_path: Path, figure: st
     history = read_history([tmp_path], EXPERIMENT, figure)
     assert len(set(seconds(history))) == 1
     assert len(history.points) == 3
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../results", "reference"])
+def test_what_is_no_experiments_name_has_no_history(name: str, tmp_path: Path) -> None:
+    past_run(tmp_path, 1)
+    with pytest.raises(UsageError, match=re.escape(f'no run of "{name}" under')):
+        read_history([tmp_path], name)
 
 
 @pytest.mark.parametrize("figure", ["total", "load"])

@@ -266,6 +266,15 @@ def test_a_run_that_is_not_there_is_said_with_the_nearest(shelf: Shelf, name: st
         resolve(shelf.root, "erly")
 
 
+def test_no_name_is_the_name_of_no_run_not_even_of_the_one_in_this_folder(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shelf.early)
+    with pytest.raises(ResultsError) as refused:
+        resolve(shelf.root, "")
+    assert str(refused.value) == f'no run "" under {shelf.root}; `swapbench runs` shows the runs there are'
+
+
 def test_no_run_at_all_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="`swapbench run quick` makes one"):
         resolve(tmp_path, None)

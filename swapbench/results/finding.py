@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from swapbench.errors import ResultsError, did_you_mean
+from swapbench.errors import ResultsError, nearest
 from swapbench.results.document import RunInfo, read_info
 
 # Runs that are kept to compare with stand beside the experiments' folders, under these names.
@@ -35,7 +35,7 @@ def resolve(root: Path, name: str | None) -> Path:
     Raises:
         ResultsError: there is no such run.
     """
-    if name is not None:
+    if name:
         for folder in (Path(name), root / name, *(root / kept / name for kept in KEPT)):
             if _holds_run(folder):
                 return folder
@@ -50,7 +50,9 @@ def resolve(root: Path, name: str | None) -> Path:
     if found:
         return found[-1]
     known = [name for _, info in runs for name in (info.experiment_name, info.run_id)]
-    raise ResultsError(f'no run "{name}" under {root}; {did_you_mean(name, known)}')
+    near = nearest(name, known)
+    hint = f'did you mean "{near}"?' if near else "`swapbench runs` shows the runs there are"
+    raise ResultsError(f'no run "{name}" under {root}; {hint}')
 
 
 def _holds_run(folder: Path) -> bool:
