@@ -12,7 +12,6 @@ _EXPERIMENT: Final = _TEMPLATES / "experiment.toml.template"
 
 def write_experiment(path: Path, name: str) -> Path:
     """An experiment called `name` that explains itself; returns its file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, _EXPERIMENT.read_text(encoding="utf-8").replace("{{name}}", name))
     return path
 
@@ -21,7 +20,7 @@ def write_target(folder: Path, name: str) -> tuple[Path, ...]:
     """A package called `name` with an orchestrator to be filled in; returns its files."""
     module = name.replace("-", "_")
     of = {"{{name}}": name, "{{module}}": module, "{{class}}": "".join(p.title() for p in name.split("-"))}
-    folder.mkdir(parents=True)
+    folder.mkdir()
     written = []
     for template in sorted(_TARGET.iterdir()):
         text = template.read_text(encoding="utf-8")

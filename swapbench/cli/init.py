@@ -1,6 +1,8 @@
 """`swapbench init`: files to start from."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +42,9 @@ def target(
     _refuse_what_is_another(name)
     place = folder / name
     _refuse_taken(place)
-    for path in write_target(place, name):
+    with _making(folder):
+        written = write_target(place, name)
+    for path in written:
         typer.echo(str(path))
     say(f"next: pip install -e {place} && swapbench run quick --target {name}")
 
@@ -64,7 +68,9 @@ def experiment(
     _refuse_name(name, "an experiment", "my-experiment")
     place = folder / f"{name}.toml"
     _refuse_taken(place)
-    typer.echo(str(write_experiment(place, name)))
+    with _making(folder):
+        written = write_experiment(place, name)
+    typer.echo(str(written))
     said = place if folder.parts else f"./{place}"
     say(f"next: swapbench show {said} && swapbench run {said}")
 
@@ -89,6 +95,24 @@ def _refuse_what_is_another(name: str) -> None:
         raise UsageError(f"\"{name}\": a Python module's name can't begin with a digit; choose another name")
     if keyword.iskeyword(module) or module in sys.stdlib_module_names:
         raise UsageError(f'"{name}": can\'t be the name of a Python module of yours; choose another name')
+
+
+@contextmanager
+def _making(folder: Path) -> Iterator[None]:
+    """A folder that isn't there is made, but not those that it would stand in: they are misspelt.
+
+    Raises:
+        UsageError: it can't be made or written.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+        yield
+    except FileNotFoundError:
+        raise UsageError(
+            f"--folder {folder}: {folder.parent} is no folder; choose one that is there"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"--folder {folder}: can't be written: {error.strerror}") from None
 
 
 def _refuse_taken(place: Path) -> None:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from swapbench.errors import UsageError
+
 
 def probe(
     folder: Annotated[
@@ -28,6 +30,8 @@ def probe(
     from swapbench.report.terminal import make_console
     from swapbench.roofline import measure, models_folder
 
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder; --folder chooses another place")
     limits, path = measure(folder or models_folder(), lambda text: typer.echo(text, err=True))
     if json:
         typer.echo(limits.model_dump_json(indent=2))

@@ -82,3 +82,22 @@ def test_a_target_hides_no_module_and_no_other_target(tmp_path: Path, name: str)
     assert done.returncode == 2
     assert "choose another name" in error_of(done)
     assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("kind", ["experiment", "target"])
+def test_a_folder_is_made_where_its_own_is_there(kind: str, tmp_path: Path) -> None:
+    done = swapbench(tmp_path, "init", kind, "mine", "--folder", "new")
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "new").iterdir())
+    done = swapbench(tmp_path, "init", kind, "mine", "--folder", "typo/new")
+    assert done.returncode == 2
+    assert error_of(done) == "--folder typo/new: typo is no folder; choose one that is there"
+    assert not (tmp_path / "typo").exists()
+
+
+@pytest.mark.parametrize("kind", ["experiment", "target"])
+def test_what_is_no_folder_is_one_line(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = swapbench(tmp_path, "init", kind, "mine", "--folder", "file")
+    assert done.returncode == 2
+    assert error_of(done).startswith("--folder file: can't be written: ")
