@@ -6,6 +6,11 @@ from enum import IntEnum
 from typing import Final
 
 _NAMED: Final = 24
+# Shares of letters that two words have in common, in order.
+_ALIKE: Final = 0.6
+_ALIKE_IF_SHORT: Final = 0.7
+_SHORT: Final = 5
+_BEGINNING: Final = 3
 
 
 class Exit(IntEnum):
@@ -81,8 +86,11 @@ class IncomparableError(SwapbenchError):
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """What of `known` is so like a word that it may have been meant."""
-    near = get_close_matches(word, sorted(set(known)), n=1, cutoff=0.5)
-    return near[0] if near else None
+    choices = sorted(set(known))
+    # In a short word, what looks alike is soon half of it.
+    near = get_close_matches(word, choices, n=1, cutoff=_ALIKE if len(word) >= _SHORT else _ALIKE_IF_SHORT)
+    begun = [choice for choice in choices if len(word) >= _BEGINNING and choice.startswith(word)]
+    return next(iter(near or begun), None)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swapbench import errors
-from swapbench.errors import EXIT_MEANINGS, Exit, SwapbenchError, did_you_mean
+from swapbench.errors import EXIT_MEANINGS, Exit, SwapbenchError, did_you_mean, nearest
 
 
 def test_the_exit_codes_are_those_that_scripts_rely_on() -> None:
@@ -40,6 +40,24 @@ def test_a_kind_of_failure_knows_its_exit_code(kind: type[SwapbenchError], code:
 
 def test_a_near_word_is_suggested() -> None:
     assert did_you_mean("exp12", ["exp012", "quick"]) == 'did you mean "exp012"?'
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "meant"),
+    [
+        ("rn", "run", "run"),
+        ("fial", "fail", "fail"),
+        ("exp014", "exp014-faults", "exp014-faults"),
+        ("qwen", "qwen2.5-14b", "qwen2.5-14b"),
+        ("source", "json", None),
+        ("nope", "help", None),
+        ("results", "exp014-faults", None),
+        ("stop", "slab", None),
+        ("htm", "md", None),
+    ],
+)
+def test_a_word_is_near_when_it_may_have_been_meant(word: str, known: str, meant: str | None) -> None:
+    assert nearest(word, [known]) == meant
 
 
 def test_without_a_near_word_all_are_named_in_order() -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
-from swapbench.errors import Exit, UsageError, did_you_mean
+from swapbench.errors import Exit, UsageError, did_you_mean, nearest
 
 # Typer carries Click within itself from 0.29 on, and before took it from elsewhere: whichever is here.
 UnderstoodNot: Final[type[Exception]] = typer.BadParameter.__mro__[1]
@@ -28,9 +28,17 @@ class Commands(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """As Typer's, which would end without a word where the user interrupts it."""
+        """As Typer's, which would end without a word where the user interrupts it.
+
+        Raises:
+            UsageError: an option has no value: only here is it known of which command.
+        """
         try:
             return super().invoke(ctx)
+        except UnderstoodNot as error:
+            if getattr(error, "ctx", None) is not None or ctx.invoked_subcommand is None:
+                raise
+            raise UsageError(_sentence(error, f"{_path(ctx)} {ctx.invoked_subcommand}")) from None
         except KeyboardInterrupt:
             typer.echo("swapbench: interrupted", err=True)
             raise typer.Exit(Exit.INTERRUPTED) from None
@@ -38,7 +46,10 @@ class Commands(TyperGroup):
 
 def sentence_of(error: Any) -> str:
     """An error of Typer's as one line: what, what instead, and where it is explained."""
-    command = _path(error.ctx) if error.ctx is not None else "swapbench"
+    return _sentence(error, _path(error.ctx) if error.ctx is not None else "swapbench")
+
+
+def _sentence(error: Any, command: str) -> str:
     what = _what(error)
     return f"{what}{_then(what)}`{command} --help` shows how"
 
@@ -49,8 +60,7 @@ def _then(text: str) -> str:
 
 def _what(error: Any) -> str:
     if hasattr(error, "option_name") and hasattr(error, "possibilities"):
-        known = [name for name in _options(error.ctx) if name.startswith("--")]
-        return f"no option {error.option_name}; {did_you_mean(error.option_name, known)}"
+        return f"no option {error.option_name}; {_meant_option(error.option_name, _options(error.ctx))}"
     message = " ".join(error.format_message().split()).rstrip(".")
     wrong = re.fullmatch(r"Invalid value for (.+?): (?:Value error, )?(.+)", message)
     if wrong is not None:
@@ -61,6 +71,13 @@ def _what(error: Any) -> str:
             return f'{option}: "{choice[1]}" is not allowed; {did_you_mean(choice[1], known)}'
         return f"{option}: {why[:1].lower()}{why[1:]}"
     return message[:1].lower() + message[1:]
+
+
+def _meant_option(given: str, options: list[str]) -> str:
+    """Dashes make no two options alike."""
+    known = [name.removeprefix("--") for name in options if name.startswith("--")]
+    near = nearest(given.lstrip("-"), known)
+    return f'did you mean "--{near}"?' if near else f"known: {', '.join(f'--{name}' for name in known)}"
 
 
 def _options(ctx: Any) -> list[str]:

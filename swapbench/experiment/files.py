@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -14,6 +14,8 @@ from swapbench.errors import ExperimentError, UsageError, did_you_mean
 from swapbench.experiment.document import Experiment
 from swapbench.experiment.tables import CriterionKind
 from swapbench.strategy import NAMED
+
+_MISSING: Final = "no such file"
 
 
 def experiment_dirs() -> tuple[Path, ...]:
@@ -42,11 +44,23 @@ def find(name_or_path: str) -> Path:
     if path.suffix == ".toml" or len(path.parts) > 1:
         if _is_file(path):
             return path
-        raise UsageError(f"{name_or_path}: no such file; `swapbench list` shows the experiments there are")
+        raise UsageError(f"{name_or_path}: {_wrong(path)}; `swapbench list` shows the experiments there are")
     found = discover()
     if name_or_path in found:
         return found[name_or_path]
+    if name_or_path and _wrong(path) != _MISSING:
+        raise UsageError(f"{name_or_path}: {_wrong(path)}; `swapbench list` shows the experiments there are")
     raise UsageError(f'no experiment "{name_or_path}"; {did_you_mean(name_or_path, found)}')
+
+
+def _wrong(path: Path) -> str:
+    """Why a path leads to no experiment file."""
+    try:
+        if path.is_dir():
+            return "is a folder, no experiment file"
+        return "is no experiment file" if path.exists() else _MISSING
+    except (OSError, ValueError):
+        return _MISSING
 
 
 def _is_file(path: Path) -> bool:
