@@ -14,7 +14,7 @@ from swapbench.cli.history import history
 from swapbench.cli.probe import probe
 from swapbench.cli.run import run
 from swapbench.cli.targets import targets
-from swapbench.cli.usage import Commands, UnderstoodNot, sentence_of
+from swapbench.cli.usage import Command, Commands, UnderstoodNot, sentence_of
 from swapbench.errors import Exit, OutputError, SwapbenchError
 
 app = typer.Typer(
@@ -24,21 +24,21 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command()(run)
-app.command()(report.report)
-app.command()(report.runs)
-app.command()(compare)
-app.command()(ab)
-app.command()(gate)
+app.command(cls=Command)(run)
+app.command(cls=Command)(report.report)
+app.command(cls=Command)(report.runs)
+app.command(cls=Command)(compare)
+app.command(cls=Command)(ab)
+app.command(cls=Command)(gate)
 app.add_typer(baseline.app, name="baseline")
 app.add_typer(init.app, name="init")
-app.command()(history)
-app.command("list")(experiments.list_)
-app.command()(experiments.show)
-app.command()(experiments.schema)
-app.command()(targets)
-app.command()(probe)
-app.command()(doctor)
+app.command(cls=Command)(history)
+app.command("list", cls=Command)(experiments.list_)
+app.command(cls=Command)(experiments.show)
+app.command(cls=Command)(experiments.schema)
+app.command(cls=Command)(targets)
+app.command(cls=Command)(probe)
+app.command(cls=Command)(doctor)
 app.add_typer(models.app, name="models")
 
 

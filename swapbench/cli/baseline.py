@@ -9,7 +9,7 @@ import typer
 from swapbench.cli import completion
 from swapbench.cli.carrying import say
 from swapbench.cli.options import Json, Results
-from swapbench.cli.usage import Commands
+from swapbench.cli.usage import Command, Commands
 from swapbench.errors import UsageError
 
 app = typer.Typer(
@@ -22,17 +22,20 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@app.command(cls=Command)
 def save(
     name: Annotated[
         str,
         typer.Argument(
-            help="The baseline's name; it is made if there is none.", autocompletion=completion.baselines
+            metavar="NAME",
+            help="The baseline's name; it is made if there is none.",
+            autocompletion=completion.baselines,
         ),
     ],
     runs: Annotated[
         list[str] | None,
         typer.Argument(
+            metavar="RUN",
             help="Runs to keep; the latest of all if left out.",
             autocompletion=completion.runs,
         ),
@@ -60,7 +63,7 @@ def save(
     say(f"{results / baselines.FOLDER / name}: {new} new, {there} in all")
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_(as_json: Json = False, results: Results = Path("results")) -> None:
     """List the baselines that there are.
 
@@ -88,11 +91,12 @@ def list_(as_json: Json = False, results: Results = Path("results")) -> None:
         say(f"no baseline under {results / baselines.FOLDER}; `swapbench baseline save NAME` makes one")
 
 
-@app.command()
+@app.command(cls=Command)
 def show(
     name: Annotated[
         str,
         typer.Argument(
+            metavar="NAME",
             help="The baseline's name.",
             autocompletion=completion.baselines,
         ),
@@ -100,7 +104,9 @@ def show(
     as_json: Json = False,
     results: Results = Path("results"),
 ) -> None:
-    """Show a baseline's runs, by fingerprint: what they have in common, and how much they differ.
+    """Show a baseline's runs, by fingerprint.
+
+    It says what they have in common, and how much they differ.
 
     \b
     Examples:

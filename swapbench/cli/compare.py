@@ -26,6 +26,7 @@ def compare(
     runs: Annotated[
         list[str],
         typer.Argument(
+            metavar="RUN",
             help="Runs: ids, folders, or experiments for their latest; or one A/B run.",
             autocompletion=completion.runs_and_experiments,
         ),
@@ -38,7 +39,9 @@ def compare(
     strict: Strict = False,
     html: Annotated[
         Path | None,
-        typer.Option("--html", help="Write a page to look at, to this file, and print nothing else."),
+        typer.Option(
+            "--html", metavar="FILE", help="Write a page to look at, to this file, and print nothing else."
+        ),
     ] = None,
     results: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("results"),
 ) -> None:
@@ -103,26 +106,38 @@ def ab(
     experiment: Annotated[
         str,
         typer.Argument(
+            metavar="EXPERIMENT",
             help="An experiment's name, or a TOML file.",
             autocompletion=completion.experiments,
         ),
     ],
-    a: Annotated[Path | None, typer.Option("--a", help="A's interpreter (swapbench installed).")] = None,
-    b: Annotated[Path | None, typer.Option("--b", help="B's interpreter.")] = None,
-    a_set: Annotated[list[str] | None, typer.Option("--a-set", help="Override any key, for A alone.")] = None,
-    b_set: Annotated[list[str] | None, typer.Option("--b-set", help="Override any key, for B alone.")] = None,
+    a: Annotated[
+        Path | None, typer.Option("--a", metavar="PYTHON", help="A's interpreter (swapbench installed).")
+    ] = None,
+    b: Annotated[Path | None, typer.Option("--b", metavar="PYTHON", help="B's interpreter.")] = None,
+    a_set: Annotated[
+        list[str] | None,
+        typer.Option("--a-set", metavar="KEY=VALUE", help="Override any key, for A alone; repeatable."),
+    ] = None,
+    b_set: Annotated[
+        list[str] | None,
+        typer.Option("--b-set", metavar="KEY=VALUE", help="Override any key, for B alone; repeatable."),
+    ] = None,
     aa: Annotated[
         bool, typer.Option("--aa", help="The same twice: how much of a difference is noise.")
     ] = False,
     pairs: Annotated[
-        int | None, typer.Option(min=6, help="Rounds by either arm; the experiment's own.")
+        int | None, typer.Option(metavar="N", min=6, help="Rounds by either arm; the experiment's own.")
     ] = None,
     order: Annotated[Order, typer.Option(help="abba: each first in every other round; or random.")] = "abba",
-    seed: Annotated[int | None, typer.Option(help="Of a random order.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Of a random order.")] = None,
     margin: Margin = None,
     models: Models = None,
     page_cache: PageCache = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Override any key, for both.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override any key, for both; repeatable."),
+    ] = None,
     out: Out = Path("results"),
     fail_fast: FailFast = False,
     strict: Strict = False,

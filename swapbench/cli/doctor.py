@@ -22,7 +22,9 @@ def doctor(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Look whether this machine can be measured on as it is now, and what to do about it.
+    """Look whether this machine can be measured on as it is now.
+
+    It says what disturbs, and what to do about it.
 
     \b
     Examples:

@@ -60,7 +60,9 @@ def show(
     experiment: Annotated[
         str,
         typer.Argument(
-            help="An experiment's name, or the path of its file.", autocompletion=completion.experiments
+            metavar="EXPERIMENT",
+            help="An experiment's name, or the path of its file.",
+            autocompletion=completion.experiments,
         ),
     ],
     models: Annotated[
@@ -72,11 +74,13 @@ def show(
         ),
     ] = "",
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Override; repeatable.")
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override; repeatable.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a run would do, where its models are, and what it takes of this machine.
+    """Show what a run would do, and what it takes of this machine.
+
+    It says where its models are, too.
 
     \b
     Examples:

@@ -22,6 +22,7 @@ def gate(
     experiment: Annotated[
         str,
         typer.Argument(
+            metavar="EXPERIMENT",
             help="An experiment's name, or a TOML file.",
             autocompletion=completion.experiments,
         ),
@@ -39,18 +40,21 @@ def gate(
         ),
     ] = None,
     python: Annotated[
-        Path | None, typer.Option(help="The interpreter that runs the change; this one if left out.")
+        Path | None,
+        typer.Option(metavar="PYTHON", help="The interpreter that runs the change; this one if left out."),
     ] = None,
     build: Annotated[
         str | None, typer.Option(metavar="COMMAND", help="Makes the base's .venv; uv or pip if left out.")
     ] = None,
     pairs: Annotated[
-        int | None, typer.Option(min=6, help="Rounds by either side; the experiment's own.")
+        int | None, typer.Option(metavar="N", min=6, help="Rounds by either side; the experiment's own.")
     ] = None,
     margin: Margin = None,
     models: Models = None,
     page_cache: PageCache = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Override any key.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override any key; repeatable.")
+    ] = None,
     on_inconclusive: Annotated[
         Literal["warn", "fail"],
         typer.Option(help="warn exits with 0 where nothing could be settled, fail with 6."),
@@ -58,13 +62,15 @@ def gate(
     out: Out = Path("results"),
     reports: Annotated[
         Path | None,
-        typer.Option(help="Where gate.json, gate.md and gate.xml go; the run's folder if left out."),
+        typer.Option(
+            metavar="DIR", help="Where gate.json, gate.md and gate.xml go; the run's folder if left out."
+        ),
     ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
     json: Annotated[bool, typer.Option("--json", help="Print the judgement as JSON.")] = False,
 ) -> None:
-    """Measure whether a change makes swaps slower, or leak, and fail if it does.
+    """Fail if a change makes swaps slower, or leak.
 
     With --base, the merge base is checked out and built beside the working tree, and both are measured in
     turn. A regression is measured once more before it counts. Reports are written before the exit code is

@@ -13,39 +13,47 @@ def history(
     experiment: Annotated[
         str,
         typer.Argument(
+            metavar="EXPERIMENT",
             help="An experiment's name, as its folder under results.",
             autocompletion=completion.experiments_run,
         ),
     ],
     results: Annotated[
         list[Path] | None,
-        typer.Option(help="Where runs are kept; repeatable, for folders brought from other machines."),
+        typer.Option(
+            metavar="DIR", help="Where runs are kept; repeatable, for folders brought from other machines."
+        ),
     ] = None,
     figure: Annotated[
         str | None,
         typer.Option(
+            metavar="FIGURE",
             help="to_first_token, total, first_token or a phase; by default, run by run, to_first_token "
             "where all swaps have it, else total.",
             autocompletion=completion.figures,
         ),
     ] = None,
     scenario: Annotated[
-        str | None, typer.Option(help="This scenario alone.", autocompletion=completion.scenarios)
+        str | None,
+        typer.Option(metavar="NAME", help="This scenario alone.", autocompletion=completion.scenarios),
     ] = None,
     strategy: Annotated[
         str | None,
         typer.Option(
+            metavar="NAME",
             help="This strategy alone.",
             autocompletion=completion.strategies,
         ),
     ] = None,
-    last: Annotated[int | None, typer.Option(min=1, help="The last so many runs of each series.")] = None,
+    last: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="The last so many runs of each series.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show how an experiment's figures went from run to run, and where they changed.
+    """Show how an experiment's figures went from run to run.
 
-    Only runs on the same machine under the same conditions stand in one series. Changes are information,
-    never a verdict: the exit code does not depend on them.
+    It says where they changed, too. Only runs on the same machine under the same conditions stand in one
+    series. Changes are information, never a verdict: the exit code does not depend on them.
 
     \b
     Examples:

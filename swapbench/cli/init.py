@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from swapbench.cli.carrying import say
-from swapbench.cli.usage import Commands
+from swapbench.cli.usage import Command, Commands
 from swapbench.errors import UsageError
 
 app = typer.Typer(
@@ -22,12 +22,14 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@app.command(cls=Command)
 def target(
-    name: Annotated[str, typer.Argument(help="What it is called: lower-case letters, digits and dashes.")],
-    folder: Annotated[Path, typer.Option(help="Where its folder is made.")] = Path(),
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="What it is called: lower-case letters, digits and dashes.")
+    ],
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="Where its folder is made.")] = Path(),
 ) -> None:
-    """Write a package that plugs an orchestrator of your own in as a target.
+    """Write a package that plugs your orchestrator in as a target.
 
     \b
     Examples:
@@ -49,12 +51,16 @@ def target(
     say(f"next: pip install -e {place} && swapbench run quick --target {name}")
 
 
-@app.command()
+@app.command(cls=Command)
 def experiment(
-    name: Annotated[str, typer.Argument(help="What it is called: lower-case letters, digits and dashes.")],
-    folder: Annotated[Path, typer.Option(help="Where its file is put.")] = Path(),
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="What it is called: lower-case letters, digits and dashes.")
+    ],
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="Where its file is put.")] = Path(),
 ) -> None:
-    """Write an experiment file with everything it can say explained, which runs as it is.
+    """Write an experiment file that explains itself and can be run.
+
+    Everything that it can say is in it.
 
     \b
     Examples:

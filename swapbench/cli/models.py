@@ -8,7 +8,7 @@ import typer
 
 from swapbench.cli import completion
 from swapbench.cli.options import Json
-from swapbench.cli.usage import Commands
+from swapbench.cli.usage import Command, Commands
 from swapbench.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Models: list them, make stand-ins for them, fetch them, repack them, remove them.\n\n"
+    help="List models, make stand-ins, fetch, repack, and remove them.\n\n"
     "\b\nExamples:\n  swapbench models list\n  swapbench models synth exp012\n\n"
     "Exit codes: 0 fine, 2 usage, 7 a download failed.",
 )
@@ -30,14 +30,14 @@ app = typer.Typer(
 Wanted = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[EXPERIMENT|MODEL]...",
+        metavar="EXPERIMENT|MODEL",
         help="Experiments or models, by name.",
         autocompletion=completion.models_and_experiments,
     ),
 ]
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_(as_json: Json = False) -> None:
     """List models, and where each checkpoint is or is not.
 
@@ -69,16 +69,18 @@ def list_(as_json: Json = False) -> None:
         print_models(rows, list_console())
 
 
-@app.command()
+@app.command(cls=Command)
 def synth(
     wanted: Wanted = None,
     config: Annotated[
-        Path | None, typer.Option(help="A Hugging Face config.json to make a model of.")
+        Path | None, typer.Option(metavar="FILE", help="A Hugging Face config.json to make a model of.")
     ] = None,
-    name: Annotated[str, typer.Option(help="What to call the model made of --config.")] = "",
+    name: Annotated[str, typer.Option(metavar="NAME", help="What to call the model made of --config.")] = "",
     mini: Annotated[bool, typer.Option("--mini", help="Make the scaled-down model.")] = False,
 ) -> None:
-    """Make synthetic checkpoints: true names, shapes and sizes, random weights, nothing downloaded.
+    """Make synthetic checkpoints: true shapes, random weights.
+
+    Names and sizes are true, too, and nothing is downloaded.
 
     \b
     Examples:
@@ -112,18 +114,20 @@ def synth(
         typer.echo(f"{order.name}: made, {folder}")
 
 
-@app.command()
+@app.command(cls=Command)
 def fetch(
     wanted: Annotated[
         list[str],
         typer.Argument(
-            metavar="EXPERIMENT|MODEL|REPO...",
+            metavar="EXPERIMENT|MODEL|REPO",
             help="Experiments, models or repositories (org/name).",
             autocompletion=completion.models_and_experiments,
         ),
     ],
 ) -> None:
-    """Fetch models from the Hugging Face hub into its cache; an interrupted download goes on where it was.
+    """Fetch models from the Hugging Face hub into its cache.
+
+    An interrupted download goes on where it was.
 
     \b
     Examples:
@@ -144,7 +148,7 @@ def fetch(
         typer.echo(f"{repo}: fetched, {found}")
 
 
-@app.command()
+@app.command(cls=Command)
 def repack(
     model: Annotated[
         str,
@@ -167,7 +171,9 @@ def repack(
         ),
     ] = "",
 ) -> None:
-    """Copy a checkpoint so that its weights can be memory-mapped: the same tensors, begun at a page.
+    """Copy a checkpoint so that its weights can be memory-mapped.
+
+    The same tensors, each begun at a page.
 
     \b
     Examples:
@@ -192,13 +198,11 @@ def repack(
         typer.echo(f"{model}: repacked, {target}; experiments take that path for a model")
 
 
-@app.command()
+@app.command(cls=Command)
 def rm(
     names: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[NAME]...", help="Models that were made.", autocompletion=completion.made_models
-        ),
+        typer.Argument(metavar="NAME", help="Models that were made.", autocompletion=completion.made_models),
     ] = None,
     source: Annotated[
         str,
@@ -208,7 +212,9 @@ def rm(
     ] = "",
     everything: Annotated[bool, typer.Option("--all", help="Every model that was made.")] = False,
 ) -> None:
-    """Remove checkpoints that swapbench made; the Hugging Face cache is left alone.
+    """Remove checkpoints that swapbench made.
+
+    The Hugging Face cache is left alone.
 
     \b
     Examples:

@@ -21,6 +21,7 @@ Models = Annotated[
     str | None,
     typer.Option(
         "--models",
+        metavar="SOURCE",
         help="Where checkpoints come from: hub, synthetic or mini.",
         autocompletion=completion.sources,
     ),
@@ -28,19 +29,22 @@ Models = Annotated[
 PageCache = Annotated[
     str | None,
     typer.Option(
+        metavar="STATE",
         help="State of the page cache before each load: warm, cold or as-is.",
         autocompletion=completion.page_caches,
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the report.")]
-Results = Annotated[Path, typer.Option(help="Where runs are kept.")]
+Results = Annotated[Path, typer.Option(metavar="DIR", help="Where runs are kept.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Out = Annotated[Path, typer.Option(help="Where runs are kept.", callback=_writable)]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Where runs are kept.", callback=_writable)]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed swap.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 6 where a verdict is inconclusive.")]
 Margin = Annotated[
     float | None,
-    typer.Option(min=0, max=10, help="Slower by more than this share is a regression: 0.05."),
+    typer.Option(
+        metavar="SHARE", min=0, max=10, help="Slower by more than this share is a regression: 0.05."
+    ),
 ]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Say what is done and why: steps, phases, page cache, loader.")

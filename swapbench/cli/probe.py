@@ -11,13 +11,17 @@ from swapbench.errors import UsageError
 def probe(
     folder: Annotated[
         Path | None,
-        typer.Option("--folder", help="Measure the volume of this folder; that of the models if left out."),
+        typer.Option(
+            "--folder",
+            metavar="DIR",
+            help="Measure the volume of this folder; that of the models if left out.",
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the limits as JSON.")] = False,
 ) -> None:
-    """Measure what this machine's disk and memory could do, for reports to set loads against.
+    """Measure what this machine's disk and memory could do.
 
-    Takes under a minute and about 1 GB of disk and memory, which it gives back.
+    Reports set loads against it. Takes under a minute and about 1 GB of disk and memory, which it gives back.
 
     \b
     Examples:

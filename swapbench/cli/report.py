@@ -25,6 +25,7 @@ def report(
     run: Annotated[
         str | None,
         typer.Argument(
+            metavar="RUN",
             help="A run's id, its folder, or an experiment for its latest run; latest of all if left out.",
             autocompletion=completion.runs_and_experiments,
         ),
@@ -35,6 +36,7 @@ def report(
     strategy: Annotated[
         str | None,
         typer.Option(
+            metavar="NAME",
             help="Of a run of several strategies, this one alone, phase by phase.",
             autocompletion=completion.strategies,
         ),
@@ -42,7 +44,9 @@ def report(
     arm: Annotated[
         str | None,
         typer.Option(
-            help="Of a run that compares two arms, this one alone: A or B.", autocompletion=completion.arms
+            metavar="NAME",
+            help="Of a run that compares several arms, this one alone: A, B, C ...",
+            autocompletion=completion.arms,
         ),
     ] = None,
     strict: Annotated[
@@ -50,7 +54,9 @@ def report(
     ] = False,
     html: Annotated[
         Path | None,
-        typer.Option("--html", help="Write a page to look at, to this file, and print nothing else."),
+        typer.Option(
+            "--html", metavar="FILE", help="Write a page to look at, to this file, and print nothing else."
+        ),
     ] = None,
     results: Results = Path("results"),
 ) -> None:

@@ -18,24 +18,31 @@ def run(
     experiment: Annotated[
         str | None,
         typer.Argument(
+            metavar="EXPERIMENT",
             help="An experiment's name, or a TOML file.",
             autocompletion=completion.experiments,
         ),
     ] = None,
     models: Models = None,
-    rounds: Annotated[int | None, typer.Option(help="Rounds that count.")] = None,
-    warmup: Annotated[int | None, typer.Option(help="Rounds before, left out of statistics.")] = None,
+    rounds: Annotated[int | None, typer.Option(metavar="N", help="Rounds that count.")] = None,
+    warmup: Annotated[
+        int | None, typer.Option(metavar="N", help="Rounds before, left out of statistics.")
+    ] = None,
     page_cache: PageCache = None,
     strategy: Annotated[
         list[str] | None,
         typer.Option(
-            "--strategy", help="How to swap; repeatable, to compare.", autocompletion=completion.strategies
+            "--strategy",
+            metavar="NAME",
+            help="How to swap; repeatable, to compare.",
+            autocompletion=completion.strategies,
         ),
     ] = None,
     target: Annotated[
         list[str] | None,
         typer.Option(
             "--target",
+            metavar="TARGET",
             help="What swaps: a name from `swapbench targets`, a TOML file or URL; repeatable.",
             autocompletion=completion.targets,
         ),
@@ -45,18 +52,25 @@ def run(
     ] = None,
     hostfile: Annotated[
         Path | None,
-        typer.Option("--hostfile", help="Machines of a sharded target, as mlx.launch takes them."),
+        typer.Option(
+            "--hostfile", metavar="FILE", help="Machines of a sharded target, as mlx.launch takes them."
+        ),
     ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Override any key: --set workload.agents=4")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override any key: --set workload.agents=4; repeatable."
+        ),
     ] = None,
     out: Out = Path("results"),
     python: Annotated[
-        Path | None, typer.Option(help="Run the worker with this interpreter (swapbench installed).")
+        Path | None,
+        typer.Option(metavar="PYTHON", help="Run the worker with this interpreter (swapbench installed)."),
     ] = None,
     resume: Annotated[
         str | None,
         typer.Option(
+            metavar="RUN",
             help="Go on with a run that did not end.",
             autocompletion=completion.runs,
         ),

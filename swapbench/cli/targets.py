@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def targets(as_json: Json = False) -> None:
-    """List what can be measured: the engine in the worker, and servers by preset.
+    """List what can be measured: the worker's engine, and servers.
 
     A server of yours: one TOML file, by its path. docs/targets.md has every field.
 

@@ -4,12 +4,33 @@ import re
 from typing import Any, Final
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from swapbench.errors import Exit, UsageError, did_you_mean, nearest
 
 # Typer carries Click within itself from 0.29 on, and before took it from elsewhere: whichever is here.
 UnderstoodNot: Final[type[Exception]] = typer.BadParameter.__mro__[1]
+
+
+# Of an argument, some typers show the Python type beside what it is called.
+_TYPE: Final = re.compile(r" <[^<>|]+>$")
+
+
+class Command(TyperCommand):
+    """A command, whose help has nothing of Python."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """As Typer's, without types."""
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                title = "Arguments" if parameter.param_type_name == "argument" else "Options"
+                sections[title].append((_TYPE.sub("", record[0]), record[1]))
+        for title, records in sections.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
 
 
 class Commands(TyperGroup):

@@ -81,3 +81,25 @@ LISTING = ["list", "runs", "targets", "models list", "baseline list", "history",
 def test_what_lists_has_a_form_for_programs(line: str) -> None:
     command = dict(ALL)[tuple(line.split())]
     assert any("--json" in option.opts for option in command.params)
+
+
+@every_command
+def test_it_shows_no_type_of_python(path: tuple[str, ...], command: Any) -> None:
+    shown = re.findall(r"<[^<>]+>", help_of(path, command))
+    assert [what for what in shown if "|" not in what] == []
+
+
+@every_command
+def test_what_takes_several_says_so_once(path: tuple[str, ...], command: Any) -> None:
+    usage = help_of(path, command).partition("\n\n")[0]
+    assert usage.count("...") == sum(p.nargs == -1 for p in command.params) + hasattr(command, "commands")
+    assert "[[" not in usage
+
+
+@pytest.mark.parametrize("columns", [80])
+@every_command
+def test_a_list_of_commands_cuts_no_sentence(columns: int, path: tuple[str, ...], command: Any) -> None:
+    named = max((len(name) for name in getattr(command, "commands", {})), default=0)
+    for inner in getattr(command, "commands", {}).values():
+        whole = " ".join((inner.help or "").partition("\n\n")[0].split()).removesuffix(".")
+        assert inner.get_short_help_str(columns - 6 - named).removesuffix(".") == whole
