@@ -6,7 +6,7 @@ import sys
 import typer
 
 from swapbench import __version__
-from swapbench.cli import baseline, experiments, init, models, report, streams
+from swapbench.cli import baseline, experiments, init, interrupts, models, report, streams
 from swapbench.cli.compare import ab, compare
 from swapbench.cli.doctor import doctor
 from swapbench.cli.gate import gate
@@ -84,6 +84,7 @@ def _options(
 def main() -> None:
     """Run the command line; every failure that is explained becomes one line and its exit code."""
     streams.guard()
+    interrupts.heed()
     try:
         sys.exit(_carry_out())
     except SwapbenchError as error:
@@ -98,6 +99,8 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("swapbench: interrupted", err=True)
         sys.exit(Exit.INTERRUPTED)
+    finally:
+        interrupts.ignore()
 
 
 def _carry_out() -> int | None:

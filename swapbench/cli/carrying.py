@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from swapbench.cli.interrupts import heed_sigterm
 from swapbench.errors import Exit
 
 if TYPE_CHECKING:
@@ -14,13 +15,6 @@ if TYPE_CHECKING:
 def say(text: str) -> None:
     """To the user, beside the report."""
     typer.echo(text, err=True)
-
-
-def heed_sigterm() -> None:
-    """A CI system ends a job by SIGTERM: what was measured is kept, and all is tidied up, as after Ctrl-C."""
-    import signal
-
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def carry_out_watched(

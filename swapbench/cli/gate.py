@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from swapbench.cli import completion
-from swapbench.cli.carrying import carry_out_watched, heed_sigterm, say
+from swapbench.cli.carrying import carry_out_watched, say
+from swapbench.cli.interrupts import heed_sigterm
 from swapbench.cli.options import Margin, Models, Out, PageCache, Quiet, Verbose
 from swapbench.cli.run import overrides_of
 from swapbench.errors import UsageError
