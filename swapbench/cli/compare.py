@@ -117,11 +117,21 @@ def ab(
     b: Annotated[Path | None, typer.Option("--b", metavar="PYTHON", help="B's interpreter.")] = None,
     a_set: Annotated[
         list[str] | None,
-        typer.Option("--a-set", metavar="KEY=VALUE", help="Override any key, for A alone; repeatable."),
+        typer.Option(
+            "--a-set",
+            metavar="KEY=VALUE",
+            help="Override any key, for A alone; repeatable.",
+            autocompletion=completion.settings,
+        ),
     ] = None,
     b_set: Annotated[
         list[str] | None,
-        typer.Option("--b-set", metavar="KEY=VALUE", help="Override any key, for B alone; repeatable."),
+        typer.Option(
+            "--b-set",
+            metavar="KEY=VALUE",
+            help="Override any key, for B alone; repeatable.",
+            autocompletion=completion.settings,
+        ),
     ] = None,
     aa: Annotated[
         bool, typer.Option("--aa", help="The same twice: how much of a difference is noise.")
@@ -136,7 +146,12 @@ def ab(
     page_cache: PageCache = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override any key, for both; repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override any key, for both; repeatable.",
+            autocompletion=completion.settings,
+        ),
     ] = None,
     out: Out = Path("results"),
     fail_fast: FailFast = False,

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from swapbench.results import RunInfo
 
 Completions = list[str | tuple[str, str]]
@@ -104,6 +106,41 @@ def sources(incomplete: str) -> Completions:
     """Where checkpoints can come from."""
     known = {"hub": "the real checkpoints", "synthetic": "full size, random weights", "mini": "scaled down"}
     return [pair for pair in known.items() if _fits(pair[0], incomplete)]
+
+
+def made_sources(incomplete: str) -> Completions:
+    """Where those come from that were made."""
+    from swapbench.models.store import MADE_SOURCES
+
+    return [pair for pair in sources(incomplete) if pair[0] in MADE_SOURCES]
+
+
+def settings(ctx: Any, incomplete: str) -> Completions:
+    """Keys that `--set` takes, as far as the equals sign; models by the names that the experiment has."""
+    from swapbench.experiment import Experiment
+
+    named = _document(ctx).get("models")
+    keys = [
+        *keys_of(Experiment),
+        "strategy",  # by name; its tables have names of their own
+        *(f"models.{name}" for name in _texts(named if isinstance(named, dict) else ())),
+    ]
+    return _beginning(incomplete, [f"{key}=" for key in keys])
+
+
+def keys_of(model: "type[BaseModel]", above: str = "") -> Iterator[str]:
+    """Every key that has one value, dotted where it stands in a table."""
+    from pydantic import BaseModel
+
+    for name, field in model.model_fields.items():
+        kinds = get_args(field.annotation) or (field.annotation,)
+        tables = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if get_origin(field.annotation) in (tuple, dict) or name == "schema_version":
+            continue
+        if tables:
+            yield from keys_of(tables[0], f"{above}{name}.")
+        else:
+            yield f"{above}{field.alias or name}"
 
 
 def page_caches(incomplete: str) -> Completions:

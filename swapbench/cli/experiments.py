@@ -74,7 +74,10 @@ def show(
         ),
     ] = "",
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override; repeatable.", autocompletion=completion.settings
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -54,7 +54,13 @@ def gate(
     models: Models = None,
     page_cache: PageCache = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override any key; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override any key; repeatable.",
+            autocompletion=completion.settings,
+        ),
     ] = None,
     on_inconclusive: Annotated[
         Literal["warn", "fail"],

@@ -207,7 +207,7 @@ def rm(
     source: Annotated[
         str,
         typer.Option(
-            metavar="SOURCE", help="Only synthetic, or only mini.", autocompletion=completion.sources
+            metavar="SOURCE", help="Only synthetic, or only mini.", autocompletion=completion.made_sources
         ),
     ] = "",
     everything: Annotated[bool, typer.Option("--all", help="Every model that was made.")] = False,

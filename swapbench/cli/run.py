@@ -59,7 +59,10 @@ def run(
     set_: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Override any key: --set workload.agents=4; repeatable."
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override any key: --set workload.agents=4; repeatable.",
+            autocompletion=completion.settings,
         ),
     ] = None,
     out: Out = Path("results"),

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from swapbench.cli import completion
+from swapbench.experiment import Experiment
 from swapbench.results import Run
 from swapbench.strategy import NAMED
 from tests.cli.invoking import swapbench
@@ -53,6 +54,14 @@ def results(tmp_path: Path) -> Path:
         ("run --strategy sl", ["slab"]),
         ("run nothing --strategy sl", ["slab"]),
         ("run quick --target mlx", ["mlx_lm"]),
+        ("run quick --set rou", ["rounds="]),
+        ("ab quick --b-set engine.kv_bud", ["engine.kv_budget_bytes="]),
+        ("gate exp012 --set models.gem", ["models.gemma-3-12b="]),
+        ("show exp012 --set rounds=", ["rounds="]),
+        ("show exp012 --set str", ["strategy="]),
+        ("show exp012 --set rounds=3", []),
+        ("models rm --source ", ["synthetic", "mini"]),
+        ("models repack x --source h", ["hub"]),
         ("run quick --models s", ["synthetic"]),
         ("history exp012 --scenario la", ["large-to-large", "large-to-small"]),
         ("history nothing --scenario ", []),
@@ -186,3 +195,18 @@ def test_completing_loads_nothing_that_takes_long() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_every_key_that_is_offered_can_be_set() -> None:
+    keys = list(completion.keys_of(Experiment))
+    assert {"rounds", "workload.agents", "verify.tokens", "sharded.ranks"} <= set(keys)
+    assert not {"models", "scenario", "criterion", "schema_version"} & set(keys)
+    for key in keys:
+        *tables, last = key.split(".")
+        schema = Experiment.model_json_schema(by_alias=True)
+        node = schema
+        for table in tables:
+            node = node["properties"][table]
+            (reference,) = re.findall(r"#/\$defs/(\w+)", json.dumps(node))
+            node = schema["$defs"][reference]
+        assert last in node["properties"], key
