@@ -8,7 +8,7 @@ import typer
 
 from swapbench.cli import completion
 from swapbench.cli.carrying import carry_out_watched, say
-from swapbench.cli.options import FailFast, Margin, Models, Out, PageCache, Quiet, Strict, Verbose
+from swapbench.cli.options import FailFast, Margin, Models, Out, PageCache, Quiet, Results, Strict, Verbose
 from swapbench.cli.run import overrides_of
 from swapbench.errors import Exit, UsageError
 
@@ -43,7 +43,7 @@ def compare(
             "--html", metavar="FILE", help="Write a page to look at, to this file, and print nothing else."
         ),
     ] = None,
-    results: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("results"),
+    results: Results = Path("results"),
 ) -> None:
     """Compare runs: every other one with the first.
 
@@ -196,7 +196,7 @@ def ab(
         order=order,
         fail_fast=fail_fast,
     )
-    carry_out_watched(job, quiet=quiet or (json and not verbose), verbose=verbose)
+    carry_out_watched(job, quiet=quiet, verbose=verbose, json=json)
     code = print_arms(read(job.writer.folder), "json" if json else "rich", margin, strict=strict)
     if not json:
         say(f"results: {job.writer.folder}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from swapbench.cli import completion
+from swapbench.cli.options import Json, Results
 from swapbench.errors import Exit, ResultsError, UsageError
 
 if TYPE_CHECKING:
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
 
 Format = Literal["rich", "md", "csv", "json", "trace"]
-
-
-Results = Annotated[Path, typer.Option(help="Where runs are kept.")]
 
 
 def report(
@@ -158,7 +156,7 @@ def _print_trace(run: "Run") -> Exit:
 
 
 def runs(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
     results: Results = Path("results"),
 ) -> None:
     """List the runs there are, oldest first.

@@ -20,13 +20,16 @@ class Command(TyperCommand):
     """A command, whose help has nothing of Python."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """As Typer's, without types."""
+        """As Typer's, without the types of arguments: options have words of their own."""
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
-                title = "Arguments" if parameter.param_type_name == "argument" else "Options"
-                sections[title].append((_TYPE.sub("", record[0]), record[1]))
+            if record is None:
+                continue
+            if parameter.param_type_name == "argument":
+                sections["Arguments"].append((_TYPE.sub("", record[0]), record[1]))
+            else:
+                sections["Options"].append(record)
         for title, records in sections.items():
             if records:
                 with formatter.section(title):

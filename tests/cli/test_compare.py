@@ -176,3 +176,10 @@ def test_five_pairs_are_refused(tmp_path: Path) -> None:
     command[command.index("6")] = "5"
     assert swapbench(tmp_path, *command).returncode == Exit.USAGE
     assert not (tmp_path / "results").exists()
+
+
+def test_json_means_quiet_for_both_of_a_comparison(tmp_path: Path) -> None:
+    (tmp_path / "scripted.toml").write_text(toml())
+    line = ("ab", "scripted.toml", "--aa", "--pairs", "6", "--json")
+    assert "round 1" not in swapbench(tmp_path, *line).stderr
+    assert "round 1" in swapbench(tmp_path, *line, "--verbose").stderr

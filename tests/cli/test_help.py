@@ -103,3 +103,17 @@ def test_a_list_of_commands_cuts_no_sentence(columns: int, path: tuple[str, ...]
     for inner in getattr(command, "commands", {}).values():
         whole = " ".join((inner.help or "").partition("\n\n")[0].split()).removesuffix(".")
         assert inner.get_short_help_str(columns - 6 - named).removesuffix(".") == whole
+
+
+SHARED = {"--results", "--out", "--models", "--page-cache", "--margin", "--quiet", "--verbose", "--fail-fast"}
+
+
+@pytest.mark.parametrize("name", sorted(SHARED))
+def test_an_option_of_several_commands_is_said_once(name: str) -> None:
+    said = {
+        (option.help, option.metavar)
+        for path, command in ALL
+        for option in command.params
+        if name in option.opts and path not in (("history",), ("show",), ("models", "repack"))
+    }
+    assert len(said) == 1
