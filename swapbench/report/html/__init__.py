@@ -1,7 +1,7 @@
 """The report as one HTML file that needs nothing else: no network, no other file, not even JavaScript."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from swapbench import __version__
@@ -72,7 +72,7 @@ def _sections(view: RunView, again: str) -> tuple[Section, ...]:
 
 
 def _named(section: Section, label: str) -> Section:
-    return Section(section.id, f"{section.title}: {label}", section.blocks, section.lead)
+    return replace(section, title=f"{section.title}: {label}")
 
 
 def _side_title(number: int, label: str) -> str:

@@ -1,7 +1,7 @@
 """What a page is made of, before it becomes HTML."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from swapbench.analysis.overall import Grade
@@ -52,12 +52,11 @@ class Command:
 class Block:
     """One thing in a section; which one, `kind` says. `panels` are figures that stand beside each other."""
 
-    kind: Literal["figure", "panels", "table", "lines", "prose", "legend", "downloads", "commands", "fold"]
+    kind: Literal["figure", "panels", "table", "lines", "legend", "downloads", "commands", "fold"]
     title: str = ""
     figures: tuple[Figure, ...] = ()
     table: Table | None = None
     lines: tuple[Line, ...] = ()
-    text: str = ""
     downloads: tuple[Download, ...] = ()
     commands: tuple[Command, ...] = ()
     sections: "tuple[Section, ...]" = ()
@@ -70,7 +69,6 @@ class Section:
     id: str
     title: str
     blocks: tuple[Block, ...]
-    lead: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,6 @@ class Page:
     opening: Opening
     sections: tuple[Section, ...]
     made_by: str
-    legend: tuple[str, ...] = field(default=())
 
 
 def filled(sections: Sequence[Section]) -> tuple[Section, ...]:

@@ -63,9 +63,8 @@ def _source(findings: Findings) -> str:
 
 
 def _tile(scenario: ScenarioSummary) -> Tile:
+    assert scenario.headline is not None
     below = [f"{scenario.from_model} {tables.ARROW} {scenario.to_model}"]
-    if scenario.headline is None:
-        return Tile(scenario.name, figures.NOT_RECORDED, "", (*below, "not measured"))
     if scenario.headline_is == "to_first_token":
         swap = f", swap {figures.seconds(scenario.total.point)}" if scenario.total else ""
         below.append(f"to the first token{swap}")
