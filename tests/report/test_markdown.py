@@ -100,6 +100,18 @@ def test_the_diagram_lays_each_phases_median_behind_the_one_before(tmp_path: Pat
     ]
 
 
+def test_in_the_diagram_strategies_of_a_scenario_with_a_long_name_are_told_apart(tmp_path: Path) -> None:
+    name = "from-a-model-with-a-long-name-to-another-with-a-long-name"
+    scenario = {"name": name, "from": "small", "to": "large"}
+    recording = Recording(tmp_path, scenario=[scenario], strategy=["stock", "slab"])
+    for strategy, load_s in (("stock", 4.0), ("slab", 1.0)):
+        recording.swap(0, name, {"load": load_s}, strategy=strategy)
+    (diagram,) = comment(recording.run()).diagrams
+    sections = [line.strip() for line in diagram.splitlines() if "section" in line]
+    assert [section.rpartition(" ")[2] for section in sections] == ["(stock)", "(slab)"]
+    assert all(section.startswith("section from-a-model-") for section in sections)
+
+
 def test_a_run_in_which_nothing_was_measured_has_no_diagram(tmp_path: Path) -> None:
     recording = Recording(tmp_path)
     recording.failed_swap(0, "up")
