@@ -8,6 +8,7 @@ from rich.text import Text
 from swapbench.analysis.figures import counted, memory
 from swapbench.analysis.progress import Row, Standing
 from swapbench.experiment import Source
+from swapbench.report.console import plain
 from swapbench.report.shapes import shortened
 from swapbench.report.sparkline import sparkline
 from swapbench.wire import SwapFinished
@@ -45,9 +46,13 @@ def _heading(standing: Standing, width: int) -> Text:
     stand_in = "" if course.source == Source.HUB else f" on {course.source} models"
     swaps = f"{standing.swaps_done} of {len(course.swaps)} swaps"
     round_ = standing.round or counted(course.rounds, "round")
-    rest = f"  {round_}  {swaps}, {counted(standing.rounds_left, 'round')} left"
-    line = Text(shortened(course.name, width - len(stand_in) - len(rest)), style="bold")
+    rest = f"  {plain(round_)}  {swaps}, {counted(standing.rounds_left, 'round')} left"
+    line = Text(_name(course.name, width - len(stand_in) - len(rest)), style="bold")
     return line.append(stand_in, style="not bold yellow").append(rest, style="not bold")
+
+
+def _name(text: str, width: int) -> str:
+    return shortened(plain(text), width)
 
 
 def _course(standing: Standing, width: int) -> Text:
@@ -65,8 +70,8 @@ def _now(standing: Standing, width: int) -> Text:
     if standing.in_phase:
         line = Text("phase ").append(standing.step, style="bold yellow").append(seconds)
     else:
-        line = Text(f"{shortened(standing.step, width - len(seconds))}{seconds}", style="dim")
-    scenario = shortened(standing.scenario, width - line.cell_len - 2)
+        line = Text(f"{_name(standing.step, width - len(seconds))}{seconds}", style="dim")
+    scenario = _name(standing.scenario, width - line.cell_len - 2)
     return line.append(f"  {scenario}" if scenario else "")
 
 
@@ -90,7 +95,7 @@ def _latest(rows: Sequence[Row]) -> list[Row]:
 
 
 def _labelled(text: str, width: int) -> Text:
-    label = Text(shortened(text, width))
+    label = Text(_name(text, width))
     label.truncate(width, overflow="ellipsis", pad=True)
     return label
 
@@ -98,7 +103,7 @@ def _labelled(text: str, width: int) -> Text:
 def _row(row: Row, labels: int, target_s: float, width: int) -> Text:
     label, last = _labelled(row.label, labels), row.last
     if last.status != "ok" or last.total_s is None:
-        why = " ".join(last.error.split())
+        why = " ".join(plain(last.error).split())
         return label.append(f"  {last.status.replace('_', ' ')}: {why}", style="bold red")
     share = last.total_s / target_s
     tone = "green" if share <= 1 else "bold red"

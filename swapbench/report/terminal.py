@@ -14,6 +14,7 @@ from rich.text import Text
 from swapbench.analysis import Findings
 from swapbench.analysis.summary import ScenarioSummary
 from swapbench.report import evidence, ladder, tables, within
+from swapbench.report.console import PlainConsole
 from swapbench.report.shapes import Cell, Line, Part, Table, Tone
 
 # Where nobody watches, a pipe's 80 columns must not fold figures.
@@ -36,10 +37,10 @@ _ASIDE_STYLE: Final = "dim not bold"
 
 def make_console() -> Console:
     """Standard output at its own width, or wide enough where it is no terminal."""
-    console = Console(highlight=False)
+    console = PlainConsole()
     if console.is_terminal:
         return console
-    return Console(highlight=False, width=max(_UNWATCHED_WIDTH, console.width))
+    return PlainConsole(width=max(_UNWATCHED_WIDTH, console.width))
 
 
 def print_report(findings: Findings, console: Console) -> None:

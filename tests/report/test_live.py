@@ -123,6 +123,18 @@ def test_strategies_of_a_scenario_with_a_long_name_are_told_apart() -> None:
     assert (stock.split()[1], slab.split()[1]) == ("stock", "slab")
 
 
+def test_a_terminal_obeys_nothing_that_a_message_or_a_name_says() -> None:
+    progress = Progress(course(name="a\x1b[2J", sides={"B": "b\x1b[31m"}), 0.0)
+    progress.on(TurnStarted(turn=0, arm="B"), 0.0)
+    progress.on(RoundStarted(round=0, warmup=False), 0.0)
+    progress.on(SwapStarted(round=0, warmup=False, scenario="u\x1bp", strategy="stock"), 0.0)
+    progress.on(StepStarted(step="serving \x9b2J"), 0.0)
+    progress.on(finished("up", status="failed", error="load failed:\x1b]0;title\x07 \x9b1m"), 1.0)
+    told = live_lines(progress.standing(1.0), 80).plain
+    assert all(sign.isprintable() for sign in told.replace("\n", ""))
+    assert "load failed:]0;title 1m" in told
+
+
 def test_stand_ins_are_called_so() -> None:
     heading = lines(100, Progress(course(source=Source.MINI), 0.0).standing(2.0))[0]
     assert heading.startswith("quick on mini models  3 rounds")
