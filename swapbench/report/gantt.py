@@ -9,6 +9,7 @@ from swapbench.analysis.cells import cell_name
 from swapbench.analysis.estimate import Estimate
 from swapbench.analysis.ladder import STOCK
 from swapbench.analysis.summary import ScenarioSummary
+from swapbench.report.shapes import shortened
 
 # More would be a poster; what is shorter than this share of the swap has no room for its name.
 _MOST_SECTIONS: Final = 6
@@ -83,4 +84,4 @@ def _task(name: str, tag: str, at_s: float, seconds: Estimate) -> str:
 
 
 def _word(text: str) -> str:
-    return " ".join(_NO_WORD.sub(" ", text).split())[:_LONGEST_NAME]
+    return shortened(" ".join(_NO_WORD.sub(" ", text).split()), _LONGEST_NAME)
