@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import Final
 
 from swapbench.analysis import Findings, figures
+from swapbench.analysis.comparison import Comparison
+from swapbench.report import comparison as compared
 from swapbench.report import evidence, ladder, tables, within
 from swapbench.report.console import plain
-from swapbench.report.gantt import CAPTION, gantt
+from swapbench.report.gantt import CAPTION, gantt, gantt_of_sides
 from swapbench.report.overview import overview, verdict_line
 from swapbench.report.shapes import Cell, Line, Part, Table, short
 
@@ -40,9 +42,19 @@ _Folded = tuple[str, Sequence[Part]]
 
 def to_markdown(findings: Findings) -> str:
     """The findings as GitHub-flavoured Markdown that a comment can hold, whatever the run."""
-    text = "\n".join(_seen(findings)).rstrip() + "\n"
+    return _with_folds(_seen(findings), _folded(findings))
+
+
+def comparison_to_markdown(comparison: Comparison) -> str:
+    """Two sides as GitHub-flavoured Markdown that a comment can hold."""
+    return _with_folds(_seen_of_sides(comparison), compared.explained(comparison))
+
+
+def _with_folds(seen: Iterable[str], folded: Iterable[_Folded]) -> str:
+    """What decides, and under it as much of what explains it as a comment holds."""
+    text = "\n".join(seen).rstrip() + "\n"
     left_out = []
-    for title, parts in _folded(findings):
+    for title, parts in folded:
         section = _details(title, parts)
         if not section:
             continue
@@ -78,6 +90,22 @@ def _seen(findings: Findings) -> Iterator[str]:
         yield f"> Go on with {_code(run.resume_command)}\n"
     yield from _table(_shortened(overview(findings)))
     diagram = gantt(findings)
+    if diagram:
+        yield f"```mermaid\n{diagram}\n```\n\n{_escape(CAPTION)}\n"
+
+
+def _seen_of_sides(comparison: Comparison) -> Iterator[str]:
+    """Verdict, what it is about, one table, one picture."""
+    sides = f"{comparison.a.label} against {comparison.b.label}"
+    yield f"## {_escape(short(f'{comparison.title}: {sides}', _LONGEST_WORDS))}\n"
+    told = short(compared.verdict_line(comparison).text, _LONGEST_VERDICT)
+    yield f"**{compared.verdict_word(comparison)}: {_escape(told)}**\n"
+    models = dict.fromkeys(f"{', '.join(s.sources)}: {s.source_says}" for s in (comparison.a, comparison.b))
+    about = f"{' against '.join(models)}. {comparison.a.machine}."
+    yield f"{_escape(short(about, _LONGEST_WORDS))}\n"
+    if comparison.scenarios:
+        yield from _table(replace(compared.headlines(comparison), title=""))
+    diagram = gantt_of_sides(comparison)
     if diagram:
         yield f"```mermaid\n{diagram}\n```\n\n{_escape(CAPTION)}\n"
 
