@@ -295,7 +295,7 @@ def verdict_word(comparison: Comparison) -> str:
 def explained(comparison: Comparison) -> Iterator[tuple[str, tuple[Part, ...]]]:
     """What explains the headlines, the most telling first, each under its title."""
     yield "Noise floor", (Part("", lines=noise_floor(comparison)),)
-    yield "Phases", (Part("", table=phases(comparison)),)
+    yield "Phases", (Part("", table=phases(comparison) if comparison.scenarios else None),)
     yield "Memory and leaks", (Part("", table=memory(comparison)), Part("Leaks", lines=leaks(comparison)))
     yield "What differs", (Part("", lines=unlike(comparison)),)
     yield "What was compared", (Part("", lines=facts(comparison)),)
@@ -308,9 +308,9 @@ def parts(comparison: Comparison) -> tuple[Part, ...]:
         Part("Verdict", lines=(verdict_line(comparison),)),
         Part("", lines=facts(comparison)),
         Part("What differs", lines=unlike(comparison)),
-        Part("", table=headlines(comparison)),
+        Part("", table=headlines(comparison) if comparison.scenarios else None),
         Part("Noise floor", lines=noise_floor(comparison)),
-        Part("", table=phases(comparison)),
+        Part("", table=phases(comparison) if comparison.scenarios else None),
         Part("", table=memory(comparison)),
         Part("Leaks", lines=leaks(comparison)),
         Part("Notes", lines=notes(comparison)),

@@ -1,6 +1,7 @@
 """What a report shows, as tables and lines of text; how they look is up to terminal and Markdown."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from swapbench.analysis import Findings, figures
@@ -72,6 +73,12 @@ def _residency(scenarios: Sequence[ScenarioSummary]) -> str:
     low, high = min(share.low for share in shares), max(share.high for share in shares)
     between = figures.percent(low) if low == high else f"{figures.percent(low)} to {figures.percent(high)}"
     return f": {between} of each checkpoint resident before load"
+
+
+def measured(findings: Findings) -> Findings:
+    """Without scenarios of which no swap counts, unless none does: dashes in every row would tell nothing."""
+    having = tuple(scenario for scenario in findings.scenarios if scenario.headline is not None)
+    return replace(findings, scenarios=having) if having else findings
 
 
 def headlines(findings: Findings) -> tuple[Line, ...]:

@@ -15,6 +15,7 @@ from swapbench.analysis import Findings
 from swapbench.analysis.summary import ScenarioSummary
 from swapbench.report import evidence, ladder, tables, within
 from swapbench.report.console import PlainConsole
+from swapbench.report.overview import verdict_line
 from swapbench.report.shapes import Cell, Line, Part, Table, Tone
 
 # Where nobody watches, a pipe's 80 columns must not fold figures.
@@ -116,20 +117,26 @@ def _part(table: Table, first: int, end: int) -> Table:
 
 
 def _parts(findings: Findings, console: Console) -> Iterator[RenderableType]:
+    shown = tables.measured(findings)
     yield from _opening(findings)
+    yield from _went_wrong(findings)
     if findings.ladders:
         yield from _compared(findings, console)
     else:
-        yield from _measured(findings, console)
+        yield from _section("Headline", tables.headlines(shown))
+        yield from _measured(shown, console)
     yield from _section("Restored caches", evidence.restores(findings))
+    yield from _section("Notes", tuple(Line("", note) for note in findings.notes))
+    criteria = tables.criteria(findings)
+    yield from _titled(criteria, _prose_table(criteria))
+
+
+def _went_wrong(findings: Findings) -> Iterator[RenderableType]:
     yield from _section("Symptoms of known faults", evidence.symptoms(findings))
     failures = evidence.failures(findings)
     if failures is not None:
         yield from _titled(failures, _figures_table(failures, inline=True))
     yield from _section("Swaps left out", evidence.problems(findings))
-    yield from _section("Notes", tuple(Line("", note) for note in findings.notes))
-    criteria = tables.criteria(findings)
-    yield from _titled(criteria, _prose_table(criteria))
 
 
 def _compared(findings: Findings, console: Console) -> Iterator[RenderableType]:
@@ -184,8 +191,8 @@ def _opening(findings: Findings) -> Iterator[RenderableType]:
     if run.incomplete:
         yield Text(f"\nThis run is not complete: {run.incomplete}.", style="bold yellow")
         yield Text(f"Go on with: {run.resume_command}", style="yellow")
-    if not findings.ladders:
-        yield from _section("Headline", tables.headlines(findings))
+    verdict = verdict_line(findings, headlines=False)
+    yield Text(f"\n{verdict.label}: {verdict.text}", style=_STYLES[verdict.tone])
 
 
 def _section(title: str, lines: Sequence[Line]) -> Iterator[RenderableType]:

@@ -178,3 +178,30 @@ def test_no_color_is_respected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     coloured = [f"\x1b[{code}" for code in (30, 31, 32, 33, 36, 42, 43, 46)]
     plain = terminal(made, force_terminal=True)
     assert not any(code in plain for code in coloured)
+
+
+def test_the_verdict_stands_at_the_top_in_the_words_of_the_other_forms(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    recording.swap(0, "up", {"load": 31.0})
+    shown = terminal(analyse(recording.run()))
+    assert "Missed: 1 criterion not met. Every scenario under 30 s: up takes 31.0 s" in " ".join(
+        shown.split()
+    )
+    assert shown.index("Missed: ") < shown.index("Headline")
+
+
+def test_what_went_wrong_comes_first_and_scenarios_without_a_figure_are_no_columns(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    recording.swap(0, "up", {"load": 3.0})
+    recording.failed_swap(0, "down", error="load failed: shard 2 is missing")
+    shown = terminal(analyse(recording.run()))
+    assert shown.index("shard 2 is missing") < shown.index("Headline")
+    assert "not measured" not in shown
+    assert "→ large" in shown
+    assert "→ small" not in shown
+
+
+def test_a_run_in_which_nothing_was_measured_says_so(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    recording.failed_swap(0, "up")
+    assert "not measured" in terminal(analyse(recording.run()))

@@ -47,13 +47,13 @@ def opening(findings: Findings) -> Opening:
         because=tuple(map(sentence, found.because)),
         warnings=tuple(warnings),
         tiles=tuple(
-            map(_ladder_tile, findings.ladders) if findings.ladders else map(_tile, _measured(findings))
+            map(_ladder_tile, findings.ladders) if findings.ladders else map(_tile, _having(findings))
         ),
     )
 
 
-def _measured(findings: Findings) -> tuple[ScenarioSummary, ...]:
-    """Without scenarios of which no swap counts: dashes in every row would tell nothing."""
+def _having(findings: Findings) -> tuple[ScenarioSummary, ...]:
+    """Scenarios with a headline."""
     return tuple(scenario for scenario in findings.scenarios if scenario.headline is not None)
 
 
@@ -146,10 +146,10 @@ def _swap(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Block
         yield Block("legend")
     for figure in run_figures.waterfalls(pictures, prefix):
         yield Block("figure", figures=(figure,))
-    measured = _measured(findings)
-    if measured and not findings.ladders:
-        yield from table_block(tables.phases(findings, measured))
-        yield from lines_block("Bottleneck", tables.bottlenecks(replace(findings, scenarios=measured)))
+    shown = tables.measured(findings)
+    if _having(shown) and not findings.ladders:
+        yield from table_block(tables.phases(shown, shown.scenarios))
+        yield from lines_block("Bottleneck", tables.bottlenecks(shown))
 
 
 def _rounds(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Block]:
@@ -188,7 +188,7 @@ def _limits(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Blo
 def _work(findings: Findings) -> Iterator[Block]:
     if findings.ladders:
         return
-    yield from table_block(tables.work(_measured(findings)))
+    yield from table_block(tables.work(_having(findings)))
     yield from table_block(evidence.clients(findings))
     yield from lines_block("Restored caches", evidence.restores(findings))
 
