@@ -1,20 +1,25 @@
 """The report as one HTML file that needs nothing else: no network, no other file, not even JavaScript."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from swapbench import __version__
 from swapbench.analysis import Findings
 from swapbench.analysis.comparison import Comparison
 from swapbench.analysis.pictures import Pictures
+from swapbench.analysis.thinning import thinned
 from swapbench.report.html import comparison_sections, run_sections
 from swapbench.report.html.comparison_sections import SideView
-from swapbench.report.html.downloads import downloads
+from swapbench.report.html.downloads import MOST_BYTES, downloads
 from swapbench.report.html.page import Block, Command, Download, Page, Section
 from swapbench.report.html.rendering import render
 from swapbench.report.tidy_csv import to_csv
 
 __all__ = ["RunView", "comparison_to_html", "run_to_html"]
+
+# Of each side, in a comparison.
+_MOST_BYTES_OF_FIGURES: Final = 500_000
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,14 @@ class RunView:
 
 def run_to_html(view: RunView) -> str:
     """A page about one run."""
-    return render(Page(run_sections.opening(view.findings), _sections(view, ""), _made_by()))
+    (pictures,) = thinned([view.pictures])
+    opening = run_sections.opening(view.findings)
+    sections = run_sections.sections(view.findings, pictures)
+
+    def page(room: int) -> Page:
+        return Page(opening, (*sections, run_sections.data(view.findings, _files_of(view), room)), _made_by())
+
+    return _light(page)
 
 
 def comparison_to_html(comparisons: Sequence[Comparison], views: Sequence[RunView], again: str) -> str:
@@ -40,7 +52,8 @@ def comparison_to_html(comparisons: Sequence[Comparison], views: Sequence[RunVie
         again: the command that makes the page.
     """
     several = len(comparisons) > 1
-    sides = [SideView(view.findings, view.pictures) for view in views]
+    pictures = thinned([view.pictures for view in views])
+    sides = [SideView(view.findings, drawn) for view, drawn in zip(views, pictures, strict=True)]
     sections: list[Section] = []
     for number, (comparison, other) in enumerate(zip(comparisons, sides[1:], strict=True)):
         prefix = f"c{number}-" if several else ""
@@ -51,19 +64,39 @@ def comparison_to_html(comparisons: Sequence[Comparison], views: Sequence[RunVie
         Block(
             "fold",
             title=_side_title(number, label),
-            sections=_sections(replace(view, files={}), f"s{number}-"),
+            sections=_side_sections(side, f"s{number}-"),
         )
-        for number, (label, view) in enumerate(zip(labels, views, strict=True))
+        for number, (label, side) in enumerate(zip(labels, sides, strict=True))
     )
     sections.append(Section("sides", "Each side by itself", folds))
     sections.append(Section("again", "How to repeat it", (_commands(views, again),)))
-    sections.append(Section("files", "Data", (Block("downloads", downloads=_files(views)),)))
-    return render(Page(comparison_sections.opening(comparisons), tuple(sections), _made_by()))
+    opening = comparison_sections.opening(comparisons)
+
+    def page(room: int) -> Page:
+        data = Section("files", "Data", (Block("downloads", downloads=_files(views, room)),))
+        return Page(opening, (*sections, data), _made_by())
+
+    return _light(page)
 
 
-def _sections(view: RunView, prefix: str) -> tuple[Section, ...]:
-    files = {"findings.csv": to_csv(view.findings).encode("utf-8"), **view.files}
-    return run_sections.sections(view.findings, view.pictures, files, prefix)
+def _light(page: Callable[[int], Page]) -> str:
+    """The page, with so much data in it as its charts and tables leave room for."""
+    without = len(render(page(0)).encode("utf-8"))
+    return render(page(MOST_BYTES - without))
+
+
+def _side_sections(side: SideView, prefix: str) -> tuple[Section, ...]:
+    files = {"findings.csv": _figures_csv(side.findings)}
+    data = run_sections.data(side.findings, files, _MOST_BYTES_OF_FIGURES, prefix)
+    return (*run_sections.sections(side.findings, side.pictures, prefix), data)
+
+
+def _files_of(view: RunView) -> dict[str, bytes]:
+    return {"findings.csv": _figures_csv(view.findings), **view.files}
+
+
+def _figures_csv(findings: Findings) -> bytes:
+    return to_csv(findings).encode("utf-8")
 
 
 def _named(section: Section, label: str) -> Section:
@@ -87,18 +120,18 @@ def _commands(views: Sequence[RunView], again: str) -> Block:
     return Block("commands", commands=(*commands, Command("This report again:", again)))
 
 
-def _files(views: Sequence[RunView]) -> tuple[Download, ...]:
+def _files(views: Sequence[RunView], room: int) -> tuple[Download, ...]:
     """The files of each run; two arms are of one run, and have the same."""
     folders = {view.findings.facts.folder: view.files for view in views}
     if len(folders) == 1:
         ((where, files),) = folders.items()
-        return downloads(files, where)
+        return downloads(files, where, room)
     named = {
         f"{_side_name(number)}-{name}": data
         for number, files in enumerate(folders.values())
         for name, data in files.items()
     }
-    return downloads(named, "the run's folder")
+    return downloads(named, "the run's folder", room)
 
 
 def _made_by() -> str:
