@@ -1,7 +1,7 @@
 """What a page is made of, before it becomes HTML."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from swapbench.analysis.overall import Grade
@@ -113,3 +113,22 @@ def table_block(table: Table | None, *, titled: bool = True) -> tuple[Block, ...
     if table is None:
         return ()
     return (Block("table", title=table.title if titled else "", table=table),)
+
+
+def first_rows(table: Table | None, most: int) -> Table | None:
+    """The table, or its first rows with how many more there are."""
+    rows = [row for group in table.groups for row in group] if table is not None else []
+    if table is None or len(rows) <= most:
+        return table
+    told = f"{table.legend}; " if table.legend else ""
+    return replace(
+        table,
+        groups=(tuple(rows[:most]),),
+        legend=f"{told}{len(rows) - most} more are in swaps.csv",
+    )
+
+
+def first_lines(lines: Sequence[Line], most: int) -> Sequence[Line]:
+    """The lines, or the first of them with how many more there are."""
+    more = len(lines) - most
+    return lines if more <= 0 else (*lines[:most], Line("", f"{more} more are in swaps.csv"))

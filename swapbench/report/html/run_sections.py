@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Final
 
 from swapbench.analysis import Findings, figures
 from swapbench.analysis.estimate import Estimate
@@ -20,11 +21,16 @@ from swapbench.report.html.page import (
     Section,
     Tile,
     filled,
+    first_lines,
+    first_rows,
     lines_block,
     sentence,
     table_block,
 )
 from swapbench.report.shapes import Line
+
+# More than anyone reads on a page.
+_MOST_PROBLEMS: Final = 200
 
 
 def opening(findings: Findings) -> Opening:
@@ -100,12 +106,11 @@ def _ladder_tile(ladder: Ladder) -> Tile:
 
 
 def sections(
-    findings: Findings, pictures: Pictures, files: Mapping[str, bytes], again: str = "", prefix: str = ""
+    findings: Findings, pictures: Pictures, again: str = "", prefix: str = ""
 ) -> tuple[Section, ...]:
-    """Every section that has something to say.
+    """Every section that has something to say, but the data.
 
     Args:
-        files: the run's own, by name, to be downloaded from the page.
         again: the command that makes the page.
         prefix: of every id, where several runs stand on one page.
     """
@@ -121,7 +126,6 @@ def sections(
         Section(f"{prefix}criteria", "Criteria", table_block(tables.criteria(findings), titled=False)),
         Section(f"{prefix}environment", "Environment and warnings", tuple(_environment(findings))),
         Section(f"{prefix}repeat", "How to repeat it", tuple(_repeat(findings, pictures, again))),
-        Section(f"{prefix}data", "Data", tuple(_data(findings, files))),
     )
     return filled(made)
 
@@ -195,8 +199,8 @@ def _work(findings: Findings) -> Iterator[Block]:
 
 def _failures(findings: Findings) -> Iterator[Block]:
     yield from lines_block("Symptoms of known faults", evidence.symptoms(findings))
-    yield from table_block(evidence.failures(findings))
-    yield from lines_block("Swaps left out", evidence.problems(findings))
+    yield from table_block(first_rows(evidence.failures(findings), _MOST_PROBLEMS))
+    yield from lines_block("Swaps left out", first_lines(evidence.problems(findings), _MOST_PROBLEMS))
 
 
 def _environment(findings: Findings) -> Iterator[Block]:
@@ -223,6 +227,11 @@ def _repeat(findings: Findings, pictures: Pictures, again: str) -> Iterator[Bloc
     yield Block("commands", commands=tuple(commands))
 
 
-def _data(findings: Findings, files: Mapping[str, bytes]) -> Iterator[Block]:
-    if files:
-        yield Block("downloads", downloads=downloads(files, findings.facts.folder))
+def data(findings: Findings, files: Mapping[str, bytes], room: int) -> Section:
+    """The run's own files, by name, to be downloaded from the page.
+
+    Args:
+        room: bytes of the page that are left for them.
+    """
+    block = Block("downloads", downloads=downloads(files, findings.facts.folder, room))
+    return Section("data", "Data", (block,))
