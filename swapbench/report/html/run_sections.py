@@ -194,6 +194,7 @@ def _work(findings: Findings) -> Iterator[Block]:
         return
     yield from table_block(tables.work(_having(findings)))
     yield from table_block(evidence.clients(findings))
+    yield from table_block(evidence.sharing(findings))
     yield from lines_block("Restored caches", evidence.restores(findings))
 
 

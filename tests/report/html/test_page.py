@@ -231,6 +231,16 @@ def test_a_run_without_a_swap_has_a_page(tmp_path: Path) -> None:
     assert "0 of 6 swaps done" in text
 
 
+def test_of_several_ranks_each_has_its_share_on_the_page(tmp_path: Path) -> None:
+    recording = Recording(tmp_path, target="sharded")
+    for number in range(2):
+        recording.ranks(number, "up", (2.0, 0.5), (2.5, 0.0))
+        recording.swap(number, "up", {"load": 2.5})
+    text = parse(page_of(recording.run())).text
+    assert "rank 0" in text
+    assert "rank 1" in text
+
+
 def test_strategies_come_with_a_ladder_and_every_swap_of_each(strategies_page: Made) -> None:
     parsed = strategies_page.parsed
     assert parsed.text.index("fastest: slab") < parsed.text.index("What each does and costs")
