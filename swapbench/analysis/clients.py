@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from swapbench.analysis.estimate import Estimate, estimate
+from swapbench.analysis.rows import records
 from swapbench.analysis.swaps import Swap
 
 if TYPE_CHECKING:
@@ -39,8 +40,9 @@ def clients_felt(scenario: str, swaps: Sequence[Swap], requests: "pd.DataFrame")
     """The clients' view of a scenario; None where none sent."""
     counted = [swap for swap in swaps if swap.counted]
     mine = requests[requests["scenario"] == scenario]
-    parts = [(swap, mine[mine["round"] == swap.round]) for swap in counted]
-    rows = [(swap, row) for swap, part in parts for row in part.to_dict("records")]
+    by_round = dict(iter(mine.groupby("round")))
+    parts = [(swap, by_round[swap.round]) for swap in counted if swap.round in by_round]
+    rows = [(swap, row) for swap, part in parts for row in records(part)]
     if not rows:
         return None
     waits: dict[str, list[float]] = {"before": [], "during": [], "after": []}

@@ -1,10 +1,10 @@
 """A run's workers on one clock: each measures on its own, whose zero is when it began."""
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from swapbench.analysis.rows import Row, number, records
 from swapbench.results import Run
 
 if TYPE_CHECKING:
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 # Arm, round, strategy, scenario: each of them is carried out once.
 Key = tuple[str, int, str, str]
-Row = Mapping[str, Any]
 
 _NOTHING: Final[Row] = {}
 
@@ -109,11 +108,6 @@ def _of_workers(
             yield of_epoch[epoch], seconds, row
 
 
-def number(value: Any) -> float | None:
-    """A figure of a table; None where it was not recorded."""
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
 class _Clocks:
     """How far each worker's clock is known to have come, and where the next swap of it can begin."""
 
@@ -182,8 +176,8 @@ def _arm(swaps: Sequence[_Swap], worker: int) -> str:
 
 def _swaps(run: Run, samples: Sequence[Row], epochs: Sequence[int]) -> list[_Swap]:
     """Every swap of swaps.csv, then what was begun and has no row there."""
-    swaps = {key_of(row): _Swap(key_of(row), row) for row in _records(run.swaps)}
-    for row in _records(run.phases):
+    swaps = {key_of(row): _Swap(key_of(row), row) for row in records(run.swaps)}
+    for row in records(run.phases):
         swaps.setdefault(key_of(row), _Swap(key_of(row), _NOTHING)).phases.append(row)
     # Samples from before there were strategies name none.
     unnamed = {(*key[:2], "", key[3]): key for key in swaps}
@@ -205,7 +199,7 @@ def key_of(row: Row) -> Key:
 
 def _epochs(memory: "pd.DataFrame") -> tuple[list[Row], list[int]]:
     """The samples, and for each which clock it was taken on: one observer's time never runs backwards."""
-    rows, epochs = _records(memory), []
+    rows, epochs = records(memory), []
     epoch, latest = 0, dict[str, float]()
     for row in rows:
         seconds, observer = number(row["t_s"]) or 0.0, str(row["observer"])
@@ -241,7 +235,3 @@ def _told(swap: _Swap) -> dict[str, float]:
 def _begins_again(name: str, was: float, now: float) -> bool:
     """A count and a clock go up within one worker; its turn, and the clock of its samples, are the same."""
     return now <= was if name in ("position", "start_s") else now != was
-
-
-def _records(frame: "pd.DataFrame") -> list[Row]:
-    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]

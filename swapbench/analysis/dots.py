@@ -26,7 +26,10 @@ class Dot:
 
 @dataclass(frozen=True)
 class Dots:
-    """The swaps of one scenario, or of one strategy in it. `without` have no such figure: they failed."""
+    """The swaps of one scenario, or of one strategy in it.
+
+    `without` have no such figure: they failed. `left_out` have one and no dot, for there are too many.
+    """
 
     name: str
     figure: HeadlineFigure
@@ -34,6 +37,7 @@ class Dots:
     estimate: Estimate | None
     interval: Interval | None
     without: int
+    left_out: int = 0
 
     @property
     def counted(self) -> tuple[Dot, ...]:

@@ -33,12 +33,16 @@ class SlopeLine:
 
 @dataclass(frozen=True)
 class Growth:
-    """One ledger over the run. `tolerance` has the steepest slope that is still no leak."""
+    """One ledger over the run. `tolerance` has the steepest slope that is still no leak.
+
+    `left_out` points are not among them, for there are too many.
+    """
 
     finding: LeakFinding
     points: tuple[Settled, ...]
     slope: SlopeLine
     tolerance: SlopeLine
+    left_out: int = 0
 
 
 def growth_of(

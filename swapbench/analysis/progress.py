@@ -1,7 +1,7 @@
 """How far a run is: what its events have said so far, and how long the rest will take."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 
@@ -17,6 +17,10 @@ from swapbench.wire import (
     SwapStarted,
     TurnStarted,
 )
+
+# Arm, strategy and scenario; and the seconds that swaps of a kind took.
+_Kind = tuple[str, str, str]
+_Lasted = dict[_Kind, list[float]]
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,9 @@ class Progress:
         self._round = self._scenario = ""
         self._step = "starting"
         self._memory: MemorySample | None = None
-        self._lasted_s: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+        self._done = 0
+        self._lasted_s: _Lasted = defaultdict(list)
+        self._failed_after_s: _Lasted = defaultdict(list)
         self._rows: dict[str, Row] = {}
 
     def on(self, event: Event, now_s: float) -> None:
@@ -99,7 +105,7 @@ class Progress:
         match event:
             case TurnStarted():
                 self.arm = event.arm
-                if not self._lasted_s:  # before its first worker, a run asks fresh processes
+                if not self._done:  # before its first worker, a run asks fresh processes
                     self._mark_s = now_s
             case RoundStarted():
                 self._round = self.course.round_title(event, self.arm)
@@ -116,15 +122,17 @@ class Progress:
         key = (self.arm, event.round, event.strategy, event.scenario)
         if key in self._left:
             self._left.remove(key)
-        self._lasted_s[_kind(key)].append(now_s - self._mark_s)
+        lasted = self._lasted_s if event.status == "ok" else self._failed_after_s
+        lasted[_kind(key)].append(now_s - self._mark_s)
         self._mark_s = now_s
+        self._done += 1
         strategy = event.strategy if self.course.several_strategies else ""
         parts = (event.scenario, self.course.side(self.arm), strategy)
         label = ", ".join(part for part in parts if part)
         totals_s = self._rows[label].totals_s if label in self._rows else ()
         if event.status == "ok" and event.total_s is not None:
             totals_s = (*totals_s, event.total_s)
-        self._rows[label] = Row(label, totals_s, event, sum(map(len, self._lasted_s.values())))
+        self._rows[label] = Row(label, totals_s, event, self._done)
 
     def standing(self, now_s: float) -> Standing:
         """Where the run is."""
@@ -145,19 +153,23 @@ class Progress:
         )
 
     def _left_s(self, now_s: float) -> float | None:
-        """What a swap took is what others of its kind will take; of a kind yet unseen, what any took."""
-        if not self._lasted_s:
+        """What a swap took is what others of its kind will take; of a kind yet unseen, what any took.
+
+        How long it takes to fail or to hang says nothing of those that go well; until one did, it is all
+        there is.
+        """
+        lasted_s = self._lasted_s or self._failed_after_s
+        if not lasted_s:
             return None
-        any_s = median(s for lasted in self._lasted_s.values() for s in lasted)
-        rest_s = [_typical_s(self._lasted_s.get(_kind(key), ()), any_s) for key in self._left]
-        if not rest_s:
+        if not self._left:
             return 0.0
-        return max(0.0, rest_s[0] - (now_s - self._mark_s)) + sum(rest_s[1:])
+        kinds = Counter(map(_kind, self._left))
+        any_s = median(s for those in lasted_s.values() for s in those)
+        typical_s = {kind: median(lasted_s.get(kind, (any_s,))) for kind in kinds}
+        next_s = typical_s[_kind(self._left[0])]
+        rest_s = sum(n * typical_s[kind] for kind, n in kinds.items()) - next_s
+        return max(0.0, next_s - (now_s - self._mark_s)) + rest_s
 
 
-def _kind(key: SwapKey) -> tuple[str, str, str]:
+def _kind(key: SwapKey) -> _Kind:
     return key[0], key[2], key[3]
-
-
-def _typical_s(lasted_s: Sequence[float], otherwise_s: float) -> float:
-    return median(lasted_s) if lasted_s else otherwise_s

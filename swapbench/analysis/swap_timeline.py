@@ -7,6 +7,7 @@ from statistics import median_low
 from typing import TYPE_CHECKING, Any, Final
 
 from swapbench.analysis.headline import headline_figure
+from swapbench.analysis.rows import Row, records
 from swapbench.analysis.swaps import Swap, rows_of_all, samples_of
 from swapbench.phases import ALL_LEDGERS, FIRST_TOKEN, PHASES
 from swapbench.results import Run
@@ -119,7 +120,7 @@ def nearest_median(counted: Sequence[Swap]) -> Swap | None:
 def _stretches(rows: "pd.DataFrame") -> tuple[tuple[Stretch, ...], bool]:
     """Phases in their order, each followed by its spans; and whether they had to be laid end to end."""
     # A swap that was cut off and done again has rows twice: the last hold.
-    found = {(row["phase"], row["span"]): row for row in _records(rows)}
+    found = {(row["phase"], row["span"]): row for row in records(rows)}
     order = [*map(str, PHASES), FIRST_TOKEN]
     phases = [found[name, ""] for name in order if _took(found.get((name, "")))]
     end_to_end = any(not math.isfinite(row["start_s"]) for row in phases)
@@ -156,7 +157,7 @@ def _took(row: Mapping[str, Any] | None) -> bool:
 def _ledgers(run: Run, rows: "pd.DataFrame", swap: Swap, end_s: float) -> Iterator[LedgerSeries]:
     """Readings around every phase and span, and the samples between them."""
     samples = _samples(run, swap, end_s)
-    measured = _records(rows)
+    measured = records(rows)
     for ledger in ALL_LEDGERS:
         points = [(row["start_s"], row[f"{ledger}_before_bytes"]) for row in measured]
         points += [(row["start_s"] + row["seconds"], row[f"{ledger}_after_bytes"]) for row in measured]
@@ -166,14 +167,14 @@ def _ledgers(run: Run, rows: "pd.DataFrame", swap: Swap, end_s: float) -> Iterat
             yield LedgerSeries(ledger, thinned_keeping_extremes(known, _MOST_POINTS))
 
 
-def _samples(run: Run, swap: Swap, end_s: float) -> list[tuple[float, dict[str, Any]]]:
+def _samples(run: Run, swap: Swap, end_s: float) -> list[tuple[float, Row]]:
     start_s = swap.figures.get("start_s")
     if start_s is None:
         return []
     samples = samples_of(run)
     theirs = samples[(samples["round"] == swap.round) & (samples["scenario"] == swap.scenario)]
     near = theirs[theirs["t_s"].between(start_s - _LEAD * end_s, start_s + (1 + _TAIL) * end_s)]
-    return [(row["t_s"] - start_s, row) for row in _records(near)]
+    return [(row["t_s"] - start_s, row) for row in records(near)]
 
 
 def thinned_keeping_extremes(points: Sequence[Point], most: int) -> tuple[Point, ...]:
@@ -192,7 +193,3 @@ def thinned_keeping_extremes(points: Sequence[Point], most: int) -> tuple[Point,
             ends = {min(part, key=lambda p: p[1]), max(part, key=lambda p: p[1])}
             kept.extend(sorted(ends))
     return (*kept, points[-1])
-
-
-def _records(frame: "pd.DataFrame") -> list[dict[str, Any]]:
-    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from swapbench.analysis.rows import number, records
 from swapbench.columns import released_column, settled_column
 from swapbench.phases import ALL_LEDGERS, WHOLE, Phase
 from swapbench.results import Run
@@ -115,7 +116,7 @@ _Rows = dict[tuple[str, str], Measured]
 
 def swaps_of(run: Run) -> tuple[Swap, ...]:
     """Every swap of a run, in the order in which they were carried out."""
-    rows = _records(run.swaps)
+    rows = records(run.swaps)
     measured = _measured_by_swap(run.phases)
     samples = dict(iter(samples_of(run).groupby(["round", "scenario"])))
     workers = _workers(rows)
@@ -200,26 +201,26 @@ def _measured_by_swap(frame: "pd.DataFrame") -> dict[_Key, dict[int | None, _Row
     """Rows of phases.csv by swap and rank. A swap that was cut off and done again has rows twice: the last
     hold."""
     swaps: dict[_Key, dict[int | None, _Rows]] = {}
-    for row in _records(frame):
+    for row in records(frame):
         swap = swaps.setdefault((int(row["round"]), row["scenario"]), {})
-        rank = _number(row["rank"])
+        rank = number(row["rank"])
         rows = swap.setdefault(None if rank is None else int(rank), {})
         rows[row["phase"], row["span"]] = Measured(
-            seconds=_number(row["seconds"]),
+            seconds=number(row["seconds"]),
             before=_recorded(row, {ledger: f"{ledger}_before_bytes" for ledger in ALL_LEDGERS}),
             after=_recorded(row, {ledger: f"{ledger}_after_bytes" for ledger in ALL_LEDGERS}),
-            mlx_peak_bytes=_number(row["mlx_peak_bytes"]),
-            major_faults=_number(row["major_faults"]),
-            disk_read_bytes=_number(row["disk_read_bytes"]),
-            weight_bytes=_number(row["weight_bytes"]),
+            mlx_peak_bytes=number(row["mlx_peak_bytes"]),
+            major_faults=number(row["major_faults"]),
+            disk_read_bytes=number(row["disk_read_bytes"]),
+            weight_bytes=number(row["weight_bytes"]),
         )
     return swaps
 
 
 def _during(samples: "pd.DataFrame | None", row: Mapping[str, Any]) -> "pd.DataFrame | None":
     """The samples taken during the swap itself, first token included; None where there is no telling."""
-    start_s, total_s = _number(row["start_s"]), _number(row["total_s"])
-    lasted_s = _number(row["to_first_token_s"]) or total_s
+    start_s, total_s = number(row["start_s"]), number(row["total_s"])
+    lasted_s = number(row["to_first_token_s"]) or total_s
     if samples is None or start_s is None or lasted_s is None:
         return None
     end_s = start_s + lasted_s
@@ -234,7 +235,7 @@ def _extremes(during: "pd.DataFrame | None") -> Ledgers:
         ledger: during[f"{ledger}_bytes"].agg("min" if ledger == COUNTS_DOWN else "max")
         for ledger in ALL_LEDGERS
     }
-    return {ledger: float(value) for ledger, value in most.items() if _number(value) is not None}
+    return {ledger: float(value) for ledger, value in most.items() if number(value) is not None}
 
 
 def _swap_used_growth(during: "pd.DataFrame | None") -> float | None:
@@ -242,7 +243,7 @@ def _swap_used_growth(during: "pd.DataFrame | None") -> float | None:
         return None
     # The parent's samples have none.
     used = during["swap_used_bytes"].dropna()
-    return None if used.empty else _number(used.max() - used.iloc[0])
+    return None if used.empty else number(used.max() - used.iloc[0])
 
 
 def _workers(rows: Iterable[Mapping[str, Any]]) -> list[int]:
@@ -255,7 +256,7 @@ def _workers(rows: Iterable[Mapping[str, Any]]) -> list[int]:
     worker, latest_s, latest = 0, -math.inf, -1.0
     workers = []
     for row in rows:
-        start_s, position = _number(row["start_s"]), _number(row["position"])
+        start_s, position = number(row["start_s"]), number(row["position"])
         begun_again = position is not None and position <= latest
         if begun_again or (start_s is not None and start_s < latest_s):
             worker, latest_s = worker + 1, -math.inf
@@ -267,14 +268,6 @@ def _workers(rows: Iterable[Mapping[str, Any]]) -> list[int]:
     return workers
 
 
-def _records(frame: "pd.DataFrame") -> list[dict[str, Any]]:
-    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
-
-
 def _recorded(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, float]:
-    numbers = {name: _number(row[column]) for name, column in columns.items()}
-    return {name: number for name, number in numbers.items() if number is not None}
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    found = {name: number(row[column]) for name, column in columns.items()}
+    return {name: value for name, value in found.items() if value is not None}

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from swapbench.analysis.clocks import Key, Placed, PlacedSwap, Row, key_of, number, place
+from swapbench.analysis.clocks import Key, Placed, PlacedSwap, key_of, place
 from swapbench.analysis.nesting import Fact, Slice, nested
+from swapbench.analysis.rows import Row, number, records
 from swapbench.phases import ALL_LEDGERS, LEDGER_LABELS
 from swapbench.results import Run
 
@@ -266,8 +267,7 @@ def _requests(run: Run, swaps: Sequence[PlacedSwap]) -> Iterator[Request]:
     for swap in swaps:
         # Requests from before there were strategies name none.
         starts[swap.key] = starts[*swap.key[:2], "", swap.key[3]] = swap.start_s
-    for row in run.requests.to_dict("records"):
-        named = {str(key): value for key, value in row.items()}
+    for named in records(run.requests):
         sent_s = number(named["sent_s"])
         start_s = starts.get(key_of(named))
         if start_s is not None and sent_s is not None:

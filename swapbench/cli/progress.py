@@ -13,6 +13,7 @@ from rich.text import Text
 
 from swapbench.analysis.progress import Course, Progress
 from swapbench.plan import schedule
+from swapbench.report.console import PlainConsole, plain
 from swapbench.report.explaining import explanations, opening
 from swapbench.report.live import live_lines, swap_line
 from swapbench.runner import Job, Observer
@@ -62,7 +63,7 @@ class PlainLines:
 
     def say(self, text: str) -> None:
         """Print a line."""
-        print(text, file=self._out, flush=True)
+        print(plain(text), file=self._out, flush=True)
 
 
 class LiveView:
@@ -87,7 +88,7 @@ class LiveView:
 
     def say(self, text: str) -> None:
         """Print a line above."""
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(Text(plain(text)))
 
     def draw(self) -> Text:
         """The view as it is now."""
@@ -159,7 +160,7 @@ def _view(course: Course, *, quiet: bool) -> "Iterator[Silent | PlainLines | Liv
     if quiet:
         yield Silent()
     elif is_watched(sys.stderr, os.environ):
-        console = Console(stderr=True)
+        console = PlainConsole(stderr=True)
         view = LiveView(course, console)
         with Live(
             get_renderable=view.draw, console=console, refresh_per_second=_DRAWINGS_PER_S, transient=True

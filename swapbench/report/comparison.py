@@ -6,9 +6,16 @@ from typing import Final
 
 from swapbench.analysis import figures as f
 from swapbench.analysis.change import FEWEST, Change, Verdict
-from swapbench.analysis.comparison import Comparison, LeakComparison, ScenarioComparison, SideFacts
+from swapbench.analysis.comparison import (
+    Comparison,
+    LeakComparison,
+    ScenarioComparison,
+    SideFacts,
+    exit_code,
+)
 from swapbench.analysis.estimate import Estimate
 from swapbench.analysis.fingerprint import Difference
+from swapbench.errors import Exit
 from swapbench.phases import LEDGER_LABELS
 from swapbench.report.shapes import Cell, Line, Part, Table, Tone
 from swapbench.report.tables import REQUEST_TO_FIRST_TOKEN
@@ -25,6 +32,14 @@ VERDICT_TONES: Final[dict[Verdict, Tone]] = {
     Verdict.NOT_COMPARABLE: "doubt",
 }
 FIGURES: Final = {"to_first_token": REQUEST_TO_FIRST_TOKEN, "total": "total"}
+
+_VERDICT_WORDS: Final = {
+    Exit.FAILED: "Failed",
+    Exit.REGRESSION: "Slower",
+    Exit.LEAK: "Leak",
+    Exit.INCONCLUSIVE: "Inconclusive",
+    Exit.OK: "No worse",
+}
 
 # What the columns of two sides and of their ratio are headed by.
 AB: Final = ("A", "B", "B/A")
@@ -272,15 +287,30 @@ def _tone(comparison: Comparison) -> Tone:
     return "doubt" if undecided or not comparison.scenarios else "good"
 
 
+def verdict_word(comparison: Comparison) -> str:
+    """The verdict in a word, as the strict exit code says it."""
+    return _VERDICT_WORDS[exit_code(comparison, strict=True)]
+
+
+def explained(comparison: Comparison) -> Iterator[tuple[str, tuple[Part, ...]]]:
+    """What explains the headlines, the most telling first, each under its title."""
+    yield "Noise floor", (Part("", lines=noise_floor(comparison)),)
+    yield "Phases", (Part("", table=phases(comparison) if comparison.scenarios else None),)
+    yield "Memory and leaks", (Part("", table=memory(comparison)), Part("Leaks", lines=leaks(comparison)))
+    yield "What differs", (Part("", lines=unlike(comparison)),)
+    yield "What was compared", (Part("", lines=facts(comparison)),)
+    yield "Notes", (Part("", lines=notes(comparison)),)
+
+
 def parts(comparison: Comparison) -> tuple[Part, ...]:
     """The whole comparison, in the order in which it is read."""
     listed = (
         Part("Verdict", lines=(verdict_line(comparison),)),
         Part("", lines=facts(comparison)),
         Part("What differs", lines=unlike(comparison)),
-        Part("", table=headlines(comparison)),
+        Part("", table=headlines(comparison) if comparison.scenarios else None),
         Part("Noise floor", lines=noise_floor(comparison)),
-        Part("", table=phases(comparison)),
+        Part("", table=phases(comparison) if comparison.scenarios else None),
         Part("", table=memory(comparison)),
         Part("Leaks", lines=leaks(comparison)),
         Part("Notes", lines=notes(comparison)),

@@ -1,14 +1,17 @@
 """Where the time of a swap goes, as a Mermaid diagram: GitHub draws it in comments and files."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from swapbench.analysis import Findings, figures
 from swapbench.analysis.cells import cell_name
+from swapbench.analysis.change import Change
+from swapbench.analysis.comparison import Comparison, ScenarioComparison
 from swapbench.analysis.estimate import Estimate
 from swapbench.analysis.ladder import STOCK
 from swapbench.analysis.summary import ScenarioSummary
+from swapbench.report.shapes import shortened
 
 # More would be a poster; what is shorter than this share of the swap has no room for its name.
 _MOST_SECTIONS: Final = 6
@@ -19,14 +22,34 @@ _NO_WORD: Final = re.compile(r"[^A-Za-z0-9 ._()\N{RIGHTWARDS ARROW}-]+")
 _LONGEST_NAME: Final = 40
 
 CAPTION: Final = (
-    "Each phase's median, one after another, in seconds since the swap request; the bottleneck is red. "
+    "Each phase's median, one after another, in seconds since the swap request; the longest is red. "
     "Phases under 1 % of the swap are left out."
 )
 
 
 def gantt(findings: Findings) -> str:
     """The diagram, without its fence; empty where no swap was measured that takes a millisecond."""
-    sections = [section for scenario in _shown(findings) if (section := _section(scenario))]
+    return _diagram(_of_scenario(scenario) for scenario in _shown(findings))
+
+
+def gantt_of_sides(comparison: Comparison) -> str:
+    """As `gantt`, each scenario's A above its B."""
+    return _diagram(
+        _section(f"{s.scenario} {name}", [(c.figure, side) for c, side in _side(s, name)])
+        for s in comparison.scenarios
+        for name in "AB"
+    )
+
+
+def _side(scenario: ScenarioComparison, name: str) -> Iterator[tuple[Change, Estimate]]:
+    for change in scenario.phases:
+        side = change.a if name == "A" else change.b
+        if side is not None:
+            yield change, side
+
+
+def _diagram(found: Iterable[list[str]]) -> str:
+    sections = [section for section in found if section]
     if not sections:
         return ""
     shown = sections[:_MOST_SECTIONS]
@@ -53,25 +76,27 @@ def _shown(findings: Findings) -> Sequence[ScenarioSummary]:
     return [by_name[name] for name in names if name in by_name]
 
 
-def _section(scenario: ScenarioSummary) -> list[str]:
-    total_s = scenario.total.point if scenario.total else 0.0
+def _of_scenario(scenario: ScenarioSummary) -> list[str]:
+    phases = [(phase.phase, phase.seconds) for phase in scenario.phases if phase.seconds is not None]
+    return _section(scenario.name, phases, scenario.first_token)
+
+
+def _section(
+    name: str, phases: Sequence[tuple[str, Estimate]], first_token: Estimate | None = None
+) -> list[str]:
+    """One swap's phases, one after another; the longest stands out."""
+    total_s = sum(seconds.point for _, seconds in phases)
     if total_s < 0.001:
         return []
-    tasks = list(_tasks(scenario, total_s))
-    return [f"    section {_word(scenario.name)}", *tasks] if tasks else []
-
-
-def _tasks(scenario: ScenarioSummary, total_s: float) -> Iterator[str]:
-    at_s = 0.0
-    longest = scenario.bottleneck.phase if scenario.bottleneck else ""
-    for phase in scenario.phases:
-        if phase.seconds is None:
-            continue
-        if phase.seconds.point >= _LEAST_SHARE * total_s:
-            yield _task(phase.phase, "crit, " if phase.phase == longest else "", at_s, phase.seconds)
-        at_s += phase.seconds.point
-    if scenario.first_token is not None:
-        yield _task("first token", "active, ", at_s, scenario.first_token)
+    longest = max(phases, key=lambda phase: phase[1].point)[0]
+    at_s, lines = 0.0, [f"    section {_word(name)}"]
+    for phase, seconds in phases:
+        if seconds.point >= _LEAST_SHARE * total_s:
+            lines.append(_task(phase, "crit, " if phase == longest else "", at_s, seconds))
+        at_s += seconds.point
+    if first_token is not None:
+        lines.append(_task("first token", "active, ", at_s, first_token))
+    return lines
 
 
 def _task(name: str, tag: str, at_s: float, seconds: Estimate) -> str:
@@ -83,4 +108,4 @@ def _task(name: str, tag: str, at_s: float, seconds: Estimate) -> str:
 
 
 def _word(text: str) -> str:
-    return " ".join(_NO_WORD.sub(" ", text).split())[:_LONGEST_NAME]
+    return shortened(" ".join(_NO_WORD.sub(" ", text).split()), _LONGEST_NAME)

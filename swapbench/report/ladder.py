@@ -83,11 +83,8 @@ def one_strategy(findings: Findings) -> tuple[Line, ...]:
     if not findings.ladders:
         return ()
     first = findings.ladders[0].rungs[0].strategy
-    return (
-        Line(
-            "", f"phases, memory and work of one: swapbench report {findings.facts.folder} --strategy {first}"
-        ),
-    )
+    command = f"swapbench report {findings.facts.folder} --strategy {first}"
+    return (Line("one alone", f"its phases, memory and work: {command}"),)
 
 
 def _in_words(rung: Rung) -> str:

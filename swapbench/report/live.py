@@ -5,9 +5,11 @@ from typing import Final
 
 from rich.text import Text
 
-from swapbench.analysis.figures import memory
+from swapbench.analysis.figures import counted, memory
 from swapbench.analysis.progress import Row, Standing
 from swapbench.experiment import Source
+from swapbench.report.console import plain
+from swapbench.report.shapes import shortened
 from swapbench.report.sparkline import sparkline
 from swapbench.wire import SwapFinished
 
@@ -28,9 +30,9 @@ def live_lines(standing: Standing, width: int) -> Text:
     rows = _latest(standing.rows)
     labels = min(max(len(label) for label in (_MEMORY, *(row.label for row in rows))), width // 3)
     lines = [
-        _heading(standing),
+        _heading(standing, width),
         _course(standing, width),
-        _now(standing),
+        _now(standing, width),
         _gauge(standing, labels, width),
         *(_row(row, labels, standing.course.target_s, width) for row in rows),
     ]
@@ -39,18 +41,18 @@ def live_lines(standing: Standing, width: int) -> Text:
     return Text("\n").join(lines)
 
 
-def _heading(standing: Standing) -> Text:
+def _heading(standing: Standing, width: int) -> Text:
     course = standing.course
-    line = Text(course.name, style="bold")
-    if course.source != Source.HUB:
-        line.append(f" on {course.source} models", style="not bold yellow")
-    line.append(f"  {standing.round or f'{course.rounds} rounds'}", style="not bold")
+    stand_in = "" if course.source == Source.HUB else f" on {course.source} models"
     swaps = f"{standing.swaps_done} of {len(course.swaps)} swaps"
-    return line.append(f"  {swaps}, {_rounds(standing.rounds_left)} left", style="not bold")
+    round_ = standing.round or counted(course.rounds, "round")
+    rest = f"  {plain(round_)}  {swaps}, {counted(standing.rounds_left, 'round')} left"
+    line = Text(_name(course.name, width - len(stand_in) - len(rest)), style="bold")
+    return line.append(stand_in, style="not bold yellow").append(rest, style="not bold")
 
 
-def _rounds(number: int) -> str:
-    return "1 round" if number == 1 else f"{number} rounds"
+def _name(text: str, width: int) -> str:
+    return shortened(plain(text), width)
 
 
 def _course(standing: Standing, width: int) -> Text:
@@ -62,11 +64,15 @@ def _course(standing: Standing, width: int) -> Text:
     return line.append(times, style="cyan")
 
 
-def _now(standing: Standing) -> Text:
-    if not standing.in_phase:
-        return Text(f"{standing.scenario}  {standing.step} {standing.step_s:.1f} s".strip(), style="dim")
-    line = Text(f"{standing.scenario}  phase ")
-    return line.append(standing.step, style="bold yellow").append(f" {standing.step_s:.1f} s")
+def _now(standing: Standing, width: int) -> Text:
+    """What goes on and for how long; then in which scenario, whose name may be of any length."""
+    seconds = f" {standing.step_s:.1f} s"
+    if standing.in_phase:
+        line = Text("phase ").append(standing.step, style="bold yellow").append(seconds)
+    else:
+        line = Text(f"{_name(standing.step, width - len(seconds))}{seconds}", style="dim")
+    scenario = _name(standing.scenario, width - line.cell_len - 2)
+    return line.append(f"  {scenario}" if scenario else "")
 
 
 def _gauge(standing: Standing, labels: int, width: int) -> Text:
@@ -89,7 +95,7 @@ def _latest(rows: Sequence[Row]) -> list[Row]:
 
 
 def _labelled(text: str, width: int) -> Text:
-    label = Text(text)
+    label = Text(_name(text, width))
     label.truncate(width, overflow="ellipsis", pad=True)
     return label
 
@@ -97,7 +103,7 @@ def _labelled(text: str, width: int) -> Text:
 def _row(row: Row, labels: int, target_s: float, width: int) -> Text:
     label, last = _labelled(row.label, labels), row.last
     if last.status != "ok" or last.total_s is None:
-        why = " ".join(last.error.split())
+        why = " ".join(plain(last.error).split())
         return label.append(f"  {last.status.replace('_', ' ')}: {why}", style="bold red")
     share = last.total_s / target_s
     tone = "green" if share <= 1 else "bold red"

@@ -6,8 +6,11 @@ from dataclasses import replace
 from typing import Final
 
 from swapbench.analysis import Findings, figures
+from swapbench.analysis.comparison import Comparison
+from swapbench.report import comparison as compared
 from swapbench.report import evidence, ladder, tables, within
-from swapbench.report.gantt import CAPTION, gantt
+from swapbench.report.console import plain
+from swapbench.report.gantt import CAPTION, gantt, gantt_of_sides
 from swapbench.report.overview import overview, verdict_line
 from swapbench.report.shapes import Cell, Line, Part, Table, short
 
@@ -18,8 +21,19 @@ MOST_CHARACTERS: Final = 60_000
 _LONGEST_WORDS: Final = 300
 _LONGEST_VERDICT: Final = 2_000
 
-# An underscore within a word (update_tag) is plain text to Markdown already.
-_SIGNS: Final = re.compile(r"[\\`*<>|~$&\[\]]|(?<!\w)_|_(?!\w)")
+# An underscore within a word (update_tag) is plain text to Markdown already. Signs that stand alone begin a
+# heading, an item of a list or a rule, and end a heading.
+_SIGNS: Final = re.compile(
+    r"[\\`*<>|~$&\[\]]|(?<![^\W_])_|_(?![^\W_])|(?<!\S)#(?=#*(?:\s|$))|^[-+](?=[-\s]|$)"
+)
+_NUMBERED: Final = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
+
+# What GitHub makes mentions, mail, issues, links and emoji of, much of it after Markdown and whatever is
+# escaped: a space without width keeps it text. Times (10:15:30) are no emoji.
+_LIVE: Final = re.compile(
+    r"@(?=\w)|#(?=\d)|\bGH-(?=\d)|:(?=//)|\bwww(?=\.)|:(?!\d\d?:)(?=[\w+-]{1,40}:)", re.IGNORECASE
+)
+_NO_WIDTH: Final = "\u200b"
 
 
 # A title, and what is folded under it.
@@ -28,9 +42,19 @@ _Folded = tuple[str, Sequence[Part]]
 
 def to_markdown(findings: Findings) -> str:
     """The findings as GitHub-flavoured Markdown that a comment can hold, whatever the run."""
-    text = "\n".join(_seen(findings)).rstrip() + "\n"
+    return _with_folds(_seen(findings), _folded(findings))
+
+
+def comparison_to_markdown(comparison: Comparison) -> str:
+    """Two sides as GitHub-flavoured Markdown that a comment can hold."""
+    return _with_folds(_seen_of_sides(comparison), compared.explained(comparison))
+
+
+def _with_folds(seen: Iterable[str], folded: Iterable[_Folded]) -> str:
+    """What decides, and under it as much of what explains it as a comment holds."""
+    text = "\n".join(seen).rstrip() + "\n"
     left_out = []
-    for title, parts in _folded(findings):
+    for title, parts in folded:
         section = _details(title, parts)
         if not section:
             continue
@@ -47,7 +71,7 @@ def parts_to_markdown(title: str, parts: Sequence[Part]) -> str:
     """A report that was put together elsewhere, as GitHub-flavoured Markdown."""
     lines = [f"## {_escape(title)}\n"] if title else []
     for part in parts:
-        lines.extend(_bullets(f"### {part.title}" if part.title else "", part.lines))
+        lines.extend(_bullets(f"### {_escape(part.title)}" if part.title else "", part.lines))
         lines.extend(_table(part.table, "### "))
     return "\n".join(lines).rstrip() + "\n"
 
@@ -63,9 +87,25 @@ def _seen(findings: Findings) -> Iterator[str]:
         yield f"Transcribed from {_escape(short(run.transcribed_from, _LONGEST_WORDS))}\n"
     if run.incomplete:
         yield f"> **This run is not complete:** {_escape(short(run.incomplete, _LONGEST_WORDS))}.  "
-        yield f"> Go on with `{run.resume_command}`\n"
+        yield f"> Go on with {_code(run.resume_command)}\n"
     yield from _table(_shortened(overview(findings)))
     diagram = gantt(findings)
+    if diagram:
+        yield f"```mermaid\n{diagram}\n```\n\n{_escape(CAPTION)}\n"
+
+
+def _seen_of_sides(comparison: Comparison) -> Iterator[str]:
+    """Verdict, what it is about, one table, one picture."""
+    sides = f"{comparison.a.label} against {comparison.b.label}"
+    yield f"## {_escape(short(f'{comparison.title}: {sides}', _LONGEST_WORDS))}\n"
+    told = short(compared.verdict_line(comparison).text, _LONGEST_VERDICT)
+    yield f"**{compared.verdict_word(comparison)}: {_escape(told)}**\n"
+    models = dict.fromkeys(f"{', '.join(s.sources)}: {s.source_says}" for s in (comparison.a, comparison.b))
+    about = f"{' against '.join(models)}. {comparison.a.machine}."
+    yield f"{_escape(short(about, _LONGEST_WORDS))}\n"
+    if comparison.scenarios:
+        yield from _table(replace(compared.headlines(comparison), title=""))
+    diagram = gantt_of_sides(comparison)
     if diagram:
         yield f"```mermaid\n{diagram}\n```\n\n{_escape(CAPTION)}\n"
 
@@ -201,5 +241,19 @@ def _cell(cell: Cell) -> str:
 
 
 def _escape(text: str) -> str:
-    """Text as it is: no cell, emphasis, code or tag begins where a message happens to hold such a sign."""
-    return " ".join(_SIGNS.sub(r"\\\g<0>", text).split())
+    """Text as it is: nothing begins where a message happens to hold such a sign, and nobody is called."""
+    still = _LIVE.sub(rf"\g<0>{_NO_WIDTH}", _words(text))
+    escaped = _NUMBERED.sub(r"\1\\\2", _SIGNS.sub(r"\\\g<0>", still))
+    return escaped.replace(_NO_WIDTH, "&#8203;")
+
+
+def _code(text: str) -> str:
+    """Text to be copied, between more backquotes than it holds in a row."""
+    words = _words(text)
+    ticks = "`" * (1 + max(map(len, re.findall("`+", words)), default=0))
+    apart = " " if "`" in words else ""
+    return f"{ticks}{apart}{words}{apart}{ticks}"
+
+
+def _words(text: str) -> str:
+    return " ".join(plain(text).split())

@@ -29,12 +29,13 @@ _WORDS: Final[dict[Exit, tuple[str, Tone]]] = {
 }
 
 
-def verdict_line(findings: Findings) -> Line:
-    """What came of it, why, and the figures that it is about."""
+def verdict_line(findings: Findings, *, headlines: bool = True) -> Line:
+    """What came of it, why, and the `headlines` that it is about."""
     word, tone = _WORDS[outcome(findings)]
     found = overall(findings)
     missed = found.because if tone == "bad" else ()
-    told = (found.text, *(f"{reason[:1].upper()}{reason[1:]}" for reason in missed), _named(findings))
+    told = [found.text, *(f"{reason[:1].upper()}{reason[1:]}" for reason in missed)]
+    told += [_named(findings)] if headlines else []
     return Line(word, ". ".join(told), tone)
 
 

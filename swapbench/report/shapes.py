@@ -61,3 +61,11 @@ def point(value: Estimate | None, spell: Callable[[float], str]) -> str:
 def short(text: str, most: int) -> str:
     """At most so many characters of a text that may be of any length."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def shortened(name: str, most: int) -> str:
+    """At most so many characters of a name, left out in the middle: names differ at their ends."""
+    if len(name) <= most:
+        return name
+    kept = max(0, most - 1)
+    return f"{name[: kept - kept // 2]}…{name[len(name) - kept // 2 :]}"[: max(0, most)]

@@ -9,7 +9,7 @@ from rich.console import Console
 from swapbench.analysis.comparison import Comparison
 from swapbench.report.comparison import parts
 from swapbench.report.json_document import as_document
-from swapbench.report.markdown import parts_to_markdown
+from swapbench.report.markdown import comparison_to_markdown
 from swapbench.report.terminal import print_parts
 
 # 1: first published form.
@@ -28,8 +28,8 @@ def show_comparisons(comparisons: Sequence[Comparison], form: str, console: Cons
         console.file.write(to_json(comparisons))
         return
     for n, comparison in enumerate(comparisons):
-        title = f"{comparison.title}: {comparison.a.label} against {comparison.b.label}"
         if form == "md":
-            console.file.write(("\n" if n else "") + parts_to_markdown(title, parts(comparison)))
+            console.file.write(("\n" if n else "") + comparison_to_markdown(comparison))
         else:
+            title = f"{comparison.title}: {comparison.a.label} against {comparison.b.label}"
             print_parts(title, parts(comparison), console)

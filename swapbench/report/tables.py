@@ -1,6 +1,7 @@
 """What a report shows, as tables and lines of text; how they look is up to terminal and Markdown."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from swapbench.analysis import Findings, figures
@@ -74,6 +75,12 @@ def _residency(scenarios: Sequence[ScenarioSummary]) -> str:
     return f": {between} of each checkpoint resident before load"
 
 
+def measured(findings: Findings) -> Findings:
+    """Without scenarios of which no swap counts, unless none does: dashes in every row would tell nothing."""
+    having = tuple(scenario for scenario in findings.scenarios if scenario.headline is not None)
+    return replace(findings, scenarios=having) if having else findings
+
+
 def headlines(findings: Findings) -> tuple[Line, ...]:
     """One line per scenario: how long, against the target, and because of what."""
     return tuple(Line(scenario.name, _headline(scenario)) for scenario in findings.scenarios)
@@ -104,16 +111,22 @@ def _headline_interval(interval: Interval | None) -> str:
 
 
 def phases(findings: Findings, scenarios: Sequence[ScenarioSummary]) -> Table:
-    """Phase by scenario: medians with their spread and share, then the totals against the target."""
+    """Phase by scenario: medians with their spread and share, then the totals against the target.
+
+    Phases that nobody can see from outside a server have no row.
+    """
     claims = findings.facts.claims
     totals = _totals(scenarios, findings.target_s, claims)
     ranges = any(phase.expected_s for phase in scenarios[0].phases)
     rows = [
         (Cell(phase.phase), *([_expected(phase)] if ranges else []), *_phase_cells(scenarios, i))
         for i, phase in enumerate(scenarios[0].phases)
+        if any(s.outside is None or s.phases[i].seconds is not None for s in scenarios)
     ]
     blank = (Cell(""),) if ranges else ()
-    rest = tuple(estimate_cell(s.unattributed.seconds, s.unattributed.share, "quiet") for s in scenarios)
+    if rows:
+        rest = (estimate_cell(s.unattributed.seconds, s.unattributed.share, "quiet") for s in scenarios)
+        rows.append((Cell("unattributed", tone="quiet"), *blank, *rest))
     legend = [f"{ABOVE} above, {BELOW} below the expected range"] if _any_mark(rows) else []
     if claims:
         legend.append("swaps under: the share of swaps that this many vouch for at 95 % confidence")
@@ -124,7 +137,7 @@ def phases(findings: Findings, scenarios: Sequence[ScenarioSummary]) -> Table:
         label="phase",
         columns=(*((("expected",),) if ranges else ()), *_headings(scenarios)),
         groups=(
-            (*rows, (Cell("unattributed", tone="quiet"), *blank, *rest)),
+            *((tuple(rows),) if rows else ()),
             tuple((Cell(name), *blank, *cells) for name, cells in totals),
         ),
         legend="; ".join(legend),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Final
 
 from rich import box
@@ -14,6 +14,8 @@ from rich.text import Text
 from swapbench.analysis import Findings
 from swapbench.analysis.summary import ScenarioSummary
 from swapbench.report import evidence, ladder, tables, within
+from swapbench.report.console import PlainConsole
+from swapbench.report.overview import verdict_line
 from swapbench.report.shapes import Cell, Line, Part, Table, Tone
 
 # Where nobody watches, a pipe's 80 columns must not fold figures.
@@ -36,10 +38,10 @@ _ASIDE_STYLE: Final = "dim not bold"
 
 def make_console() -> Console:
     """Standard output at its own width, or wide enough where it is no terminal."""
-    console = Console(highlight=False)
+    console = PlainConsole()
     if console.is_terminal:
         return console
-    return Console(highlight=False, width=max(_UNWATCHED_WIDTH, console.width))
+    return PlainConsole(width=max(_UNWATCHED_WIDTH, console.width))
 
 
 def print_report(findings: Findings, console: Console) -> None:
@@ -77,14 +79,35 @@ def _fits(table: RichTable, console: Console) -> bool:
 
 def _split(table: Table, console: Console) -> Iterator[Table]:
     """The table; or its columns in turn, where not even spreads below their figures make it narrow enough."""
-    rest, last = 0, len(table.columns)
-    while rest < last:
-        fit = last
-        while fit > rest + 1 and not _fits(_figures_table(_part(table, rest, fit), inline=False), console):
-            fit -= 1
-        part = _part(table, rest, fit)
-        yield replace(part, title=part.title if rest == 0 else "", legend=part.legend if fit == last else "")
-        rest = fit
+    last = len(table.columns)
+    for columns in _lines_of_columns(table, console, console.width - _LABEL_WIDTH):
+        part = _part(table, columns.start, columns.stop)
+        yield replace(
+            part,
+            title=part.title if columns.start == 0 else "",
+            legend=part.legend if columns.stop == last else "",
+        )
+
+
+def _lines_of_columns(table: Table, console: Console, room: int, lead: int = 0) -> Sequence[range]:
+    """Which columns stand beside each other, spreads below figures: as many as the room holds, never none.
+
+    Args:
+        lead: how many columns are repeated at the beginning of every line.
+    """
+    label, *wholes = (
+        _least_width(_figures_table(_part(table, first, end), inline=False), console)
+        for first, end in ((0, 0), *((i, i + 1) for i in range(len(table.columns))))
+    )
+    widths = [whole - label for whole in wholes]
+    left = room = room - label - sum(widths[:lead])
+    starts = [lead]
+    for i, width in enumerate(widths[lead:], start=lead):
+        if width > left and i > starts[-1]:
+            starts.append(i)
+            left = room
+        left -= width
+    return [range(first, end) for first, end in pairwise((*starts, len(widths)))]
 
 
 def _part(table: Table, first: int, end: int) -> Table:
@@ -94,20 +117,26 @@ def _part(table: Table, first: int, end: int) -> Table:
 
 
 def _parts(findings: Findings, console: Console) -> Iterator[RenderableType]:
+    shown = tables.measured(findings)
     yield from _opening(findings)
+    yield from _went_wrong(findings)
     if findings.ladders:
         yield from _compared(findings, console)
     else:
-        yield from _measured(findings, console)
+        yield from _section("Headline", tables.headlines(shown))
+        yield from _measured(shown, console)
     yield from _section("Restored caches", evidence.restores(findings))
+    yield from _section("Notes", tuple(Line("", note) for note in findings.notes))
+    criteria = tables.criteria(findings)
+    yield from _titled(criteria, _prose_table(criteria))
+
+
+def _went_wrong(findings: Findings) -> Iterator[RenderableType]:
     yield from _section("Symptoms of known faults", evidence.symptoms(findings))
     failures = evidence.failures(findings)
     if failures is not None:
         yield from _titled(failures, _figures_table(failures, inline=True))
     yield from _section("Swaps left out", evidence.problems(findings))
-    yield from _section("Notes", tuple(Line("", note) for note in findings.notes))
-    criteria = tables.criteria(findings)
-    yield from _titled(criteria, _prose_table(criteria))
 
 
 def _compared(findings: Findings, console: Console) -> Iterator[RenderableType]:
@@ -162,8 +191,8 @@ def _opening(findings: Findings) -> Iterator[RenderableType]:
     if run.incomplete:
         yield Text(f"\nThis run is not complete: {run.incomplete}.", style="bold yellow")
         yield Text(f"Go on with: {run.resume_command}", style="yellow")
-    if not findings.ladders:
-        yield from _section("Headline", tables.headlines(findings))
+    verdict = verdict_line(findings, headlines=False)
+    yield Text(f"\n{verdict.label}: {verdict.text}", style=_STYLES[verdict.tone])
 
 
 def _section(title: str, lines: Sequence[Line]) -> Iterator[RenderableType]:
@@ -204,16 +233,18 @@ def _side_by_side(
     console: Console,
 ) -> Iterator[RenderableType]:
     """As many scenarios beside each other as the width holds, with their spreads in line if they fit too."""
-    for fit in range(len(scenarios), 0, -1):
-        parts = [scenarios[i : i + fit] for i in range(0, len(scenarios), fit)]
-        built = [table for table in map(build, parts) if table is not None]
-        for inline in (True, False):
-            rendered = [_figures_table(table, inline) for table in built]
-            fits = all(_least_width(table, console) <= console.width for table in rendered)
-            if fits or (fit == 1 and not inline):
-                for table, rich_table in zip(built, rendered, strict=True):
-                    yield from _titled(table, rich_table)
-                return
+    whole = build(scenarios) if scenarios else None
+    if whole is None:
+        return
+    lead = len(whole.columns) - len(scenarios)
+    lines = _lines_of_columns(whole, console, console.width, lead=lead)
+    built = [build(scenarios[line.start - lead : line.stop - lead]) for line in lines]
+    tables = [table for table in built if table is not None]
+    inline = all(
+        _least_width(_figures_table(table, inline=True), console) <= console.width for table in tables
+    )
+    for table in tables:
+        yield from _titled(table, _figures_table(table, inline))
 
 
 def _least_width(table: RichTable, console: Console) -> int:

@@ -58,8 +58,8 @@ def _events(info: RunInfo, arms: Sequence[ArmTimeline]) -> Iterator[_Event]:
 
 def _names(info: RunInfo, arm: ArmTimeline, pid: int) -> Iterator[_Event]:
     title = str(info.experiment.get("title") or info.experiment_name)
-    side = f" {arm.arm}: {arm.label}" if arm.arm else ""
-    yield _meta("process_name", pid, 0, name=f"{title}{side}")
+    side = ": ".join(dict.fromkeys(filter(None, (arm.arm, arm.label))))
+    yield _meta("process_name", pid, 0, name=f"{title} {side}".rstrip())
     yield _meta("process_labels", pid, 0, labels=info.run_id)
     yield _meta("process_sort_index", pid, 0, sort_index=pid)
     names = [track.name for track in arm.tracks]

@@ -20,7 +20,7 @@ from swapbench.plan import Arm, Turn, paired_turns
 from tests.analysis.noise import BUSY_RUNNER, SHARED_RUNNER, Noise
 from tests.scripted import scripted
 
-RUNS: Final = int(os.environ.get("SWAPBENCH_RUNS", "2000"))
+RUNS: Final = int(os.environ.get("SWAPBENCH_RUNS", "1000"))
 MARGIN: Final = 0.05
 PAIRS: Final = 10
 SWAP_S: Final = 3.0

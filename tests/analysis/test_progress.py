@@ -1,5 +1,7 @@
 """How far a run is, from its events alone."""
 
+from collections.abc import Iterable
+from statistics import median
 from typing import Any
 
 import pytest
@@ -61,6 +63,44 @@ def test_a_kind_that_was_not_seen_yet_takes_what_the_others_took() -> None:
     progress.on(TurnStarted(turn=0), 0.0)
     progress.on(finished("up"), 10.0)
     assert progress.standing(10.0).left_s == 50.0
+
+
+def test_starting_the_next_worker_is_part_of_what_a_swap_takes() -> None:
+    progress = Progress(course(), 0.0)
+    progress.on(TurnStarted(turn=0), 5.0)
+    progress.on(finished("up"), 15.0)  # 10 s
+    progress.on(TurnStarted(turn=1), 40.0)
+    progress.on(finished("down"), 45.0)  # 30 s
+    assert progress.standing(45.0).left_s == 2 * (10.0 + 30.0)
+
+
+@pytest.mark.parametrize("status", ["failed", "rolled_back"])
+def test_what_a_failure_took_is_no_measure_where_anything_went_well(status: Any) -> None:
+    progress = Progress(course(), 0.0)
+    progress.on(TurnStarted(turn=0), 0.0)
+    progress.on(finished("down", status=status), 900.0)  # it hung
+    assert progress.standing(900.0).left_s == 5 * 900.0
+    progress.on(finished("up"), 910.0)
+    assert progress.standing(910.0).left_s == 4 * 10.0
+    progress.on(finished("down", 1), 914.0)
+    assert progress.standing(914.0).left_s == 2 * 10.0 + 4.0
+
+
+def test_one_median_is_taken_of_each_kind_however_many_swaps_are_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[int] = []
+
+    def counted(values: Iterable[float]) -> float:
+        taken.append(1)
+        return median(values)
+
+    monkeypatch.setattr("swapbench.analysis.progress.median", counted)
+    swaps = [("", number, "stock", scenario) for number in range(500) for scenario in ("up", "down")]
+    progress = Progress(course(tuple(swaps)), 0.0)
+    progress.on(finished("up"), 2.0)
+    assert progress.standing(2.0).left_s == 999 * 2.0
+    assert len(taken) == 3  # up, down, and any
 
 
 def test_in_the_end_nothing_is_left() -> None:

@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 from swapbench.cli import app
 from swapbench.errors import Exit, SwapbenchError
 from swapbench.results import Run
+from tests.analysis.recording import Recording
 from tests.cli.invoking import error_of, swapbench
 from tests.played import a_run, loads, pairs
 from tests.scripted import scripted, toml
@@ -106,6 +107,15 @@ def test_anyway_shows_them_marked_and_judges_nothing(tmp_path: Path) -> None:
     assert "not comparable: shown side by side, without verdicts" in done.stdout
     assert "slower" not in done.stdout
     assert invoke("compare", one.folder, other.folder, "--anyway", "--strict").exit_code == Exit.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("form", ["rich", "md", "json"])
+def test_runs_without_a_scenario_in_common_are_shown_all_the_same(tmp_path: Path, form: str) -> None:
+    one, other = Recording(tmp_path, run_id="run-1"), Recording(tmp_path, run_id="run-2")
+    one.swap(0, "up")
+    other.swap(0, "down")
+    folders = [recording.run().folder for recording in (one, other)]
+    assert invoke("compare", *folders, "--anyway", "--format", form).exit_code == Exit.OK
 
 
 def test_what_has_to_be_said_is_said_in_one_line(tmp_path: Path) -> None:

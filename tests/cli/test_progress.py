@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import pytest
 
-from swapbench.cli.progress import LiveView, course_of, is_watched, observing
+from swapbench.cli.progress import LiveView, PlainLines, course_of, is_watched, observing
 from swapbench.plan import scripted_checkpoints
 from swapbench.runner import Job, new_job
 from swapbench.wire import Note
@@ -61,6 +61,19 @@ def test_the_live_view_leaves_what_went_wrong_above_it() -> None:
         "note: [resumed]",
     ]
     assert "2 of 6 swaps" in view.draw().plain
+
+
+ODD = "a:x:b :100: [bold]\x1b[31mred\x1b[0m\r\x9b2J"
+SHOWN = "a:x:b :100: [bold][31mred[0m2J"
+
+
+def test_a_message_is_shown_as_it_stands_and_never_obeyed() -> None:
+    from rich.console import Console
+
+    out, plain = Terminal(), Terminal()
+    LiveView(course(), Console(file=out, width=100)).on(Note(text=ODD))
+    PlainLines(course(), plain).on(Note(text=ODD))
+    assert out.getvalue() == plain.getvalue() == f"note: {SHOWN}\n"
 
 
 def test_verbose_explains_beside_the_plain_lines(job: Job, capsys: pytest.CaptureFixture[str]) -> None:

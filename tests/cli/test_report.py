@@ -72,7 +72,7 @@ def test_a_trace_is_kept_from_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    with pytest.raises(UsageError, match=r"write it to a file: swapbench report .* > run\.json"):
+    with pytest.raises(UsageError, match=r"write it to a file: swapbench report .* > trace\.json"):
         print_run(REFERENCE, "trace", strict=False)
     assert capsys.readouterr().out == ""
 

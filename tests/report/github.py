@@ -15,6 +15,14 @@ _DIAGRAM: Final = (
 )
 
 
+# What GitHub finds in text of its own accord, whatever Markdown makes of it: mentions, mail, issues, links,
+# emoji by name and by number.
+_LIVE: Final = re.compile(
+    r"@[a-z\d]|#\d|\bgh-\d|://|\bwww\.[a-z\d]|:(?:[+-]1|100|1234|[a-z][\w+-]*):", re.IGNORECASE
+)
+_NO_WIDTH: Final = "\u200b"
+
+
 @dataclass(frozen=True)
 class Rendered:
     """A document that has passed every rule."""
@@ -26,12 +34,34 @@ class Rendered:
 
 def rendered(text: str) -> Rendered:
     """The document as GitHub would take it; fails where anything would fall out of its form."""
-    tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(text)
+    tokens = parsed(text)
     _check_rows(text, tokens)
+    _check_nobody_is_called(tokens)
     diagrams = [token.content for token in tokens if token.type == "fence" and token.info == "mermaid"]
     for diagram in diagrams:
         assert re.fullmatch(_DIAGRAM, diagram), diagram
     return Rendered(_tables(tokens), _folded(tokens), diagrams)
+
+
+def parsed(text: str) -> list[Token]:
+    """The blocks of a document."""
+    return MarkdownIt("commonmark", {"html": True}).enable("table").parse(text)
+
+
+def form(text: str) -> list[str]:
+    """What a document is made of, block by block and within them, without its words."""
+    return [kind for token in parsed(text) for kind in (token.type, *(c.type for c in token.children or ()))]
+
+
+def visible(text: str) -> list[str]:
+    """What is read of each paragraph, heading and cell."""
+    blocks = [token.children or [] for token in parsed(text) if token.type == "inline"]
+    return ["".join(child.content for child in block).replace(_NO_WIDTH, "") for block in blocks]
+
+
+def _check_nobody_is_called(tokens: list[Token]) -> None:
+    for child in (child for token in tokens for child in token.children or ()):
+        assert child.type != "text" or not _LIVE.search(child.content), child.content
 
 
 def _check_rows(text: str, tokens: list[Token]) -> None:

@@ -21,6 +21,14 @@ def test_every_event_of_a_run_can_be_explained() -> None:
     assert "  9.1 times under the target of 30 s" in said
 
 
+def test_no_mini_model_is_held_against_the_target() -> None:
+    event = finished("up", total_s=1.0)
+    said = {
+        source: " ".join(explanations(event, scripted(source=source), "up", "")) for source in ("hub", "mini")
+    }
+    assert ["target" in said[source] for source in ("hub", "mini")] == [True, False]
+
+
 def test_the_page_cache_is_explained_where_it_is_prepared() -> None:
     assert "page cache cold: the new model's files are dropped" in said_of(StepStarted(step="preparing"))
 

@@ -35,7 +35,7 @@ def test_it_says_where_the_run_is() -> None:
     heading, course_line, now, memory, up, down = lines(100)
     assert heading == "quick  round 2/3  3 of 6 swaps, 2 rounds left"
     assert course_line == "━" * 38 + "─" * 39 + "  0:33, about 0:27 left"
-    assert now == "down  phase load 2.0 s"
+    assert now == "phase load 2.0 s  down"
     assert memory.startswith("memory   6.00 GiB  █████░")
     assert "  of 24.00 GiB  (MLX 5.00 GiB, process 6.00 GiB)" in memory
     assert up.startswith("up        3.500 s  ██░")
@@ -84,6 +84,55 @@ def test_before_anything_is_known_it_can_be_drawn() -> None:
 )
 def test_time_is_told_as_on_a_clock(seconds: float, said: str) -> None:
     assert clock(seconds) == said
+
+
+def test_one_round_is_one() -> None:
+    one = (("", 0, "stock", "up"),)
+    heading = lines(60, Progress(course(one, rounds=1), 0.0).standing(2.0))[0]
+    assert heading == "quick  1 round  0 of 1 swaps, 1 round left"
+
+
+LONG = "from-a-model-with-a-long-name-of-70b-8bit-to-another-with-a-long-name-of-8b-4bit"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100])
+@pytest.mark.parametrize("step", ["reconfigure", "serving " + LONG])
+def test_however_long_the_names_what_goes_on_and_for_how_long_is_there(width: int, step: str) -> None:
+    progress = Progress(course(name=f"experiment-{LONG}"), 0.0)
+    progress.on(RoundStarted(round=1, warmup=False), 0.0)
+    progress.on(SwapStarted(round=1, warmup=False, scenario=LONG, strategy="stock"), 0.0)
+    progress.on(StepStarted(step=step), 1.0)
+    heading, _, now, *_ = lines(width, progress.standing(13.0))
+    assert now.startswith("phase reconfigure 12.0 s" if step == "reconfigure" else "serving from-a")
+    assert " 12.0 s" in now
+    assert "  round 2/3  0 of 6 swaps, " in heading
+    assert max(map(len, (heading, now))) <= width
+    if width >= 60:
+        assert heading.startswith("exp")
+        assert heading.endswith("3 rounds left")
+    if step == "reconfigure":
+        assert now.endswith("4bit")
+
+
+def test_strategies_of_a_scenario_with_a_long_name_are_told_apart() -> None:
+    progress = Progress(course(several_strategies=True), 0.0)
+    for strategy in ("stock", "slab"):
+        progress.on(finished(LONG, strategy=strategy), 1.0)
+    stock, slab = lines(80, progress.standing(1.0))[4:]
+    assert stock.startswith("from-a-model-")
+    assert (stock.split()[1], slab.split()[1]) == ("stock", "slab")
+
+
+def test_a_terminal_obeys_nothing_that_a_message_or_a_name_says() -> None:
+    progress = Progress(course(name="a\x1b[2J", sides={"B": "b\x1b[31m"}), 0.0)
+    progress.on(TurnStarted(turn=0, arm="B"), 0.0)
+    progress.on(RoundStarted(round=0, warmup=False), 0.0)
+    progress.on(SwapStarted(round=0, warmup=False, scenario="u\x1bp", strategy="stock"), 0.0)
+    progress.on(StepStarted(step="serving \x9b2J"), 0.0)
+    progress.on(finished("up", status="failed", error="load failed:\x1b]0;title\x07 \x9b1m"), 1.0)
+    told = live_lines(progress.standing(1.0), 80).plain
+    assert all(sign.isprintable() for sign in told.replace("\n", ""))
+    assert "load failed:]0;title 1m" in told
 
 
 def test_stand_ins_are_called_so() -> None:

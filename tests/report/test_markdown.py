@@ -11,11 +11,12 @@ from swapbench.analysis import analyse
 from swapbench.analysis.figures import NOT_RECORDED, factor, times
 from swapbench.experiment import Source
 from swapbench.report import to_markdown
+from swapbench.report.console import plain
 from swapbench.report.markdown import MOST_CHARACTERS, parts_to_markdown
 from swapbench.report.shapes import Cell, Line, Part, Table
 from swapbench.results import Run
 from tests.analysis.recording import Recording
-from tests.report.github import Rendered, rendered
+from tests.report.github import Rendered, form, rendered, visible
 from tests.report.test_any_run import swaps
 from tests.report.test_documents import full
 
@@ -99,6 +100,18 @@ def test_the_diagram_lays_each_phases_median_behind_the_one_before(tmp_path: Pat
         "    load 0.250 s :500, 250ms",
         "    first token 0.250 s :active, 750, 250ms",
     ]
+
+
+def test_in_the_diagram_strategies_of_a_scenario_with_a_long_name_are_told_apart(tmp_path: Path) -> None:
+    name = "from-a-model-with-a-long-name-to-another-with-a-long-name"
+    scenario = {"name": name, "from": "small", "to": "large"}
+    recording = Recording(tmp_path, scenario=[scenario], strategy=["stock", "slab"])
+    for strategy, load_s in (("stock", 4.0), ("slab", 1.0)):
+        recording.swap(0, name, {"load": load_s}, strategy=strategy)
+    (diagram,) = comment(recording.run()).diagrams
+    sections = [line.strip() for line in diagram.splitlines() if "section" in line]
+    assert [section.rpartition(" ")[2] for section in sections] == ["(stock)", "(slab)"]
+    assert all(section.startswith("section from-a-model-") for section in sections)
 
 
 def test_a_run_in_which_nothing_was_measured_has_no_diagram(tmp_path: Path) -> None:
@@ -186,6 +199,105 @@ def test_what_a_message_holds_stays_text(tmp_path: Path, odd: str) -> None:
     recording = measured(tmp_path, title=odd)
     recording.failed_swap(3, "up", error=odd)
     comment(recording.run("incomplete", failure=odd, notes=(odd,), transcribed_from=odd))
+
+
+def everywhere(text: str) -> str:
+    """A document that holds a text wherever one can stand."""
+    table = Table(text, text, ((text,),), (((Cell(text), Cell(text, tone="strong")),),), legend=text)
+    lines = (Line("", text, below=(text, text)), Line(text, text), Line("", text))
+    return parts_to_markdown(text, [Part(text, lines=lines), Part("", lines=lines), Part("", table=table)])
+
+
+odd_parts = st.sampled_from(
+    [
+        *(
+            "__init__",
+            "_a",
+            "a_",
+            "a_b",
+            "*",
+            "**",
+            "`",
+            "```",
+            "~~",
+            "$",
+            "|",
+            "\\",
+            "<b>",
+            "&amp;",
+            "![",
+            "](",
+        ),
+        *(
+            "# ",
+            "#",
+            "## ",
+            "- ",
+            "+ ",
+            "-",
+            "---",
+            "===",
+            "1. ",
+            "12) ",
+            "1.",
+            "> ",
+            ": ",
+            "    ",
+            "\n",
+            "\t",
+            "x",
+        ),
+        *(
+            "@name",
+            "#12",
+            "GH-12",
+            "https://x.org",
+            "www.x.org",
+            "a@x.org",
+            ":100:",
+            ":+1:",
+            "a:x:b",
+            "10:15:30",
+        ),
+    ]
+)
+any_text = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"])), st.lists(odd_parts, max_size=6).map("".join)
+).filter(lambda text: plain(text).replace("\u200b", "").strip())
+
+
+@given(any_text)
+def test_any_text_is_read_as_it_stands_and_nothing_else_comes_of_it(text: str) -> None:
+    made, like = everywhere(text), everywhere("x")
+    rendered(made)
+    assert form(made) == form(like)
+    words = " ".join(plain(text).split()).replace("\u200b", "")
+    assert visible(made) == [told.replace("x", words) for told in visible(like)]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("__init__.py of update_tag", r"\_\_init\_\_.py of update_tag"),
+        ("# no heading", r"\# no heading"),
+        ("12. no list", r"12\. no list"),
+        ("3.50 s of 2", "3.50 s of 2"),
+        ("-4.0 %", "-4.0 %"),
+        ("@name, see #12", "@&#8203;name, see #&#8203;12"),
+        ("https://x.org", "https:&#8203;//x.org"),
+        ("at 10:15:30", "at 10:15:30"),
+    ],
+)
+def test_only_what_would_be_something_else_is_escaped(text: str, told: str) -> None:
+    assert parts_to_markdown("", [Part("", lines=(Line("", text),))]) == f"- {told}\n"
+
+
+def test_a_command_with_backquotes_is_copied_as_it_stands(tmp_path: Path) -> None:
+    recording = measured(tmp_path / "a `` b")
+    made = markdown(recording.run("interrupted"))
+    command = f"swapbench run --resume '{recording.folder}'"
+    assert f"Go on with ``` {command} ```" in made
+    assert any(told.endswith(f"Go on with {command}") for told in visible(made))
 
 
 def test_parts_from_elsewhere_have_headings_of_their_own() -> None:

@@ -130,6 +130,47 @@ def test_no_figure_is_cut_at_any_width(tmp_path: Path, names: list[str]) -> None
         assert text.count("100 %") >= len(names)
 
 
+def test_columns_are_measured_in_proportion_to_their_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[int] = []
+    measure = Console.measure
+
+    def counted(self: Console, table: Any, **options: Any) -> Any:
+        measured.append(len(table.columns))
+        return measure(self, table, **options)
+
+    monkeypatch.setattr(Console, "measure", counted)
+    columns = []
+    for n in (20, 40):
+        names = [f"from-one-to-the-other-{i}" for i in range(n)]
+        scenarios = [{"name": name, "from": "small", "to": "large"} for name in names]
+        recording = Recording(tmp_path, run_id=f"run-{n}", scenario=scenarios)
+        for name in names:
+            recording.swap(0, name, {"load": 1.0})
+        measured.clear()
+        terminal(analyse(recording.run()))
+        columns.append(sum(measured))
+    assert columns[1] <= 2 * columns[0]
+
+
+@pytest.mark.parametrize(("width", "inline"), [(200, True), (160, False), (80, False), (50, False)])
+def test_spreads_stand_beside_their_figures_where_that_takes_no_more_lines(
+    tmp_path: Path, width: int, inline: bool
+) -> None:
+    names = [f"from-one-to-the-other-{i}" for i in range(5)]
+    recording = Recording(
+        tmp_path, scenario=[{"name": name, "from": "small", "to": "large"} for name in names]
+    )
+    for number in range(3):
+        for name in names:
+            recording.swap(number, name, {"load": 123.456 + number})
+    text = terminal(analyse(recording.run()), width)
+    (load, *_) = [line for line in text.splitlines() if line.startswith("  load  ")]
+    assert (f"124.456 (123.456{EN_DASH}125.456)" in load) is inline
+    assert max(map(len, text.splitlines())) <= width
+
+
 def test_no_color_is_respected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = findings(tmp_path)
     assert "\x1b[" in terminal(made, force_terminal=True)
@@ -137,3 +178,28 @@ def test_no_color_is_respected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     coloured = [f"\x1b[{code}" for code in (30, 31, 32, 33, 36, 42, 43, 46)]
     plain = terminal(made, force_terminal=True)
     assert not any(code in plain for code in coloured)
+
+
+def test_the_verdict_stands_at_the_top_in_the_words_of_the_other_forms(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    recording.swap(0, "up", {"load": 31.0})
+    shown = " ".join(terminal(analyse(recording.run())).split())
+    assert "Missed: 1 criterion not met. Every scenario under 30 s: up takes 31.0 s" in shown
+    assert shown.index("Missed: ") < shown.index("Headline")
+
+
+def test_what_went_wrong_comes_first_and_scenarios_without_a_figure_are_no_columns(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    recording.swap(0, "up", {"load": 3.0})
+    recording.failed_swap(0, "down", error="load failed: shard 2 is missing")
+    shown = terminal(analyse(recording.run()))
+    assert shown.index("shard 2 is missing") < shown.index("Headline")
+    assert "not measured" not in shown[: shown.index("Within the run")]
+    assert "→ large" in shown
+    assert "→ small" not in shown
+
+
+def test_a_run_in_which_nothing_was_measured_says_so(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    recording.failed_swap(0, "up")
+    assert "not measured" in terminal(analyse(recording.run()))

@@ -1,16 +1,17 @@
 """The report as one HTML file that needs nothing else: no network, no other file, not even JavaScript."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from swapbench import __version__
 from swapbench.analysis import Findings
 from swapbench.analysis.comparison import Comparison
 from swapbench.analysis.pictures import Pictures
+from swapbench.analysis.thinning import thinned
 from swapbench.report.html import comparison_sections, run_sections
 from swapbench.report.html.comparison_sections import SideView, side_name
-from swapbench.report.html.downloads import downloads
+from swapbench.report.html.downloads import MOST_BYTES, downloads
 from swapbench.report.html.page import Block, Command, Download, Page, Section
 from swapbench.report.html.rendering import render
 from swapbench.report.side_by_side import to_json
@@ -33,7 +34,15 @@ class RunView:
 
 def run_to_html(view: RunView, again: str) -> str:
     """A page about one run; `again` is the command that makes it."""
-    return render(Page(run_sections.opening(view.findings), _sections(view, again), _made_by()))
+    (pictures,) = thinned([view.pictures])
+    opening = run_sections.opening(view.findings)
+    sections = run_sections.sections(view.findings, pictures, again)
+    files = {_FINDINGS: _figures_csv(view), **view.files}
+
+    def page(room: int) -> Page:
+        return Page(opening, (*sections, run_sections.data(view.findings, files, room)), _made_by())
+
+    return _light(page)
 
 
 def comparison_to_html(comparisons: Sequence[Comparison], views: Sequence[RunView], again: str) -> str:
@@ -45,7 +54,8 @@ def comparison_to_html(comparisons: Sequence[Comparison], views: Sequence[RunVie
         again: the command that makes the page.
     """
     several = len(comparisons) > 1
-    sides = [SideView(view.findings, view.pictures) for view in views]
+    pictures = thinned([view.pictures for view in views])
+    sides = [SideView(view.findings, drawn) for view, drawn in zip(views, pictures, strict=True)]
     sections: list[Section] = []
     for number, (comparison, other) in enumerate(zip(comparisons, sides[1:], strict=True)):
         prefix = f"c{number}-" if several else ""
@@ -56,23 +66,33 @@ def comparison_to_html(comparisons: Sequence[Comparison], views: Sequence[RunVie
         Block(
             "fold",
             title=_side_title(number, label),
-            sections=run_sections.sections(view.findings, view.pictures, {}, prefix=f"s{number}-"),
+            sections=run_sections.sections(side.findings, side.pictures, prefix=f"s{number}-"),
         )
-        for number, (label, view) in enumerate(zip(labels, views, strict=True))
+        for number, (label, side) in enumerate(zip(labels, sides, strict=True))
     )
     sections.append(Section("sides", "Each side by itself", folds))
     sections.append(Section("again", "How to repeat it", (_commands(views, again),)))
-    sections.append(Section("files", "Data", (Block("downloads", downloads=_files(comparisons, views)),)))
-    return render(Page(comparison_sections.opening(comparisons), tuple(sections), _made_by()))
+    opening = comparison_sections.opening(comparisons)
+
+    def page(room: int) -> Page:
+        data = Section("files", "Data", (Block("downloads", downloads=_files(comparisons, views, room)),))
+        return Page(opening, (*sections, data), _made_by())
+
+    return _light(page)
 
 
-def _sections(view: RunView, again: str) -> tuple[Section, ...]:
-    files = {_FINDINGS: to_csv(view.findings).encode("utf-8"), **view.files}
-    return run_sections.sections(view.findings, view.pictures, files, again)
+def _light(page: Callable[[int], Page]) -> str:
+    """The page, with so much data in it as its charts and tables leave room for."""
+    without = len(render(page(0)).encode("utf-8"))
+    return render(page(MOST_BYTES - without))
+
+
+def _figures_csv(view: RunView) -> bytes:
+    return to_csv(view.findings).encode("utf-8")
 
 
 def _named(section: Section, label: str) -> Section:
-    return Section(section.id, f"{section.title}: {label}", section.blocks, section.lead)
+    return replace(section, title=f"{section.title}: {label}")
 
 
 def _side_title(number: int, label: str) -> str:
@@ -88,16 +108,15 @@ def _commands(views: Sequence[RunView], again: str) -> Block:
     return Block("commands", commands=(*commands, Command("This report again:", again)))
 
 
-def _files(comparisons: Sequence[Comparison], views: Sequence[RunView]) -> tuple[Download, ...]:
+def _files(comparisons: Sequence[Comparison], views: Sequence[RunView], room: int) -> tuple[Download, ...]:
     """Every figure of the page, then the files of each run; two arms are of one run, and have the same."""
     named = {_COMPARISON: to_json(comparisons).encode("utf-8")}
-    for number, view in enumerate(views):
-        named[f"{side_name(number)}-{_FINDINGS}"] = to_csv(view.findings).encode("utf-8")
+    named |= {f"{side_name(number)}-{_FINDINGS}": _figures_csv(view) for number, view in enumerate(views)}
     folders = {view.findings.facts.folder: view.files for view in views}
     for number, files in enumerate(folders.values()):
         side = f"{side_name(number)}-" if len(folders) > 1 else ""
         named |= {f"{side}{name}": data for name, data in files.items()}
-    return downloads(named, " or ".join(folders))
+    return downloads(named, " or ".join(folders), room)
 
 
 def _made_by() -> str:

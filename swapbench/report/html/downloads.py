@@ -8,8 +8,10 @@ from typing import Final
 from swapbench.analysis import figures
 from swapbench.report.html.page import Download
 
-# Of 5 MB this much may be data; the charts are the rest.
-_MOST_BYTES: Final = 3_000_000
+# What can still be sent, and opened on a phone. Of it this much may be data, or less where charts and tables
+# take more than the rest.
+MOST_BYTES: Final = 5_000_000
+_MOST_BYTES_OF_DATA: Final = 3_000_000
 
 _SAYS: Final = {
     "findings.csv": "every figure of this report",
@@ -22,18 +24,20 @@ _SAYS: Final = {
 }
 
 
-def downloads(files: Mapping[str, bytes], where: str) -> tuple[Download, ...]:
+def downloads(
+    files: Mapping[str, bytes], where: str, room: int = _MOST_BYTES_OF_DATA
+) -> tuple[Download, ...]:
     """A download for each file: as it is where there is room, else compressed, else named only.
 
     Args:
         files: by name.
         where: the folder that has those which find no room.
+        room: bytes of the page that are left for them.
     """
-    return tuple(_packed(files, where))
+    return tuple(_packed(files, where, min(room, _MOST_BYTES_OF_DATA)))
 
 
-def _packed(files: Mapping[str, bytes], where: str) -> Iterator[Download]:
-    room = _MOST_BYTES
+def _packed(files: Mapping[str, bytes], where: str, room: int) -> Iterator[Download]:
     for name, data in files.items():
         says, size = _SAYS.get(name.rpartition("-")[2], ""), figures.size(len(data))
         plain = _href("text/csv" if name.endswith(".csv") else "application/json", data)

@@ -1,7 +1,7 @@
 """What a page is made of, before it becomes HTML."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from swapbench.analysis.overall import Grade
@@ -52,12 +52,11 @@ class Command:
 class Block:
     """One thing in a section; which one, `kind` says. `panels` are figures that stand beside each other."""
 
-    kind: Literal["figure", "panels", "table", "lines", "prose", "legend", "downloads", "commands", "fold"]
+    kind: Literal["figure", "panels", "table", "lines", "legend", "downloads", "commands", "fold"]
     title: str = ""
     figures: tuple[Figure, ...] = ()
     table: Table | None = None
     lines: tuple[Line, ...] = ()
-    text: str = ""
     downloads: tuple[Download, ...] = ()
     commands: tuple[Command, ...] = ()
     sections: "tuple[Section, ...]" = ()
@@ -70,7 +69,6 @@ class Section:
     id: str
     title: str
     blocks: tuple[Block, ...]
-    lead: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,6 @@ class Page:
     opening: Opening
     sections: tuple[Section, ...]
     made_by: str
-    legend: tuple[str, ...] = field(default=())
 
 
 def filled(sections: Sequence[Section]) -> tuple[Section, ...]:
@@ -116,3 +113,22 @@ def table_block(table: Table | None, *, titled: bool = True) -> tuple[Block, ...
     if table is None:
         return ()
     return (Block("table", title=table.title if titled else "", table=table),)
+
+
+def first_rows(table: Table | None, most: int) -> Table | None:
+    """The table, or its first rows with how many more there are."""
+    rows = [row for group in table.groups for row in group] if table is not None else []
+    if table is None or len(rows) <= most:
+        return table
+    told = f"{table.legend}; " if table.legend else ""
+    return replace(
+        table,
+        groups=(tuple(rows[:most]),),
+        legend=f"{told}{len(rows) - most} more are in swaps.csv",
+    )
+
+
+def first_lines(lines: Sequence[Line], most: int) -> Sequence[Line]:
+    """The lines, or the first of them with how many more there are."""
+    more = len(lines) - most
+    return lines if more <= 0 else (*lines[:most], Line("", f"{more} more are in swaps.csv"))

@@ -88,7 +88,24 @@ def _dots_caption(dots: Dots) -> str:
         parts.append("outliers ringed")
     if dots.without:
         parts.append(f"{figures.counted(dots.without, 'failed swap')} without a dot")
-    return sentence(", ".join(parts))
+    drawn = _drawn(len(dots.dots), dots.left_out, ", and what stands out")
+    return sentence(", ".join(parts)) + drawn
+
+
+def _drawn(shown: int, left_out: int, too: str = "") -> str:
+    """Which of many swaps are drawn; nothing where all are."""
+    if not left_out:
+        return ""
+    return (
+        f" Of {shown + left_out} swaps {shown} are drawn: the first, the last, the least and the greatest of "
+        f"every stretch{too}."
+    )
+
+
+def _listed(shown: int, left_out: int) -> str:
+    if not left_out:
+        return ""
+    return f"the {shown} of {shown + left_out} swaps that are drawn; the rest is in swaps.csv"
 
 
 def _dots_table(dots: Dots) -> Table:
@@ -101,7 +118,8 @@ def _dots_table(dots: Dots) -> Table:
         for dot in dots.dots
     )
     title = f"{dots.name}: {_FIGURE_NAMES[dots.figure]}, seconds"
-    return Table(title, "round", (("seconds",), ("in the figures",)), (rows,))
+    legend = _listed(len(dots.dots), dots.left_out)
+    return Table(title, "round", (("seconds",), ("in the figures",)), (rows,), legend=legend)
 
 
 def memory_timelines(pictures: Pictures, prefix: str) -> Iterator[Figure]:
@@ -142,7 +160,8 @@ def growths(pictures: Pictures, prefix: str) -> Iterator[Figure]:
         yield Figure(
             id=f"{prefix}growth-{number}",
             title=LEDGER_LABELS[growth.finding.ledger],
-            caption=sentence(f"{growth.finding.outcome}: {growth.finding.reason}"),
+            caption=sentence(f"{growth.finding.outcome}: {growth.finding.reason}")
+            + _drawn(len(growth.points), growth.left_out),
             drawing=draw_growth(growth),
             table=_growth_table(growth),
         )
@@ -160,7 +179,9 @@ def _growth_table(growth: Growth) -> Table:
         for point in growth.points
     )
     columns = (("scenario",), ("settled",), ("since the first",), ("in the slope",))
-    return Table(f"{LEDGER_LABELS[growth.finding.ledger]}, settled after each swap", "swap", columns, (rows,))
+    title = f"{LEDGER_LABELS[growth.finding.ledger]}, settled after each swap"
+    legend = _listed(len(growth.points), growth.left_out)
+    return Table(title, "swap", columns, (rows,), legend=legend)
 
 
 def roofline(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Figure]:
@@ -201,10 +222,17 @@ def _ladder(id_: str, dots: LadderDots, ladder: Ladder) -> Figure:
         caption=(
             f"{ladder.from_model} {tables.ARROW} {ladder.to_model}, page cache {ladder.page_cache}. "
             f"One dot a swap, a line at each median. The fastest is {fastest.strategy}{total}{times}."
+            + _drawn(*_numbers(dots), ", and what stands out")
         ),
         drawing=draw_ladder(dots, ladder),
         table=_ladder_table(dots),
     )
+
+
+def _numbers(dots: LadderDots) -> tuple[int, int]:
+    """How many swaps are drawn, and how many are not."""
+    drawn = sum(len(strategy.dots) for strategy in dots.strategies)
+    return drawn, sum(strategy.left_out for strategy in dots.strategies)
 
 
 def _ladder_table(dots: LadderDots) -> Table:
@@ -219,4 +247,5 @@ def _ladder_table(dots: LadderDots) -> Table:
         for dot in strategy.dots
     )
     columns = (("round",), ("seconds",), ("in the figures",))
-    return Table(f"{dots.scenario}: every swap, seconds", "strategy", columns, (rows,))
+    legend = _listed(*_numbers(dots))
+    return Table(f"{dots.scenario}: every swap, seconds", "strategy", columns, (rows,), legend=legend)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Final
 
 from swapbench.analysis import Findings, figures
 from swapbench.analysis.estimate import Estimate
@@ -20,11 +21,16 @@ from swapbench.report.html.page import (
     Section,
     Tile,
     filled,
+    first_lines,
+    first_rows,
     lines_block,
     sentence,
     table_block,
 )
 from swapbench.report.shapes import Line
+
+# More than anyone reads on a page.
+_MOST_PROBLEMS: Final = 200
 
 
 def opening(findings: Findings) -> Opening:
@@ -47,13 +53,13 @@ def opening(findings: Findings) -> Opening:
         because=tuple(map(sentence, found.because)),
         warnings=tuple(warnings),
         tiles=tuple(
-            map(_ladder_tile, findings.ladders) if findings.ladders else map(_tile, _measured(findings))
+            map(_ladder_tile, findings.ladders) if findings.ladders else map(_tile, _having(findings))
         ),
     )
 
 
-def _measured(findings: Findings) -> tuple[ScenarioSummary, ...]:
-    """Without scenarios of which no swap counts: dashes in every row would tell nothing."""
+def _having(findings: Findings) -> tuple[ScenarioSummary, ...]:
+    """Scenarios with a headline."""
     return tuple(scenario for scenario in findings.scenarios if scenario.headline is not None)
 
 
@@ -63,9 +69,8 @@ def _source(findings: Findings) -> str:
 
 
 def _tile(scenario: ScenarioSummary) -> Tile:
+    assert scenario.headline is not None
     below = [f"{scenario.from_model} {tables.ARROW} {scenario.to_model}"]
-    if scenario.headline is None:
-        return Tile(scenario.name, figures.NOT_RECORDED, "", (*below, "not measured"))
     if scenario.headline_is == "to_first_token":
         swap = f", swap {figures.seconds(scenario.total.point)}" if scenario.total else ""
         below.append(f"to the first token{swap}")
@@ -101,12 +106,11 @@ def _ladder_tile(ladder: Ladder) -> Tile:
 
 
 def sections(
-    findings: Findings, pictures: Pictures, files: Mapping[str, bytes], again: str = "", prefix: str = ""
+    findings: Findings, pictures: Pictures, again: str = "", prefix: str = ""
 ) -> tuple[Section, ...]:
-    """Every section that has something to say.
+    """Every section that has something to say, but the data.
 
     Args:
-        files: the run's own, by name, to be downloaded from the page.
         again: the command that makes the page.
         prefix: of every id, where several runs stand on one page.
     """
@@ -122,7 +126,6 @@ def sections(
         Section(f"{prefix}criteria", "Criteria", table_block(tables.criteria(findings), titled=False)),
         Section(f"{prefix}environment", "Environment and warnings", tuple(_environment(findings))),
         Section(f"{prefix}repeat", "How to repeat it", tuple(_repeat(findings, pictures, again))),
-        Section(f"{prefix}data", "Data", tuple(_data(findings, files))),
     )
     return filled(made)
 
@@ -147,10 +150,10 @@ def _swap(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Block
         yield Block("legend")
     for figure in run_figures.waterfalls(pictures, prefix):
         yield Block("figure", figures=(figure,))
-    measured = _measured(findings)
-    if measured and not findings.ladders:
-        yield from table_block(tables.phases(findings, measured))
-        yield from lines_block("Bottleneck", tables.bottlenecks(replace(findings, scenarios=measured)))
+    shown = tables.measured(findings)
+    if _having(shown) and not findings.ladders:
+        yield from table_block(tables.phases(shown, shown.scenarios))
+        yield from lines_block("Bottleneck", tables.bottlenecks(shown))
 
 
 def _rounds(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Block]:
@@ -189,15 +192,16 @@ def _limits(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Blo
 def _work(findings: Findings) -> Iterator[Block]:
     if findings.ladders:
         return
-    yield from table_block(tables.work(_measured(findings)))
+    yield from table_block(tables.work(_having(findings)))
     yield from table_block(evidence.clients(findings))
+    yield from table_block(evidence.sharing(findings))
     yield from lines_block("Restored caches", evidence.restores(findings))
 
 
 def _failures(findings: Findings) -> Iterator[Block]:
     yield from lines_block("Symptoms of known faults", evidence.symptoms(findings))
-    yield from table_block(evidence.failures(findings))
-    yield from lines_block("Swaps left out", evidence.problems(findings))
+    yield from table_block(first_rows(evidence.failures(findings), _MOST_PROBLEMS))
+    yield from lines_block("Swaps left out", first_lines(evidence.problems(findings), _MOST_PROBLEMS))
 
 
 def _environment(findings: Findings) -> Iterator[Block]:
@@ -224,6 +228,11 @@ def _repeat(findings: Findings, pictures: Pictures, again: str) -> Iterator[Bloc
     yield Block("commands", commands=tuple(commands))
 
 
-def _data(findings: Findings, files: Mapping[str, bytes]) -> Iterator[Block]:
-    if files:
-        yield Block("downloads", downloads=downloads(files, findings.facts.folder))
+def data(findings: Findings, files: Mapping[str, bytes], room: int) -> Section:
+    """The run's own files, by name, to be downloaded from the page.
+
+    Args:
+        room: bytes of the page that are left for them.
+    """
+    block = Block("downloads", downloads=downloads(files, findings.facts.folder, room))
+    return Section("data", "Data", (block,))

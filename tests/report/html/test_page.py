@@ -11,8 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from swapbench.analysis.dots import dots_of
+from swapbench.analysis.growth import growth_of
+from swapbench.analysis.swaps import swaps_of
 from swapbench.experiment import Source
 from swapbench.report import to_csv
+from swapbench.report.html import RunView, run_to_html
 from swapbench.report.html.downloads import downloads
 from tests.analysis.recording import Recording
 from tests.report.html.conftest import Made
@@ -98,6 +102,64 @@ def test_a_page_stays_below_5_mb(any_page: Made) -> None:
     assert len(any_page.html.encode("utf-8")) < 5_000_000
 
 
+def long_view(folder: Path, swaps: int) -> RunView:
+    """A run with the pictures of one so long; to have that analysed would take the tests a while."""
+    short = view(full(folder))
+    known = swaps_of(full(folder, run_id="run-2"))
+    rng = random.Random(1)
+    scenarios = ("up", "down")
+    made = [
+        replace(
+            known[i % 2],
+            index=i,
+            round=i // 2,
+            scenario=scenarios[i % 2],
+            figures={"total_s": 3 + rng.random()},
+        )
+        for i in range(swaps)
+    ]
+    dots = tuple(dots_of(name, [swap for swap in made if swap.scenario == name], ()) for name in scenarios)
+    growth = growth_of(made, short.findings.leaks, 1 << 20)
+    assert len(growth) == 4
+    assert {len(one.points) for one in growth} == {swaps}
+    files = dict.fromkeys(("swaps.csv", "phases.csv", "memory.csv"), rng.randbytes(1_400_000))
+    return replace(short, pictures=replace(short.pictures, dots=dots, growth=growth), files=files)
+
+
+def test_the_page_of_a_long_run_stays_below_5_mb_and_says_what_is_drawn(tmp_path: Path) -> None:
+    html = run_to_html(long_view(tmp_path, 5000), "")
+    assert len(html.encode("utf-8")) < 5_000_000
+    parsed = parse(html)
+    drawn = re.findall(r"Of (\d+) swaps (\d+) are drawn: the first", parsed.text)
+    assert [whole for whole, _ in drawn] == ["2500"] * 2 + ["5000"] * 4
+    assert all(200 <= int(shown) <= 500 for _, shown in drawn)
+    assert parsed.text.count("swaps that are drawn; the rest is in swaps.csv") == len(drawn)
+    assert sum(tip.startswith("round ") for tip in parsed.tips) == int(drawn[0][1]) + int(drawn[1][1])
+
+
+def test_where_charts_take_much_there_is_less_room_for_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vl_convert.vegalite_to_svg", lambda _spec, **_options: "x" * 160_000)
+    made = view(full(tmp_path))
+    files = {name: random.Random(1).randbytes(600_000) for name in ("swaps.csv", "phases.csv", "memory.csv")}
+    html = run_to_html(replace(made, files=files), "")
+    assert 4_000_000 < len(html.encode("utf-8")) < 5_000_000
+    parsed = parse(html)
+    assert set(parsed.downloads) == {"findings.csv", "swaps.csv", "phases.csv.gz"}
+    assert "too large for this page" in parsed.text
+
+
+def test_of_many_failed_swaps_the_first_are_listed_and_the_rest_is_counted(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    for number in range(230):
+        recording.failed_swap(number, "up", error=f"failure {number}.")
+    text = parse(page_of(recording.run())).text
+    assert "failure 199." in text
+    assert "failure 200." not in text
+    assert text.count("30 more are in swaps.csv") == 2
+
+
 def test_downloads_hold_the_tables_of_the_run_to_the_byte(full_page: Made) -> None:
     found, folder = full_page.parsed.downloads, full_page.runs[0].folder
     for name in ("swaps.csv", "phases.csv", "memory.csv", "run.json"):
@@ -167,6 +229,16 @@ def test_a_run_without_a_swap_has_a_page(tmp_path: Path) -> None:
     text = parse(page_of(Recording(tmp_path).run("running"))).text
     assert "The run is not complete" in text
     assert "0 of 6 swaps done" in text
+
+
+def test_of_several_ranks_each_has_its_share_on_the_page(tmp_path: Path) -> None:
+    recording = Recording(tmp_path, target="sharded")
+    for number in range(2):
+        recording.ranks(number, "up", (2.0, 0.5), (2.5, 0.0))
+        recording.swap(number, "up", {"load": 2.5})
+    text = parse(page_of(recording.run())).text
+    assert "rank 0" in text
+    assert "rank 1" in text
 
 
 def test_strategies_come_with_a_ladder_and_every_swap_of_each(strategies_page: Made) -> None:

@@ -1,0 +1,49 @@
+"""A terminal that shows texts and obeys none."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.table import Table
+from rich.text import Text
+
+from swapbench.analysis import analyse
+from swapbench.report import make_console, print_report
+from swapbench.report.console import PlainConsole, plain
+from tests.analysis.recording import Recording
+
+ODD = "a:x:b :100: [bold]\x1b[31mred\x1b]0;title\x07\x9b2J\x85"
+SHOWN = "a:x:b :100: [bold][31mred]0;title2J"
+
+
+def test_lines_and_tabs_stay_and_whatever_else_is_a_control_character_goes() -> None:
+    every = "".join(map(chr, range(0x20))) + "a" + "".join(map(chr, range(0x7F, 0xA0))) + "é"
+    assert plain(every) == "\t\naé"
+
+
+@pytest.mark.parametrize("kind", ["line", "text", "cell", "heading"])
+def test_whatever_is_printed_is_shown_as_it_stands(kind: str) -> None:
+    console = PlainConsole(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
+    table = Table(ODD if kind == "heading" else "", box=None)
+    table.add_row(ODD if kind == "cell" else "")
+    shown = {"line": ODD, "text": Text(ODD)}
+    console.print(shown.get(kind, table))
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().strip() == SHOWN
+
+
+def test_colours_are_still_set_by_the_report_itself() -> None:
+    console = PlainConsole(file=io.StringIO(), force_terminal=True, color_system="standard", no_color=False)
+    console.print(Text("red", style="red"))
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == "\x1b[31mred\x1b[0m\n"
+
+
+def test_a_report_shows_messages_as_they_stand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recording = Recording(tmp_path, title=ODD)
+    recording.failed_swap(0, "up", error=ODD)
+    findings = analyse(recording.run("incomplete", failure=ODD, notes=(ODD,)))
+    print_report(findings, make_console())
+    told = capsys.readouterr().out
+    assert all(sign.isprintable() for sign in told.replace("\n", ""))
+    assert told.count(SHOWN) >= 4
