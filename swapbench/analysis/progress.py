@@ -25,7 +25,8 @@ _Lasted = dict[_Kind, list[float]]
 
 @dataclass(frozen=True)
 class Course:
-    """What a run is going to do: its swaps in order, of how many rounds, under which target in seconds.
+    """What a run is going to do: its swaps in order, of how many rounds, of which the first `warmup` do not
+    count, under which target in seconds.
 
     `sides` are what its arms are called: base and change in a gate, their own names where left out.
     """
@@ -38,14 +39,18 @@ class Course:
     source: Source = Source.HUB
     several_strategies: bool = False
     sides: Mapping[str, str] | None = None
+    warmup: int = 0
 
     def side(self, arm: str) -> str:
         """What an arm is called."""
         return (self.sides or {}).get(arm, arm)
 
     def round_title(self, event: RoundStarted, arm: str) -> str:
-        """`round 2/6 (warm-up), slab`; of two arms, `round 2/6, B`."""
-        title = f"round {event.round + 1}/{self.rounds}" + (" (warm-up)" if event.warmup else "")
+        """`warm-up 1/1, slab`; then, of two arms, `round 1/6, B`: what counts is counted by itself."""
+        if event.warmup:
+            title = f"warm-up {event.round + 1}/{self.warmup}"
+        else:
+            title = f"round {event.round - self.warmup + 1}/{self.rounds - self.warmup}"
         strategy = event.strategy if self.several_strategies else ""
         return ", ".join(part for part in (title, self.side(arm), strategy) if part)
 

@@ -133,6 +133,7 @@ def course_of(job: Job, sides: Mapping[str, str] | None = None) -> Course:
         name=job.writer.info.experiment_name,
         swaps=swaps,
         rounds=experiment.rounds + experiment.warmup,
+        warmup=experiment.warmup,
         target_s=experiment.target_s,
         memory_bytes=job.writer.info.machine.memory_bytes,
         source=experiment.source,

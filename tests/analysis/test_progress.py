@@ -155,18 +155,30 @@ def test_each_kind_of_swap_has_a_row_with_those_that_went_well() -> None:
 @pytest.mark.parametrize(
     ("sides", "title", "label"),
     [
-        (None, "round 1/3 (warm-up), B", "up, B"),
-        ({"A": "base", "B": "change"}, "round 1/3 (warm-up), change", "up, change"),
+        (None, "warm-up 1/1, B", "up, B"),
+        ({"A": "base", "B": "change"}, "warm-up 1/1, change", "up, change"),
     ],
 )
 def test_arms_are_called_what_they_are_to_the_user(sides: Any, title: str, label: str) -> None:
-    progress = Progress(course((("B", 0, "stock", "up"),), sides=sides), 0.0)
+    progress = Progress(course((("B", 0, "stock", "up"),), sides=sides, warmup=1), 0.0)
     progress.on(TurnStarted(turn=0, arm="B"), 0.0)
     progress.on(RoundStarted(round=0, warmup=True), 0.0)
     progress.on(finished("up"), 1.0)
     standing = progress.standing(1.0)
     assert standing.round == title
     assert [row.label for row in standing.rows] == [label]
+
+
+def test_rounds_that_count_are_counted_without_those_before_them() -> None:
+    ahead = course(rounds=5, warmup=2)
+    begun = [RoundStarted(round=number, warmup=number < 2) for number in range(5)]
+    assert [ahead.round_title(event, "") for event in begun] == [
+        "warm-up 1/2",
+        "warm-up 2/2",
+        "round 1/3",
+        "round 2/3",
+        "round 3/3",
+    ]
 
 
 def test_several_strategies_are_told_apart() -> None:

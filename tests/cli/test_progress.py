@@ -29,7 +29,7 @@ def job(tmp_path: Path) -> Job:
 def test_a_course_has_every_swap_in_order(job: Job) -> None:
     ahead = course_of(job)
     assert ahead.swaps[:3] == (("", 0, "stock", "up"), ("", 0, "stock", "down"), ("", 1, "stock", "up"))
-    assert (len(ahead.swaps), ahead.rounds) == (8, 4)
+    assert (len(ahead.swaps), ahead.rounds, ahead.warmup) == (8, 4, 1)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_verbose_explains_beside_the_plain_lines(job: Job, capsys: pytest.Captur
             observer.on(event)
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith("the worker runs ")
-    assert said.index("up: small → large, strategy stock") > said.index("round 1/4 (warm-up)")
+    assert said.index("up: small → large, strategy stock") > said.index("warm-up 1/1")
     assert "  up: 3.300 s, first token at 3.400 s" in said
 
 

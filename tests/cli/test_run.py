@@ -115,10 +115,10 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(tmp_path: Path) -> N
     # What is said of the machine depends on it.
     said = [line for line in lines if not line.startswith("note: ")]
     assert said[1:5] == [
-        "round 1/2 (warm-up)",
+        "warm-up 1/1",
         "  up: 3.300 s, first token at 3.400 s",
         "  down: 3.300 s, first token at 3.400 s",
-        "round 2/2",
+        "round 1/1",
     ]
 
 
