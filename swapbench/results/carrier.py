@@ -1,5 +1,6 @@
 """The process that carries a run out: whether it is still there to say how the run ended."""
 
+import hashlib
 import platform
 from datetime import UTC, datetime
 from typing import Final, Self
@@ -13,7 +14,10 @@ _SAME_WITHIN_S: Final = 60.0
 
 
 class Carrier(BaseModel):
-    """A process that carries a run out: its id means nothing on another machine, nor when it began later."""
+    """A process that carries a run out: its id means nothing on another machine, nor when it began later.
+
+    Of the machine's name only a digest is kept: results are shown to others.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -25,11 +29,11 @@ class Carrier(BaseModel):
     def this(cls) -> Self:
         """This process."""
         me = psutil.Process()
-        return cls(pid=me.pid, started_at=datetime.fromtimestamp(me.create_time(), UTC), host=platform.node())
+        return cls(pid=me.pid, started_at=datetime.fromtimestamp(me.create_time(), UTC), host=_host())
 
     def is_gone(self) -> bool:
         """Whether it has ended; False where that can't be known, as of another machine's."""
-        if self.host != platform.node():
+        if self.host != _host():
             return False
         try:
             process = psutil.Process(self.pid)
@@ -39,3 +43,7 @@ class Carrier(BaseModel):
             return True
         except psutil.AccessDenied:
             return False
+
+
+def _host() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:12]
