@@ -21,7 +21,7 @@ BELOW: Final = "\N{BLACK DOWN-POINTING TRIANGLE}"
 
 REQUEST_TO_FIRST_TOKEN: Final = f"request {ARROW} first token"
 
-_INSIDE: Final = "  median in"
+_INSIDE: Final = "  interval"
 
 _MARKS: Final = {"above": ABOVE, "below": BELOW, "within": "", None: ""}
 _OUTCOME_TONES: Final[dict[str, Tone]] = {
@@ -131,7 +131,9 @@ def phases(findings: Findings, scenarios: Sequence[ScenarioSummary]) -> Table:
     if claims:
         legend.append("swaps under: the share of swaps that this many vouch for at 95 % confidence")
     if any(name == _INSIDE for name, _ in totals):
-        legend.append(f"{_INSIDE.strip()}: its interval by order statistics, at 95 % confidence or more")
+        legend.append(
+            f"{_INSIDE.strip()}: where the median lies by order statistics, at 95 % confidence or more"
+        )
     return Table(
         title=_phases_title(scenarios),
         label="phase",

@@ -29,7 +29,7 @@ def test_six_swaps_say_where_the_median_lies(tmp_path: Path) -> None:
     for text in (terminal(made), to_markdown(made)):
         assert f"3.00 s (97 % interval 2.90{EN_DASH}3.10) total" in text
         assert f"Phases: median seconds of 6 swaps (min{EN_DASH}max)" in text
-        assert "median in: its interval by order statistics" in " ".join(text.split())
+        assert "interval: where the median lies by order statistics" in " ".join(text.split())
     assert "median_interval,total,s,3,2.9,3.1,6" in to_csv(made)
     assert "median_confidence,total,1,0.96875" in to_csv(made)
 
@@ -38,7 +38,7 @@ def test_five_swaps_say_nothing_of_it(tmp_path: Path) -> None:
     made = findings(tmp_path, STEADY[:5], warmup=1)
     for text in (terminal(made), to_markdown(made), to_csv(made)):
         assert "interval 2.9" not in text
-        assert "median in" not in text
+        assert "where the median lies" not in text
         assert "median_interval" not in text
     assert '"headline_interval": null' in to_json(made)
 
