@@ -5,6 +5,8 @@ import os
 from hypothesis import HealthCheck, settings
 
 # A busy machine is no reason for a property to fail.
-settings.register_profile("swapbench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "swapbench", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.register_profile("nightly", settings.get_profile("swapbench"), max_examples=10_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "swapbench"))
