@@ -1,6 +1,7 @@
 """Targets with the faults that real swappers were seen to have: `python -m tests.e2e.faulty FAULT OUT`."""
 
 import sys
+import timeit
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -116,10 +117,18 @@ class WedgesAfterAFailure(InProcessTarget):
 
 
 class HoldsPythonsLock(InProcessTarget):
-    """Computes while it loads, in one call that lets no other thread run."""
+    """Computes while it loads, in one call that lets no other thread run, for longer than anyone would wait."""
+
+    _SECONDS = 1.6
+
+    def __init__(self, plan: Any) -> None:
+        super().__init__(plan)
+        some = 5_000_000
+        took_s = min(timeit.repeat(lambda: sum(range(some)), number=1, repeat=3))
+        self._terms = int(some * self._SECONDS / took_s)
 
     def _load(self, checkpoint: Checkpoint, span: Span) -> None:
-        assert sum(range(100_000_000)) > 0
+        assert sum(range(self._terms)) > 0
         super()._load(checkpoint, span)
 
 
