@@ -40,7 +40,8 @@ def cli(model_cache: Path, tmp_path: Path) -> Cli:
 
 @pytest.fixture
 def undisturbed_cli(model_cache: Path, tmp_path: Path) -> Cli:
-    """As `cli`, with models that no other test reads or maps meanwhile: such pages can't be evicted."""
+    """As `cli`, with models of its own, for cold swaps: pages that others map can't be evicted, and others'
+    warm swaps would find theirs gone."""
     own = tmp_path / "own-cache"
     shutil.copytree(model_cache, own)
 

@@ -117,7 +117,7 @@ class WedgesAfterAFailure(InProcessTarget):
 
 
 class HoldsPythonsLock(InProcessTarget):
-    """Computes while it loads, in one call that lets no other thread run, for longer than anyone would wait."""
+    """Computes while it loads, in one call that lets no other thread run, longer than anyone would wait."""
 
     _SECONDS = 1.6
 

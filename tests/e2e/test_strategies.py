@@ -10,13 +10,13 @@ from tests.e2e.conftest import UNPROVEN, Cli
 
 
 def test_several_strategies_swap_side_by_side_and_answer_as_fresh_processes_do(
-    cli: Cli, tmp_path: Path
+    undisturbed_cli: Cli, tmp_path: Path
 ) -> None:
     # One of each kind: what loads, what is kept, what is read ahead. tests/loaders has every loader.
     chosen = ("stock", "reuse", "slab-keep", "direct-ahead", "map-keep")
     once = ("--rounds", "1", "--warmup", "0", "--set", "first_token=true")
     named = [word for name in chosen for word in ("--strategy", name)]
-    done = cli("run", "exp013-strategies", "--models", "mini", *once, *named)
+    done = undisturbed_cli("run", "exp013-strategies", "--models", "mini", *once, *named)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Strategies, large-to-large" in done.stdout
     run = read(resolve(tmp_path / "results", None))
@@ -30,8 +30,8 @@ def test_several_strategies_swap_side_by_side_and_answer_as_fresh_processes_do(
     assert set(run.memory.strategy[run.memory.scenario != ""]) <= strategies
 
 
-def test_what_was_read_while_the_old_model_drained_is_counted(cli: Cli, tmp_path: Path) -> None:
-    done = cli(
+def test_what_was_read_while_the_old_model_drained_is_counted(undisturbed_cli: Cli, tmp_path: Path) -> None:
+    done = undisturbed_cli(
         *("run", "exp013-strategies", "--models", "mini", "--rounds", "1", "--strategy", "direct-ahead"),
         *UNPROVEN,
     )
