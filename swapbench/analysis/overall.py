@@ -14,6 +14,7 @@ Grade = Literal["good", "bad", "doubt"]
 
 GRADES: Final[dict[Exit, Grade]] = {
     Exit.FAILED: "bad",
+    Exit.REGRESSION: "bad",
     Exit.LEAK: "bad",
     Exit.TARGET_MISSED: "bad",
     Exit.INCONCLUSIVE: "doubt",

@@ -8,7 +8,20 @@ import typer
 
 from swapbench.cli import completion
 from swapbench.cli.carrying import carry_out_watched, say
-from swapbench.cli.options import FailFast, Margin, Models, Out, PageCache, Quiet, Results, Strict, Verbose
+from swapbench.cli.options import (
+    Experiment,
+    FailFast,
+    Html,
+    Margin,
+    Models,
+    Out,
+    PageCache,
+    Quiet,
+    Results,
+    Strict,
+    Verbose,
+    refuse_page_and_form,
+)
 from swapbench.cli.run import overrides_of
 from swapbench.errors import Exit, UsageError
 
@@ -37,12 +50,7 @@ def compare(
         bool, typer.Option("--anyway", help="Show what can't be compared side by side, without verdicts.")
     ] = False,
     strict: Strict = False,
-    html: Annotated[
-        Path | None,
-        typer.Option(
-            "--html", metavar="FILE", help="Write a page to look at, to this file, and print nothing else."
-        ),
-    ] = None,
+    html: Html = None,
     results: Results = Path("results"),
 ) -> None:
     """Compare runs: every other one with the first.
@@ -62,8 +70,7 @@ def compare(
     """
     from swapbench.results import read, resolve
 
-    if html is not None and form != "rich":
-        raise UsageError(f"--html writes a page, --format {form} prints another form: one at a time")
+    refuse_page_and_form(html, form)
     found = [read(resolve(results, name)) for name in runs]
     if len(found) == 1 and found[0].info.arms:
         raise typer.Exit(print_arms(found[0], form, margin, strict=strict, html=html))
@@ -103,14 +110,7 @@ def _compared(runs: "Sequence[Run]", margin: float | None, *, anyway: bool) -> "
 
 
 def ab(
-    experiment: Annotated[
-        str,
-        typer.Argument(
-            metavar="EXPERIMENT",
-            help="An experiment's name, or a TOML file.",
-            autocompletion=completion.experiments,
-        ),
-    ],
+    experiment: Experiment,
     a: Annotated[
         Path | None, typer.Option("--a", metavar="PYTHON", help="A's interpreter (swapbench installed).")
     ] = None,

@@ -8,7 +8,7 @@ import typer
 from swapbench.cli import completion
 from swapbench.cli.carrying import carry_out_watched, say
 from swapbench.cli.interrupts import heed_sigterm
-from swapbench.cli.options import Margin, Models, Out, PageCache, Quiet, Verbose
+from swapbench.cli.options import Experiment, Margin, Models, Out, PageCache, Quiet, Verbose
 from swapbench.cli.run import overrides_of
 from swapbench.errors import UsageError
 
@@ -20,14 +20,7 @@ if TYPE_CHECKING:
 
 
 def gate(
-    experiment: Annotated[
-        str,
-        typer.Argument(
-            metavar="EXPERIMENT",
-            help="An experiment's name, or a TOML file.",
-            autocompletion=completion.experiments,
-        ),
-    ],
+    experiment: Experiment,
     base: Annotated[
         str | None, typer.Option("--base", metavar="REF", help="Measure against the merge base with REF.")
     ] = None,

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from swapbench.cli import completion
+from swapbench.errors import UsageError
 
 
 def _writable(ctx: typer.Context, out: Path) -> Path:
@@ -17,6 +18,30 @@ def _writable(ctx: typer.Context, out: Path) -> Path:
     return out
 
 
+def refuse_page_and_form(html: Path | None, form: str) -> None:
+    """A report is written as a page, or printed in another form.
+
+    Raises:
+        UsageError: both are asked for.
+    """
+    if html is not None and form != "rich":
+        raise UsageError(f"--html writes a page, --format {form} prints another form: one at a time")
+
+
+Experiment = Annotated[
+    str,
+    typer.Argument(
+        metavar="EXPERIMENT",
+        help="An experiment's name, or a TOML file.",
+        autocompletion=completion.experiments,
+    ),
+]
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        "--html", metavar="FILE", help="Write a page to look at, to this file, and print nothing else."
+    ),
+]
 Models = Annotated[
     str | None,
     typer.Option(

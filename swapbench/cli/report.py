@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from swapbench.cli import completion
-from swapbench.cli.options import Json, Results
+from swapbench.cli.options import Html, Json, Results, refuse_page_and_form
 from swapbench.errors import Exit, ResultsError, UsageError
 
 if TYPE_CHECKING:
@@ -50,12 +50,7 @@ def report(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 6 where something is inconclusive or invalid.")
     ] = False,
-    html: Annotated[
-        Path | None,
-        typer.Option(
-            "--html", metavar="FILE", help="Write a page to look at, to this file, and print nothing else."
-        ),
-    ] = None,
+    html: Html = None,
     results: Results = Path("results"),
 ) -> None:
     """Print what a run found, and say its verdict as the exit code.
@@ -76,8 +71,7 @@ def report(
     """
     from swapbench.results import resolve
 
-    if html is not None and form != "rich":
-        raise UsageError(f"--html writes a page, --format {form} prints another form: one at a time")
+    refuse_page_and_form(html, form)
     code = print_run(resolve(results, run), form, strict=strict, strategy=strategy, arm=arm, html=html)
     raise typer.Exit(code)
 

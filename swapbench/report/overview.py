@@ -9,7 +9,7 @@ from swapbench.analysis.overall import outcome, overall
 from swapbench.analysis.summary import Counts, ScenarioSummary
 from swapbench.errors import Exit
 from swapbench.report.ladder import against_stock
-from swapbench.report.shapes import Cell, Line, Table, Tone, short
+from swapbench.report.shapes import Cell, Line, Table, short
 from swapbench.report.tables import REQUEST_TO_FIRST_TOKEN, estimate_cell
 
 # More scenarios than these are too many to name in a line, and to take in at a glance.
@@ -20,23 +20,22 @@ _LONGEST_NAME: Final = 60
 
 _KINDS: Final = {"to_first_token": "to the first token", "total": "whole swap"}
 
-_WORDS: Final[dict[Exit, tuple[str, Tone]]] = {
-    Exit.FAILED: ("Failed", "bad"),
-    Exit.LEAK: ("Leak", "bad"),
-    Exit.TARGET_MISSED: ("Missed", "bad"),
-    Exit.INCONCLUSIVE: ("Inconclusive", "doubt"),
-    Exit.OK: ("Pass", "good"),
+_WORDS: Final = {
+    Exit.FAILED: "Failed",
+    Exit.LEAK: "Leak",
+    Exit.TARGET_MISSED: "Missed",
+    Exit.INCONCLUSIVE: "Inconclusive",
+    Exit.OK: "Pass",
 }
 
 
 def verdict_line(findings: Findings, *, headlines: bool = True) -> Line:
     """What came of it, why, and the `headlines` that it is about."""
-    word, tone = _WORDS[outcome(findings)]
     found = overall(findings)
-    missed = found.because if tone == "bad" else ()
+    missed = found.because if found.grade == "bad" else ()
     told = [found.text, *(f"{reason[:1].upper()}{reason[1:]}" for reason in missed)]
     told += [_named(findings)] if headlines else []
-    return Line(word, ". ".join(told), tone)
+    return Line(_WORDS[outcome(findings)], ". ".join(told), found.grade)
 
 
 def _named(findings: Findings) -> str:

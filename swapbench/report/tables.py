@@ -77,8 +77,13 @@ def _residency(scenarios: Sequence[ScenarioSummary]) -> str:
 
 def measured(findings: Findings) -> Findings:
     """Without scenarios of which no swap counts, unless none does: dashes in every row would tell nothing."""
-    having = tuple(scenario for scenario in findings.scenarios if scenario.headline is not None)
-    return replace(findings, scenarios=having) if having else findings
+    found = having(findings)
+    return replace(findings, scenarios=found) if found else findings
+
+
+def having(findings: Findings) -> tuple[ScenarioSummary, ...]:
+    """Scenarios with a headline."""
+    return tuple(scenario for scenario in findings.scenarios if scenario.headline is not None)
 
 
 def headlines(findings: Findings) -> tuple[Line, ...]:

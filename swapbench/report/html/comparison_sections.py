@@ -7,7 +7,7 @@ from typing import Final
 from swapbench.analysis import Findings, figures
 from swapbench.analysis.comparison import Comparison, gravest
 from swapbench.analysis.dots import Dots
-from swapbench.analysis.overall import Grade
+from swapbench.analysis.overall import GRADES
 from swapbench.analysis.pictures import Pictures
 from swapbench.errors import Exit
 from swapbench.report import comparison as text
@@ -33,7 +33,7 @@ def opening(comparisons: Sequence[Comparison]) -> Opening:
     return Opening(
         title=first.title,
         kicker=f"{first.a.label} against {', '.join(c.b.label for c in comparisons)} · {first.a.machine}",
-        grade=_GRADES[code],
+        grade=GRADES[code],
         verdict=_WORDS[code].format(other=side_name(1 + comparisons.index(found))),
         because=tuple(
             f"{comparison.b.label}: {said}" if several else said
@@ -44,13 +44,6 @@ def opening(comparisons: Sequence[Comparison]) -> Opening:
     )
 
 
-_GRADES: Final[dict[Exit, Grade]] = {
-    Exit.FAILED: "bad",
-    Exit.REGRESSION: "bad",
-    Exit.LEAK: "bad",
-    Exit.INCONCLUSIVE: "doubt",
-    Exit.OK: "good",
-}
 _WORDS: Final = {
     Exit.FAILED: "Swaps failed: the comparison is not whole",
     Exit.REGRESSION: "{other} is slower than A",

@@ -53,14 +53,9 @@ def opening(findings: Findings) -> Opening:
         because=tuple(map(sentence, found.because)),
         warnings=tuple(warnings),
         tiles=tuple(
-            map(_ladder_tile, findings.ladders) if findings.ladders else map(_tile, _having(findings))
+            map(_ladder_tile, findings.ladders) if findings.ladders else map(_tile, tables.having(findings))
         ),
     )
-
-
-def _having(findings: Findings) -> tuple[ScenarioSummary, ...]:
-    """Scenarios with a headline."""
-    return tuple(scenario for scenario in findings.scenarios if scenario.headline is not None)
 
 
 def _source(findings: Findings) -> str:
@@ -151,7 +146,7 @@ def _swap(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Block
     for figure in run_figures.waterfalls(pictures, prefix):
         yield Block("figure", figures=(figure,))
     shown = tables.measured(findings)
-    if _having(shown) and not findings.ladders:
+    if tables.having(shown) and not findings.ladders:
         yield from table_block(tables.phases(shown, shown.scenarios))
         yield from lines_block("Bottleneck", tables.bottlenecks(shown))
 
@@ -192,7 +187,7 @@ def _limits(findings: Findings, pictures: Pictures, prefix: str) -> Iterator[Blo
 def _work(findings: Findings) -> Iterator[Block]:
     if findings.ladders:
         return
-    yield from table_block(tables.work(_having(findings)))
+    yield from table_block(tables.work(tables.having(findings)))
     yield from table_block(evidence.clients(findings))
     yield from table_block(evidence.sharing(findings))
     yield from lines_block("Restored caches", evidence.restores(findings))
