@@ -8,8 +8,6 @@ import mlx.core as mx
 import mlx_lm.utils
 from mlx.utils import tree_flatten, tree_unflatten
 
-from swapbench.loaders.stock import refuse_code
-
 
 def build(checkpoint: Path, weights: dict[str, mx.array]) -> tuple[Any, dict[str, Any]]:
     """The model that mlx_lm.load_model makes, lazily, where mx.load would give `weights`; and its config.
@@ -17,7 +15,6 @@ def build(checkpoint: Path, weights: dict[str, mx.array]) -> tuple[Any, dict[str
     Raises:
         FileNotFoundError, ValueError, RuntimeError: as mlx_lm.load_model.
     """
-    refuse_code(checkpoint)
     original = mlx_lm.utils.load_model
     # A copy of the function that sees other globals: patching the module would reach other threads' loads.
     seen = original.__globals__ | {"mx": _Core(weights)}

@@ -9,6 +9,7 @@ import json
 import re
 import types
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,9 @@ from transformers import AddedToken, AutoTokenizer
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _DECODER: Final = json.JSONDecoder()
+
+# A fresh one for each call: said outright, for where nothing is said transformers asks on standard input.
+_NO_CODE: Final = {"trust_remote_code": False}
 
 # Where these are, transformers merges them with what tokenizer.json says; that is left to it.
 _LEGACY: Final = ("special_tokens_map.json", "added_tokens.json")
@@ -32,18 +36,42 @@ class Lean:
     why: str
 
 
-def load_lean(path: Path, eos_token_ids: int | list[int] | None) -> Lean:
-    """The TokenizerWrapper that mlx_lm.utils.load_tokenizer makes, in about half the time.
+def load_stock(path: Path, eos_token_ids: int | list[int] | None) -> Any:
+    """What mlx_lm.utils.load_tokenizer makes; no code of the checkpoint's runs, and nobody is asked whether.
 
     Raises:
-        Exception: what mlx-lm raises, where the files are at fault.
+        ValueError: the tokenizer can't be had without code of the checkpoint's.
+        Exception: what mlx-lm and transformers raise, where the files are at fault.
+    """
+    with _code_refused():
+        return load_tokenizer(path, dict(_NO_CODE), eos_token_ids=eos_token_ids)
+
+
+def load_lean(path: Path, eos_token_ids: int | list[int] | None) -> Lean:
+    """The same as `load_stock`, in about half the time.
+
+    Raises:
+        Exception: as `load_stock`.
     """
     try:
         head = _head(path)
     except _UnlikeError as error:
-        tokenizer = load_tokenizer(path, eos_token_ids=eos_token_ids)
-        return Lean(tokenizer, f"tokenizer by mlx-lm's way: {error}")
-    return Lean(_load(path, eos_token_ids, head), "")
+        return Lean(load_stock(path, eos_token_ids), f"tokenizer by mlx-lm's way: {error}")
+    with _code_refused():
+        return Lean(_load(path, eos_token_ids, head), "")
+
+
+@contextmanager
+def _code_refused() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        if "trust_remote_code" not in str(error):
+            raise
+        raise ValueError(
+            "the tokenizer wants to run code of the checkpoint's (auto_map in tokenizer_config.json), and "
+            "none is run; it takes tokenizer files of a class that transformers has"
+        ) from None
 
 
 class _UnlikeError(Exception):
@@ -106,18 +134,17 @@ def _load(path: Path, eos_token_ids: int | list[int] | None, head: _Head) -> Any
     # A copy of the function that sees other globals: patching the module would reach other threads' loads.
     seen = original.__globals__ | {"json": _Json(head), "AutoTokenizer": _Auto(head)}
     load = types.FunctionType(original.__code__, seen, original.__name__, original.__defaults__)
-    defaults = _defaults(path)
-    wrapper = load(path, None, eos_token_ids, defaults)
+    wrapper = load(path, dict(_NO_CODE), eos_token_ids, *_defaults(path))
     # Laid over the methods while the wrapper was made; from here on tokens may be added.
     for name in ("get_vocab", "convert_ids_to_tokens"):
         vars(wrapper._tokenizer).pop(name, None)
     return wrapper
 
 
-def _defaults(path: Path) -> Any:
-    """A model's settings for checkpoints without them, as mlx_lm.utils.load_tokenizer looks them up."""
+def _defaults(path: Path) -> list[Any]:
+    """A model's settings for checkpoints without them, where this mlx-lm has them (0.32.1 and newer)."""
     look_up = getattr(mlx_lm.utils, "_tokenizer_defaults", None)
-    return look_up(path) if look_up is not None else None
+    return [look_up(path)] if look_up is not None else []
 
 
 class _Json:

@@ -1,15 +1,14 @@
 """The tokenizer: mlx-lm's way after the weights, leanly from the swap request on, or kept across swaps."""
 
-import json
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from mlx_lm.utils import load_tokenizer
+from mlx_lm.utils import load_config
 
-from swapbench.loaders.tokenizer import load_lean
+from swapbench.loaders.tokenizer import load_lean, load_stock
 from swapbench.strategy import TokenizerMode
 
 
@@ -39,7 +38,7 @@ class Tokenizers:
             Exception: whatever transformers makes of the files.
         """
         if self._mode is TokenizerMode.STOCK:
-            return load_tokenizer(checkpoint, eos_token_ids=config.get("eos_token_id")), ""
+            return load_stock(checkpoint, config.get("eos_token_id")), ""
         state = _state(checkpoint)
         if state in self._kept:
             return self._kept[state]
@@ -56,8 +55,7 @@ class Tokenizers:
 
 
 def _lean(checkpoint: Path) -> tuple[Any, str]:
-    config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
-    lean = load_lean(checkpoint, config.get("eos_token_id"))
+    lean = load_lean(checkpoint, load_config(checkpoint).get("eos_token_id"))
     return lean.tokenizer, lean.why
 
 

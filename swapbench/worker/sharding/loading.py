@@ -10,7 +10,6 @@ import mlx.core as mx
 from mlx_lm import utils
 
 from swapbench.loaders.span import Span
-from swapbench.loaders.stock import refuse_code
 
 Mode = Literal["tensor", "pipeline"]
 
@@ -24,7 +23,6 @@ def load_share(path: Path, mode: Mode, group: mx.distributed.Group, span: Span) 
     Raises:
         FileNotFoundError, ValueError, RuntimeError: the checkpoint is incomplete, corrupt, or not shareable.
     """
-    refuse_code(path)
     with _parts_of_sharded_load(span):
         model, tokenizer = utils.sharded_load(
             str(path),

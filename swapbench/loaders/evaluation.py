@@ -1,0 +1,58 @@
+"""Evaluating all that a model is made of, so that any thread can compute with it."""
+
+from collections.abc import Iterator
+from functools import partial
+from types import FunctionType, MethodType, ModuleType
+from typing import Any, Final
+
+import mlx.core as mx
+
+# Nothing of a model's own lies in these, and a module leads to everything there is.
+_CLOSED: Final = (str, bytes, int, float, complex, type, ModuleType, type(None), mx.Dtype)
+
+
+def evaluate(model: Any) -> None:
+    """Evaluate every array that a model holds, not its parameters only.
+
+    What a class computes for itself (frequencies of scaled RoPE, masks, tables) is no parameter, and MLX
+    leaves it on the stream of the thread that built it: another thread's first request would fail there.
+    """
+    mx.eval(list(arrays_of(model)))
+
+
+def arrays_of(model: Any) -> Iterator[mx.array]:
+    """Every array that can be reached from a model: its modules' own, and those in whatever they hold."""
+    seen: set[int] = set()
+    left = [model]
+    while left:
+        thing = left.pop()
+        if isinstance(thing, _CLOSED) or id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, mx.array):
+            yield thing
+        else:
+            left += _parts(thing)
+
+
+def _parts(thing: Any) -> Iterator[Any]:
+    if isinstance(thing, dict):  # modules are dictionaries, too
+        yield from thing.values()
+    elif isinstance(thing, list | tuple | set | frozenset):
+        yield from thing
+    elif isinstance(thing, partial):
+        yield from (thing.func, thing.args, thing.keywords)
+    elif isinstance(thing, MethodType):
+        yield thing.__self__
+    elif isinstance(thing, FunctionType):
+        yield from (cell.cell_contents for cell in thing.__closure__ or () if _filled(cell))
+        yield from thing.__defaults__ or ()
+    yield from getattr(thing, "__dict__", {}).values()
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        _ = cell.cell_contents
+    except ValueError:
+        return False
+    return True
