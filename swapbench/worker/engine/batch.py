@@ -1,4 +1,4 @@
-"""The batch engine: requests from any thread, answered together by one BatchGenerator on its own thread."""
+"""The batch engine: requests from any thread, answered together by one generator on its own thread."""
 
 import math
 import threading
@@ -10,9 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlx_lm.generate import BatchGenerator
+from mlx_lm.models.cache import make_prompt_cache
 
 from swapbench.worker.engine.blocks import BlockPool, Reservation
+from swapbench.worker.engine.geometry import PREFILL_STEP
+from swapbench.worker.engine.serial import SerialGenerator, can_batch
 from swapbench.worker.tracebacks import let_go
+
+Generator = BatchGenerator | SerialGenerator
 
 
 @dataclass(frozen=True)
@@ -280,9 +285,7 @@ class BatchEngine:
 
     def _serve(self) -> None:
         try:
-            generator = BatchGenerator(
-                self._model, completion_batch_size=self._max_batch, prefill_batch_size=self._max_batch
-            )
+            generator = self._generator()
             self._ready.set()
             try:
                 while self._admit(generator):
@@ -295,7 +298,17 @@ class BatchEngine:
             self._fail_waiting(error)
             self._ready.set()
 
-    def _admit(self, generator: BatchGenerator) -> bool:
+    def _generator(self) -> Generator:
+        if not all(map(can_batch, make_prompt_cache(self._model))):
+            return SerialGenerator(self._model)
+        return BatchGenerator(
+            self._model,
+            completion_batch_size=self._max_batch,
+            prefill_batch_size=self._max_batch,
+            prefill_step_size=PREFILL_STEP,
+        )
+
+    def _admit(self, generator: Generator) -> bool:
         """Wait for work and put what fits into the batch; False when it is time to stop."""
         with self._changed:
             self._changed.wait_for(self._has_work)
@@ -309,7 +322,7 @@ class BatchEngine:
                 self._begin(generator, self._queue.popleft(), reservation)
             return not self._stopping
 
-    def _begin(self, generator: BatchGenerator, ticket: Ticket, reservation: Reservation) -> None:
+    def _begin(self, generator: Generator, ticket: Ticket, reservation: Reservation) -> None:
         request = ticket.request
         try:
             (uid,) = generator.insert([prompt_of(request, self._tokenizer)], max_tokens=[request.max_tokens])
@@ -323,7 +336,7 @@ class BatchEngine:
     def _has_work(self) -> bool:
         return bool(self._stopping or self._cut or self._running or (self._admitting and self._queue))
 
-    def _give_back(self, generator: BatchGenerator) -> None:
+    def _give_back(self, generator: Generator) -> None:
         """Take everything out of the batch; requests go back to the head of the queue, oldest first."""
         generator.remove(list(self._running))
         for uid in sorted(self._running, reverse=True):

@@ -13,16 +13,17 @@ class Reservation:
 
 
 class BlockPool:
-    """Counts blocks of `block_tokens` tokens against `budget_bytes`.
+    """Counts blocks against `budget_bytes`; one has the bytes of `block_tokens` tokens in all layers.
 
     Only counters: a list of blocks would be rebuilt with every model, and for small models has a million
-    entries. A block is counted at the full cost of its tokens in every layer, so that a sequence beyond a
-    sliding window takes less than was reserved for it, and never more.
+    entries. A sequence takes as many as its caches at most hold, be they states of a fixed size, windows, or
+    memory that is taken some hundred tokens at a time.
     """
 
     def __init__(self, budget_bytes: int, block_tokens: int) -> None:
         self._budget_bytes = budget_bytes
         self._block_tokens = block_tokens
+        self._geometry = KVGeometry(())
         self._block_bytes = self._capacity_blocks = 0
         self._reserved_blocks = 0
 
@@ -34,7 +35,9 @@ class BlockPool:
         """
         if self._reserved_blocks:
             raise RuntimeError(f"{self._reserved_blocks} blocks of the old model are still reserved")
-        self._block_bytes = geometry.bytes_for(self._block_tokens)
+        self._geometry = geometry
+        # Of a model whose caches never grow, one sequence is one block.
+        self._block_bytes = geometry.token_bytes * self._block_tokens or max(1, geometry.bytes_for(1))
         self._capacity_blocks = self._budget_bytes // self._block_bytes
 
     @property
@@ -54,7 +57,7 @@ class BlockPool:
 
     def blocks_for(self, tokens: int) -> int:
         """Blocks that a sequence of so many tokens takes."""
-        return -(-tokens // self._block_tokens)
+        return -(-self._geometry.bytes_for(tokens) // self._block_bytes)
 
     def reserve(self, tokens: int) -> Reservation | None:
         """Room for a sequence, or None when there is none now."""

@@ -1,64 +1,96 @@
-"""The KV geometry of a model: what a token costs in each layer, told by the model itself."""
+"""What a sequence costs in a model's caches, told by the caches that the model makes for itself."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import mlx.core as mx
+from mlx.utils import tree_flatten
 from mlx_lm.models.cache import make_prompt_cache
+
+# What one call of a model is given of a prompt at most, as in mlx-lm's BatchGenerator.
+PREFILL_STEP: Final = 2048
 
 
 @dataclass(frozen=True)
-class LayerKV:
-    """One layer's keys and values: heads, sizes, and the window beyond which it forgets."""
+class LayerCache:
+    """One layer's cache: bytes whatever the sequence, and bytes for each of its tokens.
 
-    kv_heads: int
-    key_dim: int
-    value_dim: int
-    window: int | None
-    itemsize: int
+    Args:
+        step: tokens for which memory is taken at once.
+        window: tokens beyond which the layer forgets; None where it keeps all.
+    """
 
-    @property
-    def token_bytes(self) -> int:
-        """Bytes of one token's keys and values."""
-        return self.kv_heads * (self.key_dim + self.value_dim) * self.itemsize
+    fixed_bytes: int = 0
+    token_bytes: int = 0
+    step: int = 1
+    window: int | None = None
+
+    def bytes_for(self, tokens: int) -> int:
+        """Bytes that a sequence of so many tokens takes at most, while its prompt is read included."""
+        held = -(-tokens // self.step) * self.step
+        if self.window is not None:
+            # A prompt comes in steps, each held whole beside the window before it; what is trimmed to the
+            # window or was read at once grows from there, by a step of the cache's.
+            held = min(tokens, self.window + PREFILL_STEP - 1) + self.step
+        return self.fixed_bytes + self.token_bytes * held
 
 
 @dataclass(frozen=True)
 class KVGeometry:
     """All layers of a model."""
 
-    layers: tuple[LayerKV, ...]
+    layers: tuple[LayerCache, ...]
 
     @classmethod
     def of(cls, model: Any) -> Self:
-        """Read the geometry off the graph of one token, which is built and never evaluated.
+        """Read the geometry off the graphs of one and of two tokens, which are built and never evaluated.
 
-        Whatever a model calls its heads, and however it lays out its windows, the shapes and dtypes that
-        its caches would get are the truth; nothing is computed and no memory taken.
+        Whatever a model calls its heads, and whatever it remembers, the shapes and dtypes that its caches
+        would get are the truth; nothing is computed and no memory taken.
 
         Raises:
-            TypeError: a layer's cache is no KV cache, so tokens have no fixed cost there.
+            Exception: what the model's class raises when it is called.
         """
-        cache = make_prompt_cache(model)
-        model(mx.array([[0]]), cache=cache)
-        return cls(tuple(_layer(entry) for entry in cache))
+        one, two = traced(model, 1), traced(model, 2)
+        return cls(tuple(layer for pair in zip(one, two, strict=True) for layer in _layers(*pair)))
+
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of one token in all layers that have not reached their windows."""
+        return sum(layer.token_bytes for layer in self.layers)
 
     def bytes_for(self, tokens: int) -> int:
-        """Bytes that a sequence of so many tokens takes; a layer with a window keeps no more than it."""
-        return sum(
-            layer.token_bytes * (tokens if layer.window is None else min(tokens, layer.window))
-            for layer in self.layers
-        )
+        """Bytes that a sequence of so many tokens takes at most."""
+        return sum(layer.bytes_for(tokens) for layer in self.layers)
 
 
-def _layer(entry: Any) -> LayerKV:
-    keys, values = getattr(entry, "keys", None), getattr(entry, "values", None)
-    if not isinstance(keys, mx.array) or not isinstance(values, mx.array):
-        raise TypeError(f"a cache of type {type(entry).__name__} has no keys and values to measure")
-    return LayerKV(
-        kv_heads=keys.shape[1],
-        key_dim=keys.shape[-1],
-        value_dim=values.shape[-1],
-        window=getattr(entry, "max_size", None),
-        itemsize=keys.dtype.size,
-    )
+def traced(model: Any, tokens: int) -> list[Any]:
+    """The caches of a prompt of so many tokens: of the right shapes and dtypes, and never evaluated."""
+    caches: list[Any] = make_prompt_cache(model)
+    model(mx.array([[0] * tokens]), cache=caches)
+    return caches
+
+
+def _layers(one: Any, two: Any) -> list[LayerCache]:
+    """The same cache of one token and of two; several for a cache that is made of others."""
+    parts = getattr(one, "caches", None)
+    if parts is not None:
+        return [layer for pair in zip(parts, two.caches, strict=True) for layer in _layers(*pair)]
+    keys, values = getattr(one, "keys", None), getattr(one, "values", None)
+    if isinstance(keys, mx.array) and isinstance(values, mx.array):
+        return [
+            LayerCache(
+                token_bytes=sum(array.nbytes // array.shape[2] for array in (keys, values)),
+                step=getattr(one, "step", 1),
+                window=getattr(one, "max_size", getattr(one, "chunk_size", None)),
+            )
+        ]
+    # A state that stays as large as it is, or something of a class's own: whatever its second token adds.
+    first, second = array_bytes(one), array_bytes(two)
+    return [LayerCache(fixed_bytes=first - max(0, second - first), token_bytes=max(0, second - first))]
+
+
+def array_bytes(cache: Any) -> int:
+    """Bytes of the arrays in a cache's state."""
+    leaves: list[tuple[str, Any]] = tree_flatten(cache.state)  # type: ignore[assignment]
+    return sum(leaf.nbytes for _, leaf in leaves if isinstance(leaf, mx.array))

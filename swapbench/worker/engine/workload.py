@@ -10,6 +10,7 @@ from mlx_lm.models.cache import make_prompt_cache
 from swapbench.experiment import CacheFill, Verify
 from swapbench.wire import Reply
 from swapbench.worker.engine.batch import BatchEngine, Request
+from swapbench.worker.engine.geometry import traced
 
 # Longer than any request should take; a worker that really hangs is the parent's to kill.
 PATIENCE_S = 3600.0
@@ -108,16 +109,39 @@ def _steps(tokens: int) -> list[int]:
 
 
 def _fill_randomly(model: Any, cache: list[Any], tokens: int, seed: int) -> None:
-    # One token's graph, never evaluated, tells shapes and dtypes.
-    traced = make_prompt_cache(model)
-    model(mx.array([[0]]), cache=traced)
     key = mx.random.key(seed)
-    for entry, shaped in zip(cache, traced, strict=True):
+    for entry, shaped in zip(cache, traced(model, 1), strict=True):
+        key, own = mx.random.split(key)
+        _randomise(entry, shaped, tokens, own)
+        mx.eval(entry.state)
+
+
+def _randomise(entry: Any, shaped: Any, tokens: int, key: mx.array) -> None:
+    """Bring an empty cache to so many tokens; `shaped` is one of the same model's after a single token."""
+    parts = getattr(entry, "caches", None)
+    if parts is not None:
+        for part, like, own in zip(parts, shaped.caches, mx.random.split(key, len(parts)), strict=True):
+            _randomise(part, like, tokens, own)
+    elif isinstance(getattr(shaped, "keys", None), mx.array):
         for step in _steps(tokens):
             key, *halves = mx.random.split(key, 3)
-            keys, values = (
-                mx.random.normal((1, like.shape[1], step, like.shape[-1]), key=half).astype(like.dtype)
-                for like, half in zip((shaped.keys, shaped.values), halves, strict=True)
+            if hasattr(entry, "maybe_trim_front"):
+                entry.maybe_trim_front()  # a chunked cache is trimmed by its model, before each step
+            entry.update_and_fetch(
+                *(
+                    _random((1, like.shape[1], step, like.shape[-1]), like.dtype, half)
+                    for like, half in zip((shaped.keys, shaped.values), halves, strict=True)
+                )
             )
-            entry.update_and_fetch(keys, values)
-        mx.eval(entry.state)
+    else:
+        entry.state = tree_map(
+            lambda leaf: _random(leaf.shape, leaf.dtype, key) if isinstance(leaf, mx.array) else leaf,
+            shaped.state,
+        )
+
+
+def _random(shape: tuple[int, ...], dtype: mx.Dtype, key: mx.array) -> mx.array:
+    """Normal values; zeros where they count or number something."""
+    if mx.issubdtype(dtype, mx.floating):
+        return mx.random.normal(shape, key=key).astype(dtype)
+    return mx.zeros(shape, dtype)

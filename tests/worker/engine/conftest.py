@@ -10,6 +10,7 @@ import mlx.core as mx
 import pytest
 from mlx_lm.models import gemma3_text, llama, qwen2
 from mlx_lm.tokenizer_utils import load as load_tokenizer
+from mlx_lm.utils import _get_classes
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from swapbench.worker.engine.workload import text
@@ -26,10 +27,88 @@ _COMMON: dict[str, Any] = {
     "vocab_size": VOCABULARY,
 }
 
+# Attention by other means, alone and mixed: their sizes are made up, their keys are those of the makers.
+_UNLIKE: dict[str, dict[str, Any]] = {
+    "mamba2": {
+        "num_heads": 4,
+        "head_dim": 32,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "state_size": 16,
+        "vocab_size": VOCABULARY,
+        "num_hidden_layers": 2,
+        "layer_norm_epsilon": 1e-5,
+        "conv_kernel": 4,
+        "n_groups": 2,
+        "use_bias": False,
+        "use_conv_bias": True,
+        "tie_word_embeddings": True,
+        "time_step_rank": 16,
+        "time_step_limit": [0.0, 1e9],
+        "expand": 2,
+    },
+    "falcon_h1": {
+        **_COMMON,
+        "num_hidden_layers": 2,
+        "head_dim": 16,
+        "mamba_d_ssm": 128,
+        "mamba_d_state": 16,
+        "mamba_d_head": 32,
+        "mamba_n_heads": 4,
+        "mamba_n_groups": 1,
+        "mamba_d_conv": 4,
+        "mamba_chunk_size": 32,
+        "tie_word_embeddings": True,
+    },
+    "lfm2": {
+        **_COMMON,
+        "num_hidden_layers": 3,
+        "norm_eps": 1e-5,
+        "conv_bias": False,
+        "conv_L_cache": 3,
+        "block_dim": 64,
+        "block_ff_dim": 128,
+        "block_multiple_of": 32,
+        "block_ffn_dim_multiplier": 1.0,
+        "block_auto_adjust_ff_dim": False,
+        "full_attn_idxs": [1],
+        "rope_theta": 1e6,
+        "max_position_embeddings": 4096,
+    },
+    "llama4": {
+        "text_config": {
+            **_COMMON,
+            "model_type": "llama4_text",
+            "num_hidden_layers": 4,
+            "head_dim": 16,
+            "intermediate_size_mlp": 128,
+            "num_local_experts": 2,
+            "num_experts_per_tok": 1,
+            "interleave_moe_layer_step": 2,
+            "attention_chunk_size": WINDOW,
+            "attention_bias": False,
+            "max_position_embeddings": 4096,
+            "rope_theta": 5e5,
+            "rope_scaling": None,
+            "use_qk_norm": True,
+        }
+    },
+}
+UNLIKE = tuple(_UNLIKE)
+
 
 def make_model(kind: str, seed: int = 0) -> Any:
-    """`llama` and `qwen2` attend to everything; `gemma3` has windows of 16 in five layers of six."""
+    """`llama` and `qwen2` attend to everything; `gemma3` has windows of 16 in five layers of six.
+
+    `mamba2` has states alone, `falcon_h1` and `lfm2` states beside attention, `llama4` chunks of 16.
+    """
     mx.random.seed(seed)
+    if kind in _UNLIKE:
+        config = {"model_type": kind, **_UNLIKE[kind]}
+        model_class, arguments_class = _get_classes(config)
+        model = model_class(arguments_class.from_dict(config))
+        mx.eval(model.parameters())
+        return model
     if kind == "llama":
         model = llama.Model(llama.ModelArgs(model_type="llama", num_hidden_layers=3, **_COMMON))
     elif kind == "qwen2":

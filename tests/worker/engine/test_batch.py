@@ -14,7 +14,7 @@ from swapbench.worker.engine.batch import BatchEngine, Request, Ticket
 from swapbench.worker.engine.blocks import BlockPool
 from swapbench.worker.engine.geometry import KVGeometry
 from swapbench.worker.engine.workload import requests
-from tests.worker.engine.conftest import make_model, next_token
+from tests.worker.engine.conftest import UNLIKE, make_model, next_token
 
 PATIENCE_S = 60.0
 
@@ -40,7 +40,7 @@ def _greedy(model: Any, ids: list[int], count: int) -> list[int]:
     return said
 
 
-@pytest.mark.parametrize("kind", ["llama", "gemma3", "qwen2"])
+@pytest.mark.parametrize("kind", ["llama", "gemma3", "qwen2", *UNLIKE])
 def test_a_request_is_answered_as_the_model_would(kind: str, tokenizer: Any, thread: Executor) -> None:
     model = make_model(kind)
     engine = _engine(model, tokenizer, thread)
@@ -52,8 +52,9 @@ def test_a_request_is_answered_as_the_model_would(kind: str, tokenizer: Any, thr
     assert answer.model == "one"
 
 
-def test_requests_of_many_threads_are_each_answered_once(tokenizer: Any, thread: Executor) -> None:
-    model = make_model("llama")
+@pytest.mark.parametrize("kind", ["llama", "llama4"])
+def test_requests_of_many_threads_are_each_answered_once(kind: str, tokenizer: Any, thread: Executor) -> None:
+    model = make_model(kind)
     pool = _pool(model)
     engine = _engine(model, tokenizer, thread, pool)
     wanted = requests(24, 12, 6, seed=1)
@@ -120,8 +121,9 @@ def test_a_step_that_never_ends_is_told_when_draining_and_when_stopping(
     engine.stop()
 
 
-def test_a_patient_drain_lets_everything_finish(tokenizer: Any, thread: Executor) -> None:
-    engine = _engine(make_model("llama"), tokenizer, thread)
+@pytest.mark.parametrize("kind", ["llama", "falcon_h1", "llama4"])
+def test_a_patient_drain_lets_everything_finish(kind: str, tokenizer: Any, thread: Executor) -> None:
+    engine = _engine(make_model(kind), tokenizer, thread)
     tickets = [engine.submit(request) for request in requests(3, 12, 20, seed=2)]
     for ticket in tickets:
         ticket.first_token(PATIENCE_S)
@@ -131,8 +133,11 @@ def test_a_patient_drain_lets_everything_finish(tokenizer: Any, thread: Executor
     engine.stop()
 
 
-def test_what_an_impatient_drain_cuts_off_another_model_answers(tokenizer: Any, thread: Executor) -> None:
-    old, new = make_model("llama"), make_model("gemma3")
+@pytest.mark.parametrize("kind", ["llama", "lfm2", "llama4"])
+def test_what_an_impatient_drain_cuts_off_another_model_answers(
+    kind: str, tokenizer: Any, thread: Executor
+) -> None:
+    old, new = make_model(kind), make_model("gemma3")
     pool = _pool(old)
     engine = _engine(old, tokenizer, thread, pool)
     # Six requests, a batch of four: two are still waiting, and must be carried too.

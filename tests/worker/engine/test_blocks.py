@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swapbench.worker.engine.blocks import BlockPool, Reservation
-from swapbench.worker.engine.geometry import KVGeometry, LayerKV
+from swapbench.worker.engine.geometry import KVGeometry, LayerCache
 
-GEOMETRY = KVGeometry((LayerKV(2, 8, 8, 24, 2), LayerKV(2, 8, 8, None, 2)))
+GEOMETRY = KVGeometry((LayerCache(token_bytes=64, window=24), LayerCache(token_bytes=64, step=256)))
 
 
 def _pool(budget_bytes: int, block_tokens: int = 16) -> BlockPool:
@@ -54,3 +54,15 @@ def test_a_pool_in_use_can_not_be_reconfigured() -> None:
 def test_nothing_can_be_released_that_was_not_reserved() -> None:
     with pytest.raises(RuntimeError, match="were reserved"):
         _pool(10**5).release(Reservation(1))
+
+
+def test_of_a_model_whose_caches_never_grow_each_sequence_is_a_block() -> None:
+    pool = BlockPool(1000, 16)
+    pool.reconfigure(KVGeometry((LayerCache(fixed_bytes=60), LayerCache(fixed_bytes=40))))
+    assert (pool.capacity_blocks, pool.blocks_for(1), pool.blocks_for(10_000)) == (10, 1, 1)
+
+
+def test_memory_that_is_taken_some_hundred_tokens_at_a_time_is_counted_so() -> None:
+    pool = BlockPool(10**6, 16)
+    pool.reconfigure(KVGeometry((LayerCache(token_bytes=64, step=256),)))
+    assert [pool.blocks_for(tokens) for tokens in (1, 256, 257)] == [16, 16, 32]

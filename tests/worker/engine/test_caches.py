@@ -18,7 +18,7 @@ from swapbench.worker.engine import caches
 from swapbench.worker.engine.caches import CacheStore
 from swapbench.worker.engine.tag import ModelTag
 from swapbench.worker.engine.workload import fill_cache
-from tests.worker.engine.conftest import WINDOW, make_model, next_token
+from tests.worker.engine.conftest import UNLIKE, WINDOW, make_model, next_token
 
 TAG = ModelTag("f1", "", "one")
 OTHER = ModelTag("f2", "rev", "two")
@@ -48,7 +48,7 @@ def _continue(model: Any, cache: list[Any], token: int, count: int) -> list[int]
     return said
 
 
-@pytest.mark.parametrize("kind", ["llama", "gemma3", "qwen2"])
+@pytest.mark.parametrize("kind", ["llama", "gemma3", "qwen2", *UNLIKE])
 @pytest.mark.parametrize("tokens", [5, WINDOW, 3 * WINDOW + 1])
 def test_a_restored_cache_goes_on_as_if_it_had_never_left(
     kind: str, tokens: int, store: CacheStore, tokenizer: Any

@@ -1,25 +1,69 @@
-"""KV geometry, read off real models."""
+"""What sequences cost, read off real models' caches."""
+
+from typing import Any
 
 import mlx.core as mx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlx_lm.models.cache import make_prompt_cache
 
-from swapbench.worker.engine.geometry import KVGeometry, LayerKV
-from tests.worker.engine.conftest import WINDOW, make_model
+from swapbench.worker.engine.geometry import PREFILL_STEP, KVGeometry, LayerCache, array_bytes
+from tests.worker.engine.conftest import UNLIKE, WINDOW, make_model, next_token
 
 
 def test_full_attention_costs_the_same_in_every_layer() -> None:
     geometry = KVGeometry.of(make_model("llama"))
-    assert geometry.layers == (LayerKV(2, 16, 16, None, 4),) * 3
-    assert geometry.bytes_for(10) == 3 * 10 * 2 * (16 + 16) * 4
+    token = 2 * (16 + 16) * 4
+    assert geometry.layers == (LayerCache(token_bytes=token, step=256),) * 3
+    assert (geometry.bytes_for(10), geometry.bytes_for(257)) == (3 * 256 * token, 3 * 512 * token)
 
 
 def test_sliding_windows_and_their_pattern_are_seen() -> None:
     geometry = KVGeometry.of(make_model("gemma3"))
     assert [layer.window for layer in geometry.layers] == [WINDOW] * 5 + [None]
-    token = 2 * (32 + 32) * 4
-    assert geometry.bytes_for(100) == 5 * WINDOW * token + 100 * token
+    most = WINDOW + PREFILL_STEP - 1 + 256
+    assert geometry.bytes_for(10_000) == 2 * (32 + 32) * 4 * (5 * most + 10_240)
+
+
+def test_a_chunk_is_a_window() -> None:
+    assert {layer.window for layer in KVGeometry.of(make_model("llama4")).layers} == {WINDOW, None}
+
+
+def test_a_state_costs_the_same_whatever_the_sequence() -> None:
+    geometry = KVGeometry.of(make_model("mamba2"))
+    assert geometry.token_bytes == 0
+    assert geometry.bytes_for(1) == geometry.bytes_for(100_000) > 0
+
+
+def test_states_beside_attention_are_told_apart() -> None:
+    layers = KVGeometry.of(make_model("falcon_h1")).layers
+    assert [(layer.fixed_bytes > 0, layer.token_bytes > 0) for layer in layers] == [
+        (True, False),
+        (False, True),
+    ] * 2
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3", *UNLIKE])
+@pytest.mark.parametrize(("prompt", "decoded"), [(1, 3), (20, 30), (255, 3), (300, 2), (2100, 3)])
+def test_no_sequence_ever_takes_more_and_one_that_only_grows_takes_as_much(
+    kind: str, prompt: int, decoded: int
+) -> None:
+    model = make_model(kind)
+    cache = make_prompt_cache(model)
+    taken = []
+    ids = [1] * prompt
+    while len(ids) > PREFILL_STEP:
+        next_token(model, ids[:PREFILL_STEP], cache)
+        taken.append(sum(map(array_bytes, cache)))
+        ids = ids[PREFILL_STEP:]
+    for _ in range(decoded):
+        ids = [next_token(model, ids, cache)]
+        taken.append(sum(map(array_bytes, cache)))
+    told = KVGeometry.of(model).bytes_for(prompt + decoded - 1)
+    assert max(taken) <= told
+    if kind in ("llama", "mamba2", "falcon_h1", "lfm2"):
+        assert max(taken) == told
 
 
 def test_looking_computes_nothing() -> None:
@@ -33,21 +77,24 @@ def test_looking_computes_nothing() -> None:
 
 @given(st.integers(0, 10_000), st.integers(0, 10_000))
 def test_more_tokens_never_cost_less(a: int, b: int) -> None:
-    layers = (LayerKV(2, 8, 8, 100, 2), LayerKV(2, 8, 8, None, 2))
+    layers = (LayerCache(token_bytes=64, step=256, window=100), LayerCache(token_bytes=64), LayerCache(9))
     geometry = KVGeometry(layers)
     low, high = sorted((a, b))
     assert geometry.bytes_for(low) <= geometry.bytes_for(high)
 
 
-def test_a_cache_without_keys_is_named() -> None:
-    class _Stateful:
+def test_a_cache_of_a_classs_own_costs_what_a_second_token_adds() -> None:
+    class Own:
+        def __init__(self) -> None:
+            self.state: list[Any] = [mx.zeros((4,)), None]
+
+    class Model:
         layers = (None,)
 
-        def make_cache(self) -> list[object]:
-            return [object()]
+        def make_cache(self) -> list[Own]:
+            return [Own()]
 
-        def __call__(self, tokens: mx.array, cache: object) -> None:
-            pass
+        def __call__(self, tokens: mx.array, cache: list[Own]) -> None:
+            cache[0].state[1] = mx.zeros((tokens.shape[1], 8))
 
-    with pytest.raises(TypeError, match="object"):
-        KVGeometry.of(_Stateful())
+    assert KVGeometry.of(Model()).layers == (LayerCache(fixed_bytes=16, token_bytes=32),)
