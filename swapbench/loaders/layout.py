@@ -1,6 +1,7 @@
 """Where each tensor lies in a checkpoint's files."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +39,7 @@ class Shard:
 
     @property
     def data_bytes(self) -> int:
-        """Bytes of all tensors, which lie without gaps."""
+        """Bytes from the first tensor's place to the last one's end."""
         return self.tensors[-1].end if self.tensors else 0
 
     def aligned(self, at: int) -> bool:
@@ -81,6 +82,9 @@ def _shard(path: Path) -> Shard:
         raise UnfitError(f"{path.name} {error}") from None
     for entry in layout.entries:
         dtype_of(entry)
+    for entry, following in pairwise(layout.entries):
+        if following.start < entry.end:
+            raise UnfitError(f"{path.name} has tensors that overlap: {entry.name} and {following.name}")
     return Shard(path, layout.data_start, layout.entries)
 
 

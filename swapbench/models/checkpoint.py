@@ -1,4 +1,8 @@
-"""A checkpoint folder as mlx_lm.load sees it: what is in it, and what it lacks."""
+"""A checkpoint folder's files: what mlx_lm.load would read of it, and which of them can't be read.
+
+Whether a checkpoint is whole is for mlx-lm to say (`swapbench.worker.checking`): it never reads an index, and
+there are some that name files that have never existed.
+"""
 
 import json
 import re
@@ -17,6 +21,7 @@ PATTERNS: Final = (
 
 _INDEX: Final = "model.safetensors.index.json"
 _NUMBERED: Final = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
+_TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model", "tiktoken.model")
 
 
 def weight_bytes(folder: Path) -> int:
@@ -24,36 +29,53 @@ def weight_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob(WEIGHTS) if path.is_file())
 
 
-def fault(folder: Path) -> str:
-    """What is missing or cut short in a checkpoint, as a clause; empty when it is complete."""
+def damage(folder: Path) -> str:
+    """What keeps any loader from reading a checkpoint's files, as a clause; empty where nothing does."""
     if not (folder / "config.json").is_file():
         return "config.json is missing"
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "tiktoken.model")):
-        return "the tokenizer is missing"
-    names = _shard_names(folder)
-    if not names:
-        return "it has no weights (model*.safetensors)"
-    for name in sorted(names):
+    weights = sorted(folder.glob(WEIGHTS))
+    if not weights:
+        return f"it has no weights ({WEIGHTS})"
+    for path in weights:
         try:
-            read_header(folder / name)
+            read_header(path)
         except HeaderError as error:
-            return f"{name} {error}"
+            return f"{path.name} {error}"
         except OSError:
-            return f"{name} is missing"
+            return f"{path.name} is missing"  # a link to nothing
     return ""
 
 
-def _shard_names(folder: Path) -> set[str]:
-    """The weight files that there have to be: those of the index, and all of a numbered series."""
-    names = {path.name for path in folder.glob(WEIGHTS)}
-    for match in filter(None, map(_NUMBERED.fullmatch, set(names))):
+def looks_whole(folder: Path) -> bool:
+    """Whether index, numbers and names agree that nothing is missing of an undamaged checkpoint.
+
+    Where they don't, it may be whole all the same.
+    """
+    named = any((folder / name).is_file() for name in _TOKENIZERS)
+    return named and not missing_files(folder) and set(weight_map(folder)) <= _tensors(folder)
+
+
+def missing_files(folder: Path) -> tuple[str, ...]:
+    """Weight files that an index or a numbered series speaks of, and that are not there."""
+    there = {path.name for path in folder.glob(WEIGHTS)}
+    named = set(weight_map(folder).values())
+    for match in filter(None, map(_NUMBERED.fullmatch, there)):
         count = int(match[2])
-        names |= {f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)}
+        named |= {f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)}
+    return tuple(sorted(named - there))
+
+
+def weight_map(folder: Path) -> dict[str, str]:
+    """The file that an index gives for each tensor; empty where there is no index that can be read."""
     try:
-        weight_map = json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"]
-        return names | {_plain(str(name)) for name in weight_map.values()}
+        found = json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"]
+        return {str(name): _plain(str(file)) for name, file in found.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return names
+        return {}
+
+
+def _tensors(folder: Path) -> set[str]:
+    return {entry.name for path in folder.glob(WEIGHTS) for entry in read_header(path)}
 
 
 def _plain(name: str) -> str:

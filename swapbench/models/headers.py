@@ -1,4 +1,4 @@
-"""The header of a safetensors file, read strictly: whatever a file says ends in facts or in a sentence."""
+"""The header of a safetensors file, by the rules of mx.load: facts, or a sentence about what is wrong."""
 
 import json
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from typing import Any, Final
 _LONGEST_BYTES: Final = 100_000_000
 
 _METADATA: Final = "__metadata__"
+_LFS_POINTER: Final = b"version https://git-lfs"
 
 _BITS: Final = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 8),
@@ -61,7 +62,7 @@ def read_header(path: Path) -> tuple[Entry, ...]:
 
 
 def read_layout(path: Path) -> Layout:
-    """A file's header.
+    """A file's header. Gaps between tensors, and bytes after the last, are nobody's concern.
 
     Raises:
         HeaderError: the file is no safetensors file, is cut short, or contradicts itself.
@@ -71,6 +72,8 @@ def read_layout(path: Path) -> Layout:
     with path.open("rb") as file:
         prefix = file.read(8)
         length = int.from_bytes(prefix, "little")
+        if _LFS_POINTER.startswith(prefix) and prefix:
+            raise HeaderError("is a pointer of Git LFS in place of the file; `git lfs pull` fetches it")
         if len(prefix) < 8 or length > size - 8:
             raise HeaderError("is cut short")
         if not 2 <= length <= _LONGEST_BYTES:
@@ -79,17 +82,26 @@ def read_layout(path: Path) -> Layout:
     header = _table(text)
     found = [_entry(name, raw) for name, raw in header.items() if name != _METADATA]
     entries = sorted(found, key=lambda entry: (entry.start, entry.end))
-    _check_layout(entries, size - 8 - length)
+    data_bytes = size - 8 - length
+    for entry in entries:
+        if entry.end > data_bytes:
+            raise HeaderError(f"is cut short: {entry.name:.80} ends {entry.end - data_bytes} bytes beyond it")
     return Layout(tuple(entries), header.get(_METADATA), 8 + length)
 
 
 def _table(text: bytes) -> dict[str, Any]:
     try:
-        header = json.loads(text)
+        # MLX reads a text that ends at the first NUL: some writers fill headers up with them.
+        header = json.loads(text.split(b"\0", 1)[0])
     except (ValueError, RecursionError):
         raise HeaderError("has a corrupt header: it is not JSON") from None
     if not isinstance(header, dict):
         raise HeaderError("has a corrupt header: it is no table of tensors")
+    metadata = header.get(_METADATA)
+    if metadata is not None and not (
+        isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())
+    ):
+        raise HeaderError("has a __metadata__ that is no table of texts, which MLX refuses")
     return header
 
 
@@ -114,17 +126,3 @@ def _check_size(entry: Entry) -> None:
             break
     if bits != 8 * (entry.end - entry.start):
         raise HeaderError(f"has a corrupt header: {entry.name:.80} has other bytes than its shape takes")
-
-
-def _check_layout(entries: list[Entry], data_bytes: int) -> None:
-    at = 0
-    for entry in entries:
-        if entry.start != at:
-            raise HeaderError(
-                f"has a corrupt header: {entry.name:.80} overlaps another tensor, or leaves a gap"
-            )
-        at = entry.end
-    if at > data_bytes:
-        raise HeaderError("is cut short")
-    if at < data_bytes:
-        raise HeaderError(f"has {data_bytes - at} bytes that belong to no tensor")

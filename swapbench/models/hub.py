@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from swapbench.errors import ModelError, TransferError
-from swapbench.models.checkpoint import PATTERNS, WEIGHTS, fault
+from swapbench.models.checkpoint import PATTERNS, WEIGHTS
+from swapbench.models.soundness import fault
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling

@@ -9,8 +9,9 @@ from swapbench.errors import ModelError, did_you_mean
 from swapbench.experiment import Source
 from swapbench.models import hub, making, order, store
 from swapbench.models.catalogue import CATALOGUE, Entry, lookup
-from swapbench.models.checkpoint import WEIGHTS, weight_bytes
+from swapbench.models.checkpoint import weight_bytes
 from swapbench.models.order import Order
+from swapbench.models.soundness import fault
 from swapbench.wire import Checkpoint
 
 
@@ -134,9 +135,9 @@ def _nowhere(reference: str, known: bool) -> str:
 
 def _located_folder(name: str, reference: str, source: Source) -> Located:
     folder = Path(reference).expanduser()
-    if not (folder / "config.json").is_file() or not any(folder.glob(WEIGHTS)):
-        hint = f"{folder} is no checkpoint: it needs config.json and {WEIGHTS}"
-        return Located(name, reference, source, None, 0, hint)
+    lack = fault(folder)
+    if lack:
+        return Located(name, reference, source, None, 0, f"{folder} is no whole checkpoint: {lack}")
     return Located(name, reference, source, folder.absolute(), weight_bytes(folder), "")
 
 

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -19,9 +19,9 @@ from typing import Any, Final
 
 from swapbench.errors import ModelError
 from swapbench.models import store
-from swapbench.models.checkpoint import fault
 from swapbench.models.headers import Entry, HeaderError, Layout, read_layout
 from swapbench.models.shards import write_all
+from swapbench.models.soundness import fault
 
 # From a cache line, which no item is bigger than, to half of a huge page.
 _ALIGN_BYTES: Final = [1 << power for power in range(6, 21)]
@@ -121,20 +121,25 @@ def _planned(source: Path, path: Path, align_bytes: int) -> Copy:
 
 
 def _packed(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
-    """Tensors in an order in which each begins at a multiple of its item size.
+    """Tensors without gaps, in an order in which each begins at a multiple of its item size.
 
     The order of the original stays where it can, so that a copy is read in the same order: few files need
     another. Else bigger items come first, and each tensor ends at a multiple of the sizes that follow.
     """
-    if all(entry.start % entry.align_bytes == 0 for entry in entries):
-        return entries
-    packed = []
+    packed = _joined_up(entries)
+    if all(entry.start % entry.align_bytes == 0 for entry in packed):
+        return packed
+    return _joined_up(sorted(entries, key=lambda entry: -entry.align_bytes))
+
+
+def _joined_up(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    joined = []
     at = 0
-    for entry in sorted(entries, key=lambda entry: -entry.align_bytes):
+    for entry in entries:
         end = at + entry.end - entry.start
-        packed.append(replace(entry, start=at, end=end))
+        joined.append(replace(entry, start=at, end=end))
         at = end
-    return tuple(packed)
+    return tuple(joined)
 
 
 def _header(layout: Layout, align_bytes: int) -> bytes:

@@ -1,33 +1,159 @@
-"""What can be known of a checkpoint before anything is given up for it."""
+"""What can be known of a checkpoint before anything is given up for it, tried out as far as that is free.
 
-from mlx_lm.utils import load_model
+`python -m swapbench.worker.checking FOLDER` says it of one, as a line of JSON.
+"""
 
-from swapbench.loaders.stock import refuse_code
-from swapbench.models.checkpoint import fault
+import argparse
+import json
+import os
+import re
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import mlx.core as mx
+from mlx_lm.utils import load_config, load_model
+
+from swapbench.loaders.tokenizer import load_stock
+from swapbench.models.checkpoint import damage, missing_files, weight_map
+from swapbench.models.remembered import state_of
 from swapbench.wire import Checkpoint
+from swapbench.worker.engine.geometry import KVGeometry
+from swapbench.worker.leaving import leave
 from swapbench.worker.targets import RefusedError
+
+_MISSING: Final = re.compile(r"Missing (\d+) parameters:\s*(.*?)(?:,|\.?\s*$)", re.DOTALL)
+_UNEXPECTED: Final = re.compile(r"Received (\d+) parameters not in model:\s*(.*?)(?:,|\.?\s*$)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a checkpoint, as a clause, and what mends it; empty where whole files would.
+
+    `incomplete` is what no mlx-lm could load.
+    """
+
+    what: str
+    remedy: str = ""
+    incomplete: bool = True
 
 
 def refuse_broken(checkpoint: Checkpoint) -> None:
-    """Look at the files' headers, then have mlx-lm build the model and match names and shapes, lazily.
-
-    Nothing of the weights is read: a 7 GB checkpoint takes some 60 ms.
+    """Refuse a checkpoint that can't be loaded, or that the engine has no way to serve.
 
     Raises:
         RefusedError: with what is wrong, where, and what to do.
     """
-    lack = fault(checkpoint.path)
-    if not lack:
+    fault = fault_of(checkpoint.path)
+    if fault is not None:
+        remedy = fault.remedy or _remedy(checkpoint)
+        raise RefusedError(f"{checkpoint.name}: {fault.what} ({checkpoint.path}); {remedy}")
+
+
+def fault_of(path: Path) -> Fault | None:
+    """Read the headers, have mlx-lm build the model lazily, ask it for its caches, and load the tokenizer.
+
+    Nothing of the weights is read: a 7 GB checkpoint takes some 60 ms, and its tokenizer once 1 to 3 s.
+    """
+    found = damage(path)
+    if found:
+        return Fault(found)
+    try:
+        KVGeometry.of(load_model(path, lazy=True)[0])
+    except Exception as error:  # noqa: BLE001 - whatever mlx-lm's classes make of a config is the answer
+        return _of_model(path, error)
+    finally:
+        # What was built drew from MLX's chain of random keys, lazily: unevaluated it grows for ever.
+        mx.eval(mx.random.state)
+    return _of_tokenizer(path)
+
+
+def _of_model(path: Path, error: Exception) -> Fault:
+    try:
+        config = load_config(path)
+        kind, code = str(config["model_type"]), config.get("model_file")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Fault("config.json is no model's configuration", "get it again")
+    if code is not None:
+        return Fault(
+            f"config.json asks for code of the checkpoint's ({code!s:.80}), and none is run",
+            "choose a model whose architecture mlx-lm has",
+            incomplete=False,
+        )
+    said = _brief(error)
+    if said == f"Model type {kind} not supported.":
+        return Fault(
+            f'mlx-lm {version("mlx-lm")} knows no architecture "{kind:.80}"',
+            "a newer mlx-lm may: `pip install -U mlx-lm`",
+            incomplete=False,
+        )
+    missing = _MISSING.search(str(error))
+    if missing:
+        return Fault(_missing(path, missing[2], int(missing[1])))
+    if isinstance(error, KeyError) and missing_files(path):
+        return Fault(_missing(path, str(error.args[0]), 1))
+    unexpected = _UNEXPECTED.search(str(error))
+    if unexpected:
+        said = f"{_counted(int(unexpected[1]), unexpected[2])} in its files that config.json has no place for"
+    return Fault(
+        said, "config.json and weights have to be of one model: get both from one place", incomplete=False
+    )
+
+
+def _missing(path: Path, first: str, count: int) -> str:
+    """Which tensors no file holds; and which file should, where that is known and the file is not there."""
+    absent = missing_files(path)
+    file = weight_map(path).get(first)
+    lost = [file] if file in absent else absent
+    where = f" ({', '.join(lost[:3])}{' …' if len(lost) > 3 else ''} is not there)" if lost else ""
+    return f"{_counted(count, first)} in none of its files{where}"
+
+
+def _counted(count: int, first: str) -> str:
+    return f"{first:.120} is" if count == 1 else f"{first:.120} and {count - 1} more tensors are"
+
+
+def _of_tokenizer(path: Path) -> Fault | None:
+    """Each state of the small files is looked at once: parsing them is most of what a check takes."""
+    small = sorted(file for file in path.iterdir() if file.is_file() and file.suffix != ".safetensors")
+    state = (path, tuple(map(tuple, state_of(small))))
+    if state not in _sound_tokenizers:
         try:
-            refuse_code(checkpoint.path)
-            load_model(checkpoint.path, lazy=True)
-        except Exception as error:  # noqa: BLE001 - whatever mlx-lm's classes make of a config is the answer
-            lack = " ".join(str(error).split())[:200] or type(error).__name__
-    if lack:
-        raise RefusedError(f"{checkpoint.name}: {lack} ({checkpoint.path}); {_remedy(checkpoint)}")
+            if not load_stock(path, load_config(path).get("eos_token_id")).encode("a"):
+                raise ValueError("it knows no tokens, as without its files")
+        except Exception as error:  # noqa: BLE001 - whatever transformers makes of the files is the answer
+            said = f"the tokenizer can't be loaded: {_brief(error)}"
+            return Fault(said, "get the tokenizer's files again, from where the weights are")
+        _sound_tokenizers.add(state)
+    return None
+
+
+_sound_tokenizers: set[Any] = set()
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _remedy(checkpoint: Checkpoint) -> str:
     if checkpoint.source == "hub":
         return f"`swapbench models fetch {checkpoint.reference}` completes it"
     return "put a whole checkpoint there"
+
+
+def main() -> None:
+    """Say what one checkpoint lacks."""
+    parser = argparse.ArgumentParser(prog="swapbench.worker.checking")
+    parser.add_argument("folder", type=Path)
+    # Libraries print to stdout; the answer must be alone on it.
+    answer_to = os.dup(1)
+    os.dup2(2, 1)
+    fault = fault_of(parser.parse_args().folder)
+    with os.fdopen(answer_to, "w") as out:
+        out.write(json.dumps({"lacks": fault.what if fault and fault.incomplete else ""}))
+    leave()
+
+
+if __name__ == "__main__":
+    main()

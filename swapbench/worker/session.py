@@ -123,6 +123,7 @@ class _Swap:
         self._to = plan.checkpoints[scenario.to_model]
         self._probe = Probe(target.meter, emit, planned.round, planned.scenario)
         self._step = ""
+        self._serves = False
         self._error = ""
         self._status: SwapStatus = "ok"
         self._answered = 0
@@ -163,6 +164,7 @@ class _Swap:
         target = self._target
         self._begin(f"serving {self._from.name}")
         target.serve(self._from)
+        self._serves = True
         self._begin("checking")
         target.check(self._to, self._planned)
         self._begin("preparing")
@@ -216,7 +218,10 @@ class _Swap:
     def _fail(self, error: Exception) -> None:
         self._status = "failed"
         if isinstance(error, RefusedError) and not self._probe.begun:
-            self._refuse(error)
+            if self._serves:
+                self._refuse(error)
+            else:
+                self._error = _sentence(error)
             return
         self._error = f"{self._probe.failed_phase or self._step} failed: {_sentence(error)}"
         # Its frames hold the half-loaded model, which would outlive its failure.

@@ -86,9 +86,30 @@ def _only_run(folder: Path) -> Run:
 
 
 @pytest.mark.parametrize(
-    "damage", [_missing_shard, _truncated, _corrupt_header, _other_shapes, _beyond_memory]
+    ("damage", "says"),
+    [
+        (_missing_shard, "are in none of its files (model.safetensors is not there)"),
+        (_truncated, "model.safetensors is cut short"),
+        (_corrupt_header, "model.safetensors has a corrupt header"),
+    ],
 )
-def test_a_checkpoint_that_is_broken_before_the_swap_is_refused_and_the_old_model_goes_on(
+@pytest.mark.parametrize("old", [False, True])
+def test_a_checkpoint_that_no_loader_could_read_is_told_before_anything_runs(
+    old: bool, damage: Callable[[Path], None], says: str, cli: Cli, model_cache: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(_mini(model_cache, "mollm"), broken)
+    damage(broken)
+    whole = _mini(model_cache, "emma")
+    done = cli("run", str(_experiment(tmp_path, *((whole, broken) if old else (broken, whole)))))
+    assert done.returncode == 2, done.stderr
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list_runs(tmp_path / "results")
+
+
+@pytest.mark.parametrize("damage", [_other_shapes, _beyond_memory])
+def test_a_checkpoint_that_can_not_be_served_is_refused_and_the_old_model_goes_on(
     damage: Callable[[Path], None], cli: Cli, model_cache: Path, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken"

@@ -18,7 +18,7 @@ from safetensors import deserialize, safe_open
 
 from swapbench.errors import ModelError
 from swapbench.experiment import Source
-from swapbench.models.checkpoint import fault
+from swapbench.models.checkpoint import looks_whole
 from swapbench.models.headers import read_layout
 from swapbench.models.locate import locate
 from swapbench.models.repack import Outcome, repack
@@ -161,7 +161,7 @@ def test_whatever_the_layout_tensors_are_the_same_to_the_bit_and_can_be_mapped(
         total = sum(path.stat().st_size for path in target.iterdir())
         assert told[-1] == (total, total)
     assert names_in(target) == names_in(source)
-    assert fault(target) == ""
+    assert looks_whole(target)
     for before, after in zip(weights_of(source), weights_of(target), strict=True):
         assert tensors_of(after) == tensors_of(before)
         assert metadata_of(after) == metadata_of(before) == metadata
@@ -255,7 +255,7 @@ def test_links_of_a_hub_cache_become_files(odd: Path, tmp_path: Path) -> None:
         (snapshot / path.name).symlink_to(path)
     repack(snapshot, tmp_path / "to", PAGE, ignore)
     assert not any(path.is_symlink() for path in (tmp_path / "to").iterdir())
-    assert fault(tmp_path / "to") == ""
+    assert looks_whole(tmp_path / "to")
 
 
 def test_a_tied_model_is_read_by_mlx_lm_and_found_by_its_path(minis: dict[str, Path], tmp_path: Path) -> None:
@@ -398,7 +398,7 @@ def test_an_alignment_is_a_power_of_two_within_bounds(odd: Path, tmp_path: Path,
 
 def test_an_incomplete_checkpoint_is_not_repacked(odd: Path, tmp_path: Path) -> None:
     weights_of(odd)[-1].unlink()
-    assert "model-00002-of-00002.safetensors is missing" in refusal(odd, tmp_path / "to", PAGE, ignore)
+    assert "only a complete checkpoint can be repacked" in refusal(odd, tmp_path / "to", PAGE, ignore)
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe"])

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,12 @@ import pytest
 from swapbench.experiment import Source
 from swapbench.loaders import load
 from swapbench.models.locate import provide
+from swapbench.strategy import NAMED
 from swapbench.wire import Checkpoint
 from swapbench.worker.checking import refuse_broken
 from swapbench.worker.targets import RefusedError
 
+FETCH = "`swapbench models fetch org/small` completes it"
 CANARY = "from pathlib import Path\nPath(__file__).with_name('canary').write_text('was run')\n"
 
 
@@ -59,36 +63,47 @@ def _other_sizes(folder: Path) -> None:
     change(folder / "config.json", intermediate_size=512)
 
 
+def _no_json(folder: Path) -> None:
+    (folder / "config.json").write_text("[1]")
+
+
+def _spoil_the_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text('{"model": {}}')
+
+
 def _other_architecture(folder: Path) -> None:
     change(folder / "config.json", model_type="no-such-model")
 
 
 @pytest.mark.parametrize(
-    ("damage", "says"),
+    ("damage", "says", "advice"),
     [
-        (_lose_the_weights, "model.safetensors is missing"),
-        (_spoil_the_header, "model.safetensors has a corrupt header: it is not JSON"),
-        (_other_sizes, "Expected shape"),
-        (_other_architecture, "no-such-model not supported"),
+        (_lose_the_weights, "it has no weights (model*.safetensors)", FETCH),
+        (_spoil_the_header, "model.safetensors has a corrupt header: it is not JSON", FETCH),
+        (_other_sizes, "Expected shape", "config.json and weights have to be of one model"),
+        (_other_architecture, 'no architecture "no-such-model"', "a newer mlx-lm may: `pip install"),
+        (_no_json, "config.json is no model's configuration", "get it again"),
+        (_spoil_the_tokenizer, "the tokenizer can't be loaded", "get the tokenizer's files again"),
     ],
 )
-def test_what_is_known_to_fail_is_refused_with_what_to_do(
-    damage: Callable[[Path], None], says: str, checkpoint: Checkpoint
+def test_what_is_known_to_fail_is_refused_with_advice_that_fits(
+    damage: Callable[[Path], None], says: str, advice: str, checkpoint: Checkpoint
 ) -> None:
     damage(checkpoint.path)
     with pytest.raises(RefusedError) as refused:
         refuse_broken(checkpoint)
     assert says in str(refused.value)
-    assert "`swapbench models fetch org/small` completes it" in str(refused.value)
+    assert str(refused.value).split("; ")[-1].startswith(advice)
 
 
 def test_code_that_a_config_names_is_never_run(checkpoint: Checkpoint) -> None:
     (checkpoint.path / "model.py").write_text(CANARY)
     change(checkpoint.path / "config.json", model_file="model.py")
-    with pytest.raises(RefusedError, match="names code to run"):
+    with pytest.raises(RefusedError, match=r"code of the checkpoint's \(model.py\), and none is run"):
         refuse_broken(checkpoint)
-    with pytest.raises(ValueError, match="names code to run"):
-        load(checkpoint.path, "stock")
+    for strategy in NAMED:
+        with pytest.raises(ValueError, match="trust_remote_code"):
+            load(checkpoint.path, strategy)
     assert not (checkpoint.path / "canary").exists()
 
 
@@ -99,11 +114,16 @@ def test_code_that_a_tokenizer_names_is_never_run(checkpoint: Checkpoint) -> Non
         auto_map={"AutoTokenizer": ["tokenization.Tokenizer", "tokenization.Tokenizer"]},
         tokenizer_class="Tokenizer",
     )
-    try:
-        load(checkpoint.path, "stock")
-    except ValueError as error:
-        refusal = str(error)
-        assert "trust_remote_code" in refusal
+    with pytest.raises(RefusedError, match="wants to run code of the checkpoint's"):
+        refuse_broken(checkpoint)
+    asks = f"from swapbench.loaders import load; load({str(checkpoint.path)!r}, '{{}}')"
+    for strategy in NAMED:
+        # As with a terminal, where transformers would ask, and somebody who says yes to everything.
+        command = [sys.executable, "-P", "-c", asks.format(strategy)]
+        asked = subprocess.run(command, input="y\n" * 9, capture_output=True, text=True, check=False)
+        last = asked.stderr.splitlines()[-1]
+        assert last.startswith("ValueError: the tokenizer wants to run code of the checkpoint's"), asked
+        assert "[y/N]" not in asked.stdout + asked.stderr
     assert not (checkpoint.path / "canary").exists()
 
 

@@ -192,7 +192,7 @@ class CacheStore:
 
     def _path(self, agent: str, tag: ModelTag) -> Path:
         """Named by a digest: an agent may be called anything."""
-        key = "\0".join((agent, tag.fingerprint, tag.revision))
+        key = "\0".join((agent, tag.name, tag.fingerprint, tag.revision))
         return self._root / f"{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.safetensors"
 
 
@@ -217,7 +217,12 @@ def _readable(path: Path) -> bool:
 
 def _metadata(agent: str, tag: ModelTag) -> dict[str, str]:
     # mlx-lm flattens metadata as a tree, in which an empty text would vanish.
-    return {"agent": agent, "fingerprint": tag.fingerprint, "revision": tag.revision or "-"}
+    return {
+        "agent": agent,
+        "model": tag.name,
+        "fingerprint": tag.fingerprint,
+        "revision": tag.revision or "-",
+    }
 
 
 def _sync(path: Path) -> None:

@@ -1,7 +1,6 @@
 """One rank's part of a sharded model: checked, loaded, asked for tokens, dropped."""
 
 import gc
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,12 @@ from typing import Any, cast
 import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm.models.cache import make_prompt_cache
-from mlx_lm.utils import load_model
+from mlx_lm.utils import load_config, load_model
 
 from swapbench.experiment import EngineSettings
 from swapbench.loaders import platform
 from swapbench.loaders.span import Span
-from swapbench.loaders.stock import refuse_code
-from swapbench.models.checkpoint import fault
+from swapbench.worker.checking import fault_of
 from swapbench.worker.engine.batch import prompt_of
 from swapbench.worker.engine.blocks import BlockPool
 from swapbench.worker.engine.geometry import KVGeometry
@@ -46,15 +44,11 @@ class Share:
 
     def refusal(self, path: Path) -> str:
         """Why the checkpoint can't be loaded in shares; empty when it can. Nothing of its weights is read."""
-        lack = fault(path)
-        if lack:
-            return lack
-        try:
-            refuse_code(path)
-            model = load_model(path, lazy=True)[0]
-            return self._unshareable(model, path)
-        except Exception as error:  # noqa: BLE001 - whatever mlx-lm's classes make of a config is the answer
-            return " ".join(str(error).split())[:200] or type(error).__name__
+        fault = fault_of(path)
+        if fault is not None:
+            return f"{fault.what}; {fault.remedy}" if fault.remedy else fault.what
+        ModelTag.of(path, "")  # found here, outside the timed swap, and remembered
+        return self._unshareable(load_model(path, lazy=True)[0], path)
 
     def unload(self) -> None:
         """Drop the share and all that belongs to it."""
@@ -134,7 +128,7 @@ class Share:
 
 def _kv_heads_left_over(path: Path, ranks: int) -> str:
     """mlx-lm divides heads among ranks without looking whether that leaves any over."""
-    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    config = load_config(path)
     sizes = config.get("text_config", config)
     heads = sizes.get("num_key_value_heads") or sizes.get("num_attention_heads")
     if isinstance(heads, int) and heads % ranks:

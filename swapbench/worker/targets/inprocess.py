@@ -13,7 +13,7 @@ import mlx.core as mx
 
 from swapbench import page_cache
 from swapbench.ledgers import system
-from swapbench.loaders import Loaded, ModelLoader
+from swapbench.loaders import Loaded, ModelLoader, platform
 from swapbench.loaders.span import Span, unmeasured
 from swapbench.phases import Phase
 from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Reply
@@ -60,6 +60,8 @@ class InProcessTarget:
         self._store = CacheStore(plan.scratch_dir)
         self._loader = ModelLoader(plan.how)
         self._reserved = False
+        self._freed_bytes = 0
+        self._tag: ModelTag | None = None
         self._agents = Agents(plan, self._store, self.meter)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._served: Checkpoint | None = None
@@ -84,6 +86,7 @@ class InProcessTarget:
         self._tickets = self._carried = ()
         if self._served == checkpoint and self._batch is not None and self._batch.serves:
             return
+        refuse_broken(checkpoint)
         self._stop_traffic()
         self._stop()
         self._store.evict_all(unmeasured)
@@ -121,6 +124,7 @@ class InProcessTarget:
         # Size first: it is told by the files' sizes, and building a model of that size takes some, too.
         self._refuse_what_cannot_fit(to)
         refuse_broken(to)
+        self._tag = ModelTag.of(to.path, to.name)
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
         """Replace the model that is served by `to`, one measured phase after another."""
@@ -134,7 +138,7 @@ class InProcessTarget:
         with probe.phase(Phase.SHUTDOWN):
             self._stop()
         with probe.phase(Phase.UNLOAD):
-            self._unload()
+            self._unload(probe.span)
         with probe.observing():
             self._look_at_release()
             self._look_at_page_cache(to)
@@ -143,7 +147,8 @@ class InProcessTarget:
         with probe.phase(Phase.RECONFIGURE):
             self._fit_pool()
         with probe.phase(Phase.UPDATE_TAG):
-            self._store.update_tag(ModelTag.of(to.path, to.name))
+            assert self._tag is not None
+            self._store.update_tag(self._tag)
         with probe.phase(Phase.REINIT):
             self._reinit(to)
 
@@ -306,14 +311,15 @@ class InProcessTarget:
             self._batch.stop(self._plan.engine.drain_grace_s)
             self._batch = None
 
-    def _unload(self) -> None:
+    def _unload(self, span: Span = unmeasured) -> None:
         self._served = self._loaded = None
         gc.collect()
-        self._loader.released(self._following)
+        self._loader.released(self._following, span)
         self._following = None
 
     def _look_at_release(self) -> None:
-        """Whether memory comes back later than unload says; waiting for it is part of the swap's time."""
+        """What malloc keeps; and whether memory comes back late, for which the swap waits."""
+        self._freed_bytes = platform.freed_memory_bytes()
         if self._plan.settle_after_unload:
             self._outcome = replace(self._outcome, release=settle(self.meter))
 
@@ -331,7 +337,7 @@ class InProcessTarget:
             loader=loaded.report.loader,
             loader_why=loaded.report.why,
             ahead_bytes=loaded.report.ahead_bytes,
-            kept_bytes=loaded.report.kept_bytes,
+            kept_bytes=loaded.report.kept_bytes + self._freed_bytes,
         )
 
     def _refuse_what_cannot_fit(self, checkpoint: Checkpoint) -> None:
@@ -349,7 +355,8 @@ class InProcessTarget:
         if self._plan.engine.memory_limit_bytes:
             return self._plan.engine.memory_limit_bytes
         ours = self._loaded.weight_bytes if self._loaded is not None else 0
-        return self._system.obtainable_bytes() + max(ours, self._loader.kept_bytes)
+        kept = self._loader.kept_bytes + platform.freed_memory_bytes()
+        return self._system.obtainable_bytes() + max(ours, kept)
 
     def _refuse_a_full_disk(self) -> None:
         """What is held has to be written before the old model may go."""

@@ -1,0 +1,98 @@
+"""Odd checkpoints are whole to everybody, and broken ones are broken to everybody, for one reason."""
+
+from pathlib import Path
+
+import pytest
+
+from swapbench.errors import ModelError
+from swapbench.experiment import Source
+from swapbench.loaders import load
+from swapbench.models import repack, soundness
+from swapbench.models.locate import locate
+from swapbench.models.soundness import fault
+from swapbench.wire import Checkpoint
+from swapbench.worker.checking import fault_of, refuse_broken
+from swapbench.worker.targets import RefusedError
+from tests.loaders.test_load import PROMPT
+from tests.loaders.test_sources import bits
+from tests.models.spoiling import BROKEN, TWO, WHOLE, sharded
+
+
+@pytest.fixture
+def folder(cache: Path, minis: dict[str, Path], tmp_path: Path) -> Path:
+    """A mini of two files, tied and tokenised as Qwen is."""
+    return sharded(minis["qwen2.5-0.5b"], tmp_path / "copy", TWO)
+
+
+def checkpoint(folder: Path) -> Checkpoint:
+    return Checkpoint(name="odd", reference="org/odd", source=Source.HUB, path=folder, weight_bytes=0)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_mlx_lm_loads_is_whole_to_everybody(
+    name: str, folder: Path, minis: dict[str, Path], tmp_path: Path
+) -> None:
+    WHOLE[name](folder)
+    assert fault(folder) == ""
+    assert locate("odd", str(folder), Source.HUB).path == folder
+    refuse_broken(checkpoint(folder))
+    assert repack.repack(folder, tmp_path / "aligned", 4096, lambda *_: None) is repack.Outcome.WRITTEN
+    expected = bits(load(minis["qwen2.5-0.5b"], "stock")[0](PROMPT))
+    for path in (folder, tmp_path / "aligned"):
+        for strategy in ("stock", "fill", "slab", "direct", "map"):
+            model, tokenizer, _ = load(path, strategy)
+            assert bits(model(PROMPT)) == expected
+            assert tokenizer.encode("one")
+            del model
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_it_can_not_load_is_broken_to_everybody_for_the_same_reason(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    spoil, says = BROKEN[name]
+    spoil(folder)
+    if name not in ("broken tokenizer",):  # looks whole to whoever has no transformers
+        assert says in fault(folder)
+        assert says in locate("odd", str(folder), Source.HUB).hint
+        with pytest.raises(ModelError) as not_copied:
+            repack.repack(folder, tmp_path / "aligned", 4096, lambda *_: None)
+        assert says in str(not_copied.value)
+    with pytest.raises(RefusedError) as refused:
+        refuse_broken(checkpoint(folder))
+    assert says in str(refused.value)
+    if name == "no tokenizer":
+        return  # transformers makes one without tokens of nothing, and mlx_lm.load takes it
+    for strategy in ("stock", "auto"):
+        with pytest.raises((ValueError, RuntimeError, OSError, KeyError, TypeError)):
+            load(folder, strategy)
+
+
+def test_mlx_lm_is_asked_once_for_each_state_of_the_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    WHOLE["stale index"](folder)
+    asked: list[Path] = []
+    monkeypatch.setattr(soundness, "_ask", lambda path: asked.append(path) or "")
+    assert [fault(folder) for _ in range(3)] == [""] * 3
+    assert asked == [folder]
+    (folder / "generation_config.json").write_text("{}")
+    fault(folder)
+    assert len(asked) == 2
+
+
+def test_a_folder_that_agrees_with_itself_is_looked_at_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(soundness, "_ask", lambda path: pytest.fail(f"mlx-lm was asked about {path}"))
+    assert fault(folder) == ""
+
+
+def test_what_whole_files_would_not_mend_is_not_called_incomplete(folder: Path) -> None:
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace('"qwen2"', '"no-such-model"'))
+    WHOLE["stale index"](folder)
+    found = fault_of(folder)
+    assert found is not None
+    assert not found.incomplete
+    assert fault(folder) == ""
