@@ -330,8 +330,8 @@ SWAPS_MEANINGS: Final = (
     Meaning(
         "kept_bytes",
         "B",
-        "memory that stays with the loader, whichever model is in it",
-        "on servers seen from outside; 0 for loaders that keep none",
+        "memory that the process keeps when no model is loaded: a slab, and what malloc has not given back",
+        "on servers seen from outside",
     ),
     Meaning(
         "to_first_byte_s",

@@ -70,10 +70,23 @@ class Strategy(Strict):
         "larger than the largest model, or one for the two largest (slab, direct)",
     )
     incremental: Flag = Field(False, description="serve before every weight is resident (map)")
+    give_back: Flag | None = Field(
+        None,
+        description="have malloc return freed memory to the system in unload, which costs time there and "
+        "page faults in the next load (Linux). Where it is left out, all do but `stock`, since mlx_lm "
+        "doesn't, and `reuse`",
+    )
     evict_workers: Whole = Field(1, ge=1, le=64, description="threads that write KV caches at once")
     fsync: Fsync = Field(
         Fsync.EACH, description="`each` cache before it is freed, all of them `once`, or `off`"
     )
+
+    @property
+    def gives_back(self) -> bool:
+        """Whether freed memory is returned to the system when a model is unloaded."""
+        if self.give_back is not None:
+            return self.give_back
+        return self.loader not in (LoaderKind.STOCK, LoaderKind.REUSE)
 
     def describe(self) -> str:
         """In words: `slab, tokenizer overlap, read ahead spare`."""
@@ -86,6 +99,8 @@ class Strategy(Strict):
             parts.append(f"read ahead {self.read_ahead}")
         if self.incremental:
             parts.append("incremental")
+        if self.give_back is not None:
+            parts.append("gives memory back" if self.give_back else "keeps freed memory")
         if self.evict_workers > 1:
             parts.append(f"{self.evict_workers} evict workers")
         if self.fsync is not Fsync.EACH:
@@ -112,7 +127,9 @@ class Manual:
 
 
 MANUALS: Final[dict[LoaderKind, Manual]] = {
-    LoaderKind.STOCK: Manual("nothing", "where swaps are to be fast"),
+    LoaderKind.STOCK: Manual(
+        "on Linux, freed memory stays with the process, as in mlx_lm", "where swaps are to be fast"
+    ),
     LoaderKind.REUSE: Manual(
         "freed memory stays with the process", "where other programs want the memory between models"
     ),

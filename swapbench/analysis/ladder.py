@@ -21,7 +21,8 @@ class Rung:
     """One strategy in one scenario. Ratios to stock are of the same rounds.
 
     `weights` is the load phase without the tokenizer; `limit_share` its rate over the machine's limit for the
-    scenario's page cache; `peak_share` the most of process memory over the larger model's bytes.
+    scenario's page cache; `peak_share` the most of process memory over the larger model's bytes; `kept_bytes`
+    the memory that stayed with the process when no model was loaded.
     """
 
     strategy: str
@@ -34,6 +35,7 @@ class Rung:
     limit_share: float | None
     peak_bytes: float | None
     peak_share: float | None
+    kept_bytes: float | None
     loaders: tuple[str, ...]
     reasons: tuple[str, ...]
     left_out: int
@@ -136,6 +138,7 @@ def _rung(
         limit_share=rates.point / limit_gb_per_s if rates and limit_gb_per_s else None,
         peak_bytes=peak,
         peak_share=peak / larger_bytes if peak and larger_bytes else None,
+        kept_bytes=largest([swap.figures.get("kept_bytes") for swap in counted]),
         loaders=tuple(dict.fromkeys(swap.loader for swap in counted if swap.loader)),
         reasons=tuple(dict.fromkeys(swap.loader_why for swap in counted if swap.loader_why)),
         left_out=sum(not swap.counted and not swap.warmup for swap in swaps),

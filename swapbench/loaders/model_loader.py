@@ -8,11 +8,12 @@ from typing import Any, Final
 
 import mlx.core as mx
 import psutil
-from mlx.utils import tree_flatten, tree_reduce
+from mlx.utils import tree_reduce
 
 from swapbench.loaders import auto, platform, stock
 from swapbench.loaders.arrival import Arrival, WeightSource
 from swapbench.loaders.building import build, put_in_place
+from swapbench.loaders.evaluation import arrays_of, evaluate
 from swapbench.loaders.fill import Fill
 from swapbench.loaders.layout import shards_of
 from swapbench.loaders.mapped import Mapped
@@ -119,15 +120,14 @@ class ModelLoader:
         )
         return Loaded(model, tokenizer, report)
 
-    def released(self, following: Path | None = None) -> None:
+    def released(self, following: Path | None = None, span: Span = unmeasured) -> None:
         """The model is dropped, by everyone: free its memory, but for what the strategy keeps.
+
+        Spans: `give_back` returns freed memory to the system, for strategies that do.
 
         Args:
             following: the checkpoint that is loaded next, if that is known.
         """
-        # Every layer that was built drew from MLX's chain of random keys, lazily; unless somebody
-        # evaluates it, the chain grows with each load for ever.
-        mx.eval(mx.random.state)
         for source in self._sources.values():
             source.released()
         if (
@@ -137,8 +137,9 @@ class ModelLoader:
         ):
             return
         mx.clear_cache()
-        if self._reuse is None:
-            platform.give_back_freed_memory()
+        if self._strategy.gives_back:
+            with span("give_back"):
+                platform.give_back_freed_memory()
 
     def close(self) -> None:
         """Keep nothing any more."""
@@ -187,8 +188,8 @@ class ModelLoader:
             if model is None:
                 with span("build"):
                     model, config = build(checkpoint, arrival.weights)
-            mx.eval(model.parameters())
-            arrival.watch([model, *dict(tree_flatten(model.parameters())).values()])
+            evaluate(model)
+            arrival.watch([model, *arrays_of(model)])
         except BaseException:
             arrival.stop()
             raise

@@ -76,6 +76,27 @@ def give_back_freed_memory() -> None:
         trim(0)
 
 
+class _MallInfo2(ctypes.Structure):
+    """struct mallinfo2 of <malloc.h>; glibc has it since 2.33."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    )
+
+
+def freed_memory_bytes() -> int:
+    """What was freed and is still the process's, for its next allocations; 0 where malloc doesn't tell."""
+    mallinfo2 = getattr(_libc, "mallinfo2", None) if LINUX else None
+    if mallinfo2 is None:
+        return 0
+    mallinfo2.restype = _MallInfo2
+    return int(mallinfo2().fordblks)
+
+
 def least_mapped_allocation_bytes() -> int:
     """An allocation of at least this many bytes is a mapping of its own, and unmapped when freed."""
     return (_KEPT_MMAP_THRESHOLD_BYTES if _keeps_freed_memory else _MMAP_THRESHOLD_MAX_BYTES) + (1 << 20)

@@ -15,7 +15,7 @@ class LoadReport:
         why: reasons, as a sentence: what `auto` picked, what was fallen back from; empty when as asked.
         weight_bytes: bytes of all parameters.
         ahead_bytes: of these, what was there already when the old model was gone.
-        kept_bytes: memory that stays with the loader, whichever model is in it.
+        kept_bytes: memory that the loader keeps, whichever model is in it: its slab.
         seconds: for weights and tokenizer together.
     """
 

@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 from swapbench.loaders import Loaded
-from swapbench.loaders.span import Span
+from swapbench.loaders.span import Span, unmeasured
 from swapbench.wire import Checkpoint, Reply
 from swapbench.worker.engine.batch import BatchEngine
 from swapbench.worker.engine.blocks import BlockPool
@@ -26,9 +26,9 @@ class KeepsTheBootModel(InProcessTarget):
 
     boot: Loaded | None = None
 
-    def _unload(self) -> None:
+    def _unload(self, span: Span = unmeasured) -> None:
         self.boot = self.boot or self._loaded
-        super()._unload()
+        super()._unload(span)
 
 
 class AnswersLongPromptsWithTheOldModel(InProcessTarget):
@@ -36,9 +36,9 @@ class AnswersLongPromptsWithTheOldModel(InProcessTarget):
 
     old: Loaded | None = None
 
-    def _unload(self) -> None:
+    def _unload(self, span: Span = unmeasured) -> None:
         self.old = self._loaded or self.old
-        super()._unload()
+        super()._unload(span)
 
     def replies(self) -> tuple[Reply, ...]:
         assert self.old is not None
@@ -154,8 +154,8 @@ class KeepsMemoryOutsideMlx(InProcessTarget):
 
     kept: bytearray | None = None
 
-    def _unload(self) -> None:
-        super()._unload()
+    def _unload(self, span: Span = unmeasured) -> None:
+        super()._unload(span)
         self.kept = self.kept or bytearray(b"x") * (256 * MIB)
 
 

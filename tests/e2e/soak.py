@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from swapbench import page_cache
+from swapbench.loaders.span import Span, unmeasured
 from swapbench.worker.targets.inprocess import InProcessTarget
 from tests.e2e.playing import carry_out
 
@@ -23,10 +24,10 @@ class RetainsTheModel(InProcessTarget):
 
     kept: ClassVar[list[Any]] = []
 
-    def _unload(self) -> None:
+    def _unload(self, span: Span = unmeasured) -> None:
         if self._loaded is not None:
             self.kept.append(self._loaded.model)
-        super()._unload()
+        super()._unload(span)
 
 
 class LeaksInPython(InProcessTarget):
@@ -34,9 +35,9 @@ class LeaksInPython(InProcessTarget):
 
     kept: ClassVar[list[Any]] = []
 
-    def _unload(self) -> None:
+    def _unload(self, span: Span = unmeasured) -> None:
         self.kept.append([os.urandom(1024) for _ in range(1024)])
-        super()._unload()
+        super()._unload(span)
 
 
 class LeaksMappings(InProcessTarget):
@@ -44,14 +45,14 @@ class LeaksMappings(InProcessTarget):
 
     kept: ClassVar[list[Any]] = []
 
-    def _unload(self) -> None:
+    def _unload(self, span: Span = unmeasured) -> None:
         if self._served is not None:
             for file in page_cache.weight_files(self._served.path):
                 with file.open("rb") as opened:
                     mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
                     sum(mapped[:: mmap.PAGESIZE])
                     self.kept.append(mapped)
-        super()._unload()
+        super()._unload(span)
 
 
 class GrowsThePool(InProcessTarget):
@@ -59,7 +60,7 @@ class GrowsThePool(InProcessTarget):
 
     swaps = 0
 
-    def _unload(self) -> None:
+    def _unload(self, span: Span = unmeasured) -> None:
         import mlx.core as mx
 
         # The CPU build's limit is 32 MiB, at which the pool stops growing by itself; Metal's is gigabytes.
