@@ -2,8 +2,10 @@
 
 from mlx_lm.utils import load_model
 
+from swapbench.experiment import Source
 from swapbench.loaders.stock import refuse_code
 from swapbench.models.checkpoint import fault
+from swapbench.models.store import MADE_SOURCES, cache_root
 from swapbench.wire import Checkpoint
 from swapbench.worker.targets import RefusedError
 
@@ -28,6 +30,10 @@ def refuse_broken(checkpoint: Checkpoint) -> None:
 
 
 def _remedy(checkpoint: Checkpoint) -> str:
-    if checkpoint.source == "hub":
+    source, folder = checkpoint.source, checkpoint.path
+    if source is Source.HUB:
         return f"`swapbench models fetch {checkpoint.reference}` completes it"
+    if source in MADE_SOURCES and folder.parent == cache_root() / source:
+        remove = f"`swapbench models rm {folder.name} --source {source}`"
+        return f"remove it by {remove}, and make it again by `swapbench models synth`"
     return "put a whole checkpoint there"

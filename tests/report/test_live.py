@@ -136,5 +136,5 @@ def test_a_terminal_obeys_nothing_that_a_message_or_a_name_says() -> None:
 
 
 def test_stand_ins_are_called_so() -> None:
-    heading = lines(100, Progress(course(source=Source.MINI), 0.0).standing(2.0))[0]
+    heading = lines(100, Progress(course(sources=(Source.MINI,)), 0.0).standing(2.0))[0]
     assert heading.startswith("quick on mini models  3 rounds")
