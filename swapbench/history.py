@@ -190,14 +190,13 @@ def _info(folder: Path) -> RunInfo:
 
 
 def _past(folder: Path, info: RunInfo, experiment: Experiment) -> PastRun:
-    sources = dict.fromkeys(str(model.source) for model in info.models) or (str(experiment.source),)
     begun = info.started_at
     return PastRun(
         run_id=info.run_id,
         folder=folder,
         started_at=begun if begun.tzinfo else begun.replace(tzinfo=UTC),
         machine=_identity(info.machine, info.worker.device if info.worker else ""),
-        source="scripted" if experiment.target == "scripted" else ", ".join(sources),
+        source="scripted" if experiment.target == "scripted" else ", ".join(info.sources()),
         versions=_versions(info),
     )
 

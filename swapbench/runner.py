@@ -83,7 +83,7 @@ def new_job(
     """Make the run's folder, `out`/<experiment>/<run>/, with its run.json."""
     fitted = fit(experiment)
     arm = Arm("", fitted.experiment, checkpoints, python, fitted.server, fitted.orchestrator)
-    folder, info = _new_run(arm, file, out, command)
+    folder, info = _new_run(arm, (), file, out, command)
     info = info.model_copy(update={"notes": fitted.notes, "server": fitted.server})
     return Job(RunWriter(folder, info), (arm,), fail_fast)
 
@@ -99,18 +99,18 @@ def new_paired_job(
 ) -> Job:
     """As `new_job`, of a run that compares two arms."""
     two = arms_from(arms, str(file))
-    folder, info = _new_run(two[0], file, out, command)
-    return Job(RunWriter(folder, info.model_copy(update={"arms": arms, "pair_order": order})), two, fail_fast)
+    folder, info = _new_run(two[0], arms, file, out, command)
+    return Job(RunWriter(folder, info.model_copy(update={"pair_order": order})), two, fail_fast)
 
 
-def _new_run(arm: Arm, file: Path, out: Path, command: Sequence[str]) -> tuple[Path, RunInfo]:
+def _new_run(
+    arm: Arm, arms: tuple[ArmInfo, ...], file: Path, out: Path, command: Sequence[str]
+) -> tuple[Path, RunInfo]:
     now = datetime.now(UTC)
     machine = this_machine()
     models = tuple(arm.checkpoints.values())
-    parent = out / file.stem
-    run_id = new_run_id(arm.experiment.source, now, parent)
     info = RunInfo(
-        run_id=run_id,
+        run_id="",
         experiment_name=file.stem,
         experiment_file=str(file),
         experiment=arm.experiment.model_dump(mode="json", by_alias=True),
@@ -120,11 +120,14 @@ def _new_run(arm: Arm, file: Path, out: Path, command: Sequence[str]) -> tuple[P
         swapbench_version=__version__,
         machine=machine,
         models=models,
+        arms=arms,
         limits=limits_of(models, machine),
         checks=judge_surroundings(look_around()),
         process=Carrier.this(),
     )
-    return parent / run_id, info
+    parent = out / file.stem
+    run_id = new_run_id(info.sources(), now, parent)
+    return parent / run_id, info.model_copy(update={"run_id": run_id})
 
 
 def arms_from(infos: Iterable[ArmInfo], origin: str) -> tuple[Arm, ...]:

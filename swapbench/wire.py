@@ -24,7 +24,8 @@ from swapbench.strategy import LoaderKind, Strategy
 # 1: first published form.
 # 2: servers seen from outside: `server` and `swap_timeout_s` of the plan; what they report, and requests in
 #    flight that fail or stall, of a swap.
-WIRE_VERSION: Final = 2
+# 3: `local` among the sources of checkpoints.
+WIRE_VERSION: Final = 3
 
 
 class Message(BaseModel):

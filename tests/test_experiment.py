@@ -225,7 +225,7 @@ def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
         ({"title": 12}, "title: must be text, in quotes (it is 12)"),
         ({"workload": 3}, "workload: must be a table (it is 3)"),
         ({"source": "syntetic"}, 'source: "syntetic" is not allowed; did you mean "synthetic"?'),
-        ({"source": ["hub"]}, 'source: must be hub or synthetic or mini (it is ["hub"])'),
+        ({"source": ["hub"]}, 'source: must be hub or local or synthetic or mini (it is ["hub"])'),
         ({"engine": {"kv_budget_bytes": -1}}, "engine.kv_budget_bytes: must be at least 1 (it is -1)"),
         ({"schema_version": 2}, "schema_version: must be 1 (it is 2)"),
         (

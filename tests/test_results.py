@@ -10,6 +10,7 @@ import pytest
 
 from swapbench.columns import MEMORY, PHASES, SWAPS, Columns
 from swapbench.errors import ResultsError
+from swapbench.experiment import Source
 from swapbench.results import (
     RESULTS_VERSION,
     RunInfo,
@@ -214,9 +215,10 @@ def test_an_outline_has_the_swaps_only(tmp_path: Path) -> None:
 
 def test_runs_are_named_by_when_and_what_and_never_twice(tmp_path: Path) -> None:
     now = datetime(2026, 3, 1, 10, 15, tzinfo=UTC)
-    assert new_run_id("mini", now, tmp_path) == "20260301T101500Z-mini"
+    assert new_run_id([Source.MINI], now, tmp_path) == "20260301T101500Z-mini"
     (tmp_path / "20260301T101500Z-mini").mkdir()
-    assert new_run_id("mini", now, tmp_path) == "20260301T101500Z-mini-2"
+    assert new_run_id([Source.MINI], now, tmp_path) == "20260301T101500Z-mini-2"
+    assert new_run_id([Source.HUB, Source.MINI], now, tmp_path) == "20260301T101500Z-hub-mini"
 
 
 class Shelf:

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from swapbench.cli.progress import course_of
 from swapbench.errors import UsageError, WorkerError
-from swapbench.experiment import Experiment
+from swapbench.experiment import Experiment, Source
 from swapbench.plan import PairOrder, scripted_checkpoints
 from swapbench.results import ArmInfo, Run, read, read_info
 from swapbench.runner import Job, carry_out, follow, new_job, new_paired_job, resumed_job
@@ -139,6 +140,21 @@ def test_a_complete_run_can_not_be_resumed(tmp_path: Path) -> None:
     follow(play(experiment), experiment, job.writer, _Seen())
     with pytest.raises(UsageError, match="this run is complete"):
         resumed_job(job.writer.folder)
+
+
+def test_a_run_is_named_by_what_its_models_are_whatever_the_experiment_says(tmp_path: Path) -> None:
+    experiment = scripted()
+    found = {
+        name: checkpoint.model_copy(update={"source": source})
+        for (name, checkpoint), source in zip(
+            scripted_checkpoints(experiment).items(), (Source.LOCAL, Source.MINI), strict=True
+        )
+    }
+    job = new_job(experiment, Path("scripted.toml"), found, tmp_path, command=["test"])
+    assert job.writer.info.run_id.endswith("Z-local-mini")
+    assert job.writer.folder.name == job.writer.info.run_id
+    assert course_of(job).sources == (Source.LOCAL, Source.MINI)
+    assert not course_of(job).claims
 
 
 def test_two_runs_in_one_second_get_two_folders(tmp_path: Path) -> None:
@@ -305,6 +321,15 @@ def test_a_run_of_two_arms_goes_a_b_b_a_with_a_worker_for_every_turn(tmp_path: P
     assert last == {"a": pids[4], "b": pids[5]}
     assert [len(arm.baselines) for arm in run.info.arms] == [3, 3]
     assert len(run.info.baselines) == 6
+
+
+def test_a_run_of_two_arms_is_named_by_the_models_of_both(tmp_path: Path) -> None:
+    a, b = _arm("a", scripted()), _arm("b", scripted())
+    minis = tuple(model.model_copy(update={"source": Source.MINI}) for model in b.models)
+    arms = (a, b.model_copy(update={"models": minis}))
+    job = new_paired_job(arms, Path("scripted.toml"), tmp_path, command=["test"])
+    assert job.writer.info.run_id.endswith("Z-hub-mini")
+    assert not course_of(job).claims
 
 
 def test_a_random_order_of_two_arms_is_kept_in_the_run(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from swapbench.experiment import Experiment, Source
 from swapbench.results import Run, RunInfo, RunStatus
 from swapbench.strategy import Strategy
 
-_SOURCE_SAYS: Final[dict[str, str]] = {
+_SOURCE_SAYS: Final = {
     Source.HUB: "the published checkpoints",
+    Source.LOCAL: "checkpoints in folders given by path; nothing is known of where they are from",
     Source.SYNTHETIC: "full size and real shapes, random weights",
     Source.MINI: "the same architectures scaled down; no claim about the real models",
 }
@@ -61,7 +62,6 @@ class RunFacts:
 def facts_of(run: Run, experiment: Experiment, swaps: Sequence[Swap]) -> RunFacts:
     """The facts of a run."""
     info = run.info
-    sources = tuple(dict.fromkeys(str(model.source) for model in info.models)) or (str(experiment.source),)
     planned = (experiment.rounds + experiment.warmup) * len(experiment.scenario)
     finished = len({(swap.round, swap.scenario) for swap in swaps})
     incomplete = _incomplete(info, finished, planned)
@@ -74,9 +74,9 @@ def facts_of(run: Run, experiment: Experiment, swaps: Sequence[Swap]) -> RunFact
         status=info.status,
         incomplete=incomplete,
         resume_command=f"swapbench run --resume {shlex.quote(str(run.folder))}" if incomplete else "",
-        sources=("scripted",) if experiment.target == "scripted" else sources,
-        source_says=_source_says(experiment, sources, info.transcribed_from),
-        claims=Source.MINI not in sources,
+        sources=("scripted",) if experiment.target == "scripted" else tuple(map(str, info.sources())),
+        source_says=_source_says(info, experiment),
+        claims=all(source.is_full_size for source in info.sources()),
         transcribed_from=info.transcribed_from,
         target=experiment.target,
         strategy="; ".join(_in_words(name, how) for name, how in experiment.strategy.items()),
@@ -97,12 +97,20 @@ def _in_words(name: str, strategy: Strategy) -> str:
     return name if does == f"loader {name}" else f"{name} ({does})"
 
 
-def _source_says(experiment: Experiment, sources: Sequence[str], transcribed_from: str) -> str:
-    if transcribed_from:
-        return f"{_SOURCE_SAYS[experiment.source]}; these figures are transcribed, not measured by swapbench"
+def _source_says(info: RunInfo, experiment: Experiment) -> str:
     if experiment.target == "scripted":
         return "no model at all: times and memory come from a script"
-    return "; ".join(_SOURCE_SAYS[source] for source in sources)
+    sources = info.sources()
+    says = [_SOURCE_SAYS[source] for source in sources]
+    if len(sources) > 1:
+        says = [f"{_named(info, source)}: {words}" for source, words in zip(sources, says, strict=True)]
+    if info.transcribed_from:
+        says.append("these figures are transcribed, not measured by swapbench")
+    return "; ".join(says)
+
+
+def _named(info: RunInfo, source: Source) -> str:
+    return ", ".join(dict.fromkeys(model.name for model in info.all_models() if model.source is source))
 
 
 def _incomplete(info: RunInfo, finished: int, planned: int) -> str:

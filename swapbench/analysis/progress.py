@@ -36,10 +36,15 @@ class Course:
     rounds: int
     target_s: float
     memory_bytes: int
-    source: Source = Source.HUB
+    sources: tuple[Source, ...] = (Source.HUB,)
     several_strategies: bool = False
     sides: Mapping[str, str] | None = None
     warmup: int = 0
+
+    @property
+    def claims(self) -> bool:
+        """Whether times of these models say something about real ones."""
+        return all(source.is_full_size for source in self.sources)
 
     def side(self, arm: str) -> str:
         """What an arm is called."""

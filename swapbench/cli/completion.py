@@ -104,8 +104,18 @@ def arms(ctx: Any, incomplete: str) -> Completions:
 
 def sources(incomplete: str) -> Completions:
     """Where checkpoints can come from."""
-    known = {"hub": "the real checkpoints", "synthetic": "full size, random weights", "mini": "scaled down"}
+    known = {
+        "hub": "the real checkpoints",
+        "synthetic": "full size, random weights",
+        "mini": "scaled down",
+        "local": "folders that the experiment names",
+    }
     return [pair for pair in known.items() if _fits(pair[0], incomplete)]
+
+
+def named_sources(incomplete: str) -> Completions:
+    """Those in which models have names."""
+    return [pair for pair in sources(incomplete) if pair[0] != "local"]
 
 
 def made_sources(incomplete: str) -> Completions:

@@ -69,7 +69,7 @@ def show(
         str,
         typer.Option(
             metavar="SOURCE",
-            help="hub, synthetic or mini.",
+            help="Where checkpoints come from: hub, synthetic, mini or local (paths).",
             autocompletion=completion.sources,
         ),
     ] = "",

@@ -48,15 +48,15 @@ def list_(as_json: Json = False) -> None:
 
     Exit codes: 0 fine, 2 usage.
     """
-    from swapbench.experiment import Source
     from swapbench.models import store
     from swapbench.models.catalogue import CATALOGUE
+    from swapbench.models.locate import NAMED_SOURCES
     from swapbench.report.listing import list_console
     from swapbench.report.models import print_models
 
     rows: list[dict[str, Any]] = []
     for entry in CATALOGUE:
-        sources = [_row(entry.name, source) for source in Source]
+        sources = [_row(entry.name, source) for source in NAMED_SOURCES]
         rows.append({"name": entry.name, "title": entry.title, "repo": entry.repo, "sources": sources})
     known = {row["name"] for row in rows}
     for name in sorted({name for source in store.MADE_SOURCES for name in store.made(source)} - known):
@@ -167,7 +167,7 @@ def repack(
         typer.Option(
             metavar="SOURCE",
             help="Only hub, only synthetic, or only mini.",
-            autocompletion=completion.sources,
+            autocompletion=completion.named_sources,
         ),
     ] = "",
 ) -> None:
@@ -244,9 +244,9 @@ def rm(
 
 
 def _sources(wanted: str) -> "list[Source]":
-    from swapbench.experiment import Source
+    from swapbench.models.locate import NAMED_SOURCES
 
-    chosen = [source for source in Source if wanted in ("", source)]
+    chosen = [source for source in NAMED_SOURCES if wanted in ("", source)]
     if not chosen:
         raise UsageError(f"--source {wanted}: must be hub, synthetic or mini")
     return chosen

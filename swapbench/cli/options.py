@@ -47,7 +47,7 @@ Models = Annotated[
     typer.Option(
         "--models",
         metavar="SOURCE",
-        help="Where checkpoints come from: hub, synthetic or mini.",
+        help="Where checkpoints come from: hub, synthetic, mini or local (paths).",
         autocompletion=completion.sources,
     ),
 ]

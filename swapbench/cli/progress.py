@@ -115,7 +115,8 @@ class Explaining:
         if isinstance(event, SwapStarted):
             self._scenario = event.scenario
         experiment = self._experiments.get(self._arm) or next(iter(self._experiments.values()))
-        for line in explanations(event, experiment, self._scenario, self._course.side(self._arm)):
+        side = self._course.side(self._arm)
+        for line in explanations(event, experiment, self._scenario, side, claims=self._course.claims):
             self._say(line)
         self._shown.on(event)
 
@@ -136,7 +137,7 @@ def course_of(job: Job, sides: Mapping[str, str] | None = None) -> Course:
         warmup=experiment.warmup,
         target_s=experiment.target_s,
         memory_bytes=job.writer.info.machine.memory_bytes,
-        source=experiment.source,
+        sources=job.writer.info.sources(),
         several_strategies=len(experiment.strategy) > 1,
         sides=sides,
     )

@@ -72,7 +72,11 @@ class Experiment(Strict):
         description="the system under test: `inprocess`, `sharded` (with `[sharded]`), `scripted` with a "
         "`[script]`, a server by preset, TOML file or URL, or an orchestrator of your own (docs/targets.md)",
     )
-    source: Source = Field(Source.HUB, description="where checkpoints come from: `hub`, `synthetic`, `mini`")
+    source: Source = Field(
+        Source.HUB,
+        description="where models come from that are given by name: `hub`, `synthetic`, `mini`; or `local`: "
+        "all are given by path",
+    )
     models: dict[Name, Reference] = Field(
         description="name -> catalogue name, Hugging Face repo, synthetic model's name, or path",
         min_length=1,

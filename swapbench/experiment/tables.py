@@ -23,8 +23,14 @@ class Source(StrEnum):
     """Where checkpoints come from."""
 
     HUB = "hub"
+    LOCAL = "local"
     SYNTHETIC = "synthetic"
     MINI = "mini"
+
+    @property
+    def is_full_size(self) -> bool:
+        """Whether times of such a model say something about a real one."""
+        return self is not Source.MINI
 
 
 class PageCache(StrEnum):

@@ -14,6 +14,9 @@ from swapbench.models.order import Order
 from swapbench.models.soundness import fault
 from swapbench.wire import Checkpoint
 
+# Those in which models have names; what is local has paths.
+NAMED_SOURCES: Final = (Source.HUB, *store.MADE_SOURCES)
+
 
 @dataclass(frozen=True)
 class Located:
@@ -21,6 +24,7 @@ class Located:
 
     Args:
         name: the experiment's name for it.
+        source: what its checkpoint is, whatever was asked for; where there is none, what it would be.
         path: its checkpoint; None when there is none.
         weight_bytes: bytes of its weight files, or what they would take; 0 if nobody knows.
         hint: when there is no checkpoint: what to do, with the command.
@@ -40,10 +44,13 @@ def locate(name: str, reference: str, source: Source) -> Located:
     A reference that begins with ./ ../ / or ~ is a checkpoint's folder, whatever the source.
 
     Raises:
-        ModelError: the reference names no model that this source could have.
+        ModelError: the reference names no model that this source could have; or what is there is swapbench's,
+            and doesn't say what it is.
     """
     if is_path(reference):
-        return _located_folder(name, reference, source)
+        return _located_folder(name, reference)
+    if source is Source.LOCAL:
+        return Located(name, reference, Source.LOCAL, None, 0, _no_path(name, reference))
     if source is Source.HUB:
         return _located_on_hub(name, reference)
     return _located_here(name, reference, source)
@@ -82,17 +89,18 @@ def find(reference: str, sources: Sequence[Source]) -> Path:
         ModelError: there is none, or more than one.
     """
     if is_path(reference):
-        located = [locate(reference, reference, sources[0])]
+        located = {Source.LOCAL: locate(reference, reference, Source.LOCAL)}
     else:
-        located = [model for source in sources for model in _if_known(reference, source)]
-    there = {model.source: model.path for model in located if model.path is not None}
+        located = {source: model for source in sources if (model := _if_known(reference, source))}
+    there = {source: model.path for source, model in located.items() if model.path is not None}
     if len(there) > 1:
         options = " or ".join(f"--source {source}" for source in there)
         raise ModelError(f'"{reference}" is there as {" and ".join(there)}; say which by {options}')
     for path in there.values():
         return path
     if len(located) == 1:
-        raise ModelError(f"{reference}: {located[0].hint}")
+        (model,) = located.values()
+        raise ModelError(f"{reference}: {model.hint}")
     raise ModelError(_nowhere(reference, known=bool(located)))
 
 
@@ -118,11 +126,11 @@ def order_for(reference: str, source: Source) -> Order | None:
     raise ModelError(f'no model "{reference}" for source {source}; {did_you_mean(reference, _known())}')
 
 
-def _if_known(reference: str, source: Source) -> list[Located]:
+def _if_known(reference: str, source: Source) -> Located | None:
     try:
-        return [locate(reference, reference, source)]
+        return locate(reference, reference, source)
     except ModelError:
-        return []
+        return None
 
 
 def _nowhere(reference: str, known: bool) -> str:
@@ -133,12 +141,21 @@ def _nowhere(reference: str, known: bool) -> str:
     return f'no model "{reference}"; {did_you_mean(reference, _known())}'
 
 
-def _located_folder(name: str, reference: str, source: Source) -> Located:
+def _no_path(name: str, reference: str) -> str:
+    return f'source local takes folders, and "{reference}" is no path; give one by --set models.{name}=PATH'
+
+
+def _located_folder(name: str, reference: str) -> Located:
     folder = Path(reference).expanduser()
     lack = fault(folder)
     if lack:
-        return Located(name, reference, source, None, 0, f"{folder} is no whole checkpoint: {lack}")
-    return Located(name, reference, source, folder.absolute(), weight_bytes(folder), "")
+        return Located(name, reference, Source.LOCAL, None, 0, f"{folder} is no whole checkpoint: {lack}")
+    return _there(name, reference, folder.absolute(), Source.LOCAL)
+
+
+def _there(name: str, reference: str, folder: Path, source: Source) -> Located:
+    """What swapbench made is what it was made as, whatever name or path has led to it."""
+    return Located(name, reference, store.made_as(folder) or source, folder, weight_bytes(folder), "")
 
 
 def _located_on_hub(name: str, reference: str) -> Located:
@@ -150,7 +167,7 @@ def _located_on_hub(name: str, reference: str) -> Located:
         )
     path, lack = hub.find(repo)
     if path is not None:
-        return Located(name, reference, Source.HUB, path, weight_bytes(path), "")
+        return _there(name, reference, path, Source.HUB)
     state = f"incomplete in the Hugging Face cache ({lack})" if lack else "not in the Hugging Face cache"
     hint = f"{state}; `swapbench models fetch {entry.name if entry else repo}`"
     return Located(name, reference, Source.HUB, None, entry.hub_bytes if entry else 0, hint)
@@ -163,7 +180,7 @@ def _located_here(name: str, reference: str, source: Source) -> Located:
     folder = store.folder_of(made_name, source)
     state = store.state(folder, wanted)
     if not state:
-        return Located(name, reference, source, folder, weight_bytes(folder), "")
+        return _there(name, reference, folder, source)
     return Located(name, reference, source, None, _size_to_be(entry, source), _hint(state, made_name, source))
 
 
@@ -181,7 +198,7 @@ def _size_to_be(entry: Entry | None, source: Source) -> int:
 
 
 def _made_mini(model: Located, on_progress: Callable[[str], None]) -> Located:
-    if model.path is not None or model.source is not Source.MINI or is_path(model.reference):
+    if model.path is not None or model.source is not Source.MINI:
         return model
     wanted = order_for(model.reference, Source.MINI)
     if wanted is None:
@@ -193,12 +210,13 @@ def _made_mini(model: Located, on_progress: Callable[[str], None]) -> Located:
 
 def _wanted(missing: list[Located]) -> str:
     """Everything that is missing, in one line, with one command that gets it all."""
-    parts = [f"{model.name}{_sized(model.weight_bytes)}" for model in missing if not is_path(model.reference)]
-    lines = [f"{model.name}: {model.hint}" for model in missing if is_path(model.reference)]
-    if parts:
-        verb, state = ("fetch", "in the Hugging Face cache") if missing[0].source is Source.HUB else _MADE
-        names = " ".join(_short(model.reference) for model in missing if not is_path(model.reference))
-        lines.insert(0, f"not {state}: {', '.join(parts)}; run `swapbench models {verb} {names}`")
+    named = [model for model in missing if model.source is not Source.LOCAL]
+    lines = [f"{model.name}: {model.hint}" for model in missing if model.source is Source.LOCAL]
+    if named:
+        verb, state = ("fetch", "in the Hugging Face cache") if named[0].source is Source.HUB else _MADE
+        parts = ", ".join(f"{model.name}{_sized(model.weight_bytes)}" for model in named)
+        names = " ".join(_short(model.reference) for model in named)
+        lines.insert(0, f"not {state}: {parts}; run `swapbench models {verb} {names}`")
     return "; ".join(lines)
 
 

@@ -16,7 +16,8 @@ from swapbench.models.vocabulary import BYTE_TOKENS, Vocabulary, of_config, scal
 
 # How checkpoints are written; a new number has those of an older one made again.
 # 1: first published form.
-RECIPE_VERSION: Final = 1
+# 2: swapbench.json says whether the model is synthetic or mini.
+RECIPE_VERSION: Final = 2
 
 Dtype = Literal["bfloat16", "float16", "float32"]
 

@@ -60,11 +60,33 @@ def state(folder: Path, order: Order | None) -> str:
 
 def write_manifest(folder: Path, order: Order) -> None:
     """Mark a checkpoint as complete, made by this recipe for this order."""
-    content = {"recipe_version": RECIPE_VERSION, "order_sha256": order.digest(), "name": order.name}
+    content = {
+        "recipe_version": RECIPE_VERSION,
+        "order_sha256": order.digest(),
+        "name": order.name,
+        "source": order.source,
+    }
     with (folder / _MANIFEST).open("w", encoding="utf-8") as file:
         file.write(json.dumps(content, indent=2) + "\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def made_as(folder: Path) -> Source | None:
+    """What swapbench made a checkpoint as, wherever it has been moved or copied; None of anybody else's.
+
+    Raises:
+        ModelError: swapbench made it, and it doesn't say as what.
+    """
+    if not (folder / _MANIFEST).exists():
+        return None
+    stated = (_manifest(folder) or {}).get("source")
+    if stated in MADE_SOURCES:
+        return Source(stated)
+    raise ModelError(
+        f"{folder / _MANIFEST}: doesn't say whether the model is {' or '.join(MADE_SOURCES)}: "
+        "it is damaged, or another version of swapbench made it; make the model again"
+    )
 
 
 def part_of(folder: Path) -> Path:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from swapbench.analysis.figures import memory, size
-from swapbench.experiment import Experiment, PageCache, Source
+from swapbench.experiment import Experiment, PageCache
 from swapbench.plan import Arm
 from swapbench.wire import (
     Event,
@@ -43,8 +43,11 @@ def opening(arm: Arm, side: str) -> Iterator[str]:
         yield f"{who}strategy {name}: {how.describe()}"
 
 
-def explanations(event: Event, experiment: Experiment, scenario: str, side: str) -> Iterator[str]:
-    """What an event means; `scenario` is the one that is going on."""
+def explanations(
+    event: Event, experiment: Experiment, scenario: str, side: str, *, claims: bool = True
+) -> Iterator[str]:
+    """What an event means; `scenario` is the one that is going on. Without `claims` the models are stand-ins,
+    and held against no target."""
     match event:
         case TurnStarted() if side:
             yield f"the turn of {side}, in a process of its own"
@@ -59,7 +62,7 @@ def explanations(event: Event, experiment: Experiment, scenario: str, side: str)
         case PhaseMeasured(span=""):
             yield f"  {event.phase} {event.seconds:.3f} s{_grown(event)}"
         case SwapFinished():
-            yield from (f"  {text}" for text in _proofs(event, experiment))
+            yield from (f"  {text}" for text in _proofs(event, experiment.target_s if claims else None))
 
 
 def _step(step: str, experiment: Experiment, scenario: str) -> Iterator[str]:
@@ -78,7 +81,7 @@ def _grown(event: PhaseMeasured) -> str:
     return f", MLX {memory(before)} → {memory(after)}"
 
 
-def _proofs(event: SwapFinished, experiment: Experiment) -> Iterator[str]:
+def _proofs(event: SwapFinished, target_s: float | None) -> Iterator[str]:
     if event.resident_before is not None:
         yield f"{event.resident_before:.0%} of the new model's files were in the page cache before load"
     if not event.valid and event.invalid_reason:
@@ -87,8 +90,8 @@ def _proofs(event: SwapFinished, experiment: Experiment) -> Iterator[str]:
         yield f"loaded by {event.loader}" + (f": {event.loader_why}" if event.loader_why else "")
     if event.verified_tokens:
         yield f"{event.verified_tokens} tokens are those of a fresh process"
-    if event.total_s and experiment.source is not Source.MINI:
-        yield _against(event.total_s, experiment.target_s)
+    if event.total_s and target_s is not None:
+        yield _against(event.total_s, target_s)
     if event.settle_s is not None:
         yield f"memory stood still after {event.settle_s:.2f} s"
 

@@ -6,7 +6,7 @@ from typing import Final
 from rich.text import Text
 
 from swapbench.analysis.figures import counted, memory
-from swapbench.analysis.progress import Row, Standing
+from swapbench.analysis.progress import Course, Row, Standing
 from swapbench.experiment import Source
 from swapbench.report.console import plain
 from swapbench.report.shapes import shortened
@@ -34,7 +34,7 @@ def live_lines(standing: Standing, width: int) -> Text:
         _course(standing, width),
         _now(standing, width),
         _gauge(standing, labels, width),
-        *(_row(row, labels, standing.course.target_s, width) for row in rows),
+        *(_row(row, labels, standing.course, width) for row in rows),
     ]
     for line in lines:
         line.truncate(width, overflow="ellipsis")
@@ -43,7 +43,7 @@ def live_lines(standing: Standing, width: int) -> Text:
 
 def _heading(standing: Standing, width: int) -> Text:
     course = standing.course
-    stand_in = "" if course.source == Source.HUB else f" on {course.source} models"
+    stand_in = "" if course.sources == (Source.HUB,) else f" on {', '.join(course.sources)} models"
     swaps = f"{standing.swaps_done} of {len(course.swaps)} swaps"
     round_ = standing.round or counted(course.rounds, "round")
     rest = f"  {plain(round_)}  {swaps}, {counted(standing.rounds_left, 'round')} left"
@@ -100,16 +100,17 @@ def _labelled(text: str, width: int) -> Text:
     return label
 
 
-def _row(row: Row, labels: int, target_s: float, width: int) -> Text:
+def _row(row: Row, labels: int, course: Course, width: int) -> Text:
     label, last = _labelled(row.label, labels), row.last
     if last.status != "ok" or last.total_s is None:
         why = " ".join(plain(last.error).split())
         return label.append(f"  {last.status.replace('_', ' ')}: {why}", style="bold red")
-    share = last.total_s / target_s
-    tone = "green" if share <= 1 else "bold red"
-    line = label.append(f"  {f'{last.total_s:.3f} s':>{_FIGURE_WIDTH}}  ", style="bold")
-    line.append_text(_bar(share, width // _BAR_SHARE, tone))
-    line.append(f"  {100 * share:3.0f} % of {target_s:g} s", style=tone)
+    line = label.append(f"  {f'{last.total_s:.3f} s':>{_FIGURE_WIDTH}}", style="bold")
+    if course.claims:
+        share = last.total_s / course.target_s
+        tone = "green" if share <= 1 else "bold red"
+        line.append("  ").append_text(_bar(share, width // _BAR_SHARE, tone))
+        line.append(f"  {100 * share:3.0f} % of {course.target_s:g} s", style=tone)
     if not last.valid:
         line.append("  invalid", style="yellow")
     room = min(_SPARK_WIDTH, width - line.cell_len - 2)

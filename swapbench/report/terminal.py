@@ -29,7 +29,12 @@ _STYLES: Final[dict[Tone, str]] = {
     "bad": "bold red",
     "doubt": "yellow",
 }
-_SOURCE_STYLES: Final = {"mini": "black on yellow", "synthetic": "black on cyan", "hub": "black on green"}
+_SOURCE_STYLES: Final = {
+    "mini": "black on yellow",
+    "synthetic": "black on cyan",
+    "hub": "black on green",
+    "local": "black on green",
+}
 # What the name of a strategy takes.
 _LABEL_WIDTH: Final = 12
 _ANY_WIDTH: Final = 10_000

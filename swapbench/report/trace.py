@@ -36,7 +36,7 @@ def to_trace(info: RunInfo, arms: Sequence[ArmTimeline]) -> str:
         "experiment": info.experiment_name,
         "status": info.status,
         "started_at": info.started_at.isoformat(),
-        "models": ", ".join(f"{model.name} ({model.source})" for model in info.models),
+        "models": ", ".join(dict.fromkeys(f"{model.name} ({model.source})" for model in info.all_models())),
         "machine": info.machine.describe(),
         "clock": CLOCK,
     }

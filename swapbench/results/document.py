@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from swapbench.doctor import Check
 from swapbench.environment import Machine
 from swapbench.errors import ResultsError
-from swapbench.experiment import Experiment
+from swapbench.experiment import Experiment, Source
 from swapbench.limits import Limits
 from swapbench.plan import PairOrder
 from swapbench.results.carrier import Carrier
@@ -72,6 +72,15 @@ class RunInfo(BaseModel):
     part_of: str = ""
     server: Server | None = None
     process: Carrier | None = None
+
+    def sources(self) -> tuple[Source, ...]:
+        """Where the models come from, each once; where none is recorded, as the experiment has it."""
+        recorded = tuple(dict.fromkeys(model.source for model in self.all_models()))
+        return recorded or (Source(self.experiment.get("source", Source.HUB)),)
+
+    def all_models(self) -> tuple[Checkpoint, ...]:
+        """The models of both arms, where the run has arms."""
+        return tuple(model for arm in self.arms for model in arm.models) or self.models
 
     def target_s(self) -> float:
         """The experiment's target for the whole swap, in seconds."""

@@ -2,22 +2,23 @@
 
 import csv
 import os
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
 from swapbench.columns import MEMORY, PHASES, REQUESTS, SWAPS, Columns, released_column, settled_column
 from swapbench.errors import ResultsError
-from swapbench.experiment import Scenario
+from swapbench.experiment import Scenario, Source
 from swapbench.files import write_atomically
 from swapbench.phases import ALL_LEDGERS
 from swapbench.results.document import RunInfo
 from swapbench.wire import ClientRequest, MemorySample, PhaseMeasured, SwapFinished, WorkerReady
 
 
-def new_run_id(source: str, now: datetime, taken: Path) -> str:
-    """A run's name: when (UTC), and which source; made unique among the folders in `taken`."""
-    stem = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{source}"
+def new_run_id(sources: Iterable[Source], now: datetime, taken: Path) -> str:
+    """A run's name: when (UTC), and which sources; made unique among the folders in `taken`."""
+    stem = "-".join((f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}", *sources))
     names = (stem if n == 1 else f"{stem}-{n}" for n in range(1, 1_000_000))
     return next(name for name in names if not os.path.lexists(taken / name))
 

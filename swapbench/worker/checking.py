@@ -15,9 +15,11 @@ from typing import Any, Final
 import mlx.core as mx
 from mlx_lm.utils import load_config, load_model
 
+from swapbench.experiment import Source
 from swapbench.loaders.tokenizer import load_stock
 from swapbench.models.checkpoint import damage, missing_files, weight_map
 from swapbench.models.remembered import state_of
+from swapbench.models.store import MADE_SOURCES, cache_root
 from swapbench.wire import Checkpoint
 from swapbench.worker.engine.geometry import KVGeometry
 from swapbench.worker.leaving import leave
@@ -137,8 +139,12 @@ def _brief(error: Exception) -> str:
 
 
 def _remedy(checkpoint: Checkpoint) -> str:
-    if checkpoint.source == "hub":
+    source, folder = checkpoint.source, checkpoint.path
+    if source is Source.HUB:
         return f"`swapbench models fetch {checkpoint.reference}` completes it"
+    if source in MADE_SOURCES and folder.parent == cache_root() / source:
+        remove = f"`swapbench models rm {folder.name} --source {source}`"
+        return f"remove it by {remove}, and make it again by `swapbench models synth`"
     return "put a whole checkpoint there"
 
 

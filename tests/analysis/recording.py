@@ -68,11 +68,11 @@ def worker(**changes: Any) -> WorkerReady:
     return WorkerReady(**said | changes)
 
 
-def checkpoints(source: Source = Source.HUB) -> tuple[Checkpoint, ...]:
-    """The two models."""
+def checkpoints(source: Source = Source.HUB, large: Source | None = None) -> tuple[Checkpoint, ...]:
+    """The two models; `large` is what the large one is, where it is something else."""
     return tuple(
-        Checkpoint(name=name, reference=f"org/{name}", source=source, path=Path(), weight_bytes=size)
-        for name, size in (("small", SMALL_BYTES), ("large", LARGE_BYTES))
+        Checkpoint(name=name, reference=f"org/{name}", source=of, path=Path(), weight_bytes=size)
+        for name, of, size in (("small", source, SMALL_BYTES), ("large", large or source, LARGE_BYTES))
     )
 
 
@@ -83,13 +83,19 @@ def arm(name: str, **changes: Any) -> ArmInfo:
 
 
 class Recording:
-    """A run under way: swaps are added one after another, and the run is read back."""
+    """A run under way: swaps are added one after another, and the run is read back.
+
+    Args:
+        source: what the experiment says of its models.
+        found: what they are, where it is something else.
+    """
 
     def __init__(
         self,
         folder: Path,
         *,
         source: Source = Source.HUB,
+        found: tuple[Checkpoint, ...] = (),
         run_id: str = "run-1",
         started_at: datetime = datetime(2026, 3, 1, 10, 15, tzinfo=UTC),
         **changes: Any,
@@ -109,7 +115,7 @@ class Recording:
             swapbench_version="0.1.0",
             machine=MACHINE,
             worker=worker(),
-            models=checkpoints(source),
+            models=found or checkpoints(source),
         )
         self.writer = RunWriter(self.folder, info)
 

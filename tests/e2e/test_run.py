@@ -1,6 +1,7 @@
 """Runs of the mini models from the command line to the files on disk."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,8 @@ from swapbench.results import Run, list_runs, read
 from tests.e2e.conftest import UNPROVEN, Cli
 
 pytestmark = pytest.mark.e2e
+
+MULTIPLICATION_SIGN = "\N{MULTIPLICATION SIGN}"
 
 # The experiment as it is, only shorter: minis prefill some 80 tokens a second on a CPU.
 LOADED = (
@@ -42,6 +45,31 @@ def test_exp012_runs_on_mini_models_and_claims_nothing_about_the_real_ones(cli: 
     assert (run.swaps.first_token_s > 0).all()
     assert (run.swaps.verified_tokens == 16).all()
     assert (run.swaps.steady_tokens_per_s > 0).all()
+
+
+def test_minis_given_by_path_are_minis_whatever_the_source(
+    cli: Cli, model_cache: Path, tmp_path: Path
+) -> None:
+    minis = model_cache / "mini"
+    shutil.copytree(minis / "smollm2-135m", tmp_path / "SmolLM2-135M-Instruct")
+    (tmp_path / "link").symlink_to(minis / "gemma-3-12b")
+    assert cli("models", "repack", "qwen2.5-14b", "--source", "mini", "--out", "repacked").returncode == 0
+    paths = {
+        "smollm2-135m": "./SmolLM2-135M-Instruct",
+        "gemma-3-12b": "./link",
+        "qwen2.5-14b": "./repacked",
+    }
+    named = [word for name, path in paths.items() for word in ("--set", f"models.{name}={path}")]
+    done = cli("run", "exp012", *named, "--rounds", "1", "--warmup", "0", *UNPROVEN)
+    assert done.returncode == 0, done.stderr
+    run = _only_run(tmp_path)
+    assert run.info.run_id.endswith("Z-mini")
+    assert [(model.reference, model.source) for model in run.info.models] == [
+        (path, "mini") for path in paths.values()
+    ]
+    assert "mini models   the same architectures scaled down; no claim about the real models" in done.stdout
+    for words in ("published", "under 30 s  ", f"{MULTIPLICATION_SIGN} under"):
+        assert words not in done.stdout.replace("swaps in under 30 s", "")
 
 
 def test_every_swaps_phases_sum_to_its_wall_time(cli: Cli, tmp_path: Path) -> None:
@@ -122,6 +150,7 @@ def test_json_is_all_that_is_printed(cli: Cli) -> None:
         (("report", "nowhere"), "nowhere"),
         (("run", "exp012", "--models", "hub"), "swapbench models fetch"),
         (("run", "exp012", "--models", "synthetic"), "swapbench models synth"),
+        (("run", "exp012", "--models", "local"), "--set models.gemma-3-12b=PATH"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(cli: Cli, arguments: tuple[str, ...], said: str) -> None:

@@ -70,9 +70,9 @@ class _Tables:
         self.table = mx.arange(4.0) * 2
 
 
-class _Hiding(nn.Module):
+class _Hiding(nn.Module):  # type: ignore[name-defined, misc]
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         ramp = mx.arange(4.0) + 1
         self._own = mx.arange(4.0) * 3
         self.tables = _Tables()

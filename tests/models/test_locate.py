@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 
 from swapbench.errors import ModelError
 from swapbench.experiment import Source
-from swapbench.models import store
+from swapbench.models import order, store
 from swapbench.models.locate import locate, provide
+from swapbench.models.repack import repack
 from tests.models.test_order import LLAMA
 
 REPO = "mlx-community/gemma-3-12b-it-4bit"
@@ -25,11 +27,16 @@ def empty_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def cached(hub: Path, repo: str, checkpoint: Path) -> Path:
+def foreign(checkpoint: Path, folder: Path) -> Path:
+    """A copy without swapbench's mark, as somebody else's checkpoint is."""
+    return Path(shutil.copytree(checkpoint, folder, ignore=shutil.ignore_patterns("swapbench.json")))
+
+
+def cached(hub: Path, repo: str, checkpoint: Path, *, of_swapbench: bool = False) -> Path:
     """Puts a checkpoint into a Hugging Face cache, as its library lays it out."""
     storage = hub / f"models--{repo.replace('/', '--')}"
     snapshot = storage / "snapshots" / ("a" * 40)
-    shutil.copytree(checkpoint, snapshot)
+    (shutil.copytree if of_swapbench else foreign)(checkpoint, snapshot)
     (storage / "refs").mkdir()
     (storage / "refs" / "main").write_text("a" * 40)
     return snapshot
@@ -81,7 +88,7 @@ def test_models_missing_from_the_hubs_cache_are_named_with_size_and_command(empt
 def test_a_complete_snapshot_is_used(empty_hub: Path, minis: dict[str, Path]) -> None:
     snapshot = cached(empty_hub, REPO, minis["gemma-3-12b"])
     found = locate("big", "gemma-3-12b", Source.HUB)
-    assert (found.path, found.hint) == (snapshot, "")
+    assert (found.path, found.hint, found.source) == (snapshot, "", Source.HUB)
     assert found.weight_bytes == (snapshot / "model.safetensors").stat().st_size
 
 
@@ -95,13 +102,13 @@ def test_an_incomplete_snapshot_is_not_used_and_says_what_it_lacks(
     assert "model.safetensors is cut short" in found.hint
 
 
-@pytest.mark.parametrize("source", [Source.SYNTHETIC, Source.MINI])
+@pytest.mark.parametrize("source", store.MADE_SOURCES)
 def test_an_unknown_model_is_answered_with_the_nearest_known(cache: Path, source: Source) -> None:
     assert 'did you mean "gemma-3-12b"?' in said(locate, "big", "gema-3-12b", source)
 
 
 @pytest.mark.parametrize("reference", ["org/name", "a b", "x/../../y"])
-@pytest.mark.parametrize("source", [Source.SYNTHETIC, Source.MINI])
+@pytest.mark.parametrize("source", store.MADE_SOURCES)
 def test_a_repository_of_which_nothing_is_known_has_no_stand_in(
     cache: Path, source: Source, reference: str
 ) -> None:
@@ -113,12 +120,94 @@ def test_what_is_no_repository_is_refused_on_the_hub(reference: str) -> None:
     assert "names no Hugging Face repository" in said(locate, "big", reference, Source.HUB)
 
 
+def by_path(mini: Path, place: Path) -> str:
+    return str(mini)
+
+
+def by_a_link(mini: Path, place: Path) -> str:
+    (place / "link").symlink_to(mini)
+    return str(place / "link")
+
+
+def moved_elsewhere(mini: Path, place: Path) -> str:
+    return str(shutil.copytree(mini, place / "SmolLM2-135M-Instruct"))
+
+
+def of_linked_files(mini: Path, place: Path) -> str:
+    """As the hub's cache has them, given by its path."""
+    for file in mini.iterdir():
+        (place / file.name).symlink_to(file)
+    return str(place)
+
+
+def repacked(mini: Path, place: Path) -> str:
+    repack(mini, place / "to", 16384, lambda done, total: None)
+    return str(place / "to")
+
+
 @pytest.mark.parametrize("source", list(Source))
-def test_a_path_is_used_whatever_the_source(minis: dict[str, Path], source: Source) -> None:
-    folder = minis["smollm2-135m"]
-    found = locate("mine", str(folder), source)
-    assert (found.path, found.source) == (folder, source)
-    assert provide({"mine": str(folder)}, source, print)["mine"].path == folder
+@pytest.mark.parametrize("way", [by_path, by_a_link, moved_elsewhere, of_linked_files, repacked])
+def test_a_mini_is_a_mini_however_its_folder_is_named_and_whatever_the_source(
+    minis: dict[str, Path], tmp_path: Path, way: Callable[[Path, Path], str], source: Source
+) -> None:
+    reference = way(minis["smollm2-135m"], tmp_path)
+    checkpoint = provide({"mine": reference}, source, print)["mine"]
+    assert (checkpoint.path, checkpoint.source) == (Path(reference), Source.MINI)
+
+
+def test_a_mini_in_the_hubs_cache_is_a_mini(empty_hub: Path, minis: dict[str, Path]) -> None:
+    snapshot = cached(empty_hub, REPO, minis["gemma-3-12b"], of_swapbench=True)
+    found = locate("big", REPO, Source.HUB)
+    assert (found.path, found.source) == (snapshot, Source.MINI)
+
+
+def test_a_mini_in_the_place_of_a_synthetic_one_is_a_mini(cache: Path, minis: dict[str, Path]) -> None:
+    folder = store.folder_of("moved", Source.SYNTHETIC)
+    shutil.copytree(minis["smollm2-135m"], folder)
+    copied = json.loads((folder / "swapbench.json").read_text())
+    wanted = order.of_config_file("moved", Source.SYNTHETIC, folder / "config.json")
+    (folder / "swapbench.json").write_text(json.dumps(copied | {"order_sha256": wanted.digest()}))
+    assert provide({"m": "moved"}, Source.SYNTHETIC, print)["m"].source is Source.MINI
+
+
+@pytest.mark.parametrize("source", list(Source))
+def test_anybody_elses_folder_is_local_whatever_the_source(
+    minis: dict[str, Path], tmp_path: Path, source: Source
+) -> None:
+    folder = foreign(minis["smollm2-135m"], tmp_path / "theirs")
+    checkpoint = provide({"mine": str(folder)}, source, print)["mine"]
+    assert (checkpoint.path, checkpoint.source) == (folder, Source.LOCAL)
+
+
+@pytest.mark.parametrize("manifest", ['{"recipe_version": 1, "name": "x"}', "{", '{"source": "hub"}', "[]"])
+def test_what_swapbench_made_and_does_not_say_what_it_is_gets_no_name(
+    minis: dict[str, Path], tmp_path: Path, manifest: str
+) -> None:
+    folder = shutil.copytree(minis["smollm2-135m"], tmp_path / "old")
+    (folder / "swapbench.json").write_text(manifest)
+    assert said(provide, {"mine": str(folder)}, Source.HUB, print) == (
+        f"{folder}/swapbench.json: doesn't say whether the model is synthetic or mini: it is damaged, or "
+        "another version of swapbench made it; make the model again"
+    )
+
+
+def test_source_local_takes_nothing_but_paths_and_names_all_that_is_none(tmp_path: Path) -> None:
+    models = {"small": "smollm2-135m", "large": REPO, "gone": str(tmp_path)}
+    assert said(provide, models, Source.LOCAL, print) == (
+        'small: source local takes folders, and "smollm2-135m" is no path; give one by '
+        f'--set models.small=PATH; large: source local takes folders, and "{REPO}" is no path; give one by '
+        f"--set models.large=PATH; gone: {tmp_path} is no checkpoint: it needs config.json and "
+        "model*.safetensors"
+    )
+
+
+def test_folders_that_are_missing_are_told_apart_from_models_that_can_be_got(
+    empty_hub: Path, tmp_path: Path
+) -> None:
+    assert said(provide, {"gone": str(tmp_path), "big": REPO}, Source.HUB, print) == (
+        "not in the Hugging Face cache: big (8.07 GB); run `swapbench models fetch gemma-3-12b`; "
+        f"gone: {tmp_path} is no checkpoint: it needs config.json and model*.safetensors"
+    )
 
 
 def test_a_path_that_is_no_checkpoint_says_what_it_lacks(tmp_path: Path) -> None:
@@ -138,7 +227,6 @@ def test_a_damaged_checkpoint_given_by_path_is_told_before_anything_runs(
 def test_a_model_made_of_ones_own_config_is_found_by_its_name_and_has_a_mini(
     cache: Path, tmp_path: Path
 ) -> None:
-    from swapbench.models import order
     from swapbench.models.making import make
 
     path = tmp_path / "config.json"

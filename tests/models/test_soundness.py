@@ -73,7 +73,12 @@ def test_mlx_lm_is_asked_once_for_each_state_of_the_files(
 ) -> None:
     WHOLE["stale index"](folder)
     asked: list[Path] = []
-    monkeypatch.setattr(soundness, "_ask", lambda path: asked.append(path) or "")
+
+    def ask(path: Path) -> str:
+        asked.append(path)
+        return ""
+
+    monkeypatch.setattr(soundness, "_ask", ask)
     assert [fault(folder) for _ in range(3)] == [""] * 3
     assert asked == [folder]
     (folder / "generation_config.json").write_text("{}")

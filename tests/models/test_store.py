@@ -59,6 +59,18 @@ def test_a_damaged_manifest_is_no_manifest(cache: Path) -> None:
     assert store.state(folder, None) == "missing"
 
 
+@pytest.mark.parametrize("source", store.MADE_SOURCES)
+def test_a_checkpoint_says_what_it_was_made_as_wherever_it_lies(cache: Path, source: Source) -> None:
+    folder = store.folder_of("mine", source)
+    folder.mkdir(parents=True)
+    store.write_manifest(folder, order.of_entry(CATALOGUE[0], source))
+    assert store.made_as(folder.rename(cache / "elsewhere")) is source
+
+
+def test_a_folder_without_a_manifest_is_none_of_swapbenchs(tmp_path: Path) -> None:
+    assert store.made_as(tmp_path) is None
+
+
 def test_only_finished_checkpoints_are_listed(cache: Path) -> None:
     placed("b")
     placed("a")

@@ -135,6 +135,23 @@ def test_a_terminal_obeys_nothing_that_a_message_or_a_name_says() -> None:
     assert "load failed:]0;title 1m" in told
 
 
-def test_stand_ins_are_called_so() -> None:
-    heading = lines(100, Progress(course(source=Source.MINI), 0.0).standing(2.0))[0]
-    assert heading.startswith("quick on mini models  3 rounds")
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        ((Source.MINI,), "quick on mini models"),
+        ((Source.LOCAL,), "quick on local models"),
+        ((Source.HUB, Source.MINI), "quick on hub, mini models"),
+    ],
+)
+def test_what_models_are_is_said_but_of_the_published_ones(sources: tuple[Source, ...], said: str) -> None:
+    heading = lines(100, Progress(course(sources=sources), 0.0).standing(2.0))[0]
+    assert heading.startswith(f"{said}  3 rounds")
+
+
+@pytest.mark.parametrize("sources", [(Source.MINI,), (Source.HUB, Source.MINI)])
+def test_no_mini_model_is_held_against_the_target(sources: tuple[Source, ...]) -> None:
+    progress = Progress(course(sources=sources), 0.0)
+    progress.on(finished("up", 0, 3.0), 10.0)
+    row = lines(100, progress.standing(11.0))[-1]
+    assert row.startswith("up        3.000 s")
+    assert "of 30 s" not in row

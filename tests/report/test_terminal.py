@@ -59,6 +59,7 @@ def test_it_opens_with_experiment_run_source_machine_and_versions(tmp_path: Path
     ("source", "says"),
     [
         (Source.HUB, "the published checkpoints"),
+        (Source.LOCAL, "checkpoints in folders given by path; nothing is known of where they are from"),
         (Source.SYNTHETIC, "full size and real shapes, random weights"),
         (Source.MINI, "the same architectures scaled down; no claim about the real models"),
     ],

@@ -96,6 +96,28 @@ def test_what_is_known_to_fail_is_refused_with_advice_that_fits(
     assert str(refused.value).split("; ")[-1].startswith(advice)
 
 
+@pytest.mark.parametrize("source", [Source.LOCAL, Source.MINI, Source.SYNTHETIC])
+def test_a_folder_that_was_given_by_path_is_to_be_mended_where_it_is(
+    source: Source, checkpoint: Checkpoint
+) -> None:
+    _lose_the_weights(checkpoint.path)
+    with pytest.raises(RefusedError, match=r"put a whole checkpoint there$"):
+        refuse_broken(checkpoint.model_copy(update={"source": source}))
+
+
+@pytest.mark.parametrize("source", [Source.MINI, Source.SYNTHETIC])
+def test_what_swapbench_made_for_itself_is_made_again(
+    source: Source, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWAPBENCH_CACHE", str(tmp_path))
+    (tmp_path / source).mkdir()
+    folder = checkpoint.path.rename(tmp_path / source / "smollm2-135m")
+    _lose_the_weights(folder)
+    with pytest.raises(RefusedError) as refused:
+        refuse_broken(checkpoint.model_copy(update={"source": source, "path": folder}))
+    assert f"remove it by `swapbench models rm smollm2-135m --source {source}`" in str(refused.value)
+
+
 def test_code_that_a_config_names_is_never_run(checkpoint: Checkpoint) -> None:
     (checkpoint.path / "model.py").write_text(CANARY)
     change(checkpoint.path / "config.json", model_file="model.py")
