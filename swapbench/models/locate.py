@@ -147,7 +147,7 @@ def _no_path(name: str, reference: str) -> str:
 
 def _located_folder(name: str, reference: str) -> Located:
     folder = Path(reference).expanduser()
-    lack = fault(folder)
+    lack = fault(folder) if folder.is_dir() else "there is no such folder"
     if lack:
         return Located(name, reference, Source.LOCAL, None, 0, f"{folder} is no whole checkpoint: {lack}")
     return _there(name, reference, folder.absolute(), Source.LOCAL)

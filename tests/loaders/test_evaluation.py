@@ -72,12 +72,12 @@ class _Tables:
 
 class _Hiding(nn.Module):  # type: ignore[name-defined, misc]
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         ramp = mx.arange(4.0) + 1
         self._own = mx.arange(4.0) * 3
         self.tables = _Tables()
         self.listed = [{"deep": mx.arange(4.0) - 1}]
-        self.closed = lambda: ramp
+        self.closed: Any = lambda: ramp
         self.partial = partial(mx.add, mx.arange(4.0) * 5)
         self.itself = self.__call__
 
@@ -87,7 +87,7 @@ class _Hiding(nn.Module):  # type: ignore[name-defined, misc]
 
 
 def test_arrays_are_found_wherever_a_class_keeps_them() -> None:
-    model = _Hiding()
+    model: Any = _Hiding()
     assert len(list(arrays_of(model))) == 5
     evaluate(model)
     with ThreadPoolExecutor(1) as thread:
