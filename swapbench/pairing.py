@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
@@ -12,6 +12,7 @@ from swapbench.analysis.ranks import fewest_pairs
 from swapbench.errors import IncomparableError, UsageError
 from swapbench.experiment import Experiment, load
 from swapbench.fresh_process import OWN_CODE
+from swapbench.models.digest import checkpoint_digest, undigested
 from swapbench.models.locate import provide
 from swapbench.plan import scripted_checkpoints
 from swapbench.results import ArmInfo
@@ -22,6 +23,8 @@ from swapbench.wire import WIRE_VERSION, Checkpoint
 _SHARED: Final = ("source", "rounds", "warmup", "order", "seed", "gate")
 
 _ANSWER_S: Final = 60.0
+# Below it, reading all of a checkpoint takes no time worth telling.
+_TOLD_BYTES: Final = 256 << 20
 _ASK: Final = "from swapbench.wire import WIRE_VERSION; print(WIRE_VERSION)"
 
 
@@ -115,7 +118,19 @@ def checkpoints_of(experiment: Experiment, say: Callable[[str], None]) -> Mappin
     if experiment.target == "scripted" or (server is not None and not server.preset.reads_paths):
         return scripted_checkpoints(experiment)
     wanted = {model: experiment.models[model] for model in experiment.model_names()}
-    return provide(wanted, experiment.source, say)
+    found = provide(wanted, experiment.source, say)
+    if server is None:
+        _digest(found.values(), say)
+    return found
+
+
+def _digest(checkpoints: Iterable[Checkpoint], say: Callable[[str], None]) -> None:
+    """Have the digests by which caches know their weights before anything is timed; kept, and large once."""
+    for checkpoint in checkpoints:
+        new_bytes = undigested(checkpoint.path)
+        if new_bytes > _TOLD_BYTES:
+            say(f"{checkpoint.name}: reading all of it once, to know its weights ({new_bytes / 1e9:.2f} GB)")
+        checkpoint_digest(checkpoint.path)
 
 
 def refuse_unfit(python: str) -> None:

@@ -125,8 +125,8 @@ def _of_tokenizer(path: Path) -> Fault | None:
             if not load_stock(path, load_config(path).get("eos_token_id")).encode("a"):
                 raise ValueError("it knows no tokens, as without its files")
         except Exception as error:  # noqa: BLE001 - whatever transformers makes of the files is the answer
-            said = f"the tokenizer can't be loaded: {_brief(error)}"
-            return Fault(said, "get the tokenizer's files again, from where the weights are")
+            said = f"the tokenizer can't be loaded by transformers {version('transformers')}: {_brief(error)}"
+            return Fault(said, "get its files and config.json again, or try another transformers")
         _sound_tokenizers.add(state)
     return None
 

@@ -83,7 +83,7 @@ def _other_architecture(folder: Path) -> None:
         (_other_sizes, "Expected shape", "config.json and weights have to be of one model"),
         (_other_architecture, 'no architecture "no-such-model"', "a newer mlx-lm may: `pip install"),
         (_no_json, "config.json is no model's configuration", "get it again"),
-        (_spoil_the_tokenizer, "the tokenizer can't be loaded", "get the tokenizer's files again"),
+        (_spoil_the_tokenizer, "the tokenizer can't be loaded", "get its files and config.json again"),
     ],
 )
 def test_what_is_known_to_fail_is_refused_with_advice_that_fits(

@@ -2,13 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
+import mlx_lm.models.cache
 from mlx_lm.models.cache import load_prompt_cache, save_prompt_cache
 
 from swapbench.loaders.span import Span
@@ -194,6 +195,12 @@ class CacheStore:
         """Named by a digest: an agent may be called anything."""
         key = "\0".join((agent, tag.name, tag.fingerprint, tag.revision))
         return self._root / f"{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.safetensors"
+
+
+def unsavable(caches: Iterable[Any]) -> str:
+    """The class of the first cache that mlx-lm can't bring back from a file; empty where there is none."""
+    names = (type(entry).__name__ for entry in caches)
+    return next((name for name in names if not hasattr(mlx_lm.models.cache, name)), "")
 
 
 def _for_each(agents: list[str], workers: int, call: Callable[[str], None]) -> None:

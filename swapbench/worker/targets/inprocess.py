@@ -8,8 +8,10 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
+from mlx_lm.models.cache import make_prompt_cache
 
 from swapbench import page_cache
 from swapbench.ledgers import system
@@ -20,7 +22,7 @@ from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Reply
 from swapbench.worker.checking import refuse_broken
 from swapbench.worker.engine.batch import BatchEngine, Request, Ticket
 from swapbench.worker.engine.blocks import BlockPool
-from swapbench.worker.engine.caches import CacheStore
+from swapbench.worker.engine.caches import CacheStore, unsavable
 from swapbench.worker.engine.front_door import FrontDoor
 from swapbench.worker.engine.geometry import KVGeometry
 from swapbench.worker.engine.tag import ModelTag
@@ -102,6 +104,7 @@ class InProcessTarget:
         assert batch is not None
         assert loaded is not None
         assert self._served is not None
+        self._refuse_unsavable_caches(loaded.model)
         prefilled = self._agents.fill(loaded, self._served.name, planned.round)
         self._outcome = Outcome(prefilled_tokens=prefilled.tokens, prefill_s=prefilled.seconds)
         self._refuse_a_full_disk()
@@ -367,6 +370,15 @@ class InProcessTarget:
             raise RefusedError(
                 f"no room to evict: {needed / 1e6:,.1f} MB of KV caches, and {free / 1e6:,.1f} MB of disk "
                 f"free at {folder}; delete something, or choose another disk with --out"
+            )
+
+    def _refuse_unsavable_caches(self, model: Any) -> None:
+        kind = unsavable(make_prompt_cache(model)) if self._agents.names else ""
+        if kind:
+            assert self._served is not None
+            raise RefusedError(
+                f"{self._served.name} has caches of a kind of its own ({kind}), which mlx-lm can't save: "
+                "agents' would be lost; set workload.agents = 0"
             )
 
     def _fit_pool(self) -> None:

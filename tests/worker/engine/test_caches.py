@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import mlx.core as mx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlx_lm.models.cache import load_prompt_cache, save_prompt_cache
+from mlx_lm.models.cache import load_prompt_cache, make_prompt_cache, save_prompt_cache
 
 from swapbench.experiment import CacheFill
 from swapbench.strategy import Fsync
@@ -230,3 +231,20 @@ def test_restoring_never_replaces_what_is_newer_in_memory(store: CacheStore) -> 
     assert store.restore("agent")
     assert store.get("agent") is newer
     assert store.evict_all(no_span).written == 1
+
+
+def test_two_names_of_the_same_weights_share_no_cache(store: CacheStore) -> None:
+    store.hold("agent", _random_cache(), 20)
+    store.evict_all(no_span)
+    store.update_tag(replace(TAG, name="another"))
+    assert not store.restore("agent")
+    store.update_tag(TAG)
+    assert store.restore("agent")
+
+
+def test_a_cache_of_a_models_own_kind_is_known_to_be_lost() -> None:
+    class LayerCache:
+        pass
+
+    assert caches.unsavable([*make_prompt_cache(make_model("falcon_h1")), LayerCache()]) == "LayerCache"
+    assert caches.unsavable(make_prompt_cache(make_model("falcon_h1"))) == ""

@@ -4,10 +4,18 @@ import os
 import shutil
 from pathlib import Path
 
+import pytest
+
 from swapbench.worker.engine.tag import ModelTag
 from tests.worker.engine.conftest import tag_file
 
 WEIGHTS = bytes(range(256)) * 400
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where digests are kept."""
+    monkeypatch.setenv("SWAPBENCH_CACHE", str(tmp_path / "cache"))
 
 
 def test_a_copy_has_the_same_tag(tmp_path: Path) -> None:
@@ -17,8 +25,8 @@ def test_a_copy_has_the_same_tag(tmp_path: Path) -> None:
     assert ModelTag.of(folder, "m") == ModelTag.of(copy, "m")
 
 
-def test_other_weights_of_the_same_shape_have_another_tag(tmp_path: Path) -> None:
-    tuned = bytes((byte + 1) % 256 for byte in WEIGHTS)
+def test_weights_that_differ_in_one_byte_have_another_tag(tmp_path: Path) -> None:
+    tuned = WEIGHTS[:5000] + b"!" + WEIGHTS[5001:]
     one, other = tag_file(tmp_path / "a", WEIGHTS), tag_file(tmp_path / "b", tuned)
     assert ModelTag.of(one, "m") != ModelTag.of(other, "m")
 
