@@ -43,7 +43,7 @@ def bare(paths: Sequence[Path]) -> list[Cost]:
     for path in paths:
         page_cache.prime(page_cache.weight_files(path))
         faults, begun_s = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, time.perf_counter()
-        model = tokenizer = None
+        held = None
         gc.collect()
         mx.clear_cache()
         held = mlx_lm.load(str(path))
