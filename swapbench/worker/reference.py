@@ -5,6 +5,7 @@ Questions come as one line of JSON on stdin, replies go as one line to stdout's 
 
 import os
 import sys
+import traceback
 
 from swapbench.wire import Questions, Replies
 from swapbench.worker.leaving import leave
@@ -16,8 +17,13 @@ def main() -> None:
     replies_to = os.dup(1)
     os.dup2(2, 1)
     questions = Questions.model_validate_json(sys.stdin.buffer.readline())
+    try:
+        replies = answer(questions)
+    except Exception:  # noqa: BLE001 - the process's border: its last line is the reason, whatever MLX's threads do
+        traceback.print_exc()
+        leave(1)
     with os.fdopen(replies_to, "wb") as out:
-        out.write(answer(questions).model_dump_json().encode() + b"\n")
+        out.write(replies.model_dump_json().encode() + b"\n")
     leave()
 
 

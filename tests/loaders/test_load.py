@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import mlx.core as mx
+import mlx_lm
 import psutil
 import pytest
 from mlx.utils import tree_flatten
@@ -54,6 +55,30 @@ def test_every_strategy_loads_what_mlx_lm_loads_and_one_model_after_another(
         del loaded, stock
         loader.released(path)
     loader.close()
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("eos", [7, [2, 7]])
+def test_a_model_stops_where_mlx_lm_has_it_stop(
+    name: str, eos: int | list[int], minis: dict[str, Path], tmp_path: Path
+) -> None:
+    """generation_config.json says more than config.json, and mlx-lm listens to it."""
+    folder = shutil.copytree(minis["smollm2"], tmp_path / "model")
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": eos}))
+    loader = ModelLoader(STRATEGIES[name])
+    assert loader.load(folder).tokenizer.eos_token_ids == mlx_lm.load(str(folder))[1].eos_token_ids
+    loader.close()
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_what_mx_load_refuses_no_strategy_takes(name: str, minis: dict[str, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(minis["smollm2"], tmp_path / "model")
+    data = (folder / "model.safetensors").read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    text = json.dumps(json.loads(data[8 : 8 + length]) | {"__metadata__": {"total_size": 3}}).encode()
+    (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
+    with pytest.raises(RuntimeError, match="must be string, but is number"):
+        ModelLoader(STRATEGIES[name]).load(folder)
 
 
 def test_a_strategy_can_be_named_and_says_how_it_went(minis: dict[str, Path]) -> None:

@@ -1,5 +1,6 @@
 """What a sequence costs in a model's caches, told by the caches that the model makes for itself."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -43,7 +44,7 @@ class KVGeometry:
 
     @classmethod
     def of(cls, model: Any) -> Self:
-        """Read the geometry off the graphs of one and of two tokens, which are built and never evaluated.
+        """Read the geometry off the graph of one token, or of one and of two, built and never evaluated.
 
         Whatever a model calls its heads, and whatever it remembers, the shapes and dtypes that its caches
         would get are the truth; nothing is computed and no memory taken.
@@ -51,8 +52,9 @@ class KVGeometry:
         Raises:
             Exception: what the model's class raises when it is called.
         """
-        one, two = traced(model, 1), traced(model, 2)
-        return cls(tuple(layer for pair in zip(one, two, strict=True) for layer in _layers(*pair)))
+        one = list(_leaves(traced(model, 1)))
+        two = one if all(map(_attends, one)) else list(_leaves(traced(model, 2)))
+        return cls(tuple(_layer(*pair) for pair in zip(one, two, strict=True)))
 
     @property
     def token_bytes(self) -> int:
@@ -71,23 +73,32 @@ def traced(model: Any, tokens: int) -> list[Any]:
     return caches
 
 
-def _layers(one: Any, two: Any) -> list[LayerCache]:
-    """The same cache of one token and of two; several for a cache that is made of others."""
-    parts = getattr(one, "caches", None)
-    if parts is not None:
-        return [layer for pair in zip(parts, two.caches, strict=True) for layer in _layers(*pair)]
-    keys, values = getattr(one, "keys", None), getattr(one, "values", None)
-    if isinstance(keys, mx.array) and isinstance(values, mx.array):
-        return [
-            LayerCache(
-                token_bytes=sum(array.nbytes // array.shape[2] for array in (keys, values)),
-                step=getattr(one, "step", 1),
-                window=getattr(one, "max_size", getattr(one, "chunk_size", None)),
-            )
-        ]
+def _leaves(caches: Iterable[Any]) -> Iterator[Any]:
+    """Caches, with the parts of those that are made of others in their place."""
+    for cache in caches:
+        parts = getattr(cache, "caches", None)
+        if parts is None:
+            yield cache
+        else:
+            yield from _leaves(parts)
+
+
+def _attends(cache: Any) -> bool:
+    """Whether it holds keys and values, token by token."""
+    return all(isinstance(getattr(cache, name, None), mx.array) for name in ("keys", "values"))
+
+
+def _layer(one: Any, two: Any) -> LayerCache:
+    """The same cache of one token and of two."""
+    if _attends(one):
+        return LayerCache(
+            token_bytes=sum(array.nbytes // array.shape[2] for array in (one.keys, one.values)),
+            step=getattr(one, "step", 1),
+            window=getattr(one, "max_size", getattr(one, "chunk_size", None)),
+        )
     # A state that stays as large as it is, or something of a class's own: whatever its second token adds.
     first, second = array_bytes(one), array_bytes(two)
-    return [LayerCache(fixed_bytes=first - max(0, second - first), token_bytes=max(0, second - first))]
+    return LayerCache(fixed_bytes=first - max(0, second - first), token_bytes=max(0, second - first))
 
 
 def array_bytes(cache: Any) -> int:
