@@ -69,14 +69,16 @@ class StandInHub:
 
 
 @contextmanager
-def serving(hub: StandInHub) -> Iterator[StandInHub]:
-    """Serve `hub` on a free port, until left."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
-    hub.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+def serving(*hubs: StandInHub) -> Iterator[str]:
+    """Serve the repositories on a free port, until left; yields the endpoint."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hubs": hubs}))
+    endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+    for hub in hubs:
+        hub.endpoint = endpoint
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield hub
+        yield endpoint
     finally:
         server.shutdown()
         server.server_close()
@@ -85,7 +87,8 @@ def serving(hub: StandInHub) -> Iterator[StandInHub]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    hub: ClassVar[StandInHub]
+    hubs: ClassVar[tuple[StandInHub, ...]]
+    hub: StandInHub  # that the request is about
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -98,6 +101,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: bool) -> None:
         path = unquote(urlsplit(self.path).path)
+        asked = "/".join(path.removeprefix("/api/models").split("/")[1:3])
+        self.hub = next((hub for hub in self.hubs if hub.repo == asked), self.hubs[0])
         self.hub.asked.append((self.command, path, self.headers.get("Range", "")))
         if path.startswith(f"/api/models/{self.hub.repo}/tree/"):
             self._json(self.hub.tree())

@@ -29,13 +29,14 @@ def stand_in(minis: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyP
         "modeling_evil.py": b"raise SystemExit",
         "pytorch_model.bin": b"0" * 100,
     }
-    with serving(StandInHub(REPO, files | extra)) as served:
+    served = StandInHub(REPO, files | extra)
+    with serving(served) as endpoint:
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-        monkeypatch.setattr(constants, "ENDPOINT", served.endpoint)
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
         monkeypatch.setattr(
             constants,
             "HUGGINGFACE_CO_URL_TEMPLATE",
-            served.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
+            endpoint + "/{repo_id}/resolve/{revision}/{filename}",
         )
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)
