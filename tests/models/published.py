@@ -94,8 +94,9 @@ def _gemma_3(mini: Path, work: Path) -> Files:
         ),
         **_tokenizer(
             mini,
-            {"tokenizer_class": "GemmaTokenizer", "add_bos_token": True, "sp_model_kwargs": None} | processor,
+            {"tokenizer_class": "GemmaTokenizer", "add_bos_token": True, "unk_token": "<unk>"} | processor,
         ),
+        "tokenizer.json": _json(_sentencepiece(_read(mini / "tokenizer.json"))),
         "added_tokens.json": _added_tokens(mini),
         "chat_template.json": _json({"chat_template": template}),
         # Sentencepiece's own format; nothing reads it where tokenizer.json is.
@@ -122,7 +123,7 @@ def _gemma_3(mini: Path, work: Path) -> Files:
 
 
 def _gemma_3_config(mini: Mapping[str, Any]) -> dict[str, Any]:
-    """The published keys, and those of the text_config that Google leaves to the class: smaller here."""
+    """The published keys, and those that Google leaves to the class: smaller here."""
     return {
         "architectures": ["Gemma3ForConditionalGeneration"],
         "boi_token_index": 255999,
@@ -146,6 +147,7 @@ def _gemma_3_config(mini: Mapping[str, Any]) -> dict[str, Any]:
             "patch_size": 14,
             "vision_use_head": False,
         },
+        "vocab_size": mini["vocab_size"],
     }
 
 
@@ -210,6 +212,37 @@ def _tokenizer(mini: Path, changes: dict[str, Any]) -> Files:
         "tokenizer.json": (mini / "tokenizer.json").read_bytes(),
         "tokenizer_config.json": _json(config | {"added_tokens_decoder": decoder} | changes),
         "special_tokens_map.json": _json(special),
+    }
+
+
+def _sentencepiece(tokenizer: Mapping[str, Any]) -> dict[str, Any]:
+    """Gemma's kind, with a mini's words and its special tokens: a mini's own is byte-level, as Qwen2's is."""
+    model = tokenizer["model"]
+    special = {one["content"]: one["id"] for one in tokenizer["added_tokens"]}
+    merges = [[part.replace("Ġ", "▁") for part in pair] for pair in model["merges"]]
+    pieces = [f"<0x{byte:02X}>" for byte in range(256)]
+    pieces += ["▁", *map(chr, range(33, 127)), *dict.fromkeys(left + right for left, right in merges)]
+    free = (number for number in range(len(model["vocab"])) if number not in special.values())
+    ids = special | dict(zip(pieces, free, strict=False))
+    known = [[left, right] for left, right in merges if {left, right, left + right} <= ids.keys()]
+    space, mark = {"String": " "}, "▁"
+    decoders = [
+        {"type": "Replace", "pattern": {"String": mark}, "content": " "},
+        {"type": "ByteFallback"},
+        {"type": "Fuse"},
+    ]
+    return {
+        **tokenizer,
+        "normalizer": {"type": "Replace", "pattern": space, "content": mark},
+        "pre_tokenizer": {
+            "type": "Split",
+            "pattern": space,
+            "behavior": "MergedWithPrevious",
+            "invert": False,
+        },
+        "decoder": {"type": "Sequence", "decoders": decoders},
+        "model": model
+        | {"unk_token": "<unk>", "fuse_unk": True, "byte_fallback": True, "vocab": ids, "merges": known},
     }
 
 
