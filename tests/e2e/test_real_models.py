@@ -51,7 +51,7 @@ to = "gemma-3"
 [workload]
 requests = 1
 prompt_tokens = 4
-decode_tokens = 3
+decode_tokens = 12
 agents = 1
 cache_tokens = 8
 
