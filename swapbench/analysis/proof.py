@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from swapbench.analysis.estimate import Estimate, estimate
 from swapbench.analysis.swaps import Swap
 from swapbench.phases import Phase
+
+# Of the model, what a process may have kept for what load adds to it to be told.
+_KEPT_SHARE: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -13,8 +17,9 @@ class Proof:
     """The new model of one scenario, asked after its swaps.
 
     `resident_bytes` is what load added to the process, its mapped files included: less than the
-    checkpoint means that reading is put off. A `second_first_token` much shorter than the first means that
-    the first token paid for something that load should have.
+    checkpoint means that reading is put off; None where it went into memory that the process had kept. A
+    `second_first_token` much shorter than the first means that the first token paid for something that load
+    should have.
     """
 
     resident_bytes: Estimate | None
@@ -64,6 +69,10 @@ def proof_of(counted: Sequence[Swap]) -> Proof:
 def _resident(swap: Swap) -> float | None:
     load = swap.phases.get(Phase.LOAD)
     if load is None or "footprint" not in load.before or "footprint" not in load.after:
+        return None
+    # A load into memory that the process had kept adds nothing to it, and tells nothing.
+    kept = (swap.figures.get("kept_bytes") or 0.0) - load.before.get("mlx_active", 0.0)
+    if kept > _KEPT_SHARE * (swap.figures.get("loaded_bytes") or 0.0):
         return None
     ledgers = ("footprint", "file_backed")
     return sum(load.after.get(ledger, 0.0) - load.before.get(ledger, 0.0) for ledger in ledgers)

@@ -44,7 +44,7 @@ def remembered(question: str, path: Path, state: Any, find: Callable[[], Any]) -
 
 
 def _place(question: str, path: Path) -> Path:
-    key = hashlib.blake2b(str(path.absolute()).encode(), digest_size=16).hexdigest()
+    key = hashlib.blake2b(str(path.resolve()).encode(), digest_size=16).hexdigest()
     return cache_root() / "remembered" / question / f"{key}.json"
 
 

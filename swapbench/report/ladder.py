@@ -18,7 +18,7 @@ def _ladder(ladder: Ladder) -> Table:
     legend = (
         "as fast: times as fast as stock, the median of the rounds' own ratios (95 % interval from 6 rounds "
         "on, else least and greatest); weights: loading without the tokenizer; peak: process memory without "
-        "mapped files, and its share of the larger model; kept: what the process keeps between models"
+        "mapped files, and its share of the larger model"
     )
     if ladder.limit:
         legend += f"; limit: {ladder.limit}"
@@ -32,7 +32,6 @@ def _ladder(ladder: Ladder) -> Table:
             ("as fast",),
             *([("of limit",)] if ladder.limit else []),
             ("peak",),
-            ("kept",),
             *([("first token at s",)] if _answers(ladder) else []),
             ("n",),
         ),
@@ -63,7 +62,6 @@ def _row(rung: Rung, ladder: Ladder) -> tuple[Cell, ...]:
         _figure(rung.weights_times, f.factor),
         *([_plain(_percent(rung.limit_share))] if ladder.limit else []),
         _peak(rung),
-        _plain("" if rung.kept_bytes is None else f.memory(rung.kept_bytes)),
         *([_figure(rung.to_first_token, f.table_seconds)] if _answers(ladder) else []),
         _plain(f"{rung.total.n if rung.total else 0}" + (f" (-{rung.left_out})" if rung.left_out else "")),
     )
@@ -90,7 +88,8 @@ def one_strategy(findings: Findings) -> tuple[Line, ...]:
 
 
 def _in_words(rung: Rung) -> str:
-    return f"{rung.does}; costs {rung.cost}; not {rung.avoid}"
+    kept = f" ({f.memory(rung.kept_bytes)} kept)" if rung.kept_bytes else ""
+    return f"{rung.does}; costs {rung.cost}{kept}; not {rung.avoid}"
 
 
 def _figure(value: Estimate | None, spell: Callable[[float], str]) -> Cell:

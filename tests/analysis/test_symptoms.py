@@ -78,6 +78,20 @@ def test_memory_that_only_the_process_still_holds_is_the_allocators(tmp_path: Pa
     assert "after large is unloaded the process keeps 3.26 GiB" in found[1].text
 
 
+def test_what_a_strategy_says_that_it_keeps_is_no_fault(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    for number in range(3):
+        recording.swap(
+            number, "up", released=reading(0, over_baseline=SMALL_BYTES), kept_bytes=SMALL_BYTES - (9 << 20)
+        )
+        recording.swap(
+            number, "down", released=reading(0, over_baseline=LARGE_BYTES), kept_bytes=LARGE_BYTES // 2
+        )
+    (symptom,) = analyse(recording.run()).symptoms
+    assert symptom.kind == "allocator keeps memory"
+    assert "after large is unloaded the process keeps 3.26 GiB" in symptom.text
+
+
 def test_some_tens_of_megabytes_are_what_every_allocator_keeps(tmp_path: Path) -> None:
     recording = Recording(tmp_path)
     for number in range(3):

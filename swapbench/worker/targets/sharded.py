@@ -87,6 +87,7 @@ class ShardedTarget:
         self._outcome = Outcome()
         if self._served == checkpoint and self._crew is not None:
             return
+        self._refuse_broken(checkpoint)
         self._served = None
         for work in (Work.UNLOAD, Work.LOAD, Work.RECONFIGURE, Work.UPDATE_TAG, Work.REINIT):
             self._tell(work, checkpoint)
@@ -101,6 +102,9 @@ class ShardedTarget:
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """That every rank has the checkpoint, whole, and mlx-lm can share it out."""
+        self._refuse_broken(to)
+
+    def _refuse_broken(self, to: Checkpoint) -> None:
         for rank, report in enumerate(self._tell(Work.CHECK, to)):
             if report.refused:
                 raise RefusedError(f"{to.name}, on rank {rank}: {report.refused} ({to.path})")
