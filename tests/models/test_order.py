@@ -60,7 +60,10 @@ def test_a_model_type_never_leads_out_of_mlx_lms_models(tmp_path: Path, model_ty
         ({"quantization": 4}, "mlx-lm's class for llama refuses the config"),
         ({"intermediate_size": [512, "big"]}, "intermediate_size = [512, 'big']"),
         ({"model_file": "model.py"}, "code of its own"),
-        ({"quantization_config": {"quant_method": "bitsandbytes"}}, "no weights of quant_method 'bitsandbytes'"),
+        (
+            {"quantization_config": {"quant_method": "bitsandbytes"}},
+            "no weights of quant_method 'bitsandbytes'",
+        ),
         ({"quantization_config": {"quant_method": "gptq", "bits": 8}}, "supported for AutoAWQ/GPTQ models"),
         ({"quantization_config": {"quant_method": "modelopt", "quant_algo": "FP8"}}, "quant_algo: FP8"),
         ({"quantization_config": {"bits": 4}}, "'quant_method' is missing"),
