@@ -124,3 +124,45 @@ def test_layers_can_be_quantised_each_in_its_own_way(tmp_path: Path) -> None:
     assert "lm_head.scales" not in found
     assert found["model.embed_tokens.scales"].shape == (1000, 256 // 32)
     assert found["model.layers.0.mlp.up_proj.weight"].shape == (512, 256 * 4 // 32)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_key_value_heads": 3},
+        {"num_experts": 0},
+        {"intermediate_size": [512, 768]},
+        {"sliding_window": None},
+        {"quantization": {"group_size": 32, "bits": 3}},
+        {"quantization": {"group_size": 32, "bits": 4, "mode": "mxfp4"}},
+        {"quantization_config": {}},
+    ],
+)
+def test_what_mlx_lm_takes_is_not_refused_beforehand(tmp_path: Path, changes: dict[str, Any]) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(LLAMA | changes))
+    assert order.of_config_file("mine", Source.SYNTHETIC, path).config == LLAMA | changes
+
+
+def test_a_vocabulary_that_stands_where_the_class_looks_for_none_is_put_where_it_looks(
+    tmp_path: Path,
+) -> None:
+    text = {"model_type": "gemma3_text", "hidden_size": 64, "num_hidden_layers": 6, "vocab_size": 512}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"model_type": "gemma3", "text_config": text | {"intermediate_size": 128}}))
+    made = order.of_config_file("gemma", Source.SYNTHETIC, path)
+    assert made.vocabulary.size == made.config["vocab_size"] == 512
+    assert max(tensor.shape[0] for tensor in tensors(made) if "embed" in tensor.name) == 512
+
+
+def test_a_head_beside_tied_embeddings_is_dropped_by_classes_that_drop_it_once(tmp_path: Path) -> None:
+    text = {
+        "model_type": "gemma3_text",
+        "hidden_size": 64,
+        "num_hidden_layers": 6,
+        "tie_word_embeddings": True,
+    }
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"model_type": "gemma3", "vocab_size": 512, "text_config": text}))
+    made = tensors(order.of_config_file("gemma", Source.SYNTHETIC, path))
+    assert not [tensor.name for tensor in made if "lm_head" in tensor.name]
