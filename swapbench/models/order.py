@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from copy import deepcopy
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -41,9 +43,8 @@ _LIMITS: Final = {
 # What mlx-lm makes of weights of other formats; of fp8 it loads what its classes bring back to floats.
 _METHODS: Final = ("bitnet", "mxfp4", "mxfp8", "fp8", "compressed-tensors", "modelopt", "awq", "gptq")
 
-# Classes that read the vocabulary's size in the outermost table and nowhere else, and take this where the
-# publisher left it out or put it elsewhere.
-_IMPLIED_VOCABULARY: Final = {"gemma3": 262_208, "gemma3_text": 262_144, "gemma4": 262_144}
+# Classes that read the vocabulary's size in the outermost table, and nowhere else.
+_OUTERMOST_VOCABULARY: Final = ("gemma3", "gemma4", "gemma4_unified")
 
 # Classes that mask tokens by their numbers in the full vocabulary.
 _WHOLE_VOCABULARY: Final = ("phi3small",)
@@ -161,9 +162,9 @@ def _check_method(config: Mapping[str, Any], origin: str) -> None:
 def _complete(config: dict[str, Any]) -> dict[str, Any]:
     """The config with what its publisher left out, or put so that mlx-lm would take it otherwise."""
     config = deepcopy(config)
-    implied = _IMPLIED_VOCABULARY.get(str(config.get("model_type")))
-    if implied and config.get("vocab_size") is None:
-        config["vocab_size"] = vocabulary_size(config) or implied
+    model_type, stated = str(config.get("model_type")), vocabulary_size(config)
+    if stated is None or (model_type in _OUTERMOST_VOCABULARY and config.get("vocab_size") is None):
+        config["vocab_size"] = stated or _default_vocabulary(model_type)
     foreign = config.get("quantization_config")
     if isinstance(foreign, dict) and foreign.get("modules_to_not_convert", ()) is None:
         del foreign["modules_to_not_convert"]  # mlx-lm would look into null for names
@@ -172,6 +173,17 @@ def _complete(config: dict[str, Any]) -> dict[str, Any]:
         # A switch to mlx-lm, whatever the number; transformers insists that it looks like one.
         text["attn_temperature_tuning"] = bool(text["attn_temperature_tuning"])
     return config
+
+
+def _default_vocabulary(model_type: str) -> int | None:
+    """The size that mlx-lm's class has for a default, read off its source: it isn't to be imported here."""
+    package = find_spec("mlx_lm")
+    if package is None or package.origin is None or not re.fullmatch(r"[A-Za-z0-9_-]+", model_type):
+        return None
+    source = Path(package.origin).parent / "models" / f"{model_type}.py"
+    text = source.read_text(encoding="utf-8") if source.is_file() else ""
+    found = re.search(r"^    vocab_size: int = (\d+)$", text, re.MULTILINE)
+    return int(found[1]) if found else None
 
 
 def _dtype(config: Mapping[str, Any]) -> str:

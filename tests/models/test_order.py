@@ -144,6 +144,12 @@ def test_what_mlx_lm_takes_is_not_refused_beforehand(tmp_path: Path, changes: di
     assert order.of_config_file("mine", Source.SYNTHETIC, path).config == LLAMA | changes
 
 
+def test_a_vocabulary_that_is_left_to_the_class_is_the_class_s(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"model_type": "cohere", "hidden_size": 64, "num_hidden_layers": 1}')
+    assert order.of_config_file("c", Source.SYNTHETIC, path).vocabulary.size == 256_000
+
+
 def test_a_vocabulary_that_stands_where_the_class_looks_for_none_is_put_where_it_looks(
     tmp_path: Path,
 ) -> None:
