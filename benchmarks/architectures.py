@@ -10,6 +10,7 @@ verified: the engine says what a process says that never swapped. --write puts t
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -143,6 +144,7 @@ _CHECKS: Final[tuple[Callable[[Path, Path], str], ...]] = (synth, mini, loaders,
 def examine(name: str) -> None:
     """Print a line of JSON for each column: what is found, or why not."""
     with tempfile.TemporaryDirectory() as scratch:
+        os.environ["SWAPBENCH_CACHE"] = scratch  # digests of these minis are of no use to anybody else
         published, folder = Path(scratch) / "config.json", Path(scratch) / "mini"
         published.write_text(json.dumps(json.loads(_CONFIGS.read_text())[name]))
         folder.mkdir()
