@@ -7,6 +7,7 @@ import argparse
 import gc
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -16,17 +17,22 @@ from swapbench.loaders import ModelLoader
 from swapbench.strategy import NAMED, LoaderKind
 
 
+def digests_of(model: Any) -> dict[str, str]:
+    """A digest of each parameter's bytes."""
+    flat: list[tuple[str, mx.array]] = tree_flatten(model.parameters())  # type: ignore[assignment]
+    return {
+        name: hashlib.blake2b(np.array(array.reshape(-1).view(mx.uint8)), digest_size=16).hexdigest()
+        for name, array in flat
+    }
+
+
 def digests(checkpoint: Path, kind: LoaderKind) -> tuple[dict[str, str], LoaderKind]:
     """A digest of each parameter's bytes, and what loaded them."""
     loader = ModelLoader(NAMED[kind])
     loaded = loader.load(checkpoint)
-    flat: list[tuple[str, mx.array]] = tree_flatten(loaded.model.parameters())  # type: ignore[assignment]
-    found = {
-        name: hashlib.blake2b(np.array(array.reshape(-1).view(mx.uint8)), digest_size=16).hexdigest()
-        for name, array in flat
-    }
+    found = digests_of(loaded.model)
     kind = loaded.report.loader
-    del loaded, flat
+    del loaded
     gc.collect()
     loader.released()
     loader.close()

@@ -176,7 +176,7 @@ def _located_on_hub(name: str, reference: str) -> Located:
 def _located_here(name: str, reference: str, source: Source) -> Located:
     entry = lookup(reference)
     wanted = order_for(reference, source)
-    made_name = entry.name if entry else reference
+    made_name = wanted.name if wanted else reference
     folder = store.folder_of(made_name, source)
     state = store.state(folder, wanted)
     if not state:

@@ -1,16 +1,44 @@
 """A model's configuration scaled down: the same architecture, small enough to swap in a moment."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from math import gcd
 from typing import Any, Final
 
+from swapbench.models.dimensions import (
+    KV_OF,
+    Kind,
+    integers,
+    kind_of,
+    merged,
+    of_kind,
+    other_senses,
+    state_heads,
+)
+from swapbench.models.patterns import fewer_layers, fewer_sharing, layer_count, sharing_layers, shorten
 from swapbench.models.vocabulary import Vocabulary, renumbered
 
 _HEADS: Final = 4
 _RANKS: Final = 2  # of a sharded target: each needs whole KV heads
-_SLIDING_WINDOW: Final = 32  # short, so that windows rotate within a few tokens
-_EXPERTS: Final = 8
-_USUAL_TURN: Final = 6  # gemma-3's, which its config.json may leave out
+_AWQ_GROUP: Final = 128  # where a config leaves it out
+_BLOCK: Final = 32  # the largest of mlx-lm's formats for blocks
+_BLOCK_METHODS: Final = ("mxfp4", "mxfp8", "fp8", "compressed-tensors", "modelopt")
+
+# Of the kinds that no other number follows from.
+_MOST: Final = {
+    Kind.EXPERTS: 8,
+    Kind.CHOSEN_EXPERTS: 2,
+    Kind.EXPERT_GROUPS: 2,
+    Kind.HEADS_EACH: 2,
+    Kind.DENSE_LAYERS: 1,
+    Kind.WINDOW: 32,  # short, so that windows rotate within a few tokens
+    Kind.COPIES: 2,
+}
+
+# Tables that are not scaled with what is around them.
+_OTHERS: Final = ("text_config", "quantization", "quantization_config")
 
 
 def mini_config(config: Mapping[str, Any], full: Vocabulary, small: Vocabulary) -> dict[str, Any]:
@@ -19,86 +47,246 @@ def mini_config(config: Mapping[str, Any], full: Vocabulary, small: Vocabulary) 
     Kept: the class, the ratio of query to KV heads (as far as that leaves two KV heads) and of MLP to hidden
     size, the layers' pattern, quantisation, tied or untied embeddings. Every linear layer's input stays a
     whole number of quantisation groups, also when two ranks share the model, where they can share the real
-    one.
+    one. What describes pictures and sound goes.
     """
     scaled = deepcopy(dict(config))
-    quantization = scaled.get("quantization")
-    group_size = quantization["group_size"] if isinstance(quantization, dict) else 0
-    if isinstance(quantization, dict):
-        # Overrides by layer name are of layers that may not be there any more.
-        scaled["quantization"] = {k: v for k, v in quantization.items() if not isinstance(v, dict | bool)}
+    if scaled.get("quantization"):
+        scaled.pop("quantization_config", None)
+    group_size = _group_size(config)
     for table in (scaled, scaled.get("text_config")):
         if isinstance(table, dict):
             _scale(table, group_size)
-            if "vocab_size" in table:
-                table["vocab_size"] = small.size
+            for key, _ in list(of_kind(table, Kind.VOCABULARY)):
+                table[key] = small.size
             for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
                 if key in table:
                     table[key] = renumbered(table[key], full, small)
-    scaled.pop("quantization_config", None)
+    _leave_out(other_senses(config), scaled)
     return scaled
 
 
+def _leave_out(towers: list[str], scaled: dict[str, Any]) -> None:
+    for key in towers:
+        del scaled[key]
+    if towers:
+        scaled.pop("architectures", None)  # servers would look for the towers by that name
+    if "audio_config" in towers and scaled["model_type"] == "muse_spark":
+        # transformers compares the two widths, with a default of its own where the file says nothing.
+        scaled["audio_config"] = {"out_hidden_size": scaled["text_config"]["hidden_size"]}
+
+
 def mini_dtype(config: Mapping[str, Any], dtype: str) -> str:
-    """float32 where weights are quantised, else as it was.
+    """float32 where weights are quantised or there are experts, else as it was.
 
     MLX's CPU build multiplies quantised weights eight times as fast in float32 as in bfloat16, and forty
-    times as fast as in float16.
+    times as fast as in float16; and chosen experts' weights in float32 alone.
     """
-    return "float32" if config.get("quantization") else dtype
+    return "float32" if _group_size(config) or _has_experts(config) else dtype
+
+
+def _has_experts(table: Mapping[str, Any]) -> bool:
+    tables = [value for value in table.values() if isinstance(value, dict)]
+    return any(value for _, value in of_kind(table, Kind.EXPERTS)) or any(map(_has_experts, tables))
+
+
+def _group_size(config: Mapping[str, Any]) -> int:
+    """The largest group of weights that share a scale, layers with groups of their own included."""
+    quantization = config.get("quantization")
+    if isinstance(quantization, dict):
+        tables = [quantization, *(entry for entry in quantization.values() if isinstance(entry, dict))]
+        return max(int(table.get("group_size") or 0) for table in tables)
+    foreign = merged(config).get("quantization_config")
+    foreign = foreign if isinstance(foreign, dict) else {}
+    method = foreign.get("quant_method")
+    if method in ("awq", "gptq"):
+        return int(foreign.get("group_size", _AWQ_GROUP))
+    if method == "fp8" and foreign.get("scale_fmt") != "ue8m0":  # loaded as floats
+        return 0
+    return _BLOCK if method in _BLOCK_METHODS else 0
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """What a model's main numbers are and become, for the others to follow."""
+
+    unit: int
+    hidden: tuple[int, int]
+    heads: tuple[int, int]
+    kv_heads: int
+    head_dim: tuple[int, int]
+    rotated: tuple[int, int]
+    layers: tuple[int, int]
+    sharing: int
+    experts: bool
 
 
 def _scale(table: dict[str, Any], group_size: int) -> None:
-    if "hidden_size" not in table:
+    hidden = next((value for _, value in of_kind(table, Kind.HIDDEN) if type(value) is int), None)
+    if hidden is None:
         return
     unit = max(64, group_size)
-    hidden = int(table["hidden_size"])
-    _scale_heads(table, head_dim=unit if group_size or hidden >= 2048 else 32)
-    per_hidden = table["hidden_size"] / hidden
-    for key in ("intermediate_size", "moe_intermediate_size", "shared_expert_intermediate_size"):
-        if isinstance(table.get(key), int):
-            table[key] = max(2 * unit, _rounded_up(table[key] * per_hidden, 2 * unit))
-    _scale_layers(table)
-    for key, most in (("sliding_window", _SLIDING_WINDOW), ("num_experts", _EXPERTS)):
-        if isinstance(table.get(key), int):
-            table[key] = min(table[key], most)
-    if isinstance(table.get("num_experts_per_tok"), int):
-        table["num_experts_per_tok"] = min(table["num_experts_per_tok"], 2)
+    head_dim = unit if group_size else 32
+    heads, kv_heads = _main_heads(table)
+    small_heads, small_kv_heads = _heads(heads, kv_heads) if heads else (_HEADS, _HEADS)
+    head_dims = (_head_dim(table, hidden, heads), head_dim)
+    layers = fewer_layers(table)
+    scale = _Scale(
+        unit=unit,
+        hidden=(hidden, small_heads * head_dim),
+        heads=(heads, small_heads),
+        kv_heads=small_kv_heads,
+        head_dim=head_dims,
+        rotated=_rotated(table, head_dims),
+        layers=(layer_count(table), layers),
+        sharing=fewer_sharing(table, layers) if sharing_layers(table) else 0,
+        experts=_has_experts(table),
+    )
+    _scale_table(table, scale)
 
 
-def _scale_heads(table: dict[str, Any], head_dim: int) -> None:
-    if "num_attention_heads" not in table:  # left to the class, with its own head size
-        table["hidden_size"] = _HEADS * head_dim
-        return
-    heads = int(table["num_attention_heads"])
-    kv_heads = int(table.get("num_key_value_heads") or heads)
-    ratio = heads // kv_heads
+def _main_heads(table: Mapping[str, Any]) -> tuple[int, int]:
+    """Query and KV heads, of the first layer where layers differ; 0 where they are left to the class."""
+    for key, value in of_kind(table, Kind.HEADS):
+        if (heads := integers(value)) and key not in state_heads(table):
+            kv_heads = integers(_partner(table, key)) or heads
+            return heads[0], kv_heads[0]
+    return 0, 0
+
+
+def _partner(table: Mapping[str, Any], key: str) -> Any:
+    """The KV heads that go with the query heads called `key`; a table within the table may have them."""
+    tables = (table, *(value for value in table.values() if isinstance(value, dict)))
+    return next((t[name] for t in tables for name in KV_OF.get(key, ()) if t.get(name)), None)
+
+
+def _head_dim(table: Mapping[str, Any], hidden: int, heads: int) -> int:
+    """The size of a head; 0 where it is left to the class, as the heads are."""
+    stated = (table.get(name) for name in ("head_dim", "kv_channels", "hidden_size_per_head"))
+    return next((size for size in stated if type(size) is int), hidden // heads if heads else 0)
+
+
+def _heads(heads: int, kv_heads: int) -> tuple[int, int]:
+    ratio = min(_HEADS, max(1, heads // kv_heads))
     small_kv_heads = max(1, min(kv_heads, round(_HEADS / ratio)))
     if kv_heads % _RANKS == 0 and small_kv_heads % _RANKS:
         small_kv_heads, ratio = _RANKS, _HEADS // _RANKS
-    small_heads = small_kv_heads * ratio
-    table["hidden_size"] = small_heads * head_dim
-    table["num_attention_heads"] = small_heads
-    if "num_key_value_heads" in table:
-        table["num_key_value_heads"] = small_kv_heads
-    if isinstance(table.get("head_dim"), int):
-        table["head_dim"] = head_dim
+    return small_kv_heads * ratio, small_kv_heads
+
+
+def _scale_table(table: dict[str, Any], scale: _Scale) -> None:
+    """Scale a table's numbers, and those of the tables in it."""
+    shorten(table, *scale.layers)
+    full = dict(table)
+    for key, value in full.items():
+        kind = kind_of(key)
+        if isinstance(value, dict) and key not in _OTHERS:
+            _scale_table(value, scale)
+        elif isinstance(value, list) and all(isinstance(item, dict) for item in value):
+            for item in value:
+                _scale_table(item, scale)
+        elif value is not None and key in ("partial_rotary_factor", "partial_rotary_factors", "rotary_pct"):
+            table[key] = _each(value, partial(_rotated_part, scale=scale))
+        elif isinstance(value, list) and key.endswith("_factor"):  # of RoPE, one for each pair in a head
+            table[key] = value[: max(1, len(value) * scale.rotated[1] // max(1, scale.rotated[0]))]
+        elif kind is not None and integers(value):
+            table[key] = _each(value, partial(_scaled, kind, scale=scale))
+    _scale_heads(full, table, scale)
+    _scale_state(full, table, scale)
+    _scale_groups(full, table)
     if "query_pre_attn_scalar" in table:
-        table["query_pre_attn_scalar"] = head_dim
+        table["query_pre_attn_scalar"] = scale.head_dim[1]
 
 
-def _scale_layers(table: dict[str, Any]) -> None:
-    """A sixth of the layers, but at least one whole turn of a pattern that mixes kinds of layers."""
-    layers = int(table.get("num_hidden_layers", 1))
-    windowed = isinstance(table.get("sliding_window"), int)
-    turn = int(table.get("sliding_window_pattern") or (_USUAL_TURN if windowed else 1))
-    kinds = table.get("layer_types")
-    if isinstance(kinds, list) and kinds:
-        turn = max(turn, 1 + max(kinds.index(kind) for kind in set(kinds)))
-    small = min(layers, max(4, layers // 6, turn + 1 if turn > 1 else 1))
-    table["num_hidden_layers"] = small
-    if isinstance(kinds, list):
-        table["layer_types"] = kinds[:small]
+def _scaled(kind: Kind, value: int, scale: _Scale) -> int:
+    match kind:
+        case Kind.LAYERS:
+            return scale.layers[1]
+        case Kind.SHARING_LAYERS:
+            return scale.sharing
+        case Kind.HIDDEN:
+            return scale.hidden[1]
+        case Kind.WIDTH:
+            return _width(value, scale)
+        case Kind.HEAD_SIZE:
+            return _head_size(value, scale.head_dim)
+    return min(value, _MOST.get(kind, value))
+
+
+def _width(value: int, scale: _Scale) -> int:
+    full, small = scale.hidden
+    if value in (0, full):
+        return small if value else 0
+    if scale.experts:  # as many times over as there are experts, so no wider than needs be
+        return 2 * scale.unit
+    return max(2 * scale.unit, _rounded_up(value * (small / full), 2 * scale.unit))
+
+
+def _head_size(value: int, head_dim: tuple[int, int]) -> int:
+    """As many times the small head as it is the full one's; what is smaller than that stays so."""
+    full, small = head_dim
+    if not full:
+        return value
+    return small * round(value / full) if value >= full else min(value, small)
+
+
+def _rotated(table: Mapping[str, Any], head_dim: tuple[int, int]) -> tuple[int, int]:
+    """What RoPE has to do with of a head, where that is not all of it."""
+    part = table.get("qk_rope_head_dim")
+    return (part, _head_size(part, head_dim)) if part else head_dim
+
+
+def _rotated_part(part: float, scale: _Scale) -> float:
+    """The part of a head that is rotated, in whole pairs."""
+    size = scale.head_dim[1]
+    return max(2, 2 * round(part * size / 2)) / size
+
+
+def _scale_heads(full: Mapping[str, Any], table: dict[str, Any], scale: _Scale) -> None:
+    """Query heads with the KV heads that belong to them, layer by layer where layers differ."""
+    heads, small_heads = scale.heads
+    for key, value in of_kind(full, Kind.KV_HEADS):
+        if heads:  # of a table whose query heads are elsewhere
+            table[key] = _each(value, lambda kv_heads: gcd(_heads(heads, kv_heads)[1], small_heads))
+    for key, value in of_kind(full, Kind.HEADS):
+        if key in state_heads(full):
+            continue
+        if key not in KV_OF:  # of layers that share the main table's KV heads
+            table[key] = _each(value, lambda own: _rounded_up(own * small_heads / heads, scale.kv_heads))
+            continue
+        queries, kv_heads = integers(value), integers(_partner(full, key)) or integers(value)
+        if len(queries) != len(kv_heads):  # one number for all layers, and the other a layer's own
+            table[key] = _each(value, lambda _: small_heads)
+            continue
+        pairs = [_heads(*pair) for pair in zip(queries, kv_heads, strict=True)]
+        table[key] = [query for query, _ in pairs] if isinstance(value, list) else pairs[0][0]
+        for name in KV_OF[key]:
+            if name in full:
+                table[name] = [kv for _, kv in pairs] if isinstance(full[name], list) else pairs[0][1]
+
+
+def _each(value: Any, scaled: Callable[[Any], float]) -> Any:
+    """A number scaled, or each of a list."""
+    return [scaled(item) for item in value] if isinstance(value, list) else scaled(value)
+
+
+def _scale_state(full: Mapping[str, Any], table: dict[str, Any], scale: _Scale) -> None:
+    """Heads of layers that keep a state, so that all of them are as wide for the hidden size as they were."""
+    hidden, small_hidden = scale.hidden
+    for key, size in state_heads(full).items():
+        width = full[key] * full[size]
+        table[key] = max(1, round(width * small_hidden / (hidden * table[size])))
+        for name, value in of_kind(full, Kind.STATE_GROUPS):
+            table[name] = gcd(table[key], min(value, 2))
+        for name, value in of_kind(full, Kind.WIDTH):
+            if value == width:
+                table[name] = table[key] * table[size]
+
+
+def _scale_groups(full: Mapping[str, Any], table: dict[str, Any]) -> None:
+    """Of groups of experts one is chosen, where a choice is made."""
+    grouped = any(value > 1 for _, value in of_kind(full, Kind.EXPERT_GROUPS))
+    for key, _ in list(of_kind(full, Kind.CHOSEN_GROUPS)):
+        table[key] = 1 if grouped else table[key]
 
 
 def _rounded_up(value: float, unit: int) -> int:

@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
+from copy import deepcopy
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -11,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from swapbench.errors import ModelError
 from swapbench.experiment import Source
 from swapbench.models.catalogue import Entry
+from swapbench.models.dimensions import Kind, integers, merged, of_kind, other_senses, vocabulary_size
 from swapbench.models.mini import mini_config, mini_dtype
 from swapbench.models.vocabulary import BYTE_TOKENS, Vocabulary, of_config, scaled_down
 
@@ -25,25 +29,32 @@ Dtype = Literal["bfloat16", "float16", "float32"]
 _FEWEST_TOKENS: Final = BYTE_TOKENS + 3
 
 # Far beyond every model there is, and low enough to be planned in a moment.
-_LIMITS: Final[dict[str, tuple[int, int]]] = {
-    "hidden_size": (8, 1 << 17),
-    "intermediate_size": (8, 1 << 20),
-    "num_hidden_layers": (1, 1000),
-    "num_attention_heads": (1, 4096),
-    "num_key_value_heads": (1, 4096),
-    "head_dim": (1, 8192),
-    "vocab_size": (_FEWEST_TOKENS, 4_000_000),
-    "sliding_window": (1, 1 << 30),
-    "num_experts": (1, 4096),
+_LIMITS: Final = {
+    Kind.VOCABULARY: (_FEWEST_TOKENS, 4_000_000),
+    Kind.LAYERS: (1, 1000),
+    Kind.HIDDEN: (1, 1 << 17),
+    Kind.WIDTH: (0, 1 << 20),
+    Kind.HEADS: (1, 4096),
+    Kind.KV_HEADS: (1, 4096),
+    Kind.HEAD_SIZE: (0, 8192),
+    Kind.EXPERTS: (0, 4096),
 }
 
-_IMPLIED_VOCABULARY: Final = {"gemma3": 262_208, "gemma3_text": 262_144}
+# What mlx-lm makes of weights of other formats; of fp8 it loads what its classes bring back to floats.
+_METHODS: Final = ("bitnet", "mxfp4", "mxfp8", "fp8", "compressed-tensors", "modelopt", "awq", "gptq")
+
+# Classes that read the vocabulary's size in the outermost table, and nowhere else.
+_OUTERMOST_VOCABULARY: Final = ("gemma3", "gemma4", "gemma4_unified")
+
+# Classes that mask tokens by their numbers in the full vocabulary.
+_WHOLE_VOCABULARY: Final = ("phi3small",)
 
 
 class Order(BaseModel):
     """A checkpoint to make: everything that decides its bytes, and its name."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A configuration may hold Infinity and NaN, which pydantic would write as null.
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
     name: str
     source: Source
@@ -61,7 +72,7 @@ class Order(BaseModel):
 class Request(BaseModel):
     """What the child reads: the order, and the empty folder to carry it out in."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
     order: Order
     folder: Path
@@ -100,7 +111,13 @@ def of_config_file(name: str, source: Source, path: Path) -> Order:
         raise ModelError(f"{path}: not a JSON object, so no model's config.json")
     config = _complete(config)
     check(config, str(path))
-    return _order(name, source, config, _dtype(config), of_config(_merged(config)))
+    return _order(
+        name,
+        source,
+        config,
+        _dtype(config),
+        of_config(merged(config) | {"vocab_size": vocabulary_size(config)}),
+    )
 
 
 def check(config: Mapping[str, Any], origin: str) -> None:
@@ -113,64 +130,72 @@ def check(config: Mapping[str, Any], origin: str) -> None:
         raise ModelError(f"{origin}: model_type is missing; give a Hugging Face config.json")
     if config.get("model_file"):
         raise ModelError(f"{origin}: model_file asks for code of its own, and swapbench runs none")
-    foreign = config.get("quantization_config")
-    if isinstance(foreign, dict) and "quant_method" in foreign and "quantization" not in config:
-        raise ModelError(
-            f"{origin}: quantization_config is of another format ({foreign['quant_method']}); "
-            "give the config.json of an MLX version, or remove the key"
-        )
     for table, prefix in ((config, ""), (config.get("text_config"), "text_config.")):
         if isinstance(table, Mapping):
             _check_table(table, f"{origin}: {prefix}")
-    if _merged(config).get("vocab_size") is None:
+    if vocabulary_size(config) is None:
         raise ModelError(f"{origin}: vocab_size is missing; add it to the file")
-    _check_quantization(config.get("quantization"), origin)
+    _check_method(config, origin)
 
 
 def _check_table(table: Mapping[str, Any], where: str) -> None:
-    for key, (low, high) in _LIMITS.items():
-        value = table.get(key)
-        if value is not None and not (type(value) is int and low <= value <= high):
-            raise ModelError(f"{where}{key} = {value!r:.40}; must be a whole number from {low} to {high}")
-    heads, kv_heads = table.get("num_attention_heads"), table.get("num_key_value_heads")
-    if heads and kv_heads and heads % kv_heads:
-        raise ModelError(f"{where}num_attention_heads = {heads} is no multiple of {kv_heads} KV heads")
+    for kind, (low, high) in _LIMITS.items():
+        for key, value in of_kind(table, kind):
+            whole = integers(value)
+            if not (low <= min(whole, default=-1) and max(whole) <= high) and value != "auto":
+                raise ModelError(f"{where}{key} = {value!r:.40}; must be a whole number from {low} to {high}")
 
 
-def _check_quantization(quantization: Any, origin: str) -> None:
-    if quantization is None:
+def _check_method(config: Mapping[str, Any], origin: str) -> None:
+    """Which weights there are to be can't be guessed for formats that mlx-lm has no way to load."""
+    foreign = merged(config).get("quantization_config")
+    if not isinstance(foreign, dict) or config.get("quantization") is not None:
         return
-    settings = quantization if isinstance(quantization, dict) else {}
-    for key, allowed in (("group_size", (16, 32, 64, 128)), ("bits", (2, 3, 4, 5, 6, 8))):
-        if settings.get(key) not in allowed:
-            raise ModelError(
-                f"{origin}: quantization.{key} = {settings.get(key)!r:.40}; must be one of {allowed}"
-            )
+    method = foreign.get("quant_method")
+    if method is not None and method not in _METHODS:
+        raise ModelError(
+            f"{origin}: mlx-lm loads no weights of quant_method {method!r:.40}; "
+            "give the config.json of an MLX version, or remove quantization_config"
+        )
 
 
 def _complete(config: dict[str, Any]) -> dict[str, Any]:
-    """The config with the vocabulary's size, where its publisher left that to the class."""
-    implied = _IMPLIED_VOCABULARY.get(str(config.get("model_type")))
-    if implied and _merged(config).get("vocab_size") is None:
-        return {**config, "vocab_size": implied}
+    """The config with what its publisher left out, or put so that mlx-lm would take it otherwise."""
+    config = deepcopy(config)
+    model_type, stated = str(config.get("model_type")), vocabulary_size(config)
+    if stated is None or (model_type in _OUTERMOST_VOCABULARY and config.get("vocab_size") is None):
+        config["vocab_size"] = stated or _default_vocabulary(model_type)
+    foreign = config.get("quantization_config")
+    if isinstance(foreign, dict) and foreign.get("modules_to_not_convert", ()) is None:
+        del foreign["modules_to_not_convert"]  # mlx-lm would look into null for names
+    text = config.get("text_config")
+    if isinstance(text, dict) and "attn_temperature_tuning" in text:
+        # A switch to mlx-lm, whatever the number; transformers insists that it looks like one.
+        text["attn_temperature_tuning"] = bool(text["attn_temperature_tuning"])
     return config
 
 
-def _merged(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of a config and of its text_config, as of one table."""
-    text = config.get("text_config")
-    return {**(text if isinstance(text, Mapping) else {}), **config}
+def _default_vocabulary(model_type: str) -> int | None:
+    """The size that mlx-lm's class has for a default, read off its source: it isn't to be imported here."""
+    package = find_spec("mlx_lm")
+    if package is None or package.origin is None or not re.fullmatch(r"[A-Za-z0-9_-]+", model_type):
+        return None
+    source = Path(package.origin).parent / "models" / f"{model_type}.py"
+    text = source.read_text(encoding="utf-8") if source.is_file() else ""
+    found = re.search(r"^    vocab_size: int = (\d+)$", text, re.MULTILINE)
+    return int(found[1]) if found else None
 
 
 def _dtype(config: Mapping[str, Any]) -> str:
-    merged = _merged(config)
-    stated = (merged.get(key) for key in ("torch_dtype", "dtype"))
+    table = merged(config)
+    stated = (table.get(key) for key in ("torch_dtype", "dtype"))
     return next((dtype for dtype in stated if dtype in ("bfloat16", "float16", "float32")), "bfloat16")
 
 
 def _order(name: str, source: Source, config: Mapping[str, Any], dtype: str, vocabulary: Vocabulary) -> Order:
     if source is Source.MINI:
-        small = scaled_down(vocabulary)
+        small = vocabulary if config["model_type"] in _WHOLE_VOCABULARY else scaled_down(vocabulary)
+        name += "-text" if other_senses(config) else ""
         config, dtype, vocabulary = mini_config(config, vocabulary, small), mini_dtype(config, dtype), small
     return Order.model_validate(
         {"name": name, "source": source, "config": dict(config), "dtype": dtype, "vocabulary": vocabulary}

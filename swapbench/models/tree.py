@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from copy import deepcopy
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -10,14 +9,25 @@ from typing import Any, Final
 import mlx.core as mx
 import mlx_lm
 import numpy as np
-from mlx.nn.layers.quantized import quantize
 from mlx.utils import tree_flatten, tree_map_with_path
+from mlx_lm.models.bitlinear_layers import BitLinear
 from mlx_lm.utils import _get_classes
 
 from swapbench.errors import ModelError, did_you_mean
+from swapbench.models import formats
 from swapbench.models.order import Order
 from swapbench.models.shards import Tensor
-from swapbench.models.values import WEIGHT_STD, Given, Normal, Same, Scales, Values, Words, centring
+from swapbench.models.values import (
+    WEIGHT_STD,
+    Given,
+    Normal,
+    Same,
+    Scales,
+    Ternary,
+    Values,
+    Words,
+    centring,
+)
 
 _SAFETENSORS: Final = {
     mx.bfloat16: "BF16",
@@ -50,12 +60,17 @@ def tensors(order: Order) -> tuple[Tensor, ...]:
     Raises:
         ModelError: mlx-lm has no such architecture, or its class refuses the configuration.
     """
-    model_type = order.config["model_type"]
-    classes = _classes(order.config)
+    config = formats.read(order.config)
+    model_type = config["model_type"]
+    _refuse_unknown(config)
     mx.random.seed(int(order.digest()[:8], 16))  # what a class draws itself shall be the same each time
     try:
-        model = _model(order, *classes)
-        described = _described(model, order.config)
+        model, quantization = formats.empty_model(config, _get_classes)
+        _prepare(model, config, getattr(mx, order.dtype))
+        if quantization is not None:
+            formats.quantise(model, config, quantization)
+        _check_names(formats.empty_model(config, _get_classes)[0], _flat(model))
+        described = formats.as_published(_described(model, config), config)
     except _CLASS_ERRORS as error:
         raise ModelError(
             f"{order.name}: mlx-lm's class for {model_type} refuses the config: {_brief(error)}"
@@ -63,16 +78,15 @@ def tensors(order: Order) -> tuple[Tensor, ...]:
     return described
 
 
-def _classes(config: Mapping[str, Any]) -> tuple[Any, Any]:
+def _refuse_unknown(config: Mapping[str, Any]) -> None:
     model_type = config["model_type"]
     unknown = ModelError(f'mlx-lm knows no architecture "{model_type:.40}"; {_nearest(model_type)}')
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", model_type) or model_type.startswith("."):
         raise unknown
     try:
-        model_class, args_class = _get_classes(dict(config))
+        _get_classes(dict(config))
     except (ValueError, AttributeError):
         raise unknown from None
-    return model_class, args_class
 
 
 def _nearest(model_type: str) -> str:
@@ -82,20 +96,16 @@ def _nearest(model_type: str) -> str:
     return did_you_mean(model_type, near) if near else f"it has classes for {len(known)} others"
 
 
-def _model(order: Order, model_class: Any, args_class: Any) -> Any:
-    model = model_class(args_class.from_dict(deepcopy(order.config)))
-    dtype = getattr(mx, order.dtype)
+def _prepare(model: Any, config: Mapping[str, Any], dtype: Any) -> None:
+    """Floats in the checkpoint's type, and no head that the embeddings stand in for."""
     may_cast = getattr(model, "cast_predicate", lambda _: True)
-    _tie(model, order.config, list(_flat(model)))
+    _tie(model, config, list(_flat(model)))
 
     def cast(path: str, array: mx.array) -> mx.array:
         floating = mx.issubdtype(array.dtype, mx.floating)
         return array.astype(dtype) if floating and may_cast(path) else array
 
     model.update(tree_map_with_path(cast, model.parameters()))
-    if order.config.get("quantization"):
-        _quantize(model, order.config["quantization"])
-    return model
 
 
 def _flat(model: Any) -> dict[str, mx.array]:
@@ -110,23 +120,9 @@ def _tie(model: Any, config: Mapping[str, Any], names: list[str]) -> None:
         model.sanitize({name: mx.zeros(()) for name in names if name not in heads})
 
 
-def _quantize(model: Any, quantization: dict[str, Any]) -> None:
-    group_size = quantization["group_size"]
-
-    def how(path: str, module: Any) -> Any:
-        if path in quantization:
-            return quantization[path]
-        return hasattr(module, "to_quantized") and module.weight.shape[-1] % group_size == 0
-
-    mode = quantization.get("mode", "affine")
-    quantize(model, group_size, quantization["bits"], mode=mode, class_predicate=how)
-
-
 def _described(model: Any, config: Mapping[str, Any]) -> tuple[Tensor, ...]:
     modules = dict(model.named_modules())
     parameters = _flat(model)
-    if hasattr(model, "sanitize"):
-        _check_names(model.sanitize(dict(parameters)), parameters)
     neutral: dict[type, float] = {}
     found = []
     for name, array in parameters.items():
@@ -137,8 +133,9 @@ def _described(model: Any, config: Mapping[str, Any]) -> tuple[Tensor, ...]:
     return tuple(found)
 
 
-def _check_names(sanitized: Mapping[str, mx.array], parameters: Mapping[str, mx.array]) -> None:
+def _check_names(fresh: Any, parameters: Mapping[str, mx.array]) -> None:
     """A class that renames or reshapes its own parameters at load would not find them again."""
+    sanitized = fresh.sanitize(dict(parameters)) if hasattr(fresh, "sanitize") else parameters
     before = {name: tuple(array.shape) for name, array in parameters.items()}
     after = {name: tuple(array.shape) for name, array in sanitized.items()}
     if before != after:
@@ -149,6 +146,9 @@ def _check_names(sanitized: Mapping[str, mx.array], parameters: Mapping[str, mx.
 def _values(
     module: Any, leaf: str, array: mx.array, config: Mapping[str, Any], neutral: dict[type, float]
 ) -> Values:
+    if isinstance(module, BitLinear) and leaf != "bias":
+        scale = 1 / WEIGHT_STD if module.invert_weight_scales else WEIGHT_STD
+        return Ternary() if leaf == "weight" else Given(np.full(array.shape, scale, np.float32))
     mode = getattr(module, "mode", "affine")
     if leaf == "weight" and array.dtype == mx.uint32:
         return Words() if mode == "affine" else Words(mask=_BLOCK_FORMATS[mode][1])

@@ -79,6 +79,25 @@ class Same:
         return np.full(count, self.value, dtype=np.uint8)
 
 
+@dataclass(frozen=True)
+class ZeroPoints:
+    """The middle of 4-bit codes, eight times a word."""
+
+    def draw(self, rng: np.random.Generator, count: int) -> Array:
+        return np.full(count, 0x88888888, dtype=np.uint32)
+
+
+@dataclass(frozen=True)
+class Ternary:
+    """Bytes of four weights of -1, 0 or 1 each, in two bits as 0, 1 or 2."""
+
+    def draw(self, rng: np.random.Generator, count: int) -> Array:
+        codes = rng.integers(0, 3, size=(4, count), dtype=np.uint8)
+        shifts = np.array([[0], [2], [4], [6]], dtype=np.uint8)
+        packed: Array = np.bitwise_or.reduce(codes << shifts)
+        return packed
+
+
 @dataclass(frozen=True, eq=False)
 class Given:
     """Values that the model's class computed itself: frequencies, state matrices and the like."""

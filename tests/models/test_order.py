@@ -55,11 +55,18 @@ def test_a_model_type_never_leads_out_of_mlx_lms_models(tmp_path: Path, model_ty
         ({"hidden_size": "big"}, "hidden_size = 'big'"),
         ({"vocab_size": 20}, "vocab_size = 20"),
         ({"vocab_size": None}, "vocab_size is missing"),
-        ({"num_key_value_heads": 3}, "num_attention_heads = 4 is no multiple of 3 KV heads"),
-        ({"quantization": {"group_size": 64, "bits": 7}}, "quantization.bits = 7"),
-        ({"quantization": 4}, "quantization.group_size"),
+        ({"quantization": {"group_size": 64, "bits": 7}}, "number of bits 7 is not supported"),
+        ({"quantization": {"bits": 4}}, "'group_size' is missing"),
+        ({"quantization": 4}, "mlx-lm's class for llama refuses the config"),
+        ({"intermediate_size": [512, "big"]}, "intermediate_size = [512, 'big']"),
         ({"model_file": "model.py"}, "code of its own"),
-        ({"quantization_config": {"quant_method": "awq"}}, "another format (awq)"),
+        (
+            {"quantization_config": {"quant_method": "bitsandbytes"}},
+            "no weights of quant_method 'bitsandbytes'",
+        ),
+        ({"quantization_config": {"quant_method": "gptq", "bits": 8}}, "supported for AutoAWQ/GPTQ models"),
+        ({"quantization_config": {"quant_method": "modelopt", "quant_algo": "FP8"}}, "quant_algo: FP8"),
+        ({"quantization_config": {"bits": 4}}, "'quant_method' is missing"),
         ({"rms_norm_eps": None}, "rms_norm_eps"),
         ({"layer_types": ["no_such_attention"] * 2}, "mlx-lm's class for llama refuses the config"),
     ],
@@ -117,3 +124,51 @@ def test_layers_can_be_quantised_each_in_its_own_way(tmp_path: Path) -> None:
     assert "lm_head.scales" not in found
     assert found["model.embed_tokens.scales"].shape == (1000, 256 // 32)
     assert found["model.layers.0.mlp.up_proj.weight"].shape == (512, 256 * 4 // 32)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_key_value_heads": 3},
+        {"num_experts": 0},
+        {"intermediate_size": [512, 768]},
+        {"sliding_window": None},
+        {"quantization": {"group_size": 32, "bits": 3}},
+        {"quantization": {"group_size": 32, "bits": 4, "mode": "mxfp4"}},
+        {"quantization_config": {}},
+    ],
+)
+def test_what_mlx_lm_takes_is_not_refused_beforehand(tmp_path: Path, changes: dict[str, Any]) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(LLAMA | changes))
+    assert order.of_config_file("mine", Source.SYNTHETIC, path).config == LLAMA | changes
+
+
+def test_a_vocabulary_that_is_left_to_the_class_is_the_class_s(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"model_type": "cohere", "hidden_size": 64, "num_hidden_layers": 1}')
+    assert order.of_config_file("c", Source.SYNTHETIC, path).vocabulary.size == 256_000
+
+
+def test_a_vocabulary_that_stands_where_the_class_looks_for_none_is_put_where_it_looks(
+    tmp_path: Path,
+) -> None:
+    text = {"model_type": "gemma3_text", "hidden_size": 64, "num_hidden_layers": 6, "vocab_size": 512}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"model_type": "gemma3", "text_config": text | {"intermediate_size": 128}}))
+    made = order.of_config_file("gemma", Source.SYNTHETIC, path)
+    assert made.vocabulary.size == made.config["vocab_size"] == 512
+    assert max(tensor.shape[0] for tensor in tensors(made) if "embed" in tensor.name) == 512
+
+
+def test_a_head_beside_tied_embeddings_is_dropped_by_classes_that_drop_it_once(tmp_path: Path) -> None:
+    text = {
+        "model_type": "gemma3_text",
+        "hidden_size": 64,
+        "num_hidden_layers": 6,
+        "tie_word_embeddings": True,
+    }
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"model_type": "gemma3", "vocab_size": 512, "text_config": text}))
+    made = tensors(order.of_config_file("gemma", Source.SYNTHETIC, path))
+    assert not [tensor.name for tensor in made if "lm_head" in tensor.name]

@@ -1,0 +1,122 @@
+"""What the numbers of a config.json count: the names that makers give to the same thing."""
+
+import re
+from collections.abc import Iterator, Mapping
+from enum import Enum, auto
+from typing import Any, Final
+
+
+class Kind(Enum):
+    """What a number counts or measures."""
+
+    VOCABULARY = auto()
+    LAYERS = auto()
+    SHARING_LAYERS = auto()  # that take keys and values from earlier ones
+    DENSE_LAYERS = auto()  # at the beginning, before experts
+    INTERVAL = auto()  # of layers: after as many the pattern of kinds begins again
+    HIDDEN = auto()
+    WIDTH = auto()  # within a layer: of an MLP, of a projection to a low rank
+    HEADS = auto()
+    KV_HEADS = auto()
+    STATE_GROUPS = auto()  # of heads of layers without attention
+    HEADS_EACH = auto()  # that share something
+    HEAD_SIZE = auto()
+    EXPERTS = auto()
+    CHOSEN_EXPERTS = auto()
+    EXPERT_GROUPS = auto()
+    CHOSEN_GROUPS = auto()
+    WINDOW = auto()
+    COPIES = auto()  # of the vocabulary, in tables of n-grams
+
+
+# Which KV heads belong to which query heads; maker and class agree on no name.
+KV_OF: Final = {
+    "num_attention_heads": ("num_key_value_heads", "num_attention_groups"),
+    "swa_num_attention_heads": ("swa_num_key_value_heads",),
+    "num_swa_attention_heads": ("num_swa_key_value_heads",),
+    "num_query_heads": ("num_kv_heads",),
+    "num_heads": ("num_kv_heads",),
+    "n_heads": ("kv_n_heads",),
+    "n_head": ("n_kv_heads",),
+}
+
+_NAMES: Final = {
+    Kind.VOCABULARY: r"vocab_size|num_vocab|vocab_size_per_layer_input",
+    Kind.LAYERS: r"num_(hidden_|transformer_)?layers|n_layers?",
+    Kind.SHARING_LAYERS: r"num_kv_(shared|reuse)_layers",
+    Kind.DENSE_LAYERS: r"first_k_dense_replace|num_dense_layers|moe_layer_start_index",
+    Kind.INTERVAL: r".*(_interval|_period|_pattern|layer_freq|_step|every_n_layers)|layer_group_size|"
+    r"cla_share_factor|attn_res_block_size",
+    Kind.HEADS: "|".join((*KV_OF, "num_attention_heads_per_layer")),
+    Kind.KV_HEADS: "|".join(
+        (*(name for names in KV_OF.values() for name in names), "num_global_key_value_heads")
+    ),
+    Kind.STATE_GROUPS: r"(mamba_)?n_groups",
+    Kind.HEADS_EACH: r"n_heads_in_group|n_shared_head|o_groups",
+    Kind.HEAD_SIZE: r".*head_dim|kv_channels|hidden_size_per_head|mamba_d_head|rotary_dim|"
+    r"(ssm_)?state_size|mamba_d_state",
+    Kind.EXPERTS: r"(num|n)_(local_|routed_)?experts|moe_num_experts|zero_expert_num",
+    Kind.CHOSEN_EXPERTS: r"num_experts_per_tok(en)?|moe_(top_?)?k|top_k_experts",
+    Kind.EXPERT_GROUPS: r"n_group|num_expert_group",
+    Kind.CHOSEN_GROUPS: r"topk_group",
+    Kind.HIDDEN: r"hidden_size|hidden_dim|d_model|n_embd|model_dim|block_dim",
+    Kind.WIDTH: r".*(intermediate_size(_mlp)?|hidden_size(_per_layer_input)?|lora_rank|low_rank_dim)|"
+    r"moe_latent_size|block_ff_dim|n_inner|laurel_rank|mamba_d_ssm|mamba_dt_rank|time_step_rank|"
+    r"share_expert_dim|dim_model_base",
+    Kind.WINDOW: r"sliding_window(_size)?|(attention_)?window_size|attention_chunk_size",
+    Kind.COPIES: r"ngram_vocab_size_ratio",
+}
+
+# Heads of layers that keep a state instead of keys and values, and of indexers, and the size of each.
+_STATE_HEADS: Final = {
+    "linear_num_key_heads": ("linear_key_head_dim",),
+    "linear_num_value_heads": ("linear_value_head_dim",),
+    "mamba_n_heads": ("mamba_d_head",),
+    "mamba_num_heads": ("mamba_head_dim", "hidden_size_per_head"),
+    "index_n_heads": ("index_head_dim",),
+}
+
+_VISION: Final = re.compile(r"(vision|visual|vit|image|video|audio|speech)_(config|tower_config)")
+
+
+def kind_of(key: str) -> Kind | None:
+    """What the number under `key` means; None for all that is no dimension."""
+    return next((kind for kind, names in _NAMES.items() if re.fullmatch(names, key)), None)
+
+
+def of_kind(table: Mapping[str, Any], *kinds: Kind) -> Iterator[tuple[str, Any]]:
+    """The keys of a table that are of one of `kinds`, with their values."""
+    return ((key, value) for key, value in table.items() if kind_of(key) in kinds and value is not None)
+
+
+def state_heads(table: Mapping[str, Any]) -> dict[str, str]:
+    """The keys of a table that count heads with a state, and for each the key of their size."""
+    named = dict(_STATE_HEADS)
+    if "state_size" in table:
+        named["num_heads"] = ("head_dim",)
+    found = {key: next((size for size in sizes if table.get(size)), "") for key, sizes in named.items()}
+    return {key: size for key, size in found.items() if size and type(table.get(key)) is int}
+
+
+def integers(value: Any) -> list[int]:
+    """A whole number, or a list's, one a layer: as a list; empty for anything else."""
+    values = value if isinstance(value, list) else [value]
+    whole = [item for item in values if type(item) is int]
+    return whole if len(whole) == len(values) else []
+
+
+def merged(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a config and of its text_config, the one place where classes nest text, as one table."""
+    text = config.get("text_config")
+    return {**(text if isinstance(text, Mapping) else {}), **config}
+
+
+def other_senses(config: Mapping[str, Any]) -> list[str]:
+    """The keys under which a config describes a tower for pictures or sound, which mlx-lm doesn't load."""
+    return [key for key, value in config.items() if _VISION.fullmatch(key) and value]
+
+
+def vocabulary_size(config: Mapping[str, Any]) -> Any:
+    """Tokens, as the config says; None where it doesn't."""
+    table = merged(config)
+    return table.get("vocab_size", table.get("num_vocab"))

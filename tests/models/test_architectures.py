@@ -1,0 +1,99 @@
+"""Every architecture that mlx-lm has is made, full size and mini, and its mini answers.
+
+architectures.json holds what makers publish of one model each: of its config.json what mlx-lm's class reads.
+Where there is none, it says why.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import mlx.core as mx
+import mlx_lm
+import pytest
+from mlx_lm.models.cache import CacheList, make_prompt_cache
+from mlx_lm.utils import _get_classes
+
+from swapbench.experiment import Source
+from swapbench.models import formats, order, synthesize
+from swapbench.models.order import Order
+from swapbench.models.shards import Tensor
+from swapbench.models.tree import tensors
+
+KNOWN: Final[dict[str, Any]] = json.loads(Path(__file__).with_name("architectures.json").read_text())
+CONFIGS: Final = {name: config for name, config in KNOWN.items() if not isinstance(config, str)}
+
+MODULES: Final = sorted(
+    path.stem
+    for path in (Path(mlx_lm.__file__).parent / "models").glob("*.py")
+    if "class ModelArgs" in path.read_text(encoding="utf-8")
+)
+
+# What has no mini that answers here, and what is said where it is tried.
+EXCEPTIONS: Final = {
+    "bitnet": "No Metal back-end",
+    "muse_spark": "No Metal back-end",
+    "gear": "layer_types",  # transformers, reading the tokenizer's config, knows no conv_mixer
+    "nemotron-nas": "max_position_embeddings",  # transformers trips over scaled RoPE of unknown types
+}
+
+MOST_BYTES: Final = 30_000_000
+
+of_each = pytest.mark.parametrize("name", sorted(CONFIGS))
+
+
+def ordered(name: str, source: Source, folder: Path) -> Order:
+    path = folder / "published.json"
+    path.write_text(json.dumps(CONFIGS[name]))
+    return order.of_config_file("mine", source, path)
+
+
+def size(planned: tuple[Tensor, ...]) -> int:
+    return sum(tensor.nbytes for tensor in planned)
+
+
+def kinds_of_caches(model: Any) -> set[str]:
+    """The types of the caches that a model makes for its layers, those in lists of caches included."""
+    caches = make_prompt_cache(model)
+    within = [inner for cache in caches if isinstance(cache, CacheList) for inner in cache.caches]
+    return {type(cache).__name__ for cache in (*caches, *within)}
+
+
+def answer(checkpoint: Path) -> None:
+    """Generate a few tokens, the likeliest each; what a class masks may be infinite, what it chooses not."""
+    model = mlx_lm.load(str(checkpoint))[0]
+    cache = make_prompt_cache(model)
+    tokens = mx.array([[5, 6, 7, 300]])
+    for _ in range(3):
+        logits = model(tokens, cache=cache)[:, -1]
+        tokens = mx.argmax(logits, axis=-1)[None]
+        assert not bool(mx.any(mx.isnan(logits)))
+        assert bool(mx.isfinite(mx.max(logits)))
+
+
+def test_everything_that_mlx_lm_has_is_known_and_nothing_else() -> None:
+    assert not set(MODULES) - set(KNOWN), (
+        "mlx-lm has models that tests/models/architectures.json doesn't know: add what their makers publish "
+        "of config.json, or why there is no such thing"
+    )
+    assert set(KNOWN) == set(MODULES)
+
+
+@of_each
+def test_the_full_size_is_planned_and_its_mini_has_its_kinds_of_layers(name: str, tmp_path: Path) -> None:
+    full, mini = (ordered(name, source, tmp_path) for source in (Source.SYNTHETIC, Source.MINI))
+    assert size(tensors(mini)) < min(MOST_BYTES, size(tensors(full)) / 4)
+    models = [formats.empty_model(formats.read(made.config), _get_classes)[0] for made in (full, mini)]
+    assert kinds_of_caches(models[0]) == kinds_of_caches(models[1])
+
+
+@of_each
+def test_every_architectures_mini_generates_finite_tokens(name: str, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "mini"
+    checkpoint.mkdir()
+    synthesize.make(ordered(name, Source.MINI, tmp_path), checkpoint, lambda _: None)
+    if name not in EXCEPTIONS:
+        answer(checkpoint)
+        return
+    with pytest.raises(Exception, match=EXCEPTIONS[name]):  # once it answers, it is no exception any more
+        answer(checkpoint)
