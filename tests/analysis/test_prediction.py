@@ -15,7 +15,7 @@ DAYS = [3.0, 3.1, 2.9, 3.05, 2.95, 3.02, 2.98, 3.1, 2.9, 3.0]
 
 @given(st.floats(-50, 50), st.integers(1, 200))
 def test_the_tail_is_student_s(t: float, freedom: int) -> None:
-    # Near zero scipy's own error is 1.4e-11: of t = 1e-6 and one degree of freedom, 0.5 - atan(t) / pi is right.
+    # scipy itself is 1.4e-11 off near zero; with one degree of freedom there is a closed form.
     assert student_tail(t, freedom) == pytest.approx(student.sf(t, freedom), abs=1e-10)
     if freedom == 1:
         assert student_tail(t, freedom) == pytest.approx(0.5 - math.atan(t) / math.pi, abs=1e-12)
