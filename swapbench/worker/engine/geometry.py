@@ -1,6 +1,7 @@
 """What a sequence costs in a model's caches, told by the caches that the model makes for itself."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -69,8 +70,21 @@ class KVGeometry:
 def traced(model: Any, tokens: int) -> list[Any]:
     """The caches of a prompt of so many tokens: of the right shapes and dtypes, and never evaluated."""
     caches: list[Any] = make_prompt_cache(model)
-    model(mx.array([[0] * tokens]), cache=caches)
+    with _untouched(model):
+        model(mx.array([[0] * tokens]), cache=caches)
     return caches
+
+
+@contextmanager
+def _untouched(model: Any) -> Iterator[None]:
+    """Undo what a call leaves in the model: some cast and clip weights of their own, which would stay
+    unevaluated, on this thread's stream."""
+    modules = model.modules()
+    before = [dict(module) for module in modules]
+    yield
+    for module, contents in zip(modules, before, strict=True):
+        module.clear()
+        dict.update(module, contents)
 
 
 def _leaves(caches: Iterable[Any]) -> Iterator[Any]:

@@ -13,6 +13,7 @@ from mlx_lm.tokenizer_utils import load as load_tokenizer
 from mlx_lm.utils import _get_classes
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from swapbench.loaders.evaluation import evaluate
 from swapbench.worker.engine.workload import text
 
 VOCABULARY = 400
@@ -75,6 +76,30 @@ _UNLIKE: dict[str, dict[str, Any]] = {
         "rope_theta": 1e6,
         "max_position_embeddings": 4096,
     },
+    "gemma3n": {
+        "text_config": {
+            **_COMMON,
+            "model_type": "gemma3n_text",
+            "num_hidden_layers": 5,
+            "head_dim": 16,
+            "intermediate_size": [128] * 5,
+            "num_kv_shared_layers": 2,
+            "vocab_size_per_layer_input": VOCABULARY,
+            "sliding_window": WINDOW,
+            "max_position_embeddings": 4096,
+            "rope_local_base_freq": 1e4,
+            "rope_theta": 1e6,
+            "final_logit_softcapping": 30.0,
+            "hidden_size_per_layer_input": 16,
+            "altup_num_inputs": 2,
+            "layer_types": ["sliding_attention", "full_attention"] * 2 + ["full_attention"],
+            "activation_sparsity_pattern": [0.95, 0.95, 0.0, 0.0, 0.0],
+            "laurel_rank": 8,
+            "altup_coef_clip": 120.0,
+            "altup_correct_scale": True,
+            "altup_active_idx": 0,
+        }
+    },
     "llama4": {
         "text_config": {
             **_COMMON,
@@ -100,14 +125,15 @@ UNLIKE = tuple(_UNLIKE)
 def make_model(kind: str, seed: int = 0) -> Any:
     """`llama` and `qwen2` attend to everything; `gemma3` has windows of 16 in five layers of six.
 
-    `mamba2` has states alone, `falcon_h1` and `lfm2` states beside attention, `llama4` chunks of 16.
+    `mamba2` has states alone, `falcon_h1` and `lfm2` states beside attention, `gemma3n` windows, layers that
+    share caches and compiled functions with constants, `llama4` chunks of 16.
     """
     mx.random.seed(seed)
     if kind in _UNLIKE:
         config = {"model_type": kind, **_UNLIKE[kind]}
         model_class, arguments_class = _get_classes(config)
         model = model_class(arguments_class.from_dict(config))
-        mx.eval(model.parameters())
+        evaluate(model)
         return model
     if kind == "llama":
         model = llama.Model(llama.ModelArgs(model_type="llama", num_hidden_layers=3, **_COMMON))

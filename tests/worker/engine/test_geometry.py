@@ -3,9 +3,11 @@
 from typing import Any
 
 import mlx.core as mx
+import mlx.nn as nn
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlx.utils import tree_flatten
 from mlx_lm.models.cache import make_prompt_cache
 
 from swapbench.worker.engine.geometry import PREFILL_STEP, KVGeometry, LayerCache, array_bytes
@@ -66,6 +68,14 @@ def test_no_sequence_ever_takes_more_and_one_that_only_grows_takes_as_much(
         assert max(taken) == told
 
 
+def test_looking_leaves_the_model_as_it_was() -> None:
+    """Gemma 3n casts and clips weights of its own when it is called."""
+    model = make_model("gemma3n")
+    before = [id(array) for _, array in tree_flatten(model.parameters())]
+    KVGeometry.of(model)
+    assert [id(array) for _, array in tree_flatten(model.parameters())] == before
+
+
 def test_looking_computes_nothing() -> None:
     model = make_model("qwen2")
     mx.synchronize()
@@ -88,9 +98,7 @@ def test_a_cache_of_a_classs_own_costs_what_a_second_token_adds() -> None:
         def __init__(self) -> None:
             self.state: list[Any] = [mx.zeros((4,)), None]
 
-    class Model:
-        layers = (None,)
-
+    class Model(nn.Module):  # type: ignore[name-defined, misc]
         def make_cache(self) -> list[Own]:
             return [Own()]
 
