@@ -7,9 +7,9 @@ import mlx.nn as nn
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlx.utils import tree_flatten
 from mlx_lm.models.cache import make_prompt_cache
 
+from swapbench.loaders.evaluation import arrays_of
 from swapbench.worker.engine.geometry import PREFILL_STEP, KVGeometry, LayerCache, array_bytes
 from tests.worker.engine.conftest import UNLIKE, WINDOW, make_model, next_token
 
@@ -71,9 +71,9 @@ def test_no_sequence_ever_takes_more_and_one_that_only_grows_takes_as_much(
 def test_looking_leaves_the_model_as_it_was() -> None:
     """Gemma 3n casts and clips weights of its own when it is called."""
     model = make_model("gemma3n")
-    before = [id(array) for _, array in tree_flatten(model.parameters())]
+    before = list(map(id, arrays_of(model)))
     KVGeometry.of(model)
-    assert [id(array) for _, array in tree_flatten(model.parameters())] == before
+    assert list(map(id, arrays_of(model))) == before
 
 
 def test_looking_computes_nothing() -> None:
@@ -98,7 +98,7 @@ def test_a_cache_of_a_classs_own_costs_what_a_second_token_adds() -> None:
         def __init__(self) -> None:
             self.state: list[Any] = [mx.zeros((4,)), None]
 
-    class Model(nn.Module):  # type: ignore[name-defined, misc]
+    class Model(nn.Module):  # type: ignore[misc, name-defined]
         def make_cache(self) -> list[Own]:
             return [Own()]
 
