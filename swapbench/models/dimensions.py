@@ -94,8 +94,11 @@ def state_heads(table: Mapping[str, Any]) -> dict[str, str]:
     named = dict(_STATE_HEADS)
     if "state_size" in table:
         named["num_heads"] = ("head_dim",)
-    found = {key: next((size for size in sizes if table.get(size)), "") for key, sizes in named.items()}
-    return {key: size for key, size in found.items() if size and type(table.get(key)) is int}
+    counted = {key: sizes for key, sizes in named.items() if type(table.get(key)) is int}
+    found = {
+        key: [s for s in sizes if type(table.get(s)) is int and table[s]] for key, sizes in counted.items()
+    }
+    return {key: sizes[0] for key, sizes in found.items() if sizes}
 
 
 def integers(value: Any) -> list[int]:

@@ -23,6 +23,7 @@ from swapbench.models.vocabulary import Vocabulary, renumbered
 _HEADS: Final = 4
 _RANKS: Final = 2  # of a sharded target: each needs whole KV heads
 _AWQ_GROUP: Final = 128  # where a config leaves it out
+_LARGEST_GROUP: Final = 4096
 _BLOCK: Final = 32  # the largest of mlx-lm's formats for blocks
 _BLOCK_METHODS: Final = ("mxfp4", "mxfp8", "fp8", "compressed-tensors", "modelopt")
 
@@ -94,15 +95,20 @@ def _group_size(config: Mapping[str, Any]) -> int:
     quantization = config.get("quantization")
     if isinstance(quantization, dict):
         tables = [quantization, *(entry for entry in quantization.values() if isinstance(entry, dict))]
-        return max(int(table.get("group_size") or 0) for table in tables)
+        return max(_whole(table.get("group_size")) for table in tables)
     foreign = merged(config).get("quantization_config")
     foreign = foreign if isinstance(foreign, dict) else {}
     method = foreign.get("quant_method")
     if method in ("awq", "gptq"):
-        return int(foreign.get("group_size", _AWQ_GROUP))
+        return _whole(foreign.get("group_size", _AWQ_GROUP))
     if method == "fp8" and foreign.get("scale_fmt") != "ue8m0":  # loaded as floats
         return 0
     return _BLOCK if method in _BLOCK_METHODS else 0
+
+
+def _whole(value: Any) -> int:
+    """A group's size; 0 for what is none, which mlx-lm refuses when it comes to that."""
+    return value if type(value) is int and 0 < value <= _LARGEST_GROUP else 0
 
 
 @dataclass(frozen=True)
@@ -184,7 +190,7 @@ def _scale_table(table: dict[str, Any], scale: _Scale) -> None:
         elif isinstance(value, list) and all(isinstance(item, dict) for item in value):
             for item in value:
                 _scale_table(item, scale)
-        elif value is not None and key in ("partial_rotary_factor", "partial_rotary_factors", "rotary_pct"):
+        elif key in ("partial_rotary_factor", "partial_rotary_factors", "rotary_pct"):
             table[key] = _each(value, partial(_rotated_part, scale=scale))
         elif isinstance(value, list) and key.endswith("_factor"):  # of RoPE, one for each pair in a head
             table[key] = value[: max(1, len(value) * scale.rotated[1] // max(1, scale.rotated[0]))]
@@ -232,12 +238,14 @@ def _head_size(value: int, head_dim: tuple[int, int]) -> int:
 def _rotated(table: Mapping[str, Any], head_dim: tuple[int, int]) -> tuple[int, int]:
     """What RoPE has to do with of a head, where that is not all of it."""
     part = table.get("qk_rope_head_dim")
-    return (part, _head_size(part, head_dim)) if part else head_dim
+    return (part, _head_size(part, head_dim)) if type(part) is int else head_dim
 
 
-def _rotated_part(part: float, scale: _Scale) -> float:
+def _rotated_part(part: Any, scale: _Scale) -> Any:
     """The part of a head that is rotated, in whole pairs."""
     size = scale.head_dim[1]
+    if not isinstance(part, int | float) or not 0 <= part <= 1:
+        return part
     return max(2, 2 * round(part * size / 2)) / size
 
 
@@ -264,7 +272,7 @@ def _scale_heads(full: Mapping[str, Any], table: dict[str, Any], scale: _Scale) 
                 table[name] = [kv for _, kv in pairs] if isinstance(full[name], list) else pairs[0][1]
 
 
-def _each(value: Any, scaled: Callable[[Any], float]) -> Any:
+def _each(value: Any, scaled: Callable[[Any], Any]) -> Any:
     """A number scaled, or each of a list."""
     return [scaled(item) for item in value] if isinstance(value, list) else scaled(value)
 
@@ -274,17 +282,18 @@ def _scale_state(full: Mapping[str, Any], table: dict[str, Any], scale: _Scale) 
     hidden, small_hidden = scale.hidden
     for key, size in state_heads(full).items():
         width = full[key] * full[size]
-        table[key] = max(1, round(width * small_hidden / (hidden * table[size])))
+        heads = max(1, round(width * small_hidden / (hidden * table[size])))
+        table[key] = heads
         for name, value in of_kind(full, Kind.STATE_GROUPS):
-            table[name] = gcd(table[key], min(value, 2))
+            table[name] = gcd(heads, min(value, 2)) if type(value) is int else value
         for name, value in of_kind(full, Kind.WIDTH):
             if value == width:
-                table[name] = table[key] * table[size]
+                table[name] = heads * table[size]
 
 
 def _scale_groups(full: Mapping[str, Any], table: dict[str, Any]) -> None:
     """Of groups of experts one is chosen, where a choice is made."""
-    grouped = any(value > 1 for _, value in of_kind(full, Kind.EXPERT_GROUPS))
+    grouped = any(max(integers(value)) > 1 for _, value in of_kind(full, Kind.EXPERT_GROUPS))
     for key, _ in list(of_kind(full, Kind.CHOSEN_GROUPS)):
         table[key] = 1 if grouped else table[key]
 

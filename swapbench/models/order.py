@@ -37,7 +37,12 @@ _LIMITS: Final = {
     Kind.HEADS: (1, 4096),
     Kind.KV_HEADS: (1, 4096),
     Kind.HEAD_SIZE: (0, 8192),
+    Kind.STATE_GROUPS: (1, 4096),
     Kind.EXPERTS: (0, 4096),
+    Kind.CHOSEN_EXPERTS: (0, 4096),
+    Kind.EXPERT_GROUPS: (0, 4096),
+    Kind.SHARING_LAYERS: (0, 1000),
+    Kind.DENSE_LAYERS: (0, 1000),
 }
 
 # What mlx-lm makes of weights of other formats; of fp8 it loads what its classes bring back to floats.
@@ -130,9 +135,7 @@ def check(config: Mapping[str, Any], origin: str) -> None:
         raise ModelError(f"{origin}: model_type is missing; give a Hugging Face config.json")
     if config.get("model_file"):
         raise ModelError(f"{origin}: model_file asks for code of its own, and swapbench runs none")
-    for table, prefix in ((config, ""), (config.get("text_config"), "text_config.")):
-        if isinstance(table, Mapping):
-            _check_table(table, f"{origin}: {prefix}")
+    _check_table(config, f"{origin}: ")
     if vocabulary_size(config) is None:
         raise ModelError(f"{origin}: vocab_size is missing; add it to the file")
     _check_method(config, origin)
@@ -142,8 +145,12 @@ def _check_table(table: Mapping[str, Any], where: str) -> None:
     for kind, (low, high) in _LIMITS.items():
         for key, value in of_kind(table, kind):
             whole = integers(value)
-            if not (low <= min(whole, default=-1) and max(whole) <= high) and value != "auto":
+            left_open = kind is Kind.WIDTH and value == "auto"
+            if not left_open and not (whole and low <= min(whole) and max(whole) <= high):
                 raise ModelError(f"{where}{key} = {value!r:.40}; must be a whole number from {low} to {high}")
+    for key, value in table.items():
+        if isinstance(value, Mapping) and key not in other_senses(table):
+            _check_table(value, f"{where}{key}.")
 
 
 def _check_method(config: Mapping[str, Any], origin: str) -> None:

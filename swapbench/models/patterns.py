@@ -39,7 +39,7 @@ def fewer_layers(table: Mapping[str, Any]) -> int:
 
 def sharing_layers(table: Mapping[str, Any]) -> int:
     """How many of the last layers take keys and values of earlier ones."""
-    return next((int(value) for _, value in of_kind(table, Kind.SHARING_LAYERS)), 0)
+    return next((value for _, value in of_kind(table, Kind.SHARING_LAYERS) if type(value) is int), 0)
 
 
 def fewer_sharing(table: Mapping[str, Any], kept: int) -> int:
@@ -83,7 +83,7 @@ def _turns(table: Mapping[str, Any], layers: int) -> Iterator[int]:
         elif isinstance(value, list | str) and len(value) == layers > 1:
             yield from _first_of_each(value)
         elif numbers := _numbers(key, value):
-            missing = next(number for number in range(layers + 2) if number not in numbers and number)
+            missing = next((number for number in range(1, layers + 1) if number not in numbers), 0)
             yield 1 + max(min(numbers), missing)
         elif isinstance(value, list) and key.endswith("block_types"):
             yield len(value)

@@ -5,15 +5,20 @@ Where there is none, it says why.
 """
 
 import json
+import random
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import mlx.core as mx
 import mlx_lm
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mlx_lm.models.cache import CacheList, make_prompt_cache
 from mlx_lm.utils import _get_classes
 
+from swapbench.errors import ModelError
 from swapbench.experiment import Source
 from swapbench.models import formats, order, synthesize
 from swapbench.models.order import Order
@@ -97,3 +102,40 @@ def test_every_architectures_mini_generates_finite_tokens(name: str, tmp_path: P
         return
     with pytest.raises(Exception, match=EXCEPTIONS[name]):  # once it answers, it is no exception any more
         answer(checkpoint)
+
+
+ODD: Final[tuple[Any, ...]] = (
+    None,
+    0,
+    -1,
+    1,
+    7,
+    64,
+    1.5,
+    10**12,
+    "x",
+    "1,2",
+    "auto",
+    [],
+    [1, "a"],
+    [0],
+    [None],
+    {},
+    {"a": 1},
+    True,
+)
+
+
+@given(
+    name=st.sampled_from(sorted(CONFIGS)), drawn=st.randoms(use_true_random=False), odd=st.sampled_from(ODD)
+)
+def test_a_mini_of_nonsense_is_a_mini_or_a_sentence(
+    tmp_path_factory: pytest.TempPathFactory, name: str, drawn: random.Random, odd: Any
+) -> None:
+    config = json.loads(json.dumps(CONFIGS[name]))
+    table = config.get("text_config") or config
+    table[drawn.choice(sorted(table))] = odd
+    path = tmp_path_factory.getbasetemp() / "nonsense.json"
+    path.write_text(json.dumps(config))
+    with suppress(ModelError):
+        order.of_config_file("mine", Source.MINI, path)
