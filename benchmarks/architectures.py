@@ -192,6 +192,8 @@ def main() -> None:
     if arguments.one:
         examine(arguments.names[0])
         return
+    if arguments.write and arguments.names:
+        parser.error("--write is for the whole table; name no architectures")
     names = arguments.names or sorted(json.loads(_CONFIGS.read_text()), key=str.casefold)
     table = ["| Architecture | " + " | ".join(_COLUMNS) + " | Why not |", "|---" * (len(_COLUMNS) + 2) + "|"]
     print("\n".join(table))
