@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlx_lm.generate import BatchGenerator
-from mlx_lm.models.cache import make_prompt_cache
 
 from swapbench.worker.engine.blocks import BlockPool, Reservation
 from swapbench.worker.engine.geometry import PREFILL_STEP
@@ -299,7 +298,7 @@ class BatchEngine:
             self._ready.set()
 
     def _generator(self) -> Generator:
-        if not all(map(can_batch, make_prompt_cache(self._model))):
+        if not can_batch(self._model):
             return SerialGenerator(self._model)
         return BatchGenerator(
             self._model,

@@ -70,21 +70,22 @@ class KVGeometry:
 def traced(model: Any, tokens: int) -> list[Any]:
     """The caches of a prompt of so many tokens: of the right shapes and dtypes, and never evaluated."""
     caches: list[Any] = make_prompt_cache(model)
-    with _untouched(model):
+    with untouched(model):
         model(mx.array([[0] * tokens]), cache=caches)
     return caches
 
 
 @contextmanager
-def _untouched(model: Any) -> Iterator[None]:
+def untouched(model: Any) -> Iterator[None]:
     """Undo what a call leaves in the model: some cast and clip weights of their own, which would stay
     unevaluated, on this thread's stream."""
     modules = model.modules()
-    before = [dict(module) for module in modules]
+    before = [(dict(module), dict(vars(module))) for module in modules]
     yield
-    for module, contents in zip(modules, before, strict=True):
-        module.clear()
-        dict.update(module, contents)
+    for module, (arrays, attributes) in zip(modules, before, strict=True):
+        for contents, now in ((arrays, module), (attributes, vars(module))):
+            now.clear()
+            dict.update(now, contents)
 
 
 def _leaves(caches: Iterable[Any]) -> Iterator[Any]:

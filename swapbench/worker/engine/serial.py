@@ -8,7 +8,7 @@ import mlx.core as mx
 from mlx_lm.generate import generate_step
 from mlx_lm.models.cache import make_prompt_cache
 
-from swapbench.worker.engine.geometry import PREFILL_STEP
+from swapbench.worker.engine.geometry import PREFILL_STEP, untouched
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,22 @@ class SerialGenerator:
         self._sequences.clear()
 
 
-def can_batch(cache: Any) -> bool:
-    """Whether mlx-lm can put a cache of this kind together with others: its server asks the same."""
-    return hasattr(cache, "merge") and all(map(can_batch, getattr(cache, "caches", ())))
+def can_batch(model: Any) -> bool:
+    """Whether mlx-lm can put a model's caches together, and the model can work with what comes of it.
+
+    The graph of two sequences tells, built and never evaluated: some classes want one number where a batch
+    has an offset for each of its sequences.
+    """
+    pairs = list(zip(make_prompt_cache(model), make_prompt_cache(model), strict=True))
+    if not all(_can_merge(cache) for cache, _ in pairs):
+        return False
+    try:
+        with untouched(model):
+            model(mx.array([[0], [0]]), cache=[one.merge([one, other]) for one, other in pairs])
+    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
+        return False
+    return True
+
+
+def _can_merge(cache: Any) -> bool:
+    return hasattr(cache, "merge") and all(map(_can_merge, getattr(cache, "caches", ())))

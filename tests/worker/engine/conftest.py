@@ -100,6 +100,10 @@ _UNLIKE: dict[str, dict[str, Any]] = {
             "altup_active_idx": 0,
         }
     },
+    "gpt_bigcode": {
+        **{"n_embd": 64, "n_layer": 2, "n_inner": 128, "n_head": 4, "n_positions": 4096},
+        **{"layer_norm_epsilon": 1e-5, "vocab_size": VOCABULARY},
+    },
     "llama4": {
         "text_config": {
             **_COMMON,
@@ -126,7 +130,8 @@ def make_model(kind: str, seed: int = 0) -> Any:
     """`llama` and `qwen2` attend to everything; `gemma3` has windows of 16 in five layers of six.
 
     `mamba2` has states alone, `falcon_h1` and `lfm2` states beside attention, `gemma3n` windows, layers that
-    share caches and compiled functions with constants, `llama4` chunks of 16.
+    share caches and weights that it casts when it is called, `llama4` chunks of 16. mlx-lm can't batch
+    `llama4`'s caches, and `gpt_bigcode` can't work with a batch of them.
     """
     mx.random.seed(seed)
     if kind in _UNLIKE:

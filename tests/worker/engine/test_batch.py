@@ -52,7 +52,7 @@ def test_a_request_is_answered_as_the_model_would(kind: str, tokenizer: Any, thr
     assert answer.model == "one"
 
 
-@pytest.mark.parametrize("kind", ["llama", "llama4"])
+@pytest.mark.parametrize("kind", ["llama", "llama4", "gpt_bigcode"])
 def test_requests_of_many_threads_are_each_answered_once(kind: str, tokenizer: Any, thread: Executor) -> None:
     model = make_model(kind)
     pool = _pool(model)
