@@ -101,8 +101,13 @@ _UNLIKE: dict[str, dict[str, Any]] = {
         }
     },
     "gpt_bigcode": {
-        **{"n_embd": 64, "n_layer": 2, "n_inner": 128, "n_head": 4, "n_positions": 4096},
-        **{"layer_norm_epsilon": 1e-5, "vocab_size": VOCABULARY},
+        "n_embd": 64,
+        "n_layer": 2,
+        "n_inner": 128,
+        "n_head": 4,
+        "n_positions": 4096,
+        "layer_norm_epsilon": 1e-5,
+        "vocab_size": VOCABULARY,
     },
     "llama4": {
         "text_config": {
