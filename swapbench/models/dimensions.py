@@ -119,6 +119,11 @@ def other_senses(config: Mapping[str, Any]) -> list[str]:
     return [key for key, value in config.items() if _VISION.fullmatch(key) and value]
 
 
+def is_part_of_more(config: Mapping[str, Any]) -> bool:
+    """Whether text is one of several things that a model takes, whether or not the towers are described."""
+    return "text_config" in config or bool(other_senses(config))
+
+
 def vocabulary_size(config: Mapping[str, Any]) -> Any:
     """Tokens, as the config says; None where it doesn't."""
     table = merged(config)

@@ -11,6 +11,7 @@ from swapbench.models.dimensions import (
     KV_OF,
     Kind,
     integers,
+    is_part_of_more,
     kind_of,
     merged,
     of_kind,
@@ -69,7 +70,7 @@ def mini_config(config: Mapping[str, Any], full: Vocabulary, small: Vocabulary) 
 def _leave_out(towers: list[str], scaled: dict[str, Any]) -> None:
     for key in towers:
         del scaled[key]
-    if towers:
+    if is_part_of_more(scaled) or towers:
         scaled.pop("architectures", None)  # servers would look for the towers by that name
     if "audio_config" in towers and scaled["model_type"] == "muse_spark":
         # transformers compares the two widths, with a default of its own where the file says nothing.

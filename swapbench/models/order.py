@@ -14,7 +14,15 @@ from pydantic import BaseModel, ConfigDict
 from swapbench.errors import ModelError
 from swapbench.experiment import Source
 from swapbench.models.catalogue import Entry
-from swapbench.models.dimensions import Kind, integers, merged, of_kind, other_senses, vocabulary_size
+from swapbench.models.dimensions import (
+    Kind,
+    integers,
+    is_part_of_more,
+    merged,
+    of_kind,
+    other_senses,
+    vocabulary_size,
+)
 from swapbench.models.mini import mini_config, mini_dtype
 from swapbench.models.vocabulary import BYTE_TOKENS, Vocabulary, of_config, scaled_down
 
@@ -202,7 +210,7 @@ def _dtype(config: Mapping[str, Any]) -> str:
 def _order(name: str, source: Source, config: Mapping[str, Any], dtype: str, vocabulary: Vocabulary) -> Order:
     if source is Source.MINI:
         small = vocabulary if config["model_type"] in _WHOLE_VOCABULARY else scaled_down(vocabulary)
-        name += "-text" if other_senses(config) else ""
+        name += "-text" if is_part_of_more(config) else ""
         config, dtype, vocabulary = mini_config(config, vocabulary, small), mini_dtype(config, dtype), small
     return Order.model_validate(
         {"name": name, "source": source, "config": dict(config), "dtype": dtype, "vocabulary": vocabulary}

@@ -25,19 +25,28 @@ def fault(folder: Path) -> str:
         return found
     files = sorted(path for path in folder.iterdir() if path.is_file())
     state = [version("mlx"), version("mlx-lm"), version("transformers"), *state_of(files)]
-    return str(remembered(_QUESTION, folder, state, lambda: _ask(folder)))
+    try:
+        return str(remembered(_QUESTION, folder, state, lambda: _ask(folder)))
+    except _UnansweredError as error:
+        return f"mlx-lm could not be asked about it: {error}"
+
+
+class _UnansweredError(Exception):
+    """There is no answer, which is none to remember."""
 
 
 def _ask(folder: Path) -> str:
-    asked = subprocess.run(
-        [sys.executable, "-P", "-m", "swapbench.worker.checking", str(folder)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=_PATIENCE_S,
-        check=False,
-    )
     try:
+        asked = subprocess.run(
+            [sys.executable, "-P", "-m", "swapbench.worker.checking", str(folder)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PATIENCE_S,
+            check=False,
+        )
         return str(json.loads(asked.stdout)["lacks"])
+    except subprocess.TimeoutExpired:
+        raise _UnansweredError(f"no answer within {_PATIENCE_S} s") from None
     except (ValueError, KeyError, TypeError):
         last = asked.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
-        return f"mlx-lm could not be asked about it (exit code {asked.returncode}: {last[0]:.200})"
+        raise _UnansweredError(f"exit code {asked.returncode}, {last[0]:.200}") from None

@@ -88,7 +88,7 @@ def test_a_damaged_checkpoint_does_not_hide_the_others_from_the_list(
 def test_an_experiment_stands_for_its_models(cli: Cli, cache: Path) -> None:
     assert cli("synth", "--mini", "exp012").exit_code == 0
     assert sorted(path.name for path in (cache / "mini").iterdir() if path.is_dir()) == [
-        "gemma-3-12b",
+        "gemma-3-12b-text",
         "qwen2.5-14b",
         "smollm2-135m",
     ]
@@ -147,7 +147,7 @@ def test_no_name_leads_out_of_the_cache(cli: Cli, tmp_path: Path, cache: Path, n
             ("repack", "gemma-3-12b", "--out", "x", "--source", "y"),
             "--source y: must be hub, synthetic or mini",
         ),
-        (("repack", "./nothing", "--out", "x"), "nothing is no checkpoint"),
+        (("repack", "./nothing", "--out", "x"), "nothing is no whole checkpoint"),
         (("rm", "nothing"), 'no checkpoint of "nothing" was made'),
         (("rm",), "give the names of models, or --all"),
         (("rm", "x", "--all"), "give the names of models, or --all"),

@@ -52,7 +52,7 @@ def test_minis_given_by_path_are_minis_whatever_the_source(
 ) -> None:
     minis = model_cache / "mini"
     shutil.copytree(minis / "smollm2-135m", tmp_path / "SmolLM2-135M-Instruct")
-    (tmp_path / "link").symlink_to(minis / "gemma-3-12b")
+    (tmp_path / "link").symlink_to(minis / "gemma-3-12b-text")
     assert cli("models", "repack", "qwen2.5-14b", "--source", "mini", "--out", "repacked").returncode == 0
     paths = {
         "smollm2-135m": "./SmolLM2-135M-Instruct",

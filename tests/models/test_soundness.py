@@ -86,6 +86,14 @@ def test_mlx_lm_is_asked_once_for_each_state_of_the_files(
     assert len(asked) == 2
 
 
+def test_what_mlx_lm_could_not_be_asked_is_asked_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    WHOLE["stale index"](folder)
+    monkeypatch.setattr(soundness.sys, "executable", "/bin/false")
+    assert fault(folder) == "mlx-lm could not be asked about it: exit code 1, it said nothing"
+    monkeypatch.undo()
+    assert fault(folder) == ""
+
+
 def test_a_folder_that_agrees_with_itself_is_looked_at_alone(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
