@@ -125,13 +125,22 @@ def _engine(folder: Path) -> "Iterator[BatchEngine]":
     from swapbench.worker.engine.batch import BatchEngine
     from swapbench.worker.engine.blocks import BlockPool
     from swapbench.worker.engine.geometry import KVGeometry
+    from swapbench.worker.engine.serial import can_batch
 
     settings = EngineSettings()
     model, tokenizer, _ = load(folder, "fill")
     pool = BlockPool(settings.kv_budget_bytes, settings.block_tokens)
     pool.reconfigure(KVGeometry.of(model))
     with ThreadPoolExecutor(max_workers=1) as thread:
-        engine = BatchEngine(model, tokenizer, pool, thread, max_batch=settings.max_batch, name="mini")
+        engine = BatchEngine(
+            model,
+            tokenizer,
+            pool,
+            thread,
+            max_batch=settings.max_batch,
+            name="mini",
+            batches=can_batch(model),
+        )
         try:
             yield engine
         finally:
@@ -162,9 +171,11 @@ def row(name: str) -> str:
     known = json.loads(_CONFIGS.read_text())[name]
     if isinstance(known, str):
         return _line(name, [("", known)] * len(_COLUMNS))
-    done = subprocess.run(
-        [sys.executable, __file__, "--one", name], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, __file__, "--one", name]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        return _line(name, [("", f"nothing after {_PATIENCE_S} s")] * len(_COLUMNS))
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('["')]
     found: dict[str, Any] = {column: (cell, reason) for column, cell, reason in lines}
     ended = ("", f"the process ended with {done.returncode}")

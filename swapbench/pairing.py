@@ -8,6 +8,8 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Final
 
+import psutil
+
 from swapbench.analysis.ranks import fewest_pairs
 from swapbench.errors import IncomparableError, UsageError
 from swapbench.experiment import Experiment, load
@@ -126,8 +128,11 @@ def checkpoints_of(experiment: Experiment, say: Callable[[str], None]) -> Mappin
 
 def _digest(checkpoints: Iterable[Checkpoint], say: Callable[[str], None]) -> None:
     """Have the digests by which caches know their weights before anything is timed; kept, and large once."""
+    most_bytes = psutil.virtual_memory().total
     for checkpoint in checkpoints:
         new_bytes = undigested(checkpoint.path)
+        if new_bytes > most_bytes:
+            continue  # the worker refuses it
         if new_bytes > _TOLD_BYTES:
             say(f"{checkpoint.name}: reading all of it once, to know its weights ({new_bytes / 1e9:.2f} GB)")
         checkpoint_digest(checkpoint.path)

@@ -8,12 +8,16 @@ from swapbench.analysis import figures
 from swapbench.analysis.estimate import estimate
 from swapbench.analysis.swaps import Swap
 from swapbench.phases import LEDGER_LABELS, WHOLE, Phase
+from swapbench.strategy import LoaderKind
 
 # A ledger that holds this share of a model after unload holds the model.
 _HOLDS_MODEL: Final = 0.9
 # MLX counts to the byte. Of a process, allocators and libraries keep some tens of megabytes whatever happens,
 # among which a mini model can't be seen.
 _LEAST_MODEL_BYTES: Final = {"mlx_active": 1 << 20, "footprint": 64 << 20}
+
+# Loaders that keep memory of the largest model, whichever model is in it.
+_SLABS: Final = (LoaderKind.SLAB, LoaderKind.DIRECT)
 
 _KEPT_SHARE: Final = 0.25
 _LEAST_KEPT_BYTES: Final = 128 << 20
@@ -63,6 +67,7 @@ def _boot_model_kept(
     counted: Sequence[Swap], baseline: Mapping[str, float], weight_bytes: Mapping[str, int]
 ) -> Iterator[Symptom]:
     """The first model stays alive for ever, and every later one is freed."""
+    counted = [swap for swap in counted if swap.loader not in _SLABS]
     if len(counted) < 2:
         return
     boot = counted[0].from_model
@@ -91,21 +96,26 @@ def _allocator_keeps(
     """MLX has given the model back, and the process has not."""
     for model in dict.fromkeys(swap.from_model for swap in counted):
         leaving = [swap for swap in counted if swap.from_model == model]
-        ours = estimate(_unloaded(swap, "footprint", baseline) for swap in leaving)
-        mlx = estimate(_unloaded(swap, "mlx_active", baseline) for swap in leaving)
-        cache = estimate(_unloaded(swap, "mlx_cache", baseline) for swap in leaving)
-        if ours is None or mlx is None:
+        kept = estimate(_unstated(swap, baseline) for swap in leaving)
+        if kept is None:
             continue
-        # What a strategy keeps is told as that: a slab, which MLX counts, too, and what malloc was left with.
-        stated = max(0.0, *(swap.figures.get("kept_bytes") or 0.0 for swap in leaving)) - mlx.point
-        kept = ours.point - mlx.point - (cache.point if cache else 0.0) - max(0.0, stated)
-        if kept >= max(_LEAST_KEPT_BYTES, _KEPT_SHARE * weight_bytes.get(model, 0)):
+        if kept.point >= max(_LEAST_KEPT_BYTES, _KEPT_SHARE * weight_bytes.get(model, 0)):
             yield Symptom(
                 "allocator keeps memory",
-                f"after {model} is unloaded the process keeps {figures.memory(kept)} that no counter of "
-                "MLX's shows: its C allocator, or something outside MLX, holds it, and the next load may be "
+                f"after {model} is unloaded the process keeps {figures.memory(kept.point)} that no counter "
+                "of MLX's shows: its C allocator, or something outside MLX, holds it, and the next load may be "
                 "fast because of it",
             )
+
+
+def _unstated(swap: Swap, baseline: Mapping[str, float]) -> float | None:
+    """What the process keeps after unload that neither MLX counts nor the strategy says that it keeps."""
+    ours, mlx = (_unloaded(swap, ledger, baseline) for ledger in ("footprint", "mlx_active"))
+    if ours is None or mlx is None:
+        return None
+    # A slab is MLX's, too; the rest of what is kept is what malloc was left with.
+    stated = max(0.0, (swap.figures.get("kept_bytes") or 0.0) - mlx)
+    return ours - mlx - (_unloaded(swap, "mlx_cache", baseline) or 0.0) - stated
 
 
 def _budget_drifts(counted: Sequence[Swap]) -> Iterator[Symptom]:

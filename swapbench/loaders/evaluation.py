@@ -11,13 +11,15 @@ import mlx.core as mx
 _CLOSED: Final = (str, bytes, int, float, complex, type, ModuleType, type(None), mx.Dtype)
 
 
-def evaluate(model: Any) -> None:
-    """Evaluate every array that a model holds, not its parameters only.
+def evaluate(model: Any) -> list[mx.array]:
+    """Evaluate every array that a model holds, not its parameters only; returns them.
 
     What a class computes for itself (frequencies of scaled RoPE, masks, tables) is no parameter, and MLX
     leaves it on the stream of the thread that built it: another thread's first request would fail there.
     """
-    mx.eval(list(arrays_of(model)))
+    arrays = list(arrays_of(model))
+    mx.eval(arrays)
+    return arrays
 
 
 def arrays_of(model: Any) -> Iterator[mx.array]:

@@ -13,7 +13,7 @@ from mlx.utils import tree_reduce
 from swapbench.loaders import auto, platform, stock
 from swapbench.loaders.arrival import Arrival, WeightSource
 from swapbench.loaders.building import build, put_in_place
-from swapbench.loaders.evaluation import arrays_of, evaluate
+from swapbench.loaders.evaluation import evaluate
 from swapbench.loaders.fill import Fill
 from swapbench.loaders.layout import shards_of
 from swapbench.loaders.mapped import Mapped
@@ -128,6 +128,10 @@ class ModelLoader:
         Args:
             following: the checkpoint that is loaded next, if that is known.
         """
+        if self._strategy.loader is not LoaderKind.STOCK:
+            # Every layer that was built drew from MLX's chain of random keys, lazily; unless somebody
+            # evaluates it, the chain grows with each load for ever, as mlx_lm's does.
+            mx.eval(mx.random.state)
         for source in self._sources.values():
             source.released()
         if (
@@ -188,8 +192,7 @@ class ModelLoader:
             if model is None:
                 with span("build"):
                     model, config = build(checkpoint, arrival.weights)
-            evaluate(model)
-            arrival.watch([model, *arrays_of(model)])
+            arrival.watch([model, *evaluate(model)])
         except BaseException:
             arrival.stop()
             raise

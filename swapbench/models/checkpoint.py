@@ -58,10 +58,14 @@ def looks_whole(folder: Path) -> bool:
 def missing_files(folder: Path) -> tuple[str, ...]:
     """Weight files that an index or a numbered series speaks of, and that are not there."""
     there = {path.name for path in folder.glob(WEIGHTS)}
-    named = set(weight_map(folder).values())
-    for match in filter(None, map(_NUMBERED.fullmatch, there)):
-        count = int(match[2])
-        named |= {f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)}
+    return tuple(sorted({*weight_map(folder).values(), *missing_of_series(folder)} - there))
+
+
+def missing_of_series(folder: Path) -> tuple[str, ...]:
+    """Weight files that the numbers of the others speak of, and that are not there."""
+    there = {path.name for path in folder.glob(WEIGHTS)}
+    counts = {int(match[2]) for match in map(_NUMBERED.fullmatch, there) if match}
+    named = {f"model-{n:05d}-of-{count:05d}.safetensors" for count in counts for n in range(1, count + 1)}
     return tuple(sorted(named - there))
 
 

@@ -73,7 +73,7 @@ def read_layout(path: Path) -> Layout:
         prefix = file.read(8)
         length = int.from_bytes(prefix, "little")
         if _LFS_POINTER.startswith(prefix) and prefix:
-            raise HeaderError("is a pointer of Git LFS in place of the file; `git lfs pull` fetches it")
+            raise HeaderError("is a pointer of Git LFS, not the file itself")
         if len(prefix) < 8 or length > size - 8:
             raise HeaderError("is cut short")
         if not 2 <= length <= _LONGEST_BYTES:
@@ -98,21 +98,25 @@ def _table(text: bytes) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise HeaderError("has a corrupt header: it is no table of tensors")
     metadata = header.get(_METADATA)
-    if metadata is not None and not (
-        isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())
-    ):
+    texts = metadata.values() if isinstance(metadata, dict) else metadata or ()
+    if isinstance(texts, bool | int | float) or not all(isinstance(text, str) for text in texts):
         raise HeaderError("has a __metadata__ that is no table of texts, which MLX refuses")
     return header
 
 
 def _entry(name: str, raw: Any) -> Entry:
     match raw:
-        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(start), int(end)]}:
-            if all(type(n) is int and n >= 0 for n in (*shape, start, end)) and start <= end:
-                entry = Entry(name, dtype, tuple(shape), start, end)
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [start, end]}:
+            if all(map(_counts, (*shape, start, end))) and start <= end:
+                entry = Entry(name, dtype, tuple(map(int, shape)), int(start), int(end))
                 _check_size(entry)
                 return entry
     raise HeaderError(f"has a corrupt header: {name:.80} is no tensor")
+
+
+def _counts(value: Any) -> bool:
+    """Whether MLX reads a number as one that counts something; 8.0 is 8."""
+    return isinstance(value, int | float) and type(value) is not bool and value >= 0 and value == value // 1
 
 
 def _check_size(entry: Entry) -> None:

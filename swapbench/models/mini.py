@@ -51,7 +51,7 @@ def mini_config(config: Mapping[str, Any], full: Vocabulary, small: Vocabulary) 
     whole number of quantisation groups, also when two ranks share the model, where they can share the real
     one. What describes pictures and sound goes.
     """
-    scaled = deepcopy(dict(config))
+    scaled = _without_towers(config)
     if scaled.get("quantization"):
         scaled.pop("quantization_config", None)
     group_size = _group_size(config)
@@ -63,18 +63,18 @@ def mini_config(config: Mapping[str, Any], full: Vocabulary, small: Vocabulary) 
             for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
                 if key in table:
                     table[key] = renumbered(table[key], full, small)
-    _leave_out(other_senses(config), scaled)
+    if "audio_config" in other_senses(config) and scaled["model_type"] == "muse_spark":
+        # transformers compares the two widths, with a default of its own where the file says nothing.
+        scaled["audio_config"] = {"out_hidden_size": scaled["text_config"]["hidden_size"]}
     return scaled
 
 
-def _leave_out(towers: list[str], scaled: dict[str, Any]) -> None:
-    for key in towers:
-        del scaled[key]
-    if is_part_of_more(scaled) or towers:
-        scaled.pop("architectures", None)  # servers would look for the towers by that name
-    if "audio_config" in towers and scaled["model_type"] == "muse_spark":
-        # transformers compares the two widths, with a default of its own where the file says nothing.
-        scaled["audio_config"] = {"out_hidden_size": scaled["text_config"]["hidden_size"]}
+def _without_towers(config: Mapping[str, Any]) -> dict[str, Any]:
+    towers = other_senses(config)
+    kept = {key: deepcopy(value) for key, value in config.items() if key not in towers}
+    if is_part_of_more(config):
+        kept.pop("architectures", None)  # servers would look for the towers by that name
+    return kept
 
 
 def mini_dtype(config: Mapping[str, Any], dtype: str) -> str:

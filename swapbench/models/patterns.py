@@ -53,11 +53,17 @@ def shorten(table: dict[str, Any], layers: int, kept: int) -> None:
     numbered = {key: numbers for key, value in table.items() if (numbers := _numbers(key, value))}
     first = int(any(max(numbers) == layers for numbers in numbered.values()))  # some makers count from 1
     for key, value in table.items():
-        if isinstance(value, list | str) and len(value) == layers > 1:
+        if _by_layer(key, value, layers):
             table[key] = value[:kept]
         elif key in numbered:
             left = [number for number in numbered[key] if number < kept + first]
             table[key] = ",".join(map(str, left)) if isinstance(value, str) else left
+
+
+def _by_layer(key: str, value: Any, layers: int) -> bool:
+    """Whether a value says something of each layer: an item of a list, or a letter of a pattern."""
+    patterned = isinstance(value, str) and "pattern" in key
+    return (isinstance(value, list) or patterned) and len(value) == layers > 1
 
 
 def _turn(table: Mapping[str, Any], layers: int) -> int:
@@ -80,7 +86,7 @@ def _turns(table: Mapping[str, Any], layers: int) -> Iterator[int]:
     for key, value in table.items():
         if isinstance(value, dict):
             yield from _turns(value, layers)
-        elif isinstance(value, list | str) and len(value) == layers > 1:
+        elif _by_layer(key, value, layers):
             yield from _first_of_each(value)
         elif numbers := _numbers(key, value):
             missing = next((number for number in range(1, layers + 1) if number not in numbers), 0)

@@ -17,11 +17,13 @@ from mlx_lm.utils import load_config, load_model
 
 from swapbench.experiment import Source
 from swapbench.loaders.tokenizer import load_stock
-from swapbench.models.checkpoint import damage, missing_files, weight_map
+from swapbench.models.checkpoint import damage, missing_files, missing_of_series, weight_map
 from swapbench.models.remembered import state_of
 from swapbench.models.store import MADE_SOURCES, cache_root
 from swapbench.wire import Checkpoint
 from swapbench.worker.engine.geometry import KVGeometry
+from swapbench.worker.engine.serial import can_batch
+from swapbench.worker.engine.workload import HELLO
 from swapbench.worker.leaving import leave
 from swapbench.worker.targets import RefusedError
 
@@ -41,34 +43,51 @@ class Fault:
     incomplete: bool = True
 
 
-def refuse_broken(checkpoint: Checkpoint) -> None:
-    """Refuse a checkpoint that can't be loaded, or that the engine has no way to serve.
+@dataclass(frozen=True)
+class Serving:
+    """What an engine has to know of a model: what sequences cost, and whether mlx-lm can batch them."""
+
+    geometry: KVGeometry
+    batches: bool
+
+
+def refuse_broken(checkpoint: Checkpoint) -> Serving:
+    """How to serve a checkpoint, if it can be loaded.
 
     Raises:
         RefusedError: with what is wrong, where, and what to do.
     """
-    fault = fault_of(checkpoint.path)
-    if fault is not None:
-        remedy = fault.remedy or _remedy(checkpoint)
-        raise RefusedError(f"{checkpoint.name}: {fault.what} ({checkpoint.path}); {remedy}")
+    found = _tried(checkpoint.path)
+    if isinstance(found, Fault):
+        remedy = found.remedy or _remedy(checkpoint)
+        raise RefusedError(f"{checkpoint.name}: {found.what} ({checkpoint.path}); {remedy}")
+    return found
 
 
 def fault_of(path: Path) -> Fault | None:
+    """What keeps mlx-lm from loading a checkpoint; None where nothing does."""
+    found = _tried(path)
+    return found if isinstance(found, Fault) else None
+
+
+def _tried(path: Path) -> Fault | Serving:
     """Read the headers, have mlx-lm build the model lazily, ask it for its caches, and load the tokenizer.
 
-    Nothing of the weights is read: a 7 GB checkpoint takes some 60 ms, and its tokenizer once 1 to 3 s.
+    Of the weights only what a class looks at itself is read, which is nothing for all but dbrx: a 7 GB
+    checkpoint takes some 60 ms, and its tokenizer once 1 to 3 s.
     """
     found = damage(path)
     if found:
         return Fault(found)
     try:
-        KVGeometry.of(load_model(path, lazy=True)[0])
+        model = load_model(path, lazy=True)[0]
+        serving = Serving(KVGeometry.of(model), can_batch(model))
     except Exception as error:  # noqa: BLE001 - whatever mlx-lm's classes make of a config is the answer
         return _of_model(path, error)
     finally:
         # What was built drew from MLX's chain of random keys, lazily: unevaluated it grows for ever.
         mx.eval(mx.random.state)
-    return _of_tokenizer(path)
+    return _of_tokenizer(path) or serving
 
 
 def _of_model(path: Path, error: Exception) -> Fault:
@@ -83,7 +102,7 @@ def _of_model(path: Path, error: Exception) -> Fault:
             "choose a model whose architecture mlx-lm has",
             incomplete=False,
         )
-    said = _brief(error)
+    said = brief(error)
     if said == f"Model type {kind} not supported.":
         return Fault(
             f'mlx-lm {version("mlx-lm")} knows no architecture "{kind:.80}"',
@@ -93,8 +112,9 @@ def _of_model(path: Path, error: Exception) -> Fault:
     missing = _MISSING.search(str(error))
     if missing:
         return Fault(_missing(path, missing[2], int(missing[1])))
-    if isinstance(error, KeyError) and missing_files(path):
-        return Fault(_missing(path, str(error.args[0]), 1))
+    lost = missing_of_series(path)
+    if lost and isinstance(error, KeyError | AttributeError | TypeError | IndexError):
+        return Fault(f"{_listed(lost)} not there, and mlx-lm can't build the model without: {said}")
     unexpected = _UNEXPECTED.search(str(error))
     if unexpected:
         said = f"{_counted(int(unexpected[1]), unexpected[2])} in its files that config.json has no place for"
@@ -105,11 +125,15 @@ def _of_model(path: Path, error: Exception) -> Fault:
 
 def _missing(path: Path, first: str, count: int) -> str:
     """Which tensors no file holds; and which file should, where that is known and the file is not there."""
-    absent = missing_files(path)
-    file = weight_map(path).get(first)
-    lost = [file] if file in absent else absent
-    where = f" ({', '.join(lost[:3])}{' …' if len(lost) > 3 else ''} is not there)" if lost else ""
-    return f"{_counted(count, first)} in none of its files{where}"
+    file = weight_map(path).get(first, "")
+    lost = (file,) if file in missing_files(path) else missing_of_series(path)
+    return f"{_counted(count, first)} in none of its files" + (
+        f" ({_listed(lost)} not there)" if lost else ""
+    )
+
+
+def _listed(files: Sequence[str]) -> str:
+    return f"{', '.join(files[:3])}{' …' if len(files) > 3 else ''} {'is' if len(files) == 1 else 'are'}"
 
 
 def _counted(count: int, first: str) -> str:
@@ -122,10 +146,10 @@ def _of_tokenizer(path: Path) -> Fault | None:
     state = (path, tuple(map(tuple, state_of(small))))
     if state not in _sound_tokenizers:
         try:
-            if not load_stock(path, load_config(path).get("eos_token_id")).encode("a"):
+            if not load_stock(path, load_config(path).get("eos_token_id")).encode(HELLO):
                 raise ValueError("it knows no tokens, as without its files")
         except Exception as error:  # noqa: BLE001 - whatever transformers makes of the files is the answer
-            said = f"the tokenizer can't be loaded by transformers {version('transformers')}: {_brief(error)}"
+            said = f"the tokenizer can't be loaded by transformers {version('transformers')}: {brief(error)}"
             return Fault(said, "get its files and config.json again, or try another transformers")
         _sound_tokenizers.add(state)
     return None
@@ -134,7 +158,7 @@ def _of_tokenizer(path: Path) -> Fault | None:
 _sound_tokenizers: set[Any] = set()
 
 
-def _brief(error: Exception) -> str:
+def brief(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 

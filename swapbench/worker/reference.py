@@ -44,6 +44,7 @@ def _of_one_process(questions: Questions) -> Replies:
     from swapbench.worker.engine.batch import BatchEngine
     from swapbench.worker.engine.blocks import BlockPool
     from swapbench.worker.engine.geometry import KVGeometry
+    from swapbench.worker.engine.serial import can_batch
     from swapbench.worker.engine.workload import ask
 
     model, tokenizer, _ = load(questions.checkpoint.path, "stock")
@@ -57,6 +58,7 @@ def _of_one_process(questions: Questions) -> Replies:
             thread,
             max_batch=questions.engine.max_batch,
             name=questions.checkpoint.name,
+            batches=can_batch(model),
         )
         try:
             return Replies(replies=ask(engine, questions.verify))

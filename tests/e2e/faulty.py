@@ -48,7 +48,9 @@ class AnswersLongPromptsWithTheOldModel(InProcessTarget):
         verify, served = self._plan.verify, super().replies()
         # Engines take turns on the one thread: the current one has to leave it first.
         self._stop()
-        engine = BatchEngine(self.old.model, self.old.tokenizer, pool, self._thread, max_batch=1, name="old")
+        engine = BatchEngine(
+            self.old.model, self.old.tokenizer, pool, self._thread, max_batch=1, name="old", batches=True
+        )
         stale = ask(engine, verify)
         engine.stop()
         self._reinit(self._served)

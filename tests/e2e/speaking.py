@@ -43,7 +43,7 @@ def _tell(thread: Executor, strategy: str, name: str, beginning: str) -> None:
 
 def _answer(thread: Executor, path: Path, strategy: str, beginning: str) -> str:
     model, tokenizer, _ = load(path, strategy)
-    engine = BatchEngine(model, tokenizer, _pool(model), thread, max_batch=1, name=path.name)
+    engine = BatchEngine(model, tokenizer, _pool(model), thread, max_batch=1, name=path.name, batches=True)
     try:
         prompt_tokens = len(tokenizer.encode(beginning))
         request = Request("beginning", beginning, prompt_tokens=prompt_tokens, max_tokens=1)

@@ -13,7 +13,7 @@ from mlx_lm.generate import BatchGenerator
 
 from swapbench.worker.engine.blocks import BlockPool, Reservation
 from swapbench.worker.engine.geometry import PREFILL_STEP
-from swapbench.worker.engine.serial import SerialGenerator, can_batch
+from swapbench.worker.engine.serial import SerialGenerator
 from swapbench.worker.tracebacks import let_go
 
 Generator = BatchGenerator | SerialGenerator
@@ -152,20 +152,30 @@ class BatchEngine:
     """Serves one model until it is drained or stopped.
 
     Requests are decoded greedily to exactly `max_tokens`, past any end-of-text token, as load generators
-    do: how much work a request is must not depend on what a model happens to say.
+    do: how much work a request is must not depend on what a model happens to say. Without `batches`, for
+    models whose caches mlx-lm can't batch, sequences take turns.
 
     Engines that follow one another take turns on one `thread`: MLX makes streams for each thread that
     computes (on the CPU build with an OS thread behind each) and keeps them for ever.
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, pool: BlockPool, thread: Executor, *, max_batch: int, name: str
+        self,
+        model: Any,
+        tokenizer: Any,
+        pool: BlockPool,
+        thread: Executor,
+        *,
+        max_batch: int,
+        name: str,
+        batches: bool,
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._pool = pool
         self._max_batch = max_batch
         self._name = name
+        self._batches = batches
         self._changed = threading.Condition()
         self._queue: deque[Ticket] = deque()
         self._running: dict[int, _Running] = {}
@@ -298,7 +308,7 @@ class BatchEngine:
             self._ready.set()
 
     def _generator(self) -> Generator:
-        if not can_batch(self._model):
+        if not self._batches:
             return SerialGenerator(self._model)
         return BatchGenerator(
             self._model,

@@ -45,7 +45,8 @@ class KVGeometry:
 
     @classmethod
     def of(cls, model: Any) -> Self:
-        """Read the geometry off the graph of one token, or of one and of two, built and never evaluated.
+        """Read the geometry off the graph of one token, or of one and of two, built and never evaluated (but
+        by classes that look at values themselves, as dbrx does).
 
         Whatever a model calls its heads, and whatever it remembers, the shapes and dtypes that its caches
         would get are the truth; nothing is computed and no memory taken.
@@ -81,11 +82,13 @@ def untouched(model: Any) -> Iterator[None]:
     unevaluated, on this thread's stream."""
     modules = model.modules()
     before = [(dict(module), dict(vars(module))) for module in modules]
-    yield
-    for module, (arrays, attributes) in zip(modules, before, strict=True):
-        for contents, now in ((arrays, module), (attributes, vars(module))):
-            now.clear()
-            dict.update(now, contents)
+    try:
+        yield
+    finally:
+        for module, (arrays, attributes) in zip(modules, before, strict=True):
+            for contents, now in ((arrays, module), (attributes, vars(module))):
+                now.clear()
+                dict.update(now, contents)
 
 
 def _leaves(caches: Iterable[Any]) -> Iterator[Any]:
@@ -113,7 +116,8 @@ def _layer(one: Any, two: Any) -> LayerCache:
         )
     # A state that stays as large as it is, or something of a class's own: whatever its second token adds.
     first, second = array_bytes(one), array_bytes(two)
-    return LayerCache(fixed_bytes=first - max(0, second - first), token_bytes=max(0, second - first))
+    more = max(0, second - first)
+    return LayerCache(fixed_bytes=max(0, first - more), token_bytes=more)
 
 
 def array_bytes(cache: Any) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import mlx.core as mx
-from mlx_lm.generate import generate_step
+from mlx_lm.generate import generate_step, generation_stream, wired_limit
 from mlx_lm.models.cache import make_prompt_cache
 
 from swapbench.worker.engine.geometry import PREFILL_STEP, untouched
@@ -36,15 +36,19 @@ class SerialGenerator:
         self._model = model
         self._sequences: dict[int, _Sequence] = {}
         self._next_uid = 0
+        # Steps that take turns leave the stream of one of them behind.
+        self._stream = mx.default_stream(mx.default_device())
+        self._wired = wired_limit(model, [generation_stream])
+        self._wired.__enter__()
 
     def insert(self, prompts: list[list[int]], max_tokens: list[int]) -> list[int]:
         """Take sequences in; their prompts are read when their turn comes.
 
         Raises:
-            ValueError: a prompt is empty.
+            ValueError: a prompt is empty, or asks for no tokens.
         """
-        if not all(prompts):
-            raise ValueError("a prompt has no tokens")
+        if not all(prompts) or min(max_tokens) < 1:
+            raise ValueError("a prompt has no tokens, or asks for none")
         uids = []
         for prompt, most in zip(prompts, max_tokens, strict=True):
             steps = generate_step(
@@ -78,6 +82,8 @@ class SerialGenerator:
     def close(self) -> None:
         """Forget everything."""
         self._sequences.clear()
+        self._wired.__exit__(None, None, None)
+        mx.set_default_stream(self._stream)
 
 
 def can_batch(model: Any) -> bool:

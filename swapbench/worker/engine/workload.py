@@ -10,11 +10,13 @@ from mlx_lm.models.cache import make_prompt_cache
 from swapbench.experiment import CacheFill, Verify
 from swapbench.wire import Reply
 from swapbench.worker.engine.batch import BatchEngine, Request
-from swapbench.worker.engine.geometry import traced
+from swapbench.worker.engine.geometry import traced, untouched
 
 # Longer than any request should take; a worker that really hangs is the parent's to kill.
 PATIENCE_S = 3600.0
 
+# What whoever has just begun to serve is asked.
+HELLO = "Hello, who is answering now?"
 _VERIFICATION_SEED = 2026
 # Any token will do to go on from a cache, if it is always the same.
 _FIRST_TOKEN = 1
@@ -72,9 +74,10 @@ def continuation(model: Any, cache: list[Any], tokens: int) -> tuple[int, ...]:
     """What the model says after a KV cache, greedily. The cache stays as it is."""
     copy = [type(entry).from_state(tree_map(_another, entry.state)) for entry in cache]
     said = [mx.array(_FIRST_TOKEN)]
-    for _ in range(tokens):
-        logits = model(said[-1].reshape(1, 1), cache=copy)
-        said.append(mx.argmax(logits[0, -1]))
+    with untouched(model):
+        for _ in range(tokens):
+            logits = model(said[-1].reshape(1, 1), cache=copy)
+            said.append(mx.argmax(logits[0, -1]))
     return tuple(cast(int, token.item()) for token in said[1:])
 
 
@@ -95,10 +98,11 @@ def fill_cache(model: Any, tokenizer: Any, tokens: int, how: CacheFill, seed: in
         return cache
     ids = list(tokenizer.encode(text(tokens, seed)))
     ids = (ids * -(-tokens // len(ids)))[:tokens]
-    for step in _steps(tokens):
-        model(mx.array([ids[:step]]), cache=cache)
-        mx.eval([entry.state for entry in cache])
-        ids = ids[step:]
+    with untouched(model):
+        for step in _steps(tokens):
+            model(mx.array([ids[:step]]), cache=cache)
+            mx.eval([entry.state for entry in cache])
+            ids = ids[step:]
     return cache
 
 

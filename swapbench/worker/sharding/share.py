@@ -12,9 +12,8 @@ from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import load_config, load_model
 
 from swapbench.experiment import EngineSettings
-from swapbench.loaders import platform
 from swapbench.loaders.span import Span
-from swapbench.worker.checking import fault_of
+from swapbench.worker.checking import brief, fault_of
 from swapbench.worker.engine.batch import prompt_of
 from swapbench.worker.engine.blocks import BlockPool
 from swapbench.worker.engine.geometry import KVGeometry
@@ -43,12 +42,15 @@ class Share:
         self._cache: list[Any] = []
 
     def refusal(self, path: Path) -> str:
-        """Why the checkpoint can't be loaded in shares; empty when it can. Nothing of its weights is read."""
+        """Why the checkpoint can't be loaded in shares; empty when it can."""
         fault = fault_of(path)
         if fault is not None:
-            return f"{fault.what}; {fault.remedy}" if fault.remedy else fault.what
-        ModelTag.of(path, "")  # found here, outside the timed swap, and remembered
-        return self._unshareable(load_model(path, lazy=True)[0], path)
+            return f"{fault.what}; {fault.remedy or 'put a whole checkpoint there'}"
+        try:
+            ModelTag.of(path, "")  # found here, outside the timed swap, and remembered
+            return self._unshareable(load_model(path, lazy=True)[0], path)
+        except Exception as error:  # noqa: BLE001 - whatever mlx-lm's classes make of a config is the answer
+            return brief(error)
 
     def unload(self) -> None:
         """Drop the share and all that belongs to it."""
@@ -58,7 +60,6 @@ class Share:
         # Lazily drawn keys of every layer ever built would pile up: see ModelLoader.released.
         mx.eval(mx.random.state)
         mx.clear_cache()
-        platform.give_back_freed_memory()
 
     def load(self, path: Path, span: Span) -> int:
         """By sharded_load; returns the bytes of weights that this rank holds."""

@@ -19,14 +19,13 @@ from swapbench.loaders import Loaded, ModelLoader, platform
 from swapbench.loaders.span import Span, unmeasured
 from swapbench.phases import Phase
 from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Reply
-from swapbench.worker.checking import refuse_broken
+from swapbench.worker.checking import Serving, refuse_broken
 from swapbench.worker.engine.batch import BatchEngine, Request, Ticket
 from swapbench.worker.engine.blocks import BlockPool
 from swapbench.worker.engine.caches import CacheStore, unsavable
 from swapbench.worker.engine.front_door import FrontDoor
-from swapbench.worker.engine.geometry import KVGeometry
 from swapbench.worker.engine.tag import ModelTag
-from swapbench.worker.engine.workload import PATIENCE_S, ask, requests
+from swapbench.worker.engine.workload import HELLO, PATIENCE_S, ask, requests
 from swapbench.worker.meter import MlxMeter
 from swapbench.worker.preparing import keep_page_cache, set_page_cache
 from swapbench.worker.probe import Probe
@@ -40,7 +39,7 @@ from swapbench.worker.traffic import Traffic, client_request, seen_by_client
 _SENT_AFTERWARDS = 2
 # How often a client that waits looks whether anybody still works on its request.
 _LOOK_S = 0.1
-_HELLO = Request(id="hello", text="Hello, who is answering now?", prompt_tokens=8, max_tokens=1)
+_HELLO = Request(id="hello", text=HELLO, prompt_tokens=8, max_tokens=1)
 
 
 def mlx_identity() -> tuple[dict[str, str], str]:
@@ -64,6 +63,7 @@ class InProcessTarget:
         self._reserved = False
         self._freed_bytes = 0
         self._tag: ModelTag | None = None
+        self._serving: dict[Path, Serving] = {}
         self._agents = Agents(plan, self._store, self.meter)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._served: Checkpoint | None = None
@@ -88,7 +88,8 @@ class InProcessTarget:
         self._tickets = self._carried = ()
         if self._served == checkpoint and self._batch is not None and self._batch.serves:
             return
-        refuse_broken(checkpoint)
+        self._refuse_what_cannot_fit(checkpoint)
+        self._serving[checkpoint.path] = refuse_broken(checkpoint)
         self._stop_traffic()
         self._stop()
         self._store.evict_all(unmeasured)
@@ -126,7 +127,7 @@ class InProcessTarget:
         """The checkpoint's files, and the memory that it takes."""
         # Size first: it is told by the files' sizes, and building a model of that size takes some, too.
         self._refuse_what_cannot_fit(to)
-        refuse_broken(to)
+        self._serving[to.path] = refuse_broken(to)
         self._tag = ModelTag.of(to.path, to.name)
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
@@ -148,7 +149,7 @@ class InProcessTarget:
         with probe.phase(Phase.LOAD):
             self._load(to, probe.span)
         with probe.phase(Phase.RECONFIGURE):
-            self._fit_pool()
+            self._fit_pool(to)
         with probe.phase(Phase.UPDATE_TAG):
             assert self._tag is not None
             self._store.update_tag(self._tag)
@@ -203,7 +204,7 @@ class InProcessTarget:
         if self._loaded is None or self._served != old:
             self._unload()
             self._load(old, unmeasured)
-            self._fit_pool()
+            self._fit_pool(old)
             self._store.update_tag(ModelTag.of(old.path, old.name))
         self._agents.bring_back()
         self._reinit(old)
@@ -266,7 +267,7 @@ class InProcessTarget:
 
     def _start(self, checkpoint: Checkpoint) -> None:
         self._load(checkpoint, unmeasured)
-        self._fit_pool()
+        self._fit_pool(checkpoint)
         self._store.update_tag(ModelTag.of(checkpoint.path, checkpoint.name))
         self._reinit(checkpoint)
 
@@ -322,7 +323,7 @@ class InProcessTarget:
 
     def _look_at_release(self) -> None:
         """What malloc keeps; and whether memory comes back late, for which the swap waits."""
-        self._freed_bytes = platform.freed_memory_bytes()
+        self._freed_bytes = self._kept_by_malloc()
         if self._plan.settle_after_unload:
             self._outcome = replace(self._outcome, release=settle(self.meter))
 
@@ -358,8 +359,12 @@ class InProcessTarget:
         if self._plan.engine.memory_limit_bytes:
             return self._plan.engine.memory_limit_bytes
         ours = self._loaded.weight_bytes if self._loaded is not None else 0
-        kept = self._loader.kept_bytes + platform.freed_memory_bytes()
+        kept = self._loader.kept_bytes + self._kept_by_malloc()
         return self._system.obtainable_bytes() + max(ours, kept)
+
+    def _kept_by_malloc(self) -> int:
+        """What was freed, where that is not given back; malloc counts it whether or not it was."""
+        return 0 if self._plan.how.gives_back else platform.freed_memory_bytes()
 
     def _refuse_a_full_disk(self) -> None:
         """What is held has to be written before the old model may go."""
@@ -381,9 +386,8 @@ class InProcessTarget:
                 "agents' would be lost; set workload.agents = 0"
             )
 
-    def _fit_pool(self) -> None:
-        assert self._loaded is not None
-        self._pool.reconfigure(KVGeometry.of(self._loaded.model))
+    def _fit_pool(self, checkpoint: Checkpoint) -> None:
+        self._pool.reconfigure(self._serving[checkpoint.path].geometry)
         self._outcome = replace(self._outcome, kv_capacity_bytes=self._pool.capacity_bytes)
 
     def _reinit(self, checkpoint: Checkpoint) -> None:
@@ -397,6 +401,7 @@ class InProcessTarget:
             self._thread,
             max_batch=self._plan.engine.max_batch,
             name=checkpoint.name,
+            batches=self._serving[checkpoint.path].batches,
         )
         # Known before anything can fail: an engine that nobody stops would keep the one thread for ever.
         self._batch = batch

@@ -88,6 +88,9 @@ class ShardedTarget:
         if self._served == checkpoint and self._crew is not None:
             return
         self._refuse_broken(checkpoint)
+        self._start(checkpoint)
+
+    def _start(self, checkpoint: Checkpoint) -> None:
         self._served = None
         for work in (Work.UNLOAD, Work.LOAD, Work.RECONFIGURE, Work.UPDATE_TAG, Work.REINIT):
             self._tell(work, checkpoint)
@@ -162,7 +165,8 @@ class ShardedTarget:
         """Serve the old model again, by ranks started anew where the last were ended."""
         old = self._fallback
         assert old is not None
-        self.serve(old)
+        self._outcome = Outcome()
+        self._start(old)
 
     def answer(self) -> None:
         """A token."""

@@ -7,12 +7,14 @@ from concurrent.futures import Executor
 from typing import Any
 
 import mlx.core as mx
+import mlx.nn as nn
 import pytest
 from mlx_lm.models.cache import make_prompt_cache
 
 from swapbench.worker.engine.batch import BatchEngine, Request, Ticket
 from swapbench.worker.engine.blocks import BlockPool
 from swapbench.worker.engine.geometry import KVGeometry
+from swapbench.worker.engine.serial import can_batch
 from swapbench.worker.engine.workload import requests
 from tests.worker.engine.conftest import UNLIKE, make_model, next_token
 
@@ -28,7 +30,10 @@ def _pool(model: Any, budget_bytes: int = 1 << 24) -> BlockPool:
 def _engine(
     model: Any, tokenizer: Any, thread: Executor, pool: BlockPool | None = None, name: str = "one"
 ) -> BatchEngine:
-    return BatchEngine(model, tokenizer, pool or _pool(model), thread, max_batch=4, name=name)
+    batches = not isinstance(model, nn.Module) or can_batch(model)
+    return BatchEngine(
+        model, tokenizer, pool or _pool(model), thread, max_batch=4, name=name, batches=batches
+    )
 
 
 def _greedy(model: Any, ids: list[int], count: int) -> list[int]:
