@@ -103,8 +103,8 @@ def _allocator_keeps(
             yield Symptom(
                 "allocator keeps memory",
                 f"after {model} is unloaded the process keeps {figures.memory(kept.point)} that no counter "
-                "of MLX's shows: its C allocator, or something outside MLX, holds it, and the next load may be "
-                "fast because of it",
+                "of MLX's shows: its C allocator, or something outside MLX, holds it, and the next load may "
+                "be fast because of it",
             )
 
 
