@@ -35,7 +35,8 @@ def damage(folder: Path) -> str:
         return "config.json is missing"
     weights = sorted(folder.glob(WEIGHTS))
     if not weights:
-        return f"it has no weights ({WEIGHTS})"
+        named = missing_files(folder)
+        return f"{named[0]} is missing" if named else f"it has no weights ({WEIGHTS})"
     for path in weights:
         try:
             read_header(path)

@@ -113,8 +113,10 @@ def _of_model(path: Path, error: Exception) -> Fault:
     missing = _MISSING.search(str(error))
     if missing:
         return Fault(_missing(path, missing[2], int(missing[1])))
-    lost = missing_of_series(path)
-    if lost and isinstance(error, KeyError | AttributeError | TypeError | IndexError):
+    lost = missing_files(path)
+    if lost and isinstance(error, KeyError):
+        return Fault(_missing(path, str(error.args[0]), 1))
+    if lost and isinstance(error, AttributeError | TypeError | IndexError):
         return Fault(f"{_listed(lost)} not there, and mlx-lm can't build the model without: {said}")
     unexpected = _UNEXPECTED.search(str(error))
     if unexpected:

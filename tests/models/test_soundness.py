@@ -1,5 +1,6 @@
 """Odd checkpoints are whole to everybody, and broken ones are broken to everybody, for one reason."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,7 @@ def test_mlx_lm_is_asked_once_for_each_state_of_the_files(
 
 def test_what_mlx_lm_could_not_be_asked_is_asked_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     WHOLE["stale index"](folder)
-    monkeypatch.setattr(soundness.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     assert fault(folder) == "mlx-lm could not be asked about it: exit code 1, it said nothing"
     monkeypatch.undo()
     assert fault(folder) == ""

@@ -78,7 +78,7 @@ def _other_architecture(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "says", "advice"),
     [
-        (_lose_the_weights, "it has no weights (model*.safetensors)", FETCH),
+        (_lose_the_weights, "model.safetensors is missing", FETCH),
         (_spoil_the_header, "model.safetensors has a corrupt header: it is not JSON", FETCH),
         (_other_sizes, "Expected shape", "config.json and weights have to be of one model"),
         (_other_architecture, 'no architecture "no-such-model"', "a newer mlx-lm may: `pip install"),

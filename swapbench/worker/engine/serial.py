@@ -38,7 +38,7 @@ class SerialGenerator:
         self._next_uid = 0
         # Steps that take turns leave the stream of one of them behind.
         self._stream = mx.default_stream(mx.default_device())
-        self._wired = wired_limit(model, [generation_stream])
+        self._wired = wired_limit(model, [generation_stream])  # type: ignore[list-item]
         self._wired.__enter__()
 
     def insert(self, prompts: list[list[int]], max_tokens: list[int]) -> list[int]:

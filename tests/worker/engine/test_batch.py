@@ -7,7 +7,6 @@ from concurrent.futures import Executor
 from typing import Any
 
 import mlx.core as mx
-import mlx.nn as nn
 import pytest
 from mlx_lm.models.cache import make_prompt_cache
 
@@ -30,7 +29,7 @@ def _pool(model: Any, budget_bytes: int = 1 << 24) -> BlockPool:
 def _engine(
     model: Any, tokenizer: Any, thread: Executor, pool: BlockPool | None = None, name: str = "one"
 ) -> BatchEngine:
-    batches = not isinstance(model, nn.Module) or can_batch(model)
+    batches = not hasattr(model, "modules") or can_batch(model)
     return BatchEngine(
         model, tokenizer, pool or _pool(model), thread, max_batch=4, name=name, batches=batches
     )
