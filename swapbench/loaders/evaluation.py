@@ -17,6 +17,8 @@ def evaluate(model: Any) -> list[mx.array]:
     What a class computes for itself (frequencies of scaled RoPE, masks, tables) is no parameter, and MLX
     leaves it on the stream of the thread that built it: another thread's first request would fail there.
     """
+    # Parameters first and in mlx_lm's order, by which memory is taken and files are read.
+    mx.eval(model.parameters())
     arrays = list(arrays_of(model))
     mx.eval(arrays)
     return arrays
