@@ -51,7 +51,8 @@ def models(incomplete: str) -> Completions:
     from swapbench.models.catalogue import CATALOGUE
 
     titles = {entry.name: entry.title for entry in CATALOGUE}
-    others = [name for name in _made() if name not in titles]
+    known_minis = {entry.mini_name for entry in CATALOGUE}
+    others = [name for name in _made() if name not in titles and name not in known_minis]
     known = [*titles.items(), *((name, "made here") for name in others)]
     return [pair for pair in known if _fits(pair[0], incomplete)]
 

@@ -58,7 +58,7 @@ def list_(as_json: Json = False) -> None:
     for entry in CATALOGUE:
         sources = [_row(entry.name, source) for source in NAMED_SOURCES]
         rows.append({"name": entry.name, "title": entry.title, "repo": entry.repo, "sources": sources})
-    known = {row["name"] for row in rows}
+    known = {name for entry in CATALOGUE for name in (entry.name, entry.mini_name)}
     for name in sorted({name for source in store.MADE_SOURCES for name in store.made(source)} - known):
         there = [source for source in store.MADE_SOURCES if name in store.made(source)]
         sources = [_row(name, source) for source in there]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from swapbench.models.dimensions import is_part_of_more
 from swapbench.models.vocabulary import Vocabulary
 
 
@@ -32,6 +33,11 @@ class Entry:
     synthetic_bytes: int
     mini_bytes: int
     note: str = ""
+
+    @property
+    def mini_name(self) -> str:
+        """What its mini is called: where text is one of several things that it takes, the text part alone."""
+        return f"{self.name}-text" if is_part_of_more(self.config) else self.name
 
 
 _SMOLLM2: Final = Entry(

@@ -24,7 +24,9 @@ Swapbench = Callable[..., "subprocess.CompletedProcess[str]"]
 def fetched(model_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """HF_HOME, when `models fetch exp012` has filled it; the hub is gone by then."""
     work, home = tmp_path_factory.mktemp("published"), tmp_path_factory.mktemp("home")
-    minis = {path.name: path for path in (model_cache / "mini").iterdir() if path.is_dir()}
+    minis = {
+        path.name.removesuffix("-text"): path for path in (model_cache / "mini").iterdir() if path.is_dir()
+    }
     hubs = [StandInHub(repo, files) for repo, files in published(minis, work).items()]
     with serving(*hubs) as endpoint:
         environment = os.environ | {

@@ -96,3 +96,8 @@ def test_every_special_token_has_an_id_within_the_model(entry: Entry) -> None:
 def test_the_small_model_is_small_as_a_mini_too() -> None:
     small, *large = (entry.mini_bytes for entry in CATALOGUE)
     assert all(3 * small < size for size in large)
+
+
+@by_name
+def test_a_mini_is_called_as_it_is_made(entry: Entry) -> None:
+    assert order.of_entry(entry, Source.MINI).name == entry.mini_name
