@@ -26,19 +26,24 @@ def fault(folder: Path) -> str:
     files = sorted(path for path in folder.iterdir() if path.is_file())
     state = [version("mlx"), version("mlx-lm"), version("transformers"), *state_of(files)]
     try:
-        return str(remembered(_QUESTION, folder, state, lambda: _ask(folder)))
-    except _UnansweredError as error:
+        return str(remembered(_QUESTION, folder, state, lambda: ask(folder)))
+    except UnansweredError as error:
         return f"mlx-lm could not be asked about it: {error}"
 
 
-class _UnansweredError(Exception):
+class UnansweredError(Exception):
     """There is no answer, which is none to remember."""
 
 
-def _ask(folder: Path) -> str:
+def ask(folder: Path, *options: str) -> str:
+    """What `swapbench.worker.checking` says in a process of its own.
+
+    Raises:
+        UnansweredError: nothing, in time.
+    """
     try:
         asked = subprocess.run(
-            [sys.executable, "-P", "-m", "swapbench.worker.checking", str(folder)],
+            [sys.executable, "-P", "-m", "swapbench.worker.checking", *options, str(folder)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_PATIENCE_S,
@@ -46,7 +51,7 @@ def _ask(folder: Path) -> str:
         )
         return str(json.loads(asked.stdout)["lacks"])
     except subprocess.TimeoutExpired:
-        raise _UnansweredError(f"no answer within {_PATIENCE_S} s") from None
+        raise UnansweredError(f"no answer within {_PATIENCE_S} s") from None
     except (ValueError, KeyError, TypeError):
         last = asked.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
-        raise _UnansweredError(f"exit code {asked.returncode}, {last[0]:.200}") from None
+        raise UnansweredError(f"exit code {asked.returncode}, {last[0]:.200}") from None

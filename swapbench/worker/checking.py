@@ -7,8 +7,6 @@ import argparse
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -22,6 +20,7 @@ from swapbench.experiment import Source
 from swapbench.loaders.tokenizer import load_stock
 from swapbench.models.checkpoint import damage, missing_files, missing_of_series, weight_map
 from swapbench.models.remembered import remembered, state_of
+from swapbench.models.soundness import UnansweredError, ask
 from swapbench.models.store import MADE_SOURCES, cache_root
 from swapbench.wire import Checkpoint
 from swapbench.worker.engine.geometry import KVGeometry
@@ -153,17 +152,11 @@ def _of_tokenizer(path: Path) -> Fault | None:
     """
     small = sorted(file for file in path.iterdir() if file.is_file() and file.suffix != ".safetensors")
     state = [version("mlx-lm"), version("transformers"), *state_of(small)]
-    said = str(remembered("tokenizer", path, state, lambda: _ask_about_tokenizer(path)))
-    return Fault(said, "get its files and config.json again, or try another transformers") if said else None
-
-
-def _ask_about_tokenizer(path: Path) -> str:
-    command = [sys.executable, "-P", "-m", "swapbench.worker.checking", "--tokenizer", str(path)]
-    asked = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     try:
-        return str(json.loads(asked.stdout)["lacks"])
-    except (ValueError, KeyError, TypeError):
-        return f"the process that was to load the tokenizer ended with exit code {asked.returncode}"
+        said = str(remembered("tokenizer", path, state, lambda: ask(path, "--tokenizer")))
+    except UnansweredError as error:
+        return Fault(f"its tokenizer could not be looked at: {error}", "try again")
+    return Fault(said, "get its files and config.json again, or try another transformers") if said else None
 
 
 def _tokenizer_fault(path: Path) -> str:

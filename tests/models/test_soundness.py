@@ -79,7 +79,7 @@ def test_mlx_lm_is_asked_once_for_each_state_of_the_files(
         asked.append(path)
         return ""
 
-    monkeypatch.setattr(soundness, "_ask", ask)
+    monkeypatch.setattr(soundness, "ask", ask)
     assert [fault(folder) for _ in range(3)] == [""] * 3
     assert asked == [folder]
     (folder / "generation_config.json").write_text("{}")
@@ -98,7 +98,7 @@ def test_what_mlx_lm_could_not_be_asked_is_asked_again(folder: Path, monkeypatch
 def test_a_folder_that_agrees_with_itself_is_looked_at_alone(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(soundness, "_ask", lambda path: pytest.fail(f"mlx-lm was asked about {path}"))
+    monkeypatch.setattr(soundness, "ask", lambda path: pytest.fail(f"mlx-lm was asked about {path}"))
     assert fault(folder) == ""
 
 
