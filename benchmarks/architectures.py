@@ -17,13 +17,11 @@ import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from swapbench.worker.engine.batch import BatchEngine
 
 _ROOT: Final = Path(__file__).parent.parent
@@ -118,33 +116,11 @@ def verified(_published: Path, folder: Path) -> str:
     return "yes"
 
 
-@contextmanager
-def _engine(folder: Path) -> "Iterator[BatchEngine]":
+def _engine(folder: Path) -> "AbstractContextManager[BatchEngine]":
     from swapbench.experiment import EngineSettings
-    from swapbench.loaders import load
-    from swapbench.worker.engine.batch import BatchEngine
-    from swapbench.worker.engine.blocks import BlockPool
-    from swapbench.worker.engine.geometry import KVGeometry
-    from swapbench.worker.engine.serial import can_batch
+    from swapbench.worker.reference import engine_of
 
-    settings = EngineSettings()
-    model, tokenizer, _ = load(folder, "fill")
-    pool = BlockPool(settings.kv_budget_bytes, settings.block_tokens)
-    pool.reconfigure(KVGeometry.of(model))
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        engine = BatchEngine(
-            model,
-            tokenizer,
-            pool,
-            thread,
-            max_batch=settings.max_batch,
-            name="mini",
-            batches=can_batch(model),
-        )
-        try:
-            yield engine
-        finally:
-            engine.stop()
+    return engine_of(folder, EngineSettings(), name="mini", strategy="fill")
 
 
 _CHECKS: Final[tuple[Callable[[Path, Path], str], ...]] = (synth, mini, loaders, served, caches, verified)

@@ -6,9 +6,18 @@ Questions come as one line of JSON on stdin, replies go as one line to stdout's 
 import os
 import sys
 import traceback
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from swapbench.experiment import EngineSettings
 from swapbench.wire import Questions, Replies
 from swapbench.worker.leaving import leave
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from swapbench.worker.engine.batch import BatchEngine
 
 
 def main() -> None:
@@ -38,6 +47,18 @@ def answer(questions: Questions) -> Replies:
 
 def _of_one_process(questions: Questions) -> Replies:
     """Load the checkpoint and have a batch engine, as the one that is swapped, answer one after another."""
+    from swapbench.worker.engine.workload import ask
+
+    checkpoint = questions.checkpoint
+    with engine_of(checkpoint.path, questions.engine, name=checkpoint.name) as engine:
+        return Replies(replies=ask(engine, questions.verify))
+
+
+@contextmanager
+def engine_of(
+    path: Path, settings: EngineSettings, *, name: str, strategy: str = "stock"
+) -> "Iterator[BatchEngine]":
+    """An engine that serves a checkpoint, on a thread of its own; its process has to `leave` at the end."""
     from concurrent.futures import ThreadPoolExecutor
 
     from swapbench.loaders import load
@@ -45,10 +66,9 @@ def _of_one_process(questions: Questions) -> Replies:
     from swapbench.worker.engine.blocks import BlockPool
     from swapbench.worker.engine.geometry import KVGeometry
     from swapbench.worker.engine.serial import can_batch
-    from swapbench.worker.engine.workload import ask
 
-    model, tokenizer, _ = load(questions.checkpoint.path, "stock")
-    pool = BlockPool(questions.engine.kv_budget_bytes, questions.engine.block_tokens)
+    model, tokenizer, _ = load(path, strategy)
+    pool = BlockPool(settings.kv_budget_bytes, settings.block_tokens)
     pool.reconfigure(KVGeometry.of(model))
     with ThreadPoolExecutor(max_workers=1) as thread:
         engine = BatchEngine(
@@ -56,12 +76,12 @@ def _of_one_process(questions: Questions) -> Replies:
             tokenizer,
             pool,
             thread,
-            max_batch=questions.engine.max_batch,
-            name=questions.checkpoint.name,
+            max_batch=settings.max_batch,
+            name=name,
             batches=can_batch(model),
         )
         try:
-            return Replies(replies=ask(engine, questions.verify))
+            yield engine
         finally:
             engine.stop()
 

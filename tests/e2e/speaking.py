@@ -3,59 +3,45 @@
 
 import gc
 import json
-from concurrent.futures import Executor, ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from scripts.real_models import GEMMA_3, SMOLLM2, checkpoints, quantised
-from swapbench.loaders import load
+from swapbench.experiment import EngineSettings
 from swapbench.strategy import NAMED
-from swapbench.worker.engine.batch import BatchEngine, Request
-from swapbench.worker.engine.blocks import BlockPool
-from swapbench.worker.engine.geometry import KVGeometry
+from swapbench.worker.engine.batch import Request
+from swapbench.worker.leaving import leave
+from swapbench.worker.reference import engine_of
 
 # How a model goes on, in bfloat16 and in 4-bit: three times as likely as the next word, at least.
 SAYINGS: Final = {
     SMOLLM2: ("The capital of France is", "Paris"),
     GEMMA_3: ("Romeo and", "Juliet"),
 }
+_PROMPT_TOKENS: Final = {SMOLLM2: 5, GEMMA_3: 3}  # of the beginnings
 # Back again, too: into memory that a strategy has kept, and that held the other model meanwhile.
 COURSE: Final = (SMOLLM2, GEMMA_3, SMOLLM2)
 
+_SETTINGS: Final = EngineSettings(kv_budget_bytes=1 << 28)
 _PATIENCE_S: Final = 120.0
 
 
 def main() -> None:
     """Ask every model."""
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        for strategy in NAMED:
-            for name in COURSE:
-                _tell(thread, strategy, name, SAYINGS[name][0])
-        for name, (beginning, _) in SAYINGS.items():
-            _tell(thread, "auto", quantised(name), beginning)
+    for strategy in NAMED:
+        for name in COURSE:
+            _tell(strategy, name, name)
+    for name in SAYINGS:
+        _tell("auto", name, quantised(name))
+    leave()
 
 
-def _tell(thread: Executor, strategy: str, name: str, beginning: str) -> None:
-    said = _answer(thread, checkpoints()[name], strategy, beginning)
+def _tell(strategy: str, name: str, checkpoint: str) -> None:
+    path = checkpoints()[checkpoint]
+    request = Request("beginning", SAYINGS[name][0], prompt_tokens=_PROMPT_TOKENS[name], max_tokens=1)
+    with engine_of(path, _SETTINGS, name=checkpoint, strategy=strategy) as engine:
+        said = engine.submit(request).result(_PATIENCE_S).text.strip()
     gc.collect()  # or the next load finds the old model still there
-    print(json.dumps({"strategy": strategy, "model": name, "said": said}), flush=True)
-
-
-def _answer(thread: Executor, path: Path, strategy: str, beginning: str) -> str:
-    model, tokenizer, _ = load(path, strategy)
-    engine = BatchEngine(model, tokenizer, _pool(model), thread, max_batch=1, name=path.name, batches=True)
-    try:
-        prompt_tokens = len(tokenizer.encode(beginning))
-        request = Request("beginning", beginning, prompt_tokens=prompt_tokens, max_tokens=1)
-        return engine.submit(request).result(_PATIENCE_S).text.strip()
-    finally:
-        engine.stop()
-
-
-def _pool(model: Any) -> BlockPool:
-    pool = BlockPool(1 << 28, 16)
-    pool.reconfigure(KVGeometry.of(model))
-    return pool
+    print(json.dumps({"strategy": strategy, "model": checkpoint, "said": said}), flush=True)
 
 
 if __name__ == "__main__":
