@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from swapbench.errors import ModelError, TransferError
 from swapbench.models.checkpoint import PATTERNS, WEIGHTS
-from swapbench.models.soundness import fault
+from swapbench.models.soundness import fault, fault_for_certain
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
@@ -74,7 +74,7 @@ def fetch(repo: str, on_bytes: OnBytes) -> Path:
         # Finds the weights where they have been put, and brings the rest.
         snapshot = Path(huggingface_hub.snapshot_download(repo, allow_patterns=list(PATTERNS)))
         on_bytes(total_bytes, total_bytes)
-    lack = fault(snapshot)
+    lack = fault_for_certain(snapshot)
     if lack:
         raise ModelError(f"{repo}: {lack}, as the hub has it; mlx-lm can't load that")
     return snapshot

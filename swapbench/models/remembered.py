@@ -38,18 +38,20 @@ def remembered(question: str, path: Path, state: Any, find: Callable[[], Any]) -
     answer = recall(question, path, state)
     if answer is None:
         answer = find()
-        with suppress(OSError):
-            _keep(_place(question, path), {"path": str(path), "state": state, "answer": answer})
+        keep(question, path, state, answer)
     return answer
+
+
+def keep(question: str, path: Path, state: Any, answer: Any) -> None:
+    """Keep an answer, if the cache folder can be written."""
+    place = _place(question, path)
+    part = place.with_name(f"{place.name}.{os.getpid()}.part")
+    with suppress(OSError):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps({"path": str(path), "state": state, "answer": answer}), encoding="utf-8")
+        part.replace(place)
 
 
 def _place(question: str, path: Path) -> Path:
     key = hashlib.blake2b(str(path.resolve()).encode(), digest_size=16).hexdigest()
     return cache_root() / "remembered" / question / f"{key}.json"
-
-
-def _keep(place: Path, content: dict[str, Any]) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_name(f"{place.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(content), encoding="utf-8")
-    part.replace(place)

@@ -5,10 +5,10 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from swapbench.models.checkpoint import damage, looks_whole
-from swapbench.models.remembered import remembered, state_of
+from swapbench.models.remembered import keep, recall, remembered, state_of
 
 _QUESTION: Final = "fault"
 _PATIENCE_S: Final = 120
@@ -17,18 +17,31 @@ _PATIENCE_S: Final = 120
 def fault(folder: Path) -> str:
     """What a checkpoint lacks for mlx-lm to load it, as a clause; empty when nothing.
 
-    Of a folder that contradicts itself mlx-lm is asked, in a process of its own, once for each state of its
-    files: an index or a numbering may be wrong where everything is there.
+    Of a folder that contradicts itself mlx-lm is asked: an index or a numbering may be wrong where everything
+    is there. One that doesn't is believed until mlx-lm has been asked about it: lists come at once.
     """
-    found = damage(folder)
-    if found or looks_whole(folder):
-        return found
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    state = [version("mlx"), version("mlx-lm"), version("transformers"), *state_of(files)]
+    known = damage(folder) or recall(_QUESTION, folder, _state(folder))
+    if known is not None:
+        return str(known)
+    return "" if looks_whole(folder) else fault_for_certain(folder)
+
+
+def fault_for_certain(folder: Path) -> str:
+    """The same, of mlx-lm itself, in a process of its own, once for each state of the folder's files."""
     try:
-        return str(remembered(_QUESTION, folder, state, lambda: ask(folder)))
+        return damage(folder) or str(remembered(_QUESTION, folder, _state(folder), lambda: ask(folder)))
     except UnansweredError as error:
         return f"mlx-lm could not be asked about it: {error}"
+
+
+def keep_fault(folder: Path, found: str) -> None:
+    """Remember what a process with mlx-lm has found, so that whoever has none says the same."""
+    keep(_QUESTION, folder, _state(folder), found)
+
+
+def _state(folder: Path) -> list[Any]:
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return [version("mlx"), version("mlx-lm"), version("transformers"), *state_of(files)]
 
 
 class UnansweredError(Exception):

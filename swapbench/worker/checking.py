@@ -20,7 +20,7 @@ from swapbench.experiment import Source
 from swapbench.loaders.tokenizer import load_stock
 from swapbench.models.checkpoint import damage, missing_files, missing_of_series, weight_map
 from swapbench.models.remembered import remembered, state_of
-from swapbench.models.soundness import UnansweredError, ask
+from swapbench.models.soundness import UnansweredError, ask, keep_fault
 from swapbench.models.store import MADE_SOURCES, cache_root
 from swapbench.wire import Checkpoint
 from swapbench.worker.engine.geometry import KVGeometry
@@ -61,6 +61,8 @@ def refuse_broken(checkpoint: Checkpoint) -> Serving:
     """
     found = _tried(checkpoint.path)
     if isinstance(found, Fault):
+        if found.incomplete:
+            keep_fault(checkpoint.path, found.what)
         remedy = found.remedy or _remedy(checkpoint)
         raise RefusedError(f"{checkpoint.name}: {found.what} ({checkpoint.path}); {remedy}")
     return found
@@ -155,7 +157,7 @@ def _of_tokenizer(path: Path) -> Fault | None:
     try:
         said = str(remembered("tokenizer", path, state, lambda: ask(path, "--tokenizer")))
     except UnansweredError as error:
-        return Fault(f"its tokenizer could not be looked at: {error}", "try again")
+        return Fault(f"its tokenizer could not be looked at: {error}", "try again", incomplete=False)
     return Fault(said, "get its files and config.json again, or try another transformers") if said else None
 
 

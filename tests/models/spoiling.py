@@ -133,6 +133,11 @@ def _tensors_nowhere(folder: Path) -> None:
     mx.save_safetensors(str(folder / TWO[1]), kept, {"format": "mlx"})
 
 
+def _tensor_nowhere_of_no_index(folder: Path) -> None:
+    _tensors_nowhere(folder)
+    (folder / INDEX).unlink()
+
+
 def _broken_tokenizer(folder: Path) -> None:
     (folder / "tokenizer.json").write_text("{}")
 
@@ -148,6 +153,10 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "cut short": (_cut_short, f"{TWO[1]} is cut short"),
     "pointer of Git LFS": (_lfs_pointer, f"{TWO[1]} is a pointer of Git LFS"),
     "tensors nowhere": (_tensors_nowhere, "is in none of its files"),
+    "tensor nowhere, of no index": (_tensor_nowhere_of_no_index, "is in none of its files"),
     "broken tokenizer": (_broken_tokenizer, "the tokenizer can't be loaded"),
     "no tokenizer": (_no_tokenizer, "the tokenizer can't be loaded"),
 }
+
+# Those of them that only mlx-lm can tell from whole ones.
+AGREEING = ("tensor nowhere, of no index", "broken tokenizer")

@@ -10,13 +10,13 @@ from swapbench.experiment import Source
 from swapbench.loaders import load
 from swapbench.models import repack, soundness
 from swapbench.models.locate import locate
-from swapbench.models.soundness import fault
+from swapbench.models.soundness import fault, fault_for_certain
 from swapbench.wire import Checkpoint
 from swapbench.worker.checking import fault_of, refuse_broken
 from swapbench.worker.targets import RefusedError
 from tests.loaders.test_load import PROMPT
 from tests.loaders.test_sources import bits
-from tests.models.spoiling import BROKEN, TWO, WHOLE, sharded
+from tests.models.spoiling import AGREEING, BROKEN, TWO, WHOLE, sharded
 
 
 @pytest.fixture
@@ -53,15 +53,15 @@ def test_what_it_can_not_load_is_broken_to_everybody_for_the_same_reason(
 ) -> None:
     spoil, says = BROKEN[name]
     spoil(folder)
-    if name not in ("broken tokenizer",):  # looks whole to whoever has no transformers
-        assert says in fault(folder)
-        assert says in locate("odd", str(folder), Source.HUB).hint
-        with pytest.raises(ModelError) as not_copied:
-            repack.repack(folder, tmp_path / "aligned", 4096, lambda *_: None)
-        assert says in str(not_copied.value)
     with pytest.raises(RefusedError) as refused:
         refuse_broken(checkpoint(folder))
     assert says in str(refused.value)
+    assert says in fault(folder)
+    assert says in fault_for_certain(folder)
+    assert says in locate("odd", str(folder), Source.HUB).hint
+    with pytest.raises(ModelError) as not_copied:
+        repack.repack(folder, tmp_path / "aligned", 4096, lambda *_: None)
+    assert says in str(not_copied.value)
     if name == "no tokenizer":
         return  # transformers makes one without tokens of nothing, and mlx_lm.load takes it
     for strategy in ("stock", "auto"):
@@ -85,6 +85,32 @@ def test_mlx_lm_is_asked_once_for_each_state_of_the_files(
     (folder / "generation_config.json").write_text("{}")
     fault(folder)
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize("name", AGREEING)
+def test_a_broken_folder_that_agrees_with_itself_is_believed_until_mlx_lm_is_asked(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    spoil, says = BROKEN[name]
+    spoil(folder)
+    assert fault(folder) == ""
+    with pytest.raises(ModelError) as not_copied:
+        repack.repack(folder, tmp_path / "aligned", 4096, lambda *_: None)
+    assert says in str(not_copied.value)
+    assert says in fault(folder)
+    (folder / "generation_config.json").write_text("{}")  # another state: nothing is known of it
+    assert fault(folder) == ""
+
+
+def test_a_tokenizer_that_could_not_be_looked_at_is_not_remembered_as_broken(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(RefusedError, match="could not be looked at: exit code 1"):
+        refuse_broken(checkpoint(folder))
+    monkeypatch.undo()
+    assert fault(folder) == fault_for_certain(folder) == ""
+    refuse_broken(checkpoint(folder))
 
 
 def test_what_mlx_lm_could_not_be_asked_is_asked_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
