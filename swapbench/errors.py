@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from enum import IntEnum
+from signal import Signals
 from typing import Final
 
 _NAMED: Final = 24
@@ -24,7 +25,9 @@ class Exit(IntEnum):
     LEAK = 5
     INCONCLUSIVE = 6
     FAILED = 7
+    HUNG_UP = 129
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 EXIT_MEANINGS: Final[Mapping[Exit, str]] = {
@@ -36,8 +39,18 @@ EXIT_MEANINGS: Final[Mapping[Exit, str]] = {
     Exit.LEAK: "leak",
     Exit.INCONCLUSIVE: "inconclusive or invalid (`--strict`, `--on-inconclusive fail`); nothing to compare",
     Exit.FAILED: "a swap or a target failed",
-    Exit.INTERRUPTED: "interrupted",
+    Exit.HUNG_UP: "ended by SIGHUP: its terminal was closed",
+    Exit.INTERRUPTED: "interrupted by Ctrl-C",
+    Exit.TERMINATED: "ended by SIGTERM",
 }
+
+
+class Stopped(KeyboardInterrupt):
+    """Ended by a signal that is nobody's Ctrl-C: a CI system's SIGTERM, a terminal that was closed."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = Signals(number)
 
 
 class SwapbenchError(Exception):

@@ -1,5 +1,6 @@
 """The two arms of a comparison: what is asked for, and whether that can be compared at all."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,15 +20,25 @@ from swapbench.models.locate import provide
 from swapbench.plan import scripted_checkpoints
 from swapbench.results import ArmInfo
 from swapbench.targets import fit, refuse_silent, server_of
-from swapbench.wire import WIRE_VERSION, Checkpoint
+from swapbench.wire import WIRE_VERSION, Checkpoint, WorkerReady
 
 # Both arms have the same turns, or there are no pairs.
 _SHARED: Final = ("source", "rounds", "warmup", "order", "seed", "gate")
+
+# What a worker tells of itself; a server's versions are the server's.
+_PACKAGES: Final = ("mlx", "mlx-lm", "transformers")
 
 _ANSWER_S: Final = 60.0
 # Below it, reading all of a checkpoint takes no time worth telling.
 _TOLD_BYTES: Final = 256 << 20
 _ASK: Final = "from swapbench.wire import WIRE_VERSION; print(WIRE_VERSION)"
+_ASK_VERSIONS: Final = """
+import json, platform, sys
+from importlib.metadata import distributions
+found = {one.name.lower(): one.version for one in distributions() if one.name}
+python = f"{platform.python_implementation()} {platform.python_version()}"
+print(json.dumps({name: found.get(name, "none") for name in sys.argv[1:]} | {"python": python}))
+"""
 
 
 @dataclass(frozen=True)
@@ -147,23 +158,51 @@ def refuse_unfit(python: str) -> None:
     """
     if python == sys.executable:
         return
-    try:
-        done = subprocess.run(
-            [python, *OWN_CODE, "-c", _ASK], capture_output=True, text=True, timeout=_ANSWER_S, check=False
-        )
-    except OSError as error:
-        raise UsageError(f"{python}: {error.strerror}; name a Python interpreter") from None
-    except subprocess.TimeoutExpired:
-        raise UsageError(f"{python}: did not answer within {_ANSWER_S:g} s; is it a Python?") from None
-    said = done.stdout.strip()
-    if done.returncode or not said.isdecimal():
-        last = (done.stderr.strip().splitlines() or ["it printed no version"])[-1]
+    said, last = _said_by(python, _ASK)
+    if not said.isdecimal():
         raise UsageError(f"{python}: can't run swapbench's worker: {last}; install swapbench for it")
     if int(said) != WIRE_VERSION:
         raise IncomparableError(
             f"{python}: its swapbench speaks wire version {said}, this one {WIRE_VERSION}; "
             "choose versions that speak the same"
         )
+
+
+def refuse_changed(python: str, worker: WorkerReady, folder: Path) -> None:
+    """Whether an interpreter is still the one that a run began with: what it has installed may be newer.
+
+    Raises:
+        UsageError: it is not; the message names both.
+    """
+    names = [name for name in worker.versions if name in _PACKAGES]
+    said, last = _said_by(python, _ASK_VERSIONS, *names)
+    if not said:
+        raise UsageError(f"{python}: does not say what it has installed: {last}")
+    began = {name: worker.versions[name] for name in names} | {"python": worker.python}
+    for name, now in json.loads(said).items():
+        if now != began[name]:
+            raise UsageError(
+                f"{folder}: begun with {name} {began[name]}, and {python} has {now}; "
+                "go on with what it began with, or start a new run"
+            )
+
+
+def _said_by(python: str, code: str, *arguments: str) -> tuple[str, str]:
+    """What an interpreter prints, nothing where it fails; and the last that it complained of."""
+    try:
+        done = subprocess.run(
+            [python, *OWN_CODE, "-c", code, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=_ANSWER_S,
+            check=False,
+        )
+    except OSError as error:
+        raise UsageError(f"{python}: {error.strerror}; name a Python interpreter") from None
+    except subprocess.TimeoutExpired:
+        raise UsageError(f"{python}: did not answer within {_ANSWER_S:g} s; is it a Python?") from None
+    last = (done.stderr.strip().splitlines() or ["it printed no version"])[-1]
+    return "" if done.returncode else done.stdout.strip(), last
 
 
 def _experiment(file: Path, common: Sequence[str], arm: Asked) -> Experiment:

@@ -1,31 +1,34 @@
 """Follows a worker's events, writes every row, and leaves a run that says how it ended."""
 
+import os
 import shutil
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from swapbench import __version__
 from swapbench.doctor.judge import judge_surroundings
 from swapbench.doctor.surroundings import look_around
-from swapbench.environment import this_machine
-from swapbench.errors import UsageError, WorkerError
+from swapbench.environment import this_machine, tuning
+from swapbench.errors import Stopped, UsageError, WorkerError
 from swapbench.experiment import Experiment, validate
 from swapbench.fresh_process import replies_of, verified_models
+from swapbench.neighbours import Presence
+from swapbench.pairing import refuse_changed, refuse_unfit
 from swapbench.plan import Arm, PairOrder, SwapKey, Turn, paired_turns, schedule, turns
 from swapbench.results import (
     ArmInfo,
     Carrier,
     RunInfo,
     RunWriter,
+    claim_folder,
     drop_unfinished,
     finished_swaps,
-    new_run_id,
     read_info,
 )
 from swapbench.roofline import limits_of
@@ -48,6 +51,10 @@ from swapbench.wire import (
     WorkerReady,
 )
 
+_DISTURBED: Final = (
+    "another run of swapbench went on on this machine at the same time: they disturb each other"
+)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -57,6 +64,7 @@ class Job:
     arms: tuple[Arm, ...]
     fail_fast: bool = False
     done: frozenset[SwapKey] = frozenset()
+    presence: Presence = field(default_factory=Presence)
 
     @property
     def experiment(self) -> Experiment:
@@ -79,13 +87,23 @@ def new_job(
     command: Sequence[str],
     python: str = sys.executable,
     fail_fast: bool = False,
+    alone: bool = False,
 ) -> Job:
-    """Make the run's folder, `out`/<experiment>/<run>/, with its run.json."""
+    """Make the run's folder, `out`/<experiment>/<run>/, with its run.json.
+
+    Args:
+        alone: whether a run that goes on already is a reason not to begin.
+
+    Raises:
+        UsageError: there is one.
+        ResultsError: no folder can be made.
+    """
     fitted = fit(experiment)
+    presence = _announced(fitted.experiment, alone=alone)
     arm = Arm("", fitted.experiment, checkpoints, python, fitted.server, fitted.orchestrator)
     folder, info = _new_run(arm, (), file, out, command)
-    info = info.model_copy(update={"notes": fitted.notes, "server": fitted.server})
-    return Job(RunWriter(folder, info), (arm,), fail_fast)
+    info = info.model_copy(update={"notes": fitted.notes, "server": fitted.server, "python": python})
+    return Job(RunWriter(folder, info), (arm,), fail_fast, presence=presence)
 
 
 def new_paired_job(
@@ -96,11 +114,30 @@ def new_paired_job(
     command: Sequence[str],
     order: PairOrder = "abba",
     fail_fast: bool = False,
+    alone: bool = False,
 ) -> Job:
     """As `new_job`, of a run that compares two arms."""
     two = arms_from(arms, str(file))
+    presence = _announced(two[0].experiment, alone=alone)
     folder, info = _new_run(two[0], arms, file, out, command)
-    return Job(RunWriter(folder, info.model_copy(update={"pair_order": order})), two, fail_fast)
+    writer = RunWriter(folder, info.model_copy(update={"pair_order": order}))
+    return Job(writer, two, fail_fast, presence=presence)
+
+
+def _announced(experiment: Experiment, *, alone: bool) -> Presence:
+    if experiment.target == "scripted":  # disturbs nobody, and is not disturbed
+        return Presence()
+    presence = Presence.announce()
+    if alone and presence.others:
+        presence.leave()
+        raise UsageError(f"{told_of(presence.others)}; wait for its end, or leave --strict out")
+    return presence
+
+
+def told_of(others: Sequence[int]) -> str:
+    """That other runs go on, for the user of this machine."""
+    whose = f"process {', '.join(map(str, others))}"
+    return f"another run of swapbench goes on on this machine ({whose}), and the two disturb each other"
 
 
 def _new_run(
@@ -124,16 +161,22 @@ def _new_run(
         limits=limits_of(models, machine),
         checks=judge_surroundings(look_around()),
         process=Carrier.this(),
+        variables=tuning(),
     )
-    parent = out / file.stem
-    run_id = new_run_id(info.sources(), now, parent)
-    return parent / run_id, info.model_copy(update={"run_id": run_id})
+    folder = claim_folder(out / file.stem, info.sources(), now)
+    return folder, info.model_copy(update={"run_id": folder.name})
 
 
 def arms_from(infos: Iterable[ArmInfo], origin: str) -> tuple[Arm, ...]:
     """What run.json says of arms, as their workers get it."""
     return tuple(
-        _arm(info.name, validate(info.experiment, origin), info.models, info.python, info.server)
+        _arm(
+            info.name,
+            validate(info.experiment, origin),
+            info.models,
+            info.python or sys.executable,
+            info.server,
+        )
         for info in infos
     )
 
@@ -145,16 +188,27 @@ def _arm(
     return Arm(name, experiment, checkpoints, python, server, orchestrator_of(experiment.target))
 
 
-def resumed_job(folder: Path, *, python: str = sys.executable, fail_fast: bool = False) -> Job:
-    """Go on in the folder of a run that did not end.
+def resumed_job(
+    folder: Path, *, python: str | None = None, fail_fast: bool = False, alone: bool = False
+) -> Job:
+    """Go on in the folder of a run that did not end, with what it began with.
+
+    Args:
+        python: the interpreter that the user names; None for the run's own.
+        alone: as of `new_job`.
 
     Raises:
-        UsageError: there is nothing left to do, or a checkpoint is no longer where it was.
+        UsageError: there is nothing left to do, somebody is at it, or the machine, the interpreter, its
+            packages, variables that tune them or a checkpoint are no longer what they were.
     """
     info = read_info(folder)
     if info.status == "complete":
         raise UsageError(
             f"{folder}: this run is complete; `swapbench run {info.experiment_name}` starts another"
+        )
+    if info.status == "running" and info.process is not None and info.process.pid != os.getpid():
+        raise UsageError(
+            f"{folder}: process {info.process.pid} is carrying this run out; wait for its end, or end it"
         )
     if info.machine != this_machine():
         raise UsageError(
@@ -163,9 +217,13 @@ def resumed_job(folder: Path, *, python: str = sys.executable, fail_fast: bool =
     for checkpoint in (*info.models, *(model for arm in info.arms for model in arm.models)):
         if not checkpoint.path.exists() and info.worker is not None:
             raise UsageError(f"{folder}: the checkpoint {checkpoint.path} is gone; start a new run")
+    _refuse_changed_surroundings(folder, info, python)
     origin = str(folder / "run.json")
-    alone = _arm("", validate(info.experiment, origin), info.models, python, info.server)
-    arms = arms_from(info.arms, origin) or (alone,)
+    single = _arm(
+        "", validate(info.experiment, origin), info.models, info.python or sys.executable, info.server
+    )
+    arms = arms_from(info.arms, origin) or (single,)
+    presence = _announced(arms[0].experiment, alone=alone)
     done = _whole_rounds(finished_swaps(folder), arms)
     drop_unfinished(folder, done)
     for arm in arms:
@@ -179,8 +237,34 @@ def resumed_job(folder: Path, *, python: str = sys.executable, fail_fast: bool =
         "finished_at": None,
         "notes": (*info.notes, note),
         "process": Carrier.this(),
+        "rows": None,
     }
-    return Job(RunWriter(folder, info.model_copy(update=resumed)), arms, fail_fast, done)
+    return Job(RunWriter(folder, info.model_copy(update=resumed)), arms, fail_fast, done, presence)
+
+
+def _refuse_changed_surroundings(folder: Path, info: RunInfo, python: str | None) -> None:
+    """Half a run under one interpreter and half under another is a run of neither."""
+    if python is not None and python != info.python:
+        began = info.python or "the interpreters of its arms"
+        raise UsageError(f"{folder}: begun with {began}, not with {python}; leave --python out")
+    workers = [(arm.python, arm.worker) for arm in info.arms] or [
+        (info.python or sys.executable, info.worker)
+    ]
+    for interpreter, worker in workers:
+        refuse_unfit(interpreter)
+        if worker is not None:
+            refuse_changed(interpreter, worker, folder)
+    now = tuning()
+    for name in sorted({*info.variables, *now}):
+        if info.variables.get(name) != now.get(name):
+            raise UsageError(
+                f"{folder}: begun with {_set_to(name, info.variables)}, and now with {_set_to(name, now)}; "
+                "go on with what it began with, or start a new run"
+            )
+
+
+def _set_to(name: str, variables: Mapping[str, str]) -> str:
+    return f"{name}={variables[name]:.200}" if name in variables else f"{name} unset"
 
 
 def _whole_rounds(done: frozenset[SwapKey], arms: Sequence[Arm]) -> frozenset[SwapKey]:
@@ -204,6 +288,9 @@ def carry_out(job: Job, observer: "Observer") -> None:
             follow(events, job.experiment, job.writer, observer)
     finally:
         shutil.rmtree(scratch_dir, ignore_errors=True)
+        if job.presence.met():
+            job.writer.note(_DISTURBED)
+        job.presence.leave()
 
 
 def _events(job: Job, scratch_dir: Path) -> Generator[Event, None, None]:
@@ -257,17 +344,15 @@ def follow(events: Iterable[Event], experiment: Experiment, writer: RunWriter, o
             if isinstance(event, RunFinished):
                 stopped = event.stopped
     except WorkerError as error:
-        _finish(writer, "incomplete", str(error))
+        writer.close("incomplete", str(error))
+    except Stopped as error:
+        writer.close("interrupted", f"ended by {error.signal.name}")
+        raise
     except KeyboardInterrupt:
-        _finish(writer, "interrupted", "interrupted by the user")
+        writer.close("interrupted", "interrupted by the user")
         raise
     else:
-        _finish(writer, "incomplete" if stopped else "complete", stopped)
-
-
-def _finish(writer: RunWriter, status: str, failure: str) -> None:
-    writer.close()
-    writer.update(status=status, failure=failure, finished_at=datetime.now(UTC))
+        writer.close("incomplete" if stopped else "complete", stopped)
 
 
 class _Recorder:
@@ -300,4 +385,4 @@ class _Recorder:
             case MemorySample():
                 self._writer.add_sample(event)
             case Note():
-                self._writer.update(notes=(*self._writer.info.notes, event.text))
+                self._writer.note(event.text)

@@ -70,7 +70,10 @@ class WorkerProcess:
             raise WorkerError(f"{python}: can't be started: {error.strerror}") from None
         finally:
             os.close(write_end)
-        self._send(plan)
+        assert self._child.stdin is not None
+        self._plan_to = self._child.stdin.fileno()
+        os.set_blocking(self._plan_to, False)
+        self._unsent = memoryview(encode(plan))
 
     def __enter__(self) -> Self:
         return self
@@ -113,12 +116,12 @@ class WorkerProcess:
             os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait()
 
-    def _send(self, plan: Plan) -> None:
-        assert self._child.stdin is not None
-        # A worker that died before it read its plan is found out by events().
-        with suppress(BrokenPipeError):
-            self._child.stdin.write(encode(plan))
-            self._child.stdin.flush()
+    def _send(self) -> None:
+        """As much of the plan as the pipe takes; a worker that has died is found out by events()."""
+        try:
+            self._unsent = self._unsent[os.write(self._plan_to, self._unsent) :]
+        except BrokenPipeError:
+            self._unsent = memoryview(b"")
 
     def _lines(self) -> Iterator[bytes | None]:
         """Whole lines, and None when it is time to look at the worker from outside.
@@ -129,6 +132,7 @@ class WorkerProcess:
         last_progress_s = look_s = time.monotonic()
         with selectors.DefaultSelector() as selector:
             selector.register(self._events, selectors.EVENT_READ)
+            selector.register(self._plan_to, selectors.EVENT_WRITE)
             while True:
                 now_s = time.monotonic()
                 if now_s >= look_s:
@@ -136,7 +140,12 @@ class WorkerProcess:
                     look_s = now_s + _LOOK_EVERY_S
                 left_s = last_progress_s + self._silence_s - now_s
                 # Looked at before anybody is called hung: this process may have been stopped meanwhile.
-                if not selector.select(max(0.0, min(left_s, look_s - now_s))):
+                ready = {key.fd for key, _ in selector.select(max(0.0, min(left_s, look_s - now_s)))}
+                if self._plan_to in ready:
+                    self._send()
+                    if not self._unsent:
+                        selector.unregister(self._plan_to)
+                if self._events not in ready:
                     if left_s <= 0:
                         raise WorkerError(
                             f"the worker hung: silent for {self._silence_s:g} s in {self._step}"

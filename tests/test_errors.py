@@ -18,7 +18,9 @@ def test_the_exit_codes_are_those_that_scripts_rely_on() -> None:
         "LEAK": 5,
         "INCONCLUSIVE": 6,
         "FAILED": 7,
+        "HUNG_UP": 129,
         "INTERRUPTED": 130,
+        "TERMINATED": 143,
     }
     assert list(EXIT_MEANINGS) == list(Exit)
 

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,14 +16,18 @@ from swapbench.experiment import Source
 from swapbench.results import (
     RESULTS_VERSION,
     RunInfo,
+    RunWriter,
+    claim_folder,
+    drop_unfinished,
     find_runs,
+    finished_swaps,
     list_runs,
-    new_run_id,
     read,
     read_info,
     read_outline,
     resolve,
 )
+from swapbench.wire import ClientRequest
 from tests.analysis.recording import Recording, reading
 
 ROOT = Path(__file__).parents[1]
@@ -213,12 +219,99 @@ def test_an_outline_has_the_swaps_only(tmp_path: Path) -> None:
     assert (len(outline.swaps), len(outline.phases), len(outline.memory)) == (1, 0, 0)
 
 
-def test_runs_are_named_by_when_and_what_and_never_twice(tmp_path: Path) -> None:
+def test_runs_are_named_by_when_and_what(tmp_path: Path) -> None:
     now = datetime(2026, 3, 1, 10, 15, tzinfo=UTC)
-    assert new_run_id([Source.MINI], now, tmp_path) == "20260301T101500Z-mini"
-    (tmp_path / "20260301T101500Z-mini").mkdir()
-    assert new_run_id([Source.MINI], now, tmp_path) == "20260301T101500Z-mini-2"
-    assert new_run_id([Source.HUB, Source.MINI], now, tmp_path) == "20260301T101500Z-hub-mini"
+    assert claim_folder(tmp_path / "new", [Source.MINI], now).name == "20260301T101500Z-mini"
+    assert claim_folder(tmp_path, [Source.HUB, Source.MINI], now).name == "20260301T101500Z-hub-mini"
+
+
+def test_no_two_runs_get_one_folder(tmp_path: Path) -> None:
+    now = datetime(2026, 3, 1, 10, 15, tzinfo=UTC)
+    with ThreadPoolExecutor(8) as threads:
+        claimed = list(threads.map(lambda _: claim_folder(tmp_path, [Source.MINI], now), range(40)))
+    assert len(set(claimed)) == 40
+    assert sorted(claimed)[:2] == [
+        tmp_path / "20260301T101500Z-mini",
+        tmp_path / "20260301T101500Z-mini-10",
+    ]
+
+
+def test_a_folder_that_can_not_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "quick").touch()
+    with pytest.raises(ResultsError, match=r"no run can be kept there: .*; choose another place by --out"):
+        claim_folder(tmp_path / "quick", [Source.MINI], datetime.now(UTC))
+
+
+REQUEST = ClientRequest(
+    round=0, scenario="down", client=0, request="hello", sent_s=0.0, model="small", outcome="lost"
+)
+
+
+def ended(folder: Path) -> Path:
+    """A run of two swaps and a request, that has ended."""
+    recording = recorded(folder)
+    recording.swap(0, "down")
+    recording.writer.add_request(REQUEST)
+    recording.writer.close("complete", "")
+    return recording.folder
+
+
+def test_all_that_belongs_to_a_finished_swap_is_on_disk(tmp_path: Path) -> None:
+    recording = recorded(tmp_path)
+    recording.writer.add_request(REQUEST)
+    recording.sample(0, "down", 9.0, active=100)
+    recording.swap(0, "down")
+    run = read(recording.folder)
+    assert (len(run.swaps), len(run.phases), len(run.memory), len(run.requests)) == (2, 17, 2, 1)
+
+
+def test_a_run_knows_how_many_rows_its_tables_have(tmp_path: Path) -> None:
+    info = read(ended(tmp_path)).info
+    assert info.status == "complete"
+    assert info.rows == {"phases.csv": 17, "swaps.csv": 2, "memory.csv": 1, "requests.csv": 1}
+
+
+@pytest.mark.parametrize("name", ["phases.csv", "swaps.csv", "memory.csv", "requests.csv"])
+@pytest.mark.parametrize("left", [0.0, 0.5, 0.9], ids=lambda share: f"{share:.0%}")
+def test_a_table_that_was_cut_is_told_of(tmp_path: Path, name: str, left: float) -> None:
+    folder = ended(tmp_path)
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: int(left * len(content))])
+    info = read(folder).info
+    assert info.status == "incomplete"
+    assert re.match(rf"{name} has \d+ of its \d+ rows: changed since the run ended", info.failure)
+
+
+def test_a_table_that_has_grown_is_told_of(tmp_path: Path) -> None:
+    folder = ended(tmp_path)
+    row = (folder / "swaps.csv").read_text().splitlines()[-1]
+    with (folder / "swaps.csv").open("a") as file:
+        file.write(f"{row}\n")
+    assert read_outline(folder).info.failure.startswith("swaps.csv has rows added: changed since")
+
+
+def test_a_run_that_has_done_nothing_yet_has_headers(tmp_path: Path) -> None:
+    folder = Recording(tmp_path).folder
+    for columns in (PHASES, SWAPS, MEMORY):
+        assert (folder / columns.file).read_text() == ",".join(columns.all) + "\n"
+
+
+def test_what_a_newer_swapbench_has_written_is_carried(tmp_path: Path) -> None:
+    recording = recorded(tmp_path)
+    folder = recording.folder
+    change_json(folder, weather="mild")
+    header, row = (folder / "swaps.csv").read_text().splitlines()
+    (folder / "swaps.csv").write_text(f"{header},mood\n{row},calm\n")
+    assert read(folder).swaps.iloc[0]["mood"] == "calm"
+    drop_unfinished(folder, finished_swaps(folder))
+    writer = RunWriter(folder, read_info(folder))
+    recording.writer = writer
+    recording.swap(0, "down")
+    writer.close("complete", "")
+    run = read(folder)
+    assert list(run.swaps["mood"]) == ["calm", ""]
+    assert list(run.swaps["scenario"]) == ["up", "down"]
+    assert json.loads((folder / "run.json").read_text())["weather"] == "mild"
 
 
 class Shelf:

@@ -1,24 +1,37 @@
 """Runs as they are left on disk, from scripted events and from real worker processes."""
 
+import importlib.metadata
+import json
 import os
+import platform
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from swapbench.cli.progress import course_of
 from swapbench.errors import UsageError, WorkerError
 from swapbench.experiment import Experiment, Source
-from swapbench.plan import PairOrder, scripted_checkpoints
-from swapbench.results import ArmInfo, Run, read, read_info
+from swapbench.plan import PairOrder, make_plan, scripted_checkpoints
+from swapbench.results import ArmInfo, Carrier, Run, read, read_info
 from swapbench.runner import Job, carry_out, follow, new_job, new_paired_job, resumed_job
-from swapbench.wire import Event, MemorySample, SwapFinished, SwapStarted, TurnStarted, WorkerReady
+from swapbench.wire import (
+    Event,
+    MemorySample,
+    SwapFinished,
+    SwapStarted,
+    TurnStarted,
+    WorkerReady,
+    encode,
+)
 from tests.scripted import play, scripted
 
 
@@ -469,3 +482,75 @@ def _alive(pid: int) -> bool:
     stat = Path(f"/proc/{pid}/stat")
     # A zombie waits for a parent that has other things to do; it holds no memory.
     return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
+
+
+@pytest.fixture
+def broken_off(tmp_path: Path) -> Path:
+    """The folder of a run of which one swap was finished, under this interpreter."""
+    experiment = scripted(rounds=2)
+    job = _job(experiment, tmp_path)
+    events = play(experiment)
+    for table in _write_then_vanish(events[: _index_of_swap(events, 1)], experiment, job):
+        table.flush()
+    return job.writer.folder
+
+
+def _changed(folder: Path, **fields: Any) -> Path:
+    path = folder / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    return folder
+
+
+def test_a_run_goes_on_under_the_interpreter_that_it_began_with(broken_off: Path, tmp_path: Path) -> None:
+    other = tmp_path / "python"  # a link would be an environment of its own
+    other.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    other.chmod(0o755)
+    assert resumed_job(_changed(broken_off, python=str(other))).arms[0].python == str(other)
+    with pytest.raises(UsageError, match=f"begun with {other}, not with python; leave --python out"):
+        resumed_job(broken_off, python="python")
+
+
+def test_packages_that_have_changed_are_named(broken_off: Path) -> None:
+    worker = read_info(broken_off).worker
+    assert worker is not None
+    now = importlib.metadata.version("mlx")
+    older = worker.model_copy(
+        update={
+            "versions": {"mlx": "0.1.0"},
+            "python": f"{platform.python_implementation()} {platform.python_version()}",
+        }
+    )
+    _changed(broken_off, worker=older.model_dump(mode="json"))
+    with pytest.raises(UsageError, match=f"begun with mlx 0.1.0, and .* has {now}; go on with what it began"):
+        resumed_job(broken_off)
+
+
+def test_variables_that_have_changed_are_named(broken_off: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLX_METAL_FAST_SYNCH", "1")
+    with pytest.raises(
+        UsageError,
+        match="begun with MLX_METAL_FAST_SYNCH unset, and now with MLX_METAL_FAST_SYNCH=1",
+    ):
+        resumed_job(broken_off)
+
+
+def test_a_run_that_goes_on_is_not_resumed_beside(broken_off: Path) -> None:
+    parent = psutil.Process().parent()
+    assert parent is not None
+    began = datetime.fromtimestamp(parent.create_time(), UTC)
+    carrier = Carrier.this().model_copy(update={"pid": parent.pid, "started_at": began})
+    _changed(broken_off, process=carrier.model_dump(mode="json"))
+    with pytest.raises(UsageError, match=f"process {parent.pid} is carrying this run out"):
+        resumed_job(broken_off)
+
+
+def test_a_worker_that_hangs_before_it_reads_a_long_plan_is_found_out(tmp_path: Path) -> None:
+    deaf = tmp_path / "python"
+    deaf.write_text("#!/bin/sh\nexec sleep 600\n")
+    deaf.chmod(0o755)
+    experiment = scripted(rounds=5000, swap_timeout_s=1.0)
+    job = _job(experiment, tmp_path / "results", python=str(deaf))
+    assert len(encode(make_plan(job.arms[0], job.turns()[0], tmp_path))) > 1 << 17
+    carry_out(job, _Seen())
+    info = read_info(job.writer.folder)
+    assert (info.status, info.failure) == ("incomplete", "the worker hung: silent for 1 s in starting")

@@ -96,9 +96,9 @@ def main() -> None:
         else:
             typer.echo(f"swapbench: {sentence_of(error)}", err=True)
         sys.exit(Exit.USAGE)
-    except KeyboardInterrupt:
-        typer.echo("swapbench: interrupted", err=True)
-        sys.exit(Exit.INTERRUPTED)
+    except KeyboardInterrupt as error:
+        typer.echo(f"swapbench: {interrupts.in_words(error)}", err=True)
+        sys.exit(interrupts.exit_code(error))
     finally:
         interrupts.ignore()
 

@@ -1,12 +1,12 @@
 """What commands that carry out a run have in common: say things, show progress, end well."""
 
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import typer
 
-from swapbench.cli.interrupts import heed_sigterm
-from swapbench.errors import Exit
+from swapbench.cli.interrupts import exit_code, heed_endings, in_words
 
 if TYPE_CHECKING:
     from swapbench.runner import Job
@@ -37,20 +37,23 @@ def carry_out_watched(
         typer.Exit: interrupted; what was measured is kept, and the user is told how to go on.
     """
     from swapbench.cli.progress import observing
-    from swapbench.runner import carry_out
+    from swapbench.runner import carry_out, told_of
 
     quiet = quiet or (json and not verbose)
-    heed_sigterm()
-    info = job.writer.info
+    heed_endings()
     if not quiet:
-        for check in info.checks:
+        for check in job.writer.info.checks:
             if check.advice:
                 say(f"note: {check.finding}: {check.advice}")
+    if job.presence.others:
+        say(f"warning: {told_of(job.presence.others)}")
     try:
         with observing(job, quiet=quiet, verbose=verbose, sides=sides) as observer:
             carry_out(job, observer)
-    except KeyboardInterrupt:
-        say(f"swapbench: interrupted; every finished swap is kept in {job.writer.folder}")
-        go_on = f"go on with `swapbench run --resume {info.run_id}`, " if resumable else ""
-        say(f"{go_on}look with `swapbench report {info.run_id}`")
-        raise typer.Exit(Exit.INTERRUPTED) from None
+    except KeyboardInterrupt as error:
+        folder = job.writer.folder
+        say(f"swapbench: {in_words(error)}; every finished swap is kept in {folder}")
+        run = shlex.quote(str(folder))
+        go_on = f"go on with `swapbench run --resume {run}`, " if resumable else ""
+        say(f"{go_on}look with `swapbench report {run}`")
+        raise typer.Exit(exit_code(error)) from None

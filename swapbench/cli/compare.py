@@ -195,6 +195,7 @@ def ab(
         command=["swapbench", *sys.argv[1:]],
         order=order,
         fail_fast=fail_fast,
+        alone=strict,
     )
     carry_out_watched(job, quiet=quiet, verbose=verbose, json=json)
     code = print_arms(read(job.writer.folder), "json" if json else "rich", margin, strict=strict)

@@ -7,9 +7,9 @@ import typer
 
 from swapbench.cli import completion
 from swapbench.cli.carrying import carry_out_watched, say
-from swapbench.cli.interrupts import heed_sigterm
+from swapbench.cli.interrupts import heed_endings
 from swapbench.cli.options import Experiment, Margin, Models, Out, PageCache, Quiet, Verbose
-from swapbench.cli.run import overrides_of
+from swapbench.cli.run import interpreter_of, overrides_of
 from swapbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -98,13 +98,13 @@ def gate(
             "--pairs and --build go with --base: with --baseline the experiment runs alone, for its own "
             "rounds (--set rounds=10)"
         )
-    heed_sigterm()
+    heed_endings()
     asking = Asking(
         file=find(experiment),
         settings=overrides_of(models, None, None, page_cache, set_ or []),
         pairs=pairs,
         margin=margin,
-        python=_interpreter(python),
+        python=interpreter_of(python),
         out=out,
         command=["swapbench", *sys.argv[1:]],
         carry=lambda job: _carried(job, quiet=quiet, verbose=verbose, json=json),
@@ -113,15 +113,6 @@ def gate(
     judged = _judged(asking, base, baseline, build, trusted=python is not None)
     _tell(judged, reports or Path(judged.runs[0]), json=json)
     raise typer.Exit(exit_code(judged, fail_inconclusive=on_inconclusive == "fail"))
-
-
-def _interpreter(python: Path | None) -> str:
-    """By a path that leads there from anywhere; links stay, or an environment would not know itself."""
-    import shutil
-    import sys
-
-    found = sys.executable if python is None else shutil.which(python)
-    return str(python) if found is None else str(Path(found).absolute())
 
 
 def _judged(

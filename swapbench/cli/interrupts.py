@@ -5,6 +5,8 @@ import time
 from types import FrameType
 from typing import Final
 
+from swapbench.errors import Exit, Stopped
+
 # Who presses it again after that means that it takes too long.
 _PEACE_S: Final = 5.0
 _interrupted_s = -_PEACE_S
@@ -12,13 +14,13 @@ _interrupted_s = -_PEACE_S
 
 def heed() -> None:
     """From now on; not where whoever started this process has it ignore Ctrl-C, as `nohup ... &` does."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _interrupt)
+    _heed(signal.SIGINT)
 
 
-def heed_sigterm() -> None:
-    """A CI system ends a job by SIGTERM: what was measured is kept, and all is tidied up, as after Ctrl-C."""
-    signal.signal(signal.SIGTERM, _interrupt)
+def heed_endings() -> None:
+    """A CI system ends a job by SIGTERM, a terminal that is closed by SIGHUP: all is kept as after Ctrl-C."""
+    _heed(signal.SIGTERM)
+    _heed(signal.SIGHUP)
 
 
 def ignore() -> None:
@@ -26,9 +28,24 @@ def ignore() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+def in_words(error: KeyboardInterrupt) -> str:
+    """What a user is told of an end that came from outside."""
+    return f"ended by {error.signal.name}" if isinstance(error, Stopped) else "interrupted"
+
+
+def exit_code(error: KeyboardInterrupt) -> Exit:
+    """As shells have it: 128 and the signal's number."""
+    return Exit(128 + (error.signal if isinstance(error, Stopped) else signal.SIGINT))
+
+
+def _heed(number: signal.Signals) -> None:
+    if signal.getsignal(number) is not signal.SIG_IGN:
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
     global _interrupted_s
     now_s = time.monotonic()
     if now_s - _interrupted_s >= _PEACE_S:
         _interrupted_s = now_s
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)

@@ -109,9 +109,11 @@ def run(
         *([] if hostfile is None else [f"sharded.hostfile={hostfile.absolute()}"]),
     ]
     if len(targets) > 1:
-        job = _comparing_job(experiment, resume, overrides, targets, strategy or [], out, python, fail_fast)
+        job = _comparing_job(
+            experiment, resume, overrides, targets, strategy or [], out, python, fail_fast, strict
+        )
     else:
-        job = _job(experiment, resume, overrides, tuple(strategy or ()), out, python, fail_fast)
+        job = _job(experiment, resume, overrides, tuple(strategy or ()), out, python, fail_fast, strict)
     carry_out_watched(job, quiet=quiet, verbose=verbose, json=json)
     _report(job.writer.folder, json=json, strict=strict)
 
@@ -143,6 +145,7 @@ def _job(
     out: Path,
     python: Path | None,
     fail_fast: bool,
+    strict: bool,
 ) -> "Job":
     import sys
 
@@ -152,15 +155,13 @@ def _job(
     from swapbench.results import resolve
     from swapbench.runner import new_job, resumed_job
 
-    interpreter = str(python or sys.executable)
     if resume is not None:
         if name is not None or overrides or strategies:
             raise UsageError(
                 "--resume goes on with a run as it was: leave the experiment and its options out"
             )
-        folder = resolve(out, resume)
-        _refuse_unfit(interpreter)
-        return resumed_job(folder, python=interpreter, fail_fast=fail_fast)
+        named = None if python is None else interpreter_of(python)
+        return resumed_job(resolve(out, resume), python=named, fail_fast=fail_fast, alone=strict)
     if name is None:
         raise UsageError(
             "which experiment? `swapbench list` shows them; `swapbench run quick` is the shortest"
@@ -170,6 +171,7 @@ def _job(
     sharded = experiment.sharding()
     if sharded is not None and sharded.hostfile:
         read_hostfile(Path(sharded.hostfile))
+    interpreter = interpreter_of(python)
     _refuse_unfit(interpreter)
     return new_job(
         experiment,
@@ -179,7 +181,17 @@ def _job(
         command=["swapbench", *sys.argv[1:]],
         python=interpreter,
         fail_fast=fail_fast,
+        alone=strict,
     )
+
+
+def interpreter_of(python: Path | None) -> str:
+    """By a path that leads there from anywhere; links stay, or an environment would not know itself."""
+    import shutil
+    import sys
+
+    found = sys.executable if python is None else shutil.which(python)
+    return str(python) if found is None else str(Path(found).absolute())
 
 
 def _refuse_unfit(python: str) -> None:
@@ -201,6 +213,7 @@ def _comparing_job(
     out: Path,
     python: Path | None,
     fail_fast: bool,
+    strict: bool,
 ) -> "Job":
     """A run of several targets, in turn."""
     import sys
@@ -217,10 +230,11 @@ def _comparing_job(
         )
     file = experiments.find(name)
     rounds = experiments.load(file, overrides).rounds
-    asked = [Asked(str(python or sys.executable), (f"target={target}",), target) for target in targets]
+    interpreter = interpreter_of(python)
+    asked = [Asked(interpreter, (f"target={target}",), target) for target in targets]
     arms = make_arms(file, overrides, asked, rounds, say)
     command = ["swapbench", *sys.argv[1:]]
-    return new_paired_job(arms, file, out, command=command, fail_fast=fail_fast)
+    return new_paired_job(arms, file, out, command=command, fail_fast=fail_fast, alone=strict)
 
 
 def _report(folder: Path, *, json: bool, strict: bool) -> None:

@@ -6,7 +6,8 @@ from typing import Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from swapbench.errors import Exit, UsageError, did_you_mean, nearest
+from swapbench.cli.interrupts import exit_code, in_words
+from swapbench.errors import UsageError, did_you_mean, nearest
 
 # Typer carries Click within itself from 0.29 on, and before took it from elsewhere: whichever is here.
 UnderstoodNot: Final[type[Exception]] = typer.BadParameter.__mro__[1]
@@ -63,9 +64,9 @@ class Commands(TyperGroup):
             if getattr(error, "ctx", None) is not None or ctx.invoked_subcommand is None:
                 raise
             raise UsageError(_sentence(error, f"{_path(ctx)} {ctx.invoked_subcommand}")) from None
-        except KeyboardInterrupt:
-            typer.echo("swapbench: interrupted", err=True)
-            raise typer.Exit(Exit.INTERRUPTED) from None
+        except KeyboardInterrupt as error:
+            typer.echo(f"swapbench: {in_words(error)}", err=True)
+            raise typer.Exit(exit_code(error)) from None
 
 
 def sentence_of(error: Any) -> str:

@@ -6,7 +6,7 @@ from swapbench.results.finding import KEPT, find_runs, list_runs, resolve
 from swapbench.results.reading import Run, experiment_of, raw_files, read, read_outline
 from swapbench.results.resuming import drop_unfinished, finished_swaps
 from swapbench.results.tables import read_rows
-from swapbench.results.writing import RunWriter, new_run_id, refuse_unwritable
+from swapbench.results.writing import RunWriter, claim_folder, refuse_unwritable
 
 __all__ = [
     "KEPT",
@@ -17,13 +17,13 @@ __all__ = [
     "RunInfo",
     "RunStatus",
     "RunWriter",
+    "claim_folder",
     "drop_unfinished",
     "experiment_in",
     "experiment_of",
     "find_runs",
     "finished_swaps",
     "list_runs",
-    "new_run_id",
     "raw_files",
     "read",
     "read_info",

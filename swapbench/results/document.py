@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from swapbench.doctor import Check
 from swapbench.environment import Machine
@@ -44,9 +44,14 @@ class ArmInfo(BaseModel):
 
 
 class RunInfo(BaseModel):
-    """run.json: what was run, on what, with what, and how it ended."""
+    """run.json: what was run, on what, with what, and how it ended.
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    `python` is the interpreter of an ordinary run's workers, `variables` what of the environment tunes them;
+    `rows` is how many each table had at the end, None while the run goes on. What a newer swapbench has
+    added is carried.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     schema_version: int = RESULTS_VERSION
     run_id: str
@@ -60,6 +65,8 @@ class RunInfo(BaseModel):
     command: tuple[str, ...] = ()
     swapbench_version: str
     machine: Machine
+    python: str = ""
+    variables: dict[str, str] = Field(default_factory=dict)
     worker: WorkerReady | None = None
     baselines: tuple[Reading, ...] = ()
     models: tuple[Checkpoint, ...] = ()
@@ -72,6 +79,7 @@ class RunInfo(BaseModel):
     part_of: str = ""
     server: Server | None = None
     process: Carrier | None = None
+    rows: dict[str, int] | None = None
 
     def sources(self) -> tuple[Source, ...]:
         """Where the models come from, each once; where none is recorded, as the experiment has it."""

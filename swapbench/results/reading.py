@@ -34,11 +34,12 @@ def read(folder: Path) -> Run:
     """
     outline = read_outline(folder)
     may_lack = _may_lack_tables(outline.info)
+    phases = read_table(folder, PHASES, may_lack)
+    memory = read_table(folder, MEMORY, may_lack)
+    requests = read_table(folder, REQUESTS, may_lack=True)
+    found = {PHASES.file: len(phases), MEMORY.file: len(memory), REQUESTS.file: len(requests)}
     return replace(
-        outline,
-        phases=read_table(folder, PHASES, may_lack),
-        memory=read_table(folder, MEMORY, may_lack),
-        requests=read_table(folder, REQUESTS, may_lack=True),
+        outline, info=_as_found(outline.info, found), phases=phases, memory=memory, requests=requests
     )
 
 
@@ -50,7 +51,24 @@ def read_outline(folder: Path) -> Run:
     """
     info = read_info(folder)
     swaps = read_table(folder, SWAPS, _may_lack_tables(info))
+    info = _as_found(info, {SWAPS.file: len(swaps)})
     return Run(folder, info, empty(PHASES), swaps, empty(MEMORY), empty(REQUESTS))
+
+
+def _as_found(info: RunInfo, found: dict[str, int]) -> RunInfo:
+    """A run that says so where a table has lost rows, or got some, since it was written."""
+    written = info.rows or {}
+    changed = [
+        f"{name} has {rows} of its {written[name]} rows" if rows < written[name] else f"{name} has rows added"
+        for name, rows in found.items()
+        if rows != written.get(name, rows)
+    ]
+    if not changed:
+        return info
+    failure = f"{', '.join(changed)}: changed since the run ended; its figures are not to be believed"
+    return info.model_copy(
+        update={"status": "incomplete", "failure": "; ".join(filter(None, (failure, info.failure)))}
+    )
 
 
 def _may_lack_tables(info: RunInfo) -> bool:

@@ -68,7 +68,7 @@ def read_table(folder: Path, columns: Columns, may_lack: bool) -> "pd.DataFrame"
     later = [column for column in columns.added if column not in header]
     frame = _frame([*header, *later], [[*row, *("" for _ in later)] for row in rows])
     for column in frame.columns:
-        frame[column] = _typed(frame[column], path)
+        frame[column] = _typed(frame[column], path, known=column in columns.all)
     return frame
 
 
@@ -83,7 +83,7 @@ def _frame(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "pd.DataFra
     return pd.DataFrame(rows, columns=list(columns), dtype=object)
 
 
-def _typed(column: "pd.Series[Any]", path: Path) -> "pd.Series[Any]":
+def _typed(column: "pd.Series[Any]", path: Path, *, known: bool) -> "pd.Series[Any]":
     import pandas as pd
 
     if column.name == "round" and not all(str(value).isdecimal() for value in column):
@@ -95,5 +95,7 @@ def _typed(column: "pd.Series[Any]", path: Path) -> "pd.Series[Any]":
     try:
         numbers = [float(value) if value else math.nan for value in column]
     except ValueError as error:
+        if not known:  # a newer swapbench's, of text
+            return column.astype(str)
         raise ResultsError(f"{path}: column {str(column.name)[:80]}: {str(error)[:80]}") from None
     return pd.Series(numbers, index=column.index, dtype=float)

@@ -3,7 +3,9 @@
 import csv
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,15 +14,28 @@ from swapbench.errors import ResultsError
 from swapbench.experiment import Scenario, Source
 from swapbench.files import write_atomically
 from swapbench.phases import ALL_LEDGERS
-from swapbench.results.document import RunInfo
+from swapbench.results.document import RunInfo, RunStatus
+from swapbench.results.tables import read_rows
 from swapbench.wire import ClientRequest, MemorySample, PhaseMeasured, SwapFinished, WorkerReady
 
 
-def new_run_id(sources: Iterable[Source], now: datetime, taken: Path) -> str:
-    """A run's name: when (UTC), and which sources; made unique among the folders in `taken`."""
+def claim_folder(parent: Path, sources: Iterable[Source], now: datetime) -> Path:
+    """Make a run's folder, which nobody else has: named by when (UTC), and by which sources.
+
+    Raises:
+        ResultsError: it can't be made.
+    """
     stem = "-".join((f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}", *sources))
-    names = (stem if n == 1 else f"{stem}-{n}" for n in range(1, 1_000_000))
-    return next(name for name in names if not os.path.lexists(taken / name))
+    names = (stem if n == 1 else f"{stem}-{n}" for n in count(1))
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for folder in (parent / name for name in names):
+            with suppress(FileExistsError):
+                folder.mkdir()
+                return folder
+    except OSError as error:
+        raise _no_room(parent, str(error.strerror)) from None
+    raise AssertionError("names have no end")
 
 
 def refuse_unwritable(root: Path) -> None:
@@ -44,22 +59,15 @@ class RunWriter:
     """Appends rows as events come; `sync` makes everything written so far survive a crash."""
 
     def __init__(self, folder: Path, info: RunInfo) -> None:
-        """Create the folder, or go on in it when it has a run.json already (a resumed run).
-
-        Raises:
-            ResultsError: it can't be made.
-        """
+        """Begin in an empty folder, or go on in that of a resumed run."""
         self.folder = folder
         self.info = info
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _no_room(folder, str(error.strerror)) from None
         self._write_info()
         self._phases = _Table(folder, PHASES)
         self._swaps = _Table(folder, SWAPS)
         self._memory = _Table(folder, MEMORY)
-        self._requests: _Table | None = None
+        had_requests = (folder / REQUESTS.file).exists()
+        self._requests = _Table(folder, REQUESTS) if had_requests else None
         self._arm, self._turn = "", 0
 
     def begin_turn(self, turn: int, arm: str) -> None:
@@ -99,13 +107,14 @@ class RunWriter:
         self._phases.append(row)
 
     def add_swap(self, event: SwapFinished) -> None:
-        """Append a row of swaps.csv and sync: a finished swap is never lost."""
+        """Append a row of swaps.csv once all else of that swap is on disk: a finished swap is never lost."""
         row = event.model_dump(exclude={"event", "settled", "released"}) | self._of() | {"turn": self._turn}
         for ledger in ALL_LEDGERS:
             row[settled_column(ledger)] = getattr(event.settled, f"{ledger}_bytes")
             row[released_column(ledger)] = getattr(event.released, f"{ledger}_bytes")
-        self._swaps.append(row)
         self.sync()
+        self._swaps.append(row)
+        self._swaps.sync()
 
     def add_sample(self, event: MemorySample) -> None:
         """Append a row of memory.csv."""
@@ -127,16 +136,26 @@ class RunWriter:
         self.info = self.info.model_copy(update=changes)
         self._write_info()
 
+    def note(self, text: str) -> None:
+        """Add a note to run.json."""
+        self.update(notes=(*self.info.notes, text))
+
     def sync(self) -> None:
         """Bring everything to disk."""
         for table in self._tables():
             table.sync()
 
-    def close(self) -> None:
-        """Sync and close the tables."""
+    def close(self, status: RunStatus, failure: str) -> None:
+        """End the run: all is on disk before run.json says how it ended, and how many rows there are."""
         self.sync()
         for table in self._tables():
             table.close()
+        self.update(
+            status=status,
+            failure=failure,
+            finished_at=datetime.now(UTC),
+            rows={table.name: table.rows for table in self._tables()},
+        )
 
     def _tables(self) -> "tuple[_Table, ...]":
         tables = (self._phases, self._swaps, self._memory)
@@ -147,19 +166,24 @@ class RunWriter:
 
 
 class _Table:
-    """One CSV, open for appending. A resumed table goes on after its last whole line."""
+    """One CSV, open for appending. A resumed one goes on after its last whole line, with its own columns."""
 
     def __init__(self, folder: Path, columns: Columns) -> None:
         path = folder / columns.file
         _cut_torn_line(path)
+        header, found = read_rows(path, columns.all, may_lack=True)
         fresh = not path.exists() or path.stat().st_size == 0
+        self.name = columns.file
+        self.rows = len(found)
         self._file: IO[str] = path.open("a", newline="", encoding="utf-8")
-        self._rows = csv.DictWriter(self._file, columns.all, lineterminator="\n")
+        self._lines = csv.DictWriter(self._file, header, lineterminator="\n")
         if fresh:
-            self._rows.writeheader()
+            self._lines.writeheader()
+            self.sync()
 
     def append(self, row: dict[str, Any]) -> None:
-        self._rows.writerow({key: _cell(value) for key, value in row.items()})
+        self._lines.writerow({key: _cell(value) for key, value in row.items()})
+        self.rows += 1
 
     def sync(self) -> None:
         self._file.flush()

@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from swapbench.wire import WIRE_VERSION, Event, MemorySample, Plan, RoundStarted
 from swapbench.worker.leaving import leave
 from swapbench.worker.meter import Meter
 from swapbench.worker.session import run_session
+from swapbench.worker.stillness import STILLNESS
 from swapbench.worker.targets import Target
 
 _STDIN = 0
+# However seldom memory is sampled.
+_LOOK_EVERY_S = 0.05
 
 
 class EventPipe:
@@ -104,7 +108,13 @@ def _die_with_parent(scratch_dir: Path) -> None:
 
 def _sample(meter: Meter, pipe: EventPipe, every_s: float) -> None:
     pause = threading.Event()
-    while not pause.wait(every_s):
+    next_s = time.monotonic() + every_s
+    while True:
+        pause.wait(min(every_s, _LOOK_EVERY_S))
+        STILLNESS.look()
+        if time.monotonic() < next_s:
+            continue
+        next_s = time.monotonic() + every_s
         swap = meter.swap()
         pipe.send(
             MemorySample(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from swapbench.worker.stillness import STILLNESS
 from swapbench.worker.tracebacks import let_go
 
 _EVERY_S = 0.02
@@ -59,6 +60,7 @@ class Heartbeat:
         ended = False
         while not ended:
             ended = self._ended.wait(_EVERY_S)
+            STILLNESS.look()
             try:
                 self._check()
             except DeafError:

@@ -28,6 +28,7 @@ from swapbench.wire import (
 from swapbench.worker.heartbeat import Heartbeat
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled
+from swapbench.worker.stillness import STILLNESS
 from swapbench.worker.targets import Audit, Outcome, RefusedError, Restored, Steady, Target, Verifies
 from swapbench.worker.tracebacks import let_go
 from swapbench.worker.verification import MismatchError, compare
@@ -76,9 +77,9 @@ def _carry_out(plan: Plan, target: Target, emit: Callable[[Event], None]) -> str
             under_way = _Swap(plan, swap, target, emit, position)
             position += 1
             finished = under_way.carry_out()
-            emit(finished)
             for request in under_way.clients:
                 emit(request)
+            emit(finished)
             if under_way.unmeasured and under_way.unmeasured not in told:
                 told.add(under_way.unmeasured)
                 emit(Note(text=under_way.unmeasured))
@@ -132,6 +133,7 @@ class _Swap:
         self._restored = Restored()
         self._verified_tokens: int | None = None
         self._longest_stall_s: float | None = None
+        self._still_s = 0.0
         self.unmeasured = ""
         self._rollback_s: float | None = None
         self._audit: Audit | None = None
@@ -209,8 +211,10 @@ class _Swap:
         if self._target.meter.clock_origin_ns is None:  # a script's clock, on which no thread can tick
             yield
             return
+        STILLNESS.forget()
         with Heartbeat(self._target.health) as heartbeat:
             yield
+        self._still_s = STILLNESS.seconds()
         self._longest_stall_s = heartbeat.longest_stall_s
         if heartbeat.error is not None:
             self.unmeasured = f"no stall is told: the health check went wrong: {_sentence(heartbeat.error)}"
@@ -261,7 +265,7 @@ class _Swap:
         probe, outcome, restored = self._probe, self._target.outcome(), self._restored
         waits = [r.first_token_s - r.sent_s for r in self.clients if r.first_token_s is not None]
         complete = self._status == "ok"
-        invalid = self._contradiction(outcome) if complete else ""
+        invalid = self._why_invalid(outcome) if complete else ""
         load_s = probe.phase_s.get("load")
         rate = None
         if complete and outcome.loaded_bytes and load_s:
@@ -338,6 +342,11 @@ class _Swap:
         if swapped_s is None or hot_s is None or hot_s >= swapped_s:
             return None
         return swapped_s - hot_s
+
+    def _why_invalid(self, outcome: Outcome) -> str:
+        if self._still_s:
+            return f"the machine slept, or this process was stopped, for {self._still_s:.1f} s of it"
+        return self._contradiction(outcome)
 
     def _contradiction(self, outcome: Outcome) -> str:
         """Why mincore contradicts the page cache's label; empty when it does not."""

@@ -117,6 +117,7 @@ class Recording:
             worker=worker(),
             models=found or checkpoints(source),
         )
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.writer = RunWriter(self.folder, info)
 
     def restart_worker(self) -> None:

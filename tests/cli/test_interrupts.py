@@ -39,7 +39,8 @@ def test_pressed_many_times_it_ends_a_run_once_and_loses_nothing(tmp_path: Path)
     assert done.returncode == 130, done.stderr
     first, second = done.stderr.splitlines()
     assert first.startswith("swapbench: interrupted; every finished swap is kept in results/scripted/")
-    assert second.startswith(f"go on with `swapbench run --resume {info.run_id}`")
+    run = folder.relative_to(tmp_path)
+    assert second.startswith(f"go on with `swapbench run --resume {run}`")
     assert (info.status, info.failure) == ("interrupted", "interrupted by the user")
     assert len(read(folder).swaps) == 1
     assert not (folder / "caches").exists()

@@ -144,7 +144,8 @@ def test_an_interpreter_that_can_not_be_used_is_told_before_there_is_a_run(
     (tmp_path / "bin" / "python").chmod(0o755)
     done = _run(tmp_path, "--python", python)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"swapbench: {python}: {why}")
+    assert f"{python}: {why}" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "results").exists()
 
 

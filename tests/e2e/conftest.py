@@ -52,9 +52,9 @@ def undisturbed_cli(model_cache: Path, tmp_path: Path) -> Cli:
 
 
 @pytest.fixture
-def environment(model_cache: Path) -> dict[str, str]:
+def environment(model_cache: Path, tmp_path: Path) -> dict[str, str]:
     """The environment that `cli` runs in, for tests that handle processes themselves."""
-    return _environment(model_cache)
+    return _environment(model_cache, tmp_path)
 
 
 def _swapbench(
@@ -63,7 +63,7 @@ def _swapbench(
     return subprocess.run(
         [sys.executable, "-m", "swapbench", *arguments],
         cwd=folder,
-        env=_environment(cache),
+        env=_environment(cache, folder),
         capture_output=True,
         text=True,
         timeout=240,
@@ -71,5 +71,7 @@ def _swapbench(
     )
 
 
-def _environment(cache: Path) -> dict[str, str]:
-    return os.environ | {"SWAPBENCH_CACHE": str(cache), "COLUMNS": "120", "HF_HUB_OFFLINE": "1"}
+def _environment(cache: Path, folder: Path) -> dict[str, str]:
+    own = {"SWAPBENCH_CACHE": str(cache), "COLUMNS": "120", "HF_HUB_OFFLINE": "1"}
+    # Tests run side by side, and are not to be warned of each other.
+    return os.environ | own | {"SWAPBENCH_RUNS": str(folder / "runs")}

@@ -16,6 +16,7 @@ import pytest
 
 from swapbench.results import Run, list_runs, read
 from tests.e2e.conftest import UNPROVEN, Cli
+from tests.repository import ROOT
 
 pytestmark = pytest.mark.e2e
 
@@ -230,3 +231,25 @@ def _alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_a_swap_in_which_the_worker_stood_still_is_invalid(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.e2e.stopping", str(tmp_path)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    run = _only_run(tmp_path)
+    stopped = run.swaps[run.swaps.scenario == run.swaps.scenario.iloc[0]]
+    assert not stopped.valid.any()
+    assert stopped.invalid_reason.str.fullmatch(
+        r"the machine slept, or this process was stopped, for \d+\.\d s of it"
+    ).all()
+    assert (stopped.total_s > 3.0).all()
+    assert run.swaps[run.swaps.scenario != run.swaps.scenario.iloc[0]].valid.all()

@@ -6,6 +6,7 @@ import pytest
 
 from swapbench.phases import PHASES
 from swapbench.wire import (
+    ClientRequest,
     Event,
     Note,
     PhaseMeasured,
@@ -189,3 +190,17 @@ def test_swaps_done_before_are_left_out() -> None:
         )
     )
     assert [(s.round, s.scenario) for s in swaps] == [(1, "down")]
+
+
+def test_the_requests_of_a_swap_come_before_its_end() -> None:
+    class Asked(ScriptedTarget):
+        def clients(self, begun_s: float) -> tuple[ClientRequest, ...]:
+            return (
+                ClientRequest(round=0, scenario="up", client=0, request="hello", sent_s=0.0, outcome="lost"),
+            )
+
+    plan = plan_of(scripted(rounds=1))
+    events: list[Event] = []
+    run_session(plan, Asked(plan), events.append, pid=1)
+    kinds = [type(event) for event in events if isinstance(event, ClientRequest | SwapFinished)]
+    assert kinds == [ClientRequest, SwapFinished] * 2

@@ -164,7 +164,9 @@ VERDICTS: Final = {
     Exit.LEAK: "leak",
     Exit.INCONCLUSIVE: "inconclusive",
     Exit.FAILED: "failed",
+    Exit.HUNG_UP: "interrupted",
     Exit.INTERRUPTED: "interrupted",
+    Exit.TERMINATED: "interrupted",
 }
 
 

@@ -1,0 +1,36 @@
+"""Every command that can be tried at no cost, and a folder to try it in."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from tests.scripted import toml
+
+COMMANDS: Final[tuple[tuple[str, ...], ...]] = (
+    ("--help",),
+    ("--version",),
+    ("run", "scripted.toml"),
+    ("report",),
+    ("report", "--html", "page.html"),
+    ("report", "--format", "json"),
+    ("runs",),
+    ("compare", "scripted", "scripted"),
+    ("history", "scripted"),
+    ("baseline", "list"),
+    ("list",),
+    ("show", "quick"),
+    ("schema",),
+    ("targets",),
+    ("models", "list"),
+    ("init", "experiment", "mine", "--force"),
+)
+
+
+def prepared(folder: Path) -> Path:
+    """A folder with a scripted experiment, and two runs of it."""
+    (folder / "scripted.toml").write_text(toml())
+    for _ in range(2):
+        command = [sys.executable, "-m", "swapbench", "run", "scripted.toml", "--quiet"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder

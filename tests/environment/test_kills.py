@@ -1,0 +1,124 @@
+"""SIGKILL at random moments, of parent or worker: no finished swap is lost, every run is readable."""
+
+import os
+import random
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from swapbench.errors import ResultsError
+from swapbench.results import Run, list_runs, read
+from tests.scripted import raw_experiment, toml
+
+pytestmark = pytest.mark.fuzz
+
+# Four chains of these; `make fuzz` has five times as many.
+KILLS = 250 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 50
+# A start takes some half a second, most of it imports.
+LONGEST_S = 1.0
+
+
+def _started(folder: Path) -> subprocess.Popen[str]:
+    """The run that is there goes on; where there is none, or it is complete, a new one begins."""
+    runs = list_runs(folder / "results")
+    unfinished = [path for path, info in runs if info.status != "complete"]
+    arguments = ["--resume", str(unfinished[-1])] if unfinished else ["scripted.toml"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "swapbench", "run", *arguments],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _runs(folder: Path) -> list[Run]:
+    return [read(path) for path, _ in list_runs(folder / "results")]
+
+
+def _finished(folder: Path) -> int:
+    """Swaps on disk, each once and each whole."""
+    count = 0
+    for run in _runs(folder):
+        keys = ["round", "scenario"]
+        assert not run.swaps.duplicated(keys).any()
+        whole = run.phases[(run.phases.span == "") & (run.phases.phase != "first_token")]
+        phases = whole.groupby(keys).size()
+        for key in run.swaps[run.swaps.status == "ok"][keys].itertuples(index=False, name=None):
+            assert phases[key] == 8
+        count += len(run.swaps)
+    return count
+
+
+def _kill(victim: str, process: subprocess.Popen[str], folder: Path) -> None:
+    if victim == "parent":
+        process.kill()
+        return
+    with suppress(ResultsError, IndexError, ProcessLookupError):
+        worker = _runs(folder)[-1].info.worker
+        if worker is not None:
+            os.kill(worker.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("victim", ["parent", "worker"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_no_finished_swap_is_lost(victim: str, seed: int, tmp_path: Path) -> None:
+    chance = random.Random(f"{victim} {seed}")
+    (tmp_path / "scripted.toml").write_text(toml(raw_experiment(rounds=1000, warmup=0)))
+    told = 0
+    killed = 0
+    while killed < KILLS:
+        process = _started(tmp_path)
+        lines: list[str] = []
+        assert process.stderr is not None
+        reader = threading.Thread(target=lines.extend, args=(process.stderr,))
+        reader.start()
+        before = _finished(tmp_path)
+        while killed < KILLS and process.poll() is None:
+            threading.Event().wait(chance.uniform(0.0, LONGEST_S))
+            _kill(victim, process, tmp_path)
+            killed += 1
+        process.kill()
+        process.wait()
+        reader.join()
+        process.stderr.close()
+        assert "Traceback" not in "".join(lines)
+        told = sum(re.match(r"  (up|down)\b", line) is not None for line in lines)
+        assert _finished(tmp_path) >= before + told
+
+
+def _report(folder: Path, run: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "swapbench", *shlex.split(f"report {run}")],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_killed_run_says_so_and_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "scripted.toml").write_text(toml(raw_experiment(rounds=500, warmup=0)))
+    process = _started(tmp_path)
+    deadline_s = time.monotonic() + 60
+    while not any(len(run.swaps) for run in _runs(tmp_path)) and time.monotonic() < deadline_s:
+        threading.Event().wait(0.01)
+    process.kill()
+    process.communicate()
+    ((folder, info),) = list_runs(tmp_path / "results")
+    assert info.status == "incomplete"
+    assert "the process that carried it out is gone" in _report(tmp_path, folder).stdout
+    again = _started(tmp_path)
+    again.communicate()
+    run = read(folder)
+    assert (run.info.status, len(run.swaps)) == ("complete", 1000)
+    assert run.info.rows is not None
+    assert run.info.rows["swaps.csv"] == 1000
