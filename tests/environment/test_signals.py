@@ -52,7 +52,7 @@ def test_ctrl_c_at_any_moment_is_one_line(arguments: tuple[str, ...], folder: Pa
         _, said = process.communicate(timeout=60)
         if process.returncode == usual.returncode or _is_pythons_own(said):
             continue
-        # Where code made from a string was interrupted, Python ends by the signal itself: 130 to a shell, too.
+        # Interrupted in code made from a string, Python ends by the signal itself: 130 to a shell, too.
         assert process.returncode in (130, -signal.SIGINT), said
         first, *more = said[said.index("swapbench: interrupted") :].splitlines()
         assert first.startswith("swapbench: interrupted")
