@@ -1,12 +1,13 @@
 """What commands that carry out a run have in common: say things, show progress, end well."""
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import typer
 
 from swapbench.cli.interrupts import heed_sigterm
-from swapbench.errors import Exit
+from swapbench.errors import Exit, one_line
 
 if TYPE_CHECKING:
     from swapbench.runner import Job
@@ -14,7 +15,12 @@ if TYPE_CHECKING:
 
 def say(text: str) -> None:
     """To the user, beside the report."""
-    typer.echo(text, err=True)
+    print(text, file=sys.stderr)
+
+
+def complain(what: object) -> None:
+    """What went wrong, as every failure is told: in one line."""
+    say(one_line(f"swapbench: {what}"))
 
 
 def carry_out_watched(
