@@ -9,7 +9,7 @@ from swapbench.analysis import figures
 from swapbench.analysis.cells import by_cell
 from swapbench.analysis.clients import ClientsFelt, clients_felt
 from swapbench.analysis.drift import Drift, drift_advice, find_drift
-from swapbench.analysis.facts import RunFacts, facts_of
+from swapbench.analysis.facts import RunFacts, facts_of, reloads
 from swapbench.analysis.failures import Failure, failures_of
 from swapbench.analysis.first_swaps import FirstSwaps, first_swaps
 from swapbench.analysis.ladder import Ladder, ladders
@@ -136,7 +136,7 @@ def analyse(run: Run, limits: Limits | None = None) -> Findings:
         ladders=compared,
         notes=(
             *_notes(swaps, scenarios, experiment),
-            *_reloads(run, whole),
+            *reloads(run, whole),
             *drift_advice(drift),
             *([_PROBE_FIRST] if _loads_models(facts) and known is None else []),
             *_advice(run),
@@ -227,13 +227,6 @@ def _notes(
     yield from list(_in_no_phase(scenarios))[: 1 if len(experiment.strategy) > 1 else None]
     for scenario in scenarios:
         yield from _late_token(scenario, experiment.target_s)
-
-
-def _reloads(run: Run, experiment: Experiment) -> Iterator[str]:
-    """What swaps a model for itself, by one name or by two."""
-    meant = {m.name: str(m.path) if m.path.parts else m.reference for m in run.info.models}
-    for scenario in experiment.reloads(meant):
-        yield f"{scenario}: both models are the same: this is a reload, no swap for another"
 
 
 def _advice(run: Run) -> Iterator[str]:
