@@ -131,7 +131,9 @@ def examine(name: str) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["SWAPBENCH_CACHE"] = scratch  # digests of these minis are of no use to anybody else
         published, folder = Path(scratch) / "config.json", Path(scratch) / "mini"
-        published.write_text(json.dumps(json.loads(_CONFIGS.read_text())[name]))
+        published.write_text(
+            json.dumps(json.loads(_CONFIGS.read_text(encoding="utf-8"))[name]), encoding="utf-8"
+        )
         folder.mkdir()
         for check in _CHECKS:
             try:
@@ -144,12 +146,14 @@ def examine(name: str) -> None:
 
 def row(name: str) -> str:
     """A row of the table."""
-    known = json.loads(_CONFIGS.read_text())[name]
+    known = json.loads(_CONFIGS.read_text(encoding="utf-8"))[name]
     if isinstance(known, str):
         return _line(name, [("", known)] * len(_COLUMNS))
     command = [sys.executable, __file__, "--one", name]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE_S)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", check=False, timeout=_PATIENCE_S
+        )
     except subprocess.TimeoutExpired:
         return _line(name, [("", f"nothing after {_PATIENCE_S} s")] * len(_COLUMNS))
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('["')]
@@ -181,7 +185,7 @@ def main() -> None:
         return
     if arguments.write and arguments.names:
         parser.error("--write is for the whole table; name no architectures")
-    names = arguments.names or sorted(json.loads(_CONFIGS.read_text()), key=str.casefold)
+    names = arguments.names or sorted(json.loads(_CONFIGS.read_text(encoding="utf-8")), key=str.casefold)
     table = ["| Architecture | " + " | ".join(_COLUMNS) + " | Why not |", "|---" * (len(_COLUMNS) + 2) + "|"]
     print("\n".join(table))
     with ThreadPoolExecutor(max_workers=2) as pool:
@@ -189,9 +193,9 @@ def main() -> None:
             print(line, flush=True)
             table.append(line)
     if arguments.write:
-        before, _, rest = _PAGE.read_text().partition(_MARKS[0])
+        before, _, rest = _PAGE.read_text(encoding="utf-8").partition(_MARKS[0])
         _, _, after = rest.partition(_MARKS[1])
-        _PAGE.write_text(before + _MARKS[0] + "\n".join(table) + "\n" + _MARKS[1] + after)
+        _PAGE.write_text(before + _MARKS[0] + "\n".join(table) + "\n" + _MARKS[1] + after, encoding="utf-8")
 
 
 if __name__ == "__main__":

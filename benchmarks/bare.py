@@ -56,21 +56,21 @@ def bare(paths: Sequence[Path]) -> list[Cost]:
 def measure_bare(paths: Sequence[Path]) -> list[Cost]:
     """Twice around in a process of its own; what the second time took, but for the way back."""
     command = [sys.executable, __file__, "--bare", *map(str, paths)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8")
     return [(seconds, faults) for seconds, faults in json.loads(done.stdout.splitlines()[-1])]
 
 
 def measure_stock(paths: Sequence[Path]) -> list[Cost]:
     """The same by `swapbench run`: one round after one of warm-up."""
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "circle.toml").write_text(_experiment(paths))
+        (Path(folder) / "circle.toml").write_text(_experiment(paths), encoding="utf-8")
         command = [sys.executable, "-m", "swapbench", "run", "circle.toml", "--quiet", "--out", "results"]
         # 6 is inconclusive: one round is too few for a verdict, and enough for its figures.
         done = subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=False)
         if done.returncode not in (0, 6):
             raise SystemExit(f"swapbench run ended with exit code {done.returncode}")
         (table,) = Path(folder).glob("results/**/phases.csv")
-        with table.open() as file:
+        with table.open(encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row["warmup"] == "false" and not row["span"]]
     return [_cost([row for row in rows if row["scenario"] == swap]) for swap in SWAPS]
 

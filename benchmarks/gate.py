@@ -93,7 +93,8 @@ def gated(change: str, margin: float) -> tuple[int, float, str]:
             ],
             cwd=clone,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
         )
         seconds = time.perf_counter() - begun_s

@@ -24,7 +24,7 @@ print(time.perf_counter() - begun)
 def measure(checkpoint: Path, way: str) -> float:
     """Seconds of one load, imports left out."""
     command = [sys.executable, "-c", _SCRIPT, str(checkpoint), way]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8")
     return float(done.stdout.splitlines()[-1])
 
 

@@ -94,7 +94,8 @@ def _install(work: Path) -> None:
     done = subprocess.run(
         [*pip, "install", "--quiet", "--no-deps", "--only-binary", ":all:", "--target", str(work), *wanted],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         check=False,
     )
     if done.returncode:

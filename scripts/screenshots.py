@@ -23,6 +23,7 @@ from swapbench.analysis.progress import Progress, Standing
 from swapbench.cli.progress import course_of
 from swapbench.cli.report import print_run
 from swapbench.experiment import find, load
+from swapbench.overrides import sets
 from swapbench.pairing import checkpoints_of
 from swapbench.report.live import live_lines
 from swapbench.report.terminal import print_report
@@ -97,7 +98,7 @@ def photograph(run: Path) -> None:
 def draw() -> None:
     """Write docs/images/live.svg and docs/images/report.svg."""
     with tempfile.TemporaryDirectory() as folder:
-        experiment, file = load(find("quick"), [f"rounds={ROUNDS}"]), find("quick")
+        experiment, file = load(find("quick"), sets([f"rounds={ROUNDS}"])), find("quick")
         checkpoints = checkpoints_of(experiment, print)
         job = new_job(experiment, file, checkpoints, Path(folder), command=["swapbench", "run", "quick"])
         photographer = Photographer(job)

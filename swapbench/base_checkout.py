@@ -175,7 +175,8 @@ def _build(checkout: Path, python: str) -> tuple[str, ...]:
     installed = _installed(python)
     pins = checkout.parent / "constraints.txt"
     pins.write_text(
-        "".join(f"{name}=={version}\n" for name, (version, url, _) in installed.items() if not url)
+        "".join(f"{name}=={version}\n" for name, (version, url, _) in installed.items() if not url),
+        encoding="utf-8",
     )
     install = [*_installer(checkout, python), "--editable", "."]
     pinned = ["--constraint", str(pins)]
@@ -219,7 +220,12 @@ def _imports_swapbench(python: Path) -> bool:
 def _installed(python: str) -> dict[str, tuple[str, str, bool]]:
     try:
         done = subprocess.run(
-            [python, "-c", _INSTALLED], cwd="/", capture_output=True, text=True, check=False
+            [python, "-c", _INSTALLED],
+            cwd="/",
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
         )
     except OSError as error:
         raise UsageError(f"{python}: {error.strerror}; name a Python interpreter") from None
@@ -258,7 +264,8 @@ def _ended(command: Sequence[str], folder: Path) -> tuple[int, str, str]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         start_new_session=True,
     ) as child:
         try:
@@ -282,5 +289,12 @@ def _without_hooks_words() -> dict[str, str]:
 def _git(folder: Path, *arguments: str) -> str:
     """What git says; empty where it fails."""
     command = ["git", "-C", str(folder), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_without_hooks_words())
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+        env=_without_hooks_words(),
+    )
     return done.stdout.strip() if done.returncode == 0 else ""

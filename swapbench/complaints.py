@@ -3,12 +3,13 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from swapbench.errors import did_you_mean
+from swapbench.errors import did_you_mean, one_line
 
 Location = tuple[str | int, ...]
 
@@ -23,7 +24,19 @@ class LocatedError(ValueError):
         self.loc = loc
 
 
-def complain(error: ValidationError, raw: Mapping[str, Any], root: type[BaseModel]) -> str:
+@dataclass(frozen=True)
+class Complaint:
+    """A mistake: at which key, also as a user writes it, and what is wrong there."""
+
+    loc: Location
+    key: str
+    fault: str
+
+    def __str__(self) -> str:
+        return one_line(f"{self.key}: {self.fault}")
+
+
+def complain(error: ValidationError, raw: Mapping[str, Any], root: type[BaseModel]) -> Complaint:
     """The first mistake that pydantic found in `raw`, in a user's words.
 
     Unknown keys come first: a misspelt key also makes a required one missing, and is the cause of it.
@@ -31,11 +44,11 @@ def complain(error: ValidationError, raw: Mapping[str, Any], root: type[BaseMode
     details = sorted(error.errors(), key=lambda d: d["type"] != "extra_forbidden")[0]
     cause = details.get("ctx", {}).get("error")
     if isinstance(cause, LocatedError):
-        return _one_line(f"{_spell(cause.loc, raw)}: {cause}")
+        return Complaint(cause.loc, _spell(cause.loc, raw), str(cause))
     loc = tuple(part for part in details["loc"] if part != "[key]")
     if loc[:1] == ("expected_s",) and details["type"] in _NOT_A_RANGE:
-        return _one_line(f"{_spell(loc[:2], raw)}: must be two numbers, [least, most] seconds")
-    return _one_line(f"{_spell(loc, raw)}: {_fault(details, loc, root)}")
+        return Complaint(loc[:2], _spell(loc[:2], raw), "must be two numbers, [least, most] seconds")
+    return Complaint(loc, _spell(loc, raw), _fault(details, loc, root))
 
 
 def _fault(details: Any, loc: Location, root: type[BaseModel]) -> str:
@@ -44,10 +57,21 @@ def _fault(details: Any, loc: Location, root: type[BaseModel]) -> str:
     if details["type"] in ("missing", "too_short") and loc in _NEEDED:
         return _NEEDED[loc]
     if details["type"] == "tuple_type":
-        return f"must be a list of tables, each under [[{loc[-1]}]]"
+        tables = bool(_keys_at(loc, root))
+        return f"must be a list of tables, each under [[{loc[-1]}]]" if tables else _listed(details["input"])
     if loc[:1] == ("models",) and details["type"] == "string_type" and loc[-1] in root.model_fields:
         return f'must be text, a model\'s reference; the key "{loc[-1]}" belongs above the first [table]'
     return _plain_fault(details)
+
+
+def _listed(given: Any) -> str:
+    """A list is wanted: how what was given is written as one."""
+    if not isinstance(given, str):
+        return f"must be a list, in [brackets]{_shown(given)}"
+    items = (item.strip() for item in given.split(","))
+    return (
+        f"must be a list, written [{', '.join(i if _NUMBER.fullmatch(i) else json.dumps(i) for i in items)}]"
+    )
 
 
 _NEEDED: Final[dict[Location, str]] = {
@@ -55,6 +79,8 @@ _NEEDED: Final[dict[Location, str]] = {
     ("scenario",): "an experiment needs at least one [[scenario]]",
 }
 _NOT_A_RANGE: Final = frozenset(("missing", "too_long", "tuple_type"))
+
+_NUMBER: Final = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 def _plain_fault(details: Any) -> str:
@@ -85,8 +111,6 @@ def _demand(details: Any) -> str:
     known = _DEMANDS.get(details["type"])
     return known or str(details["msg"]).replace("Value error, ", "")
 
-
-_LONGEST: Final = 800
 
 _DEMANDS: Final = {
     "bool_type": "must be true or false",
@@ -175,10 +199,3 @@ def _shown(given: Any) -> str:
     except (ValueError, RecursionError):  # an integer of more than 4300 digits, a nest without end
         return ""
     return f" (it is {shown})" if len(shown) <= _SHOWN_CHARACTERS else ""
-
-
-def _one_line(text: str) -> str:
-    printable = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    line = " ".join(printable.split())
-    # A value may be of any length: the key stands at the beginning, what to do at the end.
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"

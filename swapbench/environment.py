@@ -60,7 +60,7 @@ def this_machine() -> Machine:
 def _processor() -> str:
     if platform.system() == "Darwin":
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
         return done.stdout.strip() or platform.processor()
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")

@@ -3,15 +3,20 @@
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from enum import IntEnum
+from itertools import accumulate
 from signal import Signals
 from typing import Final
 
 _NAMED: Final = 24
+_NAMED_CHARACTERS: Final = 300
 # Shares of letters that two words have in common, in order.
 _ALIKE: Final = 0.6
 _ALIKE_IF_SHORT: Final = 0.7
 _SHORT: Final = 5
 _BEGINNING: Final = 3
+# Of a line that explains a failure; what is read out of a path or a file may be of any length.
+_LONGEST_LINE: Final = 600
+_LEFT_OUT: Final = " ... "
 
 
 class Exit(IntEnum):
@@ -97,20 +102,40 @@ class IncomparableError(SwapbenchError):
     exit_code = Exit.INCONCLUSIVE
 
 
+def one_line(text: str) -> str:
+    """A failure's explanation as it can be shown: one line, of bounded length, that no terminal obeys.
+
+    What is wrong, and where, stands at its beginning, what to do instead at its end: the middle is left out.
+    """
+    # What is no character, or a terminal would obey, is shown as Python would write it.
+    shown = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in " ".join(text.split()))
+    if len(shown) <= _LONGEST_LINE:
+        return shown
+    kept = (_LONGEST_LINE - len(_LEFT_OUT)) // 2
+    return f"{shown[:kept]}{_LEFT_OUT}{shown[-kept:]}"
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """What of `known` is so like a word that it may have been meant."""
     choices = sorted(set(known))
+    # Two letters in the wrong order are half of a short word, and a frequent slip.
+    swapped = (f"{word[:i]}{word[i + 1]}{word[i]}{word[i + 2 :]}" for i in range(len(word) - 1))
+    slips = [slip for slip in swapped if slip in choices]
     # In a short word, what looks alike is soon half of it.
     near = get_close_matches(word, choices, n=1, cutoff=_ALIKE if len(word) >= _SHORT else _ALIKE_IF_SHORT)
     begun = [choice for choice in choices if len(word) >= _BEGINNING and choice.startswith(word)]
-    return next(iter(near or begun), None)
+    return next(iter(slips or near or begun), None)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A clause that names the nearest of `known`, or all of them, if they aren't many, when none is near."""
+    """A clause that names the nearest of `known`, or as many as fit in a line when none is near."""
     choices = sorted(set(known))
     near = nearest(word, choices)
     if near:
         return f'did you mean "{near}"?'
-    more = f" and {len(choices) - _NAMED} more" if len(choices) > _NAMED else ""
-    return f"known: {', '.join(choices[:_NAMED])}{more}" if choices else "none is known"
+    if not choices:
+        return "none is known"
+    ends = accumulate(len(choice) + len(", ") for choice in choices[:_NAMED])
+    named = max(1, sum(end <= _NAMED_CHARACTERS for end in ends))
+    more = f" and {len(choices) - named} more" if len(choices) > named else ""
+    return f"known: {', '.join(choices[:named])}{more}"

@@ -18,6 +18,7 @@ from swapbench.base_checkout import (
 )
 from swapbench.baselines import KeptRun
 from swapbench.experiment import load
+from swapbench.overrides import Override
 from swapbench.pairing import (
     Asked,
     checkpoints_of,
@@ -43,7 +44,7 @@ class Asking:
     """
 
     file: Path
-    settings: Sequence[str]
+    settings: Sequence[Override]
     pairs: int | None
     margin: float | None
     python: str

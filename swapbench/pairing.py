@@ -17,6 +17,7 @@ from swapbench.experiment import Experiment, load
 from swapbench.fresh_process import OWN_CODE
 from swapbench.models.digest import checkpoint_digest, undigested
 from swapbench.models.locate import provide
+from swapbench.overrides import Override
 from swapbench.plan import scripted_checkpoints
 from swapbench.results import ArmInfo
 from swapbench.targets import fit, refuse_silent, server_of
@@ -46,13 +47,13 @@ class Asked:
     """What an arm is to be: an interpreter, settings of its own, and what reports call it."""
 
     python: str
-    settings: tuple[str, ...] = ()
+    settings: tuple[Override, ...] = ()
     label: str = ""
 
 
 def make_arms(
     file: Path,
-    common: Sequence[str],
+    common: Sequence[Override],
     asked: Sequence[Asked],
     pairs: int | None,
     say: Callable[[str], None],
@@ -80,7 +81,7 @@ def make_arms(
             name=name,
             label=arm.label or name,
             python=arm.python,
-            settings=arm.settings,
+            settings=tuple(override.text for override in arm.settings),
             experiment=experiment.model_dump(mode="json", by_alias=True),
             models=tuple(checkpoints_of(experiment, say).values()),
             server=server_of(experiment.target),
@@ -193,7 +194,8 @@ def _said_by(python: str, code: str, *arguments: str) -> tuple[str, str]:
         done = subprocess.run(
             [python, *OWN_CODE, "-c", code, *arguments],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=_ANSWER_S,
             check=False,
         )
@@ -205,7 +207,7 @@ def _said_by(python: str, code: str, *arguments: str) -> tuple[str, str]:
     return "" if done.returncode else done.stdout.strip(), last
 
 
-def _experiment(file: Path, common: Sequence[str], arm: Asked) -> Experiment:
+def _experiment(file: Path, common: Sequence[Override], arm: Asked) -> Experiment:
     # Criteria judge a run by itself, and may speak of strategies that are not compared here.
     experiment = fit(load(file, [*common, *arm.settings], judged=False)).experiment
     refuse_several_strategies(experiment, file)

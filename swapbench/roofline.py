@@ -25,7 +25,8 @@ def measure(folder: Path, say: Callable[[str], None]) -> tuple[Limits, Path]:
         [sys.executable, "-m", "swapbench.worker.roofline", str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
     )
     rates = []
     with child:

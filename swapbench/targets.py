@@ -181,6 +181,7 @@ def fit(experiment: Experiment) -> Fitted:
         return Fitted(experiment, None, orchestrator)
     refuse_missing_keys(server, f'target "{experiment.target}"')
     _refuse_strategies(experiment)
+    _refuse_reloads(experiment, server)
     changes: dict[str, object] = {"settle_after_unload": False, "touch_free_memory": False}
     notes = [*server.preset.notes, *_reports(server.preset)]
     work = experiment.workload
@@ -201,6 +202,15 @@ def _refuse_strategies(experiment: Experiment) -> None:
         raise UsageError(
             f'target "{experiment.target}": strategies are ways of the engine in the worker; a server has '
             "its own: leave --strategy out"
+        )
+
+
+def _refuse_reloads(experiment: Experiment, server: Server) -> None:
+    again = experiment.reloads(experiment.models) if server.preset.swap.by == "request" else ()
+    if again:
+        raise UsageError(
+            f'scenario "{again[0]}": both models are the same, and {server.preset.title}, asked for what it '
+            "has, would swap nothing; name another model"
         )
 
 

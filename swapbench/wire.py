@@ -1,9 +1,11 @@
 """What parent and worker say to each other: one plan in, one event a line out."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from swapbench.errors import WorkerError
 from swapbench.experiment import (
@@ -380,7 +382,12 @@ _EVENT: Final[TypeAdapter[Event]] = TypeAdapter(Annotated[Event, Field(discrimin
 
 def encode(message: Message) -> bytes:
     """One line of JSON, newline included."""
-    return message.model_dump_json(exclude_defaults=False).encode() + b"\n"
+    try:
+        text = message.model_dump_json(exclude_defaults=False)
+    except PydanticSerializationError:
+        # What libraries say of a file may name it by what is no text.
+        text = json.dumps(message.model_dump(mode="json", exclude_defaults=False), ensure_ascii=False)
+    return text.encode("utf-8", "replace") + b"\n"
 
 
 def decode_event(line: bytes) -> Event:

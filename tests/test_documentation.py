@@ -20,6 +20,7 @@ from swapbench import columns, experiment, meanings
 from swapbench.cli import app
 from swapbench.cli.run import overrides_of
 from swapbench.errors import Exit
+from swapbench.overrides import sets
 from swapbench.preset import read_preset
 from swapbench.targets import BUILT_IN, server_of
 from tests.documented import ROOT, Command, blocks, commands, mentions
@@ -151,7 +152,7 @@ def check_experiment(given: dict[str, Any]) -> None:
     )
     sides: Sequence[Sequence[str]] = [given.get(side) or () for side in ("a_set", "b_set")]
     for side in sides:
-        of = experiment.load(experiment.find(given["experiment"]), [*shared, *side])
+        of = experiment.load(experiment.find(given["experiment"]), [*shared, *sets(side)])
         experiment.with_strategies(of, given.get("strategy") or ())
 
 

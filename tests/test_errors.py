@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swapbench import errors
-from swapbench.errors import EXIT_MEANINGS, Exit, SwapbenchError, did_you_mean, nearest
+from swapbench.errors import EXIT_MEANINGS, Exit, SwapbenchError, did_you_mean, nearest, one_line
 
 
 def test_the_exit_codes_are_those_that_scripts_rely_on() -> None:
@@ -48,6 +48,8 @@ def test_a_near_word_is_suggested() -> None:
     ("word", "known", "meant"),
     [
         ("rn", "run", "run"),
+        ("rnu", "run", "run"),
+        ("shwo", "show", "show"),
         ("fial", "fail", "fail"),
         ("exp014", "exp014-faults", "exp014-faults"),
         ("qwen", "qwen2.5-14b", "qwen2.5-14b"),
@@ -70,6 +72,44 @@ def test_of_many_words_some_are_named() -> None:
     hint = did_you_mean("zzz", [f"run-{number:03}" for number in range(100)])
     assert hint.startswith("known: run-000, run-001")
     assert hint.endswith("run-023 and 76 more")
+
+
+def test_of_long_words_as_many_are_named_as_fit_in_a_line() -> None:
+    hint = did_you_mean("zzz", [f"{number}-{'n' * 97}" for number in range(9)])
+    assert hint.endswith(" and 7 more")
+    assert len(hint) < 350
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain: as it is", "plain: as it is"),
+        ("two\n  lines", "two lines"),
+        ("a\x1b[31mred\x07", "a\\x1b[31mred\\x07"),
+        ("caf\udce9.toml", "caf\\udce9.toml"),
+        (
+            "\N{LATIN SMALL LETTER E WITH ACUTE}\N{RIGHTWARDS ARROW}",
+            "\N{LATIN SMALL LETTER E WITH ACUTE}\N{RIGHTWARDS ARROW}",
+        ),
+    ],
+)
+def test_an_explanation_is_one_line_that_no_terminal_obeys(text: str, shown: str) -> None:
+    assert one_line(text) == shown
+
+
+def test_of_a_long_explanation_what_is_wrong_and_what_to_do_are_kept() -> None:
+    line = one_line(f"--out {'x' * 5000}: no run can be kept there; choose another place by --out")
+    assert len(line) <= 600
+    assert line.startswith("--out xxx")
+    assert line.endswith("x: no run can be kept there; choose another place by --out")
+
+
+@given(st.text(max_size=2000))
+def test_every_explanation_can_be_written_and_ends(text: str) -> None:
+    line = one_line(text)
+    assert len(line) <= 600
+    assert line.isprintable()
+    assert line.encode().decode() == line
 
 
 def test_without_any_word_that_is_said() -> None:

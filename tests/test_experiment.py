@@ -23,6 +23,7 @@ from swapbench.experiment import (
     schema,
     validate,
 )
+from swapbench.overrides import sets, short_for
 from swapbench.phases import PHASES, Phase
 
 SHIPPED = sorted((Path(__file__).parent.parent / "experiments").glob("*.toml"))
@@ -342,7 +343,7 @@ def test_an_experiment_that_is_not_there_is_refused_with_a_way_out(name: str, wo
     ],
 )
 def test_an_override_sets_what_it_names(file: Path, override: str, attribute: str, value: Any) -> None:
-    found: Any = load(file, [override])
+    found: Any = load(file, sets([override]))
     if attribute.startswith("models."):
         found = found.models[attribute.partition(".")[2]]
     else:
@@ -352,7 +353,7 @@ def test_an_override_sets_what_it_names(file: Path, override: str, attribute: st
 
 
 def test_later_overrides_win_and_the_file_stays_as_it_is(file: Path) -> None:
-    assert load(file, ["rounds=7", "rounds=8"]).rounds == 8
+    assert load(file, sets(["rounds=7", "rounds=8"])).rounds == 8
     assert load(file).rounds == 5
     assert file.read_text() == TOML
 
@@ -364,30 +365,72 @@ def test_later_overrides_win_and_the_file_stays_as_it_is(file: Path) -> None:
         ("=3", "--set =3: write key.path=value"),
         ("workload..agents=3", "write key.path=value"),
         ('workload."agents=3', "write key.path=value"),
-        ("rounds.x=3", '--set rounds.x=3: "rounds" is a value, not a table'),
-        ("scenario.upp.to=small", '--set scenario.upp.to=small: no "upp" there; did you mean "up"?'),
+        ("rounds.x=3", '--set rounds.x: "rounds" is a value, not a table'),
+        ("scenario.upp.to=small", '--set scenario.upp.to: no "upp" there; did you mean "up"?'),
         ("scenario.7.to=small", 'no "7" there; known: up'),
-        ("rounds=-1", "mine.toml --set rounds=-1: rounds: must be at least 1 (it is -1)"),
-        ("workload.agnets=1", 'workload.agnets: unknown key; did you mean "agents"?'),
+        ("rounds=-1", "--set rounds: must be at least 1 (it is -1)"),
+        ("workload.agnets=1", '--set workload.agnets: unknown key; did you mean "agents"?'),
+        ("workload={agents = -1}", "--set workload: workload.agents: must be at least 0 (it is -1)"),
+        (
+            "scenario.up.to=smal",
+            '--set scenario.up.to: no model "smal" under [models]; did you mean "small"?',
+        ),
+        ("verify.prompt_tokens=8,64", "--set verify.prompt_tokens: must be a list, written [8, 64]"),
+        ("verify.prompt_tokens=8", "--set verify.prompt_tokens: must be a list, in [brackets] (it is 8)"),
+        (
+            "strategy=stock,auto",
+            '--set strategy: no strategy "stock,auto"; a list is written ["stock", "auto"]',
+        ),
         ("rounds=" + "9" * 5000, "rounds: must be a whole number"),
-        ("models.smal=org/Other", 'models.smal: no scenario uses it; did you mean "small"?'),
+        (
+            "models.smal=org/Other",
+            '--set models.smal: no scenario uses a model "smal"; did you mean "small"?',
+        ),
     ],
 )
 def test_an_override_that_is_wrong_is_named_itself(file: Path, override: str, words: str) -> None:
     with pytest.raises(UsageError, match=re.escape(words)):
-        load(file, [override])
+        load(file, sets([override]))
+
+
+@pytest.mark.parametrize(
+    ("key", "option", "value", "words"),
+    [
+        ("rounds", "--rounds", -3, "--rounds: must be at least 1 (it is -3)"),
+        ("warmup", "--warmup", -1, "--warmup: must be at least 0 (it is -1)"),
+        ("source", "--models", "nope", '--models: "nope" is not allowed; known: hub, local, mini, synthetic'),
+        ("page_cache", "--page-cache", "hot", '--page-cache: "hot" is not allowed; known: as-is, cold, warm'),
+        ("sharded.ranks", "--hosts", 2, '--hosts: a [sharded] table is for target = "sharded"'),
+    ],
+)
+def test_an_option_that_is_short_for_a_key_is_named_by_what_was_typed(
+    file: Path, key: str, option: str, value: object, words: str
+) -> None:
+    with pytest.raises(ExperimentError) as caught:
+        load(file, [*sets(["workload.agents=1"]), *short_for(key, option, value)])
+    assert str(caught.value) == words
+
+
+def test_where_no_option_is_to_blame_alone_those_that_were_typed_are_named(file: Path) -> None:
+    given = [*short_for("target", "--target", "sharded"), *sets(["rounds=999", *["seed=1"] * 3])]
+    with pytest.raises(ExperimentError) as caught:
+        load(file, given)
+    assert str(caught.value) == (
+        f"{file} with --target sharded, --set rounds=999, --set seed=1, 2 more: workload.agents: "
+        "a sharded target is idle when it is swapped: leave it at 0"
+    )
 
 
 def test_an_override_is_not_blamed_for_what_is_wrong_with_the_file(file: Path) -> None:
     file.write_text(TOML.replace("rounds = 5", "rounds = 0"))
     with pytest.raises(ExperimentError) as caught:
-        load(file, ["workload.agents=4"])
+        load(file, sets(["workload.agents=4"]))
     assert str(caught.value) == f"{file}: rounds: must be at least 1 (it is 0)"
 
 
 def test_an_override_may_mend_the_file(file: Path) -> None:
     file.write_text(TOML.replace("rounds = 5", "rounds = 0"))
-    assert load(file, ["rounds=2"]).rounds == 2
+    assert load(file, sets(["rounds=2"])).rounds == 2
 
 
 # JSON Schema
@@ -446,4 +489,4 @@ def test_any_document_is_an_experiment_or_one_line_of_refusal(document: dict[str
 @example("rounds=[" + "[" * 5000)
 @example("scenario." + "9" * 5000 + ".to=small")
 def test_any_override_is_applied_or_refused(override: str) -> None:
-    assert answered(lambda: load(SHIPPED[0], [override]))
+    assert answered(lambda: load(SHIPPED[0], sets([override])))

@@ -13,6 +13,7 @@ from swapbench.baselines import KeptRun
 from swapbench.errors import IncomparableError, UsageError
 from swapbench.experiment import Experiment
 from swapbench.gating import Asking, gate_on_base, gate_on_history
+from swapbench.overrides import sets
 from swapbench.results import Run, read
 from swapbench.runner import Job, carry_out
 from tests.played import played
@@ -78,7 +79,7 @@ def asking(
 ) -> Asking:
     return Asking(
         file=Path("scripted.toml"),
-        settings=settings,
+        settings=sets(settings),
         pairs=None,
         margin=None,
         python=sys.executable,

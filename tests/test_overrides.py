@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swapbench.errors import UsageError
-from swapbench.overrides import apply
+from swapbench.overrides import Override, apply, short_for
 
 RAW: dict[str, Any] = {
     "rounds": 3,
@@ -21,7 +21,7 @@ RAW: dict[str, Any] = {
 
 def applied(override: str) -> dict[str, Any]:
     raw = deepcopy(RAW)
-    apply(raw, override)
+    apply(raw, Override(override))
     return raw
 
 
@@ -72,8 +72,44 @@ def test_an_item_without_a_name_is_asked_for_by_number() -> None:
 @given(st.from_regex(r"[a-z_]{1,8}(\.[a-z_]{1,8}){0,3}", fullmatch=True), st.integers())
 def test_what_is_set_in_an_empty_file_is_found_where_it_was_put(key: str, value: int) -> None:
     raw: dict[str, Any] = {}
-    apply(raw, f"{key}={value}")
+    apply(raw, Override(f"{key}={value}"))
     found: Any = raw
     for part in key.split("."):
         found = found[part]
     assert found == value
+
+
+@pytest.mark.parametrize(
+    ("override", "name", "typed"),
+    [
+        (Override("rounds=3"), "--set rounds", "--set rounds=3"),
+        (
+            Override(" workload.agents = 4 ", "--a-set"),
+            "--a-set workload.agents",
+            "--a-set  workload.agents = 4 ",
+        ),
+        (Override(f"{'k' * 100}={'v' * 100}"), f"--set {'k' * 80}", f"--set {'k' * 80}"),
+        (*short_for("source", "--models", "mini"), "--models", "--models mini"),
+    ],
+)
+def test_an_override_is_called_what_was_typed_or_the_beginning_of_that(
+    override: Override, name: str, typed: str
+) -> None:
+    assert (override.name, override.typed) == (name, typed)
+
+
+def test_an_option_that_was_not_typed_overrides_nothing() -> None:
+    assert short_for("rounds", "--rounds", None) == []
+
+
+def test_what_can_not_be_read_is_told_in_the_words_of_its_option() -> None:
+    with pytest.raises(UsageError) as caught:
+        apply({}, Override("rounds", "--b-set"))
+    assert str(caught.value) == (
+        "--b-set rounds: write key.path=value, as in --b-set rounds=5 or --b-set workload.agents=4"
+    )
+
+
+def test_it_says_where_the_value_was_put() -> None:
+    assert apply(deepcopy(RAW), Override("scenario.up.to=c")) == ("scenario", 0, "to")
+    assert apply(deepcopy(RAW), Override("models.qwen2.5-14b=x")) == ("models", "qwen2.5-14b")

@@ -7,6 +7,7 @@ import pytest
 
 from swapbench.errors import Exit, IncomparableError, ModelError, UsageError
 from swapbench.experiment import validate
+from swapbench.overrides import sets
 from swapbench.pairing import Asked, make_arms, refuse_too_few_pairs, refuse_unfit
 from swapbench.results import ArmInfo
 from swapbench.wire import WIRE_VERSION
@@ -28,8 +29,8 @@ def arms(
     common: tuple[str, ...] = (),
     pairs: int | None = None,
 ) -> tuple[ArmInfo, ArmInfo]:
-    asked = (Asked(sys.executable, a, "old"), Asked(sys.executable, b))
-    first, second = make_arms(file, common, asked, pairs, lambda _: None)
+    asked = (Asked(sys.executable, tuple(sets(a)), "old"), Asked(sys.executable, tuple(sets(b))))
+    first, second = make_arms(file, sets(common), asked, pairs, lambda _: None)
     return first, second
 
 

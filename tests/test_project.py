@@ -1,5 +1,6 @@
 """The project around the code: what a newcomer is told, what users read, what the wheel carries."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -124,6 +125,19 @@ def test_the_licence_is_the_one_that_is_declared() -> None:
     assert "Apache License" in text
     assert "Version 2.0" in text
     assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_whatever_reads_text_of_another_program_says_in_which_encoding() -> None:
+    calls = [
+        (f"{path.relative_to(ROOT)}:{call.lineno}", {keyword.arg: keyword.value for keyword in call.keywords})
+        for folder in ("swapbench", "docgen", "scripts", "benchmarks")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call)
+    ]
+    assert calls
+    as_text = [where for where, given in calls if getattr(given.get("text"), "value", None) is True]
+    assert as_text == []  # `encoding` says so, too
 
 
 def test_the_wheel_carries_package_experiments_and_licence(tmp_path: Path) -> None:

@@ -138,3 +138,24 @@ def test_a_server_that_will_be_started_need_not_run_yet() -> None:
     server = server_of("mlx_lm")
     assert server is not None
     refuse_silent(server)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scenario": [{"name": "again", "from": "ham", "to": "ham"}]},
+        {"models": {"ham": "ham", "egg": "ham"}, "scenario": [{"name": "again", "from": "ham", "to": "egg"}]},
+    ],
+)
+def test_a_server_that_swaps_when_it_is_asked_for_the_other_model_is_given_another(
+    changes: dict[str, Any],
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        fit(asked(**changes))
+    assert str(caught.value) == (
+        'scenario "again": both models are the same, and any OpenAI-compatible server that runs already, '
+        "asked for what it has, would swap nothing; name another model"
+    )
+    assert (
+        fit(asked(target="lm-studio", **changes)).server is not None
+    )  # told to unload, it has to load again

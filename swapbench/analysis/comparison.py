@@ -11,7 +11,7 @@ from swapbench.analysis.arms import arm_of
 from swapbench.analysis.cells import by_cell
 from swapbench.analysis.change import FEWEST, Change, Unit, Verdict, paired_change, unpaired_change
 from swapbench.analysis.estimate import estimate
-from swapbench.analysis.facts import facts_of
+from swapbench.analysis.facts import facts_of, reloads
 from swapbench.analysis.figures import counted as counted_words
 from swapbench.analysis.fingerprint import Difference, differences
 from swapbench.analysis.headline import HeadlineFigure, headline_figure
@@ -176,7 +176,7 @@ def _compare(a: Side, b: Side, margin: float | None, judge: _Judge) -> Compariso
         differences=differing,
         scenarios=tuple(scenarios) if comparable else tuple(map(_unjudged, scenarios)),
         leaks=_leaks(seen_a, seen_b),
-        notes=tuple(_notes(seen_a, seen_b, shared, scenarios, paired)),
+        notes=(*_notes(seen_a, seen_b, shared, scenarios, paired), *reloads(b.run, experiment_of(b.run))),
     )
 
 

@@ -1,7 +1,7 @@
 """What was run, on what, with what, and how it ended: what a reader must know before any figure."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -90,6 +90,13 @@ def facts_of(run: Run, experiment: Experiment, swaps: Sequence[Swap]) -> RunFact
         versions=_versions(info),
         models=tuple(ModelFacts(m.name, m.reference, str(m.source), m.weight_bytes) for m in info.models),
     )
+
+
+def reloads(run: Run, experiment: Experiment) -> Iterator[str]:
+    """What swaps a model for itself, by one name or by two."""
+    meant = {m.name: str(m.path) if m.path.parts else m.reference for m in run.info.models}
+    for scenario in experiment.reloads(meant):
+        yield f"{scenario}: both models are the same: this is a reload, no swap for another"
 
 
 def _in_words(name: str, strategy: Strategy) -> str:

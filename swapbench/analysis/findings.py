@@ -9,7 +9,7 @@ from swapbench.analysis import figures
 from swapbench.analysis.cells import by_cell
 from swapbench.analysis.clients import ClientsFelt, clients_felt
 from swapbench.analysis.drift import Drift, drift_advice, find_drift
-from swapbench.analysis.facts import RunFacts, facts_of
+from swapbench.analysis.facts import RunFacts, facts_of, reloads
 from swapbench.analysis.failures import Failure, failures_of
 from swapbench.analysis.first_swaps import FirstSwaps, first_swaps
 from swapbench.analysis.ladder import Ladder, ladders
@@ -136,6 +136,7 @@ def analyse(run: Run, limits: Limits | None = None) -> Findings:
         ladders=compared,
         notes=(
             *_notes(swaps, scenarios, experiment),
+            *reloads(run, whole),
             *drift_advice(drift),
             *([_PROBE_FIRST] if _loads_models(facts) and known is None else []),
             *_advice(run),

@@ -2,11 +2,13 @@
 
 import errno
 import sys
+from typing import Final
 
 import typer
 
 from swapbench import __version__
 from swapbench.cli import baseline, experiments, init, interrupts, models, report, streams
+from swapbench.cli.carrying import complain, say
 from swapbench.cli.compare import ab, compare
 from swapbench.cli.doctor import doctor
 from swapbench.cli.gate import gate
@@ -15,7 +17,14 @@ from swapbench.cli.probe import probe
 from swapbench.cli.run import run
 from swapbench.cli.targets import targets
 from swapbench.cli.usage import Command, Commands, UnderstoodNot, sentence_of
-from swapbench.errors import Exit, OutputError, SwapbenchError
+from swapbench.errors import Exit, OutputError, SwapbenchError, UsageError
+
+# Of the operating system's failures, those that only the user can mend, and how.
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_INSTEAD: Final = dict.fromkeys(_FULL, "make room, or choose another place") | dict.fromkeys(
+    (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG),
+    "choose another place, or see that it can be read and written",
+)
 
 app = typer.Typer(
     name="swapbench",
@@ -23,6 +32,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(cls=Command)(run)
 app.command(cls=Command)(report.report)
@@ -45,7 +55,7 @@ app.add_typer(models.app, name="models")
 def _print_version(value: bool) -> None:
     if value:
         for line in _versions():
-            typer.echo(line)
+            print(line)
         raise typer.Exit
 
 
@@ -65,7 +75,7 @@ def _versions() -> list[str]:
 @app.callback()
 def _options(
     version: bool = typer.Option(
-        False, "--version", callback=_print_version, is_eager=True, help="Print the versions and exit."
+        False, "--version", "-V", callback=_print_version, is_eager=True, help="Print the versions and exit."
     ),
 ) -> None:
     """How long a machine takes to put down one LLM and serve another, phase by phase.
@@ -88,16 +98,16 @@ def main() -> None:
     try:
         sys.exit(_carry_out())
     except SwapbenchError as error:
-        typer.echo(f"swapbench: {error}", err=True)
+        complain(error)
         sys.exit(error.exit_code)
     except UnderstoodNot as error:
         if type(error).__name__ == "NoArgsIsHelpError":
-            typer.echo(str(error), err=True)
+            say(str(error))
         else:
-            typer.echo(f"swapbench: {sentence_of(error)}", err=True)
+            complain(sentence_of(error))
         sys.exit(Exit.USAGE)
     except KeyboardInterrupt as error:
-        typer.echo(f"swapbench: {interrupts.in_words(error)}", err=True)
+        complain(interrupts.in_words(error))
         sys.exit(interrupts.exit_code(error))
     finally:
         interrupts.ignore()
@@ -107,15 +117,23 @@ def _carry_out() -> int | None:
     """What is printed to a file may turn out to have no room only at the end.
 
     Raises:
-        OutputError: there is no room for it, or for what was to be kept.
+        OutputError: there is no room for it, or for what was to be kept, or it may not be written there.
+        UsageError: something is named by what is no text.
     """
     try:
+        for word in sys.argv[1:]:
+            word.encode()  # results and reports are text, and could not name it
         code: int | None = app(prog_name="swapbench", standalone_mode=False)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in _INSTEAD or (error.errno not in _FULL and not error.filename):
             raise
         where = f"{error.filename}: " if error.filename else ""
-        raise OutputError(f"{where}{error.strerror}; make room, or choose another place") from None
+        raise OutputError(f"{where}{error.strerror}; {_INSTEAD[error.errno]}") from None
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f'"{error.object}": is no text in this locale; choose another name, or a locale of UTF-8, as '
+            "LC_ALL=C.UTF-8"
+        ) from None
     finally:
         streams.flush_output()
     return code

@@ -84,7 +84,7 @@ def list_(as_json: Json = False, results: Results = Path("results")) -> None:
             {"name": name, "runs": len(runs), "fingerprints": sorted({run.fingerprint for run in runs})}
             for name, runs in found.items()
         ]
-        typer.echo(json.dumps(listed, indent=2, ensure_ascii=False))
+        print(json.dumps(listed, indent=2, ensure_ascii=False))
     elif found:
         print_baselines(found, list_console())
     else:
@@ -127,6 +127,6 @@ def show(
     runs, aspects = baselines.load(results, name), baselines.fingerprints(results, name)
     if as_json:
         document = {"fingerprints": aspects, "runs": [run.model_dump(mode="json") for run in runs]}
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        print(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         print_baseline(runs, aspects, make_console())

@@ -1,12 +1,14 @@
 """What commands that carry out a run have in common: say things, show progress, end well."""
 
 import shlex
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import typer
 
 from swapbench.cli.interrupts import exit_code, heed_endings, in_words
+from swapbench.errors import one_line
 
 if TYPE_CHECKING:
     from swapbench.runner import Job
@@ -14,7 +16,12 @@ if TYPE_CHECKING:
 
 def say(text: str) -> None:
     """To the user, beside the report."""
-    typer.echo(text, err=True)
+    print(text, file=sys.stderr)
+
+
+def complain(what: object) -> None:
+    """What went wrong, as every failure is told: in one line."""
+    say(one_line(f"swapbench: {what}"))
 
 
 def carry_out_watched(

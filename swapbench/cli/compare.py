@@ -24,6 +24,7 @@ from swapbench.cli.options import (
 )
 from swapbench.cli.run import overrides_of
 from swapbench.errors import Exit, UsageError
+from swapbench.overrides import sets, short_for
 
 if TYPE_CHECKING:
     from swapbench.analysis.comparison import Comparison
@@ -183,7 +184,7 @@ def ab(
     asked = _asked(a, b, a_set or [], b_set or [], aa=aa)
     file = find(experiment)
     common = overrides_of(models, None, None, page_cache, set_ or [])
-    common += [f"seed={seed}"] * (seed is not None)
+    common += short_for("seed", "--seed", seed)
     arms = make_arms(file, common, asked, pairs, say)
     refuse_too_few_pairs(arms)
     if not aa:
@@ -227,10 +228,10 @@ def _asked(
     one, other = (
         Asked(
             str(python or sys.executable),
-            tuple(settings),
+            tuple(sets(settings, option)),
             ", ".join([*([str(python)] if python else []), *settings]),
         )
-        for python, settings in ((a, a_set), (b, b_set))
+        for python, settings, option in ((a, a_set, "--a-set"), (b, b_set, "--b-set"))
     )
     return one, other
 

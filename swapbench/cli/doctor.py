@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from swapbench.cli.carrying import say
 from swapbench.cli.options import Json, Results
 from swapbench.errors import Exit, WorkerError
 
@@ -49,7 +50,7 @@ def doctor(
     from swapbench.report.terminal import make_console
 
     if not json:
-        typer.echo("looking: some seconds", err=True)
+        say("looking: some seconds")
     around = look_around()
     models = cache_root()
     found = examine(models)
@@ -60,7 +61,7 @@ def doctor(
         *judge_examination(found),
     )
     if json:
-        typer.echo(checks_to_json(this_machine(), checks), nl=False)
+        print(checks_to_json(this_machine(), checks), end="")
     else:
         print_checks(this_machine(), checks, make_console())
     if device is not None and (complaint := complaint_about_device(found, device)):

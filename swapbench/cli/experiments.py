@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from swapbench.cli import completion
+from swapbench.cli.carrying import complain
 from swapbench.cli.options import Json
 from swapbench.errors import Exit, ExperimentError
+from swapbench.overrides import sets, short_for
 
 if TYPE_CHECKING:
     from swapbench.experiment import Experiment
@@ -47,11 +49,11 @@ def list_(as_json: Json = False) -> None:
             }
         )
     if as_json:
-        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
     elif rows:
         print_experiments(rows, list_console())
     for failure in broken:
-        typer.echo(f"swapbench: {failure}", err=True)
+        complain(failure)
     if broken:
         raise typer.Exit(Exit.USAGE)
 
@@ -99,7 +101,7 @@ def show(
     from swapbench.report.terminal import make_console
 
     path = find(experiment)
-    overrides = [*([f"source={models}"] if models else []), *(settings or [])]
+    overrides = [*short_for("source", "--models", models or None), *sets(settings or [])]
     chosen = load(path, overrides)
     located = _locate(chosen)
     elsewhere = chosen.target == "scripted" or _served_by_others(chosen)
@@ -108,7 +110,7 @@ def show(
     }
     taken, there = needs(chosen, sizes), available(chosen.source)
     if as_json:
-        typer.echo(to_json(path, chosen, located, taken, there), nl=False)
+        print(to_json(path, chosen, located, taken, there), end="")
         return
     console = make_console()
     print_experiment(path, chosen, located, taken, there, console)
@@ -126,7 +128,7 @@ def schema() -> None:
     """
     from swapbench.experiment import schema as experiment_schema
 
-    typer.echo(json.dumps(experiment_schema(), indent=2))
+    print(json.dumps(experiment_schema(), indent=2))
 
 
 def _as_written(path: Path) -> "Experiment | None":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from swapbench.cli import completion
-from swapbench.cli.carrying import carry_out_watched, say
+from swapbench.cli.carrying import carry_out_watched, complain, say
 from swapbench.cli.interrupts import heed_endings
 from swapbench.cli.options import Experiment, Margin, Models, Out, PageCache, Quiet, Verbose
 from swapbench.cli.run import interpreter_of, overrides_of
@@ -17,6 +17,19 @@ if TYPE_CHECKING:
     from swapbench.gating import Asking
     from swapbench.results import Run
     from swapbench.runner import Job
+
+
+def _reports(ctx: typer.Context, reports: Path | None) -> Path | None:
+    """Looked at before anything is measured.
+
+    Raises:
+        UsageError: nothing can be kept there.
+    """
+    from swapbench.files import why_no_folder
+
+    if reports is not None and not ctx.resilient_parsing and (why := why_no_folder(reports)):
+        raise UsageError(f"--reports {reports}: can't be written: {why}; choose another place")
+    return reports
 
 
 def gate(
@@ -63,7 +76,9 @@ def gate(
     reports: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Where gate.json, gate.md and gate.xml go; the run's folder if left out."
+            metavar="DIR",
+            help="Where gate.json, gate.md and gate.xml go; the run's folder if left out.",
+            callback=_reports,
         ),
     ] = None,
     quiet: Quiet = False,
@@ -148,6 +163,7 @@ def sides_of(job: "Job") -> dict[str, str]:
 def _tell(judged: "Gate", folder: Path, *, json: bool) -> None:
     """Everything is on disk before anything is printed."""
     import os
+    import sys
 
     from swapbench.report import make_console
     from swapbench.report.gate import (
@@ -163,13 +179,21 @@ def _tell(judged: "Gate", folder: Path, *, json: bool) -> None:
 
     write_reports(judged, folder)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(to_markdown(judged))
+        _summarise(to_markdown(judged), Path(summary))
     if json:
-        typer.echo(to_json(judged), nl=False)
+        print(to_json(judged), end="")
     else:
         print_parts(title(judged), (*essence(judged), *details(judged)), make_console())
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for line in annotations(judged):
-            typer.echo(line, err=json)
+            print(line, file=sys.stderr if json else sys.stdout)
     say(f"reports: {folder}/gate.json, gate.md, gate.xml")
+
+
+def _summarise(text: str, summary: Path) -> None:
+    """Nothing is lost where a CI system's page has no room: the reports have it all."""
+    try:
+        with summary.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        complain(f"{summary}: {error.strerror}; GITHUB_STEP_SUMMARY has no room for this gate's summary")

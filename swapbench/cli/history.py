@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from swapbench.cli import completion
+from swapbench.cli.carrying import complain
 from swapbench.cli.options import Json
 
 
@@ -72,8 +73,8 @@ def history(
     read = read_history(results or [Path("results")], experiment, figure or HEADLINE)
     past = analyse_history(only(read, scenario=scenario, strategy=strategy), last)
     if as_json:
-        typer.echo(history_to_json(past), nl=False)
+        print(history_to_json(past), end="")
     else:
         print_history(past, make_console())
     for line in left_out(past):
-        typer.echo(f"swapbench: {line}", err=True)
+        complain(line)

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from swapbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -76,11 +74,9 @@ def _write(path: Path, text: str) -> None:
     from swapbench.analysis.figures import size
     from swapbench.files import write_atomically
 
-    if not path.name:
-        raise UsageError(f'--html "{path}": names no file; say it as report.html')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text)
     except OSError as error:
         raise UsageError(f"--html {path}: can't be written: {error.strerror}") from None
-    typer.echo(f"report: {path} ({size(path.stat().st_size)})")
+    print(f"report: {path} ({size(path.stat().st_size)})")

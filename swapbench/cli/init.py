@@ -47,7 +47,7 @@ def target(
     with _making(folder):
         written = write_target(place, name)
     for path in written:
-        typer.echo(str(path))
+        print(str(path))
     say(f"next: pip install -e {place} && swapbench run quick --target {name}")
 
 
@@ -76,7 +76,7 @@ def experiment(
     _refuse_taken(place)
     with _making(folder):
         written = write_experiment(place, name)
-    typer.echo(str(written))
+    print(str(written))
     said = place if folder.parts else f"./{place}"
     say(f"next: swapbench show {said} && swapbench run {said}")
 

@@ -64,7 +64,7 @@ def list_(as_json: Json = False) -> None:
         sources = [_row(name, source) for source in there]
         rows.append({"name": name, "title": "made from a config.json", "repo": None, "sources": sources})
     if as_json:
-        typer.echo(json.dumps({"cache": str(store.cache_root()), "models": rows}, indent=2))
+        print(json.dumps({"cache": str(store.cache_root()), "models": rows}, indent=2))
     else:
         print_models(rows, list_console())
 
@@ -107,11 +107,11 @@ def synth(
     for order in orders:
         folder = store.folder_of(order.name, source)
         if not store.state(folder, order):
-            typer.echo(f"{order.name}: there already, {folder}")
+            print(f"{order.name}: there already, {folder}")
             continue
         with progress_of(order.name) as show:
             make(order, _shown(show))
-        typer.echo(f"{order.name}: made, {folder}")
+        print(f"{order.name}: made, {folder}")
 
 
 @app.command(cls=Command)
@@ -141,11 +141,11 @@ def fetch(
     for repo in _repos(wanted):
         found, _ = hub.find(repo)
         if found is not None:
-            typer.echo(f"{repo}: there already, {found}")
+            print(f"{repo}: there already, {found}")
             continue
         with progress_of(repo) as show:
             found = hub.fetch(repo, show)
-        typer.echo(f"{repo}: fetched, {found}")
+        print(f"{repo}: fetched, {found}")
 
 
 @app.command(cls=Command)
@@ -191,11 +191,11 @@ def repack(
     with progress_of(model) as show:
         outcome = copy(folder, target, align, show)
     if outcome is Outcome.ALIGNED:
-        typer.echo(f"{model}: aligned already, {folder}; nothing was written")
+        print(f"{model}: aligned already, {folder}; nothing was written")
     elif outcome is Outcome.THERE:
-        typer.echo(f"{model}: repacked already, {target}; every byte was compared")
+        print(f"{model}: repacked already, {target}; every byte was compared")
     else:
-        typer.echo(f"{model}: repacked, {target}; experiments take that path for a model")
+        print(f"{model}: repacked, {target}; experiments take that path for a model")
 
 
 @app.command(cls=Command)
@@ -240,7 +240,7 @@ def rm(
     _refuse_absent([] if everything else _made_names(names or []), {name for name, _ in doomed})
     for name, kind in doomed:
         freed_bytes = store.remove(name, kind)
-        typer.echo(f"{name} ({kind}): removed, {size(freed_bytes)} freed")
+        print(f"{name} ({kind}): removed, {size(freed_bytes)} freed")
 
 
 def _sources(wanted: str) -> "list[Source]":

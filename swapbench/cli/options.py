@@ -18,6 +18,19 @@ def _writable(ctx: typer.Context, out: Path) -> Path:
     return out
 
 
+def _page(ctx: typer.Context, html: Path | None) -> Path | None:
+    """Looked at before anything is drawn, which takes its time.
+
+    Raises:
+        UsageError: it can't be written there.
+    """
+    from swapbench.files import why_no_file
+
+    if html is not None and not ctx.resilient_parsing and (why := why_no_file(html)):
+        raise UsageError(f"--html {html}: can't be written: {why}; choose another place, as ./report.html")
+    return html
+
+
 def refuse_page_and_form(html: Path | None, form: str) -> None:
     """A report is written as a page, or printed in another form.
 
@@ -39,7 +52,10 @@ Experiment = Annotated[
 Html = Annotated[
     Path | None,
     typer.Option(
-        "--html", metavar="FILE", help="Write a page to look at, to this file, and print nothing else."
+        "--html",
+        metavar="FILE",
+        help="Write a page to look at, to this file, and print nothing else.",
+        callback=_page,
     ),
 ]
 Models = Annotated[

@@ -174,4 +174,6 @@ def _view(course: Course, *, quiet: bool) -> "Iterator[Silent | PlainLines | Liv
 
 def is_watched(out: TextIO, environment: Mapping[str, str]) -> bool:
     """Whether somebody sits before a terminal that can redraw; CI systems give some jobs one, too."""
-    return out.isatty() and not environment.get("CI") and environment.get("TERM") not in _DUMB
+    redraws = out.isatty() and not environment.get("CI") and environment.get("TERM") not in _DUMB
+    # In other encodings what it draws with takes more room than it counts on.
+    return redraws and (out.encoding or "utf-8").lower().startswith("utf")

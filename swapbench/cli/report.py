@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from swapbench.cli import completion
+from swapbench.cli.carrying import complain, say
 from swapbench.cli.options import Html, Json, Results, refuse_page_and_form
 from swapbench.errors import Exit, ResultsError, UsageError
 
@@ -175,10 +176,10 @@ def runs(
             unreadable.append(error)
     found.sort(key=lambda entry: (entry.started_at.timestamp(), entry.run_id))
     if as_json:
-        typer.echo(to_json(found), nl=False)
+        print(to_json(found), end="")
     elif found:
         print_runs(found, list_console())
     for failure in unreadable:
-        typer.echo(f"swapbench: {failure}", err=True)
+        complain(failure)
     if not found and not unreadable and not as_json:
-        typer.echo(f"no run under {results}; `swapbench run quick` makes one", err=True)
+        say(f"no run under {results}; `swapbench run quick` makes one")

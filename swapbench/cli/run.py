@@ -9,6 +9,7 @@ from swapbench.cli import completion
 from swapbench.cli.carrying import carry_out_watched, say
 from swapbench.cli.options import FailFast, Models, Out, PageCache, Quiet, Strict, Verbose
 from swapbench.errors import IncomparableError, UsageError
+from swapbench.overrides import Override, sets, short_for
 
 if TYPE_CHECKING:
     from swapbench.runner import Job
@@ -105,8 +106,8 @@ def run(
         *overrides_of(
             models, rounds, warmup, page_cache, set_ or [], targets[0] if len(targets) == 1 else None
         ),
-        *([] if hosts is None else [f"sharded.ranks={hosts}"]),
-        *([] if hostfile is None else [f"sharded.hostfile={hostfile.absolute()}"]),
+        *short_for("sharded.ranks", "--hosts", hosts),
+        *short_for("sharded.hostfile", "--hostfile", None if hostfile is None else hostfile.absolute()),
     ]
     if len(targets) > 1:
         job = _comparing_job(
@@ -123,24 +124,24 @@ def overrides_of(
     rounds: int | None,
     warmup: int | None,
     page_cache: str | None,
-    sets: list[str],
+    settings: list[str],
     target: str | None = None,
-) -> list[str]:
+) -> list[Override]:
     """The options are short for overrides, and checked as these are."""
-    named = {
-        "source": models,
-        "rounds": rounds,
-        "warmup": warmup,
-        "page_cache": page_cache,
-        "target": target,
-    }
-    return [*sets, *(f"{key}={value}" for key, value in named.items() if value is not None)]
+    return [
+        *sets(settings),
+        *short_for("source", "--models", models),
+        *short_for("rounds", "--rounds", rounds),
+        *short_for("warmup", "--warmup", warmup),
+        *short_for("page_cache", "--page-cache", page_cache),
+        *short_for("target", "--target", target),
+    ]
 
 
 def _job(
     name: str | None,
     resume: str | None,
-    overrides: list[str],
+    overrides: list[Override],
     strategies: tuple[str, ...],
     out: Path,
     python: Path | None,
@@ -207,7 +208,7 @@ def _refuse_unfit(python: str) -> None:
 def _comparing_job(
     name: str | None,
     resume: str | None,
-    overrides: list[str],
+    overrides: list[Override],
     targets: list[str],
     strategies: list[str],
     out: Path,
@@ -231,7 +232,7 @@ def _comparing_job(
     file = experiments.find(name)
     rounds = experiments.load(file, overrides).rounds
     interpreter = interpreter_of(python)
-    asked = [Asked(interpreter, (f"target={target}",), target) for target in targets]
+    asked = [Asked(interpreter, tuple(short_for("target", "--target", target)), target) for target in targets]
     arms = make_arms(file, overrides, asked, rounds, say)
     command = ["swapbench", *sys.argv[1:]]
     return new_paired_job(arms, file, out, command=command, fail_fast=fail_fast, alone=strict)

@@ -1,11 +1,34 @@
-"""Standard output and standard error that can't be written any more: what that ends, and what it doesn't."""
+"""Standard output and standard error that can't be written any more: what that ends, and what it doesn't.
 
+Nor is anything ended by a sign that the terminal's or a pipe's encoding has not.
+"""
+
+import codecs
 import io
+import json
 import os
 import sys
-from typing import TextIO
+from typing import Final, TextIO
 
 from swapbench.errors import OutputError
+
+_READABLE: Final = "swapbench.readable"
+# What reports draw with and speak in, for encodings that lack it.
+_PLAINER: Final = {
+    "\N{RIGHTWARDS ARROW}": "->",
+    "\N{EN DASH}": "-",
+    "\N{HORIZONTAL ELLIPSIS}": "...",
+    "\N{MULTIPLICATION SIGN}": "x",
+    "\N{PLUS-MINUS SIGN}": "+-",
+    "\N{MIDDLE DOT}": ".",
+    "\N{MICRO SIGN}": "u",
+    "\N{NO-BREAK SPACE}": " ",
+    "\N{ZERO WIDTH SPACE}": "",
+    "\N{CHECK MARK}": "+",
+    "\N{BLACK UP-POINTING TRIANGLE}": "^",
+    "\N{BLACK DOWN-POINTING TRIANGLE}": "v",
+    **dict(zip("▁▂▃▄▅▆▇█", "_.-~=+*#", strict=True)),
+}
 
 
 class Outlet(io.TextIOWrapper):
@@ -37,7 +60,10 @@ class Outlet(io.TextIOWrapper):
 
 
 def guard() -> None:
-    """From now on no progress that can't be shown ends a measurement, nor a pipe that is closed a report."""
+    """From now on nothing that can't be shown ends a measurement, nor a pipe that is closed a report."""
+    codecs.register_error(_READABLE, _readable)
+    # So do children in Python: what they print is read, or kept in a log, as UTF-8.
+    os.environ["PYTHONIOENCODING"] = "utf-8:backslashreplace"
     sys.stdout = _outlet_of(sys.stdout)
     sys.stderr = _outlet_of(sys.stderr)
 
@@ -64,7 +90,14 @@ def _outlet_of(stream: TextIO | None) -> TextIO:
     return Outlet(
         stream.buffer,
         encoding=stream.encoding,
-        errors=stream.errors,
-        line_buffering=stream.line_buffering,
+        errors=_READABLE,
+        line_buffering=True,
         write_through=stream.write_through,
     )
+
+
+def _readable(error: UnicodeError) -> tuple[str, int]:
+    """What takes the place of signs that an encoding has not; as JSON has them where nothing is plainer."""
+    assert isinstance(error, UnicodeEncodeError)
+    signs = error.object[error.start : error.end]
+    return "".join(_PLAINER[s] if s in _PLAINER else json.dumps(s)[1:-1] for s in signs), error.end

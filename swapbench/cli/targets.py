@@ -3,8 +3,6 @@
 import json
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from swapbench.cli.options import Json
 
 if TYPE_CHECKING:
@@ -28,7 +26,7 @@ def targets(as_json: Json = False) -> None:
     Exit codes: 0 fine, 2 usage.
     """
     from swapbench.preset import read_preset, shipped
-    from swapbench.report import make_console
+    from swapbench.report.listing import list_console
     from swapbench.report.targets import print_targets
     from swapbench.targets import BUILT_IN, orchestrators
 
@@ -36,9 +34,9 @@ def targets(as_json: Json = False) -> None:
     rows += [_row(name, read_preset(path)) for name, path in shipped().items()]
     rows += [_orchestrator(name, where) for name, where in orchestrators().items()]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
-        print_targets(rows, make_console())
+        print_targets(rows, list_console())
 
 
 def _built_in(name: str, target: "BuiltIn") -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from swapbench.cli.carrying import complain
 from swapbench.cli.interrupts import exit_code, in_words
 from swapbench.errors import UsageError, did_you_mean, nearest
 
@@ -48,9 +49,24 @@ class Commands(TyperGroup):
         """
         word = args[0]
         if not word.startswith("-") and not ctx.resilient_parsing and self.get_command(ctx, word) is None:
+            if word in ("help", "version"):
+                raise UsageError(f'no command "{word}"; did you mean `{self._option_of(ctx, args)}`?')
             hint = did_you_mean(word, self.list_commands(ctx))
             raise UsageError(f'no command "{word}"; {hint}{_then(hint)}`{_path(ctx)} --help` shows them all')
         return super().resolve_command(ctx, args)
+
+    def _option_of(self, ctx: Any, args: list[str]) -> str:
+        """What other programs have as a command is an option here: `help run` is `swapbench run --help`."""
+        if args[0] == "version":
+            return f"{_path(ctx.find_root())} --version"
+        command: Any = self
+        path = [_path(ctx)]
+        for word in args[1:]:
+            command = getattr(command, "commands", {}).get(word)
+            if command is None:
+                break
+            path.append(word)
+        return f"{' '.join(path)} --help"
 
     def invoke(self, ctx: Any) -> Any:
         """As Typer's, which would end without a word where the user interrupts it.
@@ -65,7 +81,7 @@ class Commands(TyperGroup):
                 raise
             raise UsageError(_sentence(error, f"{_path(ctx)} {ctx.invoked_subcommand}")) from None
         except KeyboardInterrupt as error:
-            typer.echo(f"swapbench: {in_words(error)}", err=True)
+            complain(in_words(error))
             raise typer.Exit(exit_code(error)) from None
 
 

@@ -49,7 +49,9 @@ def examine(models: Path, python: str = sys.executable) -> Examination:
     """
     command = [python, "-m", "swapbench.worker.examine", str(models)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=120
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise WorkerError(f"{python}: the examination could not be carried out: {error}") from None
     try:

@@ -156,6 +156,8 @@ def _text(path: str | Path) -> str:
 
 def _output(*command: str) -> str:
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=5).stdout
+        return subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=5
+        ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ""

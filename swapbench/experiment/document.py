@@ -1,6 +1,7 @@
 """An experiment as its file says it, whole."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -38,9 +39,7 @@ def _named(value: Any) -> Any:
         value = {str(name): {} for name in value}
         for name in value:
             if name not in NAMED:
-                raise ValueError(
-                    f'no strategy "{name}"; {did_you_mean(name, NAMED)}, or [strategy.{name}] defines it'
-                )
+                raise ValueError(f'no strategy "{name}"; {_instead(name)}')
     if not isinstance(value, dict):
         return value
     if not value:
@@ -49,6 +48,12 @@ def _named(value: Any) -> Any:
         name: NAMED[name].model_dump() | table if name in NAMED and isinstance(table, dict) else table
         for name, table in value.items()
     }
+
+
+def _instead(name: str) -> str:
+    if "," in name:
+        return f"a list is written {json.dumps([part.strip() for part in name.split(',')])}"
+    return f"{did_you_mean(name, NAMED)}, or [strategy.{name}] defines it"
 
 
 Strategies = Annotated[
@@ -143,6 +148,14 @@ class Experiment(Strict):
     def model_names(self) -> tuple[str, ...]:
         """The models that the scenarios use, in the order in which they first appear."""
         return tuple(dict.fromkeys(name for s in self.scenario for name in (s.from_model, s.to_model)))
+
+    def reloads(self, meant: Mapping[str, str]) -> tuple[str, ...]:
+        """The scenarios whose two models are one, by what the names of models mean."""
+        return tuple(
+            s.name
+            for s in self.scenario
+            if meant.get(s.from_model, s.from_model) == meant.get(s.to_model, s.to_model)
+        )
 
     def sharding(self) -> Sharded | None:
         """How models are shared among ranks; None for targets of one process."""

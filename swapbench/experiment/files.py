@@ -1,7 +1,7 @@
 """Experiment files: found, read and checked, every mistake answered with file, key and nearest valid word."""
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Final
@@ -9,13 +9,16 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from swapbench import overrides as settings
-from swapbench.complaints import complain
-from swapbench.errors import ExperimentError, UsageError, did_you_mean
+from swapbench.complaints import Complaint, Location, complain
+from swapbench.errors import ExperimentError, UsageError, did_you_mean, one_line
 from swapbench.experiment.document import Experiment
 from swapbench.experiment.tables import CriterionKind
+from swapbench.overrides import Override
 from swapbench.strategy import NAMED
 
 _MISSING: Final = "no such file"
+# Of the overrides of which none is to blame alone.
+_NAMED_OVERRIDES: Final = 3
 
 
 def experiment_dirs() -> tuple[Path, ...]:
@@ -70,31 +73,42 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def load(path: Path, overrides: Iterable[str] = (), *, judged: bool = True) -> Experiment:
-    """Read an experiment file and apply `key.path=value` overrides, both checked by one schema.
+def load(path: Path, overrides: Iterable[Override] = (), *, judged: bool = True) -> Experiment:
+    """Read an experiment file and apply overrides, both checked by one schema.
 
     Args:
         judged: whether its criteria are kept, which may speak of what overrides take away.
 
     Raises:
         UsageError: an override can't be read, or leads nowhere.
-        ExperimentError: with file, key, what is wrong and the nearest valid word, in one line.
+        ExperimentError: with the file, or the option that is to blame, the key, what is wrong and the nearest
+            valid word, in one line.
     """
     written = _read(path)
-    given = tuple(overrides)
     changed = deepcopy(written)
-    for override in given:
-        settings.apply(changed, override)
+    given = [(override, settings.apply(changed, override)) for override in overrides]
     if not judged:
         changed.pop("criterion", None)
-    origin = " ".join((str(path), *(f"--set {override:.80}" for override in given)))
     try:
-        experiment = validate(changed, origin)
-    except ExperimentError:
+        experiment = Experiment.model_validate(changed)
+    except ValidationError as error:
         validate(written, str(path))  # where the file itself is at fault, the message names it alone
-        raise
-    _refuse_idle_models(experiment, written, origin)
+        raise ExperimentError(_blamed(complain(error, changed, Experiment), path, given)) from None
+    _refuse_idle_models(experiment, written, given)
     return experiment
+
+
+def _blamed(found: Complaint, path: Path, given: Sequence[tuple[Override, Location]]) -> str:
+    """The last option that set what is wrong; where there is none, they are to blame together."""
+    for override, where in reversed(given):
+        both = min(len(where), len(found.loc))
+        if where[:both] == found.loc[:both]:
+            inside = "" if both == len(found.loc) else f"{found.key}: "
+            return one_line(f"{override.name}: {inside}{found.fault}")
+    typed = [override.typed for override, _ in given]
+    more = [f"{len(typed) - _NAMED_OVERRIDES} more"] if len(typed) > _NAMED_OVERRIDES else []
+    told = ", ".join((*typed[:_NAMED_OVERRIDES], *more))
+    return one_line(f"{path}{f' with {told}' if told else ''}: {found}")
 
 
 def with_strategies(experiment: Experiment, names: Iterable[str]) -> Experiment:
@@ -111,7 +125,8 @@ def with_strategies(experiment: Experiment, names: Iterable[str]) -> Experiment:
     known = NAMED | experiment.strategy
     for name in chosen:
         if name not in known:
-            raise UsageError(f'no strategy "{name}"; {did_you_mean(name, known)}')
+            hint = "repeat --strategy for each of several" if "," in name else did_you_mean(name, known)
+            raise UsageError(f'--strategy: no strategy "{name}"; {hint}')
     criteria = tuple(
         criterion
         for criterion in experiment.criterion
@@ -122,12 +137,16 @@ def with_strategies(experiment: Experiment, names: Iterable[str]) -> Experiment:
     return experiment.model_copy(update={"strategy": tables, "criterion": criteria})
 
 
-def _refuse_idle_models(experiment: Experiment, written: Mapping[str, Any], origin: str) -> None:
+def _refuse_idle_models(
+    experiment: Experiment, written: Mapping[str, Any], given: Iterable[tuple[Override, Location]]
+) -> None:
     """An override that misspells a model would else add one, and the run would measure the old one."""
+    used = experiment.model_names()
     for name in experiment.models:
-        if name not in written.get("models", {}) and name not in experiment.model_names():
-            hint = did_you_mean(name, experiment.model_names())
-            raise ExperimentError(f"{origin}: models.{name}: no scenario uses it; {hint}")
+        if name not in written.get("models", {}) and name not in used:
+            by = next(override for override, where in given if where in (("models",), ("models", name)))
+            hint = did_you_mean(name, used)
+            raise ExperimentError(f'{by.name}: no scenario uses a model "{name}"; {hint}')
 
 
 def _read(path: Path) -> dict[str, Any]:

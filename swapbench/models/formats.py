@@ -52,7 +52,7 @@ def empty_model(config: Mapping[str, Any], get_classes: Callable[[dict[str, Any]
 
 
 def _written(config: Mapping[str, Any], folder: Path) -> Path:
-    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     return folder
 
 

@@ -69,6 +69,8 @@ def provide(
     missing = [model for model in located if model.path is None]
     if missing:
         raise ModelError(_wanted(missing))
+    for model in located:
+        str(model.path).encode()  # it is told to the worker, and kept in results, as text
     return {
         model.name: Checkpoint(
             name=model.name,

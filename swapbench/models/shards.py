@@ -87,7 +87,9 @@ def write(shards: Iterable[Shard], folder: Path, seed: str, on_bytes: Callable[[
                 for block in blocks(tensor.values, tensor.dtype, tensor.count, _seed(seed, tensor)):
                     write_all(file.fileno(), block, on_bytes)
             os.fsync(file.fileno())
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index(shards), indent=2))
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps(index(shards), indent=2), encoding="utf-8"
+    )
 
 
 def index(shards: Iterable[Shard]) -> dict[str, Any]:

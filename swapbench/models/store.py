@@ -23,9 +23,15 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def cache_root() -> Path:
-    """swapbench's cache folder: SWAPBENCH_CACHE, or the platform's place for caches."""
+    """swapbench's cache folder: SWAPBENCH_CACHE, or the platform's place for caches.
+
+    Raises:
+        UnicodeEncodeError: its name is no text.
+    """
     chosen = os.environ.get("SWAPBENCH_CACHE")
-    return Path(chosen).expanduser().absolute() if chosen else user_cache_path("swapbench")
+    root = Path(chosen).expanduser().absolute() if chosen else user_cache_path("swapbench")
+    str(root).encode()  # what lies there is told to children as text
+    return root
 
 
 def folder_of(name: str, source: Source) -> Path:
@@ -101,7 +107,7 @@ def locked(folder: Path) -> Iterator[int]:
     Yields the lock's file descriptor: a child that inherits it holds the lock as long as it lives.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f".{folder.name}.lock").open("w") as lock:
+    with folder.with_name(f".{folder.name}.lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         discard(part_of(folder))
         discard(_old_of(folder))

@@ -30,14 +30,14 @@ Tell = Callable[[Progress], None]
 def main() -> None:
     """Carry out one request."""
     # Whatever a library prints goes to stderr: stdout's lines are for progress alone.
-    lines = os.fdopen(os.dup(1), "w")
+    lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
     def tell(progress: Progress) -> None:
         lines.write(progress.model_dump_json() + "\n")
         lines.flush()
 
-    request = Request.model_validate_json(sys.stdin.read())
+    request = Request.model_validate_json(sys.stdin.buffer.read())
     try:
         make(request.order, request.folder, tell)
     except ModelError as error:
@@ -60,7 +60,9 @@ def make(order: Order, folder: Path, tell: Tell) -> None:
     total_bytes = sum(shard.nbytes for shard in files)
     _check_disk(order.name, folder, total_bytes)
     tell(Progress(event="planned", total_bytes=total_bytes, tensors=len(planned)))
-    (folder / "config.json").write_text(json.dumps(order.config, indent=2, sort_keys=True) + "\n")
+    (folder / "config.json").write_text(
+        json.dumps(order.config, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+    )
     write_tokenizer(folder, order.vocabulary)
     shards.write(files, folder, order.digest(), _Teller(total_bytes, tell))
     _sync(folder)

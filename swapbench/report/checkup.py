@@ -10,6 +10,7 @@ from rich.text import Text
 
 from swapbench.doctor.check import Check, Status
 from swapbench.environment import Machine
+from swapbench.report.narrow import readable
 
 _MARKS: Final[dict[Status, tuple[str, str]]] = {
     "fine": ("\N{CHECK MARK}", "green"),
@@ -23,15 +24,14 @@ def print_checks(machine: Machine, checks: Sequence[Check], console: Console) ->
     console.print(Text(f"\n{machine.describe()}\n", style="bold"))
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
-    grid.add_column(no_wrap=True, style="dim")
     grid.add_column(overflow="fold")
     for check in checks:
         mark, style = _MARKS[check.status]
         found = Text(check.finding)
         if check.advice:
             found.append(f"\n{check.advice}", style="yellow")
-        grid.add_row(Text(mark, style=style), check.name, found)
-    console.print(grid)
+        grid.add_row(Text.assemble((mark, style), (f"  {check.name}", "dim")), found)
+    console.print(readable(grid, console))
     todo = sum(check.status == "advice" for check in checks)
     says = "fine to measure on" if not todo else f"{todo} to look at; the rest is fine or not told"
     console.print(f"\n{says}")

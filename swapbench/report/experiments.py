@@ -15,6 +15,7 @@ from swapbench.analysis.figures import memory, size
 from swapbench.experiment import Experiment
 from swapbench.models.locate import Located
 from swapbench.needs import Available, Needs
+from swapbench.report.narrow import readable
 
 # What the other tables of `show` have.
 _SHOWN_APART: Final = {"scenario", "models", "title", "description"}
@@ -30,7 +31,7 @@ def print_experiments(rows: Sequence[Mapping[str, Any]], console: Console) -> No
         made_of = f"models: {', '.join(row['models'])}\nscenarios: {', '.join(row['scenarios'])}"
         said = (Text(row["title"]), Text(made_of, style="dim"), Text(row["file"], style="dim"))
         table.add_row(Text(row["name"], style="bold"), Text("\n").join(said))
-    console.print(table)
+    console.print(readable(table, console))
 
 
 def print_experiment(
@@ -47,10 +48,12 @@ def print_experiment(
     if chosen.description:
         console.print(Text(chosen.description.strip()))
     scenarios = _table("scenario", "from", "to")
+    again = chosen.reloads({model.name: str(model.path or model.reference) for model in located})
     for scenario in chosen.scenario:
-        scenarios.add_row(Text(scenario.name), Text(scenario.from_model), Text(scenario.to_model))
-    console.print(scenarios)
-    console.print(_models(located))
+        to = scenario.to_model + (" (the same: a reload)" if scenario.name in again else "")
+        scenarios.add_row(Text(scenario.name), Text(scenario.from_model), Text(to))
+    console.print(readable(scenarios, console))
+    console.print(readable(_models(located), console))
     for line in _needs(taken, there):
         console.print(Text(line))
 
@@ -66,7 +69,7 @@ def print_settings(chosen: Experiment, written: Experiment | None, console: Cons
     for key, value in _settings(chosen).items():
         changed = before.get(key, "") if before.get(key) != value else ""
         table.add_row(Text(key), Text(value), Text(changed))
-    console.print(table)
+    console.print(readable(table, console))
 
 
 def to_json(

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from swapbench.analysis import figures
 from swapbench.analysis.listing import RunOutline
+from swapbench.report.narrow import readable
 from swapbench.report.terminal import make_console
 
 _STATUS_STYLES: Final = {
@@ -25,11 +26,8 @@ _UNFOLDED: Final = 10_000
 
 
 def list_console() -> Console:
-    """Standard output, on which lists are folded only where it is a terminal: elsewhere they are searched."""
-    console = make_console()
-    if not console.is_terminal:
-        console.width = _UNFOLDED
-    return console
+    """Standard output, on which lists are folded only where somebody watches: elsewhere they are searched."""
+    return make_console(unwatched_width=_UNFOLDED)
 
 
 def print_runs(runs: Sequence[RunOutline], console: Console) -> None:
@@ -53,7 +51,7 @@ def print_runs(runs: Sequence[RunOutline], console: Console) -> None:
             Text(str(run.swaps_failed), style="bold red" if run.swaps_failed else "dim"),
             Text("\n".join(f"{name} {figures.seconds(value)}" for name, value in run.headline_s.items())),
         )
-    console.print(table)
+    console.print(readable(table, console))
 
 
 def to_json(runs: Sequence[RunOutline]) -> str:

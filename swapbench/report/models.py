@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from swapbench.analysis.figures import size
+from swapbench.report.narrow import readable
 
 
 def print_models(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
@@ -37,7 +38,7 @@ def print_models(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
                 source["path"] or source["hint"],
             )
             table.add_row(*map(Text, cells))
-    console.print(table)
+    console.print(readable(table, console))
 
 
 @contextmanager

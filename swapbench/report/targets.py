@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from swapbench.report.narrow import readable
+
 _STARTED: Final = {
     "": "has to run already",
     "in the worker": "runs in the worker",
@@ -30,7 +32,7 @@ def print_targets(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
         table.add_row(
             Text(row["name"]), Text("\n").join((Text(row["title"]), _ways(row), _run_for_real(row)))
         )
-    console.print(table)
+    console.print(readable(table, console))
 
 
 def _ways(row: Mapping[str, Any]) -> Text:

@@ -1,5 +1,6 @@
 """The report for people at a terminal."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
@@ -15,11 +16,13 @@ from swapbench.analysis import Findings
 from swapbench.analysis.summary import ScenarioSummary
 from swapbench.report import evidence, ladder, tables, within
 from swapbench.report.console import PlainConsole
+from swapbench.report.narrow import measured, readable, stacked
 from swapbench.report.overview import verdict_line
 from swapbench.report.shapes import Cell, Line, Part, Table, Tone
 
-# Where nobody watches, a pipe's 80 columns must not fold figures.
+# Where nobody watches, and COLUMNS does not ask for it, a pipe's 80 columns must not fold figures.
 _UNWATCHED_WIDTH: Final = 120
+_LEAST_WIDTH: Final = 20
 
 _STYLES: Final[dict[Tone, str]] = {
     "plain": "",
@@ -37,16 +40,18 @@ _SOURCE_STYLES: Final = {
 }
 # What the name of a strategy takes.
 _LABEL_WIDTH: Final = 12
-_ANY_WIDTH: Final = 10_000
+# Of a table that is too wide for all of its columns; in more, nobody would find a row again.
+_MOST_PIECES: Final = 3
 _ASIDE_STYLE: Final = "dim not bold"
 
 
-def make_console() -> Console:
-    """Standard output at its own width, or wide enough where it is no terminal."""
+def make_console(unwatched_width: int = _UNWATCHED_WIDTH) -> Console:
+    """Standard output at its own width or that of COLUMNS; where it is no terminal, wide enough."""
     console = PlainConsole()
-    if console.is_terminal:
-        return console
-    return PlainConsole(width=max(_UNWATCHED_WIDTH, console.width))
+    if not console.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
+        console.width = unwatched_width
+    console.width = max(_LEAST_WIDTH, console.width)
+    return console
 
 
 def print_report(findings: Findings, console: Console) -> None:
@@ -56,7 +61,7 @@ def print_report(findings: Findings, console: Console) -> None:
 
 def print_table(table: Table, console: Console) -> None:
     """Print one table of figures."""
-    console.print(Group(*_titled(table, _figures_table(table, inline=True))))
+    console.print(Group(*_laid_out(table, console)))
 
 
 def print_parts(title: str, parts: Sequence[Part], console: Console) -> None:
@@ -64,12 +69,22 @@ def print_parts(title: str, parts: Sequence[Part], console: Console) -> None:
     console.print(Text(f"\n{title}", style="bold"))
     for n, part in enumerate(parts):
         if part.table is not None:
-            for fitting in _split(part.table, console):
-                console.print(Group(*_titled(fitting, _fitting(fitting, console))))
+            console.print(Group(*_laid_out(part.table, console)))
         elif part.title:
             console.print(Group(*_section(part.title, part.lines)))
         else:
             console.print(Group(*([Text()] if n else []), *_lines(part.lines)))
+
+
+def _laid_out(table: Table, console: Console) -> Iterator[RenderableType]:
+    """A table of figures, as well as the console's width allows."""
+    whole = _figures_table(table, inline=True)
+    pieces = [table] if measured(whole, console).maximum <= console.width else [*_split(table, console)]
+    if len(pieces) > _MOST_PIECES:
+        yield from _titled(table, stacked(whole))
+        return
+    for piece in pieces:
+        yield from _titled(piece, readable(_fitting(piece, console), console))
 
 
 def _fitting(table: Table, console: Console) -> RichTable:
@@ -79,13 +94,20 @@ def _fitting(table: Table, console: Console) -> RichTable:
 
 
 def _fits(table: RichTable, console: Console) -> bool:
-    return _least_width(table, console) + _LABEL_WIDTH <= console.width
+    return _least_width(table, console) + _slack(table, console) <= console.width
+
+
+def _slack(table: RichTable, console: Console) -> int:
+    """What labels, alone in being foldable, shall have beyond their longest word if they want it."""
+    width = measured(table, console)
+    return min(_LABEL_WIDTH, width.maximum - width.minimum)
 
 
 def _split(table: Table, console: Console) -> Iterator[Table]:
     """The table; or its columns in turn, where not even spreads below their figures make it narrow enough."""
     last = len(table.columns)
-    for columns in _lines_of_columns(table, console, console.width - _LABEL_WIDTH):
+    slack = _slack(_figures_table(table, inline=False), console)
+    for columns in _lines_of_columns(table, console, console.width - slack):
         part = _part(table, columns.start, columns.stop)
         yield replace(
             part,
@@ -124,7 +146,7 @@ def _part(table: Table, first: int, end: int) -> Table:
 def _parts(findings: Findings, console: Console) -> Iterator[RenderableType]:
     shown = tables.measured(findings)
     yield from _opening(findings)
-    yield from _went_wrong(findings)
+    yield from _went_wrong(findings, console)
     if findings.ladders:
         yield from _compared(findings, console)
     else:
@@ -133,21 +155,21 @@ def _parts(findings: Findings, console: Console) -> Iterator[RenderableType]:
     yield from _section("Restored caches", evidence.restores(findings))
     yield from _section("Notes", tuple(Line("", note) for note in findings.notes))
     criteria = tables.criteria(findings)
-    yield from _titled(criteria, _prose_table(criteria))
+    yield from _titled(criteria, readable(_prose_table(criteria), console))
 
 
-def _went_wrong(findings: Findings) -> Iterator[RenderableType]:
+def _went_wrong(findings: Findings, console: Console) -> Iterator[RenderableType]:
     yield from _section("Symptoms of known faults", evidence.symptoms(findings))
     failures = evidence.failures(findings)
     if failures is not None:
-        yield from _titled(failures, _figures_table(failures, inline=True))
+        yield from _laid_out(failures, console)
     yield from _section("Swaps left out", evidence.problems(findings))
 
 
 def _compared(findings: Findings, console: Console) -> Iterator[RenderableType]:
     """Several strategies: side by side, scenario by scenario."""
     for table in ladder.ladders(findings):
-        yield from _titled(table, _fitting(table, console))
+        yield from _laid_out(table, console)
     yield from _within(findings)
     yield from _section("Strategies", (*ladder.manual(findings), *ladder.one_strategy(findings)))
 
@@ -160,18 +182,18 @@ def _measured(findings: Findings, console: Console) -> Iterator[RenderableType]:
     yield from _side_by_side(tables.work, findings.scenarios, console)
     clients = evidence.clients(findings)
     if clients is not None:
-        yield from _titled(clients, _figures_table(clients, inline=True))
+        yield from _laid_out(clients, console)
     ranks = evidence.sharing(findings)
     if ranks is not None:
-        yield from _titled(ranks, _figures_table(ranks, inline=True))
+        yield from _laid_out(ranks, console)
     limits = evidence.limits(findings)
     if limits is not None:
-        yield from _titled(limits, _figures_table(limits, inline=True))
+        yield from _laid_out(limits, console)
     memory = tables.memory(findings)
     if memory is None:
         yield from _section("Memory", (Line("all ledgers", "not recorded", "quiet"),))
     else:
-        yield from _titled(memory, _figures_table(memory, inline=True))
+        yield from _laid_out(memory, console)
         yield from _section("Release", evidence.releases(findings))
     yield from _section("Leaks", tables.leaks(findings))
 
@@ -224,7 +246,7 @@ def _lines(lines: Sequence[Line]) -> Iterator[RenderableType]:
     yield Padding(grid, (0, 0, 0, 2), expand=False)
 
 
-def _titled(table: Table, rendered: RichTable) -> Iterator[RenderableType]:
+def _titled(table: Table, rendered: RenderableType) -> Iterator[RenderableType]:
     if table.title:
         yield Text(f"\n{table.title}", style="bold")
     yield rendered
@@ -249,12 +271,11 @@ def _side_by_side(
         _least_width(_figures_table(table, inline=True), console) <= console.width for table in tables
     )
     for table in tables:
-        yield from _titled(table, _figures_table(table, inline))
+        yield from _titled(table, readable(_figures_table(table, inline), console))
 
 
 def _least_width(table: RichTable, console: Console) -> int:
-    # Measured within a console of any width: within its own, no table is ever too wide.
-    return console.measure(table, options=console.options.update(max_width=_ANY_WIDTH)).minimum
+    return measured(table, console).minimum
 
 
 def fits(table: Table, console: Console) -> bool:

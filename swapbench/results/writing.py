@@ -12,7 +12,7 @@ from typing import IO, Any
 from swapbench.columns import MEMORY, PHASES, REQUESTS, SWAPS, Columns, released_column, settled_column
 from swapbench.errors import ResultsError
 from swapbench.experiment import Scenario, Source
-from swapbench.files import write_atomically
+from swapbench.files import why_no_folder, write_atomically
 from swapbench.phases import ALL_LEDGERS
 from swapbench.results.document import RunInfo, RunStatus
 from swapbench.results.tables import read_rows
@@ -44,11 +44,8 @@ def refuse_unwritable(root: Path) -> None:
     Raises:
         ResultsError: it, or what it would stand in, is no folder, or may not be written.
     """
-    nearest = next(place for place in (root, *root.parents) if os.path.lexists(place))
-    if not nearest.is_dir():
-        raise _no_room(root, f"{nearest} is no folder")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise _no_room(root, f"{nearest} may not be written")
+    if why := why_no_folder(root):
+        raise _no_room(root, why)
 
 
 def _no_room(place: Path, why: str) -> ResultsError:

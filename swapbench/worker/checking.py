@@ -199,7 +199,7 @@ def main() -> None:
     answer_to = os.dup(1)
     os.dup2(2, 1)
     lacks = _tokenizer_fault(asked.folder) if asked.tokenizer else _lack(asked.folder)
-    with os.fdopen(answer_to, "w") as out:
+    with os.fdopen(answer_to, "w", encoding="utf-8") as out:
         out.write(json.dumps({"lacks": lacks}))
     leave()
 

@@ -240,3 +240,9 @@ def test_a_run_of_several_strategies_is_compared_cell_by_cell(tmp_path: Path) ->
         "down (stock)",
         "down (slab)",
     ]
+
+
+def test_a_swap_of_a_model_for_itself_is_said_to_be_a_reload(tmp_path: Path) -> None:
+    again = scripted(scenario=[{"name": "again", "from": "small", "to": "small"}], rounds=6)
+    found = compare_arms(pairs(tmp_path, again, again))
+    assert found.notes == ("again: both models are the same: this is a reload, no swap for another",)

@@ -11,7 +11,7 @@ from swapbench.analysis.summary import ScenarioSummary, count
 from swapbench.analysis.swaps import swaps_of
 from swapbench.experiment import Source
 from swapbench.phases import PHASES
-from tests.analysis.recording import Recording
+from tests.analysis.recording import Recording, checkpoints
 
 
 def up(recording: Recording) -> ScenarioSummary:
@@ -137,6 +137,24 @@ def test_an_idle_engine_is_noted(tmp_path: Path) -> None:
     recording = Recording(tmp_path)
     recording.swap(0, "up")
     assert any("drain and evict had nothing to do" in note for note in analyse(recording.run()).notes)
+
+
+@pytest.mark.parametrize("to", ["small", "large"])
+def test_a_swap_of_a_model_for_itself_by_whatever_name_is_noted_as_a_reload(tmp_path: Path, to: str) -> None:
+    scenario = {"name": "again", "from": "small", "to": to}
+    both = tuple(model.model_copy(update={"path": Path("/models/one")}) for model in checkpoints())
+    recording = Recording(tmp_path, scenario=[scenario], found=both)
+    recording.swap(0, "again")
+    assert (
+        "again: both models are the same: this is a reload, no swap for another"
+        in analyse(recording.run()).notes
+    )
+
+
+def test_a_swap_for_another_model_is_not(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    recording.swap(0, "up")
+    assert not any("reload" in note for note in analyse(recording.run()).notes)
 
 
 def test_unattributed_time_over_one_percent_is_explained_by_the_observers_cost(tmp_path: Path) -> None:

@@ -117,6 +117,22 @@ def test_show_sets_what_is_in_effect_beside_what_the_file_says(mine: Path, tmp_p
     assert ["warmup", "0"] in rows
 
 
+@pytest.mark.parametrize(
+    "other", ["scenario.up.to=small", "models.large=mlx-community/SmolLM2-135M-Instruct"]
+)
+def test_show_says_of_a_swap_of_a_model_for_itself_that_it_is_a_reload(
+    mine: Path, tmp_path: Path, other: str
+) -> None:
+    assert "reload" not in swapbench("show", "mine", cwd=tmp_path).stdout
+    models = (
+        ()
+        if other.startswith("models")
+        else ("--set", "models={small = 'mlx-community/SmolLM2-135M-Instruct'}")
+    )
+    shown = swapbench("show", "mine", "--set", other, *models, cwd=tmp_path).stdout
+    assert "(the same: a reload)" in shown
+
+
 def test_models_is_short_for_setting_the_source(mine: Path, tmp_path: Path) -> None:
     short = answer("show", "mine", "--models", "synthetic", "--json", cwd=tmp_path)
     long = answer("show", "mine", "--set", "source=synthetic", "--json", cwd=tmp_path)
@@ -152,16 +168,15 @@ def test_a_scripted_experiment_needs_no_checkpoint(tmp_path: Path) -> None:
         (["nowhere.toml"], "nowhere.toml: no such file; `swapbench list` shows the experiments there are"),
         (
             ["mine", "--models", "mimi"],
-            'experiments/mine.toml --set source=mimi: source: "mimi" is not allowed; did you mean "mini"?',
+            '--models: "mimi" is not allowed; did you mean "mini"?',
         ),
         (
             ["mine", "--set", "rounds=-1"],
-            "experiments/mine.toml --set rounds=-1: rounds: must be at least 1 (it is -1)",
+            "--set rounds: must be at least 1 (it is -1)",
         ),
         (
             ["mine", "--set", "scenario=[]"],
-            "experiments/mine.toml --set scenario=[]: "
-            "scenario: an experiment needs at least one [[scenario]]",
+            "--set scenario: an experiment needs at least one [[scenario]]",
         ),
     ],
 )

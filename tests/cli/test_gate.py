@@ -18,7 +18,7 @@ import pytest
 from swapbench import baselines
 from swapbench.analysis.fingerprint import digest
 from swapbench.analysis.keeping import kept_run
-from swapbench.cli.gate import sides_of
+from swapbench.cli.gate import _summarise, sides_of
 from swapbench.errors import Exit
 from swapbench.results import list_runs, read
 from tests.cli.invoking import error_of, swapbench
@@ -123,6 +123,16 @@ def test_a_slower_change_is_a_regression_and_a_ci_system_sees_it(repo: Path, tmp
     # Two runs of pairs, each with both arms' rows, and a base that is gone.
     assert len(list_runs(tmp_path / "results")) == 2
     assert len(git(repo, "worktree", "list").splitlines()) == 1
+
+
+def test_a_summary_that_can_not_be_written_is_told_and_takes_nothing_away(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _summarise("all of it", tmp_path / "nowhere" / "summary.md")
+    assert capsys.readouterr().err == (
+        f"swapbench: {tmp_path}/nowhere/summary.md: No such file or directory; "
+        "GITHUB_STEP_SUMMARY has no room for this gate's summary\n"
+    )
 
 
 def test_a_leaking_change_exits_with_5(repo: Path, tmp_path: Path) -> None:

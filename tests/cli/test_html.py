@@ -100,6 +100,30 @@ def test_a_page_that_can_not_be_written_is_one_line(tmp_path: Path) -> None:
     assert str(done.exception).startswith(f"--html {tmp_path}/file/out.html: can't be written: ")
 
 
+@pytest.mark.parametrize(
+    ("page", "why"),
+    [
+        (".", "it names no file"),
+        ("reports", "it is no file"),
+        ("/dev/null", "it is no file"),
+        ("x" * 300, "File name too long"),
+        ("file/x/y", "is no folder"),
+    ],
+)
+@pytest.mark.parametrize("command", ["report", "compare"])
+def test_it_is_refused_before_anything_is_read_or_drawn(
+    command: str, page: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "reports").mkdir()
+    done = invoke(command, "no-such-run", "--html", page)
+    assert isinstance(done.exception, UsageError)
+    assert str(done.exception).startswith(f"--html {page}: can't be written: ")
+    assert why in str(done.exception)
+    assert Path("/dev/null").is_char_device()
+
+
 def test_without_html_nothing_of_charts_is_loaded(tmp_path: Path) -> None:
     folder = recorded(tmp_path)
     script = (

@@ -19,6 +19,10 @@ class Terminal(io.StringIO):
         return True
 
 
+class AsciiTerminal(Terminal):
+    encoding = "ANSI_X3.4-1968"
+
+
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     experiment = scripted(warmup=1)
@@ -39,6 +43,7 @@ def test_a_course_has_every_swap_in_order(job: Job) -> None:
         (Terminal(), {}, True),
         (Terminal(), {"TERM": "dumb"}, False),
         (Terminal(), {"TERM": "xterm", "CI": "true"}, False),
+        (AsciiTerminal(), {"TERM": "xterm"}, False),
         (io.StringIO(), {"TERM": "xterm"}, False),
     ],
 )

@@ -17,6 +17,34 @@ from tests.scripted import toml
     ("line", "said"),
     [
         ("rn", 'no command "rn"; did you mean "run"? `swapbench --help` shows them all'),
+        ("rnu", 'no command "rnu"; did you mean "run"? `swapbench --help` shows them all'),
+        ("help", 'no command "help"; did you mean `swapbench --help`?'),
+        ("help run", 'no command "help"; did you mean `swapbench run --help`?'),
+        ("help models synth now", 'no command "help"; did you mean `swapbench models synth --help`?'),
+        ("models help", 'no command "help"; did you mean `swapbench models --help`?'),
+        ("version", 'no command "version"; did you mean `swapbench --version`?'),
+        ("run quick --rounds -3", "--rounds: must be at least 1 (it is -3)"),
+        ("run quick --warmup -1", "--warmup: must be at least 0 (it is -1)"),
+        ("run quick --models nope", '--models: "nope" is not allowed; known: hub, local, mini, synthetic'),
+        ("show quick --models nope", '--models: "nope" is not allowed; known: hub, local, mini, synthetic'),
+        ("run quick --page-cache hot", '--page-cache: "hot" is not allowed; known: as-is, cold, warm'),
+        ("run quick --strategy slap", '--strategy: no strategy "slap"; did you mean "slab"?'),
+        (
+            "run quick --strategy stock,auto",
+            '--strategy: no strategy "stock,auto"; repeat --strategy for each',
+        ),
+        ("run quick --target nope", 'no target "nope"; known: '),
+        ("run quick --hosts 2", '--hosts: a [sharded] table is for target = "sharded"'),
+        ("run quick --hostfile x", '--hostfile: a [sharded] table is for target = "sharded"'),
+        ("run quick --set rounds=x", '--set rounds: must be a whole number (it is "x")'),
+        (
+            "run quick --set verify.prompt_tokens=8,64",
+            "--set verify.prompt_tokens: must be a list, written [8, 64]",
+        ),
+        ("ab quick --b-set rounds=-3", "--b-set rounds: must be at least 1 (it is -3)"),
+        ("ab quick --a-set rounds", "--a-set rounds: write key.path=value, as in --a-set rounds=5"),
+        ("ab quick --aa --seed -1", "--seed: must be at least 0 (it is -1)"),
+        ("ab quick --aa --page-cache hot", '--page-cache: "hot" is not allowed'),
         ("models lst", 'no command "lst"; did you mean "list"? `swapbench models --help` shows them all'),
         ("run --qiet", 'no option --qiet; did you mean "--quiet"? `swapbench run --help` shows how'),
         (
@@ -53,6 +81,17 @@ def test_nothing_at_all_is_answered_by_the_help(tmp_path: Path) -> None:
     assert "Commands:" in done.stderr
 
 
+@pytest.mark.parametrize("line", ["", "run", "models", "models list", "init target"])
+def test_help_has_a_short_form_everywhere(line: str, tmp_path: Path) -> None:
+    short, long = (swapbench(tmp_path, *line.split(), option) for option in ("-h", "--help"))
+    assert (short.returncode, short.stdout) == (0, long.stdout)
+    assert "-h, --help" in short.stdout
+
+
+def test_so_has_the_version(tmp_path: Path) -> None:
+    assert swapbench(tmp_path, "-V").stdout == swapbench(tmp_path, "--version").stdout != ""
+
+
 def test_the_version_names_what_measures(tmp_path: Path) -> None:
     lines = swapbench(tmp_path, "--version").stdout.splitlines()
     assert lines[0] == f"swapbench {__version__}"
@@ -62,13 +101,13 @@ def test_the_version_names_what_measures(tmp_path: Path) -> None:
 def test_an_interrupt_is_told() -> None:
     # `schema` is interrupted as it begins to print.
     script = (
-        "import sys, typer, signal, os\n"
+        "import builtins, sys, signal, os\n"
         "from swapbench import cli\n"
-        "typer.echo_before = typer.echo\n"
-        "def echo(text, err=False, **_):\n"
-        "    if err: return typer.echo_before(text, err=True)\n"
+        "print_before = print\n"
+        "def print_(*text, file=None, **options):\n"
+        "    if file is sys.stderr: return print_before(*text, file=file, **options)\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
-        "typer.echo = echo\n"
+        "builtins.print = print_\n"
         "sys.argv = ['swapbench', 'schema']\n"
         "cli.main()\n"
     )
@@ -108,3 +147,16 @@ def test_a_folder_that_the_system_does_not_make_is_told(out: str, why: str, tmp_
     done = swapbench(tmp_path, "run", "scripted.toml", "--out", out)
     assert done.returncode == 2
     assert f"no run can be kept there: {why}" in error_of(done)
+
+
+def test_an_explanation_is_never_longer_than_can_be_read(tmp_path: Path) -> None:
+    sets = [word for n in range(20) for word in ("--set", f"models.m{n}={'x' * 200}")]
+    said = error_of(swapbench(tmp_path, "run", "quick", *sets, "--rounds", "0" * 300 + "1"))
+    assert len(said) < 600
+    folder = tmp_path / ("d" * 200)
+    for _ in range(8):
+        folder /= "e" * 200
+    folder.mkdir(parents=True)
+    said = error_of(swapbench(tmp_path, "show", folder / "none.toml"))
+    assert len(said) < 600
+    assert said.endswith("none.toml: no such file; `swapbench list` shows the experiments there are")

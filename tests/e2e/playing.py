@@ -7,6 +7,7 @@ from pathlib import Path
 from swapbench.experiment import find, load
 from swapbench.fresh_process import replies_of, verified_models
 from swapbench.models.locate import provide
+from swapbench.overrides import sets
 from swapbench.plan import make_plan, schedule, turns
 from swapbench.runner import follow, new_job
 from swapbench.wire import Event
@@ -22,7 +23,7 @@ class _Unseen:
 def carry_out(target: type[InProcessTarget], name: str, overrides: list[str], out: Path) -> None:
     """Run the experiment on the target; fresh processes say what its models should answer."""
     file = find(name)
-    experiment = load(file, overrides)
+    experiment = load(file, sets(overrides))
     checkpoints = provide(experiment.models, experiment.source, lambda _: None)
     job = new_job(experiment, file, checkpoints, out, command=[target.__name__])
     (turn,) = turns(experiment)

@@ -10,6 +10,7 @@ from rich.text import Text
 from swapbench.analysis import analyse
 from swapbench.report import make_console, print_report
 from swapbench.report.console import PlainConsole, plain
+from swapbench.report.listing import list_console
 from tests.analysis.recording import Recording
 
 ODD = "a:x:b :100: [bold]\x1b[31mred\x1b]0;title\x07\x9b2J\x85"
@@ -47,3 +48,30 @@ def test_a_report_shows_messages_as_they_stand(tmp_path: Path, capsys: pytest.Ca
     told = capsys.readouterr().out
     assert all(sign.isprintable() for sign in told.replace("\n", ""))
     assert told.count(SHOWN) >= 4
+
+
+def test_where_nobody_watches_no_blank_fills_a_column_up(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table("a", "b")
+    table.add_row("1", "")
+    make_console().print(table, Text("end   "))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [line.rstrip() for line in lines]
+    assert lines[-1] == "end"
+
+
+def test_on_a_terminal_they_do() -> None:
+    console = PlainConsole(file=io.StringIO(), width=20, force_terminal=True, color_system=None)
+    console.print(Text("end   "))
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == "end   \n"
+
+
+@pytest.mark.parametrize(
+    ("columns", "width"), [("77", 77), ("60", 60), ("200", 200), ("3", 20), ("", 120), ("wide", 120)]
+)
+def test_columns_is_honoured_where_nobody_watches(
+    columns: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert make_console().width == width
+    assert list_console().width == (10_000 if width == 120 else width)

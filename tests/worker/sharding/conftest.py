@@ -12,6 +12,7 @@ from swapbench.experiment import Source, load
 from swapbench.models import order
 from swapbench.models.catalogue import lookup
 from swapbench.models.making import make
+from swapbench.overrides import sets
 from swapbench.plan import Arm, make_plan, turns
 from swapbench.wire import Checkpoint, Plan
 
@@ -42,7 +43,7 @@ def make_a_plan(shareable: dict[str, Checkpoint], tmp_path_factory: pytest.TempP
     """The plan of exp012-sharded with overrides, and with other checkpoints in the place of its own."""
 
     def planned(*overrides: str, **checkpoints: Checkpoint) -> Plan:
-        experiment = load(FILE, ["verify.tokens=0", "warmup=0", *overrides])
+        experiment = load(FILE, sets(["verify.tokens=0", "warmup=0", *overrides]))
         arm = Arm("", experiment, shareable | checkpoints, "")
         return make_plan(arm, turns(experiment)[0], tmp_path_factory.mktemp("scratch"))
 

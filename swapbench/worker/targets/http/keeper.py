@@ -74,7 +74,7 @@ def _die_with_keeper() -> None:
 
 def _say(text: str) -> None:
     with suppress(BrokenPipeError):
-        os.write(_STDOUT, text.encode() + b"\n")
+        os.write(_STDOUT, text.encode(errors="backslashreplace") + b"\n")
 
 
 def _attend(child: "subprocess.Popen[bytes]", told: dict[str, Any], family: Any) -> bool:
@@ -82,7 +82,7 @@ def _attend(child: "subprocess.Popen[bytes]", told: dict[str, Any], family: Any)
     assert child.stdout is not None
     alive = True
     with open(told["log"], "ab", buffering=0) as log, selectors.DefaultSelector() as selector:
-        written = _Log(log, [text.encode() for text in told["hide"]])
+        written = _Log(log, [os.fsencode(text) for text in told["hide"]])
         selector.register(_STDIN, selectors.EVENT_READ)
         selector.register(child.stdout, selectors.EVENT_READ)
         while True:
