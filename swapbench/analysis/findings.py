@@ -145,8 +145,8 @@ def analyse(run: Run, limits: Limits | None = None) -> Findings:
 
 
 def exit_code(findings: Findings, strict: bool = False) -> Exit:
-    """The gravest thing found. What is merely inconclusive or invalid counts only when `strict`, and what is not
-    judged never: it was no question of this run."""
+    """The gravest thing found. What is merely inconclusive or invalid counts only when `strict`; what is not
+    judged never does: it was no question of this run."""
     counts = findings.counts
     if counts.failed or counts.rolled_back or counts.refused or findings.facts.status == "incomplete":
         return Exit.FAILED
@@ -257,8 +257,8 @@ def _lost_total(scenario: ScenarioSummary, counted: Sequence[Swap]) -> Iterator[
     lost = sum(swap.total_s is None for swap in counted)
     if lost and scenario.headline_is == "to_first_token":
         yield (
-            f"{scenario.name}: {lost} of {figures.counted(len(counted), 'swap')} took no longer than the same request "
-            "hot, so no total is told"
+            f"{scenario.name}: {lost} of {figures.counted(len(counted), 'swap')} took no longer than the "
+            "same request hot, so no total is told"
         )
 
 

@@ -15,7 +15,7 @@ from swapbench.phases import ALL_LEDGERS, LEDGERS
 # First-time costs (compiled kernels, allocator pools, lazy imports) look like leaks.
 WARMUP_SWAPS: Final = 3
 
-# In the usual scatter, so many more settle whether there is a leak; in fewer, one can often not be told from none.
+# In the usual scatter so many more settle whether there is a leak; fewer often can't.
 ENOUGH_SWAPS: Final = 20
 
 # How much is available on the machine depends on everything else that runs there: shown, not judged.

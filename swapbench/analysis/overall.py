@@ -32,7 +32,7 @@ class Overall:
 
 
 def outcome(findings: Findings) -> Exit:
-    """As the strict exit code says it; where nothing is demanded, what every run is held to has to be settled."""
+    """As the strict exit code says it; where nothing is demanded, what all are held to has to be settled."""
     code = exit_code(findings, strict=True)
     demanded = any(verdict.declared for verdict in findings.verdicts)
     settled = not any(verdict.outcome is Outcome.INCONCLUSIVE for verdict in findings.verdicts)

@@ -60,7 +60,7 @@ class SpanSummary:
 class Bottleneck:
     """The phase that takes most of a scenario's swaps, and in how many of them it is the longest.
 
-    `share` is the mean over swaps of its part of the headline figure: what it explains of what is told first.
+    `share` is the mean over swaps of its part of the headline figure, which is told beside it.
     """
 
     phase: str
@@ -89,8 +89,8 @@ class Unattributed:
 class AgainstTarget:
     """The median against the target: `factor` times under it, or over it.
 
-    Held against it is the total. Where that is not told, the headline under the target speaks for it, which is
-    longer; over it, it says nothing.
+    Held against it is the total. Where that is not told, the headline stands in, which is longer: under the
+    target it speaks for the total, over it it says nothing.
     """
 
     target_s: float

@@ -130,11 +130,11 @@ def _under_target(evidence: Evidence, some: bool) -> _Judgement:
 def _target_reason(measured: Sequence[tuple[str, AgainstTarget]], some: bool) -> str:
     """Where the scenario that decides stands: the fastest for any, the slowest for all."""
     pick = min if some else max
-    name, against = pick(measured, key=lambda entry: entry[1].seconds)
-    until = "" if against.figure == "total" else " to the first token"
+    name, held = pick(measured, key=lambda entry: entry[1].seconds)
+    until = "" if held.figure == "total" else " to the first token"
     return (
-        f"{name} takes {figures.seconds(against.seconds)}{until}, {figures.factor(against.factor)} {against.side} "
-        f"{against.target_s:g} s; {_reliability(against)}"
+        f"{name} takes {figures.seconds(held.seconds)}{until}, {figures.factor(held.factor)} {held.side} "
+        f"{held.target_s:g} s; {_reliability(held)}"
     )
 
 

@@ -268,8 +268,8 @@ def _bottleneck(scenario: ScenarioSummary) -> Line:
             return Line(scenario.name, "not to be seen from outside a server", tone="quiet")
         return Line(scenario.name, "not measured", tone="doubt")
     parts = [
-        f"{found.phase} takes {figures.percent(found.share)}{of_headline(scenario)}, and is the longest phase in "
-        f"{found.longest_in} of {figures.counted(found.n, 'swap')}"
+        f"{found.phase} takes {figures.percent(found.share)}{of_headline(scenario)}, and is the longest "
+        f"phase in {found.longest_in} of {figures.counted(found.n, 'swap')}"
     ]
     reads = found.disk_read_bytes is not None and (found.phase == Phase.LOAD or found.disk_read_bytes.point)
     if reads and found.disk_read_bytes is not None:

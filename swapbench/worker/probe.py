@@ -84,7 +84,7 @@ class Probe:
         return next(iter(self._failures), None)
 
     def told(self, error: BaseException, step: str) -> str:
-        """What ended the swap, the first failure before what came of it; outside of phases `step` is named."""
+        """What ended the swap: the first failure, then what came of it. Outside of phases `step` is named."""
         first, why = self.failure, sentence(error)
         if first is None:
             return f"{step} failed: {why}"
@@ -190,7 +190,7 @@ class Probe:
     def _measured(self, phase: str) -> Iterator[None]:
         if self._going_on:
             raise OverlapError(
-                f"{phase} was entered while {self._going_on} goes on: phases never overlap; leave the one before "
+                f"{phase} was entered while {self._going_on} goes on: phases never overlap; leave one before "
                 "the next is entered, or measure a part of it by probe.span()"
             )
         meter = self._meter
