@@ -167,6 +167,7 @@ def test_phases_entered_again_add_up_in_the_swaps_row(served: type[Server], tmp_
         rows = [row for row in phases if row.scenario == swap.scenario and row.phase != "first_token"]
         assert [row.phase for row in rows] == ["evict", "load", "evict"]
         assert swap.total_s is not None
+        assert swap.unattributed_s is not None
         assert swap.unattributed_s == pytest.approx(swap.total_s - sum(row.seconds for row in rows))
         assert swap.unattributed_s >= 0
 
