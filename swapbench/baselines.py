@@ -8,12 +8,13 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from swapbench.errors import IncomparableError, ResultsError, UsageError, did_you_mean
 from swapbench.files import write_atomically
+from swapbench.headline import HeadlineFigure
 
 # 1: first published form.
 BASELINE_VERSION: Final = 1
@@ -28,7 +29,7 @@ class KeptScenario(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    figure: Literal["to_first_token", "total"]
+    figure: HeadlineFigure
     n: int
     seconds: float = Field(gt=0, allow_inf_nan=False)
     phases_s: dict[str, float] = {}

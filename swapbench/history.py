@@ -88,7 +88,8 @@ def read_history(folders: Sequence[Path], experiment: str, figure: str = HEADLIN
     found = medians([opened.run.folder for opened in runs], figure)
     left_out |= {runs[number].run.folder: why for number, why in found.unreadable.items()}
     silent = set(range(len(runs))) - {row.number for row in found.rows} - set(found.unreadable)
-    left_out |= {runs[number].run.folder: _NO_SWAP for number in sorted(silent)}
+    why = _NO_SWAP if figure == HEADLINE else f"{_NO_SWAP}; or not each has its {figure}"
+    left_out |= {runs[number].run.folder: why for number in sorted(silent)}
     points = _points(runs, found.rows)
     return History(
         experiment=experiment,

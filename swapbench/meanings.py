@@ -176,7 +176,12 @@ SWAPS_MEANINGS: Final = (
         "never",
     ),
     Meaning("error", "", "what went wrong, in one line", "when nothing did"),
-    Meaning("failed_phase", "", "the phase it went wrong in", "when nothing did, or outside the phases"),
+    Meaning(
+        "failed_phase",
+        "",
+        "the phase it went wrong in, the first of several",
+        "when nothing did, or outside the phases",
+    ),
     Meaning(
         "rollback_s",
         "s",

@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from swapbench.columns import PHASES as PHASES_TABLE
 from swapbench.columns import SWAPS as SWAPS_TABLE
 from swapbench.errors import ResultsError
 from swapbench.gathering import Gathered, Tables
+from swapbench.headline import headline_figure
 from swapbench.phases import FIRST_TOKEN, PHASES
 
 if TYPE_CHECKING:
@@ -27,11 +28,11 @@ _MOST_THREADS: Final = 4
 _NUMBER: Final = "swapbench run number"
 _REJECTED: Final = "rejected"
 _NUMERIC: Final = {
-    "round": "INTEGER",
+    **dict.fromkeys(("round", "rank"), "INTEGER"),
     **dict.fromkeys(("total_s", "first_token_s", "to_first_token_s", "seconds"), "DOUBLE"),
 }
 _SWAP_COLUMNS: Final = ("round", "scenario", "strategy", "status", "valid", "warmup", *_OF_SWAPS.values())
-_PHASE_COLUMNS: Final = ("round", "scenario", "strategy", "phase", "span", "seconds")
+_PHASE_COLUMNS: Final = ("round", "scenario", "strategy", "rank", "phase", "span", "seconds")
 
 # Everything is named here and nothing sniffed: a look into each file would cost more than all that follows.
 _TABLE: Final = (
@@ -41,30 +42,35 @@ _TABLE: Final = (
 # Swaps of A/B comparisons are no history: their arms differ on purpose.
 _COUNTED_SQL: Final = f"""
     SELECT "{_NUMBER}" AS number, round, scenario, strategy,
-        total_s,
+        if(isfinite(total_s), total_s, NULL),
         if(isfinite(first_token_s), first_token_s, NULL),
         if(isfinite(to_first_token_s), to_first_token_s, NULL)
     FROM {_TABLE}
-    WHERE status = 'ok' AND valid = 'true' AND warmup IS DISTINCT FROM 'true' AND isfinite(total_s)
-      AND coalesce({{arm}}, '') = ''
+    WHERE status = 'ok' AND valid = 'true' AND warmup IS DISTINCT FROM 'true'
+      AND (isfinite(total_s) OR isfinite(to_first_token_s)) AND coalesce({{arm}}, '') = ''
 """
-# A swap that was cut off and done again has rows twice: the last hold.
+# A phase has a row each time that it was entered, and of several ranks those that name none are the phase.
 _PHASE_SQL: Final = f"""
-    SELECT number, round, scenario, strategy, max_by(seconds, line) AS seconds
-    FROM (SELECT *, "{_NUMBER}" AS number, row_number() OVER () AS line FROM {_TABLE})
+    SELECT "{_NUMBER}" AS number, round, scenario, strategy,
+        coalesce(sum(seconds) FILTER (rank IS NULL), sum(seconds) FILTER (rank = 0)) AS seconds
+    FROM {_TABLE}
     WHERE phase = $phase AND isfinite(seconds) AND coalesce(span, '') = ''
     GROUP BY ALL
 """
 _HEADLINE_SQL: Final = """
-    SELECT number, scenario, strategy,
-        if(count(to_first_token_s) = count(*), 'to_first_token', 'total') AS figure,
-        if(figure = 'total', median(total_s), median(to_first_token_s)),
-        count(*)
+    SELECT number, scenario, strategy, count(*),
+        count(to_first_token_s), median(to_first_token_s), count(total_s), median(total_s)
     FROM swaps GROUP BY ALL ORDER BY ALL
 """
+# Of the swaps that have a figure, where others have none, the median would be of unlike ones.
 _FIGURE_SQL: Final = """
-    SELECT number, scenario, strategy, ?, median({column}), count({column})
-    FROM {table} GROUP BY ALL HAVING count({column}) > 0 ORDER BY ALL
+    SELECT number, scenario, strategy, ?, median({column}), count(*)
+    FROM swaps GROUP BY ALL HAVING count({column}) = count(*) ORDER BY ALL
+"""
+_PHASE_MEDIAN_SQL: Final = """
+    SELECT number, scenario, strategy, ?, median(seconds), count(seconds)
+    FROM swaps JOIN phases USING (number, round, scenario, strategy)
+    GROUP BY ALL HAVING count(seconds) > 0 ORDER BY ALL
 """
 
 
@@ -130,17 +136,28 @@ class _Reader:
     def read(self, figure: str) -> Medians:
         self._fill_swaps()
         if figure == HEADLINE:
-            answer = self._connection.execute(_HEADLINE_SQL)
+            rows = self._headlines()
         elif figure in _OF_SWAPS:
-            answer = self._connection.execute(
-                _FIGURE_SQL.format(column=_OF_SWAPS[figure], table="swaps"), [figure]
-            )
+            rows = self._medians(_FIGURE_SQL.format(column=_OF_SWAPS[figure]), figure)
         else:
             self._fill_phases(figure)
-            joined = "swaps JOIN phases USING (number, round, scenario, strategy)"
-            answer = self._connection.execute(_FIGURE_SQL.format(column="seconds", table=joined), [figure])
-        rows = (Median(*row) for row in answer.fetchall())
+            rows = self._medians(_PHASE_MEDIAN_SQL, figure)
         return Medians(tuple(row for row in rows if row.number not in self._unreadable), self._unreadable)
+
+    def _headlines(self) -> Iterator[Median]:
+        for number, scenario, strategy, swaps, answered, to_first_token_s, measured, total_s in self._rows(
+            _HEADLINE_SQL
+        ):
+            figure = headline_figure(swaps, answered)
+            by_token = figure == "to_first_token"
+            seconds, n = (to_first_token_s, answered) if by_token else (total_s, measured)
+            yield Median(number, scenario, strategy, figure, seconds, n)
+
+    def _medians(self, select: str, figure: str) -> Iterator[Median]:
+        return (Median(*row) for row in self._rows(select, figure))
+
+    def _rows(self, select: str, *values: str) -> list[tuple[Any, ...]]:
+        return self._connection.execute(select, values).fetchall()
 
     def _fill_swaps(self) -> None:
         self._connection.execute(

@@ -23,7 +23,11 @@ class Probe(Protocol):
     """The stopwatch of one swap."""
 
     def phase(self, phase: Phase) -> AbstractContextManager[None]:
-        """Measure a phase. Phases never overlap; one that is never entered stays empty in the results."""
+        """Measure a phase; one that is never entered stays empty in the results.
+
+        A phase may be entered again once it is over: its times add up. Phases never overlap: one that is
+        entered inside another raises, and names both.
+        """
         ...
 
     def span(self, name: str) -> AbstractContextManager[None]:
@@ -31,7 +35,7 @@ class Probe(Protocol):
         ...
 
     def first_token(self) -> AbstractContextManager[None]:
-        """Measure from asking the new model until its first token is there."""
+        """Measure from asking the new model until its first token is there; as a phase, and inside none."""
         ...
 
 

@@ -20,7 +20,7 @@ from swapbench.models.locate import provide
 from swapbench.overrides import Override
 from swapbench.plan import scripted_checkpoints
 from swapbench.results import ArmInfo
-from swapbench.targets import fit, refuse_silent, server_of
+from swapbench.targets import Fitted, fit, refuse_silent, server_of
 from swapbench.wire import WIRE_VERSION, Checkpoint, WorkerReady
 
 # Both arms have the same turns, or there are no pairs.
@@ -68,7 +68,8 @@ def make_arms(
     Raises:
         UsageError: the arms can't be compared, an interpreter can't run the worker, a model is missing.
     """
-    loaded = [_experiment(file, common, arm) for arm in asked]
+    fitted = [_fitted(file, common, arm) for arm in asked]
+    loaded = [one.experiment for one in fitted]
     _refuse_unlike(loaded)
     rounds = loaded[0].gate.pairs if pairs is None else pairs
     # The first pair pays for what the page cache does not hold yet: the interpreters' own files.
@@ -84,9 +85,10 @@ def make_arms(
             settings=tuple(override.text for override in arm.settings),
             experiment=experiment.model_dump(mode="json", by_alias=True),
             models=tuple(checkpoints_of(experiment, say).values()),
-            server=server_of(experiment.target),
+            server=one.server,
+            notes=one.notes,
         )
-        for name, arm, experiment in zip(ascii_uppercase, asked, experiments, strict=False)
+        for name, arm, experiment, one in zip(ascii_uppercase, asked, experiments, fitted, strict=False)
     )
 
 
@@ -207,11 +209,11 @@ def _said_by(python: str, code: str, *arguments: str) -> tuple[str, str]:
     return "" if done.returncode else done.stdout.strip(), last
 
 
-def _experiment(file: Path, common: Sequence[Override], arm: Asked) -> Experiment:
+def _fitted(file: Path, common: Sequence[Override], arm: Asked) -> Fitted:
     # Criteria judge a run by itself, and may speak of strategies that are not compared here.
-    experiment = fit(load(file, [*common, *arm.settings], judged=False)).experiment
-    refuse_several_strategies(experiment, file)
-    return experiment
+    fitted = fit(load(file, [*common, *arm.settings], judged=False))
+    refuse_several_strategies(fitted.experiment, file)
+    return fitted
 
 
 def refuse_several_strategies(experiment: Experiment, file: Path) -> None:

@@ -140,6 +140,14 @@ class Plan(Message):
         """The scenario called `name`."""
         return next(s for s in self.scenarios if s.name == name)
 
+    def asks(self, scenario: Scenario) -> bool:
+        """Whether the new model is asked for a token after the scenario's swaps."""
+        return self.first_token if scenario.first_token is None else scenario.first_token
+
+    def asks_of(self, model: str) -> bool:
+        """Whether it is after any swap that brings this model."""
+        return any(scenario.to_model == model and self.asks(scenario) for scenario in self.scenarios)
+
     def page_cache_of(self, scenario: str) -> PageCache:
         """What is to be true of the page cache in the scenario's swaps."""
         return self.scenario(scenario).page_cache or self.page_cache

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from swapbench import gathering
+from swapbench.analysis import analyse
 from swapbench.analysis.history import Past, analyse_history
+from swapbench.analysis.listing import outline
 from swapbench.columns import PHASES, SWAPS
 from swapbench.errors import UsageError
 from swapbench.experiment import Source
@@ -116,12 +118,51 @@ def test_a_phase_is_taken_without_its_spans_and_without_swaps_that_do_not_count(
     assert point.seconds == pytest.approx(3.1)
 
 
-def test_of_phases_that_were_measured_twice_the_last_holds(tmp_path: Path) -> None:
+def test_a_phase_that_was_entered_again_is_the_sum_of_its_rows(tmp_path: Path) -> None:
     recording = past_run(tmp_path, 1, [50.0])
     path = recording.folder / "phases.csv"
     rows = path.read_text().splitlines()
     path.write_text("\n".join([*rows, *(row.replace(",50,", ",3,") for row in rows[1:])]) + "\n")
+    assert seconds(read_history([tmp_path], EXPERIMENT, "load")) == [53.0]
+
+
+def test_of_several_ranks_the_phase_is_that_of_all_together(tmp_path: Path) -> None:
+    recording = past_run(tmp_path, 1, [3.0])
+    rewritten(recording.folder / "phases.csv", lambda row: row | {"rank": ""})
+    path = recording.folder / "phases.csv"
+    rows = path.read_text().splitlines()
+    ranks = [row.replace(",stock,,", f",stock,{rank},") for rank in range(2) for row in rows[1:]]
+    path.write_text("\n".join([*rows, *ranks]) + "\n")
     assert seconds(read_history([tmp_path], EXPERIMENT, "load")) == [3.0]
+
+
+def test_history_list_and_report_tell_one_figure_of_a_run(tmp_path: Path) -> None:
+    """Of swaps that a server makes when asked, the fastest are those without a total."""
+    recording = past_run(tmp_path, 1, [])
+    for number, (total_s, token_s) in enumerate([(None, 1.0), (None, 1.12), (2.27, 2.95)]):
+        recording.swap(number, "up", total_s=total_s, to_first_token_s=token_s)
+    recording.writer.sync()
+    (point,) = read_history([tmp_path], EXPERIMENT).points
+    run = read(recording.folder)
+    (up, _) = analyse(run).scenarios
+    assert (point.figure, point.seconds, point.swaps) == ("to_first_token", 1.12, 3)
+    assert outline(run).headline_s == {"up": 1.12}
+    assert up.headline is not None
+    assert up.headline.point == 1.12
+    # The total of the slower ones alone would be longer than the whole.
+    assert up.total is None
+    assert read_history([tmp_path], EXPERIMENT, "total").points == ()
+
+
+def test_a_list_of_runs_keeps_strategies_apart(tmp_path: Path) -> None:
+    strategies = {"strategy": {"stock": {"loader": "stock"}, "map": {"loader": "map"}}}
+    recording = past_run(tmp_path, 1, [], settings=strategies)
+    for strategy, load_s in (("stock", 3.0), ("map", 1.0)):
+        recording.swap(0, "up", {"load": load_s}, strategy=strategy)
+    recording.writer.sync()
+    found = {point.strategy: point.seconds for point in read_history([tmp_path], EXPERIMENT).points}
+    assert found == {"stock": 3.0, "map": 1.0}
+    assert outline(read(recording.folder)).headline_s == {"up (stock)": 3.0, "up (map)": 1.0}
 
 
 def test_runs_come_in_the_order_in_which_they_began_whatever_folder_they_lie_in(tmp_path: Path) -> None:

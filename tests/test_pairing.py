@@ -12,7 +12,7 @@ from swapbench.pairing import Asked, make_arms, refuse_too_few_pairs, refuse_unf
 from swapbench.results import ArmInfo
 from swapbench.wire import WIRE_VERSION
 from tests.repository import environment, repository
-from tests.scripted import toml
+from tests.scripted import raw_experiment, toml
 
 
 @pytest.fixture
@@ -158,3 +158,18 @@ def test_so_few_pairs_that_nothing_could_be_found_are_refused(file: Path) -> Non
     crowded = a.model_copy(update={"experiment": a.experiment | {"scenario": many}})
     with pytest.raises(UsageError, match="6 pairs are too few for 5 scenarios"):
         refuse_too_few_pairs((crowded, b))
+
+
+def test_what_an_arms_target_can_not_do_is_noted_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("swapbench.pairing.refuse_silent", lambda server: None)
+    raw = raw_experiment()
+    del raw["script"]
+    path = tmp_path / "served.toml"
+    path.write_text(toml(raw | {"script": {}}).replace("[script]\n", "") + "[workload]\nagents = 2\n")
+    first, second = arms(
+        path, ("target=http://127.0.0.1:1",), ("target=http://127.0.0.1:2", "workload.agents=0")
+    )
+    assert any("agents' caches" in note for note in first.notes)
+    assert not any("agents' caches" in note for note in second.notes)

@@ -38,6 +38,7 @@ def _alone(run: Run, arm: ArmInfo) -> Run:
             "worker": arm.worker,
             "baselines": arm.baselines,
             "server": arm.server,
+            "notes": (*run.info.notes, *arm.notes),
             "arms": (),
         }
     )

@@ -14,13 +14,14 @@ from swapbench.analysis.estimate import estimate
 from swapbench.analysis.facts import facts_of, reloads
 from swapbench.analysis.figures import counted as counted_words
 from swapbench.analysis.fingerprint import Difference, differences
-from swapbench.analysis.headline import HeadlineFigure, headline_figure
+from swapbench.analysis.headline import headline_figure
 from swapbench.analysis.leak import LeakFinding, find_leaks
 from swapbench.analysis.ranks import CONFIDENCE, holm
 from swapbench.analysis.summary import Counts, count
 from swapbench.analysis.swaps import Swap, swaps_of
 from swapbench.errors import Exit
 from swapbench.experiment import Experiment
+from swapbench.headline import HeadlineFigure
 from swapbench.phases import PHASES
 from swapbench.results import Run, RunStatus, experiment_of
 
@@ -188,6 +189,7 @@ class _Seen:
     swaps: tuple[Swap, ...]
     by_scenario: Mapping[str, Sequence[Swap]]
     leaks: tuple[LeakFinding, ...]
+    notes: tuple[str, ...]
 
 
 def _seen(side: Side) -> _Seen:
@@ -200,6 +202,7 @@ def _seen(side: Side) -> _Seen:
             s.name: [swap for swap in swaps if swap.scenario == s.name] for s in experiment.scenario
         },
         leaks=find_leaks(swaps, experiment.leak_tolerance_bytes),
+        notes=run.info.notes,
     )
 
 
@@ -360,6 +363,9 @@ def _notes(
             yield f"{side.facts.label}: the run is {side.facts.status}"
     if shared and all(s.figure == "total" for s in scenarios):
         yield "first token left out: the total is compared, and what moved into the first token is not seen"
+    for note in dict.fromkeys((*a.notes, *b.notes)):
+        sides = [side.facts.label for side in (a, b) if note in side.notes]
+        yield note if len(sides) == 2 else f"{sides[0]}: {note}"
 
 
 # From fine to grave.

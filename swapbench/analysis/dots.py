@@ -6,10 +6,11 @@ from typing import Literal
 
 from swapbench.analysis.cells import cell_name
 from swapbench.analysis.estimate import Estimate, Interval, estimate, median_interval
-from swapbench.analysis.headline import HeadlineFigure, headline_figure
+from swapbench.analysis.headline import headline_figure
 from swapbench.analysis.ladder import Ladder
 from swapbench.analysis.outliers import Outlier
 from swapbench.analysis.swaps import Swap
+from swapbench.headline import HeadlineFigure
 
 Kind = Literal["counted", "warm-up", "invalid"]
 

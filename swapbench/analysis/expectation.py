@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from swapbench.analysis.cells import by_cell
 from swapbench.analysis.change import Change, Verdict
 from swapbench.analysis.estimate import Estimate, estimate
-from swapbench.analysis.headline import HeadlineFigure
 from swapbench.analysis.prediction import Prediction, predict
 from swapbench.analysis.ranks import CONFIDENCE, Shift, holm
 from swapbench.analysis.summary import headline
 from swapbench.analysis.swaps import swaps_of
 from swapbench.baselines import KeptRun
+from swapbench.headline import HeadlineFigure
 from swapbench.results import Run, experiment_of
 
 

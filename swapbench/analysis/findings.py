@@ -146,7 +146,8 @@ def analyse(run: Run, limits: Limits | None = None) -> Findings:
 
 
 def exit_code(findings: Findings, strict: bool = False) -> Exit:
-    """The gravest thing found. What is merely inconclusive or invalid counts only when `strict`."""
+    """The gravest thing found. What is merely inconclusive or invalid counts only when `strict`; what is not
+    judged never does: it was no question of this run."""
     counts = findings.counts
     if counts.failed or counts.rolled_back or counts.refused or findings.facts.status == "incomplete":
         return Exit.FAILED
@@ -155,7 +156,7 @@ def exit_code(findings: Findings, strict: bool = False) -> Exit:
         return Exit.LEAK
     if failed:
         return Exit.TARGET_MISSED
-    undecided = any(v.declared and v.outcome is not Outcome.PASS for v in findings.verdicts)
+    undecided = any(v.declared and v.outcome is Outcome.INCONCLUSIVE for v in findings.verdicts)
     doubtful = undecided or findings.symptoms or findings.counts.invalid
     if strict and (doubtful or findings.facts.status != "complete"):
         return Exit.INCONCLUSIVE
@@ -226,6 +227,7 @@ def _notes(
     # Of dozens of cells the worst speaks for all.
     yield from list(_in_no_phase(scenarios))[: 1 if len(experiment.strategy) > 1 else None]
     for scenario in scenarios:
+        yield from _lost_total(scenario, [swap for swap in counted if swap.scenario == scenario.name])
         yield from _late_token(scenario, experiment.target_s)
 
 
@@ -249,6 +251,16 @@ def _in_no_phase(scenarios: Sequence[ScenarioSummary]) -> Iterator[str]:
                 )
             spent = f" ({figures.seconds(rest.seconds.point)}{observer})" if rest.seconds else ""
             yield f"{scenario.name}: {rest.share:.1%} of the swap is in no phase{spent}"
+
+
+def _lost_total(scenario: ScenarioSummary, counted: Sequence[Swap]) -> Iterator[str]:
+    """The median of those that have one would be of the slower ones alone."""
+    lost = sum(swap.total_s is None for swap in counted)
+    if lost and scenario.headline_is == "to_first_token":
+        yield (
+            f"{scenario.name}: {lost} of {figures.counted(len(counted), 'swap')} took no longer than the "
+            "same request hot, so no total is told"
+        )
 
 
 def _late_token(scenario: ScenarioSummary, target_s: float) -> Iterator[str]:

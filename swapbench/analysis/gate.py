@@ -12,18 +12,19 @@ from swapbench.analysis.expectation import against_history
 from swapbench.analysis.facts import RunFacts, facts_of
 from swapbench.analysis.figures import counted, ratio_change, share_change
 from swapbench.analysis.fingerprint import digest, fingerprint_of_history
-from swapbench.analysis.headline import HeadlineFigure
 from swapbench.analysis.leak import JUDGED, LeakFinding, find_leaks
 from swapbench.analysis.prediction import FEWEST_RUNS
 from swapbench.analysis.swaps import swaps_of
 from swapbench.baselines import KeptRun
 from swapbench.errors import Exit
+from swapbench.headline import HeadlineFigure
 from swapbench.results import Run, experiment_of
 
 
 class GateOutcome(StrEnum):
     """What becomes of a scenario, a ledger, the whole."""
 
+    NOT_JUDGED = "not judged"
     PASS = "pass"
     INCONCLUSIVE = "inconclusive"
     NOT_CONFIRMED = "not confirmed"
@@ -303,6 +304,8 @@ def _leak_outcome(leak: LeakFinding, base: LeakFinding | None) -> tuple[GateOutc
     """What leaks as it always did is no reason to refuse a change, but has to be said."""
     if leak.outcome == "clean":
         return GateOutcome.PASS, f"clean: {leak.reason}"
+    if leak.outcome == "not judged":
+        return GateOutcome.NOT_JUDGED, leak.reason
     if leak.outcome != "leak":
         return GateOutcome.INCONCLUSIVE, leak.reason
     if base is not None and base.outcome == "leak" and base.slope and leak.slope:

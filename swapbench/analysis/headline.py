@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from swapbench import headline
 from swapbench.analysis.swaps import Swap
-
-HeadlineFigure = Literal["to_first_token", "total"]
+from swapbench.headline import HeadlineFigure
 
 
 @dataclass(frozen=True)
@@ -23,9 +22,8 @@ class Headlined:
 
 
 def headline_figure(counted: Sequence[Swap]) -> HeadlineFigure:
-    """Swap request to first token, where every counted swap has one; the total where not."""
-    answered = counted and all("to_first_token_s" in swap.figures for swap in counted)
-    return "to_first_token" if answered else "total"
+    """The figure that the counted swaps of one scenario stand for."""
+    return headline.headline_figure(len(counted), sum("to_first_token_s" in swap.figures for swap in counted))
 
 
 def headlines_by_scenario(swaps: Sequence[Swap]) -> Mapping[str, Sequence[Headlined]]:

@@ -8,6 +8,7 @@ from swapbench.analysis.cells import cell_name
 from swapbench.analysis.estimate import Estimate, estimate
 from swapbench.analysis.paired import largest, times_as_fast
 from swapbench.analysis.roofline import limit_for
+from swapbench.analysis.summary import headline
 from swapbench.analysis.swaps import Swap
 from swapbench.experiment import Experiment, Scenario
 from swapbench.limits import Limits
@@ -124,6 +125,7 @@ def _rung(
     larger_bytes: int,
 ) -> Rung:
     counted = [swap for swap in swaps if swap.counted]
+    found, figure = headline(counted)
     rates = estimate(_rate(swap) for swap in counted)
     peak = largest([swap.extremes.get("footprint") for swap in counted])
     manual = MANUALS[strategy.loader]
@@ -134,7 +136,7 @@ def _rung(
         total_times=times_as_fast(_totals(swaps), _totals(stock)),
         weights=estimate(weights_s(swap) for swap in counted),
         weights_times=times_as_fast(_weights(swaps), _weights(stock)),
-        to_first_token=estimate(swap.figures.get("to_first_token_s") for swap in counted),
+        to_first_token=found if figure == "to_first_token" else None,
         limit_share=rates.point / limit_gb_per_s if rates and limit_gb_per_s else None,
         peak_bytes=peak,
         peak_share=peak / larger_bytes if peak and larger_bytes else None,

@@ -15,6 +15,9 @@ from swapbench.phases import ALL_LEDGERS, LEDGERS
 # First-time costs (compiled kernels, allocator pools, lazy imports) look like leaks.
 WARMUP_SWAPS: Final = 3
 
+# In the usual scatter so many more settle whether there is a leak; fewer often can't.
+ENOUGH_SWAPS: Final = 20
+
 # How much is available on the machine depends on everything else that runs there: shown, not judged.
 # Nor does what is compressed. Wired memory does too, but Metal's leaks show in no other counter.
 JUDGED: Final = ("mlx_active", "mlx_cache", "footprint", "file_backed", "system_wired")
@@ -44,24 +47,36 @@ class Slope:
 
 @dataclass(frozen=True)
 class LeakFinding:
-    """The verdict on one ledger, in bytes per swap. `one_off_bytes` is growth that no slope explains."""
+    """The verdict on one ledger, in bytes per swap. `one_off_bytes` is growth that no slope explains.
+
+    `rounds_wanted` are those that have as many swaps as usually settle it.
+    """
 
     ledger: str
     outcome: LeakOutcome
     reason: str
     rounds: int
+    rounds_wanted: int
     slope: Slope | None
     one_off_bytes: float | None
+
+
+def undecided(rounds: int, wanted: int) -> str:
+    """`inconclusive with 3 rounds, about 12 settle it`."""
+    more = f", about {wanted} settle it" if rounds < wanted else ""
+    return f"inconclusive with {counted(rounds, 'round')}{more}"
 
 
 def find_leaks(swaps: Sequence[Swap], tolerance_bytes: int) -> tuple[LeakFinding, ...]:
     """A verdict for each ledger, from what it had settled to after each swap."""
     judged_on = considered(swaps)
+    scenarios = len({swap.scenario for swap in swaps})
     rounds = len({swap.round for swap in swaps if swap.counted})
+    wanted = math.ceil((WARMUP_SWAPS + ENOUGH_SWAPS) / max(1, scenarios))
     series = {ledger: _series(judged_on, _settled(ledger)) for ledger in ALL_LEDGERS}
     kept = theil_sen(_series(judged_on, lambda swap: swap.figures.get("kept_bytes")))
     found = (
-        _judge(ledger, series[ledger], tolerance_bytes, rounds)
+        _judge(ledger, series[ledger], tolerance_bytes, rounds, wanted)
         for ledger in ALL_LEDGERS
         if ledger in LEDGERS or series[ledger]
     )
@@ -111,16 +126,18 @@ def thinned(values: npt.ArrayLike) -> list[float]:
     return [float(value) for value in array[keep]]
 
 
-def _judge(ledger: str, series: Sequence[Series], tolerance_bytes: int, rounds: int) -> LeakFinding:
+def _judge(
+    ledger: str, series: Sequence[Series], tolerance_bytes: int, rounds: int, wanted: int
+) -> LeakFinding:
     slope = theil_sen(series)
     if slope is None:
-        return LeakFinding(ledger, "not measurable", _too_few(series, rounds), rounds, None, None)
+        return LeakFinding(ledger, "not measurable", _too_few(series, rounds), rounds, wanted, None, None)
     one_off = one_off_bytes(series, slope.point)
     if ledger not in JUDGED:
         reason = f"{per_swap(slope.point)}; everything else that runs on the machine is in it"
-        return LeakFinding(ledger, "not judged", reason, rounds, slope, one_off)
-    outcome, reason = _verdict(slope, series, tolerance_bytes, rounds)
-    return LeakFinding(ledger, outcome, reason, rounds, slope, one_off)
+        return LeakFinding(ledger, "not judged", reason, rounds, wanted, slope, one_off)
+    outcome, reason = _verdict(slope, series, tolerance_bytes, undecided(rounds, wanted))
+    return LeakFinding(ledger, outcome, reason, rounds, wanted, slope, one_off)
 
 
 def _too_few(series: Sequence[Series], rounds: int) -> str:
@@ -133,13 +150,13 @@ def _too_few(series: Sequence[Series], rounds: int) -> str:
 
 
 def _verdict(
-    slope: Slope, series: Sequence[Series], tolerance_bytes: int, rounds: int
+    slope: Slope, series: Sequence[Series], tolerance_bytes: int, if_undecided: str
 ) -> tuple[LeakOutcome, str]:
     found = f"{per_swap(slope.point)} ({_interval(slope)}, tolerance {memory(tolerance_bytes)})"
     if slope.high <= tolerance_bytes:
         return "clean", found
     if slope.low <= tolerance_bytes:
-        return "inconclusive", f"{found}: inconclusive with {counted(rounds, 'round')}"
+        return "inconclusive", f"{found}: {if_undecided}"
     late = theil_sen(_second_halves(series))
     if late is None or late.point <= max(tolerance_bytes, _STEADY * slope.point):
         # A pool that fills up grows at first as a leak does, and then slows down and stops.
@@ -235,8 +252,5 @@ def one_off_bytes(series: Iterable[Series], slope: float) -> float | None:
 def worst(findings: Iterable[LeakFinding]) -> LeakOutcome:
     """One outcome over the judged ledgers: a leak in any is a leak, clean needs all that were measured."""
     outcomes = {finding.outcome for finding in findings if finding.ledger in JUDGED}
-    if "leak" in outcomes:
-        return "leak"
-    if "inconclusive" in outcomes:
-        return "inconclusive"
-    return "clean" if "clean" in outcomes else "not measurable"
+    order: tuple[LeakOutcome, ...] = ("leak", "inconclusive", "clean", "not judged")
+    return next((outcome for outcome in order if outcome in outcomes), "not measurable")

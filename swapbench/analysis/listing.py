@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from swapbench.analysis.arms import arms_of
+from swapbench.analysis.cells import by_cell
 from swapbench.analysis.facts import facts_of
 from swapbench.analysis.summary import count, headline
 from swapbench.analysis.swaps import swaps_of
@@ -12,7 +13,7 @@ from swapbench.results import Run, RunStatus, experiment_of
 
 @dataclass(frozen=True)
 class RunOutline:
-    """One run in a list; `headline_s` is what each scenario took, to the first token where that is known."""
+    """One run in a list; `headline_s` is what each scenario took under each strategy, as a report has it."""
 
     run_id: str
     experiment: str
@@ -31,8 +32,8 @@ def outline(run: Run) -> RunOutline:
     Raises:
         ResultsError: run.json holds no experiment that this swapbench understands.
     """
-    experiment = experiment_of(run)
-    swaps = swaps_of(run)
+    cells, experiment = by_cell(run, experiment_of(run))
+    swaps = swaps_of(cells)
     facts, counts = facts_of(run, experiment, swaps), count(swaps)
     arms = [(f" ({arm.name})", alone) for arm, alone in zip(run.info.arms, arms_of(run), strict=False)]
     headlines = {

@@ -32,11 +32,11 @@ class Overall:
 
 
 def outcome(findings: Findings) -> Exit:
-    """As the strict exit code says it; where nothing is demanded, what every run is held to has to pass."""
+    """As the strict exit code says it; where nothing is demanded, what all are held to has to be settled."""
     code = exit_code(findings, strict=True)
     demanded = any(verdict.declared for verdict in findings.verdicts)
-    sound = all(verdict.outcome is Outcome.PASS for verdict in findings.verdicts)
-    return Exit.INCONCLUSIVE if code is Exit.OK and not demanded and not sound else code
+    settled = not any(verdict.outcome is Outcome.INCONCLUSIVE for verdict in findings.verdicts)
+    return Exit.INCONCLUSIVE if code is Exit.OK and not demanded and not settled else code
 
 
 def overall(findings: Findings) -> Overall:
@@ -58,7 +58,7 @@ def _found(findings: Findings) -> tuple[str, tuple[str, ...]]:
         return "1 criterion not met" if len(missed) == 1 else f"{len(missed)} criteria not met", missed
     if facts.status != "complete":
         return "The run is not complete", (facts.incomplete,)
-    return _in_doubt(findings) or ("Every criterion is met", ())
+    return _in_doubt(findings) or _met(findings)
 
 
 def _lost(swaps: Mapping[str, int]) -> str:
@@ -75,16 +75,38 @@ def _in_doubt(findings: Findings) -> tuple[str, tuple[str, ...]] | None:
     if symptoms:
         return f"{counted(len(symptoms), 'symptom')} of known faults", symptoms
     declared = [verdict for verdict in findings.verdicts if verdict.declared]
-    judged = declared or findings.verdicts
-    open_ = [verdict for verdict in judged if verdict.outcome is not Outcome.PASS]
     if not declared:
+        open_ = [verdict for verdict in findings.verdicts if verdict.outcome is not Outcome.PASS]
         return "Every swap succeeded; no criterion was declared", _reasons(open_)
-    if open_:
-        rest = ", ".join(f"{n} {outcome}" for outcome, n in Counter(str(v.outcome) for v in open_).items())
-        return f"{len(declared) - len(open_)} of {len(declared)} criteria met, {rest}", _reasons(open_)
+    if any(verdict.outcome is Outcome.INCONCLUSIVE for verdict in declared):
+        return _so_many(declared)
     if findings.counts.invalid:
         return f"{counted(findings.counts.invalid, 'swap')} left out as invalid", ()
     return None
+
+
+def _so_many(declared: Sequence[Verdict]) -> tuple[str, tuple[str, ...]]:
+    """`1 of 2 criteria met, 1 not judged`."""
+    open_ = [verdict for verdict in declared if verdict.outcome is not Outcome.PASS]
+    rest = ", ".join(f"{n} {outcome}" for outcome, n in Counter(str(v.outcome) for v in open_).items())
+    return f"{len(declared) - len(open_)} of {len(declared)} criteria met, {rest}", _reasons(open_)
+
+
+def _met(findings: Findings) -> tuple[str, tuple[str, ...]]:
+    """Of a run that is good, what was asked of it; and what of that which every run is held to is open."""
+    declared = [verdict for verdict in findings.verdicts if verdict.declared]
+    open_ = [verdict for verdict in findings.verdicts if verdict.outcome is not Outcome.PASS]
+    if not open_:
+        return "Every criterion is met", ()
+    unjudged = [verdict for verdict in declared if verdict.outcome is Outcome.NOT_JUDGED]
+    if len(unjudged) == len(declared):
+        text = "Every swap succeeded; no criterion was judged"
+    elif unjudged:
+        text, _ = _so_many(declared)
+    else:
+        text = "Every declared criterion is met"
+    undecided = [verdict.title for verdict in open_ if verdict.outcome is Outcome.INCONCLUSIVE]
+    return text + "".join(f"; inconclusive: {title}" for title in undecided), _reasons(open_)
 
 
 def _reasons(open_: Sequence[Verdict]) -> tuple[str, ...]:

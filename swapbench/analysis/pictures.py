@@ -8,10 +8,10 @@ from swapbench.analysis.cells import by_cell, cell_name
 from swapbench.analysis.dots import Dots, LadderDots, dots_of, ladder_dots
 from swapbench.analysis.findings import Findings
 from swapbench.analysis.growth import Growth, growth_of
-from swapbench.analysis.headline import HeadlineFigure
 from swapbench.analysis.ladder import STOCK, Ladder
 from swapbench.analysis.swap_timeline import SwapTimeline, timeline_of
 from swapbench.analysis.swaps import Swap, swaps_of
+from swapbench.headline import HeadlineFigure
 from swapbench.results import Run, experiment_of
 
 

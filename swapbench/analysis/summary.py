@@ -13,11 +13,12 @@ from swapbench.analysis.estimate import (
     median_interval,
     supported_reliability,
 )
-from swapbench.analysis.headline import HeadlineFigure, headline_figure
+from swapbench.analysis.headline import headline_figure
 from swapbench.analysis.outside import Outside, outside_of
 from swapbench.analysis.proof import Proof, proof_of
 from swapbench.analysis.swaps import Measured, Swap
 from swapbench.experiment import Experiment, Scenario
+from swapbench.headline import HeadlineFigure
 from swapbench.phases import FIRST_TOKEN, PHASES, Phase
 
 Expectation = Literal["within", "below", "above"]
@@ -57,7 +58,10 @@ class SpanSummary:
 
 @dataclass(frozen=True)
 class Bottleneck:
-    """The phase that takes most of a scenario's swaps, and in how many of them it is the longest."""
+    """The phase that takes most of a scenario's swaps, and in how many of them it is the longest.
+
+    `share` is the mean over swaps of its part of the headline figure, which is told beside it.
+    """
 
     phase: str
     share: float
@@ -83,9 +87,15 @@ class Unattributed:
 
 @dataclass(frozen=True)
 class AgainstTarget:
-    """Totals against the target: `factor` times under it, or over it."""
+    """The median against the target: `factor` times under it, or over it.
+
+    Held against it is the total. Where that is not told, the headline stands in, which is longer: under the
+    target it speaks for the total, over it it says nothing.
+    """
 
     target_s: float
+    figure: HeadlineFigure
+    seconds: float
     side: Literal["under", "over"]
     factor: float
     swaps_under: int
@@ -109,7 +119,11 @@ class WorkloadSummary:
 
 @dataclass(frozen=True)
 class ScenarioSummary:
-    """One scenario: its counted swaps in figures. The intervals are of the medians, from 6 swaps on."""
+    """One scenario: its counted swaps in figures. The intervals are of the medians, from 6 swaps on.
+
+    What is told of whole swaps is told of the same ones, so that no part is longer than its whole: first
+    tokens where all counted swaps have one, and beside them the total where all have that.
+    """
 
     name: str
     from_model: str
@@ -158,6 +172,9 @@ def summarise(
     """
     counted = [swap for swap in swaps if swap.counted]
     headline_estimate, headline_is = headline(counted)
+    by_token = headline_is == "to_first_token"
+    totals = [] if by_token and any(swap.total_s is None for swap in counted) else counted
+    held: HeadlineFigure = "total" if totals else headline_is
     expected = experiment.expected_s if claims else {}
     return ScenarioSummary(
         name=scenario.name,
@@ -167,14 +184,14 @@ def summarise(
         headline=headline_estimate,
         headline_is=headline_is,
         headline_interval=_interval(counted, f"{headline_is}_s"),
-        total=_figure(counted, "total_s"),
-        total_interval=_interval(counted, "total_s"),
+        total=_figure(totals, "total_s"),
+        total_interval=_interval(totals, "total_s"),
         first_token=_first_token(counted),
-        to_first_token=_figure(counted, "to_first_token_s"),
+        to_first_token=headline_estimate if by_token else None,
         unattributed=_unattributed(counted),
-        against_target=_against_target(counted, experiment.target_s) if claims else None,
+        against_target=_against_target(counted, held, experiment.target_s) if claims else None,
         phases=tuple(_phase(phase, counted, expected.get(phase)) for phase in PHASES),
-        bottleneck=_bottleneck(counted),
+        bottleneck=_bottleneck(counted, headline_is),
         loaded_bytes=_figure(counted, "loaded_bytes"),
         load_gb_per_s=_figure(counted, "load_gb_per_s"),
         resident_before=_figure(counted, "resident_before"),
@@ -222,13 +239,16 @@ def _expectation(seconds: Estimate | None, expected: tuple[float, float] | None)
     return "below" if seconds.point < least else "above" if seconds.point > most else "within"
 
 
-def _share(swaps: Sequence[Swap], phase: Phase) -> float | None:
-    return _mean_share(swaps, lambda swap: swap.phase_s(phase))
+def _share(swaps: Sequence[Swap], phase: Phase, whole: HeadlineFigure = "total") -> float | None:
+    return _mean_share(swaps, lambda swap: swap.phase_s(phase), whole)
 
 
-def _mean_share(swaps: Sequence[Swap], part_s: Callable[[Swap], float | None]) -> float | None:
-    """The mean over swaps of a part's share of the total: shares of all parts then sum to one."""
-    shares = [(part_s(swap) or 0.0) / swap.total_s for swap in swaps if swap.total_s]
+def _mean_share(
+    swaps: Sequence[Swap], part_s: Callable[[Swap], float | None], whole: HeadlineFigure = "total"
+) -> float | None:
+    """The mean over swaps of a part's share of the whole: shares of all parts then sum to one."""
+    wholes = [(swap, swap.figures.get(f"{whole}_s")) for swap in swaps]
+    shares = [(part_s(swap) or 0.0) / whole_s for swap, whole_s in wholes if whole_s]
     return fmean(shares) if shares else None
 
 
@@ -244,19 +264,24 @@ def _unattributed(swaps: Sequence[Swap]) -> Unattributed:
     )
 
 
-def _against_target(swaps: Sequence[Swap], target_s: float) -> AgainstTarget | None:
-    total = _figure(swaps, "total_s")
-    if total is None or total.point <= 0:
+def _against_target(swaps: Sequence[Swap], figure: HeadlineFigure, target_s: float) -> AgainstTarget | None:
+    seconds = [value for swap in swaps if (value := swap.figures.get(f"{figure}_s")) is not None]
+    held = estimate(seconds)
+    if held is None or held.point <= 0:
         return None
-    under = sum(1 for swap in swaps if swap.total_s is not None and swap.total_s < target_s)
-    is_under = total.point < target_s
+    under = sum(value < target_s for value in seconds)
+    is_under = held.point < target_s
+    if figure != "total" and not is_under:
+        return None
     return AgainstTarget(
         target_s=target_s,
+        figure=figure,
+        seconds=held.point,
         side="under" if is_under else "over",
-        factor=target_s / total.point if is_under else total.point / target_s,
+        factor=target_s / held.point if is_under else held.point / target_s,
         swaps_under=under,
-        n=total.n,
-        reliability=supported_reliability(under, total.n),
+        n=held.n,
+        reliability=supported_reliability(under, held.n),
     )
 
 
@@ -265,8 +290,8 @@ def _longest(swap: Swap) -> Phase | None:
     return longest if swap.phase_s(longest) else None
 
 
-def _bottleneck(swaps: Sequence[Swap]) -> Bottleneck | None:
-    shares = {phase: _share(swaps, phase) or 0.0 for phase in PHASES}
+def _bottleneck(swaps: Sequence[Swap], whole: HeadlineFigure) -> Bottleneck | None:
+    shares = {phase: _share(swaps, phase, whole) or 0.0 for phase in PHASES}
     phase = max(PHASES, key=lambda phase: shares[phase])
     if shares[phase] == 0:
         return None

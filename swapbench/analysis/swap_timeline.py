@@ -1,10 +1,10 @@
 """One swap on its clock: phases, spans and the ledgers between them, as a picture shows it."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median_low
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from swapbench.analysis.headline import headline_figure
 from swapbench.analysis.rows import Row, records
@@ -118,40 +118,41 @@ def nearest_median(counted: Sequence[Swap]) -> Swap | None:
 
 
 def _stretches(rows: "pd.DataFrame") -> tuple[tuple[Stretch, ...], bool]:
-    """Phases in their order, each followed by its spans; and whether they had to be laid end to end."""
-    # A swap that was cut off and done again has rows twice: the last hold.
-    found = {(row["phase"], row["span"]): row for row in records(rows)}
+    """Phases in their order, each followed by its spans; and whether they had to be laid end to end.
+
+    One that was entered several times is several stretches.
+    """
+    found = [row for row in records(rows) if math.isfinite(row["seconds"])]
     order = [*map(str, PHASES), FIRST_TOKEN]
-    phases = [found[name, ""] for name in order if _took(found.get((name, "")))]
+    phases = [row for name in order for row in found if row["phase"] == name and not row["span"]]
     end_to_end = any(not math.isfinite(row["start_s"]) for row in phases)
     starts = _running_sum(phases) if end_to_end else [float(row["start_s"]) for row in phases]
     stretches: list[Stretch] = []
-    for row, start_s in zip(phases, starts, strict=True):
-        stretches.append(Stretch(row["phase"], "", start_s, float(row["seconds"])))
+    placed = list(zip(phases, starts, strict=True))
+    for name in order:
+        stretches += [
+            Stretch(name, "", s, float(row["seconds"])) for row, s in placed if row["phase"] == name
+        ]
         if not end_to_end:
-            stretches.extend(_spans(found, row["phase"]))
+            stretches += _spans(found, name)
     return tuple(stretches), end_to_end
 
 
-def _running_sum(phases: Sequence[Mapping[str, Any]]) -> list[float]:
+def _running_sum(phases: Sequence[Row]) -> list[float]:
     starts = [0.0]
     for row in phases:
         starts.append(starts[-1] + float(row["seconds"]))
     return starts[:-1]
 
 
-def _spans(found: Mapping[tuple[str, str], Mapping[str, Any]], phase: str) -> list[Stretch]:
+def _spans(rows: Sequence[Row], phase: str) -> list[Stretch]:
     """A phase's spans by their start; spans within spans (evict/write/agent) left out."""
     spans = [
-        Stretch(phase, span, float(row["start_s"]), float(row["seconds"]))
-        for (of, span), row in found.items()
-        if of == phase and span and "/" not in span and _took(row) and math.isfinite(row["start_s"])
+        Stretch(phase, row["span"], float(row["start_s"]), float(row["seconds"]))
+        for row in rows
+        if row["phase"] == phase and row["span"] and "/" not in row["span"] and math.isfinite(row["start_s"])
     ]
     return sorted(spans, key=lambda stretch: (stretch.start_s, -stretch.seconds))
-
-
-def _took(row: Mapping[str, Any] | None) -> bool:
-    return row is not None and math.isfinite(row["seconds"])
 
 
 def _ledgers(run: Run, rows: "pd.DataFrame", swap: Swap, end_s: float) -> Iterator[LedgerSeries]:

@@ -1,11 +1,12 @@
 """From the three tables to swaps: one record each, with its phases, its spans and its memory."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from swapbench.analysis.rows import number, records
+from swapbench.analysis.clocks import Key, key_of
+from swapbench.analysis.rows import Row, number, records
 from swapbench.columns import released_column, settled_column
 from swapbench.phases import ALL_LEDGERS, WHOLE, Phase
 from swapbench.results import Run
@@ -22,7 +23,7 @@ COUNTS_DOWN: Final = "system_available"
 
 @dataclass(frozen=True)
 class Measured:
-    """A phase, a span or the first token, as it was measured once."""
+    """A phase, a span or the first token, as it was measured in one swap."""
 
     seconds: float | None
     before: Ledgers
@@ -108,8 +109,6 @@ _FIGURES: Final = (
     *("drained_requests", "carried_requests", "answered_requests", "evicted_caches", "evicted_bytes"),
 )
 
-_Key = tuple[int, str]
-
 # Rows by phase and span, of one rank or of all together.
 _Rows = dict[tuple[str, str], Measured]
 
@@ -122,9 +121,8 @@ def swaps_of(run: Run) -> tuple[Swap, ...]:
     workers = _workers(rows)
     swaps = []
     for index, (row, worker) in enumerate(zip(rows, workers, strict=True)):
-        key = (int(row["round"]), str(row["scenario"]))
-        by_rank = measured.get(key, {})
-        swaps.append(_swap(index, worker, row, by_rank, _during(samples.get(key), row)))
+        its = _during(samples.get((int(row["round"]), str(row["scenario"]))), row)
+        swaps.append(_swap(index, worker, row, measured.get(key_of(row), {}), its))
     return tuple(swaps)
 
 
@@ -197,24 +195,55 @@ def _spans(rows: _Rows) -> dict[str, Measured]:
     return {f"{phase}/{span}": value for (phase, span), value in rows.items() if span}
 
 
-def _measured_by_swap(frame: "pd.DataFrame") -> dict[_Key, dict[int | None, _Rows]]:
-    """Rows of phases.csv by swap and rank. A swap that was cut off and done again has rows twice: the last
-    hold."""
-    swaps: dict[_Key, dict[int | None, _Rows]] = {}
+def _measured_by_swap(frame: "pd.DataFrame") -> dict[Key, dict[int | None, _Rows]]:
+    """Rows of phases.csv by swap and rank, those of one phase, or of one span, taken together."""
+    swaps: dict[Key, dict[int | None, dict[tuple[str, str], list[Row]]]] = {}
     for row in records(frame):
-        swap = swaps.setdefault((int(row["round"]), row["scenario"]), {})
+        swap = swaps.setdefault(key_of(row), {})
         rank = number(row["rank"])
         rows = swap.setdefault(None if rank is None else int(rank), {})
-        rows[row["phase"], row["span"]] = Measured(
-            seconds=number(row["seconds"]),
-            before=_recorded(row, {ledger: f"{ledger}_before_bytes" for ledger in ALL_LEDGERS}),
-            after=_recorded(row, {ledger: f"{ledger}_after_bytes" for ledger in ALL_LEDGERS}),
-            mlx_peak_bytes=number(row["mlx_peak_bytes"]),
-            major_faults=number(row["major_faults"]),
-            disk_read_bytes=number(row["disk_read_bytes"]),
-            weight_bytes=number(row["weight_bytes"]),
-        )
-    return swaps
+        rows.setdefault((row["phase"], row["span"]), []).append(row)
+    return {
+        key: {
+            rank: {name: _together(entered) for name, entered in rows.items()} for rank, rows in swap.items()
+        }
+        for key, swap in swaps.items()
+    }
+
+
+def _together(entered: Sequence[Row]) -> Measured:
+    """All the times that a phase, or a span, was entered: they add up."""
+    peaks = [peak for row in entered if (peak := number(row["mlx_peak_bytes"])) is not None]
+    return Measured(
+        seconds=_lasted_s(entered),
+        before=_recorded(entered[0], {ledger: f"{ledger}_before_bytes" for ledger in ALL_LEDGERS}),
+        after=_recorded(entered[-1], {ledger: f"{ledger}_after_bytes" for ledger in ALL_LEDGERS}),
+        mlx_peak_bytes=max(peaks, default=None),
+        major_faults=_sum(entered, "major_faults"),
+        disk_read_bytes=_sum(entered, "disk_read_bytes"),
+        weight_bytes=number(entered[-1]["weight_bytes"]),
+    )
+
+
+def _lasted_s(entered: Sequence[Row]) -> float | None:
+    """What spans of one name have in common counts once, or they would outlast their phase."""
+    lasted_s, end_s = 0.0, -math.inf
+    for row in sorted(entered, key=lambda row: number(row["start_s"]) or 0.0):
+        start_s, seconds = number(row["start_s"]), number(row["seconds"])
+        if seconds is None:
+            return None
+        if start_s is None:
+            lasted_s += seconds
+            continue
+        lasted_s += seconds - min(seconds, max(0.0, end_s - start_s))
+        end_s = max(end_s, start_s + seconds)
+    return lasted_s
+
+
+def _sum(rows: Sequence[Row], column: str) -> float | None:
+    values = [number(row[column]) for row in rows]
+    known = [value for value in values if value is not None]
+    return math.fsum(known) if len(known) == len(values) else None
 
 
 def _during(samples: "pd.DataFrame | None", row: Mapping[str, Any]) -> "pd.DataFrame | None":

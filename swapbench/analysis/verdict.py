@@ -7,7 +7,7 @@ from typing import Final
 
 from swapbench.analysis import figures
 from swapbench.analysis.ladder import STOCK, Ladder
-from swapbench.analysis.leak import JUDGED, LeakFinding, per_swap, worst
+from swapbench.analysis.leak import JUDGED, LeakFinding, LeakOutcome, per_swap, undecided, worst
 from swapbench.analysis.memory import ScenarioMemory
 from swapbench.analysis.summary import AgainstTarget, Bottleneck, ScenarioSummary
 from swapbench.experiment import Criterion, CriterionKind, Experiment
@@ -60,6 +60,11 @@ class Evidence:
 
 _Judgement = tuple[Outcome, str]
 _TARGET_KINDS: Final = (CriterionKind.ANY_UNDER_TARGET, CriterionKind.ALL_UNDER_TARGET)
+_OF_LEAKS: Final[dict[LeakOutcome, Outcome]] = {
+    "leak": Outcome.FAIL,
+    "clean": Outcome.PASS,
+    "not judged": Outcome.NOT_JUDGED,
+}
 
 
 def judge(evidence: Evidence) -> tuple[Verdict, ...]:
@@ -109,25 +114,27 @@ def _under_target(evidence: Evidence, some: bool) -> _Judgement:
         return Outcome.NOT_JUDGED, "mini models: their times say nothing about the real ones"
     measured = [(s.name, s.against_target) for s in evidence.scenarios if s.against_target is not None]
     if not measured:
-        return Outcome.INCONCLUSIVE, "no swap was measured that counts"
+        told = any(s.headline for s in evidence.scenarios)
+        why = "no total is told of swaps like these" if told else "no swap was measured that counts"
+        return Outcome.INCONCLUSIVE, why
     under = [name for name, against in measured if against.side == "under"]
     reached = bool(under) if some else len(under) == len(measured)
     missing = len(evidence.scenarios) - len(measured)
-    reason = _target_reason(evidence, measured, some)
+    reason = _target_reason(measured, some)
     if missing and reached is not some:
         # What was not measured could still turn the verdict.
         return Outcome.INCONCLUSIVE, f"{reason}; {figures.counted(missing, 'scenario')} not measured"
     return (Outcome.PASS if reached else Outcome.FAIL), reason
 
 
-def _target_reason(evidence: Evidence, measured: Sequence[tuple[str, AgainstTarget]], some: bool) -> str:
+def _target_reason(measured: Sequence[tuple[str, AgainstTarget]], some: bool) -> str:
     """Where the scenario that decides stands: the fastest for any, the slowest for all."""
-    totals = {s.name: s.total.point for s in evidence.scenarios if s.total is not None}
     pick = min if some else max
-    name, against = pick(measured, key=lambda entry: totals[entry[0]])
+    name, held = pick(measured, key=lambda entry: entry[1].seconds)
+    until = "" if held.figure == "total" else " to the first token"
     return (
-        f"{name} takes {figures.seconds(totals[name])}, {figures.factor(against.factor)} {against.side} "
-        f"{against.target_s:g} s; {_reliability(against)}"
+        f"{name} takes {figures.seconds(held.seconds)}{until}, {figures.factor(held.factor)} {held.side} "
+        f"{held.target_s:g} s; {_reliability(held)}"
     )
 
 
@@ -142,14 +149,13 @@ def _reliability(against: AgainstTarget) -> str:
 def _bottleneck(scenarios: Sequence[ScenarioSummary]) -> _Judgement:
     if scenarios and all(s.outside is not None for s in scenarios):
         return Outcome.NOT_JUDGED, "seen from outside: no phase of a swap can be told from another"
-    found = [(s.name, s.bottleneck, s.unattributed.share or 0.0) for s in scenarios]
-    if not any(bottleneck for _, bottleneck, _ in found):
+    if not any(s.bottleneck for s in scenarios):
         return Outcome.INCONCLUSIVE, "no swap was measured that counts"
-    for name, bottleneck, unattributed in found:
-        doubt = _doubt(bottleneck, unattributed)
+    for scenario in scenarios:
+        doubt = _doubt(scenario)
         if doubt:
-            return Outcome.INCONCLUSIVE, f"{name}: {doubt}"
-    return Outcome.PASS, _shares([(name, bottleneck) for name, bottleneck, _ in found if bottleneck])
+            return Outcome.INCONCLUSIVE, f"{scenario.name}: {doubt}"
+    return Outcome.PASS, _shares([(s.name, s.bottleneck) for s in scenarios if s.bottleneck])
 
 
 def _shares(found: Sequence[tuple[str, Bottleneck]]) -> str:
@@ -160,11 +166,13 @@ def _shares(found: Sequence[tuple[str, Bottleneck]]) -> str:
     return "; ".join(f"{phase} takes {', '.join(shares)}" for phase, shares in by_phase.items())
 
 
-def _doubt(bottleneck: Bottleneck | None, unattributed: float) -> str:
+def _doubt(scenario: ScenarioSummary) -> str:
     """Why a scenario's bottleneck is not sure; empty when it is."""
+    bottleneck, unattributed = scenario.bottleneck, scenario.unattributed.share or 0.0
     if bottleneck is None:
         return "not measured"
-    if unattributed > bottleneck.share:
+    # Both of the swap itself: its headline may be another whole.
+    if unattributed > max(phase.share or 0.0 for phase in scenario.phases):
         return f"{figures.percent(unattributed)} of the swap is in no phase, more than in {bottleneck.phase}"
     if bottleneck.longest_in < _LONGEST_IN * bottleneck.n:
         return f"{bottleneck.phase} is the longest in only {bottleneck.longest_in} of {bottleneck.n} swaps"
@@ -173,9 +181,9 @@ def _doubt(bottleneck: Bottleneck | None, unattributed: float) -> str:
 
 def _no_leak(leaks: Sequence[LeakFinding]) -> _Judgement:
     overall = worst(leaks)
-    outcome = {"leak": Outcome.FAIL, "clean": Outcome.PASS}.get(overall, Outcome.INCONCLUSIVE)
+    outcome = _OF_LEAKS.get(overall, Outcome.INCONCLUSIVE)
     deciding = [leak for leak in leaks if leak.ledger in JUDGED and leak.outcome == overall]
-    if overall == "not measurable":
+    if overall in ("not measurable", "not judged"):
         return outcome, deciding[0].reason
     if overall == "leak":
         grows = [f"{_label(leak)} {per_swap(leak.slope.point)}" for leak in deciding if leak.slope]
@@ -183,7 +191,7 @@ def _no_leak(leaks: Sequence[LeakFinding]) -> _Judgement:
     names = ", ".join(_label(leak) for leak in deciding)
     if overall == "clean":
         return outcome, f"settled memory grows by less than is tolerated: {names}"
-    return outcome, f"inconclusive with {figures.counted(deciding[0].rounds, 'round')}: {names}"
+    return outcome, f"{undecided(deciding[0].rounds, deciding[0].rounds_wanted)}: {names}"
 
 
 def _times_faster(evidence: Evidence, criterion: Criterion) -> _Judgement:

@@ -10,7 +10,7 @@ from swapbench.errors import UsageError
 if TYPE_CHECKING:
     from swapbench.analysis import Findings
     from swapbench.analysis.comparison import Comparison
-    from swapbench.analysis.headline import HeadlineFigure
+    from swapbench.headline import HeadlineFigure
     from swapbench.limits import Limits
     from swapbench.report.html import RunView
     from swapbench.results import Run

@@ -31,6 +31,7 @@ _MOST_LINES: Final = 20
 _SIDES: Final = ("base", "change", "ratio")
 
 _TONES: Final[dict[GateOutcome, Tone]] = {
+    GateOutcome.NOT_JUDGED: "quiet",
     GateOutcome.PASS: "good",
     GateOutcome.INCONCLUSIVE: "doubt",
     GateOutcome.NOT_CONFIRMED: "doubt",
@@ -118,7 +119,7 @@ def annotations(gate: Gate) -> Iterator[str]:
         if scenario.outcome is not GateOutcome.PASS:
             yield _annotation(scenario.outcome, scenario.scenario, scenario.reason)
     for ledger in gate.ledgers:
-        if ledger.outcome is not GateOutcome.PASS:
+        if ledger.outcome not in (GateOutcome.PASS, GateOutcome.NOT_JUDGED):
             yield _annotation(ledger.outcome, LEDGER_LABELS[ledger.ledger], ledger.reason)
     for failure in gate.failures:
         yield _annotation(GateOutcome.FAILED, failure.scenario or "run", _failure(failure))
@@ -160,6 +161,8 @@ def _sentence(gate: Gate) -> str:
         return "; ".join(grave)
     if gate.outcome is GateOutcome.PASS:
         leaks = "nothing leaks" if gate.ledgers else "leaks were not looked for"
+        unjudged = [LEDGER_LABELS[of.ledger] for of in gate.ledgers if of.outcome is GateOutcome.NOT_JUDGED]
+        leaks += f" ({', '.join(unjudged)} not judged)" if unjudged else ""
         return f"nothing is slower beyond the margin, and {leaks}"
     lighter = (
         *_those(gate, GateOutcome.NOT_CONFIRMED, "slower at first, but not when measured again"),

@@ -1,7 +1,7 @@
 """A list of runs, for people and for programs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Final
 
@@ -23,6 +23,8 @@ _STATUS_STYLES: Final = {
 }
 # Wider than any line.
 _UNFOLDED: Final = 10_000
+# Of several strategies each scenario has as many figures.
+_MOST_SHOWN: Final = 8
 
 
 def list_console() -> Console:
@@ -49,9 +51,17 @@ def print_runs(runs: Sequence[RunOutline], console: Console) -> None:
             Text(run.status, style=_STATUS_STYLES[run.status]),
             str(run.swaps_ok),
             Text(str(run.swaps_failed), style="bold red" if run.swaps_failed else "dim"),
-            Text("\n".join(f"{name} {figures.seconds(value)}" for name, value in run.headline_s.items())),
+            Text("\n".join(_headlines(run))),
         )
     console.print(readable(table, console))
+
+
+def _headlines(run: RunOutline) -> Iterator[str]:
+    """The first of them, where there are dozens: a report has them all."""
+    shown = list(run.headline_s.items())[:_MOST_SHOWN]
+    yield from (f"{name} {figures.seconds(value)}" for name, value in shown)
+    if more := len(run.headline_s) - len(shown):
+        yield f"and {more} more"
 
 
 def to_json(runs: Sequence[RunOutline]) -> str:

@@ -5,7 +5,7 @@ from typing import Final
 
 from rich.text import Text
 
-from swapbench.analysis.figures import counted, memory
+from swapbench.analysis.figures import NOT_RECORDED, counted, memory
 from swapbench.analysis.progress import Course, Row, Standing
 from swapbench.experiment import Source
 from swapbench.report.console import plain
@@ -102,11 +102,15 @@ def _labelled(text: str, width: int) -> Text:
 
 def _row(row: Row, labels: int, course: Course, width: int) -> Text:
     label, last = _labelled(row.label, labels), row.last
-    if last.status != "ok" or last.total_s is None:
+    if last.status != "ok":
         why = " ".join(plain(last.error).split())
         return label.append(f"  {last.status.replace('_', ' ')}: {why}", style="bold red")
-    line = label.append(f"  {f'{last.total_s:.3f} s':>{_FIGURE_WIDTH}}", style="bold")
-    if course.claims:
+    seconds = last.to_first_token_s if last.total_s is None else last.total_s
+    figure = NOT_RECORDED if seconds is None else f"{seconds:.3f} s"
+    line = label.append(f"  {figure:>{_FIGURE_WIDTH}}", style="bold")
+    if last.total_s is None:  # of a server: the same request took as long hot
+        line.append("  to the first token", style="dim")
+    elif course.claims:
         share = last.total_s / course.target_s
         tone = "green" if share <= 1 else "bold red"
         line.append("  ").append_text(_bar(share, width // _BAR_SHARE, tone))
@@ -114,7 +118,8 @@ def _row(row: Row, labels: int, course: Course, width: int) -> Text:
     if not last.valid:
         line.append("  invalid", style="yellow")
     room = min(_SPARK_WIDTH, width - line.cell_len - 2)
-    return line.append(f"  {sparkline(row.totals_s, room)}", style="cyan") if room > 1 else line
+    shown = room > 1 and row.totals_s
+    return line.append(f"  {sparkline(row.totals_s, room)}", style="cyan") if shown else line
 
 
 def _bar(share: float, width: int, style: str) -> Text:

@@ -135,13 +135,20 @@ def _why_not(counts: Counts) -> str:
 
 
 def _legend(findings: Findings, more: int) -> Iterator[str]:
-    ns = sorted({scenario.total.n for scenario in findings.scenarios if scenario.total})
+    ns = sorted({scenario.headline.n for scenario in findings.scenarios if scenario.headline})
     if ns:
         of = f"{ns[0]}" if len(ns) == 1 else f"{ns[0]} to {ns[-1]}"
         what = f"seconds, median (range) of {of} swaps" if ns[-1] > 1 else "seconds, of one swap"
-        yield f"{what}; bottleneck: the phase that takes most of it"
+        yield f"{what}; bottleneck: the phase that takes most, as a share of {_share_of(findings)}"
     if more:
         yield f"{more} more scenarios are not shown"
+
+
+def _share_of(findings: Findings) -> str:
+    kinds = {scenario.headline_is for scenario in findings.scenarios if scenario.headline}
+    if len(kinds) > 1:
+        return "the first figure in its row"
+    return REQUEST_TO_FIRST_TOKEN if "to_first_token" in kinds else "the swap"
 
 
 def _strategies(findings: Findings) -> Table:

@@ -103,8 +103,14 @@ def _headline(scenario: ScenarioSummary) -> str:
     if against:
         parts.append(f"{figures.factor(against.factor)} {against.side} {against.target_s:g} s")
     if scenario.bottleneck:
-        parts.append(f"{scenario.bottleneck.phase} {figures.percent(scenario.bottleneck.share)}")
+        share = figures.percent(scenario.bottleneck.share)
+        parts.append(f"{scenario.bottleneck.phase} {share}{of_headline(scenario)}")
     return ", ".join(parts)
+
+
+def of_headline(scenario: ScenarioSummary) -> str:
+    """What a bottleneck's share is of, where the total is not all that is told."""
+    return f" of {REQUEST_TO_FIRST_TOKEN}" if scenario.headline_is == "to_first_token" else ""
 
 
 def _headline_interval(interval: Interval | None) -> str:
@@ -186,7 +192,7 @@ def _interval(interval: Interval | None) -> Cell:
 
 
 def _phases_title(scenarios: Sequence[ScenarioSummary]) -> str:
-    swaps = [s.total.n for s in scenarios if s.total] or [0]
+    swaps = [s.headline.n for s in scenarios if s.headline] or [0]
     fewest, most = min(swaps), max(swaps)
     if most < 2:
         return "Phases: seconds, share of the total"
@@ -262,8 +268,8 @@ def _bottleneck(scenario: ScenarioSummary) -> Line:
             return Line(scenario.name, "not to be seen from outside a server", tone="quiet")
         return Line(scenario.name, "not measured", tone="doubt")
     parts = [
-        f"{found.phase} takes {figures.percent(found.share)}, and is the longest phase in "
-        f"{found.longest_in} of {figures.counted(found.n, 'swap')}"
+        f"{found.phase} takes {figures.percent(found.share)}{of_headline(scenario)}, and is the longest "
+        f"phase in {found.longest_in} of {figures.counted(found.n, 'swap')}"
     ]
     reads = found.disk_read_bytes is not None and (found.phase == Phase.LOAD or found.disk_read_bytes.point)
     if reads and found.disk_read_bytes is not None:

@@ -27,7 +27,8 @@ _GONE: Final = "the process that carried it out is gone: killed, or the machine 
 class ArmInfo(BaseModel):
     """One of the two things that an A/B run compares: what it was carried out with.
 
-    `label` is what it is called in reports; `settings` are the overrides that it has to itself.
+    `label` is what it is called in reports; `settings` are the overrides that it has to itself, `notes`
+    what a reader should know of it alone, such as what its target can't do.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -41,6 +42,7 @@ class ArmInfo(BaseModel):
     worker: WorkerReady | None = None
     baselines: tuple[Reading, ...] = ()
     server: Server | None = None
+    notes: tuple[str, ...] = ()
 
 
 class RunInfo(BaseModel):

@@ -5,18 +5,34 @@ Of a swap that is seen from outside there is one row alone, the whole.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from swapbench.phases import FIRST_TOKEN, WHOLE, Phase
 from swapbench.wire import Event, PhaseMeasured, Reading, StepStarted
 from swapbench.worker.counters import Counters
 from swapbench.worker.meter import Meter
 from swapbench.worker.sharding.gather import gather
+from swapbench.worker.tracebacks import sentence
 
 Emit = Callable[[Event], None]
 
 
+class OverlapError(RuntimeError):
+    """A phase was entered while another one goes on."""
+
+
+@dataclass(frozen=True)
+class PhaseFailure:
+    """A phase that was left by an exception, and what that said."""
+
+    phase: Phase
+    why: str
+
+
 class Probe:
-    """The stopwatch of one swap. `begin` is the swap request; phases follow one another until `end`.
+    """The stopwatch of one swap. `begin` is the swap request; phases follow one another until its end.
+
+    One that is entered again once it was over goes on: it has a row each time, and its times add up.
 
     The reading after a phase is also the one before the next, so that the observer looks nine times
     and not sixteen. What it costs falls between phases, and is summed in `probe_s`.
@@ -32,13 +48,13 @@ class Probe:
         self._before = Reading()
         self._counted: Counters | None = None
         self._spans: list[PhaseMeasured] = []
-        self._phase = ""
+        self._phase = self._going_on = ""
         self._leaving_s = 0.0
         self.phase_s: dict[str, float] = {}
         self.probe_s = 0.0
         self.first_token_s: float | None = None
         self.to_first_token_s: float | None = None
-        self.failed_phase: Phase | None = None
+        self._failures: list[PhaseFailure] = []
 
     def begin(self) -> None:
         """The swap is asked for now."""
@@ -62,15 +78,42 @@ class Probe:
         """What of the total no phase accounts for: the observer, and the target between phases."""
         return self.total_s - sum(self.phase_s.values())
 
+    @property
+    def failure(self) -> PhaseFailure | None:
+        """The first phase that failed, but for those that went well when they were entered again."""
+        return next(iter(self._failures), None)
+
+    def told(self, error: BaseException, step: str) -> str:
+        """What ended the swap: the first failure, then what came of it. Outside of phases `step` is named."""
+        first, why = self.failure, sentence(error)
+        if first is None:
+            return f"{step} failed: {why}"
+        text = f"{first.phase} failed: {first.why}"
+        if first.why == why:
+            return text
+        last = next((failure.phase for failure in self._failures if failure.why == why), step)
+        return f"{text}; {last} failed too: {why}"
+
     @contextmanager
     def phase(self, phase: Phase) -> Iterator[None]:
-        """Measure one phase; it ends when the device has done all that was asked of it."""
+        """Measure one phase; it ends when the device has done all that was asked of it.
+
+        Raises:
+            OverlapError: another one goes on.
+        """
+        with self._failing(phase), self._measured(phase):
+            yield
+
+    @contextmanager
+    def _failing(self, phase: str) -> Iterator[None]:
         try:
-            with self._measured(phase):
-                yield
-        except BaseException:
-            self.failed_phase = phase
+            yield
+        except BaseException as error:
+            if phase != FIRST_TOKEN:
+                # Its sentence alone: its frames would hold what the target tries to be rid of.
+                self._failures.append(PhaseFailure(Phase(phase), sentence(error)))
             raise
+        self._failures = [failure for failure in self._failures if failure.phase != phase]
 
     @contextmanager
     def whole(self, answers: bool = False) -> Iterator[None]:
@@ -104,7 +147,6 @@ class Probe:
         What is yielded takes the ranks' rows, by rank. The slowest rank is the phase; what it took beyond, to
         tell the ranks and to hear from them, is in no phase.
         """
-        self._phase = phase
         self._emit(StepStarted(step=phase))
         start_s = self._meter.now_s()
 
@@ -117,11 +159,8 @@ class Probe:
                 if row.rank is None and not row.span:
                     self._note(phase, row.seconds, end_s)
 
-        try:
+        with self._failing(phase):
             yield measured
-        except BaseException:
-            self.failed_phase = Phase(phase) if phase != FIRST_TOKEN else None
-            raise
 
     @contextmanager
     def span(self, name: str) -> Iterator[None]:
@@ -149,6 +188,11 @@ class Probe:
 
     @contextmanager
     def _measured(self, phase: str) -> Iterator[None]:
+        if self._going_on:
+            raise OverlapError(
+                f"{phase} was entered while {self._going_on} goes on: phases never overlap; leave one before "
+                "the next is entered, or measure a part of it by probe.span()"
+            )
         meter = self._meter
         entered_s = meter.now_s()
         self._phase = phase
@@ -159,10 +203,12 @@ class Probe:
         start_s = meter.now_s()
         if phase != FIRST_TOKEN:
             self.probe_s += self._leaving_s + start_s - entered_s
+        self._going_on = phase
         try:
             yield
             meter.synchronize()
         finally:
+            self._going_on = ""
             end_s = meter.now_s()
             delta = meter.counters().since(counters)
             peak = meter.peak_bytes()
@@ -175,12 +221,12 @@ class Probe:
 
     def _note(self, phase: str, seconds: float, end_s: float) -> None:
         if phase == FIRST_TOKEN:
-            self.first_token_s = seconds
+            self.first_token_s = (self.first_token_s or 0.0) + seconds
             self.to_first_token_s = end_s - self._begun_s
         else:
             self._ended_s = end_s
             if phase != WHOLE:
-                self.phase_s[phase] = seconds
+                self.phase_s[phase] = self.phase_s.get(phase, 0.0) + seconds
 
     def _row(
         self,

@@ -30,7 +30,7 @@ from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled
 from swapbench.worker.stillness import STILLNESS
 from swapbench.worker.targets import Audit, Outcome, RefusedError, Restored, Steady, Target, Verifies
-from swapbench.worker.tracebacks import let_go
+from swapbench.worker.tracebacks import let_go, sentence
 from swapbench.worker.verification import MismatchError, compare
 
 # A checkpoint counts as warm or cold when this share of it is, or isn't, in the page cache.
@@ -103,7 +103,7 @@ def _recover(plan: Plan, lost: PlannedSwap, target: Target) -> Recovered:
         audit = target.audit()
         settled = target.settle()
     except Exception as error:  # noqa: BLE001 - as a swap's border: what can't be recovered is told
-        return Recovered(error=f"the old model does not come back in a new worker: {_sentence(error)}")
+        return Recovered(error=f"the old model does not come back in a new worker: {sentence(error)}")
     return Recovered(settled=settled.ledgers, readable_caches=audit.readable, broken_caches=audit.broken)
 
 
@@ -119,7 +119,7 @@ class _Swap:
         self._target = target
         self._emit = emit
         scenario = plan.scenario(planned.scenario)
-        self._asks = plan.first_token if scenario.first_token is None else scenario.first_token
+        self._asks = plan.asks(scenario)
         self._from = plan.checkpoints[scenario.from_model]
         self._to = plan.checkpoints[scenario.to_model]
         self._probe = Probe(target.meter, emit, planned.round, planned.scenario)
@@ -217,7 +217,7 @@ class _Swap:
         self._still_s = STILLNESS.seconds()
         self._longest_stall_s = heartbeat.longest_stall_s
         if heartbeat.error is not None:
-            self.unmeasured = f"no stall is told: the health check went wrong: {_sentence(heartbeat.error)}"
+            self.unmeasured = f"no stall is told: the health check went wrong: {sentence(heartbeat.error)}"
 
     def _fail(self, error: Exception) -> None:
         self._status = "failed"
@@ -225,9 +225,9 @@ class _Swap:
             if self._serves:
                 self._refuse(error)
             else:
-                self._error = _sentence(error)
+                self._error = sentence(error)
             return
-        self._error = f"{self._probe.failed_phase or self._step} failed: {_sentence(error)}"
+        self._error = self._probe.told(error, self._step)
         # Its frames hold the half-loaded model, which would outlive its failure.
         let_go(error)
         if self._probe.begun:
@@ -236,14 +236,14 @@ class _Swap:
 
     def _refuse(self, error: RefusedError) -> None:
         """Nothing was touched: the old model goes on, and shows it by answering."""
-        self._error = _sentence(error)
+        self._error = sentence(error)
         self._begin("answering")
         try:
             self._answered = self._target.finish()
             self._target.answer()
             self._status = "refused"
         except Exception as unanswered:  # noqa: BLE001 - as above: the row says what is lost
-            self._error += f"; and the old model does not answer: {_sentence(unanswered)}"
+            self._error += f"; and the old model does not answer: {sentence(unanswered)}"
             let_go(unanswered)
 
     def _roll_back(self) -> None:
@@ -258,11 +258,12 @@ class _Swap:
             self._answered = self._target.finish()
         except Exception as error:  # noqa: BLE001 - as above: the row says what is lost
             what = "the workload" if self._status == "rolled_back" else "rolling back"
-            self._error += f"; {what} failed too: {_sentence(error)}"
+            self._error += f"; {what} failed too: {sentence(error)}"
             let_go(error)
 
     def _row(self, settled: Settled | None) -> SwapFinished:
         probe, outcome, restored = self._probe, self._target.outcome(), self._restored
+        failure = probe.failure
         waits = [r.first_token_s - r.sent_s for r in self.clients if r.first_token_s is not None]
         complete = self._status == "ok"
         invalid = self._why_invalid(outcome) if complete else ""
@@ -295,7 +296,7 @@ class _Swap:
             evicted_bytes=outcome.evicted_bytes,
             status=self._status,
             error=self._error,
-            failed_phase=probe.failed_phase,
+            failed_phase=failure.phase if failure is not None and not complete else None,
             rollback_s=self._rollback_s,
             settle_s=settled.seconds if settled else None,
             settled=settled.ledgers if settled else Reading(),
@@ -361,9 +362,3 @@ class _Swap:
         if label is PageCache.COLD and share > COLD_SHARE and not 0 < known_bytes <= COLD_BYTES:
             return f"labelled cold, but {share:.1%} of the checkpoint was resident"
         return ""
-
-
-def _sentence(error: Exception) -> str:
-    """One line of at most a few hundred characters: some libraries list a thousand tensors in one message."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:297]}..."

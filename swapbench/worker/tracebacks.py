@@ -1,4 +1,4 @@
-"""An exception that is kept keeps its frames, and in these frames lie models of many gigabytes."""
+"""What is kept of an exception: what it says, and never its frames, in which lie models of many gigabytes."""
 
 
 def let_go(error: BaseException) -> None:
@@ -11,3 +11,9 @@ def let_go(error: BaseException) -> None:
             if earlier is not None and id(earlier) not in seen:
                 seen.add(id(earlier))
                 pending.append(earlier)
+
+
+def sentence(error: BaseException) -> str:
+    """One line of at most a few hundred characters: some libraries list a thousand tensors in one message."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:297]}..."

@@ -1,10 +1,12 @@
 """A run that compares two things, taken apart."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from swapbench.analysis.arms import arm_of, arms_of
+from swapbench.analysis.comparison import compare_arms
 from swapbench.analysis.findings import analyse
 from swapbench.analysis.fingerprint import differences
 from swapbench.analysis.swaps import swaps_of
@@ -83,3 +85,15 @@ def test_a_run_that_compares_nothing_is_its_own_only_arm(tmp_path: Path) -> None
     assert arms_of(run) == (run,)
     with pytest.raises(UsageError, match='no arm "a": this run has no two arms; leave --arm out'):
         arm_of(run, "a")
+
+
+def test_notes_of_an_arm_are_told_with_its_side_and_those_of_the_run_once(tmp_path: Path) -> None:
+    whole = two_arms(tmp_path)
+    first, second = whole.info.arms
+    arms = (first.model_copy(update={"notes": ("it has no clients",)}), second)
+    noted = replace(whole, info=whole.info.model_copy(update={"arms": arms, "notes": ("resumed",)}))
+    told = compare_arms(noted).notes
+    assert "the a side: it has no clients" in told
+    assert told.count("resumed") == 1
+    assert "it has no clients" in analyse(arm_of(noted, "a")).notes
+    assert "it has no clients" not in analyse(arm_of(noted, "b")).notes

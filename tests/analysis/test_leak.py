@@ -12,12 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import theilslopes
 
-from swapbench.analysis.leak import WARMUP_SWAPS, LeakFinding, find_leaks, one_off_bytes, theil_sen
+from swapbench.analysis.leak import (
+    ENOUGH_SWAPS,
+    WARMUP_SWAPS,
+    LeakFinding,
+    find_leaks,
+    one_off_bytes,
+    theil_sen,
+)
 from swapbench.analysis.swaps import Swap, swaps_of
 from swapbench.wire import Reading
 from tests.analysis.recording import Recording, reading
 
 MIB = 1 << 20
+REPOSITORY = Path(__file__).parents[2]
 LARGE = 7_000_000_000
 
 
@@ -121,7 +129,15 @@ def test_three_rounds_are_inconclusive_and_say_so(tmp_path: Path) -> None:
     cycle(recording, lambda index: 5 * MIB * index, rounds=3)
     found = leaks_of(recording)["footprint"]
     assert found.outcome == "inconclusive"
-    assert "inconclusive with 3 rounds" in found.reason
+    assert "inconclusive with 3 rounds, about 12 settle it" in found.reason
+
+
+@pytest.mark.parametrize(
+    "page", ["docs/results.md", "docs/experiments.md", "docs/measuring.md", "docs/guides/read-a-report.md"]
+)
+def test_how_many_swaps_settle_it_is_one_number_everywhere(page: str) -> None:
+    text = " ".join((REPOSITORY / page).read_text(encoding="utf-8").split())
+    assert f"about {ENOUGH_SWAPS} swaps" in text
 
 
 def test_a_ledger_that_was_not_recorded_is_not_measurable(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def course(swaps: tuple[Any, ...] = UP_AND_DOWN, **changes: Any) -> Course:
     return Course(swaps=swaps, **facts)
 
 
-def finished(scenario: str, number: int = 0, total_s: float = 3.0, **changes: Any) -> SwapFinished:
+def finished(scenario: str, number: int = 0, total_s: float | None = 3.0, **changes: Any) -> SwapFinished:
     facts: dict[str, Any] = {
         "warmup": False,
         "strategy": "stock",

@@ -91,6 +91,28 @@ def test_the_bottleneck_is_the_phase_with_the_greatest_share_and_has_its_spans(t
     assert [span.share_of_phase for span in found.spans] == pytest.approx([0.8, 1 / 6])
 
 
+def test_the_bottlenecks_share_is_of_the_headline(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    recording.swap(0, "up", {"load": 3.0, "unload": 1.0}, first_token_s=2.0)
+    found = up(recording)
+    assert found.bottleneck is not None
+    assert found.headline is not None
+    assert (found.headline.point, found.bottleneck.share) == (6.0, 0.5)
+
+
+def test_where_a_total_is_lost_in_noise_no_other_is_told_and_the_headline_stands_in(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    for number, (total_s, token_s) in enumerate([(None, 1.0), (None, 1.12), (2.27, 2.95)]):
+        recording.swap(number, "up", total_s=total_s, to_first_token_s=token_s)
+    found = up(recording)
+    assert found.total is None
+    assert found.against_target is not None
+    assert (found.against_target.figure, found.against_target.seconds) == ("to_first_token", 1.12)
+    assert found.against_target.n == 3
+    note = "up: 2 of 3 swaps took no longer than the same request hot, so no total is told"
+    assert note in analyse(recording.run()).notes
+
+
 def test_totals_are_told_in_times_under_or_over_the_target(tmp_path: Path) -> None:
     recording = Recording(tmp_path, target_s=4.0)
     recording.swap(0, "up", {"load": 1.0})

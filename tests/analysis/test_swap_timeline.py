@@ -161,3 +161,14 @@ def test_stock_and_the_fastest_are_drawn_on_one_axis(tmp_path: Path) -> None:
     run = recording.run()
     timelines = pictures_of(run, analyse(run)).timelines
     assert [(shown.end_s, shown.axis_s) for shown in timelines] == [(4.0, 4.0), (1.0, 4.0)]
+
+
+def test_a_phase_that_was_entered_again_is_two_stretches_of_one_line(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    recording._phase(0, "up", "stock", False, "evict", "", 3.0, 0.5, Reading(), Reading())
+    recording.swap(0, "up", {"load": 3.0}, total_s=3.5)
+    run = recording.run()
+    found = timeline_of(run, swaps_of(run))
+    assert found is not None
+    evictions = [stretch for stretch in found.phases if stretch.phase == "evict"]
+    assert sorted((stretch.start_s, stretch.seconds) for stretch in evictions) == [(0.0, 0.0), (3.0, 0.5)]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from swapbench.analysis.swaps import swaps_of
+from swapbench.wire import Reading
 from tests.analysis.recording import Recording
 
 
@@ -53,13 +54,27 @@ def test_only_what_went_well_is_counted(tmp_path: Path, fields: dict[str, object
     assert swaps_of(recording.run())[0].counted is counted
 
 
-def test_phases_of_a_swap_that_was_cut_off_and_done_again_are_those_of_the_second_time(
-    tmp_path: Path,
-) -> None:
+def entered(recording: Recording, phase: str, span: str, start_s: float, seconds: float) -> None:
+    """One more row of phases.csv, of the first swap up."""
+    recording._phase(0, "up", "stock", False, phase, span, start_s, seconds, Reading(), Reading())
+
+
+def test_a_phase_that_was_entered_again_is_the_sum_of_its_rows(tmp_path: Path) -> None:
     recording = Recording(tmp_path)
-    recording.swap(0, "up", {"load": 99.0})
+    recording.swap(0, "up", {"evict": 0.5, "load": 3.0}, total_s=3.55)
+    entered(recording, "evict", "", 3.5, 0.05)
+    (swap,) = swaps_of(recording.run())
+    assert swap.phase_s("evict") == pytest.approx(0.55)
+    assert swap.attributed_s == pytest.approx(swap.total_s)
+
+
+def test_spans_of_one_name_add_up_and_never_outlast_their_phase(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    for start_s, seconds in ((0.0, 1.0), (0.5, 1.0), (2.0, 0.5)):
+        entered(recording, "load", "read", start_s, seconds)
     recording.swap(0, "up", {"load": 3.0})
-    assert swaps_of(recording.run())[-1].phase_s("load") == 3.0
+    (swap,) = swaps_of(recording.run())
+    assert swap.spans["load/read"].seconds == pytest.approx(2.0)
 
 
 def test_what_was_not_recorded_is_absent_not_zero(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_a_long_ladder_is_thinned_strategy_by_strategy() -> None:
 def growth(swaps: int) -> Growth:
     line = SlopeLine((0.0, 0.0), (1.0, 1.0))
     points = tuple(Settled(i, "up", 9.0, 5.0 if i == 1000 else 0.0, i > 2) for i in range(swaps))
-    finding = LeakFinding("footprint", "clean", "why", swaps, None, None)
+    finding = LeakFinding("footprint", "clean", "why", swaps, 23, None, None)
     return Growth(finding, points, line, line)
 
 

@@ -83,7 +83,7 @@ def test_mini_models_never_get_a_verdict_about_the_target(tmp_path: Path) -> Non
     verdict = first(made)
     assert verdict.outcome == "not judged"
     assert "mini models" in verdict.reason
-    assert codes(made) == (Exit.OK, Exit.INCONCLUSIVE)
+    assert codes(made) == (Exit.OK, Exit.OK)
 
 
 def test_mini_models_over_the_target_miss_none(tmp_path: Path) -> None:
@@ -174,7 +174,9 @@ def test_a_run_that_was_cut_short_is_inconclusive(tmp_path: Path, status: str) -
 
 def test_an_inconclusive_leak_is_said_and_exits_with_0_or_strictly_with_6(tmp_path: Path) -> None:
     made = leaking(recording(tmp_path, NO_LEAK), rounds=3)
-    assert first(made).reason == "inconclusive with 3 rounds: MLX active, MLX cache, process footprint"
+    assert first(made).reason == (
+        "inconclusive with 3 rounds, about 12 settle it: MLX active, MLX cache, process footprint"
+    )
     assert codes(made) == (Exit.OK, Exit.INCONCLUSIVE)
 
 

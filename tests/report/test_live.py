@@ -155,3 +155,11 @@ def test_no_mini_model_is_held_against_the_target(sources: tuple[Source, ...]) -
     row = lines(100, progress.standing(11.0))[-1]
     assert row.startswith("up        3.000 s")
     assert "of 30 s" not in row
+
+
+def test_a_swap_whose_total_is_lost_in_noise_is_no_failure_and_shows_its_first_token() -> None:
+    progress = Progress(course(), 0.0)
+    progress.on(finished("up", total_s=None, to_first_token_s=1.12), 1.0)
+    shown = live_lines(progress.standing(1.0), 100).plain
+    assert "1.120 s  to the first token" in shown
+    assert "ok:" not in shown

@@ -74,8 +74,8 @@ def test_one_table_is_seen_and_the_rest_is_folded(tmp_path: Path) -> None:
     made = rendered(text)
     assert made.tables[0] == [
         ["scenario", "request → first token", "swap", "against 30 s", "bottleneck"],
-        ["up: small → large", "**3.520**", "3.020", f"{factor(30 / 3.02)} under", "load 99 %"],
-        ["down: large → small", "**1.000**", "0.750", f"{factor(40)} under", "unload 67 %"],
+        ["up: small → large", "**3.520**", "3.020", f"{factor(30 / 3.02)} under", "load 85 %"],
+        ["down: large → small", "**1.000**", "0.750", f"{factor(40)} under", "unload 50 %"],
     ]
     seen, _, _ = text.partition("<details>")
     assert len(rendered(seen).tables) == 1

@@ -1,6 +1,7 @@
 """The stopwatch, with a clock that the test turns."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from swapbench.phases import PHASES, Phase
 from swapbench.wire import Event, PhaseMeasured, Reading
 from swapbench.worker.counters import Counters
-from swapbench.worker.probe import Probe
+from swapbench.worker.probe import OverlapError, PhaseFailure, Probe
 from swapbench.worker.targets.scripted import ScriptedError, ScriptedMeter
 
 
@@ -93,8 +94,64 @@ def test_a_failing_phase_has_a_row_and_is_named() -> None:
     probe.begin()
     with pytest.raises(ScriptedError), probe.phase(Phase.LOAD):
         _fail_after(meter, 2.0)
-    assert probe.failed_phase is Phase.LOAD
+    assert probe.failure is not None
+    assert probe.failure.phase is Phase.LOAD
     assert [(row.phase, row.seconds) for row in rows] == [("load", 2.0)]
+
+
+def test_times_of_a_phase_that_is_entered_again_add_up() -> None:
+    meter = ScriptedMeter()
+    probe, rows = _probe(meter)
+    probe.begin()
+    for phase, seconds in ((Phase.EVICT, 0.5), (Phase.LOAD, 1.0), (Phase.EVICT, 0.05)):
+        with probe.phase(phase):
+            meter.advance(seconds)
+    assert probe.phase_s == pytest.approx({"evict": 0.55, "load": 1.0})
+    assert probe.unattributed_s == pytest.approx(0)
+    assert [(row.phase, row.start_s) for row in rows] == [("evict", 0.0), ("load", 0.5), ("evict", 1.5)]
+
+
+@pytest.mark.parametrize("inner", ["load", "first_token"])
+def test_a_phase_inside_another_is_refused_and_both_are_named(inner: str) -> None:
+    meter = ScriptedMeter()
+    probe, _ = _probe(meter)
+    probe.begin()
+    entering = probe.first_token() if inner == "first_token" else probe.phase(Phase.LOAD)
+    with (
+        pytest.raises(OverlapError, match=f"{inner} was entered while unload goes on"),
+        probe.phase(Phase.UNLOAD),
+        entering,
+    ):
+        meter.advance(1.0)
+    assert probe.unattributed_s == 0
+
+
+def test_the_first_failure_is_the_failure_and_what_came_of_it_is_told_too() -> None:
+    probe, _ = _probe(ScriptedMeter())
+    probe.begin()
+    error = ScriptedError("the engine is gone")
+    with suppress(ScriptedError):
+        try:
+            with probe.phase(Phase.LOAD):
+                raise ScriptedError("no such weights")
+        finally:
+            with probe.phase(Phase.REINIT):
+                raise error
+    assert probe.failure == PhaseFailure(Phase.LOAD, "no such weights")
+    said = "load failed: no such weights; reinit failed too: the engine is gone"
+    assert probe.told(error, "the swap") == said
+
+
+def test_a_phase_that_went_well_in_the_end_has_not_failed() -> None:
+    meter = ScriptedMeter()
+    probe, _ = _probe(meter)
+    probe.begin()
+    with suppress(ScriptedError), probe.phase(Phase.LOAD):
+        _fail_after(meter, 1.0)
+    with probe.phase(Phase.LOAD):
+        meter.advance(1.0)
+    assert probe.failure is None
+    assert probe.told(ScriptedError("no"), "verifying") == "verifying failed: no"
 
 
 def test_spans_come_after_their_phase_and_count_from_the_swaps_start() -> None:

@@ -74,6 +74,17 @@ def test_ledgers_show_the_old_model_go_and_the_new_one_come() -> None:
     assert rows["load"].mlx_peak_bytes == LARGE_BYTES
 
 
+def test_the_row_of_a_swap_that_was_rolled_back_is_of_that_swap() -> None:
+    failing = [
+        {"scenario": "up", "fails_in": phase, "round": n} for n, phase in enumerate(("load", "reinit"))
+    ]
+    early, _, late, _ = _swaps(list(play(scripted(failing, rounds=2))))
+    assert (early.status, late.status) == ("rolled_back", "rolled_back")
+    assert (early.loaded_bytes, late.loaded_bytes) == (None, LARGE_BYTES)
+    assert (early.failed_phase, late.failed_phase) == ("load", "reinit")
+    assert early.resident_before == late.resident_before == 1.0
+
+
 def test_a_failed_load_rolls_back_and_the_run_goes_on() -> None:
     failing = {"scenario": "down", "round": 1, "fails_in": "load"}
     swaps = _swaps(list(play(scripted([failing], rounds=3))))

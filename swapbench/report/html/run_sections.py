@@ -76,7 +76,8 @@ def _tile(scenario: ScenarioSummary) -> Tile:
         against = scenario.against_target
         below.append(f"{figures.factor(against.factor)} {against.side} {against.target_s:g} s")
     if scenario.bottleneck:
-        below.append(f"{scenario.bottleneck.phase} takes {figures.percent(scenario.bottleneck.share)}")
+        share = figures.percent(scenario.bottleneck.share)
+        below.append(f"{scenario.bottleneck.phase} takes {share}{tables.of_headline(scenario)}")
     value, _, unit = figures.seconds(scenario.headline.point).partition(" ")
     return Tile(scenario.name, value, unit, tuple(below))
 

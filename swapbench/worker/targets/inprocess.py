@@ -148,8 +148,10 @@ class InProcessTarget:
             self._look_at_page_cache(to)
         with probe.phase(Phase.LOAD):
             self._load(to, probe.span)
+            self._note_load()
         with probe.phase(Phase.RECONFIGURE):
             self._fit_pool(to)
+            self._outcome = replace(self._outcome, kv_capacity_bytes=self._pool.capacity_bytes)
         with probe.phase(Phase.UPDATE_TAG):
             assert self._tag is not None
             self._store.update_tag(self._tag)
@@ -333,8 +335,13 @@ class InProcessTarget:
 
     def _load(self, checkpoint: Checkpoint, span: Span) -> None:
         self._refuse_what_cannot_fit(checkpoint)
-        loaded = self._loaded = self._loader.load(checkpoint.path, span)
+        self._loaded = self._loader.load(checkpoint.path, span)
         self._served = checkpoint
+
+    def _note_load(self) -> None:
+        """Of a swap alone: what serves before it, or again after it failed, is none of its doing."""
+        loaded = self._loaded
+        assert loaded is not None
         self._outcome = replace(
             self._outcome,
             loaded_bytes=loaded.weight_bytes,
@@ -388,7 +395,6 @@ class InProcessTarget:
 
     def _fit_pool(self, checkpoint: Checkpoint) -> None:
         self._pool.reconfigure(self._serving[checkpoint.path].geometry)
-        self._outcome = replace(self._outcome, kv_capacity_bytes=self._pool.capacity_bytes)
 
     def _reinit(self, checkpoint: Checkpoint) -> None:
         """A new engine over the loaded model, which goes on with the requests carried over."""

@@ -50,7 +50,7 @@ class OrchestratedTarget:
             self._served = None
             self._own.swap(checkpoint.name, _Unmeasured())
             self._served = checkpoint
-        if self._asks and checkpoint.name not in self._said:
+        if self._remembers(checkpoint) and checkpoint.name not in self._said:
             self._remember(checkpoint, self._own.verify(checkpoint.name, _Unmeasured()))
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
@@ -139,9 +139,8 @@ class OrchestratedTarget:
         if self._started:
             self._own.stop()
 
-    @property
-    def _asks(self) -> bool:
-        return self._plan.first_token and self._plan.verify.tokens > 0
+    def _remembers(self, model: Checkpoint) -> bool:
+        return self._plan.asks_of(model.name) and self._plan.verify.tokens > 0
 
     def _start(self, checkpoint: Checkpoint) -> None:
         if self._started:

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from dataclasses import replace
 
 from swapbench.experiment import Script, ScriptedSwap
 from swapbench.ledgers import SwapSpace
@@ -113,8 +114,9 @@ class ScriptedTarget:
         self._hold(checkpoint)
 
     def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
-        """Note the round; scripts may tell rounds apart."""
+        """Note the round; scripts may tell rounds apart. What is in the page cache they say, too."""
         self._round = planned.round
+        self._outcome = Outcome(resident_before=self._script.resident)
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """A script refuses nothing."""
@@ -208,22 +210,20 @@ class ScriptedTarget:
         if played is not None and played.fails_in == phase:
             _fail(played)
         if phase is Phase.DRAIN:
-            self._outcome = Outcome(drained_requests=self._plan.workload.requests)
+            self._outcome = replace(self._outcome, drained_requests=self._plan.workload.requests)
         elif phase is Phase.UNLOAD:
             self.meter.leak(self._script.leak_bytes)
             self.meter.hold(0)
         elif phase is Phase.LOAD:
             self._hold(to)
+            self._outcome = replace(self._outcome, loaded_bytes=self._size(to))
 
     def _hold(self, checkpoint: Checkpoint) -> None:
         self._served = checkpoint
-        size = self._script.model_bytes.get(checkpoint.name, 0)
-        self.meter.hold(size)
-        self._outcome = Outcome(
-            loaded_bytes=size,
-            resident_before=self._script.resident,
-            drained_requests=self._outcome.drained_requests,
-        )
+        self.meter.hold(self._size(checkpoint))
+
+    def _size(self, checkpoint: Checkpoint) -> int:
+        return self._script.model_bytes.get(checkpoint.name, 0)
 
 
 def _fail(played: ScriptedSwap) -> None:

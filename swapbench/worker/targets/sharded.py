@@ -1,9 +1,10 @@
 """A model shared among several processes, here or on several machines, by mlx-lm's sharded_load."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from swapbench.experiment import PageCache
 from swapbench.ledgers import SwapSpace, system
 from swapbench.phases import FIRST_TOKEN, Phase
 from swapbench.wire import Checkpoint, ClientRequest, PhaseMeasured, Plan, PlannedSwap, Reading, Reply
@@ -72,6 +73,7 @@ class ShardedTarget:
         self._crew: Crew | None = None
         self._served: Checkpoint | None = None
         self._fallback: Checkpoint | None = None
+        self._label = PageCache.AS_IS
         self._outcome = Outcome()
 
     def identity(self) -> tuple[dict[str, str], str]:
@@ -100,8 +102,8 @@ class ShardedTarget:
         """Set the page cache on every rank's machine."""
         if self._plan.touch_free_memory:
             touch_free_memory(to.weight_bytes)
-        label = self._plan.page_cache_of(planned.scenario)
-        self._ask(Order(number=0, work=Work.PAGE_CACHE, path=to.path, label=label))
+        self._label = self._plan.page_cache_of(planned.scenario)
+        self._ask(Order(number=0, work=Work.PAGE_CACHE, path=to.path, label=self._label))
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """That every rank has the checkpoint, whole, and mlx-lm can share it out."""
@@ -120,7 +122,7 @@ class ShardedTarget:
         with probe.observing():
             self._look_at_release()
             resident = [report.resident for report in self._tell(Work.RESIDENCY, to)]
-            self._outcome = replace(self._outcome, resident_before=_most_telling(resident))
+            self._outcome = replace(self._outcome, resident_before=worst(resident, self._label))
         self._phase(Work.LOAD, Phase.LOAD, to, probe)
         self._phase(Work.RECONFIGURE, Phase.RECONFIGURE, to, probe)
         self._phase(Work.UPDATE_TAG, Phase.UPDATE_TAG, to, probe)
@@ -165,7 +167,6 @@ class ShardedTarget:
         """Serve the old model again, by ranks started anew where the last were ended."""
         old = self._fallback
         assert old is not None
-        self._outcome = Outcome()
         self._start(old)
 
     def answer(self) -> None:
@@ -220,18 +221,18 @@ class ShardedTarget:
         _refuse_unlike(
             reports, lambda report: report.tag, f"{checkpoint.name}: ranks have unlike checkpoints"
         )
-        if work is Work.LOAD:
-            loaded = sum(report.weight_bytes for report in reports)
-            self._outcome = replace(self._outcome, loaded_bytes=loaded)
-        if work is Work.RECONFIGURE:
-            capacity = sum(report.kv_capacity_bytes for report in reports)
-            self._outcome = replace(self._outcome, kv_capacity_bytes=capacity)
         return reports
 
     def _phase(self, work: Work, phase: Phase, to: Checkpoint, probe: Probe) -> None:
         with probe.ranked(phase) as measured:
             reports = self._tell(work, to)
             measured([_with_bytes(report) for report in reports])
+        if work is Work.LOAD:
+            loaded = sum(report.weight_bytes for report in reports)
+            self._outcome = replace(self._outcome, loaded_bytes=loaded)
+        if work is Work.RECONFIGURE:
+            capacity = sum(report.kv_capacity_bytes for report in reports)
+            self._outcome = replace(self._outcome, kv_capacity_bytes=capacity)
 
     def _look_at_release(self) -> None:
         if self._plan.settle_after_unload:
@@ -250,9 +251,9 @@ def _with_bytes(report: Report) -> tuple[PhaseMeasured, ...]:
     return (whole.model_copy(update={"weight_bytes": report.weight_bytes}), *spans)
 
 
-def _most_telling(shares: list[float]) -> float:
-    """The share that is farthest from all or nothing: it is what contradicts a label."""
-    return min(shares, key=lambda share: abs(share - 0.5))
+def worst(shares: Sequence[float], label: PageCache) -> float:
+    """Of every rank's share the one that contradicts the label most: one rank's disk holds all of them up."""
+    return max(shares) if label is PageCache.COLD else min(shares)
 
 
 def _refuse_unlike(reports: tuple[Report, ...], what: Callable[[Report], object], complaint: str) -> None:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -63,9 +63,15 @@ def served() -> Iterator[type[Server]]:
     del sys.modules["own_server"]
 
 
-def played(tmp_path: Path, rounds: int = 1) -> tuple[list[SwapFinished], list[PhaseMeasured]]:
-    raw = raw_experiment(rounds=rounds, target="own", page_cache="as-is", workload={"requests": 2})
+def played(
+    tmp_path: Path, rounds: int = 1, asks: Mapping[str, bool] = {}, **changes: Any
+) -> tuple[list[SwapFinished], list[PhaseMeasured]]:
+    """`asks` is the scenarios' own `first_token`."""
+    raw = raw_experiment(rounds=rounds, target="own", page_cache="as-is", workload={"requests": 2}, **changes)
     del raw["script"]
+    raw["scenario"] = [
+        s | ({"first_token": asks[s["name"]]} if s["name"] in asks else {}) for s in raw["scenario"]
+    ]
     experiment = validate(raw, "test")
     checkpoints = {
         name: Checkpoint(name=name, reference=name, source=experiment.source, path=tmp_path, weight_bytes=10)
@@ -152,3 +158,28 @@ def test_one_that_did_not_start_is_started_again_and_not_asked_to_swap(
         "start large of large, small",
         "verify large",
     ]
+
+
+def test_phases_entered_again_add_up_in_the_swaps_row(served: type[Server], tmp_path: Path) -> None:
+    served.phases = (Phase.EVICT, Phase.LOAD, Phase.EVICT)
+    swaps, phases = played(tmp_path)
+    for swap in swaps:
+        rows = [row for row in phases if row.scenario == swap.scenario and row.phase != "first_token"]
+        assert [row.phase for row in rows] == ["evict", "load", "evict"]
+        assert swap.total_s is not None
+        assert swap.unattributed_s is not None
+        assert swap.unattributed_s == pytest.approx(swap.total_s - sum(row.seconds for row in rows))
+        assert swap.unattributed_s >= 0
+
+
+def test_a_row_that_was_rolled_back_says_nothing_of_the_reload(served: type[Server], tmp_path: Path) -> None:
+    served.fails = Phase.LOAD
+    swaps, _ = played(tmp_path)
+    assert (swaps[0].status, swaps[0].loaded_bytes) == ("rolled_back", None)
+
+
+def test_a_scenario_that_asks_for_no_token_has_nobody_asked(served: type[Server], tmp_path: Path) -> None:
+    swaps, phases = played(tmp_path, asks={"up": True, "down": False}, first_token=False)
+    assert [swap.first_token_s is None for swap in swaps] == [False, True]
+    assert [row.scenario for row in phases if row.phase == "first_token"] == ["up"]
+    assert "verify small" not in served.calls

@@ -34,7 +34,9 @@ def _spec(timeline: SwapTimeline, width: int) -> Spec:
     rows = [_row(stretch, unit) for stretch in timeline.stretches]
     shown = [stretch.span or stretch.phase for stretch in timeline.stretches]
     labels = names_axis(shown, width, labelExpr=_NAME, labelColor=either(_IS_PHASE, INK, SOFT))
-    y = name("key", sort=[row["key"] for row in rows], axis=labels)
+    # A phase that was entered again lies on its one line.
+    keys = list(dict.fromkeys(row["key"] for row in rows))
+    y = name("key", sort=keys, axis=labels)
     # Room for the figure beside the last bar.
     end = timeline.axis_s / unit.per * (1.3 if width == NARROW else 1.1)
     x = number(
@@ -57,7 +59,7 @@ def _spec(timeline: SwapTimeline, width: int) -> Spec:
         layer("bar", rows, bars, cornerRadius=2),
         layer("text", rows, texts, align="left", dx=6),
     ]
-    return layered(layers, width, _STEP * len(rows))
+    return layered(layers, width, _STEP * len(keys))
 
 
 def _row(stretch: Stretch, unit: UnitOf) -> Spec:

@@ -70,7 +70,7 @@ class HttpTarget:
         self._outcome = NOTHING_SEEN
         self._give_up_what_flies()
         self._landed = ()
-        self._asks = self._plan.first_token
+        self._asks = self._plan.asks_of(checkpoint.name)
         if self._fleet.ensure_started(checkpoint.name) and not self._parked(checkpoint):
             self._served = None
         if self._served == checkpoint:
@@ -89,9 +89,8 @@ class HttpTarget:
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """A server is not known to refuse anything."""
-        scenario = self._plan.scenario(planned.scenario)
         self._planned, self._watched = planned, to.name
-        self._asks = self._plan.first_token if scenario.first_token is None else scenario.first_token
+        self._asks = self._plan.asks(self._plan.scenario(planned.scenario))
 
     def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """Set the page cache, and put requests in flight, being answered."""
@@ -193,7 +192,7 @@ class HttpTarget:
         old = self._fallback
         assert old is not None
         self._give_up_what_flies(_LANDS_AFTER_FAILURE_S)
-        self._asks = self._plan.first_token
+        self._asks = self._plan.asks_of(old.name)
         self._served = None
         try:
             self._fleet.refuse_unsound()
@@ -217,7 +216,7 @@ class HttpTarget:
         """Read the swapping request to its end, and wait for what was in flight: how many were answered."""
         if self._trigger is not None:
             self._hear_out(self._trigger)
-        if self._served is not None:
+        if self._served is not None and self._served.name == self._watched:  # not the old model, back again
             self._outcome = replace(self._outcome, **self._caller.told_when_asked(self._served))
         until_s = time.perf_counter() + min(_LANDS_WITHIN_S, self._patience_s)
         self._landed += tuple(request.land(until_s) for request in self._flying)
