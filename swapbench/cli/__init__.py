@@ -2,6 +2,7 @@
 
 import errno
 import sys
+from typing import Final
 
 import typer
 
@@ -40,6 +41,15 @@ app.command(cls=Command)(targets)
 app.command(cls=Command)(probe)
 app.command(cls=Command)(doctor)
 app.add_typer(models.app, name="models")
+
+
+_ROOM: Final = "make room, or choose another place"
+_ALLOWED: Final = "choose another place, by --out, or by HOME, SWAPBENCH_CACHE and HF_HOME"
+# What is wrong with the machine, and not with us.
+_REMEDIES: Final = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _ROOM),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _ALLOWED),
+}
 
 
 def _print_version(value: bool) -> None:
@@ -104,18 +114,19 @@ def main() -> None:
 
 
 def _carry_out() -> int | None:
-    """What is printed to a file may turn out to have no room only at the end.
+    """That there is no room, or that a folder is another user's, may show only at the end.
 
     Raises:
-        OutputError: there is no room for it, or for what was to be kept.
+        OutputError: there is no room for it, or it may not be written, or read.
     """
     try:
         code: int | None = app(prog_name="swapbench", standalone_mode=False)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        remedy = _REMEDIES.get(error.errno or 0)
+        if remedy is None:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        raise OutputError(f"{where}{error.strerror}; make room, or choose another place") from None
+        raise OutputError(f"{where}{error.strerror}; {remedy}") from None
     finally:
         streams.flush_output()
     return code

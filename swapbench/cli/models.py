@@ -181,13 +181,14 @@ def repack(
 
     Exit codes: 0 fine, 2 usage, 130 interrupted.
     """
+    from swapbench.home import expanded
     from swapbench.models.locate import find
     from swapbench.models.repack import Outcome
     from swapbench.models.repack import repack as copy
     from swapbench.report.models import progress_of
 
     folder = find(model, _sources(source))
-    target = out.expanduser().resolve()
+    target = expanded(out).resolve()
     with progress_of(model) as show:
         outcome = copy(folder, target, align, show)
     if outcome is Outcome.ALIGNED:
