@@ -30,6 +30,10 @@ _CACHE_1: Final = ("total_inactive_file", "total_active_file")
 _MLX_LM_FILES: Final = (2048, 4096)
 
 
+# Where C++ looks for the folder of temporary files, the first that is set.
+_TEMPORARY: Final = ("TMPDIR", "TMP", "TEMP", "TEMPDIR")
+
+
 @dataclass(frozen=True)
 class Share:
     """So many bytes, and who limits them to that; empty where it is the machine."""
@@ -102,6 +106,18 @@ def want_of_files() -> str:
         )
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return ""
+
+
+def want_of_temporary_folder() -> str:
+    """Why MLX's CPU build could not compile here, and what to do about it; empty where it could."""
+    variable = next((name for name in _TEMPORARY if name in os.environ), "TMPDIR")
+    folder = os.environ.get(variable, "/tmp")
+    if Path(folder).is_dir() and os.access(folder, os.W_OK | os.X_OK):
+        return ""
+    return (
+        f"MLX has no place for temporary files: {folder} is no folder that may be written; "
+        f"set {variable} to one that may"
+    )
 
 
 def _bound(total: int, available: int, obtainable: int, by: str = "") -> Memory:

@@ -17,7 +17,7 @@ from swapbench.models.digest import checkpoint_digest, undigested
 from swapbench.models.locate import provide
 from swapbench.plan import scripted_checkpoints
 from swapbench.results import ArmInfo
-from swapbench.targets import fit, refuse_few_files, refuse_silent, server_of
+from swapbench.targets import fit, refuse_silent, refuse_wants, server_of
 from swapbench.wire import WIRE_VERSION, Checkpoint
 
 # Both arms have the same turns, or there are no pairs.
@@ -111,10 +111,10 @@ def checkpoints_of(experiment: Experiment, say: Callable[[str], None]) -> Mappin
 
     Raises:
         ModelError: one is missing; the message says how to get it.
-        UsageError: nobody listens where the server of others is to be, or mlx-lm can't open its files.
+        UsageError: nobody listens where the server of others is to be, or mlx-lm can't run here.
     """
     server = server_of(experiment.target)
-    refuse_few_files(experiment, server)
+    refuse_wants(experiment, server)
     if server is not None:
         refuse_silent(server)
     if experiment.target == "scripted" or (server is not None and not server.preset.reads_paths):

@@ -30,7 +30,7 @@ from swapbench.results import (
 )
 from swapbench.roofline import limits_of
 from swapbench.supervision import Supervisor
-from swapbench.targets import fit, orchestrator_of, refuse_few_files, refuse_missing_keys
+from swapbench.targets import fit, orchestrator_of, refuse_missing_keys, refuse_wants
 from swapbench.wire import (
     Checkpoint,
     ClientRequest,
@@ -170,7 +170,7 @@ def resumed_job(folder: Path, *, python: str = sys.executable, fail_fast: bool =
     done = _whole_rounds(finished_swaps(folder), arms)
     drop_unfinished(folder, done)
     for arm in arms:
-        refuse_few_files(arm.experiment, arm.server)
+        refuse_wants(arm.experiment, arm.server)
         if arm.server is not None:
             refuse_missing_keys(arm.server, folder)
     when = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"

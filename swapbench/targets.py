@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from swapbench.allowance import want_of_files
+from swapbench.allowance import want_of_files, want_of_temporary_folder
 from swapbench.errors import UsageError, did_you_mean
 from swapbench.experiment import Experiment, PageCache
 from swapbench.orchestrator import GROUP
@@ -210,16 +210,16 @@ def _reports(preset: Preset) -> list[str]:
     return [f"{preset.title} reports {figure.where}: {figure.means}" for figure in preset.reported]
 
 
-def refuse_few_files(experiment: Experiment, server: Server | None) -> None:
-    """mlx-lm wants more open files than some services and containers allow, and can't even be imported there.
+def refuse_wants(experiment: Experiment, server: Server | None) -> None:
+    """mlx-lm wants more open files than some services and containers allow, and MLX a place to compile in.
 
     Raises:
-        UsageError: it is wanted here, and can't be had.
+        UsageError: they are wanted here, and can't be had.
     """
     if server is None:
         wanted = experiment.target in ("inprocess", "sharded")
     else:
         start = server.preset.start
         wanted = not server.url and start is not None and "mlx_lm" in start.command
-    if wanted and (why := want_of_files()):
+    if wanted and (why := want_of_files() or want_of_temporary_folder()):
         raise UsageError(why)

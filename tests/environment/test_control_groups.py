@@ -8,11 +8,10 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from swapbench.results import list_runs, read
+from swapbench.results import Run, list_runs, read
 from tests.environment.circumstances import error_of, run_command, with_kernels_files, with_models
 from tests.scripted import toml
 
@@ -44,9 +43,13 @@ def inside(tree: Path, tmp_path: Path, model_cache: Path) -> dict[str, str]:
     return with_kernels_files(tree, tmp_path, with_models(model_cache))
 
 
-def _the_run(folder: Path) -> Any:
-    ((path, _),) = list_runs(folder)
-    return read(path)
+def _the_folder(results: Path) -> Path:
+    ((folder, _),) = list_runs(results)
+    return folder
+
+
+def _the_run(results: Path) -> Run:
+    return read(_the_folder(results))
 
 
 def test_the_doctor_tells_of_the_group_and_not_of_the_machine(inside: dict[str, str], tmp_path: Path) -> None:
@@ -78,9 +81,11 @@ def test_runs_in_a_group_and_outside_are_not_compared(
     limited, free = (_the_run(tmp_path / out) for out in ("in", "out"))
     assert limited.info.machine.memory_limit_bytes == LIMIT_BYTES
     assert limited.info.machine.memory_bytes == free.info.machine.memory_bytes
-    refused = run_command(["compare", str(limited.path), str(free.path)], tmp_path, outside)
+    refused = run_command(
+        ["compare", str(_the_folder(tmp_path / "in")), str(_the_folder(tmp_path / "out"))], tmp_path, outside
+    )
     assert "(limited to 0.6 GiB by a control group)" in error_of(refused)
-    reported = run_command(["report", str(limited.path)], tmp_path, outside).stdout
+    reported = run_command(["report", str(_the_folder(tmp_path / "in"))], tmp_path, outside).stdout
     assert "limited to 0.6 GiB by a control group" in " ".join(reported.split())
 
 
@@ -90,7 +95,7 @@ def test_a_run_is_not_resumed_under_other_limits(
     (tmp_path / "scripted.toml").write_text(toml())
     words = ["run", "scripted.toml", "--rounds", "1", "--quiet"]
     assert run_command(words, tmp_path, inside).returncode == 0
-    folder = _the_run(tmp_path / "results").path
+    folder = _the_folder(tmp_path / "results")
     told = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps(told | {"status": "interrupted"}))
     refused = run_command(["run", "--resume", str(folder)], tmp_path, with_models(model_cache))
