@@ -1,5 +1,11 @@
 """`swapbench`, and `python -m swapbench`: Ctrl-C is heeded before anything that takes long is imported."""
 
+import sys
+
+# `python -m` puts the working directory first, and what lies there is not ours to import.
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]
+
 import os
 import signal
 from contextlib import suppress

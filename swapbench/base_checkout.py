@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from swapbench import __version__
 from swapbench.errors import IncomparableError, UsageError
+from swapbench.interpreter import OWN_CODE
 
 _PYTHON: Final = Path(".venv") / "bin" / "python"
 _OF_A_HOOK: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY")
@@ -200,8 +201,8 @@ def _installer(checkout: Path, python: str) -> list[str]:
     if shutil.which("uv"):
         _run(["uv", "venv", "--quiet", "--python", python, str(checkout / ".venv")], checkout)
         return ["uv", "pip", "install", "--quiet", "--python", own]
-    _run([python, "-m", "venv", str(checkout / ".venv")], checkout)
-    return [own, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    _run([python, *OWN_CODE, "-m", "venv", str(checkout / ".venv")], checkout)
+    return [own, *OWN_CODE, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
 
 
 def _this_swapbench() -> str:
@@ -212,7 +213,7 @@ def _this_swapbench() -> str:
 
 def _imports_swapbench(python: Path) -> bool:
     done = subprocess.run(
-        [python, "-c", "import swapbench.worker"], cwd="/", capture_output=True, check=False
+        [python, *OWN_CODE, "-c", "import swapbench.worker"], capture_output=True, check=False
     )
     return done.returncode == 0
 
@@ -220,8 +221,7 @@ def _imports_swapbench(python: Path) -> bool:
 def _installed(python: str) -> dict[str, tuple[str, str, bool]]:
     try:
         done = subprocess.run(
-            [python, "-c", _INSTALLED],
-            cwd="/",
+            [python, *OWN_CODE, "-c", _INSTALLED],
             capture_output=True,
             encoding="utf-8",
             errors="replace",

@@ -10,6 +10,8 @@ from typing import Final
 import psutil
 from pydantic import BaseModel, ConfigDict
 
+from swapbench import allowance
+
 
 class Machine(BaseModel):
     """What identifies a machine when its figures are compared with another's."""
@@ -22,16 +24,35 @@ class Machine(BaseModel):
     processor: str
     cores: int
     memory_bytes: int
+    # What a run may use of these, and who leaves it less: 0 and empty where nobody does.
+    cores_limit: float = 0
+    cores_limited_by: str = ""
+    memory_limit_bytes: int = 0
+    memory_limited_by: str = ""
+
+    @property
+    def usable_memory_bytes(self) -> int:
+        """What a run may use of its memory."""
+        return self.memory_limit_bytes or self.memory_bytes
 
     def describe(self) -> str:
         """One line of what is known: a transcribed run need not know the cores or the system's release."""
         parts = (
             self.processor,
-            f"{self.cores} cores" if self.cores else "",
-            f"{self.memory_bytes / 2**30:.0f} GiB" if self.memory_bytes else "",
+            self._cores(),
+            self._memory(),
             f"{self.system} {self.release}".strip(),
         )
         return ", ".join(part for part in parts if part)
+
+    def _cores(self) -> str:
+        limit = f" (limited to {self.cores_limit:g} by {self.cores_limited_by})" if self.cores_limit else ""
+        return f"{self.cores} cores{limit}" if self.cores else ""
+
+    def _memory(self) -> str:
+        limit_gib = self.memory_limit_bytes / 2**30
+        limit = f" (limited to {limit_gib:.1f} GiB by {self.memory_limited_by})" if limit_gib else ""
+        return f"{self.memory_bytes / 2**30:.0f} GiB{limit}" if self.memory_bytes else ""
 
 
 # What changes how MLX, malloc and tokenizers' threads work. Nothing that could be a secret is among them.
@@ -46,7 +67,8 @@ def tuning() -> dict[str, str]:
 
 
 def this_machine() -> Machine:
-    """The machine that this process runs on."""
+    """The machine that this process runs on, and what the process may use of it."""
+    cores, memory = allowance.processors(), allowance.memory().total
     return Machine(
         system="macOS" if platform.system() == "Darwin" else platform.system(),
         release=platform.mac_ver()[0] or platform.release(),
@@ -54,12 +76,17 @@ def this_machine() -> Machine:
         processor=_processor(),
         cores=os.cpu_count() or 1,
         memory_bytes=psutil.virtual_memory().total,
+        cores_limit=cores.count if cores.by else 0,
+        cores_limited_by=cores.by,
+        memory_limit_bytes=memory.bytes if memory.by else 0,
+        memory_limited_by=memory.by,
     )
 
 
 def _processor() -> str:
     if platform.system() == "Darwin":
-        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        # By its path: cron looks for programs in /usr/bin and /bin alone.
+        command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
         done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
         return done.stdout.strip() or platform.processor()
     try:

@@ -81,7 +81,7 @@ class ResultsError(UsageError):
 
 
 class OutputError(UsageError):
-    """What a command prints, or keeps, can't be written: the disk is full."""
+    """What a command prints, or keeps, can't be written: the disk is full, or it is another user's."""
 
 
 class TransferError(SwapbenchError):

@@ -2,17 +2,13 @@
 
 import subprocess
 from pathlib import Path
-from typing import Final
 
 from pydantic import ValidationError
 
 from swapbench.errors import WorkerError
 from swapbench.experiment import Experiment
+from swapbench.interpreter import OWN_CODE
 from swapbench.wire import Checkpoint, PlannedSwap, Questions, Replies, Reply, encode
-
-# What an interpreter has installed is measured. Without -P, Python looks into the working directory first:
-# in a checkout, every interpreter would run that checkout's code.
-OWN_CODE: Final = ("-P",)
 
 
 def verified_models(experiment: Experiment, swaps: tuple[PlannedSwap, ...]) -> tuple[str, ...]:

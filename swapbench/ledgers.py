@@ -69,10 +69,6 @@ class System(Protocol):
         """Its swap: takes longer to tell."""
         ...
 
-    def obtainable_bytes(self) -> int:
-        """The most a process could still take before the OS would rather kill somebody."""
-        ...
-
 
 class LinuxProcess:
     """/proc/<pid>, through files held open: a read is one system call and no path lookup."""
@@ -109,11 +105,6 @@ class LinuxSystem:
     def memory(self) -> SystemMemory:
         """The kernel's own estimate, MemAvailable."""
         return SystemMemory(_number(self._text(), b"MemAvailable:") * 1024)
-
-    def obtainable_bytes(self) -> int:
-        """MemAvailable and free swap: beyond these the OOM killer comes."""
-        text = self._text()
-        return (_number(text, b"MemAvailable:") + _number(text, b"SwapFree:")) * 1024
 
     def swap(self) -> SwapSpace:
         """SwapTotal less SwapFree; pswpout of /proc/vmstat, which counts pages."""
@@ -217,10 +208,6 @@ class MacSystem:
             wired_bytes=None if pages is None else pages.wire * mmap.PAGESIZE,
             compressed_bytes=None if pages is None else pages.compressor * mmap.PAGESIZE,
         )
-
-    def obtainable_bytes(self) -> int:
-        """All of memory: macOS compresses and swaps others out before it kills, as far as its disk goes."""
-        return psutil.virtual_memory().total
 
     def swap(self) -> SwapSpace:
         """vm.swapusage; pages that the compressor wrote to its swap files."""

@@ -1,12 +1,12 @@
 """A figure's median in each of many runs: DuckDB over their tables."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
+from swapbench.allowance import processors
 from swapbench.columns import PHASES as PHASES_TABLE
 from swapbench.columns import SWAPS as SWAPS_TABLE
 from swapbench.errors import ResultsError
@@ -115,7 +115,7 @@ def _connect(workplace: str) -> "duckdb.DuckDBPyConnection":
     return duckdb.connect(
         config={
             "memory_limit": _MEMORY_LIMIT,
-            "threads": min(_MOST_THREADS, os.cpu_count() or 1),
+            "threads": min(_MOST_THREADS, processors().threads),
             "temp_directory": workplace,
             "autoinstall_known_extensions": False,
         }

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from swapbench import allowance
 from swapbench.experiment import Experiment, PageCache, Source
 
 
@@ -36,26 +37,30 @@ class Needs:
 
 @dataclass(frozen=True)
 class Available:
-    """What the machine has for a run, in bytes: memory, and disk where checkpoints and results are kept."""
+    """What there is for a run, in bytes: memory, and who limits it if not the machine; disk where checkpoints
+    and results are kept."""
 
     memory_available_bytes: int
     checkpoints_free_bytes: int
     results_free_bytes: int
+    memory_limited_by: str = ""
 
 
 def available(source: Source) -> Available:
-    """What this machine has now for checkpoints of that source, and for results in this folder."""
+    """What there is now for checkpoints of that source, and for results in this folder."""
     import psutil
-    from huggingface_hub.constants import HF_HUB_CACHE
 
+    from swapbench.models.hub import hub_cache
     from swapbench.models.store import cache_root
 
-    folder = Path(HF_HUB_CACHE) if source is Source.HUB else cache_root()
+    memory = allowance.memory().available
+    folder = hub_cache() if source is Source.HUB else cache_root()
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     return Available(
-        memory_available_bytes=psutil.virtual_memory().available,
+        memory_available_bytes=memory.bytes,
         checkpoints_free_bytes=psutil.disk_usage(str(there)).free,
         results_free_bytes=psutil.disk_usage(str(Path.cwd())).free,
+        memory_limited_by=memory.by,
     )
 
 

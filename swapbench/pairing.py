@@ -9,18 +9,17 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Final
 
-import psutil
-
+from swapbench.allowance import memory
 from swapbench.analysis.ranks import fewest_pairs
 from swapbench.errors import IncomparableError, UsageError
 from swapbench.experiment import Experiment, load
-from swapbench.fresh_process import OWN_CODE
+from swapbench.interpreter import OWN_CODE
 from swapbench.models.digest import checkpoint_digest, undigested
 from swapbench.models.locate import provide
 from swapbench.overrides import Override
 from swapbench.plan import scripted_checkpoints
 from swapbench.results import ArmInfo
-from swapbench.targets import Fitted, fit, refuse_silent, server_of
+from swapbench.targets import Fitted, fit, refuse_silent, refuse_wants, server_of
 from swapbench.wire import WIRE_VERSION, Checkpoint, WorkerReady
 
 # Both arms have the same turns, or there are no pairs.
@@ -126,9 +125,10 @@ def checkpoints_of(experiment: Experiment, say: Callable[[str], None]) -> Mappin
 
     Raises:
         ModelError: one is missing; the message says how to get it.
-        UsageError: nobody listens where the server of others is to be.
+        UsageError: nobody listens where the server of others is to be, or mlx-lm can't run here.
     """
     server = server_of(experiment.target)
+    refuse_wants(experiment, server)
     if server is not None:
         refuse_silent(server)
     if experiment.target == "scripted" or (server is not None and not server.preset.reads_paths):
@@ -142,7 +142,7 @@ def checkpoints_of(experiment: Experiment, say: Callable[[str], None]) -> Mappin
 
 def _digest(checkpoints: Iterable[Checkpoint], say: Callable[[str], None]) -> None:
     """Have the digests by which caches know their weights before anything is timed; kept, and large once."""
-    most_bytes = psutil.virtual_memory().total
+    most_bytes = memory().total.bytes
     for checkpoint in checkpoints:
         new_bytes = undigested(checkpoint.path)
         if new_bytes > most_bytes:

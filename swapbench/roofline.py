@@ -9,7 +9,9 @@ from pathlib import Path
 from swapbench.environment import Machine, this_machine
 from swapbench.errors import UsageError
 from swapbench.experiment import Source
+from swapbench.interpreter import OWN_CODE
 from swapbench.limits import Limits, Rate, Volume, load, save
+from swapbench.models.hub import hub_cache
 from swapbench.models.store import cache_root
 from swapbench.wire import Checkpoint
 
@@ -22,7 +24,7 @@ def measure(folder: Path, say: Callable[[str], None]) -> tuple[Limits, Path]:
     """
     say(f"measuring the volume of {folder}: under a minute, about 1 GB of disk and memory")
     child = subprocess.Popen(
-        [sys.executable, "-m", "swapbench.worker.roofline", str(folder)],
+        [sys.executable, *OWN_CODE, "-m", "swapbench.worker.roofline", str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
@@ -50,9 +52,7 @@ def measure(folder: Path, say: Callable[[str], None]) -> tuple[Limits, Path]:
 
 def models_folder() -> Path:
     """Where models lie: with the stand-ins that swapbench made if there are any, else in the hub's cache."""
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    hub = Path(HF_HUB_CACHE)
+    hub = hub_cache()
     return hub if hub.is_dir() and not (cache_root() / Source.SYNTHETIC).is_dir() else cache_root()
 
 

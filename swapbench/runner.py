@@ -33,7 +33,7 @@ from swapbench.results import (
 )
 from swapbench.roofline import limits_of
 from swapbench.supervision import Supervisor
-from swapbench.targets import fit, orchestrator_of, refuse_missing_keys
+from swapbench.targets import fit, orchestrator_of, refuse_missing_keys, refuse_wants
 from swapbench.wire import (
     Checkpoint,
     ClientRequest,
@@ -212,7 +212,8 @@ def resumed_job(
         )
     if info.machine != this_machine():
         raise UsageError(
-            f"{folder}: begun on another machine ({info.machine.describe()}); start a new run here"
+            f"{folder}: begun on another machine, or under other limits ({info.machine.describe()}); "
+            "start a new run here"
         )
     for checkpoint in (*info.models, *(model for arm in info.arms for model in arm.models)):
         if not checkpoint.path.exists() and info.worker is not None:
@@ -227,6 +228,7 @@ def resumed_job(
     done = _whole_rounds(finished_swaps(folder), arms)
     drop_unfinished(folder, done)
     for arm in arms:
+        refuse_wants(arm.experiment, arm.server)
         if arm.server is not None:
             refuse_missing_keys(arm.server, folder)
     when = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"

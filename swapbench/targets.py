@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from swapbench.allowance import want_of_files, want_of_temporary_folder
 from swapbench.errors import UsageError, did_you_mean
 from swapbench.experiment import Experiment, PageCache
 from swapbench.orchestrator import GROUP
@@ -217,3 +218,18 @@ def _refuse_reloads(experiment: Experiment, server: Server) -> None:
 def _reports(preset: Preset) -> list[str]:
     """What the figures that a server tells of itself are."""
     return [f"{preset.title} reports {figure.where}: {figure.means}" for figure in preset.reported]
+
+
+def refuse_wants(experiment: Experiment, server: Server | None) -> None:
+    """mlx-lm wants more open files than some services and containers allow, and MLX a place to compile in.
+
+    Raises:
+        UsageError: they are wanted here, and can't be had.
+    """
+    if server is None:
+        wanted = experiment.target in ("inprocess", "sharded")
+    else:
+        start = server.preset.start
+        wanted = not server.url and start is not None and "mlx_lm" in start.command
+    if wanted and (why := want_of_files() or want_of_temporary_folder()):
+        raise UsageError(why)

@@ -13,7 +13,8 @@ from typing import Self
 
 from swapbench.endings import how_it_ended
 from swapbench.errors import WorkerError
-from swapbench.fresh_process import OWN_CODE, last_line
+from swapbench.fresh_process import last_line
+from swapbench.interpreter import OWN_CODE
 from swapbench.process_tree import ProcessTree
 from swapbench.wire import (
     Event,

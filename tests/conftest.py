@@ -4,6 +4,9 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+# What is printed is as wide as nobody has asked for.
+os.environ.pop("COLUMNS", None)
+
 # A busy machine is no reason for a property to fail.
 settings.register_profile(
     "swapbench", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]

@@ -1,7 +1,6 @@
 """Scripted runs on disk, played within the tests' process: the rows of a real run, and no worker started."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,20 +38,13 @@ def _events(job: Job) -> Iterator[Event]:
         yield from events
 
 
-@contextmanager
-def _unwatched() -> Iterator[None]:
-    """Nobody looks a tenth of a second long for what else is busy on the machine."""
-    with patch("swapbench.doctor.surroundings._busiest", return_value=()), patch("os.fsync"):
-        yield
-
-
 def a_run(
     out: Path, swaps: list[dict[str, Any]] | None = None, *, name: str = "scripted", **changes: Any
 ) -> Run:
     """A run of one thing; `name` is the experiment's, the rest as `tests.scripted.scripted` takes it."""
     experiment = scripted(swaps, **changes)
     checkpoints = scripted_checkpoints(experiment)
-    with _unwatched():
+    with patch("os.fsync"):
         job = new_job(experiment, Path(f"{name}.toml"), checkpoints, out, command=["swapbench"])
     return played(job)
 
@@ -70,7 +62,7 @@ def pairs(out: Path, a: Experiment, b: Experiment, labels: tuple[str, str] = ("A
         for name, label, experiment in zip("AB", labels, (a, b), strict=True)
     )
     command = ["swapbench", "gate", "scripted.toml", "--base", "main"]
-    with _unwatched():
+    with patch("os.fsync"):
         job = new_paired_job((arms[0], arms[1]), Path("scripted.toml"), out, command=command)
     return played(job)
 

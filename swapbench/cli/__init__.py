@@ -23,7 +23,7 @@ from swapbench.errors import Exit, OutputError, SwapbenchError, UsageError
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _INSTEAD: Final = dict.fromkeys(_FULL, "make room, or choose another place") | dict.fromkeys(
     (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG),
-    "choose another place, or see that it can be read and written",
+    "choose another place, by --out, or by HOME, SWAPBENCH_CACHE and HF_HOME",
 )
 
 app = typer.Typer(
@@ -114,10 +114,10 @@ def main() -> None:
 
 
 def _carry_out() -> int | None:
-    """What is printed to a file may turn out to have no room only at the end.
+    """That there is no room, or that a folder is another user's, may show only at the end.
 
     Raises:
-        OutputError: there is no room for it, or for what was to be kept, or it may not be written there.
+        OutputError: there is no room for it, or it may not be written, or read.
         UsageError: something is named by what is no text.
     """
     try:

@@ -230,9 +230,13 @@ def _from_home(path: Path | str) -> Path:
 
 
 def _made() -> list[str]:
+    from swapbench.errors import UsageError
     from swapbench.models.store import MADE_SOURCES, made
 
-    return sorted({name for source in MADE_SOURCES for name in made(source)})
+    try:
+        return sorted({name for source in MADE_SOURCES for name in made(source)})
+    except UsageError:  # of a user without a home
+        return []
 
 
 def _beginning(incomplete: str, names: Iterable[str]) -> Completions:

@@ -43,7 +43,7 @@ def doctor(
         judge_room,
         judge_surroundings,
     )
-    from swapbench.doctor.surroundings import look_around
+    from swapbench.doctor.surroundings import busiest_of_mine, look_around
     from swapbench.environment import this_machine
     from swapbench.models.store import cache_root
     from swapbench.report.checkup import checks_to_json, print_checks
@@ -63,7 +63,8 @@ def doctor(
     if json:
         print(checks_to_json(this_machine(), checks), end="")
     else:
-        print_checks(this_machine(), checks, make_console())
+        busy = any(check.name == "load" and check.advice for check in checks)
+        print_checks(this_machine(), checks, make_console(), busiest_of_mine() if busy else ())
     if device is not None and (complaint := complaint_about_device(found, device)):
         raise WorkerError(complaint)
     if strict and any(check.status == "advice" for check in checks):

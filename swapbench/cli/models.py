@@ -181,13 +181,16 @@ def repack(
 
     Exit codes: 0 fine, 2 usage, 130 interrupted.
     """
+    from swapbench.home import expanded
     from swapbench.models.locate import find
     from swapbench.models.repack import Outcome
     from swapbench.models.repack import repack as copy
+    from swapbench.models.soundness import fault_for_certain
     from swapbench.report.models import progress_of
 
     folder = find(model, _sources(source))
-    target = out.expanduser().resolve()
+    fault_for_certain(folder)  # before gigabytes are copied: what it finds is known to `copy`
+    target = expanded(out).resolve()
     with progress_of(model) as show:
         outcome = copy(folder, target, align, show)
     if outcome is Outcome.ALIGNED:

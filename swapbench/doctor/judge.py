@@ -29,30 +29,36 @@ def judge_surroundings(around: Surroundings) -> tuple[Check, ...]:
         *_reclaim(around.reclaims_idle_pages),
         *_huge_pages(around.huge_pages),
         *_wired(around),
+        _open_files(around.want_of_files),
     )
 
 
 def _load(around: Surroundings) -> Check:
+    ours = around.processors
     found = f"load average {around.load:.1f} on {around.cores} cores"
+    if ours.by:
+        found += f", of which {ours.count:g} may be used here, limited by {ours.by}"
     if around.load <= _BUSY_SHARE * around.cores:
         return fine("load", found)
-    who = ", ".join(around.busiest)
-    return advise("load", found, f"other processes are busy; stop them{f': {who}' if who else ''}")
+    # Nobody is named: what a run notes is shown to others.
+    return advise("load", found, "other processes are busy; wait until they are done")
 
 
 def _memory(around: Surroundings) -> Check:
-    free, total = around.memory_available_bytes / _GIB, around.memory_total_bytes / _GIB
-    found = f"{free:.1f} of {total:.1f} GiB of memory available"
-    if free >= _FREE_MEMORY_SHARE * total:
+    free, total = around.memory.available, around.memory.total
+    found = f"{free.bytes / _GIB:.1f} of {total.bytes / _GIB:.1f} GiB of memory available"
+    found += free.limited or total.limited
+    if free.bytes >= _FREE_MEMORY_SHARE * total.bytes:
         return fine("memory", found)
-    return advise("memory", found, "close other applications")
+    raised = "raise that limit, or " if free.by else ""
+    return advise("memory", found, f"{raised}close what you don't need")
 
 
 def _swap(around: Surroundings) -> Check:
     found = f"{around.swap_used_bytes / _GIB:.1f} GiB of swap in use"
     if around.swap_used_bytes < _SWAP_BYTES:
         return fine("swap", found)
-    return advise("swap", found, "memory was short before; close other applications, or restart")
+    return advise("swap", found, "memory was short before; close what you don't need")
 
 
 def _power(power: Power) -> tuple[Check, ...]:
@@ -116,6 +122,13 @@ def _wired(around: Surroundings) -> tuple[Check, ...]:
     if around.wired_limit_bytes == 0:
         return (fine("wired limit", "the system's own"),)
     return (fine("wired limit", f"{around.wired_limit_bytes / _GIB:.1f} GiB, set by iogpu.wired_limit_mb"),)
+
+
+def _open_files(want: str) -> Check:
+    if not want:
+        return fine("open files", "as many as mlx-lm wants")
+    what, _, remedy = want.partition("; ")
+    return advise("open files", what, remedy)
 
 
 def judge_examination(found: Examination) -> tuple[Check, ...]:

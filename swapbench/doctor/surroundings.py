@@ -10,7 +10,9 @@ from pathlib import Path
 
 import psutil
 
-# How long the busiest processes are watched, where there is load.
+from swapbench import allowance
+
+# How long the busiest processes are watched.
 _WATCH_S = 0.1
 
 
@@ -25,13 +27,15 @@ class Power:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """The machine as it is now. Sizes in bytes; None where the platform has no such thing."""
+    """The machine as it is now, and what this process may have of it.
+
+    Sizes in bytes; None where the platform has no such thing.
+    """
 
     cores: int
     load: float
-    busiest: tuple[str, ...]
-    memory_total_bytes: int
-    memory_available_bytes: int
+    processors: allowance.Processors
+    memory: allowance.Memory
     swap_used_bytes: int
     power: Power
     speed_limit_percent: int | None
@@ -39,19 +43,17 @@ class Surroundings:
     reclaims_idle_pages: bool
     huge_pages: str | None
     wired_limit_bytes: int | None
+    want_of_files: str
 
 
 def look_around() -> Surroundings:
     """Gather everything."""
-    memory = psutil.virtual_memory()
-    cores, load = os.cpu_count() or 1, os.getloadavg()[0]
     mac = sys.platform == "darwin"
     return Surroundings(
-        cores=cores,
-        load=load,
-        busiest=_busiest() if load > 0.5 * cores else (),
-        memory_total_bytes=memory.total,
-        memory_available_bytes=memory.available,
+        cores=os.cpu_count() or 1,
+        load=os.getloadavg()[0],
+        processors=allowance.processors(),
+        memory=allowance.memory(),
         swap_used_bytes=psutil.swap_memory().used,
         power=_mac_power() if mac else _linux_power(),
         speed_limit_percent=speed_limit(_output("pmset", "-g", "therm")) if mac else None,
@@ -59,14 +61,17 @@ def look_around() -> Surroundings:
         reclaims_idle_pages=_reclaims_idle_pages(),
         huge_pages=chosen(_text("/sys/kernel/mm/transparent_hugepage/enabled")),
         wired_limit_bytes=_wired_limit() if mac else None,
+        want_of_files=allowance.want_of_files(),
     )
 
 
-def _busiest() -> tuple[str, ...]:
-    """The two processes that took most of the last tenth of a second, ourselves left out."""
+def busiest_of_mine() -> tuple[str, ...]:
+    """The two of this user's processes that take most of the coming tenth of a second, ourselves left out."""
     before = {}
     for process in psutil.process_iter():
         try:
+            if process.uids().real != os.getuid():
+                continue
             before[process] = sum(process.cpu_times()[:2])
         except psutil.Error:
             continue
@@ -111,12 +116,13 @@ def speed_limit(pmset_therm: str) -> int | None:
 
 def _wired_limit() -> int | None:
     """What the GPU may wire at most; 0 is the system's own choice, about two thirds to three quarters."""
-    mebibytes = _output("sysctl", "-n", "iogpu.wired_limit_mb").strip()
+    mebibytes = _output("/usr/sbin/sysctl", "-n", "iogpu.wired_limit_mb").strip()
     return int(mebibytes) << 20 if mebibytes.isdecimal() else None
 
 
 def _mac_virtual_machine() -> str | None:
-    return "a virtual machine" if _output("sysctl", "-n", "kern.hv_vmm_present").strip() == "1" else None
+    hypervisor = _output("/usr/sbin/sysctl", "-n", "kern.hv_vmm_present").strip() == "1"
+    return "a virtual machine" if hypervisor else None
 
 
 def _linux_power() -> Power:

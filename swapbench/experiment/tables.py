@@ -115,7 +115,7 @@ class EngineSettings(Strict):
     )
     block_tokens: Tokens = Field(64, description="tokens per block of the pool")
     memory_limit_bytes: Bytes = Field(
-        0, description="a model with more bytes of weights is refused; `0`: what the machine can give"
+        0, description="a model with more bytes of weights is refused; `0`: what this process can get"
     )
     drain_grace_s: PositiveSeconds = Field(
         60.0,

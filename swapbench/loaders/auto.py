@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import Final
 
-import psutil
-
-from swapbench import page_cache
-from swapbench.loaders.layout import Shard, shards_of
+from swapbench import allowance, page_cache
+from swapbench.loaders.layout import shards_of
 from swapbench.loaders.mapped import unmappable
 from swapbench.loaders.slab import room_for
 from swapbench.loaders.unfit import UnfitError
@@ -33,15 +31,12 @@ def pick(checkpoint: Path, slab_bytes: int) -> tuple[LoaderKind, str]:
     hindrance = unmappable(shards)
     if share >= _RESIDENT_SHARE and not hindrance:
         return LoaderKind.MAP, f"auto picked map: {resident}"
-    if not _fits(shards, slab_bytes):
+    free = allowance.memory().available
+    if room_for(shards) - slab_bytes > _MEMORY_SHARE * free.bytes:
+        short = f"memory is too short for a copy{free.limited}"
         if hindrance:
-            return LoaderKind.STOCK, f"auto picked stock: memory is short, and map can't be: {hindrance}"
-        return LoaderKind.MAP, "auto picked map: memory is too short for a copy"
+            return LoaderKind.STOCK, f"auto picked stock: {short}, and map can't be: {hindrance}"
+        return LoaderKind.MAP, f"auto picked map: {short}"
     if share >= _RESIDENT_SHARE:
         return LoaderKind.SLAB, f"auto picked slab: {resident}, and map can't be: {hindrance}"
     return LoaderKind.DIRECT, f"auto picked direct: {resident}"
-
-
-def _fits(shards: tuple[Shard, ...], slab_bytes: int) -> bool:
-    more = room_for(shards) - slab_bytes
-    return more <= _MEMORY_SHARE * psutil.virtual_memory().available

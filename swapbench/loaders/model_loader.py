@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import mlx.core as mx
-import psutil
 from mlx.utils import tree_reduce
 
+from swapbench import allowance
 from swapbench.loaders import auto, platform, stock
 from swapbench.loaders.arrival import Arrival, WeightSource
 from swapbench.loaders.building import build, put_in_place
@@ -77,12 +77,16 @@ class ModelLoader:
             return
         rooms.sort()
         wanted = self._wanted(rooms)
-        most = int(psutil.virtual_memory().available * _MOST_OF_AVAILABLE)
+        memory = allowance.memory()
+        most = int(memory.available.bytes * _MOST_OF_AVAILABLE)
         if wanted > max(most, rooms[-1]):
             self._notes.append(
-                f"no room to read ahead: {wanted / 1e9:.1f} GB of slab wanted, {most / 1e9:.1f} GB to be had"
+                f"no room to read ahead: {wanted / 1e9:.1f} GB of slab wanted, {most / 1e9:.1f} GB to be "
+                f"had{memory.available.limited}"
             )
             wanted = rooms[-1]
+        if wanted > memory.obtainable.bytes:
+            return  # a swap to that one is refused
         with suppress(UnfitError):  # told by the load that wants it
             self._slab.reserve(wanted)
 

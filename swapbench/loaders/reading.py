@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from swapbench.allowance import processors
 from swapbench.loaders import platform
 from swapbench.loaders.arrays import address_of
 from swapbench.loaders.platform import BLOCK_BYTES
@@ -20,7 +21,7 @@ from swapbench.loaders.unfit import UnfitError
 PIECE_BYTES: Final = 8 << 20
 
 # Copying from the page cache is bound by cores, a disk by how many requests it has at once.
-_CACHED_THREADS: Final = min(4, os.cpu_count() or 2)
+_CACHED_THREADS: Final = min(4, processors().threads)
 _DIRECT_THREADS: Final = 4
 
 

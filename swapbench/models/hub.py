@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from swapbench.errors import ModelError, TransferError
+from swapbench.home import expanded
 from swapbench.models.checkpoint import PATTERNS, WEIGHTS
 from swapbench.models.soundness import fault, fault_for_certain
 
@@ -225,10 +226,19 @@ def _snapshots(storage: Path) -> list[Path]:
     return sorted(folders, key=lambda path: (path.name == main, path.stat().st_mtime), reverse=True)
 
 
-def _storage(repo: str) -> Path:
+def hub_cache() -> Path:
+    """Where the hub's library keeps what it fetches.
+
+    Raises:
+        UsageError: in a home folder, and there is none.
+    """
     from huggingface_hub import constants
 
-    return Path(constants.HF_HUB_CACHE).expanduser() / f"models--{repo.replace('/', '--')}"
+    return expanded(constants.HF_HUB_CACHE)
+
+
+def _storage(repo: str) -> Path:
+    return hub_cache() / f"models--{repo.replace('/', '--')}"
 
 
 def _part(blob: Path) -> Path:

@@ -7,6 +7,7 @@ from typing import Final
 
 from swapbench.errors import ModelError, did_you_mean
 from swapbench.experiment import Source
+from swapbench.home import expanded
 from swapbench.models import hub, making, order, store
 from swapbench.models.catalogue import CATALOGUE, Entry, lookup
 from swapbench.models.checkpoint import weight_bytes
@@ -148,7 +149,7 @@ def _no_path(name: str, reference: str) -> str:
 
 
 def _located_folder(name: str, reference: str) -> Located:
-    folder = Path(reference).expanduser()
+    folder = expanded(reference)
     lack = fault(folder) if folder.is_dir() else "there is no such folder"
     if lack:
         return Located(name, reference, Source.LOCAL, None, 0, f"{folder} is no whole checkpoint: {lack}")

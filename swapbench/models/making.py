@@ -10,7 +10,9 @@ from typing import IO
 
 from pydantic import ValidationError
 
+from swapbench.allowance import want_of_files
 from swapbench.errors import ModelError
+from swapbench.interpreter import OWN_CODE
 from swapbench.models import store
 from swapbench.models.order import Order, Progress, Request
 
@@ -29,6 +31,8 @@ def make(order: Order, on_progress: OnProgress) -> Path:
     folder = store.folder_of(order.name, order.source)
     if not store.state(folder, order):
         return folder
+    if why := want_of_files():
+        raise ModelError(why)
     try:
         with store.locked(folder) as lock:
             if store.state(folder, order):
@@ -58,9 +62,9 @@ def _make(order: Order, folder: Path, lock: int, on_progress: OnProgress) -> Non
 
 def _child(request: Request, lock: int) -> Iterator[Progress]:
     """What the child says, to its end; it is killed when nobody wants to hear more."""
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile(dir=request.folder.parent) as said:
         child = subprocess.Popen(
-            [sys.executable, "-m", "swapbench.models.synthesize"],
+            [sys.executable, *OWN_CODE, "-m", "swapbench.models.synthesize"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=said,

@@ -21,7 +21,7 @@ from swapbench.errors import ModelError
 from swapbench.models import store
 from swapbench.models.headers import Entry, HeaderError, Layout, read_layout
 from swapbench.models.shards import write_all
-from swapbench.models.soundness import fault_for_certain
+from swapbench.models.soundness import fault
 
 # From a cache line, which no item is bigger than, to half of a huge page.
 _ALIGN_BYTES: Final = [1 << power for power in range(6, 21)]
@@ -99,7 +99,7 @@ def plan(source: Path, align_bytes: int) -> tuple[Copy, ...]:
         ModelError: the checkpoint is damaged.
         OSError: it can't be read.
     """
-    lack = fault_for_certain(source)
+    lack = fault(source)
     if lack:
         raise ModelError(f"{source}: {lack}; only a complete checkpoint can be repacked, so get it again")
     return tuple(_planned(source, path, align_bytes) for path in _files(source))

@@ -6,14 +6,15 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from platformdirs import user_cache_path
 
-from swapbench.errors import ModelError, did_you_mean
+from swapbench.errors import ModelError, UsageError, did_you_mean
 from swapbench.experiment import Source
+from swapbench.home import expanded
 from swapbench.models.order import RECIPE_VERSION, Order
 
 MADE_SOURCES: Final = (Source.SYNTHETIC, Source.MINI)
@@ -26,12 +27,24 @@ def cache_root() -> Path:
     """swapbench's cache folder: SWAPBENCH_CACHE, or the platform's place for caches.
 
     Raises:
+        UsageError: that is in a home folder, and there is none.
         UnicodeEncodeError: its name is no text.
     """
     chosen = os.environ.get("SWAPBENCH_CACHE")
-    root = Path(chosen).expanduser().absolute() if chosen else user_cache_path("swapbench")
+    root = expanded(chosen).absolute() if chosen else _users_place()
     str(root).encode()  # what lies there is told to children as text
     return root
+
+
+def _users_place() -> Path:
+    with suppress(RuntimeError):  # older ones leave the ~ where they know no home
+        place = user_cache_path("swapbench")
+        if place.is_absolute():
+            return place
+    raise UsageError(
+        "this user has no home folder, where swapbench would keep models: set HOME, or SWAPBENCH_CACHE to a "
+        "folder"
+    )
 
 
 def folder_of(name: str, source: Source) -> Path:

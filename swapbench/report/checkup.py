@@ -19,8 +19,10 @@ _MARKS: Final[dict[Status, tuple[str, str]]] = {
 }
 
 
-def print_checks(machine: Machine, checks: Sequence[Check], console: Console) -> None:
-    """Every check in one line, with what to do below it."""
+def print_checks(
+    machine: Machine, checks: Sequence[Check], console: Console, busiest: Sequence[str] = ()
+) -> None:
+    """Every check in one line, with what to do below it; and which of the user's own processes are busy."""
     console.print(Text(f"\n{machine.describe()}\n", style="bold"))
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
@@ -32,6 +34,8 @@ def print_checks(machine: Machine, checks: Sequence[Check], console: Console) ->
             found.append(f"\n{check.advice}", style="yellow")
         grid.add_row(Text.assemble((mark, style), (f"  {check.name}", "dim")), found)
     console.print(readable(grid, console))
+    if busiest:
+        console.print(Text(f"\nbusiest of your own: {', '.join(busiest)}"))
     todo = sum(check.status == "advice" for check in checks)
     says = "fine to measure on" if not todo else f"{todo} to look at; the rest is fine or not told"
     console.print(f"\n{says}")

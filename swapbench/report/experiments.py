@@ -109,9 +109,10 @@ def _models(located: Sequence[Located]) -> Table:
 
 def _needs(taken: Needs, there: Available) -> Iterator[str]:
     least = "at least " if taken.unweighed else ""
+    limited = f", limited by {there.memory_limited_by}" if there.memory_limited_by else ""
     yield (
         f"memory: {least}{memory(taken.memory_bytes)}{_made_of(taken)}; "
-        f"{memory(there.memory_available_bytes)} available"
+        f"{memory(there.memory_available_bytes)} available{limited}"
         + _too_little(taken.memory_bytes, there.memory_available_bytes)
     )
     if taken.page_cache_bytes:

@@ -1,6 +1,7 @@
 """A run's folder, written row by row while the run goes on."""
 
 import csv
+import errno
 import os
 from collections.abc import Iterable
 from contextlib import suppress
@@ -34,7 +35,8 @@ def claim_folder(parent: Path, sources: Iterable[Source], now: datetime) -> Path
                 folder.mkdir()
                 return folder
     except OSError as error:
-        raise _no_room(parent, str(error.strerror)) from None
+        why = os.strerror(errno.ENOTDIR) if isinstance(error, FileExistsError) else str(error.strerror)
+        raise _no_room(parent, why) from None
     raise AssertionError("names have no end")
 
 

@@ -16,12 +16,14 @@ from typing import Final
 import mlx.core as mx
 from mlx_lm.utils import load_config, load_model
 
+from swapbench.allowance import Share
 from swapbench.experiment import Source
 from swapbench.loaders.tokenizer import load_stock
 from swapbench.models.checkpoint import damage, missing_files, missing_of_series, weight_map
 from swapbench.models.remembered import remembered, state_of
 from swapbench.models.soundness import UnansweredError, ask, keep_fault
 from swapbench.models.store import MADE_SOURCES, cache_root
+from swapbench.page_cache import weight_files
 from swapbench.wire import Checkpoint
 from swapbench.worker.engine.geometry import KVGeometry
 from swapbench.worker.engine.serial import can_batch
@@ -66,6 +68,21 @@ def refuse_broken(checkpoint: Checkpoint) -> Serving:
         remedy = found.remedy or _remedy(checkpoint)
         raise RefusedError(f"{checkpoint.name}: {found.what} ({checkpoint.path}); {remedy}")
     return found
+
+
+def refuse_too_large(checkpoint: Checkpoint, room: Share) -> None:
+    """MLX's CPU build does not survive an allocation that fails, nor any build the OOM killer.
+
+    Raises:
+        RefusedError: the weights are more than there is room for.
+    """
+    needed = sum(file.stat().st_size for file in weight_files(checkpoint.path))
+    if needed > room.bytes:
+        raise RefusedError(
+            f"{checkpoint.name} does not fit: {needed / 1e6:,.1f} MB of weights, and only "
+            f"{room.bytes / 1e6:,.1f} MB of memory to be had{room.limited}; choose a smaller model, or one "
+            f"of fewer bits{', or raise that limit' if room.by else ''}"
+        )
 
 
 def fault_of(path: Path) -> Fault | None:

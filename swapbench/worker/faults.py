@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from swapbench import page_cache
+from swapbench.allowance import Share
 from swapbench.experiment import Fault, FaultKind, find_fault
 from swapbench.loaders.span import Span
 from swapbench.wire import Checkpoint, PlannedSwap
@@ -74,10 +75,10 @@ class FaultyTarget(InProcessTarget):
         else:
             super()._load(self._damaged(checkpoint), span)
 
-    def _memory_limit_bytes(self, checkpoint: Checkpoint) -> int:
+    def _room_for(self, checkpoint: Checkpoint) -> Share:
         if self._kind is FaultKind.MEMORY_LIMIT and self._is_meant_for(checkpoint):
-            return _LITTLE_MEMORY_BYTES
-        return super()._memory_limit_bytes(checkpoint)
+            return Share(_LITTLE_MEMORY_BYTES, "a fault of the experiment")
+        return super()._room_for(checkpoint)
 
     def _is_meant_for(self, checkpoint: Checkpoint) -> bool:
         """Rolling back loads the old model, which is whole and fits."""

@@ -47,9 +47,12 @@ def answer(questions: Questions) -> Replies:
 
 def _of_one_process(questions: Questions) -> Replies:
     """Load the checkpoint and have a batch engine, as the one that is swapped, answer one after another."""
+    from swapbench.allowance import memory
+    from swapbench.worker.checking import refuse_too_large
     from swapbench.worker.engine.workload import ask
 
     checkpoint = questions.checkpoint
+    refuse_too_large(checkpoint, memory().obtainable)
     with engine_of(checkpoint.path, questions.engine, name=checkpoint.name) as engine:
         return Replies(replies=ask(engine, questions.verify))
 

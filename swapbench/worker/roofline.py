@@ -23,9 +23,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 
-from swapbench import page_cache
+from swapbench import allowance, page_cache
 from swapbench.limits import Kind, Rate
 
 FILE_BYTES: Final = 1 << 30
@@ -122,12 +121,11 @@ def scratch_file(folder: Path) -> Iterator[Scratch]:
 
 def _size_that_fits(folder: Path) -> int:
     free_bytes = shutil.disk_usage(folder).free
-    size = min(FILE_BYTES, free_bytes // 4, psutil.virtual_memory().available // 8)
+    memory = allowance.memory().available
+    size = min(FILE_BYTES, free_bytes // 4, memory.bytes // 8)
     if size < _LEAST_FILE_BYTES:
-        room = (
-            f"{free_bytes / 1e9:.1f} GB of disk, {psutil.virtual_memory().available / 1e9:.1f} GB of memory"
-        )
-        raise OSError(f"too little room to measure in: {room} are free")
+        room = f"{free_bytes / 1e9:.1f} GB of disk, {memory.bytes / 1e9:.1f} GB of memory"
+        raise OSError(f"too little room to measure in: {room} are free{memory.limited}")
     return size - size % _CHUNK_BYTES
 
 
@@ -266,14 +264,14 @@ def _read_into_fresh_memory(scratch: Scratch, huge: bool | None) -> Rate:
 
 
 def _copies(size: int) -> Iterator[Rate]:
-    """Memory to memory, by one thread and by as many as there are cores."""
+    """Memory to memory, by one thread and by as many as there are cores for it."""
     huge = True if sys.platform == "linux" else None
     with _pages(size, huge) as source, _pages(size, huge) as target:
         ours, theirs = np.frombuffer(source, np.uint8), np.frombuffer(target, np.uint8)
         ours[:] = 1
         theirs[:] = 2
         page_bytes = _page_bytes(target)
-        for threads in sorted({1, os.cpu_count() or 1}):
+        for threads in sorted({1, allowance.processors().threads}):
             how = "one thread" if threads == 1 else f"{threads} threads"
             copy = partial(_timed, partial(_copy, ours, theirs, threads))
             yield _rate("copy", how, size, copy, page_bytes)

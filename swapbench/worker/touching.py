@@ -10,6 +10,9 @@ import sys
 
 import psutil
 
+from swapbench import allowance
+from swapbench.interpreter import OWN_CODE
+
 # What is free is the system's to hand out meanwhile; what is left keeps it from reclaiming for us.
 _MOST_OF_FREE = 0.9
 _HEADROOM = 1.1
@@ -21,9 +24,12 @@ def touch_free_memory(wanted_bytes: int) -> None:
 
     A child, since its pages go back as they are: free, and backed by the host.
     """
-    length = int(min(wanted_bytes * _HEADROOM, psutil.virtual_memory().free * _MOST_OF_FREE))
+    free_bytes = min(psutil.virtual_memory().free, allowance.memory().available.bytes)
+    length = int(min(wanted_bytes * _HEADROOM, free_bytes * _MOST_OF_FREE))
     if length > 0:
-        subprocess.run([sys.executable, "-P", "-m", "swapbench.worker.touching", str(length)], check=True)
+        subprocess.run(
+            [sys.executable, *OWN_CODE, "-m", "swapbench.worker.touching", str(length)], check=True
+        )
 
 
 def main() -> None:

@@ -42,6 +42,7 @@ def test_a_fingerprint_says_in_words_what_was_measured(tmp_path: Path) -> None:
     assert aspects["settle_after_unload"] == "false"
 
 
+LIMITED = MACHINE.model_copy(update={"memory_limit_bytes": 600 << 20, "memory_limited_by": "a control group"})
 UP = {"name": "up", "from": "small", "to": "large"}
 DOWN = {"name": "down", "from": "large", "to": "small"}
 
@@ -92,6 +93,11 @@ def test_a_scenario_that_only_one_has_is_told(tmp_path: Path) -> None:
         ({"machine": MACHINE.model_copy(update={"processor": "Apple M2"})}, "machine"),
         ({"machine": MACHINE.model_copy(update={"cores": 8})}, "machine"),
         ({"machine": MACHINE.model_copy(update={"memory_bytes": 16 << 30})}, "machine"),
+        ({"machine": LIMITED}, "machine"),
+        (
+            {"machine": MACHINE.model_copy(update={"cores_limit": 2, "cores_limited_by": "CPU affinity"})},
+            "machine",
+        ),
         ({"worker": worker(device="cpu")}, "device"),
         ({"worker": None}, "device"),
         ({"models": checkpoints()[:1]}, "models"),

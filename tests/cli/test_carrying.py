@@ -14,8 +14,7 @@ from tests.scripted import play, scripted
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     experiment = scripted(rounds=1)
-    with patch("swapbench.doctor.surroundings._busiest", return_value=()):
-        return new_job(experiment, Path("s.toml"), scripted_checkpoints(experiment), tmp_path, command=[])
+    return new_job(experiment, Path("s.toml"), scripted_checkpoints(experiment), tmp_path, command=[])
 
 
 @pytest.mark.parametrize(

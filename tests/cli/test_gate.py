@@ -205,7 +205,7 @@ def test_a_gate_that_is_ended_from_outside_leaves_nothing_of_the_base(repo: Path
         time.sleep(0.02)
     child.send_signal(signal.SIGTERM)
     _, said = child.communicate(timeout=30)
-    assert child.returncode == Exit.INTERRUPTED
+    assert child.returncode == Exit.TERMINATED
     assert "Traceback" not in said
     assert len(git(repo, "worktree", "list").splitlines()) == 1
     pid = int((tmp_path / "building").read_text())

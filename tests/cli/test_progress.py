@@ -2,7 +2,6 @@
 
 import io
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 
@@ -26,8 +25,7 @@ class AsciiTerminal(Terminal):
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     experiment = scripted(warmup=1)
-    with patch("swapbench.doctor.surroundings._busiest", return_value=()):
-        return new_job(experiment, Path("s.toml"), scripted_checkpoints(experiment), tmp_path, command=[])
+    return new_job(experiment, Path("s.toml"), scripted_checkpoints(experiment), tmp_path, command=[])
 
 
 def test_a_course_has_every_swap_in_order(job: Job) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from swapbench.allowance import Processors
 from swapbench.doctor.check import Check
 from swapbench.doctor.examination import Examination, Room
 from swapbench.doctor.judge import (
@@ -15,14 +16,14 @@ from swapbench.doctor.judge import (
     judge_surroundings,
 )
 from swapbench.doctor.surroundings import Power, Surroundings
+from tests.allowed import memory
 
 GIB = 1 << 30
 QUIET_MAC = Surroundings(
     cores=12,
     load=0.8,
-    busiest=(),
-    memory_total_bytes=24 * GIB,
-    memory_available_bytes=16 * GIB,
+    processors=Processors(12),
+    memory=memory(16 * GIB, total=24 * GIB),
     swap_used_bytes=0,
     power=Power(on_battery=False, low_power_mode=False),
     speed_limit_percent=100,
@@ -30,6 +31,7 @@ QUIET_MAC = Surroundings(
     reclaims_idle_pages=False,
     huge_pages=None,
     wired_limit_bytes=0,
+    want_of_files="",
 )
 GOOD = Examination(
     mlx_version="0.32.4",
@@ -60,9 +62,19 @@ def test_on_a_quiet_mac_on_mains_there_is_nothing_to_do() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"load": 9.0, "busiest": ("Xcode (1, 400% of a core)",)}, "stop them: Xcode"),
-        ({"load": 9.0}, "other processes are busy; stop them"),
-        ({"memory_available_bytes": 3 * GIB}, "3.0 of 24.0 GiB of memory available: close other"),
+        ({"load": 9.0}, "load average 9.0 on 12 cores: other processes are busy; wait"),
+        (
+            {"memory": memory(3 * GIB, total=24 * GIB)},
+            "3.0 of 24.0 GiB of memory available: close what you don't need",
+        ),
+        (
+            {"memory": memory(GIB // 10, total=GIB // 2, by="a control group")},
+            "0.1 of 0.5 GiB of memory available, limited by a control group: raise that limit, or close",
+        ),
+        (
+            {"want_of_files": "no more than 1024 are allowed here; raise it"},
+            "1024 are allowed here: raise it",
+        ),
         ({"swap_used_bytes": 4 * GIB}, "4.0 GiB of swap in use"),
         ({"power": Power(on_battery=True)}, "running on battery: the machine may throttle; plug it in"),
         ({"power": Power(on_battery=False, low_power_mode=True)}, "low power mode is on: turn it off"),
@@ -118,3 +130,12 @@ def test_the_wrong_device_is_said_with_the_likely_reason() -> None:
 def test_a_full_disk_is_told_by_what_it_is_full_for() -> None:
     rooms = (Room("models", Path("/m"), 3 * 10**9), Room("results", Path("/r"), 30 * 10**9))
     assert advised(judge_room(rooms)) == ["3.0 GB free for models (/m): delete what is not needed"]
+
+
+def test_whose_cores_these_are_is_said_where_not_all_may_be_used() -> None:
+    limited = replace(QUIET_MAC, processors=Processors(1.5, "a control group"))
+    load = next(check for check in judge_surroundings(limited) if check.name == "load")
+    assert load.status == "fine"
+    assert load.finding == (
+        "load average 0.8 on 12 cores, of which 1.5 may be used here, limited by a control group"
+    )

@@ -1,12 +1,20 @@
 """What platforms print, read; and this machine, looked at for real."""
 
 import os
+import subprocess
 import sys
 
 import psutil
 import pytest
 
-from swapbench.doctor.surroundings import chosen, look_around, low_power_mode, on_battery, speed_limit
+from swapbench.doctor.surroundings import (
+    busiest_of_mine,
+    chosen,
+    look_around,
+    low_power_mode,
+    on_battery,
+    speed_limit,
+)
 
 ON_MAINS = """Now drawing from 'AC Power'
  -InternalBattery-0 (id=1234567)\t80%; charging; 1:07 remaining present: true
@@ -51,7 +59,15 @@ def test_the_chosen_word_of_a_kernel_setting(text: str, word: str | None) -> Non
 def test_this_machine_is_seen_as_it_is() -> None:
     around = look_around()
     assert around.cores == os.cpu_count()
-    assert around.memory_total_bytes == psutil.virtual_memory().total
-    assert 0 < around.memory_available_bytes <= around.memory_total_bytes
+    assert around.memory.total.bytes <= psutil.virtual_memory().total
+    assert 0 < around.memory.available.bytes <= around.memory.total.bytes
     if sys.platform == "linux":
         assert around.wired_limit_bytes is None
+
+
+def test_a_process_of_ones_own_that_is_busy_is_named() -> None:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        try:
+            assert any(f"({busy.pid}, " in text for text in busiest_of_mine())
+        finally:
+            busy.kill()

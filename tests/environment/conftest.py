@@ -1,11 +1,14 @@
-"""What there is to report of, in whatever environment."""
+"""What there is to report of, and minis that are made once, for whatever environment."""
 
 from pathlib import Path
 
 import pytest
 
 from tests.cli.invoking import swapbench
+from tests.e2e.conftest import model_cache
 from tests.scripted import raw_experiment, toml
+
+__all__ = ["model_cache"]
 
 
 @pytest.fixture(scope="module")

@@ -6,20 +6,19 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import mlx.core as mx
 import mlx_lm
-import psutil
 import pytest
 from mlx.utils import tree_flatten
 from mlx_lm.utils import load_model
 
-from swapbench import page_cache
+from swapbench import allowance, page_cache
 from swapbench.loaders import HeldError, ModelLoader, Strategy, auto, load, platform, reading
 from swapbench.loaders.layout import shards_of
 from swapbench.loaders.slab import Slab, room_for
 from swapbench.strategy import NAMED, LoaderKind, ReadAhead, TokenizerMode
+from tests import allowed
 from tests.loaders.test_sources import bits
 
 STRATEGIES = {
@@ -218,12 +217,14 @@ def test_a_file_that_becomes_shorter_fails_the_load_and_the_next_one_works(
 def test_no_memory_is_reserved_for_reading_ahead_that_the_machine_has_not(
     minis: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1 << 20))
+    monkeypatch.setattr(allowance, "memory", lambda: allowed.memory(1 << 20, by="ulimit -v"))
     loader = ModelLoader(STRATEGIES["direct-double"])
     loader.reserve(minis.values())
     largest = max(room_for(shards_of(path)) for path in minis.values())
     assert loader.kept_bytes < largest + (4 << 20)
-    assert "no room to read ahead" in loader.load(minis["gemma"]).report.why
+    why = loader.load(minis["gemma"]).report.why
+    assert "no room to read ahead" in why
+    assert "to be had, limited by ulimit -v" in why
 
 
 @pytest.mark.parametrize(
@@ -243,8 +244,10 @@ def test_auto_picks_by_what_is_in_the_page_cache_and_by_memory(
 ) -> None:
     found = page_cache.Residency(int(100 * resident), 100)
     monkeypatch.setattr(page_cache, "residency", lambda _: found)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=available))
-    assert auto.pick(minis["gemma"], 0)[0] is kind
+    monkeypatch.setattr(allowance, "memory", lambda: allowed.memory(available, by="a control group"))
+    picked, why = auto.pick(minis["gemma"], 0)
+    assert picked is kind
+    assert ("too short for a copy, limited by a control group" in why) is (available == 1 << 10)
 
 
 def test_auto_takes_the_slab_where_a_resident_file_cannot_be_mapped(
@@ -255,3 +258,12 @@ def test_auto_takes_the_slab_where_a_resident_file_cannot_be_mapped(
     kind, why = auto.pick(minis["gemma"], 0)
     assert kind is LoaderKind.SLAB
     assert "it is not aligned" in why
+
+
+def test_no_slab_is_reserved_that_this_process_could_not_get(
+    minis: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allowance, "memory", lambda: allowed.memory(1 << 20, obtainable=1 << 20))
+    loader = ModelLoader(STRATEGIES["slab"])
+    loader.reserve(minis.values())
+    assert loader.kept_bytes == 0

@@ -94,10 +94,11 @@ def test_a_broken_folder_that_agrees_with_itself_is_believed_until_mlx_lm_is_ask
     spoil, says = BROKEN[name]
     spoil(folder)
     assert fault(folder) == ""
+    assert says in fault_for_certain(folder)
+    assert says in fault(folder)
     with pytest.raises(ModelError) as not_copied:
         repack.repack(folder, tmp_path / "aligned", 4096, lambda *_: None)
     assert says in str(not_copied.value)
-    assert says in fault(folder)
     (folder / "generation_config.json").write_text("{}")  # another state: nothing is known of it
     assert fault(folder) == ""
 

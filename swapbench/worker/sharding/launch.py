@@ -18,7 +18,7 @@ import psutil
 from swapbench import hostfile
 from swapbench.endings import how_it_ended
 from swapbench.experiment import Sharded
-from swapbench.fresh_process import OWN_CODE
+from swapbench.interpreter import OWN_CODE
 from swapbench.worker.sharding.messages import TOKEN_VARIABLE
 
 _TRIES: Final = 100

@@ -14,12 +14,12 @@ import mlx.core as mx
 from mlx_lm.models.cache import make_prompt_cache
 
 from swapbench import page_cache
-from swapbench.ledgers import system
+from swapbench.allowance import Share, memory
 from swapbench.loaders import Loaded, ModelLoader, platform
 from swapbench.loaders.span import Span, unmeasured
 from swapbench.phases import Phase
 from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Reply
-from swapbench.worker.checking import Serving, refuse_broken
+from swapbench.worker.checking import Serving, refuse_broken, refuse_too_large
 from swapbench.worker.engine.batch import BatchEngine, Request, Ticket
 from swapbench.worker.engine.blocks import BlockPool
 from swapbench.worker.engine.caches import CacheStore, unsavable
@@ -55,7 +55,6 @@ class InProcessTarget:
 
     def __init__(self, plan: Plan) -> None:
         self.meter = MlxMeter()
-        self._system = system()
         self._plan = plan
         self._pool = BlockPool(plan.engine.kv_budget_bytes, plan.engine.block_tokens)
         self._store = CacheStore(plan.scratch_dir)
@@ -88,7 +87,7 @@ class InProcessTarget:
         self._tickets = self._carried = ()
         if self._served == checkpoint and self._batch is not None and self._batch.serves:
             return
-        self._refuse_what_cannot_fit(checkpoint)
+        refuse_too_large(checkpoint, self._room_for(checkpoint))
         self._serving[checkpoint.path] = refuse_broken(checkpoint)
         self._stop_traffic()
         self._stop()
@@ -126,7 +125,7 @@ class InProcessTarget:
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """The checkpoint's files, and the memory that it takes."""
         # Size first: it is told by the files' sizes, and building a model of that size takes some, too.
-        self._refuse_what_cannot_fit(to)
+        refuse_too_large(to, self._room_for(to))
         self._serving[to.path] = refuse_broken(to)
         self._tag = ModelTag.of(to.path, to.name)
 
@@ -334,7 +333,7 @@ class InProcessTarget:
         self._outcome = replace(self._outcome, resident_before=share)
 
     def _load(self, checkpoint: Checkpoint, span: Span) -> None:
-        self._refuse_what_cannot_fit(checkpoint)
+        refuse_too_large(checkpoint, self._room_for(checkpoint))
         self._loaded = self._loader.load(checkpoint.path, span)
         self._served = checkpoint
 
@@ -351,23 +350,14 @@ class InProcessTarget:
             kept_bytes=loaded.report.kept_bytes + self._freed_bytes,
         )
 
-    def _refuse_what_cannot_fit(self, checkpoint: Checkpoint) -> None:
-        """MLX's CPU build does not survive an allocation that fails, nor any build the OOM killer."""
-        needed = sum(file.stat().st_size for file in page_cache.weight_files(checkpoint.path))
-        limit = self._memory_limit_bytes(checkpoint)
-        if needed > limit:
-            raise RefusedError(
-                f"{checkpoint.name} does not fit: {needed / 1e6:,.1f} MB of weights, and only "
-                f"{limit / 1e6:,.1f} MB of memory to be had; choose a smaller model, or one of fewer bits"
-            )
-
-    def _memory_limit_bytes(self, _checkpoint: Checkpoint) -> int:
-        """What a model may take: what is set, or what the machine can give once the old model is gone."""
+    def _room_for(self, _checkpoint: Checkpoint) -> Share:
+        """What a model may take: what is set, or what this process can get once the old model is gone."""
         if self._plan.engine.memory_limit_bytes:
-            return self._plan.engine.memory_limit_bytes
+            return Share(self._plan.engine.memory_limit_bytes, "engine.memory_limit_bytes")
         ours = self._loaded.weight_bytes if self._loaded is not None else 0
         kept = self._loader.kept_bytes + self._kept_by_malloc()
-        return self._system.obtainable_bytes() + max(ours, kept)
+        room = memory().obtainable
+        return replace(room, bytes=room.bytes + max(ours, kept))
 
     def _kept_by_malloc(self) -> int:
         """What was freed, where that is not given back; malloc counts it whether or not it was."""

@@ -15,6 +15,7 @@ from typing import Final
 
 import psutil
 
+from swapbench.interpreter import OWN_CODE
 from swapbench.preset import Preset, fill_secrets
 from swapbench.wire import Checkpoint
 from swapbench.worker.targets.http import keeper
@@ -40,7 +41,7 @@ _TAKEN: Final = ("address already in use", "errno 98", "errno 48", "eaddrinuse")
 
 
 # Linux needs nothing but the standard library to find orphans, and so starts at once.
-_LEAN: Final = ("-P", "-S") if sys.platform == "linux" else ("-P",)
+_LEAN: Final = (*OWN_CODE, "-S") if sys.platform == "linux" else OWN_CODE
 
 
 class DiedError(ServerError):
