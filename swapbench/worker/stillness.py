@@ -10,7 +10,7 @@ from typing import Final, Self
 # Shorter ones happen on a busy machine, too.
 _LEAST_S: Final = 2.0
 # A thread that holds Python's lock computes, or waits for the disk while each of the two that look wakes up
-# every 5 ms to ask for it: 400 times a second. Right around a standstill there are some hundred switches, too.
+# every 5 ms to ask for it: 400 times a second. Right around a standstill there are some hundred switches.
 _LEAST_CPU_SHARE: Final = 0.2
 _LEAST_SWITCHES_PER_S: Final = 250.0
 # The clock that goes on while the machine sleeps; perf_counter doesn't.

@@ -44,7 +44,7 @@ def _seconds(*looks: Look) -> float:
         (Look(106.0, 506.0, 400, 0.3), 6.0),  # likewise, with much going on right before and after
         (Look(106.0, 506.0, 2000), 0.0),  # another thread held Python's lock and waited for the disk
         (Look(106.0, 506.0, 400, 5.9), 0.0),  # another thread held it and computed, on a busy machine
-        (Look(100.02, 4100.02, 1), 3600.0),  # asleep: one of the clocks stood still
+        (Look(100.02, 4100.02, 20), 3600.0),  # asleep: one of the clocks stood still
         (Look(106.0, 516.0, 3), 16.0),  # stopped, and asleep
         (Look(101.9, 501.9, 0), 0.0),  # a busy machine
     ],
