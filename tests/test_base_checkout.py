@@ -238,9 +238,9 @@ def test_the_project_is_installed_at_the_change_s_versions_and_then_swapbench(
     install = (
         ["uv", "pip", "install", "--quiet", "--python", own]
         if uv
-        else [own, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        else [own, "-P", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     )
-    assert make[:2] == (["uv", "venv"] if uv else ["/some/python", "-m"])
+    assert make[:2] == (["uv", "venv"] if uv else ["/some/python", "-P"])
     assert "/some/python" in make
     assert project == [*install, "--editable", ".", *pins]
     assert swapbench == [*install, "--editable", ".", str(Path(checkouts.__file__).parents[1]), *pins]
