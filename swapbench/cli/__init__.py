@@ -109,6 +109,11 @@ def main() -> None:
     except KeyboardInterrupt as error:
         complain(interrupts.in_words(error))
         sys.exit(interrupts.exit_code(error))
+    except RuntimeError:
+        if not interrupts.came():
+            raise
+        complain(interrupts.in_words(KeyboardInterrupt()))
+        sys.exit(Exit.INTERRUPTED)
     finally:
         interrupts.ignore()
 

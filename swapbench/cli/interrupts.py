@@ -28,6 +28,11 @@ def ignore() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def came() -> bool:
+    """Whether there was one: a library may have made another error of it, as DuckDB does."""
+    return _interrupted_s >= 0.0
+
+
 def in_words(error: KeyboardInterrupt) -> str:
     """What a user is told of an end that came from outside."""
     return f"ended by {error.signal.name}" if isinstance(error, Stopped) else "interrupted"

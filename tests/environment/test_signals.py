@@ -35,7 +35,7 @@ def _begin(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 def _is_pythons_own(said: str) -> bool:
     """Before any line of swapbench's has run, Ctrl-C is Python's business."""
-    return not said or ("Traceback" in said and "/swapbench/" not in said)
+    return not said or ("Traceback" in said and "/swapbench/cli/" not in said)
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
