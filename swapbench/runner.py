@@ -170,13 +170,7 @@ def _new_run(
 def arms_from(infos: Iterable[ArmInfo], origin: str) -> tuple[Arm, ...]:
     """What run.json says of arms, as their workers get it."""
     return tuple(
-        _arm(
-            info.name,
-            validate(info.experiment, origin),
-            info.models,
-            info.python or sys.executable,
-            info.server,
-        )
+        _arm(info.name, validate(info.experiment, origin), info.models, info.python, info.server)
         for info in infos
     )
 

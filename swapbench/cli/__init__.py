@@ -106,14 +106,12 @@ def main() -> None:
         else:
             complain(sentence_of(error))
         sys.exit(Exit.USAGE)
-    except KeyboardInterrupt as error:
-        complain(interrupts.in_words(error))
-        sys.exit(interrupts.exit_code(error))
-    except RuntimeError:
-        if not interrupts.came():
+    except (KeyboardInterrupt, RuntimeError) as error:
+        ended = interrupts.behind(error)
+        if ended is None:
             raise
-        complain(interrupts.in_words(KeyboardInterrupt()))
-        sys.exit(Exit.INTERRUPTED)
+        complain(interrupts.in_words(ended))
+        sys.exit(interrupts.exit_code(ended))
     finally:
         interrupts.ignore()
 

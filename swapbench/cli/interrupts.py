@@ -10,6 +10,7 @@ from swapbench.errors import Exit, Stopped
 # Who presses it again after that means that it takes too long.
 _PEACE_S: Final = 5.0
 _interrupted_s = -_PEACE_S
+_came: KeyboardInterrupt | None = None
 
 
 def heed() -> None:
@@ -28,9 +29,9 @@ def ignore() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def came() -> bool:
-    """Whether there was one: a library may have made another error of it, as DuckDB does."""
-    return _interrupted_s >= 0.0
+def behind(error: Exception | KeyboardInterrupt) -> KeyboardInterrupt | None:
+    """The end from outside that an error stands for: of some, Python and DuckDB make a RuntimeError."""
+    return error if isinstance(error, KeyboardInterrupt) else _came
 
 
 def in_words(error: KeyboardInterrupt) -> str:
@@ -49,8 +50,9 @@ def _heed(number: signal.Signals) -> None:
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
-    global _interrupted_s
+    global _interrupted_s, _came
     now_s = time.monotonic()
     if now_s - _interrupted_s >= _PEACE_S:
         _interrupted_s = now_s
-        raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)
+        _came = KeyboardInterrupt() if number == signal.SIGINT else Stopped(number)
+        raise _came

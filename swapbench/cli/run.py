@@ -1,5 +1,6 @@
 """`swapbench run`."""
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,8 @@ from swapbench.errors import IncomparableError, UsageError
 from swapbench.overrides import Override, sets, short_for
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from swapbench.runner import Job
 
 
@@ -152,7 +155,7 @@ def _job(
 
     from swapbench import experiment as experiments
     from swapbench.hostfile import read as read_hostfile
-    from swapbench.pairing import checkpoints_of
+    from swapbench.pairing import checkpoints_of, refuse_unfit
     from swapbench.results import resolve
     from swapbench.runner import new_job, resumed_job
 
@@ -162,7 +165,8 @@ def _job(
                 "--resume goes on with a run as it was: leave the experiment and its options out"
             )
         named = None if python is None else interpreter_of(python)
-        return resumed_job(resolve(out, resume), python=named, fail_fast=fail_fast, alone=strict)
+        with _nothing_compared():
+            return resumed_job(resolve(out, resume), python=named, fail_fast=fail_fast, alone=strict)
     if name is None:
         raise UsageError(
             "which experiment? `swapbench list` shows them; `swapbench run quick` is the shortest"
@@ -173,7 +177,8 @@ def _job(
     if sharded is not None and sharded.hostfile:
         read_hostfile(Path(sharded.hostfile))
     interpreter = interpreter_of(python)
-    _refuse_unfit(interpreter)
+    with _nothing_compared():
+        refuse_unfit(interpreter)
     return new_job(
         experiment,
         file,
@@ -195,12 +200,11 @@ def interpreter_of(python: Path | None) -> str:
     return str(python) if found is None else str(Path(found).absolute())
 
 
-def _refuse_unfit(python: str) -> None:
-    """Nothing is compared here: an interpreter of another version is as little use as none."""
-    from swapbench.pairing import refuse_unfit
-
+@contextmanager
+def _nothing_compared() -> "Iterator[None]":
+    """An interpreter of another version is as little use here as none."""
     try:
-        refuse_unfit(python)
+        yield
     except IncomparableError as error:
         raise UsageError(str(error)) from None
 

@@ -21,16 +21,23 @@ def fault(folder: Path) -> str:
     Of a folder that contradicts itself mlx-lm is asked: an index or a numbering may be wrong where everything
     is there. One that doesn't is believed until mlx-lm has been asked about it: lists come at once.
     """
-    known = damage(folder) or recall(_QUESTION, folder, _state(folder))
-    if known is not None:
-        return str(known)
-    return "" if looks_whole(folder) else fault_for_certain(folder)
+    if damaged := damage(folder):
+        return damaged
+    state = _state(folder)
+    known = recall(_QUESTION, folder, state)
+    if known is None:
+        known = "" if looks_whole(folder) else _said_of(folder, state)
+    return str(known)
 
 
 def fault_for_certain(folder: Path) -> str:
     """The same, of mlx-lm itself, in a process of its own, once for each state of the folder's files."""
+    return damage(folder) or _said_of(folder, _state(folder))
+
+
+def _said_of(folder: Path, state: list[Any]) -> str:
     try:
-        return damage(folder) or str(remembered(_QUESTION, folder, _state(folder), lambda: ask(folder)))
+        return str(remembered(_QUESTION, folder, state, lambda: ask(folder)))
     except UnansweredError as error:
         return f"mlx-lm could not be asked about it: {error}"
 

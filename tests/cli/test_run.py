@@ -156,3 +156,15 @@ def test_nor_does_it_go_on_with_a_run(tmp_path: Path) -> None:
     done = _swapbench(tmp_path, "run", "--resume", info.run_id, "--python", "/nowhere/python")
     assert done.returncode == 2
     assert list_runs(tmp_path / "results") == [(folder, info)]
+
+
+def test_a_run_whose_interpreter_speaks_another_version_now_is_not_resumed(tmp_path: Path) -> None:
+    _run(tmp_path, "--fail-fast", script={"swap": [{"scenario": "up", "round": 1, "fails_in": "load"}]})
+    ((folder, info),) = list_runs(tmp_path / "results")
+    other = tmp_path / "python"
+    other.write_text("#!/bin/sh\necho 999\n")
+    other.chmod(0o755)
+    (folder / "run.json").write_text(info.model_copy(update={"python": str(other)}).model_dump_json())
+    done = _swapbench(tmp_path, "run", "--resume", str(folder))
+    assert done.returncode == 2
+    assert f"{other}: its swapbench speaks wire version 999" in done.stderr

@@ -29,6 +29,12 @@ def checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(name="odd", reference="org/odd", source=Source.HUB, path=folder, weight_bytes=0)
 
 
+def why_not_copied(folder: Path, tmp_path: Path) -> str:
+    with pytest.raises(ModelError) as not_copied:
+        repack.repack(folder, tmp_path / "aligned", 4096, lambda *_: None)
+    return str(not_copied.value)
+
+
 @pytest.mark.parametrize("name", WHOLE)
 def test_what_mlx_lm_loads_is_whole_to_everybody(
     name: str, folder: Path, minis: dict[str, Path], tmp_path: Path
@@ -59,9 +65,7 @@ def test_what_it_can_not_load_is_broken_to_everybody_for_the_same_reason(
     assert says in fault(folder)
     assert says in fault_for_certain(folder)
     assert says in locate("odd", str(folder), Source.HUB).hint
-    with pytest.raises(ModelError) as not_copied:
-        repack.repack(folder, tmp_path / "aligned", 4096, lambda *_: None)
-    assert says in str(not_copied.value)
+    assert says in why_not_copied(folder, tmp_path)
     if name == "no tokenizer":
         return  # transformers makes one without tokens of nothing, and mlx_lm.load takes it
     for strategy in ("stock", "auto"):
@@ -96,9 +100,7 @@ def test_a_broken_folder_that_agrees_with_itself_is_believed_until_mlx_lm_is_ask
     assert fault(folder) == ""
     assert says in fault_for_certain(folder)
     assert says in fault(folder)
-    with pytest.raises(ModelError) as not_copied:
-        repack.repack(folder, tmp_path / "aligned", 4096, lambda *_: None)
-    assert says in str(not_copied.value)
+    assert says in why_not_copied(folder, tmp_path)
     (folder / "generation_config.json").write_text("{}")  # another state: nothing is known of it
     assert fault(folder) == ""
 
