@@ -97,23 +97,28 @@ def main() -> None:
     interrupts.heed()
     try:
         sys.exit(_carry_out())
-    except SwapbenchError as error:
-        complain(error)
-        sys.exit(error.exit_code)
-    except UnderstoodNot as error:
-        if type(error).__name__ == "NoArgsIsHelpError":
-            say(str(error))
-        else:
-            complain(sentence_of(error))
-        sys.exit(Exit.USAGE)
-    except (KeyboardInterrupt, RuntimeError) as error:
-        ended = interrupts.behind(error)
-        if ended is None:
-            raise
-        complain(interrupts.in_words(ended))
-        sys.exit(interrupts.exit_code(ended))
+    except (KeyboardInterrupt, Exception) as error:  # noqa: BLE001 - the border: what is no crash is explained
+        sys.exit(_explained(error))
     finally:
         interrupts.ignore()
+
+
+def _explained(error: KeyboardInterrupt | Exception) -> Exit:
+    """Have a failure told; a crash goes on."""
+    if ended := interrupts.behind(error):
+        interrupts.ignore()
+        complain(interrupts.in_words(ended))
+        return interrupts.exit_code(ended)
+    if isinstance(error, SwapbenchError):
+        complain(error)
+        return error.exit_code
+    if not isinstance(error, UnderstoodNot):
+        raise error
+    if type(error).__name__ == "NoArgsIsHelpError":
+        say(str(error))
+    else:
+        complain(sentence_of(error))
+    return Exit.USAGE
 
 
 def _carry_out() -> int | None:

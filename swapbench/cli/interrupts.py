@@ -1,6 +1,9 @@
 """Ctrl-C, pressed once or many times: a command ends by it once, and is left in peace to tidy up."""
 
+import os
 import signal
+import sys
+import threading
 import time
 from types import FrameType
 from typing import Final
@@ -9,6 +12,7 @@ from swapbench.errors import Exit, Stopped
 
 # Who presses it again after that means that it takes too long.
 _PEACE_S: Final = 5.0
+_AGAIN_S: Final = 0.001
 _interrupted_s = -_PEACE_S
 _came: KeyboardInterrupt | None = None
 
@@ -16,6 +20,7 @@ _came: KeyboardInterrupt | None = None
 def heed() -> None:
     """From now on; not where whoever started this process has it ignore Ctrl-C, as `nohup ... &` does."""
     _heed(signal.SIGINT)
+    sys.unraisablehook = _unraisable
 
 
 def heed_endings() -> None:
@@ -30,7 +35,7 @@ def ignore() -> None:
 
 
 def behind(error: Exception | KeyboardInterrupt) -> KeyboardInterrupt | None:
-    """The end from outside that an error stands for: of some, Python and DuckDB make a RuntimeError."""
+    """The end from outside that an error stands for: Python, DuckDB and pydantic make other ones of some."""
     return error if isinstance(error, KeyboardInterrupt) else _came
 
 
@@ -42,6 +47,17 @@ def in_words(error: KeyboardInterrupt) -> str:
 def exit_code(error: KeyboardInterrupt) -> Exit:
     """As shells have it: 128 and the signal's number."""
     return Exit(128 + (error.signal if isinstance(error, Stopped) else signal.SIGINT))
+
+
+def _unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    """An interrupt that can't be raised where it comes, as in a callback from Rust, comes again."""
+    global _interrupted_s
+    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+        return
+    _interrupted_s = -_PEACE_S
+    number = _came.signal if isinstance(_came, Stopped) else signal.SIGINT
+    threading.Timer(_AGAIN_S, os.kill, (os.getpid(), number)).start()
 
 
 def _heed(number: signal.Signals) -> None:

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from swapbench.results import list_runs, read
 from tests.scripted import toml
 
@@ -44,3 +46,37 @@ def test_pressed_many_times_it_ends_a_run_once_and_loses_nothing(tmp_path: Path)
     assert (info.status, info.failure) == ("interrupted", "interrupted by the user")
     assert len(read(folder).swaps) == 1
     assert not (folder / "caches").exists()
+
+
+# Ctrl-C in a place where nothing can be raised; what was going on there then passes for wrong.
+SWALLOWED = """
+import os, signal
+from swapbench import cli
+from swapbench.errors import UsageError
+
+class Gone:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):
+            pass
+
+def look():
+    gone = Gone()
+    del gone
+    {then}
+
+cli._carry_out = look
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("then", ['raise UsageError("nonsense")', "signal.pause()"])
+def test_an_interrupt_that_was_swallowed_is_told_all_the_same(then: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWED.format(then=then)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "swapbench: interrupted\n")
