@@ -105,9 +105,7 @@ def show(
     chosen = load(path, overrides)
     located = _locate(chosen)
     elsewhere = chosen.target == "scripted" or _served_by_others(chosen)
-    sizes = {
-        model.name: ModelSize(model.weight_bytes, elsewhere or model.path is not None) for model in located
-    }
+    sizes = {model.name: ModelSize(model.weight_bytes, elsewhere or not model.to_come) for model in located}
     taken, there = needs(chosen, sizes), available(chosen.source)
     if as_json:
         print(to_json(path, chosen, located, taken, there), end="")
@@ -156,9 +154,22 @@ def _locate(chosen: "Experiment") -> "list[Located]":
         names = chosen.model_names()
         return [Located(n, chosen.models[n], chosen.source, None, 0, "the server's own") for n in names]
     if chosen.script is None:
-        return [locate(name, chosen.models[name], chosen.source) for name in chosen.model_names()]
+        return [_examined(locate(name, chosen.models[name], chosen.source)) for name in chosen.model_names()]
     sizes = chosen.script.model_bytes
     return [
         Located(name, chosen.models[name], chosen.source, None, sizes.get(name, 0), "played by the script")
         for name in chosen.model_names()
     ]
+
+
+def _examined(model: "Located") -> "Located":
+    """With what mlx-lm says of its checkpoint, where that can't be loaded."""
+    from dataclasses import replace
+
+    from swapbench.models.soundness import examined
+
+    found = examined(model.path) if model.path is not None else None
+    if found is None:
+        return model
+    remedy = f"; {found.remedy}" if found.remedy else ""
+    return replace(model, hint=f"{model.path} can't be loaded: {found.what}{remedy}")

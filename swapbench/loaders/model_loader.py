@@ -1,8 +1,8 @@
 """One process's way of loading models, one after another, as a strategy says."""
 
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from swapbench.loaders.slab import InSlab, Slab, room_for
 from swapbench.loaders.span import Span, unmeasured
 from swapbench.loaders.tokenizers import Tokenizers
 from swapbench.loaders.unfit import UnfitError
+from swapbench.models.checkpoint import code_wanted, damage
 from swapbench.strategy import LoaderKind, ReadAhead, Strategy
 
 # What is tried where a loader can't.
@@ -105,11 +106,12 @@ class ModelLoader:
         `tokenizer` is what had to be waited for the tokenizer.
 
         Raises:
+            ValueError: files that can't be read, or a model that wants code of the checkpoint's to run.
             FileNotFoundError, ValueError, RuntimeError, OSError: as mlx_lm.load.
         """
         begun_s = time.perf_counter()
         self._tokenizers.begin(checkpoint)
-        with span("weights"):
+        with span("weights"), _explained(checkpoint):
             model, config, kind, why, ahead_bytes = self._weights(checkpoint, span)
         with span("tokenizer"):
             tokenizer, said = self._tokenizers.get(checkpoint, config)
@@ -201,6 +203,18 @@ class ModelLoader:
             arrival.stop()
             raise
         return model, config
+
+
+@contextmanager
+def _explained(checkpoint: Path) -> Iterator[None]:
+    """What mlx-lm says of a broken file is of no help, and of code that it should be trusted."""
+    try:
+        yield
+    except Exception as error:
+        why = damage(checkpoint) or code_wanted(checkpoint)
+        if not why:
+            raise
+        raise ValueError(f"{checkpoint}: {why}") from error
 
 
 def _built_beside(checkpoint: Path, weights: dict[str, mx.array]) -> tuple[Any, dict[str, Any]]:

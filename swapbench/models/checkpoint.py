@@ -47,6 +47,17 @@ def damage(folder: Path) -> str:
     return ""
 
 
+def code_wanted(folder: Path) -> str:
+    """That a checkpoint can't be loaded without code of its own, as a clause; empty where it can."""
+    try:
+        code = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_file"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    if code is None:
+        return ""
+    return f"config.json asks for code of the checkpoint's ({code!s:.80}), and none is run"
+
+
 def looks_whole(folder: Path) -> bool:
     """Whether index, numbers and names agree that nothing is missing of an undamaged checkpoint.
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from swapbench.errors import ModelError, TransferError
 from swapbench.home import expanded
 from swapbench.models.checkpoint import PATTERNS, WEIGHTS
-from swapbench.models.soundness import fault, fault_for_certain
+from swapbench.models.soundness import examined, fault
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # Bytes there so far (those of an earlier attempt included), and bytes in all.
 OnBytes = Callable[[int, int], None]
 
+_NOT_OURS: Final = "mlx-lm can't load that"
 _REPO: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -75,9 +76,8 @@ def fetch(repo: str, on_bytes: OnBytes) -> Path:
         # Finds the weights where they have been put, and brings the rest.
         snapshot = Path(huggingface_hub.snapshot_download(repo, allow_patterns=list(PATTERNS)))
         on_bytes(total_bytes, total_bytes)
-    lack = fault_for_certain(snapshot)
-    if lack:
-        raise ModelError(f"{repo}: {lack}, as the hub has it; mlx-lm can't load that")
+    if found := examined(snapshot):
+        raise ModelError(f"{repo}: {found.what}, as the hub has it; {found.remedy or _NOT_OURS}")
     return snapshot
 
 

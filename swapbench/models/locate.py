@@ -28,7 +28,7 @@ class Located:
         source: what its checkpoint is, whatever was asked for; where there is none, what it would be.
         path: its checkpoint; None when there is none.
         weight_bytes: bytes of its weight files, or what they would take; 0 if nobody knows.
-        hint: when there is no checkpoint: what to do, with the command.
+        hint: where there is no checkpoint, or one that can't be loaded: why, and what to do.
     """
 
     name: str
@@ -37,6 +37,11 @@ class Located:
     path: Path | None
     weight_bytes: int
     hint: str
+
+    @property
+    def to_come(self) -> bool:
+        """Whether it can be had by a command."""
+        return self.path is None and self.source is not Source.LOCAL
 
 
 def locate(name: str, reference: str, source: Source) -> Located:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -15,8 +16,20 @@ _QUESTION: Final = "fault"
 _PATIENCE_S: Final = 120
 
 
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a checkpoint, as a clause, and what mends it; empty where whole files would.
+
+    `incomplete` is what no mlx-lm could load.
+    """
+
+    what: str
+    remedy: str = ""
+    incomplete: bool = True
+
+
 def fault(folder: Path) -> str:
-    """What a checkpoint lacks for mlx-lm to load it, as a clause; empty when nothing.
+    """What a checkpoint lacks for any mlx-lm to load it, as a clause; empty when nothing.
 
     Of a folder that contradicts itself mlx-lm is asked: an index or a numbering may be wrong where everything
     is there. One that doesn't is believed until mlx-lm has been asked about it: lists come at once.
@@ -25,26 +38,38 @@ def fault(folder: Path) -> str:
         return damaged
     state = _state(folder)
     known = recall(_QUESTION, folder, state)
-    if known is None:
-        known = "" if looks_whole(folder) else _said_of(folder, state)
-    return str(known)
+    if known is None and looks_whole(folder):
+        return ""
+    found = _read(known) if known is not None else _said_of(folder, state)
+    return found.what if found and found.incomplete else ""
 
 
-def fault_for_certain(folder: Path) -> str:
-    """The same, of mlx-lm itself, in a process of its own, once for each state of the folder's files."""
-    return damage(folder) or _said_of(folder, _state(folder))
+def examined(folder: Path) -> Fault | None:
+    """Why this mlx-lm can't load a checkpoint, of itself, in a process of its own, once for each state of the
+    folder's files; None where it can."""
+    damaged = damage(folder)
+    return Fault(damaged) if damaged else _said_of(folder, _state(folder))
 
 
-def _said_of(folder: Path, state: list[Any]) -> str:
-    try:
-        return str(remembered(_QUESTION, folder, state, lambda: ask(folder)))
-    except UnansweredError as error:
-        return f"mlx-lm could not be asked about it: {error}"
-
-
-def keep_fault(folder: Path, found: str) -> None:
+def keep_fault(folder: Path, found: Fault | None) -> None:
     """Remember what a process with mlx-lm has found, so that whoever has none says the same."""
-    keep(_QUESTION, folder, _state(folder), found)
+    keep(_QUESTION, folder, _state(folder), written(found))
+
+
+def _said_of(folder: Path, state: list[Any]) -> Fault | None:
+    try:
+        return _read(remembered(_QUESTION, folder, state, lambda: ask(folder)))
+    except UnansweredError as error:
+        return Fault(f"mlx-lm could not be asked about it: {error}", "try again")
+
+
+def written(found: Fault | None) -> dict[str, Any]:
+    """As JSON has it."""
+    return asdict(found) if found else {}
+
+
+def _read(answer: dict[str, Any]) -> Fault | None:
+    return Fault(**answer) if answer else None
 
 
 def _state(folder: Path) -> list[Any]:
@@ -56,7 +81,7 @@ class UnansweredError(Exception):
     """There is no answer, which is none to remember."""
 
 
-def ask(folder: Path, *options: str) -> str:
+def ask(folder: Path, *options: str) -> Any:
     """What `swapbench.worker.checking` says in a process of its own.
 
     Raises:
@@ -70,7 +95,7 @@ def ask(folder: Path, *options: str) -> str:
             timeout=_PATIENCE_S,
             check=False,
         )
-        return str(json.loads(asked.stdout)["lacks"])
+        return json.loads(asked.stdout)["answer"]
     except subprocess.TimeoutExpired:
         raise UnansweredError(f"no answer within {_PATIENCE_S} s") from None
     except (ValueError, KeyError, TypeError):

@@ -100,8 +100,8 @@ def to_json(
 def _models(located: Sequence[Located]) -> Table:
     table = _table("model", "source", "size", "checkpoint")
     for model in located:
-        where = Text(str(model.path or model.hint), style="dim")
-        told = Text("\n").join((Text(model.reference), where))
+        where = Text(model.hint or str(model.path), style="dim")
+        told = where if where.plain == model.reference else Text("\n").join((Text(model.reference), where))
         weight = size(model.weight_bytes) if model.weight_bytes else "unknown"
         table.add_row(Text(model.name), Text(model.source), Text(weight), told)
     return table

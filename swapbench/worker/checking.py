@@ -19,9 +19,9 @@ from mlx_lm.utils import load_config, load_model
 from swapbench.allowance import Share
 from swapbench.experiment import Source
 from swapbench.loaders.tokenizer import load_stock
-from swapbench.models.checkpoint import damage, missing_files, missing_of_series, weight_map
+from swapbench.models.checkpoint import code_wanted, damage, missing_files, missing_of_series, weight_map
 from swapbench.models.remembered import remembered, state_of
-from swapbench.models.soundness import UnansweredError, ask, keep_fault
+from swapbench.models.soundness import Fault, UnansweredError, ask, keep_fault, written
 from swapbench.models.store import MADE_SOURCES, cache_root
 from swapbench.page_cache import weight_files
 from swapbench.wire import Checkpoint
@@ -33,18 +33,6 @@ from swapbench.worker.targets import RefusedError
 
 _MISSING: Final = re.compile(r"Missing (\d+) parameters:\s*(.*?)(?:,|\.?\s*$)", re.DOTALL)
 _UNEXPECTED: Final = re.compile(r"Received (\d+) parameters not in model:\s*(.*?)(?:,|\.?\s*$)", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong with a checkpoint, as a clause, and what mends it; empty where whole files would.
-
-    `incomplete` is what no mlx-lm could load.
-    """
-
-    what: str
-    remedy: str = ""
-    incomplete: bool = True
 
 
 @dataclass(frozen=True)
@@ -61,10 +49,12 @@ def refuse_broken(checkpoint: Checkpoint) -> Serving:
     Raises:
         RefusedError: with what is wrong, where, and what to do.
     """
-    found = _tried(checkpoint.path)
+    try:
+        found = _tried(checkpoint.path)
+    except UnansweredError as error:
+        raise RefusedError(f"{checkpoint.name}: {error} ({checkpoint.path}); try again") from None
     if isinstance(found, Fault):
-        if found.incomplete:
-            keep_fault(checkpoint.path, found.what)
+        keep_fault(checkpoint.path, found)
         remedy = found.remedy or _remedy(checkpoint)
         raise RefusedError(f"{checkpoint.name}: {found.what} ({checkpoint.path}); {remedy}")
     return found
@@ -86,7 +76,11 @@ def refuse_too_large(checkpoint: Checkpoint, room: Share) -> None:
 
 
 def fault_of(path: Path) -> Fault | None:
-    """What keeps mlx-lm from loading a checkpoint; None where nothing does."""
+    """What keeps mlx-lm from loading a checkpoint; None where nothing does.
+
+    Raises:
+        UnansweredError: the tokenizer could not be looked at.
+    """
     found = _tried(path)
     return found if isinstance(found, Fault) else None
 
@@ -113,16 +107,11 @@ def _tried(path: Path) -> Fault | Serving:
 
 def _of_model(path: Path, error: Exception) -> Fault:
     try:
-        config = load_config(path)
-        kind, code = str(config["model_type"]), config.get("model_file")
+        kind = str(load_config(path)["model_type"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Fault("config.json is no model's configuration", "get it again")
-    if code is not None:
-        return Fault(
-            f"config.json asks for code of the checkpoint's ({code!s:.80}), and none is run",
-            "choose a model whose architecture mlx-lm has",
-            incomplete=False,
-        )
+    if wanted := code_wanted(path):
+        return Fault(wanted, "choose a model whose architecture mlx-lm has", incomplete=False)
     said = brief(error)
     if said == f"Model type {kind} not supported.":
         return Fault(
@@ -174,7 +163,7 @@ def _of_tokenizer(path: Path) -> Fault | None:
     try:
         said = str(remembered("tokenizer", path, state, lambda: ask(path, "--tokenizer")))
     except UnansweredError as error:
-        return Fault(f"its tokenizer could not be looked at: {error}", "try again", incomplete=False)
+        raise UnansweredError(f"its tokenizer could not be looked at: {error}") from None
     return Fault(said, "get its files and config.json again, or try another transformers") if said else None
 
 
@@ -201,13 +190,8 @@ def _remedy(checkpoint: Checkpoint) -> str:
     return "put a whole checkpoint there"
 
 
-def _lack(path: Path) -> str:
-    fault = fault_of(path)
-    return fault.what if fault and fault.incomplete else ""
-
-
 def main() -> None:
-    """Say what one checkpoint lacks."""
+    """Say what keeps mlx-lm from loading one checkpoint."""
     parser = argparse.ArgumentParser(prog="swapbench.worker.checking")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tokenizer", action="store_true", help="look at the tokenizer alone")
@@ -215,9 +199,9 @@ def main() -> None:
     # Libraries print to stdout; the answer must be alone on it.
     answer_to = os.dup(1)
     os.dup2(2, 1)
-    lacks = _tokenizer_fault(asked.folder) if asked.tokenizer else _lack(asked.folder)
+    answer = _tokenizer_fault(asked.folder) if asked.tokenizer else written(fault_of(asked.folder))
     with os.fdopen(answer_to, "w", encoding="utf-8") as out:
-        out.write(json.dumps({"lacks": lacks}))
+        out.write(json.dumps({"answer": answer}))
     leave()
 
 

@@ -1,16 +1,20 @@
 """Odd checkpoints are whole to everybody, and broken ones are broken to everybody, for one reason."""
 
+import json
+import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from swapbench.cli.experiments import show
 from swapbench.errors import ModelError
 from swapbench.experiment import Source
 from swapbench.loaders import load
 from swapbench.models import repack, soundness
 from swapbench.models.locate import locate
-from swapbench.models.soundness import fault, fault_for_certain
+from swapbench.models.soundness import examined, fault
 from swapbench.wire import Checkpoint
 from swapbench.worker.checking import fault_of, refuse_broken
 from swapbench.worker.targets import RefusedError
@@ -27,6 +31,12 @@ def folder(cache: Path, minis: dict[str, Path], tmp_path: Path) -> Path:
 
 def checkpoint(folder: Path) -> Checkpoint:
     return Checkpoint(name="odd", reference="org/odd", source=Source.HUB, path=folder, weight_bytes=0)
+
+
+def certain(folder: Path) -> str:
+    found = examined(folder)
+    assert found is not None
+    return found.what
 
 
 def why_not_copied(folder: Path, tmp_path: Path) -> str:
@@ -63,7 +73,7 @@ def test_what_it_can_not_load_is_broken_to_everybody_for_the_same_reason(
         refuse_broken(checkpoint(folder))
     assert says in str(refused.value)
     assert says in fault(folder)
-    assert says in fault_for_certain(folder)
+    assert says in certain(folder)
     assert says in locate("odd", str(folder), Source.HUB).hint
     assert says in why_not_copied(folder, tmp_path)
     if name == "no tokenizer":
@@ -79,9 +89,9 @@ def test_mlx_lm_is_asked_once_for_each_state_of_the_files(
     WHOLE["stale index"](folder)
     asked: list[Path] = []
 
-    def ask(path: Path) -> str:
+    def ask(path: Path) -> dict[str, str]:
         asked.append(path)
-        return ""
+        return {}
 
     monkeypatch.setattr(soundness, "ask", ask)
     assert [fault(folder) for _ in range(3)] == [""] * 3
@@ -98,7 +108,7 @@ def test_a_broken_folder_that_agrees_with_itself_is_believed_until_mlx_lm_is_ask
     spoil, says = BROKEN[name]
     spoil(folder)
     assert fault(folder) == ""
-    assert says in fault_for_certain(folder)
+    assert says in certain(folder)
     assert says in fault(folder)
     assert says in why_not_copied(folder, tmp_path)
     (folder / "generation_config.json").write_text("{}")  # another state: nothing is known of it
@@ -112,7 +122,7 @@ def test_a_tokenizer_that_could_not_be_looked_at_is_not_remembered_as_broken(
     with pytest.raises(RefusedError, match="could not be looked at: exit code 1"):
         refuse_broken(checkpoint(folder))
     monkeypatch.undo()
-    assert fault(folder) == fault_for_certain(folder) == ""
+    assert (fault(folder), examined(folder)) == ("", None)
     refuse_broken(checkpoint(folder))
 
 
@@ -138,4 +148,49 @@ def test_what_whole_files_would_not_mend_is_not_called_incomplete(folder: Path) 
     found = fault_of(folder)
     assert found is not None
     assert not found.incomplete
+    assert examined(folder) == found
     assert fault(folder) == ""
+
+
+@pytest.mark.parametrize("strategy", ["stock", "auto", "fill", "slab", "map"])
+@pytest.mark.parametrize("name", ["cut short", "pointer of Git LFS"])
+def test_load_says_which_file_is_broken(name: str, strategy: str, folder: Path) -> None:
+    spoil, says = BROKEN[name]
+    spoil(folder)
+    with pytest.raises(ValueError, match=re.escape(f"{folder}: {says}")):
+        load(folder, strategy)
+
+
+def test_load_runs_no_code_and_does_not_ask_to_be_trusted(folder: Path) -> None:
+    _told_of_code(folder)
+    with pytest.raises(ValueError, match=r"asks for code of the checkpoint's \(evil.py\), and none is run$"):
+        load(folder, "stock")
+
+
+def _told_of_code(folder: Path) -> None:
+    config = folder / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"model_file": "evil.py"}))
+    (folder / "evil.py").write_text("raise SystemExit('it ran')")
+
+
+def _of_an_unknown_architecture(folder: Path) -> None:
+    config = folder / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"model_type": "no-such-model"}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (_told_of_code, "asks for code of the checkpoint's (evil.py), and none is run; choose a model"),
+        (_of_an_unknown_architecture, 'knows no architecture "no-such-model"; a newer mlx-lm may'),
+        (BROKEN["broken tokenizer"][0], "the tokenizer can't be loaded"),
+        (BROKEN["missing shard"][0], "in none of its files"),
+    ],
+)
+def test_show_says_what_can_not_be_loaded(
+    spoil: Callable[[Path], None], says: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil(folder)
+    show("quick", settings=[f"models.smollm2={folder}"], as_json=True)
+    model = json.loads(capsys.readouterr().out)["models"][0]
+    assert says in model["hint"]
