@@ -87,6 +87,10 @@ class Ask(Strict):
     end: str = Field("[DONE]", description="the event (sse) that ends an answer; empty where there is none")
     done: Where | None = Field(None, description="where in an event it is said that it was the last")
     error: tuple[Where, ...] = Field(("error.message", "error"), description="where in an event an error is")
+    again: tuple[Annotated[int, Field(strict=True, ge=100, le=599)], ...] = Field(
+        (202,),
+        description="answers after which a client asks again; 429 and 503 are when they have a Retry-After",
+    )
     model: Where | None = Field(
         None, description="where in an event the model that answers is named, if that is more than an echo"
     )

@@ -38,6 +38,8 @@ WARM_SHARE = 0.99
 COLD_SHARE = 0.01
 # A file's header is looked at before it is read, and a mini model is hardly more than that.
 COLD_BYTES = 512 << 10
+# Of what the same question takes once the model is there: no swap is that quick.
+_TOO_SOON_SHARE = 0.5
 
 
 def run_session(plan: Plan, target: Target, emit: Callable[[Event], None], pid: int) -> None:
@@ -347,6 +349,12 @@ class _Swap:
     def _why_invalid(self, outcome: Outcome) -> str:
         if self._still_s:
             return f"the machine slept, or this process was stopped, for {self._still_s:.1f} s of it"
+        swapped_s, hot_s = self._probe.to_first_token_s, self._steady.first_token_s
+        if outcome.seen == "token" and swapped_s and hot_s and swapped_s < hot_s * _TOO_SOON_SHARE:
+            return (
+                f"the first token came after {swapped_s:.3f} s, sooner than from the model once it is loaded "
+                f"({hot_s:.3f} s): somebody else may have spoken"
+            )
         return self._contradiction(outcome)
 
     def _contradiction(self, outcome: Outcome) -> str:

@@ -2,15 +2,20 @@
 
 import json
 import re
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from swapbench.preset import Ask
+from swapbench.worker.targets.http.dialect import Voice, error_of, finish_of, reasons, text_of
 from swapbench.worker.targets.http.speaking import (
     Endpoint,
     Exchange,
+    GarbledError,
+    HungError,
     ServerError,
     StatusError,
     dig,
@@ -21,6 +26,10 @@ from swapbench.worker.targets.http.speaking import (
 # Some servers stream more pieces than tokens, or a few tokens over; none this many.
 _PIECES_PER_TOKEN: Final = 4
 _PIECES_BESIDE: Final = 64
+# Pieces that come sooner than that after one another were waiting: no model says 5,000 a second.
+_AT_ONCE_S: Final = 2e-4
+# Clients that are told to come later without being told when.
+_AGAIN_AFTER_S: Final = 0.5
 
 _PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)\}")
 
@@ -55,7 +64,9 @@ def filled(template: Any, values: Mapping[str, Any]) -> Any:
 class Answer:
     """A model's answer while it comes. Times are perf_counter's; None where it never got that far."""
 
-    def __init__(self, endpoint: Endpoint, ask: Ask, question: Question, patience_s: float) -> None:
+    def __init__(
+        self, endpoint: Endpoint, ask: Ask, question: Question, patience_s: float, voice: Voice
+    ) -> None:
         """Send the question.
 
         Raises:
@@ -63,11 +74,13 @@ class Answer:
         """
         self._ask = ask
         self._question = question
-        self._clean = endpoint.shown
-        values = {"model": question.model, "prompt": question.prompt, "max_tokens": question.max_tokens}
-        self.exchange = Exchange(endpoint, "POST", ask.path, filled(ask.body, values), patience_s=patience_s)
-        self._events: Iterator[Any] | None = None
-        self.sent_s = self.exchange.sent_s
+        self._endpoint = endpoint
+        self._patience_s = patience_s
+        self._voice = voice
+        self._given_up = threading.Event()
+        self._exchange = self._sent(patience_s)
+        self._events: Iterator[tuple[str, Any]] | None = None
+        self.sent_s = self._exchange.sent_s
         self.first_byte_s: float | None = None
         self.first_text_s: float | None = None
         self.ended_s: float | None = None
@@ -75,6 +88,9 @@ class Answer:
         self.heard_s = self.sent_s
         self.pieces: list[str] = []
         self.events: list[Any] = []
+        self._finished = False
+        self._spoken_s = self.sent_s
+        self._apart = 0
 
     @property
     def text(self) -> str:
@@ -83,31 +99,42 @@ class Answer:
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Pieces of text after the first, by the time that they took."""
-        if self.first_text_s is None or self.ended_s is None or len(self.pieces) < 2:
+        """Pieces of text after the first, by the time that they took; None where they came in bursts."""
+        one_by_one = self._apart >= len(self.pieces) // 2
+        if self.first_text_s is None or self.ended_s is None or len(self.pieces) < 2 or not one_by_one:
             return None
         taken_s = self.heard_s - self.first_text_s
         return (len(self.pieces) - 1) / taken_s if taken_s > 0 else None
 
     def await_byte(self) -> None:
-        """Wait for the answer to begin, whatever it says.
+        """Wait for the answer to begin, whatever it says; a server that asks for it is asked again.
 
         Raises:
             ServerError: it does not.
         """
-        self.exchange.expect(200)
-        if self.first_byte_s is None:
-            self.first_byte_s = time.perf_counter()
+        while self.first_byte_s is None:
+            again_s = self._again_after_s()
+            if again_s is None:
+                self._exchange.expect(200)
+                self.first_byte_s = time.perf_counter()
+                return
+            left_s = self._patience_s - (time.perf_counter() - self.sent_s)
+            if again_s >= left_s or self._given_up.wait(again_s):
+                status = self._exchange.head().status
+                raise HungError(f"{self._exchange.what}: still answers {status} after {self._patience_s:g} s")
+            self._exchange.close()
+            self._exchange = self._sent(left_s - again_s)
 
     def await_text(self) -> None:
-        """Wait for the first piece of text. Role-only and empty pieces are none.
+        """Wait for the first piece of the model's text. Pieces of a role alone, empty ones, and what a proxy
+        says meanwhile are none.
 
         Raises:
             ServerError: none comes.
         """
         while not self.pieces:
             if not self._next():
-                raise self.exchange.garbled("answered without any text")
+                raise self._exchange.garbled(f"answered without any text{self._reasoned()}")
 
     def await_end(self) -> None:
         """Read the rest.
@@ -118,68 +145,118 @@ class Answer:
         while self.ended_s is None and self._next():
             pass
 
+    def give_up(self) -> None:
+        """Hang up, from another thread: who reads is told at once, and closes."""
+        self._given_up.set()
+        self._exchange.give_up()
+
     def close(self) -> None:
         """Give up."""
-        self.exchange.close()
+        self._given_up.set()
+        self._exchange.close()
+
+    def _sent(self, patience_s: float) -> Exchange:
+        asked, ask = self._question, self._ask
+        values = {"model": asked.model, "prompt": asked.prompt, "max_tokens": asked.max_tokens}
+        return Exchange(self._endpoint, "POST", ask.path, filled(ask.body, values), patience_s=patience_s)
+
+    def _again_after_s(self) -> float | None:
+        """How long a client waits before it asks again; None where it doesn't."""
+        response = self._exchange.head()
+        told = response.headers.get("Retry-After", "")
+        if response.status not in self._ask.again and not (told and response.status in (429, 503)):
+            return None
+        try:
+            return max(0.0, float(told))
+        except ValueError:  # none, or a date
+            return _AGAIN_AFTER_S
 
     def _next(self) -> bool:
         """One more event; whether there was one."""
         self.await_byte()
         if self._events is None:
             self._events = self._read()
-        event = next(self._events, None)
+        found = next(self._events, None)
         now_s = time.perf_counter()
         self.longest_gap_s = max(self.longest_gap_s, now_s - self.heard_s)
-        if event is None:
-            self.ended_s = now_s
+        if found is None:
+            self._end(now_s)
             return False
         self.heard_s = now_s
-        self._take(event, now_s)
+        self._take(*found, now_s)
         return True
 
-    def _take(self, event: Any, now_s: float) -> None:
-        ask, exchange = self._ask, self.exchange
-        error = next((found for where in ask.error if (found := dig(event, where))), None)
-        if error is not None:
-            raise StatusError(f"POST {ask.path}: answered an error: {self._clean(str(error))}")
+    def _end(self, now_s: float) -> None:
+        if self._voice.changes(self.events, self._ask):
+            raise self._exchange.garbled("its first piece bears another id than the rest: two answers in one")
+        self._voice.learn(self.events, self._ask)
+        self.ended_s = now_s
+
+    def _take(self, name: str, event: Any, now_s: float) -> None:
+        ask, clean = self._ask, self._endpoint.shown
+        if error := error_of(name, event, ask):
+            raise StatusError(f"{self._exchange.what}: answered an error: {clean(error)}")
         named = dig(event, ask.model) if ask.model else None
-        if isinstance(named, str) and named and not _same_model(named, self._question.model):
+        text = text_of(event, ask)
+        if text and isinstance(named, str) and named and not _same_model(named, self._question.model):
             raise WrongModelError(
-                f"asked for {self._question.model}, and {self._clean(named)} answers: the wrong model"
+                f"asked for {self._question.model}, and {clean(named)} answers: the wrong model"
             )
-        text = next((found for where in ask.text if (found := dig(event, where))), "")
-        if isinstance(text, str) and text:
+        if text and self._voice.is_the_models(event, self.events):
             if self.first_text_s is None:
                 self.first_text_s = now_s
+            self._apart += now_s - self._spoken_s > _AT_ONCE_S
+            self._spoken_s = now_s
             self.pieces.append(text)
+        self._finished = self._finished or bool(finish_of(event))
         self.events.append(event)
-        if len(self.events) > _PIECES_PER_TOKEN * self._question.max_tokens + _PIECES_BESIDE:
-            raise exchange.garbled(
-                f"streams on and on: {len(self.events)} pieces for {self._question.max_tokens} tokens"
+        if len(self.pieces) > _PIECES_PER_TOKEN * self._question.max_tokens + _PIECES_BESIDE:
+            raise self._exchange.garbled(
+                f"streams on and on: {len(self.pieces)} pieces for {self._question.max_tokens} tokens"
             )
 
-    def _read(self) -> Iterator[Any]:
-        ask, exchange = self._ask, self.exchange
+    def _read(self) -> Iterator[tuple[str, Any]]:
+        """Names and contents of events."""
+        ask, exchange = self._ask, self._exchange
         kind = exchange.head().headers.get_content_type()
         if ask.stream == "sse" and kind != "text/event-stream":
-            raise exchange.garbled(f"answered {self._clean(kind)}, not the event stream that was asked for")
-        lines = sse_events(exchange.chunks()) if ask.stream == "sse" else lines_of(exchange.chunks())
-        told_end = not (ask.end if ask.stream == "sse" else ask.done)
-        for line in lines:
-            if ask.stream == "sse" and ask.end and line.strip() == ask.end:
+            with suppress(GarbledError):
+                if error := error_of("", exchange.document(), ask):
+                    raise StatusError(f"{exchange.what}: answered an error: {self._endpoint.shown(error)}")
+            shown = self._endpoint.shown(kind)
+            raise exchange.garbled(f"answered {shown}, not the event stream that was asked for")
+        if ask.stream == "sse":
+            events = sse_events(exchange.chunks())
+        else:
+            events = (("", line) for line in lines_of(exchange.chunks()))
+        for name, data in events:
+            if ask.stream == "sse" and ask.end and data.strip() == ask.end:
                 return
-            if not line.strip():
+            if not data.strip():
                 continue
             try:
-                event = json.loads(line)
+                event = json.loads(data)
             except (ValueError, RecursionError):
-                raise exchange.garbled(f"said what is no JSON: {self._clean(line)}") from None
-            yield event
+                if name != "error":
+                    raise exchange.garbled(f"said what is no JSON: {self._endpoint.shown(data)}") from None
+                event = data
+            yield name, event
             if ask.done and dig(event, ask.done):
                 return
-        if not told_end:
+        if (ask.end if ask.stream == "sse" else ask.done) and not self._finished:
             raise exchange.garbled("closed its answer before the end")
+
+    def _reasoned(self) -> str:
+        if not any(map(reasons, self.events)):
+            return ""
+        return ", and with reasoning: a preset's [ask] text says where, for a model that reasons"
 
 
 def _same_model(named: str, asked: str) -> bool:
-    return named == asked or named == f"{asked}:latest" or f"{named}:latest" == asked
+    """As servers spell one: ollama adds a tag, LM Studio the number of an instance."""
+    return named in (asked, f"{asked}:latest") or f"{named}:latest" == asked or _is_instance(named, asked)
+
+
+def _is_instance(named: str, asked: str) -> bool:
+    key, _, number = named.rpartition(":")
+    return key == asked and number.isdigit()

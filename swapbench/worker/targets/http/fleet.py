@@ -94,7 +94,8 @@ class Fleet:
             if running is None:
                 raise UnreachableError("the server is not running")
             url = running.url
-        return Endpoint(url, self._headers, self._hide)
+        # Servers print their URL with the /v1 that a preset's paths begin with.
+        return Endpoint(url.rstrip("/").removesuffix("/v1"), self._headers, self._hide)
 
     @contextmanager
     def telling(self, model: str) -> Iterator[None]:

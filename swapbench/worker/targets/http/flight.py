@@ -55,7 +55,7 @@ class InFlight:
         stalled = reading or self._hung
         silent_s = time.perf_counter() - self._answer.heard_s if stalled else 0.0
         if reading:
-            self._answer.exchange.give_up()
+            self._answer.give_up()
             self._thread.join()
         answer = self._answer
         return Landed(

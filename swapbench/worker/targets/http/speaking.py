@@ -56,7 +56,7 @@ class Endpoint:
 
 
 class Exchange:
-    """One request and its answer, read as far as one likes before a deadline."""
+    """One request and its answer, read as far as one likes before a deadline. `what` was asked for."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Exchange:
             ServerError: a header can't be sent.
         """
         self.endpoint = endpoint
-        self._what = f"{method} {path}"
+        self.what = f"{method} {endpoint.url}{path}"
         self._patience_s = patience_s
         parts = urlsplit(endpoint.url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
@@ -93,12 +93,12 @@ class Exchange:
             self._connection.request(method, parts.path + path, data, said)
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise UnreachableError(f"{self._what}: {self._spelt(error)}") from None
+            raise UnreachableError(f"{self.what}: {self._spelt(error)}") from None
         except ValueError:
             # Its text quotes the header, key and all.
             self.close()
             raise ServerError(
-                f"{self._what}: a header can't be sent: is there a line break or an odd character in a key?"
+                f"{self.what}: a header can't be sent: is there a line break or an odd character in a key?"
             ) from None
 
     def __enter__(self) -> Self:
@@ -128,13 +128,11 @@ class Exchange:
             return response
         if 300 <= response.status < 400:
             where = self.endpoint.shown(response.headers.get("Location", "nowhere"))
-            raise StatusError(
-                f"{self._what}: redirects to {where} ({response.status}), which is not followed"
-            )
+            raise StatusError(f"{self.what}: redirects to {where} ({response.status}), which is not followed")
         said = ""
         with suppress(ServerError):
             said = self.endpoint.shown(b"".join(self.chunks()))
-        raise StatusError(f"{self._what}: answered {response.status}" + (f": {said}" if said else ""))
+        raise StatusError(f"{self.what}: answered {response.status}" + (f": {said}" if said else ""))
 
     def chunks(self) -> Iterator[bytes]:
         """The answer's bytes as they come.
@@ -149,7 +147,7 @@ class Exchange:
         while data := self._patiently(lambda: response.read1(_READ_BYTES)):
             total += len(data)
             if total > _LONGEST_ANSWER_BYTES:
-                raise GarbledError(f"{self._what}: answered more than {_LONGEST_ANSWER_BYTES >> 20} MiB")
+                raise GarbledError(f"{self.what}: answered more than {_LONGEST_ANSWER_BYTES >> 20} MiB")
             yield data
 
     def document(self) -> Any:
@@ -165,7 +163,7 @@ class Exchange:
             return json.loads(data)
         except (ValueError, RecursionError):
             raise GarbledError(
-                f"{self._what}: answered what is no JSON: {self.endpoint.shown(data)}"
+                f"{self.what}: answered what is no JSON: {self.endpoint.shown(data)}"
             ) from None
 
     def give_up(self) -> None:
@@ -184,7 +182,7 @@ class Exchange:
 
     def garbled(self, what: str) -> GarbledError:
         """Something in the answer is not as it has to be."""
-        return GarbledError(f"{self._what}: {what}")
+        return GarbledError(f"{self.what}: {what}")
 
     def _patiently(self, read: Any) -> Any:
         left_s = self._deadline_s - time.perf_counter()
@@ -195,15 +193,15 @@ class Exchange:
             self._socket.settimeout(left_s)
             return read()
         except TimeoutError:
-            raise HungError(f"{self._what}: no end of an answer within {self._patience_s:g} s") from None
+            raise HungError(f"{self.what}: no end of an answer within {self._patience_s:g} s") from None
         except http.client.IncompleteRead:
-            raise UnreachableError(f"{self._what}: hung up in the middle of its answer") from None
+            raise UnreachableError(f"{self.what}: hung up in the middle of its answer") from None
         except http.client.RemoteDisconnected:
-            raise UnreachableError(f"{self._what}: hung up without an answer") from None
+            raise UnreachableError(f"{self.what}: hung up without an answer") from None
         except (http.client.HTTPException, ValueError) as error:
-            raise GarbledError(f"{self._what}: no HTTP: {self.endpoint.shown(repr(error))}") from None
+            raise GarbledError(f"{self.what}: no HTTP: {self.endpoint.shown(repr(error))}") from None
         except OSError as error:
-            raise UnreachableError(f"{self._what}: {self._spelt(error)}") from None
+            raise UnreachableError(f"{self.what}: {self._spelt(error)}") from None
 
     def _spelt(self, error: Exception) -> str:
         words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -222,18 +220,27 @@ def dig(document: Any, where: str) -> Any:
     return document
 
 
-def sse_events(chunks: Iterator[bytes]) -> Iterator[str]:
-    """The data of server-sent events; comments, names and ids are passed over."""
-    data: list[str] = []
+def sse_events(chunks: Iterator[bytes]) -> Iterator[tuple[str, str]]:
+    """Names, most often empty, and data of server-sent events; comments and ids are passed over.
+
+    A field `error`, which the standard doesn't have and llama.cpp does, is an event of that name.
+    """
+    name, data = "", list[str]()
     for line in lines_of(chunks):
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
         if not line:
             if data:
-                yield "\n".join(data)
-            data = []
-        elif line.startswith("data:"):
-            data.append(line[5:].removeprefix(" "))
+                yield name, "\n".join(data)
+            name, data = "", []
+        elif field == "data":
+            data.append(value)
+        elif field == "event":
+            name = value
+        elif field == "error":
+            yield "error", value
     if data:
-        yield "\n".join(data)
+        yield name, "\n".join(data)
 
 
 def lines_of(chunks: Iterator[bytes]) -> Iterator[str]:

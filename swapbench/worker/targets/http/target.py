@@ -16,6 +16,7 @@ from swapbench.worker.settling import Settled, settle
 from swapbench.worker.targets import NOTHING_SEEN, Audit, Outcome, Restored, Steady
 from swapbench.worker.targets.http.asking import Answer, Question
 from swapbench.worker.targets.http.calling import Caller
+from swapbench.worker.targets.http.dialect import Voice
 from swapbench.worker.targets.http.fleet import Fleet
 from swapbench.worker.targets.http.flight import InFlight, Landed
 from swapbench.worker.targets.http.remembering import Remembered, words
@@ -44,6 +45,7 @@ class HttpTarget:
         self._fleet = Fleet(plan)
         self._caller = Caller(self._preset, self._fleet, self._patience_s)
         self.meter = self._fleet.meter
+        self._voice = Voice()
         self._said = Remembered(plan.scratch_dir)
         self._serial = random.SystemRandom().randrange(1_000_000)
         self._served: Checkpoint | None = None
@@ -322,7 +324,8 @@ class HttpTarget:
 
     def _ask(self, model: Checkpoint, prompt: str, tokens: int) -> Answer:
         question = Question(self._fleet.names[model.name], prompt, tokens)
-        return Answer(self._fleet.endpoint(model.name), self._preset.ask, question, self._patience_s)
+        endpoint = self._fleet.endpoint(model.name)
+        return Answer(endpoint, self._preset.ask, question, self._patience_s, self._voice)
 
     def _answered(self, model: Checkpoint, prompt: str, tokens: int) -> Answer:
         """A whole answer."""

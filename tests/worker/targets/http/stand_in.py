@@ -43,6 +43,18 @@ WORDS = [
 ]
 
 
+# How an answer breaks off, in dialects.
+ERRORS = {
+    "error-message": 'data: {"error": {"message": "out of blocks"}}',
+    "error-text": 'data: {"error": "out of blocks"}',
+    "error-object": 'data: {"object": "error", "message": "out of blocks", "code": 40}',
+    "error-field": 'error: {"code": 500, "message": "out of blocks"}',
+    "error-event": 'event: error\ndata: {"message": "out of blocks"}',
+    "error-event-text": "event: error\ndata: out of blocks",
+    "error-finish": 'data: {"choices": [{"delta": {}, "text": "", "finish_reason": "error"}]}',
+}
+
+
 class State:
     """What is loaded, and when things go wrong."""
 
@@ -51,12 +63,15 @@ class State:
         self.loaded: str | None = options.model
         self.loads = 0
         self.asleep = False
+        self.told_busy = False
+        self.serial = 0
         self.seen: list[str] = []
 
     def load(self, model: str) -> str:
         """Have a model loaded; returns the fault that is due now."""
         if model == self.loaded:
             return ""
+        self.told_busy = False
         self.loads += 1
         if self.options.fault == "stuck" and self.loads >= self.options.at:
             return ""
@@ -68,7 +83,7 @@ class State:
             os._exit(3)
         if due == "hangs":
             threading.Event().wait()
-        if due not in ("answers-500", "wrong-model", "redirects"):
+        if due not in ("answers-500", "wrong-model", "redirects", "json-error"):
             self.loaded = model
         return str(due)
 
@@ -139,32 +154,68 @@ class Handler(BaseHTTPRequestHandler):
         """Server-sent events, as OpenAI's API has them."""
         if self.state.asleep:
             return self.answer(503, {"error": {"message": "asleep"}})
+        options = self.state.options
+        new, chat = body["model"] != self.state.loaded, "chat" in self.path
+        if options.busy and new and not self.state.told_busy:
+            self.state.told_busy = True
+            return self.answer(options.busy, {"error": "loading"}, {"Retry-After": "0"})
+        if options.progress and new:
+            self.start("text/event-stream")
+            for words in ("loading model", ".", "."):
+                self.event({"choices": [{"delta": {"reasoning_content": words}, "text": words}]}, "")
         fault = self.state.load(body["model"])
         if self.plainly_wrong(fault):
             return None
-        chat = "chat" in self.path
-        prompt = body["messages"][-1]["content"] if chat else body["prompt"]
-        self.start("application/json" if fault == "no-stream" else "text/event-stream")
+        if not (options.progress and new):
+            self.start("application/json" if fault == "no-stream" else "text/event-stream")
         if chat:
             self.event({"choices": [{"delta": {"role": "assistant", "content": ""}}]}, fault)
-        self.send(b": keep-alive\n\n")
+        self.send(b": keep-alive\n\n" * options.keep_alives)
+        for _ in range(options.keep_alives):
+            self.event({"model": "keepalive", "choices": [{"delta": {"content": ""}, "text": ""}]}, "")
+        if self.tell(body, fault):
+            self.end("stop" if options.says_stop else "nothing" if fault == "no-end" else "done")
+        return None
+
+    def tell(self, body: dict[str, Any], fault: str) -> bool:
+        """The model's words; whether all of them were said."""
+        options, chat = self.state.options, "chat" in self.path
+        prompt = body["messages"][-1]["content"] if chat else body["prompt"]
+        self.state.serial += 1
+        told = []
         for number, word in enumerate(self.words(prompt, body["max_tokens"], fault)):
             if fault == "breaks-off" and number == 2:
                 self.close_connection = True
                 self.connection.shutdown(2)
-                return None
-            choice = {"delta": {"content": word}} if chat else {"text": word}
-            self.event({"model": self.named(body), "choices": [choice]}, fault)
+                return False
+            if fault in ERRORS and number == options.after:
+                self.send(f"{ERRORS[fault]}\n\n".encode())
+                self.end("done")
+                return False
+            content = [{"type": "text", "text": word}] if options.parts else word
+            choice = {"delta": {"content": content}} if chat else {"text": content}
+            told.append({"id": f"a{self.state.serial}", "model": self.named(body), "choices": [choice]})
+            if not options.one_write:
+                threading.Event().wait(options.pace_s)
+                self.event(told[-1], fault)
             if (
                 self.state.options.fault == "silent-in-flight"
                 and body["max_tokens"] == IN_FLIGHT
                 and number == 2
             ):
                 threading.Event().wait()
-        if fault != "no-end":
+        if options.one_write:
+            chunks = [f"data: {json.dumps(piece)}\n\n".encode() for piece in told]
+            self.wfile.write(b"".join(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n" for chunk in chunks))
+        return True
+
+    def end(self, how: str) -> None:
+        """Of a stream of events."""
+        if how == "stop":
+            self.event({"choices": [{"delta": {}, "text": "", "finish_reason": "stop"}]}, "")
+        elif how == "done":
             self.send(b"data: [DONE]\n\n")
         self.send(b"", last=True)
-        return None
 
     def generate(self, body: dict[str, Any]) -> None:
         """JSON lines, as ollama's API has them; its durations are nanoseconds."""
@@ -188,6 +239,8 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "answers-500":
             key = self.headers.get("Authorization", "")
             self.answer(500, {"error": f"CUDA is out of sorts {key}".strip()})
+        elif fault == "json-error":
+            self.answer(200, {"error": {"message": "not enough memory for 9.1 GB"}})
         elif fault == "redirects":
             self.send_response(307)
             self.send_header("Location", self.state.options.elsewhere)
@@ -231,12 +284,14 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
             self.wfile.flush()
 
-    def answer(self, status: int, document: Any) -> None:
+    def answer(self, status: int, document: Any, headers: dict[str, str] | None = None) -> None:
         """A whole answer."""
         data = b"" if document is None else json.dumps(document).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
 
@@ -268,6 +323,14 @@ def main() -> None:
     parser.add_argument("--honest", action="store_true")
     parser.add_argument("--deaf", action="store_true", help="one request at a time")
     parser.add_argument("--asleep", action="store_true")
+    parser.add_argument("--progress", action="store_true", help="tell, as a proxy does, that a model loads")
+    parser.add_argument("--busy", type=int, default=0, help="this status to the first that asks for a model")
+    parser.add_argument("--keep-alives", type=int, default=1)
+    parser.add_argument("--parts", action="store_true", help="content as a list")
+    parser.add_argument("--pace-s", type=float, default=0.0, help="between two pieces")
+    parser.add_argument("--one-write", action="store_true")
+    parser.add_argument("--says-stop", action="store_true", help="finish_reason, and no [DONE]")
+    parser.add_argument("--after", type=int, default=2, help="pieces before an answer breaks off")
     parser.add_argument("--child", default="", help="leave a daemon behind, and its pid in this file")
     options = parser.parse_args()
     if options.fault == "cannot-start":

@@ -13,7 +13,7 @@ from swapbench.worker.targets.http.speaking import Endpoint, Exchange, ServerErr
 
 STREAM = (
     b": keep-alive 1/2\n\nevent: x\nid: 7\nretry: 10\n"
-    b'data: {"a":\r\ndata:1}\n\n\n\ndata: \xc3\xa9\r\n\r\ndata: [DONE]\n\n'
+    b'data: {"a":\r\ndata:1}\n\n\n\ndata: \xc3\xa9\r\n\r\nerror: {}\ndata: [DONE]\n\n'
 )
 
 
@@ -25,14 +25,15 @@ def cut(data: bytes, places: list[int]) -> Iterator[bytes]:
 @given(st.lists(st.integers(0, 1000)))
 def test_events_are_the_same_however_the_stream_is_cut(places: list[int]) -> None:
     assert list(sse_events(cut(STREAM, places))) == [
-        '{"a":\n1}',
-        "\N{LATIN SMALL LETTER E WITH ACUTE}",
-        "[DONE]",
+        ("x", '{"a":\n1}'),
+        ("", "\N{LATIN SMALL LETTER E WITH ACUTE}"),
+        ("error", "{}"),
+        ("", "[DONE]"),
     ]
 
 
 def test_a_last_event_without_its_blank_line_counts() -> None:
-    assert list(sse_events(iter([b"data: a\n\ndata: b"]))) == ["a", "b"]
+    assert list(sse_events(iter([b"data: a\n\ndata: b"]))) == [("", "a"), ("", "b")]
 
 
 @given(st.lists(st.binary()))

@@ -1,0 +1,99 @@
+"""Who speaks in a stream, and whether it is over: what servers and proxies have been seen to send."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swapbench.wire import SwapFinished
+from tests.worker.targets.http.stand_in import ERRORS
+from tests.worker.targets.http.standing import THERE, play, preset, swaps_of
+
+# As a preset for a model that reasons, through a proxy that tells of its progress as reasoning.
+REASONS = {
+    "path": "/v1/chat/completions",
+    "body": {
+        "model": "{model}",
+        "messages": [{"role": "user", "content": "{prompt}"}],
+        "max_tokens": "{max_tokens}",
+        "stream": True,
+    },
+    "text": ["choices.0.delta.content", "choices.0.delta.reasoning_content"],
+}
+CHAT = REASONS | {"text": ["choices.0.delta.content"]}
+PLAIN = {
+    "body": {"model": "{model}", "prompt": "{prompt}", "max_tokens": "{max_tokens}", "stream": True},
+}
+
+
+def swaps(folder: Path, *options: str, ask: object = PLAIN, **changes: Any) -> list[SwapFinished]:
+    return swaps_of(play(folder, preset("openai", *options, ask=ask), **changes))
+
+
+@pytest.mark.parametrize("ask", [PLAIN, CHAT, REASONS], ids=["text", "chat", "reasoning"])
+def test_what_a_proxy_says_while_a_model_loads_is_no_first_token(ask: object, tmp_path: Path) -> None:
+    for swap in swaps(tmp_path, "--progress", "--load-s", "0.3", ask=ask):
+        assert (swap.status, swap.error, swap.invalid_reason) == ("ok", "", "")
+        assert swap.to_first_token_s is not None
+        assert swap.to_first_token_s > 0.3
+        assert swap.to_first_byte_s is not None
+        assert swap.to_first_byte_s < 0.3
+
+
+@pytest.mark.parametrize("fault", sorted(ERRORS))
+@pytest.mark.parametrize("after", ["0", "3"])
+def test_an_answer_that_breaks_off_is_an_error_in_every_dialect(
+    fault: str, after: str, tmp_path: Path
+) -> None:
+    options = ("--fault", fault, "--mark", str(tmp_path / "mark"), "--after", after)
+    there, back = swaps(tmp_path, *options)
+    assert there.status == "rolled_back"
+    says = "finish_reason error" if fault == "error-finish" else "out of blocks"
+    assert "/v1/completions: answered an error: " in there.error
+    assert says in there.error
+    assert there.verified_tokens is None
+    assert back.status == "ok"
+
+
+def test_an_error_in_place_of_a_stream_is_told_in_the_servers_words(tmp_path: Path) -> None:
+    there, _ = swaps(tmp_path, "--fault", "json-error", "--mark", str(tmp_path / "mark"))
+    assert "answered an error: not enough memory for 9.1 GB" in there.error
+
+
+def test_an_end_that_only_a_finish_reason_tells_is_one(tmp_path: Path) -> None:
+    assert [swap.error for swap in swaps(tmp_path, "--says-stop")] == ["", ""]
+
+
+def test_a_hundred_events_without_text_are_waited_for(tmp_path: Path) -> None:
+    assert [swap.error for swap in swaps(tmp_path, "--keep-alives", "100", ask=CHAT)] == ["", ""]
+
+
+def test_text_in_parts_is_text(tmp_path: Path) -> None:
+    _, back = swaps(tmp_path, "--parts", ask=CHAT)
+    assert (back.error, back.verified_tokens) == ("", 16)
+
+
+@pytest.mark.parametrize("status", ["202", "503", "429"])
+def test_who_is_told_to_come_later_does(status: str, tmp_path: Path) -> None:
+    assert [swap.error for swap in swaps(tmp_path, "--busy", status)] == ["", ""]
+
+
+def test_a_server_that_is_never_ready_to_answer_is_told_by_its_status(tmp_path: Path) -> None:
+    ask = PLAIN | {"again": [404], "path": "/nowhere"}
+    (swap,) = swaps(tmp_path, ask=ask, swap_timeout_s=1.5, scenario=[THERE])
+    assert "still answers 404 after 1.2 s" in swap.error
+
+
+def test_no_rate_is_told_of_an_answer_that_came_at_once(tmp_path: Path) -> None:
+    assert {swap.steady_tokens_per_s for swap in swaps(tmp_path, "--one-write")} == {None}
+
+
+def test_a_rate_is_told_of_pieces_that_came_one_by_one(tmp_path: Path) -> None:
+    for swap in swaps(tmp_path, "--pace-s", "0.02"):
+        assert swap.steady_tokens_per_s is not None
+        assert swap.steady_tokens_per_s > 0
+
+
+def test_an_error_names_the_url_that_was_asked_and_a_url_may_end_in_v1(tmp_path: Path) -> None:
+    (swap,) = swaps(tmp_path, url="http://127.0.0.1:9/v1", scenario=[THERE])
+    assert "POST http://127.0.0.1:9/v1/completions: " in swap.error
