@@ -67,7 +67,7 @@ SWAPS: Final = Columns(
         *("loader", "loader_why", "ahead_bytes", "kept_bytes"),
         *("arm", "turn"),
         *("to_first_byte_s", "failed_requests", "stalled_requests"),
-        *("reported_load_s", "reported_memory_bytes"),
+        *("reported_load_s", "reported_memory_bytes", "recovery", "restarts"),
     ),
 )
 

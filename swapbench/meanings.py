@@ -360,6 +360,21 @@ SWAPS_MEANINGS: Final = (
         "where it says nothing",
     ),
     Meaning("reported_memory_bytes", "B", "what it says that its model takes", "likewise"),
+    Meaning(
+        "recovery",
+        "",
+        (
+            "by what the old model answered again after the swap failed: `itself`; `swap`, after another "
+            "swap; `restart`, of its process"
+        ),
+        "when not rolled back",
+    ),
+    Meaning(
+        "restarts",
+        "",
+        "how often swapbench had to start the server again, from the swap's preparation to its end",
+        "of targets other than servers that it starts",
+    ),
 )
 
 MEMORY_MEANINGS: Final = (

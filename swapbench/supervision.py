@@ -167,9 +167,9 @@ class Supervisor:
 
 
 def _silence_s(arm: Arm) -> float:
-    """How long a worker may be silent: rolling a server back may mean to try it, then another one."""
+    """How long a worker may be silent: a server is asked up to three times to roll back, and started anew."""
     silence_s = arm.experiment.swap_timeout_s
-    return silence_s if arm.server is None else 2 * silence_s + arm.server.preset.ready.timeout_s
+    return silence_s if arm.server is None else 3 * silence_s + arm.server.preset.ready.timeout_s
 
 
 def _planned(lost: SwapFinished) -> PlannedSwap:
@@ -183,6 +183,7 @@ def _recovered(lost: SwapFinished, event: Recovered, seconds: float) -> SwapFini
         update={
             "status": "rolled_back",
             "rollback_s": seconds,
+            "recovery": "restart",
             "settled": event.settled,
             "readable_caches": event.readable_caches,
             "broken_caches": event.broken_caches,

@@ -229,6 +229,9 @@ class PhaseMeasured(Message):
 
 SwapStatus = Literal["ok", "failed", "rolled_back", "refused"]
 
+# By what the old model answers again after a failed swap.
+Recovery = Literal["itself", "swap", "restart"]
+
 
 class SwapFinished(Message):
     """A swap, whatever became of it. Figures that were not reached are None."""
@@ -277,8 +280,8 @@ class SwapFinished(Message):
     restored_bytes: int | None = 0
     restore_s: float | None = None
     sent_requests: int = 0
-    refused_requests: int = 0
-    lost_requests: int = 0
+    refused_requests: int | None = 0
+    lost_requests: int | None = 0
     longest_wait_s: float | None = None
     fault: str = ""
     readable_caches: int | None = None
@@ -292,6 +295,8 @@ class SwapFinished(Message):
     stalled_requests: int | None = None
     reported_load_s: float | None = None
     reported_memory_bytes: int | None = None
+    recovery: Recovery | None = None
+    restarts: int | None = None
 
 
 class ClientRequest(Message):
@@ -310,7 +315,7 @@ class ClientRequest(Message):
     first_token_s: float | None = None
     answered_s: float | None = None
     model: str = ""
-    carried: bool = False
+    carried: bool | None = False
     outcome: Literal["answered", "refused", "lost", "failed", "stalled"]
     longest_gap_s: float | None = None
     error: str = ""

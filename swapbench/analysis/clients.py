@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClientsFelt:
-    """The requests of one scenario's counted swaps. Numbers are sums over swaps; waits are to first token.
+    """The requests of one scenario's swaps but warm-up, failed ones too. Numbers are sums over swaps; waits
+    are to first token, of those that count. From outside nobody sees what was carried over, refused or lost.
 
     `longest_stall` is, by swap, the longest time between the swap request and the first answer by the new
     model in which no client got a first token or an answer.
@@ -25,9 +26,9 @@ class ClientsFelt:
     sent: int
     answered_by_old: int
     answered_by_new: int
-    carried: int
-    refused: int
-    lost: int
+    carried: int | None
+    refused: int | None
+    lost: int | None
     failed: int
     stalled: int
     wait_before: Estimate | None
@@ -35,35 +36,40 @@ class ClientsFelt:
     wait_after: Estimate | None
     longest_stall: Estimate | None
 
+    @property
+    def unanswered(self) -> int:
+        """Requests that nobody answered, for whatever reason but that they were refused."""
+        return (self.lost or 0) + self.failed + self.stalled
+
 
 def clients_felt(scenario: str, swaps: Sequence[Swap], requests: "pd.DataFrame") -> ClientsFelt | None:
     """The clients' view of a scenario; None where none sent."""
-    counted = [swap for swap in swaps if swap.counted]
     mine = requests[requests["scenario"] == scenario]
     by_round = dict(iter(mine.groupby("round")))
-    parts = [(swap, by_round[swap.round]) for swap in counted if swap.round in by_round]
+    parts = [(swap, by_round[swap.round]) for swap in swaps if swap.round in by_round and not swap.warmup]
     rows = [(swap, row) for swap, part in parts for row in records(part)]
     if not rows:
         return None
     waits: dict[str, list[float]] = {"before": [], "during": [], "after": []}
     for swap, row in rows:
-        if row["outcome"] == "answered":
+        if row["outcome"] == "answered" and swap.counted:
             waits[_when(row["sent_s"], swap)].append(row["first_token_s"] - row["sent_s"])
     outcomes = [row["outcome"] for _, row in rows]
+    inside = not any(swap.from_outside for swap, _ in parts)
     return ClientsFelt(
         scenario=scenario,
         sent=len(rows),
         answered_by_old=sum(row["model"] == swap.from_model for swap, row in rows),
         answered_by_new=sum(row["model"] == swap.to_model for swap, row in rows),
-        carried=sum(bool(row["carried"]) for _, row in rows),
-        refused=outcomes.count("refused"),
-        lost=outcomes.count("lost"),
+        carried=sum(bool(row["carried"]) for _, row in rows) if inside else None,
+        refused=outcomes.count("refused") if inside else None,
+        lost=outcomes.count("lost") if inside else None,
         failed=outcomes.count("failed"),
         stalled=outcomes.count("stalled"),
         wait_before=estimate(waits["before"]),
         wait_during=estimate(waits["during"]),
         wait_after=estimate(waits["after"]),
-        longest_stall=estimate(_longest_stall(swap, part) for swap, part in parts),
+        longest_stall=estimate(_longest_stall(swap, part) for swap, part in parts if swap.counted),
     )
 
 

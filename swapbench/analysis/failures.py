@@ -8,7 +8,7 @@ from swapbench.analysis.swaps import Swap
 
 @dataclass(frozen=True)
 class Failure:
-    """A swap that failed or was refused, and what was left.
+    """A swap that failed or was refused, and what was left; `recovery` is by what the old model answers.
 
     `back_s` is how long until the old model answered a real request; None where it did not in the same
     worker, 0 where nothing had been touched. `growth_bytes` is settled memory by ledger, less what there
@@ -19,6 +19,7 @@ class Failure:
     scenario: str
     fault: str
     status: str
+    recovery: str
     back_s: float | None
     readable_caches: float | None
     broken_caches: float | None
@@ -37,6 +38,7 @@ def _failure(swap: Swap) -> Failure:
         scenario=swap.scenario,
         fault=swap.fault,
         status=swap.status,
+        recovery="itself" if swap.status == "refused" else swap.recovery,
         back_s=0.0 if swap.status == "refused" else swap.figures.get("rollback_s"),
         readable_caches=swap.figures.get("readable_caches"),
         broken_caches=swap.figures.get("broken_caches"),

@@ -86,6 +86,11 @@ class Findings:
     ladders: tuple[Ladder, ...]
     notes: tuple[str, ...]
 
+    @property
+    def unanswered_requests(self) -> int:
+        """Of all clients."""
+        return sum(felt.unanswered for felt in self.clients)
+
 
 def analyse(run: Run, limits: Limits | None = None) -> Findings:
     """Judge a run as far as it has come; `limits` of its machine stand in where it has recorded none.
@@ -150,6 +155,8 @@ def exit_code(findings: Findings, strict: bool = False) -> Exit:
     judged never does: it was no question of this run."""
     counts = findings.counts
     if counts.failed or counts.rolled_back or counts.refused or findings.facts.status == "incomplete":
+        return Exit.FAILED
+    if findings.unanswered_requests:
         return Exit.FAILED
     failed = {verdict.kind for verdict in findings.verdicts if verdict.outcome is Outcome.FAIL}
     if failed & {CriterionKind.NO_LEAK, CriterionKind.MEMORY_RECLAIMED}:

@@ -73,12 +73,13 @@ def find_leaks(swaps: Sequence[Swap], tolerance_bytes: int) -> tuple[LeakFinding
     scenarios = len({swap.scenario for swap in swaps})
     rounds = len({swap.round for swap in swaps if swap.counted})
     wanted = math.ceil((WARMUP_SWAPS + ENOUGH_SWAPS) / max(1, scenarios))
+    seen = {ledger for swap in swaps for ledger in swap.settled}
     series = {ledger: _series(judged_on, _settled(ledger)) for ledger in ALL_LEDGERS}
     kept = theil_sen(_series(judged_on, lambda swap: swap.figures.get("kept_bytes")))
     found = (
         _judge(ledger, series[ledger], tolerance_bytes, rounds, wanted)
         for ledger in ALL_LEDGERS
-        if ledger in LEDGERS or series[ledger]
+        if series[ledger] or (ledger in LEDGERS and (ledger in seen or not seen))
     )
     if kept is None or kept.point <= tolerance_bytes:
         return tuple(found)

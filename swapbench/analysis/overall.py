@@ -54,6 +54,8 @@ def _found(findings: Findings) -> tuple[str, tuple[str, ...]]:
         return _lost({how: number for how, number in lost.items() if number}), missed
     if facts.status == "incomplete":
         return "The run is not complete", (facts.incomplete,)
+    if findings.unanswered_requests:
+        return f"{counted(findings.unanswered_requests, 'request')} never answered", missed
     if missed:
         return "1 criterion not met" if len(missed) == 1 else f"{len(missed)} criteria not met", missed
     if facts.status != "complete":

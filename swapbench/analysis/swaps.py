@@ -60,6 +60,7 @@ class Swap:
     error: str
     failed_phase: str
     fault: str
+    recovery: str
     loader: str
     loader_why: str
     figures: Mapping[str, float]
@@ -106,6 +107,7 @@ _FIGURES: Final = (
     *("restored_caches", "restored_tokens", "restored_bytes", "restore_s"),
     *("readable_caches", "broken_caches", "ahead_bytes", "kept_bytes"),
     *("to_first_byte_s", "failed_requests", "stalled_requests", "reported_load_s", "reported_memory_bytes"),
+    "restarts",
     *("drained_requests", "carried_requests", "answered_requests", "evicted_caches", "evicted_bytes"),
 )
 
@@ -170,6 +172,7 @@ def _swap(
         error=row["error"],
         failed_phase=row["failed_phase"],
         fault=row["fault"],
+        recovery=row["recovery"],
         loader=row["loader"],
         loader_why=row["loader_why"],
         figures=_recorded(row, {name: name for name in _FIGURES}),

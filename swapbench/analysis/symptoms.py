@@ -166,3 +166,11 @@ def _wedged(swaps: Sequence[Swap]) -> Iterator[Symptom]:
                 f"no swap has succeeded since {first.scenario} of round {first.round} failed: "
                 f"{figures.counted(len(after), 'swap')} in a row",
             )
+        restarted = [swap for swap in tried if swap.recovery == "restart"]
+        if restarted:
+            failed = sum(swap.status != "ok" for swap in tried)
+            yield Symptom(
+                "wedged",
+                f"after {len(restarted)} of {figures.counted(failed, 'failed swap')} no model answered until "
+                f"the process was restarted, {restarted[0].scenario} of round {restarted[0].round} first",
+            )

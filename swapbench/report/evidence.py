@@ -106,7 +106,8 @@ def failures(findings: Findings) -> Table | None:
         label="",
         columns=(
             ("outcome",),
-            ("old model", "answers after"),
+            ("old model", "answers"),
+            ("after",),
             ("caches", "readable"),
             ("broken",),
             ("MLX active", "grows by"),
@@ -127,18 +128,20 @@ def clients(findings: Findings) -> Table | None:
         ("requests sent", lambda c: str(c.sent), _plain),
         ("answered by the old model", lambda c: str(c.answered_by_old), _plain),
         ("answered by the new model", lambda c: str(c.answered_by_new), _plain),
-        ("carried over", lambda c: str(c.carried), _plain),
-        ("refused", lambda c: str(c.refused), _plain),
-        ("lost", lambda c: str(c.lost), lambda text: "good" if text == "0" else "bad"),
-        ("failed", lambda c: str(c.failed), _plain),
-        ("stalled", lambda c: str(c.stalled), _plain),
+        ("carried over", lambda c: _seen(c.carried), _plain),
+        ("refused", lambda c: _seen(c.refused), _plain),
+        ("lost", lambda c: _seen(c.lost), _none_is_good),
+        ("failed", lambda c: str(c.failed), _none_is_good),
+        ("stalled", lambda c: str(c.stalled), _none_is_good),
         ("longest stall", lambda c: _range(c.longest_stall), _plain),
         ("wait, sent before the swap", lambda c: _range(c.wait_before), _plain),
         ("wait, sent during it", lambda c: _range(c.wait_during), _plain),
         ("wait, sent after it", lambda c: _range(c.wait_after), _plain),
     ]
     cells = tuple(
-        (Cell(label), *(Cell(show(c), tone=tone(show(c))) for c in felt)) for label, show, tone in rows
+        (Cell(label), *(Cell(show(c), tone=tone(show(c))) for c in felt))
+        for label, show, tone in rows
+        if any(show(c) != NOT_RECORDED for c in felt)
     )
     return Table(
         title="What clients felt",
@@ -148,6 +151,14 @@ def clients(findings: Findings) -> Table | None:
         legend="wait: to the first token, median (most); longest stall: in a swap, without any first token "
         "or answer",
     )
+
+
+def _seen(number: int | None) -> str:
+    return NOT_RECORDED if number is None else str(number)
+
+
+def _none_is_good(text: str) -> Tone:
+    return "good" if text == "0" else "bad"
 
 
 def sharing(findings: Findings) -> Table | None:
@@ -195,6 +206,13 @@ def _range(value: Estimate | None) -> str:
     return f"{figures.seconds(value.point)} ({figures.seconds(value.high)})"
 
 
+_RECOVERED: Final = {
+    "itself": "by itself",
+    "swap": "once another swap was asked for",
+    "restart": "once it was restarted",
+}
+
+
 def _failure_row(failure: Failure) -> tuple[Cell, ...]:
     back = "never" if failure.back_s is None else figures.seconds(failure.back_s)
     counts = (failure.readable_caches, failure.broken_caches)
@@ -202,6 +220,7 @@ def _failure_row(failure: Failure) -> tuple[Cell, ...]:
     return (
         Cell(f"{failure.scenario} (round {failure.round})"),
         Cell(failure.status.replace("_", " ")),
+        Cell(_RECOVERED.get(failure.recovery, NOT_RECORDED)),
         Cell(back, tone="bad" if failure.back_s is None else "plain"),
         *(Cell(NOT_RECORDED if value is None else figures.count(value)) for value in counts),
         *(Cell(NOT_RECORDED if value is None else figures.memory(value)) for value in growth),

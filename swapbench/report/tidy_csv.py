@@ -104,7 +104,8 @@ def _clients(felt: ClientsFelt) -> Iterator[_Row]:
         ("stalled_requests", felt.stalled),
     )
     for measure, n in numbers:
-        yield felt.scenario, measure, "", "1", n, None, None, None
+        if n is not None:
+            yield felt.scenario, measure, "", "1", n, None, None, None
     waits = (("before", felt.wait_before), ("during", felt.wait_during), ("after", felt.wait_after))
     for when, wait in waits:
         yield from _estimate(felt.scenario, "wait", when, "s", wait)

@@ -16,7 +16,7 @@ _TEXT: Final = frozenset(
     (
         *("run_id", "arm", "scenario", "strategy", "from_model", "to_model", "phase", "span", "request"),
         *("status", "error", "invalid_reason", "failed_phase", "fault", "outcome", "model", "observer"),
-        *("loader", "loader_why"),
+        *("loader", "loader_why", "recovery"),
     )
 )
 _FLAGS: Final = frozenset(("warmup", "valid", "carried"))

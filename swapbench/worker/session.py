@@ -17,6 +17,7 @@ from swapbench.wire import (
     PlannedSwap,
     Reading,
     Recovered,
+    Recovery,
     RoundStarted,
     RunFinished,
     StepStarted,
@@ -138,6 +139,7 @@ class _Swap:
         self._still_s = 0.0
         self.unmeasured = ""
         self._rollback_s: float | None = None
+        self._recovery: Recovery | None = None
         self._audit: Audit | None = None
         fault = find_fault(plan.faults, planned.scenario, planned.round)
         self._fault = fault.kind if fault is not None else ""
@@ -252,7 +254,7 @@ class _Swap:
         self._begin("rolling back")
         begun_s = self._target.meter.now_s()
         try:
-            self._target.roll_back()
+            self._recovery = self._target.roll_back()
             self._target.answer()
             self._audit = self._target.audit()
             self._status = "rolled_back"
@@ -265,6 +267,8 @@ class _Swap:
 
     def _row(self, settled: Settled | None) -> SwapFinished:
         probe, outcome, restored = self._probe, self._target.outcome(), self._restored
+        inside = outcome.seen == "phases"
+        outcomes = [request.outcome for request in self.clients]
         failure = probe.failure
         waits = [r.first_token_s - r.sent_s for r in self.clients if r.first_token_s is not None]
         complete = self._status == "ok"
@@ -282,7 +286,7 @@ class _Swap:
             to_model=self._to.name,
             start_s=probe.begun_s if probe.begun else None,
             total_s=self._total_s(outcome) if complete else None,
-            unattributed_s=probe.unattributed_s if complete and outcome.seen == "phases" else None,
+            unattributed_s=probe.unattributed_s if complete and inside else None,
             probe_s=probe.probe_s if complete else None,
             first_token_s=probe.first_token_s,
             to_first_token_s=probe.to_first_token_s if complete else None,
@@ -300,7 +304,8 @@ class _Swap:
             error=self._error,
             failed_phase=failure.phase if failure is not None and not complete else None,
             rollback_s=self._rollback_s,
-            settle_s=settled.seconds if settled else None,
+            # From outside it is looked at when all is over.
+            settle_s=settled.seconds if settled and inside else None,
             settled=settled.ledgers if settled else Reading(),
             position=self._position,
             release_settle_s=outcome.release.seconds if outcome.release else None,
@@ -317,8 +322,8 @@ class _Swap:
             restored_bytes=restored.bytes,
             restore_s=restored.seconds,
             sent_requests=len(self.clients),
-            refused_requests=sum(request.outcome == "refused" for request in self.clients),
-            lost_requests=sum(request.outcome == "lost" for request in self.clients),
+            refused_requests=outcomes.count("refused") if inside else None,
+            lost_requests=outcomes.count("lost") if inside else None,
             longest_wait_s=max(waits) if waits else None,
             fault=self._fault,
             readable_caches=self._audit.readable if self._audit else None,
@@ -332,6 +337,8 @@ class _Swap:
             stalled_requests=outcome.stalled_requests,
             reported_load_s=outcome.reported_load_s,
             reported_memory_bytes=outcome.reported_memory_bytes,
+            recovery=self._recovery,
+            restarts=outcome.restarts,
         )
 
     def _total_s(self, outcome: Outcome) -> float | None:

@@ -14,6 +14,9 @@ def let_go(error: BaseException) -> None:
 
 
 def sentence(error: BaseException) -> str:
-    """One line of at most a few hundred characters: some libraries list a thousand tensors in one message."""
+    """One line of at most 600 characters: some libraries list a thousand tensors in one message.
+
+    Its beginning and its end: a log has the cause there.
+    """
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else f"{text[:297]}..."
+    return text if len(text) <= 600 else f"{text[:297]} ... {text[-298:]}"

@@ -24,6 +24,7 @@ def swap(
         error="",
         failed_phase="",
         fault="",
+        recovery="",
         loader="stock",
         loader_why="",
         figures={"total_s": total_s},

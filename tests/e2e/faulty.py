@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from swapbench.loaders import Loaded
 from swapbench.loaders.span import Span, unmeasured
-from swapbench.wire import Checkpoint, Reply
+from swapbench.wire import Checkpoint, Recovery, Reply
 from swapbench.worker.engine.batch import BatchEngine
 from swapbench.worker.engine.blocks import BlockPool
 from swapbench.worker.engine.geometry import KVGeometry
@@ -66,8 +66,9 @@ class HealthyWithoutAnEngine(InProcessTarget):
             raise OSError("the disk is gone")
         super()._load(checkpoint, span)
 
-    def roll_back(self) -> None:
+    def roll_back(self) -> Recovery:
         self._stop()
+        return "itself"
 
 
 class LosesADrainedRequest(InProcessTarget):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol, runtime_checkable
 
 from swapbench.strategy import LoaderKind
-from swapbench.wire import Checkpoint, ClientRequest, PlannedSwap, Reply
+from swapbench.wire import Checkpoint, ClientRequest, PlannedSwap, Recovery, Reply
 from swapbench.worker.meter import Meter
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled
@@ -37,6 +37,7 @@ class Outcome:
     to_first_byte_s: float | None = None
     failed_requests: int | None = None
     stalled_requests: int | None = None
+    restarts: int | None = None
     reported_load_s: float | None = None
     reported_memory_bytes: int | None = None
 
@@ -157,8 +158,8 @@ class Target(Protocol):
         """Answer as the server's health check does, from any thread, in the middle of a swap too."""
         ...
 
-    def roll_back(self) -> None:
-        """After a failed swap: serve the old model again."""
+    def roll_back(self) -> Recovery:
+        """After a failed swap: have the old model serve again, by as little as does; says what did."""
         ...
 
     def answer(self) -> None:

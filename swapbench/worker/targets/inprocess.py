@@ -18,7 +18,7 @@ from swapbench.allowance import Share, memory
 from swapbench.loaders import Loaded, ModelLoader, platform
 from swapbench.loaders.span import Span, unmeasured
 from swapbench.phases import Phase
-from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Reply
+from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Recovery, Reply
 from swapbench.worker.checking import Serving, refuse_broken, refuse_too_large
 from swapbench.worker.engine.batch import BatchEngine, Request, Ticket
 from swapbench.worker.engine.blocks import BlockPool
@@ -193,7 +193,7 @@ class InProcessTarget:
     def health(self) -> None:
         """That this runs is the answer: a server in this process would wait for the same lock."""
 
-    def roll_back(self) -> None:
+    def roll_back(self) -> Recovery:
         """Serve the old model again, its agents' caches restored."""
         old = self._fallback
         assert old is not None
@@ -209,6 +209,7 @@ class InProcessTarget:
             self._store.update_tag(ModelTag.of(old.path, old.name))
         self._agents.bring_back()
         self._reinit(old)
+        return "itself"
 
     def answer(self) -> None:
         """A request of one token."""

@@ -1,7 +1,7 @@
 """Somebody's own orchestrator, by the protocol of swapbench.orchestrator, as the session drives it."""
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 from typing import Literal, cast
@@ -9,7 +9,7 @@ from typing import Literal, cast
 from swapbench import page_cache
 from swapbench.orchestrator import GROUP, Orchestrator
 from swapbench.phases import Phase
-from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Reply
+from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Recovery, Reply
 from swapbench.worker.meter import Meter
 from swapbench.worker.preparing import set_page_cache
 from swapbench.worker.probe import Probe
@@ -106,11 +106,29 @@ class OrchestratedTarget:
     def health(self) -> None:
         """That this runs is the answer: it would wait for the same lock."""
 
-    def roll_back(self) -> None:
-        """Stop, and start again with the old model."""
+    def roll_back(self) -> Recovery:
+        """It is asked first, then told to swap back, and only then stopped and started again."""
         old = self._fallback
         assert old is not None
+        if self._serves(old):
+            return "itself"
+        with suppress(Exception):  # of somebody else's code: the answer tells
+            self._own.swap(old.name, _Unmeasured())
+        if self._serves(old):
+            return "swap"
         self._start(old)
+        return "restart"
+
+    def _serves(self, model: Checkpoint) -> bool:
+        """Whether it answers as this model, as far as is known what that says."""
+        try:
+            said = self._own.verify(model.name, _Unmeasured())
+        except Exception:  # noqa: BLE001 - as above
+            return False
+        if said != self._said.get(model.name, said):
+            return False
+        self._served = model
+        return True
 
     def answer(self) -> None:
         """Have the model that is served say something."""

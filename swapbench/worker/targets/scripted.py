@@ -8,7 +8,7 @@ from dataclasses import replace
 from swapbench.experiment import Script, ScriptedSwap
 from swapbench.ledgers import SwapSpace
 from swapbench.phases import PHASES, Phase
-from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Reading, Reply
+from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Reading, Recovery, Reply
 from swapbench.worker.counters import Counters
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled
@@ -160,13 +160,14 @@ class ScriptedTarget:
     def health(self) -> None:
         """A script is always well."""
 
-    def roll_back(self) -> None:
+    def roll_back(self) -> Recovery:
         """Hold the old model again, unless the script forbids it."""
         assert self._fallback is not None
         played = self._now_playing
         if played is not None and not played.rollback:
             raise ScriptedError("the script lets the old model not come back")
         self._hold(self._fallback)
+        return "itself"
 
     def answer(self) -> None:
         """At once."""

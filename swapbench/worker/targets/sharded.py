@@ -7,7 +7,16 @@ from dataclasses import replace
 from swapbench.experiment import PageCache
 from swapbench.ledgers import SwapSpace, system
 from swapbench.phases import FIRST_TOKEN, Phase
-from swapbench.wire import Checkpoint, ClientRequest, PhaseMeasured, Plan, PlannedSwap, Reading, Reply
+from swapbench.wire import (
+    Checkpoint,
+    ClientRequest,
+    PhaseMeasured,
+    Plan,
+    PlannedSwap,
+    Reading,
+    Recovery,
+    Reply,
+)
 from swapbench.worker.counters import Counters
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled
@@ -163,11 +172,12 @@ class ShardedTarget:
     def health(self) -> None:
         """The coordinator answers for its ranks, and is idle while they swap."""
 
-    def roll_back(self) -> None:
+    def roll_back(self) -> Recovery:
         """Serve the old model again, by ranks started anew where the last were ended."""
         old = self._fallback
         assert old is not None
         self._start(old)
+        return "restart"
 
     def answer(self) -> None:
         """A token."""

@@ -30,6 +30,8 @@ class Fleet:
         self._headers = filled_headers(self._preset.headers)
         self._running: dict[str, Running] = {}
         self._failed_starts = 0
+        self._started: set[str] = set()
+        self.restarts = 0
         self._urls = [url for url in (self._url, *self._preset.models.urls.values()) if url]
         self.startable = self._preset.start is not None and not self._url
         self.per_model = self.startable and self._preset.start is not None and self._preset.start.per_model
@@ -65,6 +67,8 @@ class Fleet:
             self._failed_starts += 1
             raise
         self._failed_starts = 0
+        self.restarts += key in self._started
+        self._started.add(key)
         self._running[key] = started
         self.meter.watch([running.pid for running in self._running.values() if running.pid is not None])
         return True

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -34,7 +35,8 @@ _ASK_EVERY_S: Final = 0.05
 _READY_ANSWER_S: Final = 2.0
 _ENDS_WITHIN_S: Final = 30.0
 _TAIL_LINES: Final = 6
-_TAIL_CHARACTERS: Final = 700
+_TAIL_CHARACTERS: Final = 400
+_ESCAPE: Final = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-_])")
 # Somebody else may take a port between its choice and the server's start.
 _PORTS_TRIED: Final = 3
 _TAKEN: Final = ("address already in use", "errno 98", "errno 48", "eaddrinuse")
@@ -142,14 +144,21 @@ class Running:
         return f"{what}; its log ends: {tail}" if tail else f"{what}; it printed nothing"
 
     def tail(self, characters: int) -> str:
-        """The last that it printed since its start, on one line."""
+        """The last that it printed since its start, but for health checks, ours among them; on one line."""
         try:
             with self._log.open("rb") as file:
                 file.seek(max(self._begins, os.fstat(file.fileno()).st_size - (1 << 16)))
                 lines = file.read().decode("utf-8", "replace").strip().splitlines()
         except OSError:
             return ""
-        return " | ".join(line.strip() for line in lines[-_TAIL_LINES:] if line.strip())[-characters:]
+        asked = {f"GET {path}" for path in (self._preset.health.path, self._preset.ready.path)}
+        told = [
+            # A progress bar writes over itself.
+            _ESCAPE.sub("", line).strip().rpartition("\r")[2].strip()
+            for line in lines
+            if not any(f"{path} " in line for path in asked)
+        ]
+        return " | ".join(line for line in told[-_TAIL_LINES:] if line)[-characters:]
 
     def _launch(self) -> None:
         port = free_port()

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from swapbench import page_cache
-from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Reply
+from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Recovery, Reply
 from swapbench.worker.heartbeat import DeafError
 from swapbench.worker.preparing import keep_page_cache, set_page_cache
 from swapbench.worker.probe import Probe
@@ -70,6 +70,7 @@ class HttpTarget:
     def serve(self, checkpoint: Checkpoint) -> None:
         """Have the server answer by `checkpoint`, started where need be."""
         self._outcome = NOTHING_SEEN
+        self._fleet.restarts = 0
         self._give_up_what_flies()
         self._landed = ()
         self._asks = self._plan.asks_of(checkpoint.name)
@@ -135,7 +136,7 @@ class HttpTarget:
 
     def outcome(self) -> Outcome:
         """What the last swap did, as far as can be seen."""
-        return self._outcome
+        return replace(self._outcome, restarts=self._fleet.restarts if self._fleet.startable else None)
 
     def first_token(self, probe: Probe) -> None:
         """The request that swapped has brought one already; after a call, one is asked for."""
@@ -189,19 +190,41 @@ class HttpTarget:
         except ServerError as error:
             raise DeafError(str(error)) from None
 
-    def roll_back(self) -> None:
-        """Have the old model served again: by a new server, where the old one is dead or silent."""
+    def roll_back(self) -> Recovery:
+        """The old model is asked before anything is mended; then after a swap to it, or away and back; and
+        only then of a new server."""
         old = self._fallback
         assert old is not None
         self._give_up_what_flies(_LANDS_AFTER_FAILURE_S)
         self._asks = self._plan.asks_of(old.name)
         self._served = None
+        how = self._brought_back(old)
+        self._served = old
+        return how
+
+    def _brought_back(self, old: Checkpoint) -> Recovery:
         try:
             self._fleet.refuse_unsound()
-            self._have_served(old, None)
+            try:
+                with self._fleet.telling(old.name):
+                    self._greet(old)
+            except HungError:
+                raise
+            except ServerError:
+                self._go_away_from(old)
+                self._have_served(old, None)
+                return "swap"
         except ServerError as error:
             self._serve_anew(old, error)
-        self._served = old
+            return "restart"
+        return "itself"
+
+    def _go_away_from(self, model: Checkpoint) -> None:
+        """Have another one asked for, where that is what swaps."""
+        if self._preset.swap.by == "request":
+            away = next(other for other in self._plan.checkpoints.values() if other != model)
+            with suppress(ServerError):
+                self._greet(away)
 
     def answer(self) -> None:
         """A real request."""
@@ -248,6 +271,7 @@ class HttpTarget:
                 first_token_s=None if landed.first_text_s is None else landed.first_text_s - zero_s,
                 answered_s=None if landed.ended_s is None else landed.ended_s - zero_s,
                 model=landed.model if landed.outcome == "answered" else "",
+                carried=None,
                 outcome=landed.outcome,
                 longest_gap_s=landed.longest_gap_s,
                 error=landed.error,

@@ -64,6 +64,7 @@ class State:
         self.loads = 0
         self.asleep = False
         self.told_busy = False
+        self.broken = ""
         self.serial = 0
         self.seen: list[str] = []
 
@@ -78,13 +79,17 @@ class State:
         due = self.options.fault if self.loads == self.options.at and self._first_time() else ""
         threading.Event().wait(self.options.load_s)
         if due == "dies":
-            print("loading", model, flush=True)
+            print("x" * self.options.chatter, end="")
+            print("loading", model, "\x1b[31mred\x1b[0m", flush=True)
             print("error: out of memory, giving up", flush=True)
             os._exit(3)
         if due == "hangs":
             threading.Event().wait()
-        if due not in ("answers-500", "wrong-model", "redirects", "json-error"):
+        if due in ("sulks", "wedges"):
+            self.broken = due
+        elif due not in ("answers-500", "wrong-model", "redirects", "json-error"):
             self.loaded = model
+            self.broken = ""
         return str(due)
 
     def _first_time(self) -> bool:
@@ -163,6 +168,8 @@ class Handler(BaseHTTPRequestHandler):
             self.start("text/event-stream")
             for words in ("loading model", ".", "."):
                 self.event({"choices": [{"delta": {"reasoning_content": words}, "text": words}]}, "")
+        if self.state.broken == "wedges" or (self.state.broken and not new):
+            return self.answer(500, {"error": "the engine is gone"})
         fault = self.state.load(body["model"])
         if self.plainly_wrong(fault):
             return None
@@ -236,7 +243,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def plainly_wrong(self, fault: str) -> bool:
         """Answer by a status alone."""
-        if fault == "answers-500":
+        if fault in ("answers-500", "sulks", "wedges"):
             key = self.headers.get("Authorization", "")
             self.answer(500, {"error": f"CUDA is out of sorts {key}".strip()})
         elif fault == "json-error":
@@ -327,6 +334,7 @@ def main() -> None:
     parser.add_argument("--busy", type=int, default=0, help="this status to the first that asks for a model")
     parser.add_argument("--keep-alives", type=int, default=1)
     parser.add_argument("--parts", action="store_true", help="content as a list")
+    parser.add_argument("--chatter", type=int, default=0, help="letters that it prints before it dies")
     parser.add_argument("--pace-s", type=float, default=0.0, help="between two pieces")
     parser.add_argument("--one-write", action="store_true")
     parser.add_argument("--says-stop", action="store_true", help="finish_reason, and no [DONE]")

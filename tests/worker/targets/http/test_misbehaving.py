@@ -12,7 +12,7 @@ from tests.worker.targets.http.stand_in import IN_FLIGHT
 from tests.worker.targets.http.standing import flights_of, play, preset, swaps_of
 
 WHAT_IS_SAID = {
-    "dies": "loading egg | error: out of memory, giving up",
+    "dies": "loading egg red | error: out of memory, giving up",
     "answers-500": 'answered 500: {"error": "CUDA is out of sorts"}',
     "hangs": "no end of an answer within",
     "no-json": 'said what is no JSON: {"choices": [',
@@ -67,6 +67,26 @@ def test_one_that_names_the_model_that_answers_is_told_by_that(tmp_path: Path) -
     assert "asked for egg, and ham answers: the wrong model" in there.error
 
 
+@pytest.mark.parametrize(
+    ("fault", "recovery", "restarts"),
+    [("answers-500", "itself", 0), ("sulks", "swap", 0), ("wedges", "restart", 1), ("dies", "restart", 1)],
+)
+def test_whose_repair_brought_the_old_model_back_is_told(
+    fault: str, recovery: str, restarts: int, tmp_path: Path
+) -> None:
+    there, back = failed(tmp_path, fault)
+    assert (there.status, there.recovery, there.restarts) == ("rolled_back", recovery, restarts)
+    assert (back.status, back.recovery, back.restarts) == ("ok", None, 0)
+
+
+def test_the_cause_stands_at_the_end_of_a_log_and_is_kept(tmp_path: Path) -> None:
+    server = preset("mlx_lm", "--fault", "dies", "--mark", str(tmp_path / "mark"), "--chatter", "2000")
+    there, _ = swaps_of(play(tmp_path, server))
+    assert there.error.endswith("| error: out of memory, giving up")
+    assert "/health" not in there.error.partition("its log ends:")[2]
+    assert "\x1b" not in there.error
+
+
 def test_a_redirect_is_never_followed(tmp_path: Path) -> None:
     asked: list[str] = []
 
@@ -88,7 +108,7 @@ def test_a_server_that_is_never_ready_is_tried_twice_and_no_more(tmp_path: Path)
     server = preset("mlx_lm", "--fault", "never-ready", ready={"path": "/health", "timeout_s": 0.5})
     swaps = swaps_of(play(tmp_path, server, rounds=2))
     assert [swap.status for swap in swaps] == ["failed"] * 4
-    assert "the server was not ready within 0.5 s: GET /health answers 503; its log ends:" in swaps[0].error
+    assert "not ready within 0.5 s: GET /health answers 503; it printed nothing" in swaps[0].error
     assert "not started again: it failed 2 times in a row" in swaps[2].error
 
 
