@@ -30,8 +30,8 @@ class Start(Strict):
 
     command: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         min_length=1,
-        description="program and arguments; {python} {host} {port} {config} {folder}, and with per_model "
-        "{model} {path}",
+        description="program and arguments; {python} {host} {port} {config} {folder}, and {model} {path} of "
+        "the model that it is started on, for servers that want one",
     )
     environment: dict[str, str] = Field({}, description="added to the server's environment")
     per_model: Flag = Field(False, description="one server for each model, each on a port of its own")

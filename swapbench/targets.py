@@ -48,6 +48,9 @@ BUILT_IN: Final[Mapping[str, BuiltIn]] = {
     ),
 }
 
+# A server's scheduler takes long prompts other ways. Those that take too long to compute are left out.
+LONG_PROMPTS: Final = (8, 512, 2100)
+
 # What an OpenAI-compatible server is asked by, of which nothing else is known.
 GENERIC: Final = "openai"
 
@@ -191,6 +194,12 @@ def fit(experiment: Experiment) -> Fitted:
         notes.append(
             "agents' caches and clients that go on sending are left out: seen from outside, a server has none"
         )
+    if server.preset.start is None or server.url:
+        notes.append(
+            "each model is held against what it said first in this run: one that is always wrong is not seen"
+        )
+    if "prompt_tokens" not in experiment.verify.model_fields_set:
+        changes["verify"] = experiment.verify.model_copy(update={"prompt_tokens": LONG_PROMPTS})
     if not server.preset.reads_paths:
         changes["page_cache"] = PageCache.AS_IS
         changes["scenario"] = tuple(s.model_copy(update={"page_cache": None}) for s in experiment.scenario)

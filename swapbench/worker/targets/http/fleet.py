@@ -60,7 +60,7 @@ class Fleet:
         key = model if self.per_model else ""
         if (dead := self._running.pop(key, None)) is not None:
             dead.stop()
-        started = Running(self._preset, self._log, self.names, self._plan.checkpoints, self._hide, key)
+        started = Running(self._preset, self._log, self.names, self._plan.checkpoints, self._hide, model)
         try:
             started.start(self._headers)
         except ServerError:
@@ -72,6 +72,21 @@ class Fleet:
         self._running[key] = started
         self.meter.watch([running.pid for running in self._running.values() if running.pid is not None])
         return True
+
+    @contextmanager
+    def fresh(self, model: str) -> Iterator[None]:
+        """A server that has never swapped, started on this model, in the place of the one that runs.
+
+        Raises:
+            ServerError: it does not start.
+        """
+        self.stop(gently=True)
+        self.ensure_started(model)
+        try:
+            yield
+        finally:
+            self.stop(gently=True)
+            self._started.clear()
 
     def refuse_unsound(self) -> None:
         """Find the servers of ours that are dead, or deaf for some seconds.

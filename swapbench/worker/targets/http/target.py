@@ -19,7 +19,7 @@ from swapbench.worker.targets.http.calling import Caller
 from swapbench.worker.targets.http.dialect import Voice
 from swapbench.worker.targets.http.fleet import Fleet
 from swapbench.worker.targets.http.flight import InFlight, Landed
-from swapbench.worker.targets.http.remembering import Remembered, words
+from swapbench.worker.targets.http.references import Prompt, Reference, References, prompts
 from swapbench.worker.targets.http.speaking import Exchange, HungError, ServerError
 
 # Of the experiment's timeout, so that what hangs is told before whoever waits for us loses patience.
@@ -27,6 +27,8 @@ _PATIENCE_SHARE: Final = 0.8
 # Requests that are still silent so long after the swap are stalled.
 _LANDS_WITHIN_S: Final = 60.0
 _LANDS_AFTER_FAILURE_S: Final = 2.0
+# A prompt that takes longer than that is too long for this machine to verify by.
+_VERIFIES_WITHIN_S: Final = 5.0
 _GREETING_TOKENS: Final = 8
 _GREETING: Final = "Hello, who is answering now?"
 # A health check without an answer for so long is asked again: the silence goes on meanwhile.
@@ -46,7 +48,7 @@ class HttpTarget:
         self._caller = Caller(self._preset, self._fleet, self._patience_s)
         self.meter = self._fleet.meter
         self._voice = Voice()
-        self._said = Remembered(plan.scratch_dir)
+        self._references = References(plan.scratch_dir)
         self._serial = random.SystemRandom().randrange(1_000_000)
         self._served: Checkpoint | None = None
         self._fallback: Checkpoint | None = None
@@ -73,6 +75,7 @@ class HttpTarget:
         self._fleet.restarts = 0
         self._give_up_what_flies()
         self._landed = ()
+        self._refer()
         self._asks = self._plan.asks_of(checkpoint.name)
         if self._fleet.ensure_started(checkpoint.name) and not self._parked(checkpoint):
             self._served = None
@@ -86,8 +89,8 @@ class HttpTarget:
             self._have_served(checkpoint, old)
         except ServerError as error:
             self._serve_anew(checkpoint, error)
-        if self._asks and not self._said.knows(checkpoint.name):
-            self.verify(checkpoint)
+        if self._asks and self._plan.verify.tokens:
+            self._recognise(checkpoint)
         self._served = checkpoint
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
@@ -136,7 +139,12 @@ class HttpTarget:
 
     def outcome(self) -> Outcome:
         """What the last swap did, as far as can be seen."""
-        return replace(self._outcome, restarts=self._fleet.restarts if self._fleet.startable else None)
+        reference = self._references.of(self._watched)
+        return replace(
+            self._outcome,
+            restarts=self._fleet.restarts if self._fleet.startable else None,
+            fresh_footprint_bytes=reference.footprint_bytes if reference else None,
+        )
 
     def first_token(self, probe: Probe) -> None:
         """The request that swapped has brought one already; after a call, one is asked for."""
@@ -154,20 +162,19 @@ class HttpTarget:
         return Steady(first_s, answer.tokens_per_s)
 
     def verify(self, to: Checkpoint) -> int | None:
-        """Greedy replies, word for word as when this model was first served in this run.
+        """Greedy replies, word for word as those of a server that has never swapped, or as the first ones.
+
+        One that differs may come of what the server keeps of the same prompt: of another prompt it keeps
+        nothing.
 
         Raises:
             MismatchError: it says something else, or what another model says.
         """
-        if self._plan.verify.tokens == 0:
+        reference = self._references.of(to.name)
+        if reference is None or not any(reference.answers.values()):
             return None
-        lengths, tokens = self._plan.verify.prompt_tokens, self._plan.verify.tokens
-        answers = [self._answered(to, words(length), tokens) for length in lengths]
-        texts = tuple(answer.text for answer in answers)
-        if not any(texts):
-            return None
-        self._said.compare(to.name, texts)
-        return sum(len(answer.pieces) for answer in answers)
+        asked = [prompt for prompt in prompts(self._plan.verify.prompt_tokens) if not prompt.spare]
+        return sum(self._verified(to, prompt) for prompt in asked if prompt.key() in reference.answers)
 
     def restore(self) -> Restored:
         """Nothing that could be seen."""
@@ -288,6 +295,53 @@ class HttpTarget:
         self._give_up_what_flies()
         self._fleet.stop(gently=True)
 
+    def _verified(self, to: Checkpoint, prompt: Prompt) -> int:
+        answer = self._answered(to, prompt.text(), self._plan.verify.tokens)
+        wrong = self._references.mismatch(to.name, prompt, answer.text)
+        if wrong is not None:
+            other = replace(prompt, spare=True)
+            answer = self._answered(to, other.text(), self._plan.verify.tokens)
+            if self._references.mismatch(to.name, other, answer.text) is not None:
+                raise wrong
+            note = f"{wrong}, and another one of that length rightly: what it keeps of prompts answers"
+            self._outcome = replace(self._outcome, note=note)
+        return len(answer.pieces)
+
+    def _recognise(self, model: Checkpoint) -> None:
+        """Whether what was asked for answers, by the shortest prompt; a new one is remembered."""
+        reference = self._references.of(model.name)
+        if reference is None:
+            self._references.keep(model.name, Reference(self._answers_of(model)))
+        elif any(reference.answers.values()):
+            self._verified(model, prompts(self._plan.verify.prompt_tokens)[0])
+
+    def _refer(self) -> None:
+        """Have a server that never swapped say what each model says, once a run, and see what it weighs."""
+        if not self._fleet.startable or self._fleet.per_model or not self._plan.verify.tokens:
+            return
+        for model in self._plan.checkpoints.values():
+            if self._plan.asks_of(model.name) and self._references.of(model.name) is None:
+                self._served = None
+                with self._fleet.fresh(model.name):
+                    answers = self._answers_of(model)
+                    footprint_bytes = settle(self.meter).ledgers.footprint_bytes
+                self._references.keep(model.name, Reference(answers, True, footprint_bytes))
+
+    def _answers_of(self, model: Checkpoint) -> dict[str, str]:
+        """By prompt, as far as computing is fast enough."""
+        answers = {}
+        for prompt in prompts(self._plan.verify.prompt_tokens):
+            try:
+                answer = self._answered(
+                    model, prompt.text(), self._plan.verify.tokens, _VERIFIES_WITHIN_S if answers else None
+                )
+            except HungError:
+                if not answers:
+                    raise
+                break
+            answers[prompt.key()] = answer.text
+        return answers
+
     def _swap_by_asking(self, to: Checkpoint, probe: Probe) -> None:
         """The request that makes the server swap: until its first piece of text, or its first byte."""
         with probe.whole(answers=self._asks):
@@ -346,15 +400,17 @@ class HttpTarget:
         self._fleet.ensure_started(to.name)
         self._caller.swap(old, to)
 
-    def _ask(self, model: Checkpoint, prompt: str, tokens: int) -> Answer:
+    def _ask(self, model: Checkpoint, prompt: str, tokens: int, patience_s: float | None = None) -> Answer:
         question = Question(self._fleet.names[model.name], prompt, tokens)
         endpoint = self._fleet.endpoint(model.name)
-        return Answer(endpoint, self._preset.ask, question, self._patience_s, self._voice)
+        return Answer(endpoint, self._preset.ask, question, patience_s or self._patience_s, self._voice)
 
-    def _answered(self, model: Checkpoint, prompt: str, tokens: int) -> Answer:
+    def _answered(
+        self, model: Checkpoint, prompt: str, tokens: int, patience_s: float | None = None
+    ) -> Answer:
         """A whole answer."""
         with self._fleet.telling(model.name):
-            answer = self._ask(model, prompt, tokens)
+            answer = self._ask(model, prompt, tokens, patience_s)
             try:
                 answer.await_end()
             finally:
@@ -378,7 +434,7 @@ class HttpTarget:
     def _prompt(self, count: int = 0) -> str:
         """Another beginning each time: servers keep what they have computed of a prompt."""
         self._serial += 1
-        return f"{self._serial % 1_000_000:06d} {words(count) if count else _GREETING}"
+        return f"{self._serial % 1_000_000:06d} {Prompt(count).text() if count else _GREETING}"
 
     def _give_up_what_flies(self, patience_s: float = 0.0) -> None:
         if self._trigger is not None:

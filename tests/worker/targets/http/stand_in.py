@@ -65,6 +65,7 @@ class State:
         self.asleep = False
         self.told_busy = False
         self.broken = ""
+        self.memory: list[bytes] = []
         self.serial = 0
         self.seen: list[str] = []
 
@@ -85,6 +86,9 @@ class State:
             os._exit(3)
         if due == "hangs":
             threading.Event().wait()
+        if self.options.weighs_mib and due == "":
+            self.memory = [b"x" * (self.options.weighs_mib << 20), *self.memory[-1:]]
+            del self.memory[1 if not self.options.keeps_boot else 2 :]
         if due in ("sulks", "wedges"):
             self.broken = due
         elif due not in ("answers-500", "wrong-model", "redirects", "json-error"):
@@ -261,7 +265,13 @@ class Handler(BaseHTTPRequestHandler):
         """What the model that is loaded says."""
         if fault == "no-text":
             return
-        seed = sum(map(ord, str(self.state.loaded) + prompt))
+        options, speaker = self.state.options, self.state.loaded
+        if options.long_by_boot and len(prompt.split()) > 100:
+            speaker = options.model
+        seed = sum(map(ord, str(speaker) + prompt))
+        if options.prompt_cache:
+            seed += prompt in self.state.seen
+            self.state.seen.append(prompt)
         for number in range(10**9 if fault == "endless" else count):
             yield f" {WORDS[(seed * (number + 1) + number * number) % len(WORDS)]}"
 
@@ -335,6 +345,10 @@ def main() -> None:
     parser.add_argument("--keep-alives", type=int, default=1)
     parser.add_argument("--parts", action="store_true", help="content as a list")
     parser.add_argument("--chatter", type=int, default=0, help="letters that it prints before it dies")
+    parser.add_argument("--long-by-boot", action="store_true", help="long prompts: by the boot model")
+    parser.add_argument("--prompt-cache", action="store_true", help="another answer the second time")
+    parser.add_argument("--weighs-mib", type=int, default=0, help="memory of each model")
+    parser.add_argument("--keeps-boot", action="store_true", help="never free the first model")
     parser.add_argument("--pace-s", type=float, default=0.0, help="between two pieces")
     parser.add_argument("--one-write", action="store_true")
     parser.add_argument("--says-stop", action="store_true", help="finish_reason, and no [DONE]")
