@@ -39,6 +39,8 @@ class Outcome:
     stalled_requests: int | None = None
     restarts: int | None = None
     fresh_footprint_bytes: int | None = None
+    restored_caches: int | None = None
+    restored_tokens: int | None = None
     note: str = ""
     reported_load_s: float | None = None
     reported_memory_bytes: int | None = None

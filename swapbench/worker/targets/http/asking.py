@@ -20,6 +20,7 @@ from swapbench.worker.targets.http.speaking import (
     StatusError,
     dig,
     lines_of,
+    same_model,
     sse_events,
 )
 
@@ -198,7 +199,7 @@ class Answer:
             raise StatusError(f"{self._exchange.what}: answered an error: {clean(error)}")
         named = dig(event, ask.model) if ask.model else None
         text = text_of(event, ask)
-        if text and isinstance(named, str) and named and not _same_model(named, self._question.model):
+        if text and isinstance(named, str) and named and not same_model(named, self._question.model):
             raise WrongModelError(
                 f"asked for {self._question.model}, and {clean(named)} answers: the wrong model"
             )
@@ -250,13 +251,3 @@ class Answer:
         if not any(map(reasons, self.events)):
             return ""
         return ", and with reasoning: a preset's [ask] text says where, for a model that reasons"
-
-
-def _same_model(named: str, asked: str) -> bool:
-    """As servers spell one: ollama adds a tag, LM Studio the number of an instance."""
-    return named in (asked, f"{asked}:latest") or f"{named}:latest" == asked or _is_instance(named, asked)
-
-
-def _is_instance(named: str, asked: str) -> bool:
-    key, _, number = named.rpartition(":")
-    return key == asked and number.isdigit()

@@ -4,7 +4,6 @@ import random
 import time
 from contextlib import suppress
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from swapbench import page_cache
@@ -15,6 +14,7 @@ from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled, settle
 from swapbench.worker.targets import NOTHING_SEEN, Audit, Outcome, Restored, Steady
 from swapbench.worker.targets.http.asking import Answer, Question
+from swapbench.worker.targets.http.belonging import versions_of
 from swapbench.worker.targets.http.calling import Caller
 from swapbench.worker.targets.http.dialect import Voice
 from swapbench.worker.targets.http.fleet import Fleet
@@ -61,13 +61,13 @@ class HttpTarget:
         self._outcome = NOTHING_SEEN
 
     def identity(self) -> tuple[dict[str, str], str]:
-        """Versions of the packages that the server is made of, where it runs on this interpreter."""
-        versions = {}
-        for package in self._preset.packages if self._fleet.startable else ():
-            with suppress(PackageNotFoundError):
-                versions[package] = version(package)
-        where = f" at {self._url}" if self._url else ""
-        return versions, f"{self._preset.name}{where}"
+        """Versions, of the server's own interpreter or as it tells them; and where it is, its process."""
+        if self._fleet.startable and self._preset.start is not None:
+            return versions_of(self._preset.start.command[0], self._preset.packages), self._preset.name
+        told = self._caller.version()
+        process = self._fleet.watch_running()
+        whose = f", process {process}" if process else ""
+        return {self._preset.name: told} if told else {}, f"{self._preset.name} at {self._url}{whose}"
 
     def serve(self, checkpoint: Checkpoint) -> None:
         """Have the server answer by `checkpoint`, started where need be."""
@@ -91,6 +91,8 @@ class HttpTarget:
             self._serve_anew(checkpoint, error)
         if self._asks and self._plan.verify.tokens:
             self._recognise(checkpoint)
+        if why := self._fleet.forget_forwarder(checkpoint.weight_bytes):
+            self._outcome = replace(self._outcome, note=why)
         self._served = checkpoint
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
@@ -132,7 +134,10 @@ class HttpTarget:
             if self._preset.swap.by == "call":
                 with probe.whole():
                     document = self._caller.swap(to, self._fallback)
-                self._outcome = replace(self._outcome, seen="call", **self._caller.told("call", document))
+                told = self._caller.told("call", document)
+                self._outcome = replace(self._outcome, seen="call", **told)
+                if self._caller.note:
+                    self._outcome = replace(self._outcome, note=self._caller.note)
             else:
                 self._swap_by_asking(to, probe)
         self._served = to
@@ -177,8 +182,8 @@ class HttpTarget:
         return sum(self._verified(to, prompt) for prompt in asked if prompt.key() in reference.answers)
 
     def restore(self) -> Restored:
-        """Nothing that could be seen."""
-        return Restored(None, None, None)
+        """As far as the server tells."""
+        return Restored(self._outcome.restored_caches, self._outcome.restored_tokens, None)
 
     def replies(self) -> tuple[Reply, ...]:
         """Tokens can't be seen; texts are compared by `verify`."""
@@ -329,7 +334,7 @@ class HttpTarget:
 
     def _answers_of(self, model: Checkpoint) -> dict[str, str]:
         """By prompt, as far as computing is fast enough."""
-        answers = {}
+        answers: dict[str, str] = {}
         for prompt in prompts(self._plan.verify.prompt_tokens):
             try:
                 answer = self._answered(

@@ -66,6 +66,7 @@ class State:
         self.told_busy = False
         self.broken = ""
         self.memory: list[bytes] = []
+        self.instance = ""
         self.serial = 0
         self.seen: list[str] = []
 
@@ -120,7 +121,11 @@ class Handler(BaseHTTPRequestHandler):
         if self.path in ("/health", "/api/version", "/v1/models", "/api/v1/models"):
             return self.answer(200, {"status": "ok", "version": "0", "data": []})
         if self.path == "/api/ps":
-            return self.answer(200, {"models": [{"name": state.loaded, "size": 4242}]})
+            pinned = {"name": "nomic-embed:latest", "size": 777 << 30}
+            return self.answer(200, {"models": [pinned, {"name": f"{state.loaded}:latest", "size": 4242}]})
+        if self.path == "/memory":
+            budget = 1 << 30 >> max(0, state.loads - 1)
+            return self.answer(200, {"budget": budget, "evicted": 3, "restored": 2, "tokens": 64})
         if self.path == "/is_sleeping":
             return self.answer(200, {"is_sleeping": state.asleep})
         return self.answer(404, {"error": "no such path"})
@@ -132,16 +137,18 @@ class Handler(BaseHTTPRequestHandler):
         if state.options.tell_key:
             print("authorised by", self.headers.get("Authorization"), flush=True)
         if self.path == "/api/v1/models/unload":
-            if body["instance_id"] != state.loaded:
+            if body["instance_id"] not in (state.loaded, state.instance):
                 return self.answer(404, {"error": f"no instance {body['instance_id']}"})
             state.loaded = None
             return self.answer(200, {"instance_id": body["instance_id"]})
         if self.path == "/api/v1/models/load":
             fault = state.load(body["model"])
             status = "loading" if fault == "not-loaded" else "loaded"
+            instance = f"{body['model']}:2" if state.options.second else body["model"]
+            state.instance = instance
             return self.answer(
                 200,
-                {"type": "llm", "instance_id": body["model"], "load_time_seconds": 1.25, "status": status},
+                {"type": "llm", "instance_id": instance, "load_time_seconds": 1.25, "status": status},
             )
         if self.path.startswith("/api/models/unload/"):
             if state.loaded == self.path.rpartition("/")[2]:
@@ -193,7 +200,7 @@ class Handler(BaseHTTPRequestHandler):
         options, chat = self.state.options, "chat" in self.path
         prompt = body["messages"][-1]["content"] if chat else body["prompt"]
         self.state.serial += 1
-        told = []
+        serial, told = self.state.serial, []
         for number, word in enumerate(self.words(prompt, body["max_tokens"], fault)):
             if fault == "breaks-off" and number == 2:
                 self.close_connection = True
@@ -205,7 +212,7 @@ class Handler(BaseHTTPRequestHandler):
                 return False
             content = [{"type": "text", "text": word}] if options.parts else word
             choice = {"delta": {"content": content}} if chat else {"text": content}
-            told.append({"id": f"a{self.state.serial}", "model": self.named(body), "choices": [choice]})
+            told.append({"id": f"a{serial}", "model": self.named(body), "choices": [choice]})
             if not options.one_write:
                 threading.Event().wait(options.pace_s)
                 self.event(told[-1], fault)
@@ -277,6 +284,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def named(self, body: dict[str, Any]) -> str:
         """An honest server names the model that answers."""
+        if self.state.options.second:
+            return self.state.instance
         return str(self.state.loaded) if self.state.options.honest else str(body["model"])
 
     def event(self, data: Any, fault: str) -> None:
@@ -349,6 +358,7 @@ def main() -> None:
     parser.add_argument("--prompt-cache", action="store_true", help="another answer the second time")
     parser.add_argument("--weighs-mib", type=int, default=0, help="memory of each model")
     parser.add_argument("--keeps-boot", action="store_true", help="never free the first model")
+    parser.add_argument("--second", action="store_true", help="models are loaded as instances key:2")
     parser.add_argument("--pace-s", type=float, default=0.0, help="between two pieces")
     parser.add_argument("--one-write", action="store_true")
     parser.add_argument("--says-stop", action="store_true", help="finish_reason, and no [DONE]")
