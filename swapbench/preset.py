@@ -92,7 +92,8 @@ class Ask(Strict):
 
     path: Path_ = Field("/v1/completions", description="where, by POST")
     body: dict[str, JsonValue] = Field(
-        description="{model} {prompt} {max_tokens}; a text that is one placeholder alone keeps its type"
+        description="{model} {prompt} {max_tokens} {session}; a text that is one placeholder alone keeps its "
+        "type"
     )
     stream: Literal["sse", "ndjson"] = Field(
         "sse", description="events of a text/event-stream, or JSON lines"

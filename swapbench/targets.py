@@ -2,7 +2,8 @@
 
 import os
 import socket
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 
 from swapbench.allowance import want_of_files, want_of_temporary_folder
 from swapbench.errors import UsageError, did_you_mean
-from swapbench.experiment import Experiment, PageCache
+from swapbench.experiment import Experiment, Fault, FaultKind, PageCache
 from swapbench.orchestrator import GROUP
 from swapbench.preset import Preset, read_preset, shipped
 from swapbench.strategy import LoaderKind
@@ -47,6 +48,9 @@ BUILT_IN: Final[Mapping[str, BuiltIn]] = {
         reports="as the script says",
     ),
 }
+
+# Of the engine nobody asks for a model by name, and no client holds it up.
+ONLY_OF_SERVERS: Final = frozenset((FaultKind.MISSING_MODEL, FaultKind.CLIENT_GONE))
 
 # A server's scheduler takes long prompts other ways. Those that take too long to compute are left out.
 LONG_PROMPTS: Final = (8, 512, 2100)
@@ -179,21 +183,17 @@ def fit(experiment: Experiment) -> Fitted:
     """
     server = server_of(experiment.target)
     if server is None:
+        _refuse_faults(experiment, [f for f in experiment.fault if f.kind in ONLY_OF_SERVERS], "the engine")
         orchestrator = orchestrator_of(experiment.target)
         if orchestrator:
             _refuse_strategies(experiment)
         return Fitted(experiment, None, orchestrator)
+    _refuse_faults(experiment, _not_from_outside(experiment, server), server.preset.title)
     refuse_missing_keys(server, f'target "{experiment.target}"')
     _refuse_strategies(experiment)
     _refuse_reloads(experiment, server)
     changes: dict[str, object] = {"settle_after_unload": False, "touch_free_memory": False}
     notes = [*server.preset.notes, *_reports(server.preset)]
-    work = experiment.workload
-    if work.agents or work.clients:
-        changes["workload"] = work.model_copy(update={"agents": 0, "clients": 0})
-        notes.append(
-            "agents' caches and clients that go on sending are left out: seen from outside, a server has none"
-        )
     if server.preset.start is None or server.url:
         notes.append(
             "each model is held against what it said first in this run: one that is always wrong is not seen"
@@ -205,6 +205,23 @@ def fit(experiment: Experiment) -> Fitted:
         changes["scenario"] = tuple(s.model_copy(update={"page_cache": None}) for s in experiment.scenario)
         notes.append("page cache as it is: where the server keeps its models is not known")
     return Fitted(experiment.model_copy(update=changes), server, notes=tuple(notes))
+
+
+def _not_from_outside(experiment: Experiment, server: Server) -> list[Fault]:
+    """Faults that can't be committed on a server: a damaged checkpoint has to be named by its folder."""
+    possible = {FaultKind.KILL, *ONLY_OF_SERVERS}
+    if sys.platform == "linux":
+        possible.add(FaultKind.DISK_FULL)
+    if "{path}" in server.preset.models.name:
+        possible |= {FaultKind.MISSING_SHARD, FaultKind.TRUNCATED_SHARD, FaultKind.CORRUPT_HEADER}
+        possible.add(FaultKind.OTHER_SHAPES)
+    return [fault for fault in experiment.fault if fault.kind not in possible]
+
+
+def _refuse_faults(experiment: Experiment, impossible: Sequence[Fault], title: str) -> None:
+    if impossible:
+        kinds = ", ".join(dict.fromkeys(str(fault.kind) for fault in impossible))
+        raise UsageError(f'target "{experiment.target}": {kinds}: no fault that can be committed on {title}')
 
 
 def _refuse_strategies(experiment: Experiment) -> None:

@@ -81,11 +81,25 @@ def test_where_it_loads_checkpoints_by_their_folders_it_is_as_asked() -> None:
     assert fit(asked(target="mlx_lm", page_cache="cold")).experiment.page_cache is PageCache.COLD
 
 
-def test_what_has_no_meaning_from_outside_is_left_out_and_said() -> None:
-    fitted = fit(asked(target="mlx_lm", workload={"agents": 3, "clients": 2, "requests": 1}))
-    work = fitted.experiment.workload
-    assert (work.agents, work.clients, work.requests) == (0, 0, 1)
-    assert any("agents' caches" in note for note in fitted.notes)
+def test_a_server_is_asked_long_prompts_too_unless_the_experiment_says_which() -> None:
+    assert fit(asked(target="mlx_lm")).experiment.verify.prompt_tokens == (8, 512, 2100)
+    verify = {"prompt_tokens": [4]}
+    assert fit(asked(target="mlx_lm", verify=verify)).experiment.verify.prompt_tokens == (4,)
+
+
+def test_by_url_it_is_said_what_verification_can_not_see() -> None:
+    notes = fit(asked(target="openai@http://127.0.0.1:1")).notes
+    assert any("one that is always wrong is not seen" in note for note in notes)
+    assert not any("always wrong" in note for note in fit(asked(target="mlx_lm")).notes)
+
+
+@pytest.mark.parametrize(
+    ("target", "kind"),
+    [("ollama", "truncated-shard"), ("mlx_lm", "memory-limit"), ("inprocess", "client-gone")],
+)
+def test_faults_that_a_target_can_not_have_are_refused(target: str, kind: str) -> None:
+    with pytest.raises(UsageError, match=f"{kind}: no fault that can be committed on"):
+        fit(asked(target=target, fault=[{"kind": kind, "scenario": "there"}]))
 
 
 def test_strategies_are_refused() -> None:

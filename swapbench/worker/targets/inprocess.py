@@ -27,13 +27,14 @@ from swapbench.worker.engine.front_door import FrontDoor
 from swapbench.worker.engine.tag import ModelTag
 from swapbench.worker.engine.workload import HELLO, PATIENCE_S, ask, requests
 from swapbench.worker.meter import MlxMeter
+from swapbench.worker.open_loop import Traffic
 from swapbench.worker.preparing import keep_page_cache, set_page_cache
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled, settle
 from swapbench.worker.targets import Audit, Outcome, RefusedError, Restored, Steady
 from swapbench.worker.targets.agents import Agents
 from swapbench.worker.touching import touch_free_memory
-from swapbench.worker.traffic import Traffic, client_request, seen_by_client
+from swapbench.worker.traffic import client_request, seen_by_client
 
 # Requests that clients still send once the new model has shown its first token.
 _SENT_AFTERWARDS = 2
@@ -73,7 +74,7 @@ class InProcessTarget:
         self._tickets: tuple[Ticket, ...] = ()
         self._carried: tuple[Ticket, ...] = ()
         self._door = FrontDoor(plan.workload.queue_limit)
-        self._traffic: Traffic | None = None
+        self._traffic: Traffic[Request, Ticket | None] | None = None
         self._planned: PlannedSwap | None = None
         self._outcome = Outcome()
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from swapbench.preset import Ask
@@ -41,11 +41,12 @@ class WrongModelError(ServerError):
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of which model, by the server's name for it."""
+    """What is asked of which model, by the server's name for it, in which session."""
 
     model: str
     prompt: str
     max_tokens: int
+    session: str = "swapbench"
 
 
 def filled(template: Any, values: Mapping[str, Any]) -> Any:
@@ -158,7 +159,7 @@ class Answer:
 
     def _sent(self, patience_s: float) -> Exchange:
         asked, ask = self._question, self._ask
-        values = {"model": asked.model, "prompt": asked.prompt, "max_tokens": asked.max_tokens}
+        values = asdict(asked)
         return Exchange(self._endpoint, "POST", ask.path, filled(ask.body, values), patience_s=patience_s)
 
     def _again_after_s(self) -> float | None:

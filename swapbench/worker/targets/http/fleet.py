@@ -1,9 +1,11 @@
 """The server, or the servers, of a preset: where they are, whether they run, and why one does not answer."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 from urllib.parse import urlsplit
+
+import psutil
 
 from swapbench.wire import Plan
 from swapbench.worker.targets.http.asking import filled
@@ -77,6 +79,15 @@ class Fleet:
         self._running[key] = started
         self.meter.watch([running.pid for running in self._running.values() if running.pid is not None])
         return True
+
+    def processes(self) -> list[psutil.Process]:
+        """Of all that are looked at, with their children."""
+        found: list[psutil.Process] = []
+        for pid in self.meter.pids:
+            with suppress(psutil.Error):
+                process = psutil.Process(pid)
+                found += [process, *process.children(recursive=True)]
+        return found
 
     def watch_running(self) -> str:
         """Look at the processes of a server on this machine that runs already; what they are called."""

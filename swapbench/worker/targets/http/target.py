@@ -9,6 +9,7 @@ from typing import Final
 from swapbench import page_cache
 from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Recovery, Reply
 from swapbench.worker.heartbeat import DeafError
+from swapbench.worker.open_loop import Traffic
 from swapbench.worker.preparing import keep_page_cache, set_page_cache
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled, settle
@@ -16,6 +17,7 @@ from swapbench.worker.targets import NOTHING_SEEN, Audit, Outcome, Restored, Ste
 from swapbench.worker.targets.http.asking import Answer, Question
 from swapbench.worker.targets.http.belonging import versions_of
 from swapbench.worker.targets.http.calling import Caller
+from swapbench.worker.targets.http.conversations import Conversations
 from swapbench.worker.targets.http.dialect import Voice
 from swapbench.worker.targets.http.fleet import Fleet
 from swapbench.worker.targets.http.flight import InFlight, Landed
@@ -33,6 +35,7 @@ _GREETING_TOKENS: Final = 8
 _GREETING: Final = "Hello, who is answering now?"
 # A health check without an answer for so long is asked again: the silence goes on meanwhile.
 _HEALTH_S: Final = 10.0
+_SENT_AFTERWARDS: Final = 2
 
 
 class HttpTarget:
@@ -57,6 +60,10 @@ class HttpTarget:
         self._watched = ""
         self._trigger: Answer | None = None
         self._flying: tuple[InFlight, ...] = ()
+        self._traffic: Traffic[int, InFlight] | None = None
+        self._wanted: Checkpoint | None = None
+        self._hot_s: float | None = None
+        self._conversations = Conversations(plan.workload, self._converse, self._serial)
         self._landed: tuple[Landed, ...] = ()
         self._outcome = NOTHING_SEEN
 
@@ -111,23 +118,24 @@ class HttpTarget:
         count = work.requests if scenario.requests is None else scenario.requests
         old = self._served
         assert old is not None
-        self._flying = tuple(
-            InFlight(
-                f"in-flight-{n}",
-                old.name,
-                self._ask(old, self._prompt(work.prompt_tokens), work.decode_tokens),
-            )
-            for n in range(1, count + 1)
-        )
+        tokens, seconds = self._conversations.hold(old)
+        if tokens:
+            self._outcome = replace(self._outcome, prefilled_tokens=tokens, prefill_s=seconds)
+        self._flying = tuple(self._send(n, f"in-flight-{n}", old) for n in range(1, count + 1))
         for request in self._flying:
-            request.start()
+            request.await_text()
+        self._start_traffic(planned)
         if self._preset.reads_paths:
             keep_page_cache(to, label)
             self._look_at_page_cache(to)
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
-        """Ask for the other model, or call for the swap, as the preset says."""
+        """Ask for the other model, or call for the swap, as the preset says.
+
+        Clients ask for the old model until then, and for the new one from then on, as their users would.
+        """
         self._fallback, self._served = self._served, None
+        self._wanted = to
         self._trigger = None
         probe.begin()
         with self._fleet.telling(to.name):
@@ -163,8 +171,8 @@ class HttpTarget:
         """The same request again, of another beginning so that no cached prompt answers it."""
         assert self._served is not None
         answer = self._answered(self._served, self._prompt(), max(self._plan.steady_tokens, 1))
-        first_s = None if answer.first_text_s is None else answer.first_text_s - answer.sent_s
-        return Steady(first_s, answer.tokens_per_s)
+        self._hot_s = None if answer.first_text_s is None else answer.first_text_s - answer.sent_s
+        return Steady(self._hot_s, answer.tokens_per_s)
 
     def verify(self, to: Checkpoint) -> int | None:
         """Greedy replies, word for word as those of a server that has never swapped, or as the first ones.
@@ -182,8 +190,11 @@ class HttpTarget:
         return sum(self._verified(to, prompt) for prompt in asked if prompt.key() in reference.answers)
 
     def restore(self) -> Restored:
-        """As far as the server tells."""
-        return Restored(self._outcome.restored_caches, self._outcome.restored_tokens, None)
+        """As far as the server tells; else by how soon it goes on with a conversation that it had."""
+        assert self._served is not None
+        if self._outcome.restored_caches is not None or not self._plan.workload.agents:
+            return Restored(self._outcome.restored_caches, self._outcome.restored_tokens, None)
+        return self._conversations.come_back(self._served, self._hot_s)
 
     def replies(self) -> tuple[Reply, ...]:
         """Tokens can't be seen; texts are compared by `verify`."""
@@ -255,9 +266,10 @@ class HttpTarget:
             self._hear_out(self._trigger)
         if self._served is not None and self._served.name == self._watched:  # not the old model, back again
             self._outcome = replace(self._outcome, **self._caller.told_when_asked(self._served))
-        until_s = time.perf_counter() + min(_LANDS_WITHIN_S, self._patience_s)
-        self._landed += tuple(request.land(until_s) for request in self._flying)
-        self._flying = ()
+        if self._traffic is not None:
+            # The swap is over: clients go on for a little, to feel the new model too.
+            self._traffic.await_more(_SENT_AFTERWARDS)
+        self._land(min(_LANDS_WITHIN_S, self._patience_s))
         outcomes = [landed.outcome for landed in self._landed]
         self._outcome = replace(
             self._outcome,
@@ -277,7 +289,7 @@ class HttpTarget:
                 round=planned.round,
                 scenario=planned.scenario,
                 strategy=self._plan.strategy,
-                client=number,
+                client=landed.client,
                 request=landed.name,
                 sent_s=landed.sent_s - zero_s,
                 first_token_s=None if landed.first_text_s is None else landed.first_text_s - zero_s,
@@ -288,7 +300,7 @@ class HttpTarget:
                 longest_gap_s=landed.longest_gap_s,
                 error=landed.error,
             )
-            for number, landed in enumerate(self._landed, start=1)
+            for landed in self._landed
         )
 
     def settle(self) -> Settled:
@@ -405,8 +417,15 @@ class HttpTarget:
         self._fleet.ensure_started(to.name)
         self._caller.swap(old, to)
 
-    def _ask(self, model: Checkpoint, prompt: str, tokens: int, patience_s: float | None = None) -> Answer:
-        question = Question(self._fleet.names[model.name], prompt, tokens)
+    def _ask(
+        self,
+        model: Checkpoint,
+        prompt: str,
+        tokens: int,
+        patience_s: float | None = None,
+        session: str = "swapbench",
+    ) -> Answer:
+        question = Question(self._fleet.names[model.name], prompt, tokens, session)
         endpoint = self._fleet.endpoint(model.name)
         return Answer(endpoint, self._preset.ask, question, patience_s or self._patience_s, self._voice)
 
@@ -417,6 +436,16 @@ class HttpTarget:
         with self._fleet.telling(model.name):
             answer = self._ask(model, prompt, tokens, patience_s)
             try:
+                answer.await_end()
+            finally:
+                answer.close()
+        return answer
+
+    def _converse(self, model: Checkpoint, said: str, session: str) -> Answer:
+        with self._fleet.telling(model.name):
+            answer = self._ask(model, said, 1, session=session)
+            try:
+                answer.await_text()
                 answer.await_end()
             finally:
                 answer.close()
@@ -445,9 +474,40 @@ class HttpTarget:
         if self._trigger is not None:
             self._trigger.close()
             self._trigger = None
+        self._land(patience_s)
+
+    def _land(self, patience_s: float) -> None:
+        """Have clients send no more, and wait for what they and others have sent."""
+        if self._traffic is not None:
+            self._flying += tuple(sent.ticket for sent in self._traffic.stop())
+            self._traffic = None
         until_s = time.perf_counter() + patience_s
         self._landed += tuple(request.land(until_s) for request in self._flying)
         self._flying = ()
+
+    def _send(self, client: int, name: str, model: Checkpoint) -> InFlight:
+        work = self._plan.workload
+        prompt = self._prompt(work.prompt_tokens)
+        return InFlight(client, name, model.name, lambda: self._ask(model, prompt, work.decode_tokens))
+
+    def _start_traffic(self, planned: PlannedSwap) -> None:
+        """Have clients send, and wait until one of them is being answered."""
+        work = self._plan.workload
+        if not work.clients:
+            return
+        assert self._served is not None
+        self._wanted = self._served
+        self._traffic = Traffic(
+            self._send_of_client, lambda number: number, work.clients, work.rate_per_s, seed=planned.round
+        )
+        self._traffic.start()
+        self._traffic.await_more(1)
+        self._traffic.sent()[0].ticket.await_text()
+
+    def _send_of_client(self, number: int) -> InFlight:
+        assert self._wanted is not None
+        client = number % self._plan.workload.clients + 1
+        return self._send(client, f"client-{client}/{number}", self._wanted)
 
     def _look_at_page_cache(self, to: Checkpoint) -> None:
         share = page_cache.residency(page_cache.weight_files(to.path)).share

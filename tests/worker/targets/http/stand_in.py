@@ -66,6 +66,7 @@ class State:
         self.told_busy = False
         self.broken = ""
         self.memory: list[bytes] = []
+        self.computed: dict[str, set[str]] = {}
         self.instance = ""
         self.serial = 0
         self.seen: list[str] = []
@@ -75,6 +76,8 @@ class State:
         if model == self.loaded:
             return ""
         self.told_busy = False
+        if not self.options.keeps_caches:
+            self.computed.clear()
         self.loads += 1
         if self.options.fault == "stuck" and self.loads >= self.options.at:
             return ""
@@ -87,6 +90,8 @@ class State:
             os._exit(3)
         if due == "hangs":
             threading.Event().wait()
+        if self.options.writes:
+            Path(self.options.writes).write_bytes(bytes(1 << 20))
         if self.options.weighs_mib and due == "":
             self.memory = [b"x" * (self.options.weighs_mib << 20), *self.memory[-1:]]
             del self.memory[1 if not self.options.keeps_boot else 2 :]
@@ -96,6 +101,13 @@ class State:
             self.loaded = model
             self.broken = ""
         return str(due)
+
+    def compute(self, prompt: str) -> None:
+        """Take time for every word of a prompt that the model has not seen since it was loaded, or ever."""
+        seen = self.computed.setdefault(str(self.loaded), set())
+        if prompt not in seen:
+            threading.Event().wait(self.options.word_s * len(prompt.split()))
+        seen.add(prompt)
 
     def _first_time(self) -> bool:
         mark = self.options.mark
@@ -168,20 +180,18 @@ class Handler(BaseHTTPRequestHandler):
 
     def complete(self, body: dict[str, Any]) -> None:
         """Server-sent events, as OpenAI's API has them."""
-        if self.state.asleep:
-            return self.answer(503, {"error": {"message": "asleep"}})
         options = self.state.options
         new, chat = body["model"] != self.state.loaded, "chat" in self.path
-        if options.busy and new and not self.state.told_busy:
-            self.state.told_busy = True
-            return self.answer(options.busy, {"error": "loading"}, {"Retry-After": "0"})
+        if refusal := self.refusal(body["model"], new):
+            return self.answer(refusal[0], {"error": refusal[1]}, {"Retry-After": "0"})
         if options.progress and new:
             self.start("text/event-stream")
             for words in ("loading model", ".", "."):
                 self.event({"choices": [{"delta": {"reasoning_content": words}, "text": words}]}, "")
-        if self.state.broken == "wedges" or (self.state.broken and not new):
-            return self.answer(500, {"error": "the engine is gone"})
-        fault = self.state.load(body["model"])
+        try:
+            fault = self.state.load(body["model"])
+        except OSError as error:
+            return self.answer(500, {"error": f"its cache can't be written: {error.strerror}"})
         if self.plainly_wrong(fault):
             return None
         if not (options.progress and new):
@@ -195,10 +205,23 @@ class Handler(BaseHTTPRequestHandler):
             self.end("stop" if options.says_stop else "nothing" if fault == "no-end" else "done")
         return None
 
+    def refusal(self, model: str, new: bool) -> tuple[int, str] | None:
+        """Status and words for who can't be answered."""
+        state = self.state
+        if state.asleep:
+            return 500, "asleep"
+        if state.options.busy and new and not state.told_busy:
+            state.told_busy = True
+            return state.options.busy, "loading"
+        if state.broken == "wedges" or (state.broken and not new):
+            return 500, "the engine is gone"
+        return None if model in ("ham", "egg") else (404, f"no model {model}")
+
     def tell(self, body: dict[str, Any], fault: str) -> bool:
         """The model's words; whether all of them were said."""
         options, chat = self.state.options, "chat" in self.path
         prompt = body["messages"][-1]["content"] if chat else body["prompt"]
+        self.state.compute(prompt)
         self.state.serial += 1
         serial, told = self.state.serial, []
         for number, word in enumerate(self.words(prompt, body["max_tokens"], fault)):
@@ -359,6 +382,9 @@ def main() -> None:
     parser.add_argument("--weighs-mib", type=int, default=0, help="memory of each model")
     parser.add_argument("--keeps-boot", action="store_true", help="never free the first model")
     parser.add_argument("--second", action="store_true", help="models are loaded as instances key:2")
+    parser.add_argument("--word-s", type=float, default=0.0, help="to compute a word of a prompt")
+    parser.add_argument("--keeps-caches", action="store_true", help="what was computed outlives a swap")
+    parser.add_argument("--writes", default="", help="a file that is written at each load")
     parser.add_argument("--pace-s", type=float, default=0.0, help="between two pieces")
     parser.add_argument("--one-write", action="store_true")
     parser.add_argument("--says-stop", action="store_true", help="finish_reason, and no [DONE]")
