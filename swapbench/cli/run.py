@@ -72,7 +72,7 @@ def run(
     out: Out = Path("results"),
     python: Annotated[
         Path | None,
-        typer.Option(metavar="PYTHON", help="Run the worker with this interpreter (swapbench installed)."),
+        typer.Option(metavar="PYTHON", help="Run the worker with this interpreter, on what it has."),
     ] = None,
     resume: Annotated[
         str | None,
@@ -182,7 +182,7 @@ def _job(
     return new_job(
         experiment,
         file,
-        checkpoints_of(experiment, say),
+        checkpoints_of(experiment, say, interpreter),
         out,
         command=["swapbench", *sys.argv[1:]],
         python=interpreter,

@@ -18,7 +18,7 @@ import psutil
 from swapbench import hostfile
 from swapbench.endings import how_it_ended
 from swapbench.experiment import Sharded
-from swapbench.interpreter import OWN_CODE
+from swapbench.interpreter import LENT, OWN_CODE
 from swapbench.worker.sharding.messages import TOKEN_VARIABLE
 
 _TRIES: Final = 100
@@ -40,12 +40,13 @@ class Launch:
         self._codes: dict[int, int] = {}
         self._last_line = ""
         self._word = threading.Condition()
+        # What is lent is a file of this machine.
+        way = (*OWN_CODE, "-m") if sharded.hostfile else LENT
         command = [
             _mlx_launch(),
             *_where(sharded, machines),
             *("--backend", sharded.backend, "--env", f"{TOKEN_VARIABLE}={token}"),
-            *("--", sharded.python or sys.executable, *OWN_CODE, "-m", "swapbench.worker.sharding.rank"),
-            report_to,
+            *("--", sharded.python or sys.executable, *way, "swapbench.worker.sharding.rank", report_to),
         ]
         # In the worker's own process group: whoever ends the worker by its group ends these too.
         self._process = subprocess.Popen(
