@@ -15,12 +15,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-# The worker's own; MLX, mlx-lm and the like are the target's business.
-NEEDED = {"pydantic": (2, 8), "psutil": (6,), "numpy": (1,)}
+WORKER = ("pydantic", "psutil", "numpy")
+# The oldest that have been tried; of mlx-lm, for the reference engine.
+LEAST = {"pydantic": (2, 8), "psutil": (6,), "numpy": (1,), "mlx-lm": (0, 30)}
 
 
 class Lent:
-    """Finds swapbench alone, after everybody else has been asked."""
+    """Finds swapbench alone."""
 
     @staticmethod
     def find_spec(
@@ -32,16 +33,15 @@ class Lent:
         return PathFinder.find_spec(name, [str(Path(__file__).parent.parent)], target)
 
 
-def want() -> str:
-    """What the worker lacks here, and the command that installs it; empty where nothing."""
-    lacking = [name for name, least in NEEDED.items() if _release(name) < least]
+def want(*more: str) -> str:
+    """What the worker, and `more`, lack here, and the command that installs it; empty where nothing."""
+    lacking = [name for name in (*WORKER, *more) if _release(name) < LEAST[name]]
     if not lacking:
         return ""
-    by_pip = bool(find_spec("pip"))
-    command = [sys.executable, "-m", "pip", "install"] if by_pip else ["uv", "pip", "install", "--python"]
-    wanted = [f"{name}>={'.'.join(map(str, NEEDED[name]))}" for name in lacking]
-    whole = shlex.join([*command, *([] if by_pip else [sys.executable]), *wanted])
-    return f"it lacks {' and '.join(wanted)}; `{whole}` installs that"
+    here = shlex.quote(sys.executable)
+    command = f"{here} -m pip install" if find_spec("pip") else f"uv pip install --python {here}"
+    wanted = [f"{name}>={'.'.join(map(str, LEAST[name]))}" for name in lacking]
+    return f"it lacks {' and '.join(wanted)}; `{command} {shlex.join(wanted)}` installs that"
 
 
 def _release(name: str) -> tuple[int, ...]:
@@ -52,7 +52,11 @@ def _release(name: str) -> tuple[int, ...]:
         return ()
 
 
-sys.meta_path.append(Lent)
+own = find_spec("swapbench")
+if (
+    own is None or own.origin is None
+):  # a mere folder of that name, as an uninstalled one leaves, is no package
+    sys.meta_path.insert(0, Lent)
 
 if __name__ == "__main__":
     if said := want():

@@ -30,7 +30,7 @@ _PACKAGES: Final = ("mlx", "mlx-lm", "transformers")
 # Below it, reading all of a checkpoint takes no time worth telling.
 _TOLD_BYTES: Final = 256 << 20
 _ASK: Final = """
-if want := lend["want"]():
+if want := lend["want"](*sys.argv[1:]):
     sys.exit(want)
 from swapbench.wire import WIRE_VERSION
 print(WIRE_VERSION)
@@ -70,8 +70,6 @@ def make_arms(
     Raises:
         UsageError: the arms can't be compared, an interpreter can't run the worker, a model is missing.
     """
-    for python in dict.fromkeys(arm.python for arm in asked):
-        refuse_unfit(python)
     fitted = [_fitted(file, common, arm) for arm in asked]
     loaded = [one.experiment for one in fitted]
     _refuse_unlike(loaded)
@@ -157,8 +155,9 @@ def _digest(checkpoints: Iterable[Checkpoint], say: Callable[[str], None]) -> No
         checkpoint_digest(checkpoint.path)
 
 
-def refuse_unfit(python: str) -> None:
-    """Whether an interpreter runs a worker that understands this parent, asked before anything is measured.
+def refuse_unfit(python: str, target: str = "") -> None:
+    """Whether an interpreter runs a worker that understands this parent, and has what the target takes; asked
+    before anything is measured.
 
     Raises:
         UsageError: it can't be started, or lacks what the worker needs.
@@ -166,7 +165,7 @@ def refuse_unfit(python: str) -> None:
     """
     if python == sys.executable:
         return
-    said, last = said_by(python, _ASK)
+    said, last = said_by(python, _ASK, *(["mlx-lm"] if target in ("inprocess", "sharded") else []))
     if not said.isdecimal():
         raise UsageError(f"{python}: can't run swapbench's worker: {last}")
     if int(said) != WIRE_VERSION:
@@ -197,7 +196,9 @@ def refuse_changed(python: str, worker: WorkerReady, folder: Path) -> None:
 
 def _fitted(file: Path, common: Sequence[Override], arm: Asked) -> Fitted:
     # Criteria judge a run by itself, and may speak of strategies that are not compared here.
-    fitted = fit(load(file, [*common, *arm.settings], judged=False), arm.python)
+    experiment = load(file, [*common, *arm.settings], judged=False)
+    refuse_unfit(arm.python, experiment.target)
+    fitted = fit(experiment, arm.python)
     refuse_several_strategies(fitted.experiment, file)
     return fitted
 

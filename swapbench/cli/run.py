@@ -178,7 +178,7 @@ def _job(
         read_hostfile(Path(sharded.hostfile))
     interpreter = interpreter_of(python)
     with _nothing_compared():
-        refuse_unfit(interpreter)
+        refuse_unfit(interpreter, experiment.target)
     return new_job(
         experiment,
         file,

@@ -6,11 +6,13 @@ from typing import Any
 
 import mlx.core as mx
 
+from swapbench.environment import this_machine
+
 
 def device_info() -> dict[str, Any]:
     """What MLX tells of its device; empty where it tells nothing."""
     # 0.30 has it under metal alone, and raises there where there is no Metal.
-    ask = getattr(mx, "device_info", None) or getattr(mx.metal, "device_info", dict)
+    ask = mx.device_info if hasattr(mx, "device_info") else mx.metal.device_info
     with suppress(RuntimeError):
         return dict(ask())
     return {}
@@ -22,4 +24,5 @@ def mlx_identity() -> tuple[dict[str, str], str]:
     for package in ("mlx", "mlx-lm", "transformers"):
         with suppress(PackageNotFoundError):
             versions[package] = version(package)
-    return versions, f"{mx.default_device().type.name} ({device_info().get('device_name', 'unknown')})"
+    name = device_info().get("device_name") or this_machine().processor
+    return versions, f"{mx.default_device().type.name} ({name})"
