@@ -1,5 +1,7 @@
 """Older MLX, whose names were others."""
 
+from importlib.metadata import PackageNotFoundError
+
 import mlx.core as mx
 import pytest
 
@@ -26,7 +28,7 @@ def test_packages_that_are_not_there_are_left_out(monkeypatch: pytest.MonkeyPatc
     def version(name: str) -> str:
         if name == "mlx":
             return "0.30.3"
-        raise mlx_here.PackageNotFoundError(name)
+        raise PackageNotFoundError(name)
 
     monkeypatch.setattr(mlx_here, "version", version)
     assert mlx_here.mlx_identity()[0] == {"mlx": "0.30.3"}
