@@ -16,8 +16,8 @@ from pathlib import Path
 from types import ModuleType
 
 WORKER = ("pydantic", "psutil", "numpy")
-# The oldest that have been tried; of mlx-lm, for the reference engine.
-LEAST = {"pydantic": (2, 8), "psutil": (6,), "numpy": (1,), "mlx-lm": (0, 30)}
+# The oldest that do; mlx-lm for the reference engine, mlx for ranks, whom older launchers start otherwise.
+LEAST = {"pydantic": (2, 8), "psutil": (6,), "numpy": (1,), "mlx-lm": (0, 30), "mlx": (0, 32)}
 
 
 class Lent:

@@ -27,6 +27,8 @@ _SHARED: Final = ("source", "rounds", "warmup", "order", "seed", "gate")
 # What a worker tells of itself; a server's versions are the server's.
 _PACKAGES: Final = ("mlx", "mlx-lm", "transformers")
 
+# What targets of ours take beside what the worker does.
+_TAKEN: Final = {"inprocess": ("mlx-lm",), "sharded": ("mlx-lm", "mlx")}
 # Below it, reading all of a checkpoint takes no time worth telling.
 _TOLD_BYTES: Final = 256 << 20
 _ASK: Final = """
@@ -165,7 +167,7 @@ def refuse_unfit(python: str, target: str = "") -> None:
     """
     if python == sys.executable:
         return
-    said, last = said_by(python, _ASK, *(["mlx-lm"] if target in ("inprocess", "sharded") else []))
+    said, last = said_by(python, _ASK, *_TAKEN.get(target, ()))
     if not said.isdecimal():
         raise UsageError(f"{python}: can't run swapbench's worker: {last}")
     if int(said) != WIRE_VERSION:

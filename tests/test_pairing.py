@@ -116,6 +116,8 @@ def test_an_interpreter_without_swapbench_runs_ours_if_it_has_what_the_worker_ta
         refuse_unfit(bare, "their-own")
     with pytest.raises(UsageError, match=r"and mlx-lm>=0\.30; "):
         refuse_unfit(bare, "inprocess")
+    with pytest.raises(UsageError, match=r"and mlx>=0\.32; "):
+        refuse_unfit(bare, "sharded")
 
 
 def test_code_that_lies_in_the_working_directory_is_not_what_an_interpreter_runs(
