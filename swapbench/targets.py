@@ -1,10 +1,12 @@
 """What `target` may say: the engine in the worker itself, a script, or a server by preset, file or URL."""
 
+import json
 import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final
@@ -13,6 +15,7 @@ from urllib.parse import urlsplit
 from swapbench.allowance import want_of_files, want_of_temporary_folder
 from swapbench.errors import UsageError, did_you_mean
 from swapbench.experiment import Experiment, Fault, FaultKind, PageCache
+from swapbench.interpreter import said_by
 from swapbench.orchestrator import GROUP
 from swapbench.preset import Preset, read_preset, shipped
 from swapbench.strategy import LoaderKind
@@ -58,6 +61,12 @@ LONG_PROMPTS: Final = (8, 512, 2100)
 # What an OpenAI-compatible server is asked by, of which nothing else is known.
 GENERIC: Final = "openai"
 
+_ASK: Final = """
+import json
+from importlib.metadata import entry_points
+print(json.dumps({point.name: point.value for point in entry_points(group=sys.argv[1])}))
+"""
+
 # For a server on another machine.
 _CONNECT_S: Final = 5.0
 
@@ -72,33 +81,49 @@ class Fitted:
     notes: tuple[str, ...] = ()
 
 
-def orchestrators() -> dict[str, str]:
-    """Orchestrators of others that are installed here, as module:class by name."""
+def orchestrators(python: str = sys.executable) -> Mapping[str, str]:
+    """Orchestrators of others that an interpreter has installed, as module:class by name.
+
+    Raises:
+        UsageError: it does not say.
+    """
+    if python != sys.executable:
+        return _orchestrators_there(python)
     return {point.name: point.value for point in entry_points(group=GROUP)}
 
 
-def orchestrator_of(target: str) -> str:
-    """Where the orchestrator of that name is; empty where the target is none."""
-    return "" if target in BUILT_IN else orchestrators().get(target, "")
+@cache
+def _orchestrators_there(python: str) -> Mapping[str, str]:
+    said, last = said_by(python, _ASK, GROUP)
+    if not said:
+        raise UsageError(f"{python}: does not say which targets it has installed: {last}")
+    found: dict[str, str] = json.loads(said)
+    return found
 
 
-def server_of(target: str) -> Server | None:
+def orchestrator_of(target: str, python: str) -> str:
+    """Where the worker's interpreter has the orchestrator of that name; empty where the target is none."""
+    return "" if target in BUILT_IN else orchestrators(python).get(target, "")
+
+
+def server_of(target: str, python: str = sys.executable) -> Server | None:
     """The server that a target is; None for those in the worker itself.
 
     Args:
         target: `inprocess`, `scripted`, a preset's name or file, a URL, or `PRESET@URL`.
+        python: the worker's interpreter, whose orchestrators are targets too.
 
     Raises:
         UsageError: there is no such target, or its preset is wrong.
     """
-    if target in BUILT_IN or orchestrator_of(target):
+    if target in BUILT_IN or orchestrator_of(target, python):
         return None
     name, at, url = target.partition("@")
     if _is_url(target):
         name, url = GENERIC, target
     elif at and not _is_url(url):
         raise UsageError(f'target "{target}": after the @ there has to be a URL, as http://127.0.0.1:8080')
-    preset = _preset(name)
+    preset = _preset(name, python)
     if not url and preset.start is None and not preset.models.urls:
         url = preset.url
         if not url:
@@ -145,13 +170,15 @@ def refuse_silent(server: Server) -> None:
             ) from None
 
 
-def _preset(name: str) -> Preset:
+def _preset(name: str, python: str) -> Preset:
     path = Path(name)
     if path.suffix == ".toml" or len(path.parts) > 1:
         return read_preset(path)
     known = shipped()
     if name not in known:
-        raise UsageError(f'no target "{name}"; {did_you_mean(name, (*BUILT_IN, *known, *orchestrators()))}')
+        there = "" if python == sys.executable else f" for {python}"
+        others = (*BUILT_IN, *known, *orchestrators(python))
+        raise UsageError(f'no target "{name}"{there}; {did_you_mean(name, others)}')
     return read_preset(known[name])
 
 
@@ -175,16 +202,16 @@ def _refuse_url_with_more(url: str) -> None:
         raise UsageError(f"{url}: no URL of a server; say it as http://127.0.0.1:8080")
 
 
-def fit(experiment: Experiment) -> Fitted:
-    """What of an experiment its target can carry out.
+def fit(experiment: Experiment, python: str = sys.executable) -> Fitted:
+    """What of an experiment its target can carry out, in a worker of that interpreter.
 
     Raises:
         UsageError: as `server_of`, or what is asked for can't be had from outside a server.
     """
-    server = server_of(experiment.target)
+    server = server_of(experiment.target, python)
     if server is None:
         _refuse_faults(experiment, [f for f in experiment.fault if f.kind in ONLY_OF_SERVERS], "the engine")
-        orchestrator = orchestrator_of(experiment.target)
+        orchestrator = orchestrator_of(experiment.target, python)
         if orchestrator:
             _refuse_strategies(experiment)
         return Fitted(experiment, None, orchestrator)

@@ -10,6 +10,7 @@ from swapbench.errors import UsageError
 from swapbench.experiment import PageCache, validate
 from swapbench.pairing import checkpoints_of
 from swapbench.targets import fit, refuse_silent, server_of
+from tests.environments import thin
 from tests.scripted import scripted
 from tests.worker.targets.http.standing import experiment
 
@@ -60,6 +61,19 @@ def test_what_is_none_is_told_with_what_to_say_instead(target: str, complaint: s
         server_of(target)
     assert complaint in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_orchestrators_are_those_of_the_worker_s_interpreter(tmp_path: Path) -> None:
+    entry_points = tmp_path / "site" / "own-1.0.dist-info" / "entry_points.txt"
+    entry_points.parent.mkdir(parents=True)
+    entry_points.write_text("[swapbench.targets]\nmy-own = own:Own\n", encoding="utf-8")
+    theirs = str(thin(tmp_path / "theirs", tmp_path / "site"))
+    assert server_of("my-own", theirs) is None
+    assert fit(asked(target="my-own"), theirs).orchestrator == "own:Own"
+    with pytest.raises(UsageError, match='no target "my-own"; '):
+        fit(asked(target="my-own"))
+    with pytest.raises(UsageError, match=f'no target "my-ownn" for {theirs}; did you mean "my-own"'):
+        server_of("my-ownn", theirs)
 
 
 def test_an_experiment_takes_any_target_without_a_blank_in_it() -> None:

@@ -37,7 +37,7 @@ class OrchestratedTarget:
         """Of MLX's packages, if models live here; the device is MLX's, or the orchestrator's name."""
         if not getattr(self._own, "uses_mlx", False):
             return {}, self._plan.target
-        from swapbench.worker.targets.inprocess import mlx_identity
+        from swapbench.worker.mlx_here import mlx_identity
 
         return mlx_identity()
 
