@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -148,6 +149,22 @@ def refuse_missing_keys(server: Server, origin: object) -> None:
                 f"{origin}: the environment variable {variable} is not set: it holds the key of "
                 f"{server.preset.title}"
             )
+
+
+def refuse_missing_program(server: Server) -> None:
+    """What starts a server has to be there.
+
+    Raises:
+        UsageError: it isn't.
+    """
+    start = server.preset.start
+    if start is None or server.url or start.command[0] == "{python}":
+        return
+    if shutil.which(start.command[0]) is None:
+        raise UsageError(
+            f"{start.command[0]}: no such program on the PATH, and it is to start {server.preset.title}; "
+            "install it, or put its path into [start] command of a copy of the preset"
+        )
 
 
 def refuse_silent(server: Server) -> None:

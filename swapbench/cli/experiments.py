@@ -9,7 +9,7 @@ import typer
 from swapbench.cli import completion
 from swapbench.cli.carrying import complain
 from swapbench.cli.options import Json
-from swapbench.errors import Exit, ExperimentError
+from swapbench.errors import Exit, ExperimentError, UsageError
 from swapbench.overrides import sets, short_for
 
 if TYPE_CHECKING:
@@ -60,13 +60,21 @@ def list_(as_json: Json = False) -> None:
 
 def show(
     experiment: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="EXPERIMENT",
             help="An experiment's name, or the path of its file.",
             autocompletion=completion.experiments,
         ),
-    ],
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TARGET",
+            help="What swaps; without an experiment, what is known of it, and whether it can be run.",
+            autocompletion=completion.targets,
+        ),
+    ] = None,
     models: Annotated[
         str,
         typer.Option(
@@ -92,16 +100,24 @@ def show(
       swapbench show exp012
       swapbench show exp012 --models synthetic --set rounds=20
       swapbench show ./mine.toml --json
+      swapbench show --target ./my-server.toml
 
-    Exit codes: 0 fine, 2 usage, or an experiment that says what it must not.
+    Exit codes: 0 fine, 2 usage, an experiment that says what it must not, or a target that can't be run.
     """
+    if experiment is None:
+        _show_target(target, as_json=as_json)
+        return
     from swapbench.experiment import find, load
     from swapbench.needs import ModelSize, available, needs
     from swapbench.report.experiments import print_experiment, print_settings, to_json
     from swapbench.report.terminal import make_console
 
     path = find(experiment)
-    overrides = [*short_for("source", "--models", models or None), *sets(settings or [])]
+    overrides = [
+        *short_for("source", "--models", models or None),
+        *short_for("target", "--target", target),
+        *sets(settings or []),
+    ]
     chosen = load(path, overrides)
     located = _locate(chosen)
     elsewhere = chosen.target == "scripted" or _served_by_others(chosen)
@@ -113,6 +129,26 @@ def show(
     console = make_console()
     print_experiment(path, chosen, located, taken, there, console)
     print_settings(chosen, _as_written(path), console)
+
+
+def _show_target(target: str | None, *, as_json: bool) -> None:
+    """What swapbench would ask of a server, once everything that a run needs of it is there."""
+    from swapbench.report.listing import list_console
+    from swapbench.report.targets import print_requests
+    from swapbench.targets import refuse_missing_keys, refuse_missing_program, refuse_silent, server_of
+
+    if target is None:
+        raise UsageError("show what? an experiment, as in `swapbench show exp012`, or --target")
+    server = server_of(target)
+    if server is None:
+        raise UsageError(f'target "{target}" is no server; `swapbench targets` says what it is')
+    if as_json:
+        print(server.preset.model_dump_json(indent=2, by_alias=True))
+    else:
+        print_requests(server, list_console())
+    refuse_missing_keys(server, f'target "{target}"')
+    refuse_missing_program(server)
+    refuse_silent(server)
 
 
 def schema() -> None:

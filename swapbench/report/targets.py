@@ -1,6 +1,7 @@
 """What can be measured, for people."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from rich.console import Console
@@ -8,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from swapbench.report.narrow import readable
+from swapbench.wire import Server
 
 _STARTED: Final = {
     "": "has to run already",
@@ -33,6 +35,37 @@ def print_targets(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
             Text(row["name"]), Text("\n").join((Text(row["title"]), _ways(row), _run_for_real(row)))
         )
     console.print(readable(table, console))
+
+
+def print_requests(server: Server, console: Console) -> None:
+    """Print what a server would be started with and asked, with placeholders where a run fills them."""
+    preset = server.preset
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, text in _requests(server):
+        table.add_row(Text(label), Text(text))
+    console.print(Text(f"{preset.name}: {preset.title}", style="bold"))
+    console.print(readable(table, console))
+
+
+def _requests(server: Server) -> Iterator[tuple[str, str]]:
+    preset = server.preset
+    started = preset.start is not None and not server.url
+    yield "server", " ".join(preset.start.command) if preset.start and started else f"runs at {server.url}"
+    yield "is up", f"{preset.ready.method} {preset.ready.path} answers {preset.ready.status}"
+    yield "health", f"GET {preset.health.path}"
+    yield "models are called", preset.models.name
+    yield "asked", f"POST {preset.ask.path} {json.dumps(preset.ask.body)}"
+    yield "text", f"{preset.ask.stream}: {', '.join(preset.ask.text)}"
+    yield "swap", "" if preset.swap.call else "by asking for the other model"
+    for call in preset.swap.call:
+        body = "" if call.body is None else f" {json.dumps(call.body)}"
+        yield "", f"{call.method} {call.path}{body}"
+    for figure in preset.reported:
+        yield f"reports {figure.what}", f"{figure.where}: {figure.means}"
+    for variable, optional in preset.secrets().items():
+        yield "key", f"{variable}{', if it is set' if optional else ''}"
 
 
 def _ways(row: Mapping[str, Any]) -> Text:

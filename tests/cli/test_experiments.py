@@ -193,3 +193,39 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 
 def test_schema_prints_the_json_schema_of_experiment_files(tmp_path: Path) -> None:
     assert answer("schema", cwd=tmp_path) == schema()
+
+
+LEAST = """
+title = "mine"
+[start]
+command = ["{program}", "--port", "{{port}}"]
+[ask]
+body = {{ model = "{{model}}" }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--target", "mine.toml"], "no-such-server: no such program on the PATH, and it is to start mine"),
+        (["--target", "openai@http://127.0.0.1:9"], "http://127.0.0.1:9: no server listens there"),
+        (["--target", "wrong.toml"], 'wrong.toml: tittle: unknown key; did you mean "title"?'),
+        (["--target", "inprocess"], 'target "inprocess" is no server'),
+        ([], "show what? an experiment"),
+    ],
+)
+def test_show_says_what_a_run_of_a_target_would_miss(arguments: list[str], says: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(LEAST.format(program="no-such-server"))
+    (tmp_path / "wrong.toml").write_text(LEAST.format(program="python3").replace("title", "tittle"))
+    done = swapbench("show", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"swapbench: {says}")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_show_prints_what_a_server_would_be_asked(tmp_path: Path) -> None:
+    done = swapbench("show", "--target", "mlx_lm", cwd=tmp_path)
+    assert done.returncode == 0
+    for words in ("mlx_lm.server", "GET /health answers 200", 'POST /v1/completions {"model": "{model}"'):
+        assert words in done.stdout
+    assert answer("show", "--target", "mlx_lm", "--json", cwd=tmp_path)["name"] == "mlx_lm"
