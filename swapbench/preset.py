@@ -32,6 +32,7 @@ Told = Literal[
 ]
 
 # Placeholders that stand in text. {env:NAME} is taken from the environment, {env:NAME?} may be missing.
+_OF_PATH: Final = re.compile(r"\{path[}|]")
 _SECRET: Final = re.compile(r"\{env:([A-Za-z_][A-Za-z0-9_]*)(\??)\}")
 
 
@@ -250,7 +251,7 @@ class Preset(Strict):
         """Whether the server loads the experiment's own checkpoints, by their folders."""
         started = self.start.config_model if self.start is not None else ""
         command = self.start.command if self.start is not None else ()
-        return any("{path}" in text for text in (self.models.name, started, *command))
+        return any(map(_OF_PATH.search, (self.models.name, started, *command)))
 
     def secrets(self) -> dict[str, bool]:
         """Variables of the environment that it takes: name -> whether it can do without."""

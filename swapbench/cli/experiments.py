@@ -100,7 +100,7 @@ def show(
       swapbench show exp012
       swapbench show exp012 --models synthetic --set rounds=20
       swapbench show ./mine.toml --json
-      swapbench show --target ./my-server.toml
+      swapbench show --target mlx_lm
 
     Exit codes: 0 fine, 2 usage, an experiment that says what it must not, or a target that can't be run.
     """

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -32,7 +33,9 @@ _AT_ONCE_S: Final = 2e-4
 # Clients that are told to come later without being told when.
 _AGAIN_AFTER_S: Final = 0.5
 
-_PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)\}")
+_PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)((?:\|[a-z]+)*)\}")
+# How a value is written within a shell's command line, and within the double quotes of JSON and YAML.
+_QUOTES: Final = {"shell": shlex.quote, "json": lambda text: json.dumps(text, ensure_ascii=False)[1:-1]}
 
 
 class WrongModelError(ServerError):
@@ -53,14 +56,24 @@ def filled(template: Any, values: Mapping[str, Any]) -> Any:
     """A template with its placeholders filled; a text that is one placeholder alone becomes its value."""
     if isinstance(template, str):
         whole = _PLACEHOLDER.fullmatch(template)
-        if whole and whole[1] in values:
+        if whole and not whole[2] and whole[1] in values:
             return values[whole[1]]
-        return _PLACEHOLDER.sub(lambda found: str(values.get(found[1], found[0])), template)
+        return _PLACEHOLDER.sub(lambda found: _quoted(found, values), template)
     if isinstance(template, Mapping):
         return {key: filled(value, values) for key, value in template.items()}
     if isinstance(template, list | tuple):
         return [filled(value, values) for value in template]
     return template
+
+
+def _quoted(found: re.Match[str], values: Mapping[str, Any]) -> str:
+    quotes = found[2].split("|")[1:]
+    if found[1] not in values or any(quote not in _QUOTES for quote in quotes):
+        return found[0]
+    text = str(values[found[1]])
+    for quote in quotes:
+        text = _QUOTES[quote](text)
+    return text
 
 
 class Answer:

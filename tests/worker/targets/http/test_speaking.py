@@ -1,5 +1,7 @@
 """Streams as they come, in whatever pieces."""
 
+import json
+import shlex
 import socket
 from collections.abc import Iterator
 from itertools import pairwise
@@ -74,6 +76,15 @@ def test_a_placeholder_alone_keeps_its_type_and_others_become_text() -> None:
         "u": "{unknown} ${PORT}",
         "b": True,
     }
+
+
+def test_a_value_is_quoted_as_the_place_wants_it() -> None:
+    path = """/my "models"/it's \\ here"""
+    values = {"path": path}
+    command = str(filled('cmd: "serve {path|shell|json}"', values)).removeprefix("cmd: ")
+    assert shlex.split(json.loads(command)) == ["serve", path]
+    assert json.loads(str(filled('"{path|json}"', values))) == path
+    assert filled("{path|nonsense} {other|json}", values) == "{path|nonsense} {other|json}"
 
 
 def test_keys_are_hidden_in_what_is_told() -> None:
