@@ -35,7 +35,10 @@ _AGAIN_AFTER_S: Final = 0.5
 
 _PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)((?:\|[a-z]+)*)\}")
 # How a value is written within a shell's command line, and within the double quotes of JSON and YAML.
-_QUOTES: Final[Mapping[str, Callable[[str], str]]] = {"shell": shlex.quote, "json": lambda text: json.dumps(text, ensure_ascii=False)[1:-1]}
+_QUOTES: Final[Mapping[str, Callable[[str], str]]] = {
+    "shell": shlex.quote,
+    "json": lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+}
 
 
 class WrongModelError(ServerError):

@@ -235,7 +235,8 @@ class Handler(BaseHTTPRequestHandler):
                 return False
             content = [{"type": "text", "text": word}] if options.parts else word
             choice = {"delta": {"content": content}} if chat else {"text": content}
-            told.append({"id": f"a{serial}", "model": self.named(body), "choices": [choice]})
+            marks = {} if options.anonymous else {"id": f"a{serial}", "model": self.named(body)}
+            told.append({**marks, "choices": [choice]})
             if not options.one_write:
                 threading.Event().wait(options.pace_s)
                 self.event(told[-1], fault)
@@ -385,6 +386,7 @@ def main() -> None:
     parser.add_argument("--word-s", type=float, default=0.0, help="to compute a word of a prompt")
     parser.add_argument("--keeps-caches", action="store_true", help="what was computed outlives a swap")
     parser.add_argument("--writes", default="", help="a file that is written at each load")
+    parser.add_argument("--anonymous", action="store_true", help="pieces without id and model")
     parser.add_argument("--pace-s", type=float, default=0.0, help="between two pieces")
     parser.add_argument("--one-write", action="store_true")
     parser.add_argument("--says-stop", action="store_true", help="finish_reason, and no [DONE]")

@@ -40,6 +40,12 @@ def test_what_a_proxy_says_while_a_model_loads_is_no_first_token(ask: object, tm
         assert swap.to_first_byte_s < 0.3
 
 
+def test_a_first_token_that_comes_sooner_than_from_a_loaded_model_is_not_believed(tmp_path: Path) -> None:
+    for swap in swaps(tmp_path, "--progress", "--anonymous", "--load-s", "0.3", "--word-s", "0.05"):
+        assert (swap.status, swap.valid) == ("ok", False)
+        assert "sooner than from the model once it is loaded" in swap.invalid_reason
+
+
 @pytest.mark.parametrize("fault", sorted(ERRORS))
 @pytest.mark.parametrize("after", ["0", "3"])
 def test_an_answer_that_breaks_off_is_an_error_in_every_dialect(
