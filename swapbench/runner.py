@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
 
-from swapbench import __version__
+from swapbench import __version__, interrupts
 from swapbench.doctor.judge import judge_surroundings
 from swapbench.doctor.surroundings import look_around
 from swapbench.environment import this_machine, tuning
@@ -163,6 +163,7 @@ def _new_run(
         process=Carrier.this(),
         variables=tuning(),
     )
+    interrupts.hold()
     folder = claim_folder(out / file.stem, info.sources(), now)
     return folder, info.model_copy(update={"run_id": folder.name})
 
@@ -235,6 +236,7 @@ def resumed_job(
         "process": Carrier.this(),
         "rows": None,
     }
+    interrupts.hold()
     return Job(RunWriter(folder, info.model_copy(update=resumed)), arms, fail_fast, done, presence)
 
 
@@ -334,6 +336,7 @@ def follow(events: Iterable[Event], experiment: Experiment, writer: RunWriter, o
     recorder = _Recorder(experiment, writer)
     stopped = ""
     try:
+        interrupts.let_go()
         for event in events:
             recorder.record(event)
             observer.on(event)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from swapbench.cli.interrupts import exit_code, heed_endings, in_words
 from swapbench.errors import one_line
+from swapbench.interrupts import exit_code, in_words
 
 if TYPE_CHECKING:
     from swapbench.runner import Job
@@ -47,7 +47,6 @@ def carry_out_watched(
     from swapbench.runner import carry_out, told_of
 
     quiet = quiet or (json and not verbose)
-    heed_endings()
     if not quiet:
         for check in job.writer.info.checks:
             if check.advice:

@@ -7,7 +7,6 @@ import typer
 
 from swapbench.cli import completion
 from swapbench.cli.carrying import carry_out_watched, complain, say
-from swapbench.cli.interrupts import heed_endings
 from swapbench.cli.options import Experiment, Margin, Models, Out, PageCache, Quiet, Verbose
 from swapbench.cli.run import interpreter_of, overrides_of
 from swapbench.errors import UsageError
@@ -113,7 +112,6 @@ def gate(
             "--pairs and --build go with --base: with --baseline the experiment runs alone, for its own "
             "rounds (--set rounds=10)"
         )
-    heed_endings()
     asking = Asking(
         file=find(experiment),
         settings=overrides_of(models, None, None, page_cache, set_ or []),
