@@ -27,6 +27,7 @@ from swapbench.results import (
     RunInfo,
     RunWriter,
     claim_folder,
+    damage,
     drop_unfinished,
     finished_swaps,
     read_info,
@@ -197,6 +198,8 @@ def resumed_job(
             packages, variables that tune them or a checkpoint are no longer what they were.
     """
     info = read_info(folder)
+    if changed := damage(folder, info):
+        raise UsageError(f"{folder}: {changed}; start a new run")
     if info.status == "complete":
         raise UsageError(
             f"{folder}: this run is complete; `swapbench run {info.experiment_name}` starts another"
@@ -227,7 +230,8 @@ def resumed_job(
         if arm.server is not None:
             refuse_missing_keys(arm.server, folder)
     when = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    note = f"resumed {when} after {len(done)} swaps: {info.failure or 'ended without a word'}"
+    swaps = "1 swap" if len(done) == 1 else f"{len(done)} swaps"
+    note = f"resumed {when} after {swaps}: {info.failure or 'ended without a word'}"
     resumed = {
         "status": "running",
         "failure": "",
@@ -235,6 +239,7 @@ def resumed_job(
         "notes": (*info.notes, note),
         "process": Carrier.this(),
         "rows": None,
+        "sizes": None,
     }
     interrupts.hold()
     return Job(RunWriter(folder, info.model_copy(update=resumed)), arms, fail_fast, done, presence)

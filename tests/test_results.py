@@ -282,6 +282,40 @@ def test_a_table_that_was_cut_is_told_of(tmp_path: Path, name: str, left: float)
     assert re.match(rf"{name} has \d+ of its \d+ rows: changed since the run ended", info.failure)
 
 
+@pytest.mark.parametrize("name", ["phases.csv", "swaps.csv", "memory.csv", "requests.csv"])
+def test_a_table_that_is_gone_is_told_of_as_one_that_was_cut(tmp_path: Path, name: str) -> None:
+    folder = ended(tmp_path)
+    (folder / name).unlink()
+    assert read(folder).damage.startswith(f"{name} is missing: changed since the run ended")
+
+
+@pytest.mark.parametrize("sizes", [{}, {"sizes": None}], ids=["of another size", "of no size"])
+def test_what_has_all_its_rows_is_whole(tmp_path: Path, sizes: dict[str, None]) -> None:
+    recording = recorded(tmp_path)
+    recording.failed_swap(0, "down", error="one\nmore")
+    recording.writer.close("complete", "")
+    for name in ("phases.csv", "swaps.csv"):
+        path = recording.folder / name
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    change_json(recording.folder, **sizes)
+    assert read(recording.folder).damage == ""
+
+
+@pytest.mark.parametrize("torn", ["phases.csv", "memory.csv"])
+def test_a_swap_with_a_torn_row_has_not_finished(tmp_path: Path, torn: str) -> None:
+    recording = recorded(tmp_path)
+    recording.swap(0, "down")
+    recording.sample(0, "down", 9.0, active=100)
+    recording.sample(0, "down", 9.1, active=100)
+    recording.writer.sync()
+    path = recording.folder / torn
+    path.write_bytes(path.read_bytes()[:-20])
+    done = finished_swaps(recording.folder)
+    assert {key[3] for key in done} == {"up"}
+    drop_unfinished(recording.folder, done)
+    assert set(read(recording.folder).phases["scenario"]) == {"up"}
+
+
 def test_a_table_that_has_grown_is_told_of(tmp_path: Path) -> None:
     folder = ended(tmp_path)
     row = (folder / "swaps.csv").read_text().splitlines()[-1]

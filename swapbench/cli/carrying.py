@@ -1,6 +1,5 @@
 """What commands that carry out a run have in common: say things, show progress, end well."""
 
-import shlex
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -9,6 +8,7 @@ import typer
 
 from swapbench.errors import one_line
 from swapbench.interrupts import exit_code, in_words
+from swapbench.shell import quoted
 
 if TYPE_CHECKING:
     from swapbench.runner import Job
@@ -58,8 +58,8 @@ def carry_out_watched(
             carry_out(job, observer)
     except KeyboardInterrupt as error:
         folder = job.writer.folder
-        say(f"swapbench: {in_words(error)}; every finished swap is kept in {folder}")
-        run = shlex.quote(str(folder))
+        complain(f"{in_words(error)}; every finished swap is kept in {folder}")
+        run = quoted(folder)
         go_on = f"go on with `swapbench run --resume {run}`, " if resumable else ""
         say(f"{go_on}look with `swapbench report {run}`")
         raise typer.Exit(exit_code(error)) from None

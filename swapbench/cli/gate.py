@@ -9,7 +9,7 @@ from swapbench.cli import completion
 from swapbench.cli.carrying import carry_out_watched, complain, say
 from swapbench.cli.options import Experiment, Margin, Models, Out, PageCache, Quiet, Verbose
 from swapbench.cli.run import interpreter_of, overrides_of
-from swapbench.errors import UsageError
+from swapbench.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from swapbench.analysis.gate import Gate
@@ -185,7 +185,7 @@ def _tell(judged: "Gate", folder: Path, *, json: bool) -> None:
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for line in annotations(judged):
             print(line, file=sys.stderr if json else sys.stdout)
-    say(f"reports: {folder}/gate.json, gate.md, gate.xml")
+    say(one_line(f"reports: {folder}/gate.json, gate.md, gate.xml"))
 
 
 def _summarise(text: str, summary: Path) -> None:
