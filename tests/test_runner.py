@@ -196,6 +196,10 @@ def test_a_real_worker_that_ends_is_a_failed_swap_and_another_goes_on(
     assert run.swaps.rollback_s.iloc[1] > 0
     assert reason in run.swaps.error.iloc[1]
     assert run.swaps.failed_phase.iloc[1] == "load"
+    # What it had counted went with the worker, and what settles is another one's.
+    unknown = ("drained_requests", "evicted_caches", "evicted_bytes", "answered_requests", "lost_requests")
+    assert run.swaps.iloc[1][[*unknown, "settle_s", "settled_footprint_bytes"]].isna().all()
+    assert run.swaps.iloc[2][[*unknown, "settle_s", "settled_footprint_bytes"]].notna().all()
     assert any("a new worker goes on" in note for note in run.info.notes)
 
 
