@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from swapbench.errors import WorkerError
 from swapbench.experiment import Experiment
-from swapbench.interpreter import OWN_CODE
+from swapbench.interpreter import LENT
 from swapbench.wire import Checkpoint, PlannedSwap, Questions, Replies, Reply, encode
 
 
@@ -40,7 +40,7 @@ def replies_of(checkpoint: Checkpoint, experiment: Experiment, python: str, log:
     try:
         with log.open("ab") as output:
             done = subprocess.run(
-                [python, *OWN_CODE, "-m", "swapbench.worker.reference"],
+                [python, *LENT, "swapbench.worker.reference"],
                 input=encode(questions),
                 stdout=subprocess.PIPE,
                 stderr=output,

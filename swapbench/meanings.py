@@ -375,6 +375,12 @@ SWAPS_MEANINGS: Final = (
         "how often swapbench had to start the server again, from the swap's preparation to its end",
         "of targets other than servers that it starts",
     ),
+    Meaning(
+        "fresh_footprint_bytes",
+        "B",
+        "of the new model: the process footprint of a server that had been started on it and had no other",
+        "likewise, and when the swap failed",
+    ),
 )
 
 MEMORY_MEANINGS: Final = (

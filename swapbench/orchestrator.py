@@ -14,9 +14,15 @@ from typing import Final, Protocol
 from swapbench.experiment import Workload
 from swapbench.phases import Phase
 
-__all__ = ["GROUP", "Orchestrator", "Phase", "Probe", "Workload"]
+__all__ = ["GROUP", "REPORTED", "Orchestrator", "Phase", "Probe", "Workload"]
 
 GROUP: Final = "swapbench.targets"
+
+# What an orchestrator's `report` may tell of the last swap.
+REPORTED: Final = (
+    *("kv_capacity_bytes", "evicted_caches", "evicted_bytes", "restored_caches", "restored_tokens"),
+    *("drained_requests", "carried_requests"),
+)
 
 
 class Probe(Protocol):
@@ -47,6 +53,9 @@ class Orchestrator(Protocol):
 
     An attribute `uses_mlx = True` says that models live in this very process, under MLX: its two ledgers are
     read then, and a phase ends only once the device is done.
+
+    A method `report()`, where there is one, is called after each swap: it returns what can be told of it as a
+    mapping of names in `REPORTED` to whole numbers, so that lost caches and a budget that drifts are seen.
     """
 
     def start(self, models: Mapping[str, Path], first: str) -> None:

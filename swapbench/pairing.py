@@ -1,7 +1,6 @@
 """The two arms of a comparison: what is asked for, and whether that can be compared at all."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from swapbench.allowance import memory
 from swapbench.analysis.ranks import fewest_pairs
 from swapbench.errors import IncomparableError, UsageError
 from swapbench.experiment import Experiment, load
-from swapbench.interpreter import OWN_CODE
+from swapbench.interpreter import said_by
 from swapbench.models.digest import checkpoint_digest, undigested
 from swapbench.models.locate import provide
 from swapbench.overrides import Override
@@ -28,12 +27,18 @@ _SHARED: Final = ("source", "rounds", "warmup", "order", "seed", "gate")
 # What a worker tells of itself; a server's versions are the server's.
 _PACKAGES: Final = ("mlx", "mlx-lm", "transformers")
 
-_ANSWER_S: Final = 60.0
+# What targets of ours take beside what the worker does.
+_TAKEN: Final = {"inprocess": ("mlx-lm",), "sharded": ("mlx-lm", "mlx")}
 # Below it, reading all of a checkpoint takes no time worth telling.
 _TOLD_BYTES: Final = 256 << 20
-_ASK: Final = "from swapbench.wire import WIRE_VERSION; print(WIRE_VERSION)"
+_ASK: Final = """
+if want := lend["want"](*sys.argv[1:]):
+    sys.exit(want)
+from swapbench.wire import WIRE_VERSION
+print(WIRE_VERSION)
+"""
 _ASK_VERSIONS: Final = """
-import json, platform, sys
+import json, platform
 from importlib.metadata import distributions
 found = {one.name.lower(): one.version for one in distributions() if one.name}
 python = f"{platform.python_implementation()} {platform.python_version()}"
@@ -74,8 +79,6 @@ def make_arms(
     # The first pair pays for what the page cache does not hold yet: the interpreters' own files.
     turns = {"rounds": rounds, "warmup": max(1, loaded[0].warmup)}
     experiments = [experiment.model_copy(update=turns) for experiment in loaded]
-    for python in dict.fromkeys(arm.python for arm in asked):
-        refuse_unfit(python)
     return tuple(
         ArmInfo(
             name=name,
@@ -83,7 +86,7 @@ def make_arms(
             python=arm.python,
             settings=tuple(override.text for override in arm.settings),
             experiment=experiment.model_dump(mode="json", by_alias=True),
-            models=tuple(checkpoints_of(experiment, say).values()),
+            models=tuple(checkpoints_of(experiment, say, arm.python).values()),
             server=one.server,
             notes=one.notes,
         )
@@ -120,14 +123,16 @@ def refuse_too_few_pairs(arms: Sequence[ArmInfo]) -> None:
         )
 
 
-def checkpoints_of(experiment: Experiment, say: Callable[[str], None]) -> Mapping[str, Checkpoint]:
+def checkpoints_of(
+    experiment: Experiment, say: Callable[[str], None], python: str = sys.executable
+) -> Mapping[str, Checkpoint]:
     """The checkpoints that an experiment swaps, by model; they, and its server, have to be there already.
 
     Raises:
         ModelError: one is missing; the message says how to get it.
         UsageError: nobody listens where the server of others is to be, or mlx-lm can't run here.
     """
-    server = server_of(experiment.target)
+    server = server_of(experiment.target, python)
     refuse_wants(experiment, server)
     if server is not None:
         refuse_silent(server)
@@ -152,18 +157,19 @@ def _digest(checkpoints: Iterable[Checkpoint], say: Callable[[str], None]) -> No
         checkpoint_digest(checkpoint.path)
 
 
-def refuse_unfit(python: str) -> None:
-    """Whether an interpreter runs a worker that understands this parent, asked before anything is measured.
+def refuse_unfit(python: str, target: str = "") -> None:
+    """Whether an interpreter runs a worker that understands this parent, and has what the target takes; asked
+    before anything is measured.
 
     Raises:
-        UsageError: it can't be started, or has no swapbench.
+        UsageError: it can't be started, or lacks what the worker needs.
         IncomparableError: its swapbench speaks another wire version.
     """
     if python == sys.executable:
         return
-    said, last = _said_by(python, _ASK)
+    said, last = said_by(python, _ASK, *_TAKEN.get(target, ()))
     if not said.isdecimal():
-        raise UsageError(f"{python}: can't run swapbench's worker: {last}; install swapbench for it")
+        raise UsageError(f"{python}: can't run swapbench's worker: {last}")
     if int(said) != WIRE_VERSION:
         raise IncomparableError(
             f"{python}: its swapbench speaks wire version {said}, this one {WIRE_VERSION}; "
@@ -178,7 +184,7 @@ def refuse_changed(python: str, worker: WorkerReady, folder: Path) -> None:
         UsageError: it is not; the message names both.
     """
     names = [name for name in worker.versions if name in _PACKAGES]
-    said, last = _said_by(python, _ASK_VERSIONS, *names)
+    said, last = said_by(python, _ASK_VERSIONS, *names)
     if not said:
         raise UsageError(f"{python}: does not say what it has installed: {last}")
     began = {name: worker.versions[name] for name in names} | {"python": worker.python}
@@ -190,28 +196,11 @@ def refuse_changed(python: str, worker: WorkerReady, folder: Path) -> None:
             )
 
 
-def _said_by(python: str, code: str, *arguments: str) -> tuple[str, str]:
-    """What an interpreter prints, nothing where it fails; and the last that it complained of."""
-    try:
-        done = subprocess.run(
-            [python, *OWN_CODE, "-c", code, *arguments],
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_ANSWER_S,
-            check=False,
-        )
-    except OSError as error:
-        raise UsageError(f"{python}: {error.strerror}; name a Python interpreter") from None
-    except subprocess.TimeoutExpired:
-        raise UsageError(f"{python}: did not answer within {_ANSWER_S:g} s; is it a Python?") from None
-    last = (done.stderr.strip().splitlines() or ["it printed no version"])[-1]
-    return "" if done.returncode else done.stdout.strip(), last
-
-
 def _fitted(file: Path, common: Sequence[Override], arm: Asked) -> Fitted:
     # Criteria judge a run by itself, and may speak of strategies that are not compared here.
-    fitted = fit(load(file, [*common, *arm.settings], judged=False))
+    experiment = load(file, [*common, *arm.settings], judged=False)
+    refuse_unfit(arm.python, experiment.target)
+    fitted = fit(experiment, arm.python)
     refuse_several_strategies(fitted.experiment, file)
     return fitted
 

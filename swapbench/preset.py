@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -18,8 +18,18 @@ PRESET_VERSION: Final = 1
 Path_ = Annotated[str, Field(pattern=r"^/\S*$")]
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 # Where in a JSON document: keys and places in lists with dots between, `choices.0.text`.
-Where = Annotated[str, Field(pattern=r"^[^.\s]+(\.[^.\s]+)*$")]
-Unit = Literal["s", "ms", "us", "ns", "bytes", "KiB", "MiB", "GiB", "kB", "MB", "GB"]
+# `[name={model}]` is the entry of a list that has that name.
+Where = Annotated[str, Field(pattern=r"^(\[[^\]\s]+\]|[^.\s\[\]]+)(\.(\[[^\]\s]+\]|[^.\s\[\]]+))*$")]
+Unit = Literal["s", "ms", "us", "ns", "bytes", "KiB", "MiB", "GiB", "kB", "MB", "GB", "count"]
+Told = Literal[
+    "load",
+    "memory",
+    "kv_capacity",
+    "evicted_caches",
+    "evicted_bytes",
+    "restored_caches",
+    "restored_tokens",
+]
 
 # Placeholders that stand in text. {env:NAME} is taken from the environment, {env:NAME?} may be missing.
 _SECRET: Final = re.compile(r"\{env:([A-Za-z_][A-Za-z0-9_]*)(\??)\}")
@@ -30,8 +40,8 @@ class Start(Strict):
 
     command: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         min_length=1,
-        description="program and arguments; {python} {host} {port} {config} {folder}, and with per_model "
-        "{model} {path}",
+        description="program and arguments; {python} {host} {port} {config} {folder}, and {model} {path} of "
+        "the model that it is started on, for servers that want one",
     )
     environment: dict[str, str] = Field({}, description="added to the server's environment")
     per_model: Flag = Field(False, description="one server for each model, each on a port of its own")
@@ -60,6 +70,13 @@ class Health(Strict):
     path: Path_ = Field("/v1/models", description="where it is asked, by GET")
 
 
+class Process(Strict):
+    """Whose memory is the server's, where it runs already and is not what listens at its address."""
+
+    name: str = Field("", description="the name of its processes, as `ps -o comm` shows it")
+    pid: Whole | None = Field(None, ge=1, description="or the number of one")
+
+
 class Models(Strict):
     """What the server calls the experiment's models."""
 
@@ -75,7 +92,8 @@ class Ask(Strict):
 
     path: Path_ = Field("/v1/completions", description="where, by POST")
     body: dict[str, JsonValue] = Field(
-        description="{model} {prompt} {max_tokens}; a text that is one placeholder alone keeps its type"
+        description="{model} {prompt} {max_tokens} {session}; a text that is one placeholder alone keeps its "
+        "type"
     )
     stream: Literal["sse", "ndjson"] = Field(
         "sse", description="events of a text/event-stream, or JSON lines"
@@ -124,6 +142,9 @@ class Call(Strict):
         None, description="how its end is recognised, where the answer comes before it"
     )
     of: Literal["new", "old"] = Field("new", description="which model's server is called")
+    instance: Where | None = Field(
+        None, description="where in the answer the loaded instance is named: what {old} is from then on"
+    )
 
 
 class Swap(Strict):
@@ -138,8 +159,9 @@ class Swap(Strict):
 class Reported(Strict):
     """A figure that the server tells of itself."""
 
-    what: Literal["load", "memory"] = Field(
-        description="what it is about: a duration, or memory of the model"
+    what: Told = Field(
+        description="what it is about: load, a duration; memory of the model; kv_capacity, room for KV "
+        "caches; evicted_caches, evicted_bytes, restored_caches and restored_tokens, of the last swap"
     )
     source: Literal["answer", "call", "get"] = Field(
         "answer",
@@ -147,7 +169,7 @@ class Reported(Strict):
         description="an event of the answer, the answer to the last call, or a GET of `path`",
     )
     path: Path_ | None = Field(None, description="of the GET")
-    where: Where = Field(description="where in the document")
+    where: Where = Field(description="where in the document; {model} within [name={model}]")
     unit: Unit = Field(description="of the figure there")
     means: str = Field(min_length=1, description="what it really is, for reports")
 
@@ -155,9 +177,37 @@ class Reported(Strict):
     def _fits(self) -> Self:
         if (self.source == "get") != (self.path is not None):
             raise LocatedError(("reported",), 'from = "get" and a path belong together')
-        if (self.what == "load") != (self.unit in SECONDS):
+        if self.unit not in _UNITS_OF[self.what]:
             raise LocatedError(("reported",), f'"{self.unit}" is no unit of {self.what}')
         return self
+
+
+SECONDS: Final[Mapping[str, float]] = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+BYTES: Final[Mapping[str, int]] = {
+    "bytes": 1,
+    "KiB": 1 << 10,
+    "MiB": 1 << 20,
+    "GiB": 1 << 30,
+    "kB": 1000,
+    "MB": 1000**2,
+    "GB": 1000**3,
+}
+_UNITS_OF: Final[Mapping[Told, Container[str]]] = {
+    "load": SECONDS,
+    "memory": BYTES,
+    "kv_capacity": BYTES,
+    "evicted_bytes": BYTES,
+    "evicted_caches": ("count",),
+    "restored_caches": ("count",),
+    "restored_tokens": ("count",),
+}
+
+
+class Version(Strict):
+    """Where a server tells its version."""
+
+    path: Path_ = Field(description="where, by GET")
+    where: Where = Field("version", description="where in the answer")
 
 
 class Preset(Strict):
@@ -181,6 +231,8 @@ class Preset(Strict):
     start: Start | None = None
     ready: Ready = Ready()
     health: Health = Health()
+    process: Process = Process()
+    version: Version | None = None
     models: Models = Models()
     ask: Ask
     swap: Swap = Swap()
@@ -207,18 +259,6 @@ class Preset(Strict):
             for name, optional in _SECRET.findall(text):
                 found[name] = found.get(name, True) and bool(optional)
         return found
-
-
-SECONDS: Final[Mapping[str, float]] = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
-BYTES: Final[Mapping[str, int]] = {
-    "bytes": 1,
-    "KiB": 1 << 10,
-    "MiB": 1 << 20,
-    "GiB": 1 << 30,
-    "kB": 1000,
-    "MB": 1000**2,
-    "GB": 1000**3,
-}
 
 
 def _mistakes(preset: Preset) -> Iterator[LocatedError]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from swapbench.environment import Machine, this_machine
 from swapbench.errors import UsageError
 from swapbench.experiment import Source
-from swapbench.interpreter import OWN_CODE
+from swapbench.interpreter import LENT
 from swapbench.limits import Limits, Rate, Volume, load, save
 from swapbench.models.hub import hub_cache
 from swapbench.models.store import cache_root
@@ -24,7 +24,7 @@ def measure(folder: Path, say: Callable[[str], None]) -> tuple[Limits, Path]:
     """
     say(f"measuring the volume of {folder}: under a minute, about 1 GB of disk and memory")
     child = subprocess.Popen(
-        [sys.executable, *OWN_CODE, "-m", "swapbench.worker.roofline", str(folder)],
+        [sys.executable, *LENT, "swapbench.worker.roofline", str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",

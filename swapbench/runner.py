@@ -99,7 +99,7 @@ def new_job(
         UsageError: there is one.
         ResultsError: no folder can be made.
     """
-    fitted = fit(experiment)
+    fitted = fit(experiment, python)
     presence = _announced(fitted.experiment, alone=alone)
     arm = Arm("", fitted.experiment, checkpoints, python, fitted.server, fitted.orchestrator)
     folder, info = _new_run(arm, (), file, out, command)
@@ -181,7 +181,7 @@ def _arm(
     name: str, experiment: Experiment, models: Iterable[Checkpoint], python: str, server: Server | None
 ) -> Arm:
     checkpoints = {model.name: model for model in models}
-    return Arm(name, experiment, checkpoints, python, server, orchestrator_of(experiment.target))
+    return Arm(name, experiment, checkpoints, python, server, orchestrator_of(experiment.target, python))
 
 
 def resumed_job(

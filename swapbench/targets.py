@@ -1,9 +1,12 @@
 """What `target` may say: the engine in the worker itself, a script, or a server by preset, file or URL."""
 
+import json
 import os
 import socket
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final
@@ -11,7 +14,8 @@ from urllib.parse import urlsplit
 
 from swapbench.allowance import want_of_files, want_of_temporary_folder
 from swapbench.errors import UsageError, did_you_mean
-from swapbench.experiment import Experiment, PageCache
+from swapbench.experiment import Experiment, Fault, FaultKind, PageCache
+from swapbench.interpreter import said_by
 from swapbench.orchestrator import GROUP
 from swapbench.preset import Preset, read_preset, shipped
 from swapbench.strategy import LoaderKind
@@ -48,8 +52,20 @@ BUILT_IN: Final[Mapping[str, BuiltIn]] = {
     ),
 }
 
+# Of the engine nobody asks for a model by name, and no client holds it up.
+ONLY_OF_SERVERS: Final = frozenset((FaultKind.MISSING_MODEL, FaultKind.CLIENT_GONE))
+
+# A server's scheduler takes long prompts other ways. Those that take too long to compute are left out.
+LONG_PROMPTS: Final = (8, 512, 2100)
+
 # What an OpenAI-compatible server is asked by, of which nothing else is known.
 GENERIC: Final = "openai"
+
+_ASK: Final = """
+import json
+from importlib.metadata import entry_points
+print(json.dumps({point.name: point.value for point in entry_points(group=sys.argv[1])}))
+"""
 
 # For a server on another machine.
 _CONNECT_S: Final = 5.0
@@ -65,33 +81,49 @@ class Fitted:
     notes: tuple[str, ...] = ()
 
 
-def orchestrators() -> dict[str, str]:
-    """Orchestrators of others that are installed here, as module:class by name."""
+def orchestrators(python: str = sys.executable) -> Mapping[str, str]:
+    """Orchestrators of others that an interpreter has installed, as module:class by name.
+
+    Raises:
+        UsageError: it does not say.
+    """
+    if python != sys.executable:
+        return _orchestrators_there(python)
     return {point.name: point.value for point in entry_points(group=GROUP)}
 
 
-def orchestrator_of(target: str) -> str:
-    """Where the orchestrator of that name is; empty where the target is none."""
-    return "" if target in BUILT_IN else orchestrators().get(target, "")
+@cache
+def _orchestrators_there(python: str) -> Mapping[str, str]:
+    said, last = said_by(python, _ASK, GROUP)
+    if not said:
+        raise UsageError(f"{python}: does not say which targets it has installed: {last}")
+    found: dict[str, str] = json.loads(said)
+    return found
 
 
-def server_of(target: str) -> Server | None:
+def orchestrator_of(target: str, python: str) -> str:
+    """Where the worker's interpreter has the orchestrator of that name; empty where the target is none."""
+    return "" if target in BUILT_IN else orchestrators(python).get(target, "")
+
+
+def server_of(target: str, python: str = sys.executable) -> Server | None:
     """The server that a target is; None for those in the worker itself.
 
     Args:
         target: `inprocess`, `scripted`, a preset's name or file, a URL, or `PRESET@URL`.
+        python: the worker's interpreter, whose orchestrators are targets too.
 
     Raises:
         UsageError: there is no such target, or its preset is wrong.
     """
-    if target in BUILT_IN or orchestrator_of(target):
+    if target in BUILT_IN or orchestrator_of(target, python):
         return None
     name, at, url = target.partition("@")
     if _is_url(target):
         name, url = GENERIC, target
     elif at and not _is_url(url):
         raise UsageError(f'target "{target}": after the @ there has to be a URL, as http://127.0.0.1:8080')
-    preset = _preset(name)
+    preset = _preset(name, python)
     if not url and preset.start is None and not preset.models.urls:
         url = preset.url
         if not url:
@@ -138,13 +170,15 @@ def refuse_silent(server: Server) -> None:
             ) from None
 
 
-def _preset(name: str) -> Preset:
+def _preset(name: str, python: str) -> Preset:
     path = Path(name)
     if path.suffix == ".toml" or len(path.parts) > 1:
         return read_preset(path)
     known = shipped()
     if name not in known:
-        raise UsageError(f'no target "{name}"; {did_you_mean(name, (*BUILT_IN, *known, *orchestrators()))}')
+        there = "" if python == sys.executable else f" for {python}"
+        others = (*BUILT_IN, *known, *orchestrators(python))
+        raise UsageError(f'no target "{name}"{there}; {did_you_mean(name, others)}')
     return read_preset(known[name])
 
 
@@ -168,34 +202,53 @@ def _refuse_url_with_more(url: str) -> None:
         raise UsageError(f"{url}: no URL of a server; say it as http://127.0.0.1:8080")
 
 
-def fit(experiment: Experiment) -> Fitted:
-    """What of an experiment its target can carry out.
+def fit(experiment: Experiment, python: str = sys.executable) -> Fitted:
+    """What of an experiment its target can carry out, in a worker of that interpreter.
 
     Raises:
         UsageError: as `server_of`, or what is asked for can't be had from outside a server.
     """
-    server = server_of(experiment.target)
+    server = server_of(experiment.target, python)
     if server is None:
-        orchestrator = orchestrator_of(experiment.target)
+        _refuse_faults(experiment, [f for f in experiment.fault if f.kind in ONLY_OF_SERVERS], "the engine")
+        orchestrator = orchestrator_of(experiment.target, python)
         if orchestrator:
             _refuse_strategies(experiment)
         return Fitted(experiment, None, orchestrator)
+    _refuse_faults(experiment, _not_from_outside(experiment, server), server.preset.title)
     refuse_missing_keys(server, f'target "{experiment.target}"')
     _refuse_strategies(experiment)
     _refuse_reloads(experiment, server)
     changes: dict[str, object] = {"settle_after_unload": False, "touch_free_memory": False}
     notes = [*server.preset.notes, *_reports(server.preset)]
-    work = experiment.workload
-    if work.agents or work.clients:
-        changes["workload"] = work.model_copy(update={"agents": 0, "clients": 0})
+    if server.preset.start is None or server.url:
         notes.append(
-            "agents' caches and clients that go on sending are left out: seen from outside, a server has none"
+            "each model is held against what it said first in this run: one that is always wrong is not seen"
         )
+    if "prompt_tokens" not in experiment.verify.model_fields_set:
+        changes["verify"] = experiment.verify.model_copy(update={"prompt_tokens": LONG_PROMPTS})
     if not server.preset.reads_paths:
         changes["page_cache"] = PageCache.AS_IS
         changes["scenario"] = tuple(s.model_copy(update={"page_cache": None}) for s in experiment.scenario)
         notes.append("page cache as it is: where the server keeps its models is not known")
     return Fitted(experiment.model_copy(update=changes), server, notes=tuple(notes))
+
+
+def _not_from_outside(experiment: Experiment, server: Server) -> list[Fault]:
+    """Faults that can't be committed on a server: a damaged checkpoint has to be named by its folder."""
+    possible = {FaultKind.KILL, *ONLY_OF_SERVERS}
+    if sys.platform == "linux":
+        possible.add(FaultKind.DISK_FULL)
+    if "{path}" in server.preset.models.name:
+        possible |= {FaultKind.MISSING_SHARD, FaultKind.TRUNCATED_SHARD, FaultKind.CORRUPT_HEADER}
+        possible.add(FaultKind.OTHER_SHAPES)
+    return [fault for fault in experiment.fault if fault.kind not in possible]
+
+
+def _refuse_faults(experiment: Experiment, impossible: Sequence[Fault], title: str) -> None:
+    if impossible:
+        kinds = ", ".join(dict.fromkeys(str(fault.kind) for fault in impossible))
+        raise UsageError(f'target "{experiment.target}": {kinds}: no fault that can be committed on {title}')
 
 
 def _refuse_strategies(experiment: Experiment) -> None:

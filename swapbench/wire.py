@@ -297,6 +297,7 @@ class SwapFinished(Message):
     reported_memory_bytes: int | None = None
     recovery: Recovery | None = None
     restarts: int | None = None
+    fresh_footprint_bytes: int | None = None
 
 
 class ClientRequest(Message):

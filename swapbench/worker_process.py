@@ -14,7 +14,7 @@ from typing import Self
 from swapbench.endings import how_it_ended
 from swapbench.errors import WorkerError
 from swapbench.fresh_process import last_line
-from swapbench.interpreter import OWN_CODE
+from swapbench.interpreter import LENT
 from swapbench.process_tree import ProcessTree
 from swapbench.wire import (
     Event,
@@ -38,10 +38,10 @@ _LOOK_EVERY_S = 0.25
 
 
 class WorkerProcess:
-    """`python -m swapbench.worker` in a process group of its own, killed when left.
+    """swapbench.worker in a process group of its own, killed when left.
 
     Args:
-        python: the interpreter; swapbench must be installed for it.
+        python: the interpreter; it is lent this swapbench if it has none.
         log: where what the worker's libraries print is kept.
         silence_s: a worker without any event but memory samples for longer is hung.
     """
@@ -59,7 +59,7 @@ class WorkerProcess:
         try:
             with log.open("ab") as output:
                 self._child = subprocess.Popen(
-                    [python, *OWN_CODE, "-m", "swapbench.worker", "--events-fd", str(write_end)],
+                    [python, *LENT, "swapbench.worker", "--events-fd", str(write_end)],
                     stdin=subprocess.PIPE,
                     stdout=output,
                     stderr=output,

@@ -85,6 +85,8 @@ def _of_the_reader(word: str, ids: Iterator[str]) -> str:
         return COMPARISON
     if re.fullmatch(r"RUN(-\w)?|\d{8}T\d{6}Z-\w+|results/exp012/[A-C]", word):
         return next(ids)
+    if word.endswith("/bin/python"):
+        return sys.executable
     return "results" if word.endswith("other-mac/results") else word
 
 

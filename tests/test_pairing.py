@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import pydantic
 import pytest
 
 from swapbench.errors import Exit, IncomparableError, ModelError, UsageError
@@ -11,7 +12,7 @@ from swapbench.overrides import sets
 from swapbench.pairing import Asked, make_arms, refuse_too_few_pairs, refuse_unfit
 from swapbench.results import ArmInfo
 from swapbench.wire import WIRE_VERSION
-from tests.repository import environment, repository
+from tests.environments import thin
 from tests.scripted import raw_experiment, toml
 
 
@@ -107,13 +108,16 @@ def test_this_interpreter_fits_and_one_that_has_our_swapbench_does(tmp_path: Pat
     refuse_unfit(script(tmp_path, f"echo {WIRE_VERSION}"))
 
 
-def test_an_interpreter_without_swapbench_is_told_to_install_it(tmp_path: Path) -> None:
-    folder = repository(tmp_path / "bare")
-    python = environment(folder)
-    (packages,) = (folder / ".venv" / "lib").glob("python*/site-packages")
-    (packages / "own.pth").unlink()
-    with pytest.raises(UsageError, match="No module named 'swapbench'; install swapbench for it"):
-        refuse_unfit(str(python))
+def test_an_interpreter_without_swapbench_runs_ours_if_it_has_what_the_worker_takes(tmp_path: Path) -> None:
+    refuse_unfit(str(thin(tmp_path / "theirs", Path(pydantic.__file__).parents[1])))
+    bare = str(thin(tmp_path / "bare"))
+    lacks = f"^{bare}: can't run swapbench's worker: it lacks pydantic>=2.8 and psutil>=6 and numpy>=1; "
+    with pytest.raises(UsageError, match=lacks):
+        refuse_unfit(bare, "their-own")
+    with pytest.raises(UsageError, match=r"and mlx-lm>=0\.30; "):
+        refuse_unfit(bare, "inprocess")
+    with pytest.raises(UsageError, match=r"and mlx>=0\.32; "):
+        refuse_unfit(bare, "sharded")
 
 
 def test_code_that_lies_in_the_working_directory_is_not_what_an_interpreter_runs(
@@ -130,9 +134,9 @@ def test_code_that_lies_in_the_working_directory_is_not_what_an_interpreter_runs
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("echo boom >&2; exit 1", "boom; install swapbench for it"),
-        ("exit 0", "it printed no version"),
-        ("echo hello", "it printed no version"),
+        ("echo boom >&2; exit 1", "boom"),
+        ("exit 0", "it printed nothing"),
+        ("echo hello", "it printed nothing"),
     ],
 )
 def test_whatever_else_runs_is_no_worker(tmp_path: Path, body: str, said: str) -> None:

@@ -10,6 +10,7 @@ from swapbench.errors import UsageError
 from swapbench.experiment import PageCache, validate
 from swapbench.pairing import checkpoints_of
 from swapbench.targets import fit, refuse_silent, server_of
+from tests.environments import thin
 from tests.scripted import scripted
 from tests.worker.targets.http.standing import experiment
 
@@ -62,6 +63,19 @@ def test_what_is_none_is_told_with_what_to_say_instead(target: str, complaint: s
     assert "secret" not in str(caught.value)
 
 
+def test_orchestrators_are_those_of_the_worker_s_interpreter(tmp_path: Path) -> None:
+    entry_points = tmp_path / "site" / "own-1.0.dist-info" / "entry_points.txt"
+    entry_points.parent.mkdir(parents=True)
+    entry_points.write_text("[swapbench.targets]\nmy-own = own:Own\n", encoding="utf-8")
+    theirs = str(thin(tmp_path / "theirs", tmp_path / "site"))
+    assert server_of("my-own", theirs) is None
+    assert fit(asked(target="my-own"), theirs).orchestrator == "own:Own"
+    with pytest.raises(UsageError, match='no target "my-own"; '):
+        fit(asked(target="my-own"))
+    with pytest.raises(UsageError, match=f'no target "my-ownn" for {theirs}; did you mean "my-own"'):
+        server_of("my-ownn", theirs)
+
+
 def test_an_experiment_takes_any_target_without_a_blank_in_it() -> None:
     assert asked(target="http://127.0.0.1:8080").target == "http://127.0.0.1:8080"
     with pytest.raises(UsageError, match="target"):
@@ -81,11 +95,25 @@ def test_where_it_loads_checkpoints_by_their_folders_it_is_as_asked() -> None:
     assert fit(asked(target="mlx_lm", page_cache="cold")).experiment.page_cache is PageCache.COLD
 
 
-def test_what_has_no_meaning_from_outside_is_left_out_and_said() -> None:
-    fitted = fit(asked(target="mlx_lm", workload={"agents": 3, "clients": 2, "requests": 1}))
-    work = fitted.experiment.workload
-    assert (work.agents, work.clients, work.requests) == (0, 0, 1)
-    assert any("agents' caches" in note for note in fitted.notes)
+def test_a_server_is_asked_long_prompts_too_unless_the_experiment_says_which() -> None:
+    assert fit(asked(target="mlx_lm")).experiment.verify.prompt_tokens == (8, 512, 2100)
+    verify = {"prompt_tokens": [4]}
+    assert fit(asked(target="mlx_lm", verify=verify)).experiment.verify.prompt_tokens == (4,)
+
+
+def test_by_url_it_is_said_what_verification_can_not_see() -> None:
+    notes = fit(asked(target="openai@http://127.0.0.1:1")).notes
+    assert any("one that is always wrong is not seen" in note for note in notes)
+    assert not any("always wrong" in note for note in fit(asked(target="mlx_lm")).notes)
+
+
+@pytest.mark.parametrize(
+    ("target", "kind"),
+    [("ollama", "truncated-shard"), ("mlx_lm", "memory-limit"), ("inprocess", "client-gone")],
+)
+def test_faults_that_a_target_can_not_have_are_refused(target: str, kind: str) -> None:
+    with pytest.raises(UsageError, match=f"{kind}: no fault that can be committed on"):
+        fit(asked(target=target, fault=[{"kind": kind, "scenario": "there"}]))
 
 
 def test_strategies_are_refused() -> None:

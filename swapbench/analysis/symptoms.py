@@ -22,6 +22,9 @@ _SLABS: Final = (LoaderKind.SLAB, LoaderKind.DIRECT)
 _KEPT_SHARE: Final = 0.25
 _LEAST_KEPT_BYTES: Final = 128 << 20
 
+# Of what a fresh server takes: caches of prompts and buffers differ by less.
+_BEYOND_FRESH: Final = 0.25
+
 # Whole blocks fit a budget nearly, not quite.
 _BUDGET_DRIFT: Final = 0.05
 
@@ -47,6 +50,7 @@ def find_symptoms(
     counted = [swap for swap in swaps if swap.counted]
     return (
         *_boot_model_kept(counted, baseline, weight_bytes),
+        *_never_freed(counted),
         *_allocator_keeps(counted, baseline, weight_bytes),
         *_budget_drifts(counted),
         *_stalls(counted),
@@ -88,6 +92,25 @@ def _boot_model_kept(
                 f"much as {boot} ({figures.memory(size)}): the process's first model is never freed",
             )
         return
+
+
+def _never_freed(counted: Sequence[Swap]) -> Iterator[Symptom]:
+    """Back on a model, a server holds more than one that never had another."""
+    for model in dict.fromkeys(swap.to_model for swap in counted):
+        held = estimate(swap.settled.get("footprint") for swap in counted if swap.to_model == model)
+        fresh = estimate(
+            swap.figures.get("fresh_footprint_bytes") for swap in counted if swap.to_model == model
+        )
+        if held is None or fresh is None:
+            continue
+        beyond = held.point - fresh.point
+        if beyond >= max(_LEAST_MODEL_BYTES["footprint"], _BEYOND_FRESH * fresh.point):
+            yield Symptom(
+                "earlier model kept",
+                f"the server's processes hold {figures.memory(held.point)} with {model}, and "
+                f"{figures.memory(fresh.point)} freshly started on it: {figures.memory(beyond)} of what was "
+                "loaded before is not freed",
+            )
 
 
 def _allocator_keeps(

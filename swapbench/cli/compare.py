@@ -112,9 +112,7 @@ def _compared(runs: "Sequence[Run]", margin: float | None, *, anyway: bool) -> "
 
 def ab(
     experiment: Experiment,
-    a: Annotated[
-        Path | None, typer.Option("--a", metavar="PYTHON", help="A's interpreter (swapbench installed).")
-    ] = None,
+    a: Annotated[Path | None, typer.Option("--a", metavar="PYTHON", help="A's interpreter.")] = None,
     b: Annotated[Path | None, typer.Option("--b", metavar="PYTHON", help="B's interpreter.")] = None,
     a_set: Annotated[
         list[str] | None,

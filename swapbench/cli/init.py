@@ -9,8 +9,16 @@ from typing import Annotated
 import typer
 
 from swapbench.cli.carrying import say
+from swapbench.cli.run import interpreter_of
 from swapbench.cli.usage import Command, Commands
 from swapbench.errors import UsageError
+
+_ASK = """
+from importlib.metadata import distributions
+from importlib.util import find_spec
+installed = {(one.name or "").lower().replace("_", "-") for one in distributions()}
+print("taken" if sys.argv[1] in installed or find_spec(sys.argv[1].replace("-", "_")) else "free")
+"""
 
 app = typer.Typer(
     cls=Commands,
@@ -28,6 +36,9 @@ def target(
         str, typer.Argument(metavar="NAME", help="What it is called: lower-case letters, digits and dashes.")
     ],
     folder: Annotated[Path, typer.Option(metavar="DIR", help="Where its folder is made.")] = Path(),
+    python: Annotated[
+        Path | None, typer.Option(metavar="PYTHON", help="The interpreter that it will be installed for.")
+    ] = None,
 ) -> None:
     """Write a package that plugs your orchestrator in as a target.
 
@@ -35,6 +46,7 @@ def target(
     Examples:
       swapbench init target my-server
       pip install -e ./my-server && swapbench run quick --target my-server
+      swapbench init target my-server --python ~/server/.venv/bin/python
 
     Exit codes: 0 fine, 2 usage, or it is there already.
     """
@@ -44,11 +56,15 @@ def target(
     _refuse_what_is_another(name)
     place = folder / name
     _refuse_taken(place)
+    interpreter = interpreter_of(python)
+    _refuse_what_is_installed(name, interpreter)
     with _making(folder):
         written = write_target(place, name)
     for path in written:
         print(str(path))
-    say(f"next: pip install -e {place} && swapbench run quick --target {name}")
+    there = "" if python is None else f" --python {interpreter}"
+    pip = "pip" if python is None else f"{interpreter} -m pip"
+    say(f"next: {pip} install -e {place} && swapbench run quick --target {name}{there}")
 
 
 @app.command(cls=Command)
@@ -89,18 +105,27 @@ def _refuse_name(name: str, what: str, such_as: str) -> None:
 def _refuse_what_is_another(name: str) -> None:
     """The name becomes a module's and a target's: neither may hide one that is there, or be none."""
     import keyword
-    import sys
 
     from swapbench.preset import shipped
     from swapbench.targets import BUILT_IN
 
-    module = name.replace("-", "_")
     if name in (*BUILT_IN, *shipped()):
         raise UsageError(f'"{name}": is a target of swapbench; choose another name')
     if name[0].isdigit():
         raise UsageError(f"\"{name}\": a Python module's name can't begin with a digit; choose another name")
-    if keyword.iskeyword(module) or module in sys.stdlib_module_names:
+    if keyword.iskeyword(name):
         raise UsageError(f'"{name}": can\'t be the name of a Python module of yours; choose another name')
+
+
+def _refuse_what_is_installed(name: str, python: str) -> None:
+    """A package of that name would hide one that is there, or replace it."""
+    from swapbench.interpreter import said_by
+
+    said, last = said_by(python, _ASK, name)
+    if not said:
+        raise UsageError(f"{python}: does not say what it has installed: {last}")
+    if said != "free":
+        raise UsageError(f'"{name}": {python} has a package of that name; choose another name')
 
 
 @contextmanager

@@ -72,7 +72,7 @@ def run(
     out: Out = Path("results"),
     python: Annotated[
         Path | None,
-        typer.Option(metavar="PYTHON", help="Run the worker with this interpreter (swapbench installed)."),
+        typer.Option(metavar="PYTHON", help="Run the worker with this interpreter, on what it has."),
     ] = None,
     resume: Annotated[
         str | None,
@@ -178,11 +178,11 @@ def _job(
         read_hostfile(Path(sharded.hostfile))
     interpreter = interpreter_of(python)
     with _nothing_compared():
-        refuse_unfit(interpreter)
+        refuse_unfit(interpreter, experiment.target)
     return new_job(
         experiment,
         file,
-        checkpoints_of(experiment, say),
+        checkpoints_of(experiment, say, interpreter),
         out,
         command=["swapbench", *sys.argv[1:]],
         python=interpreter,

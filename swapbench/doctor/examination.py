@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from swapbench.errors import WorkerError
-from swapbench.interpreter import OWN_CODE
+from swapbench.interpreter import LENT
 
 
 class Examination(BaseModel):
@@ -48,7 +48,7 @@ def examine(models: Path, python: str = sys.executable) -> Examination:
     Raises:
         WorkerError: it could not; the message says why.
     """
-    command = [python, *OWN_CODE, "-m", "swapbench.worker.examine", str(models)]
+    command = [python, *LENT, "swapbench.worker.examine", str(models)]
     try:
         done = subprocess.run(
             command, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=120

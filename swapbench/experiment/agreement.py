@@ -64,8 +64,10 @@ def _fault_mistakes(experiment: "Experiment", seen: set[str]) -> Iterator[Locate
         if fault.scenario not in seen:
             hint = did_you_mean(fault.scenario, seen)
             yield LocatedError(("fault", i, "scenario"), f'no scenario "{fault.scenario}"; {hint}')
-    if experiment.fault and experiment.target != "inprocess":
-        yield LocatedError(("fault",), 'faults are for target = "inprocess"; a script has fails_in')
+    if experiment.fault and experiment.target in ("scripted", "sharded"):
+        yield LocatedError(
+            ("fault",), 'faults are for target = "inprocess" and for servers; a script has fails_in'
+        )
 
 
 def _comparison_mistakes(experiment: "Experiment", scenarios: set[str]) -> Iterator[LocatedError]:

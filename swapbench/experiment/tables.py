@@ -250,6 +250,8 @@ class FaultKind(StrEnum):
     OTHER_SHAPES = "other-shapes"
     MEMORY_LIMIT = "memory-limit"
     KILL = "kill"
+    MISSING_MODEL = "missing-model"
+    CLIENT_GONE = "client-gone"
 
 
 class Fault(Strict):
@@ -257,7 +259,7 @@ class Fault(Strict):
 
     kind: FaultKind = Field(
         description="`drain-never-ends`, `disk-full`, `missing-shard`, `truncated-shard`, `corrupt-header`, "
-        "`other-shapes`, `memory-limit`, `kill`"
+        "`other-shapes`, `memory-limit`, `kill`; of servers also `missing-model`, `client-gone`"
     )
     scenario: str = Field(description="in whose swaps")
     round: Whole | None = Field(

@@ -80,7 +80,9 @@ class Slab:
         self._refuse_held()
         # In this order: old and new together would be more than anybody expects of it.
         self.drop()
-        most = int(mx.device_info().get("max_buffer_length", length))
+        # Older MLX tells it elsewhere, and only of Metal.
+        info = mx.device_info() if hasattr(mx, "device_info") else {}
+        most = int(info.get("max_buffer_length", length))
         if length > most:
             raise UnfitError(
                 f"a slab of {length / 1e9:.2f} GB is more than one buffer may have, {most / 1e9:.2f} GB"

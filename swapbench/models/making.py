@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from swapbench.allowance import want_of_files
 from swapbench.errors import ModelError
-from swapbench.interpreter import OWN_CODE
+from swapbench.interpreter import LENT
 from swapbench.models import store
 from swapbench.models.order import Order, Progress, Request
 
@@ -64,7 +64,7 @@ def _child(request: Request, lock: int) -> Iterator[Progress]:
     """What the child says, to its end; it is killed when nobody wants to hear more."""
     with tempfile.TemporaryFile(dir=request.folder.parent) as said:
         child = subprocess.Popen(
-            [sys.executable, *OWN_CODE, "-m", "swapbench.models.synthesize"],
+            [sys.executable, *LENT, "swapbench.models.synthesize"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=said,

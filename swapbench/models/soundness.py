@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from swapbench.interpreter import OWN_CODE
+from swapbench.interpreter import LENT
 from swapbench.models.checkpoint import damage, looks_whole
 from swapbench.models.remembered import keep, recall, remembered, state_of
 
@@ -89,7 +89,7 @@ def ask(folder: Path, *options: str) -> Any:
     """
     try:
         asked = subprocess.run(
-            [sys.executable, *OWN_CODE, "-m", "swapbench.worker.checking", *options, str(folder)],
+            [sys.executable, *LENT, "swapbench.worker.checking", *options, str(folder)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_PATIENCE_S,

@@ -5,12 +5,11 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
-
-from platformdirs import user_cache_path
 
 from swapbench.errors import ModelError, UsageError, did_you_mean
 from swapbench.experiment import Source
@@ -19,6 +18,7 @@ from swapbench.models.order import RECIPE_VERSION, Order
 
 MADE_SOURCES: Final = (Source.SYNTHETIC, Source.MINI)
 
+_CACHES: Final = "Library/Caches" if sys.platform == "darwin" else ".cache"
 _MANIFEST: Final = "swapbench.json"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -37,10 +37,11 @@ def cache_root() -> Path:
 
 
 def _users_place() -> Path:
-    with suppress(RuntimeError):  # older ones leave the ~ where they know no home
-        place = user_cache_path("swapbench")
+    with suppress(RuntimeError):
+        chosen = os.environ.get("XDG_CACHE_HOME", "").strip()
+        place = Path(chosen) if chosen else Path.home() / _CACHES
         if place.is_absolute():
-            return place
+            return place / "swapbench"
     raise UsageError(
         "this user has no home folder, where swapbench would keep models: set HOME, or SWAPBENCH_CACHE to a "
         "folder"

@@ -75,6 +75,10 @@ def make_target(plan: Plan) -> Target:
 
         return ScriptedTarget(plan)
     if plan.server is not None:
+        if plan.faults:
+            from swapbench.worker.targets.http.faults import FaultyHttpTarget
+
+            return FaultyHttpTarget(plan)
         from swapbench.worker.targets.http.target import HttpTarget
 
         return HttpTarget(plan)

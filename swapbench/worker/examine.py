@@ -18,6 +18,7 @@ from swapbench.doctor.examination import Examination
 from swapbench.phases import PHASES
 from swapbench.wire import Event, MemorySample
 from swapbench.worker.meter import MlxMeter
+from swapbench.worker.mlx_here import device_info
 from swapbench.worker.probe import Probe
 
 _SWAPS = 40
@@ -36,14 +37,13 @@ def main() -> None:
 
 def examine(folder: Path) -> Examination:
     """Look at everything, one after another."""
-    info = mx.device_info()
     costs = _phase_costs()
     first, second = _touches()
     return Examination(
         mlx_version=version("mlx"),
         mlx_lm_version=version("mlx-lm"),
         device=mx.default_device().type.name,
-        device_name=str(info.get("device_name", "unknown")),
+        device_name=str(device_info().get("device_name", "unknown")),
         working_set_bytes=_working_set(),
         probe_phases=len(costs),
         probe_phase_s=median(costs),
@@ -60,7 +60,7 @@ def _working_set() -> int | None:
     """Metal's recommendation: beyond it the GPU's memory is swapped."""
     if not mx.metal.is_available():
         return None
-    size = mx.device_info().get("max_recommended_working_set_size")
+    size = device_info().get("max_recommended_working_set_size")
     return int(size) if size is not None else None
 
 

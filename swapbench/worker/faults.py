@@ -1,27 +1,20 @@
 """Faults that an experiment asks for, committed for real on the in-process target."""
 
-import json
 import os
 import resource
 import signal
-import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import Any, Final
 
-from swapbench import page_cache
 from swapbench.allowance import Share
 from swapbench.experiment import Fault, FaultKind, find_fault
 from swapbench.loaders.span import Span
 from swapbench.wire import Checkpoint, PlannedSwap
+from swapbench.worker.damage import FULL_DISK_BYTES, damaged
 from swapbench.worker.targets.inprocess import InProcessTarget
 
-# What a full disk lets be written of a cache: its header, and no more.
-_LAST_BYTES: Final = 4096
-# Of a damaged shard this much is kept; whether the rest is there no longer matters.
-_KEPT_BYTES: Final = 1 << 20
 _LITTLE_MEMORY_BYTES: Final = 1 << 16
 
 
@@ -89,20 +82,14 @@ class FaultyTarget(InProcessTarget):
         return None if self._fault is None else self._fault.kind
 
     def _damaged(self, checkpoint: Checkpoint) -> Checkpoint:
-        damage = _DAMAGES.get(self._kind) if self._kind else None
-        if damage is None:
-            return checkpoint
-        copy = self._plan.scratch_dir / "damaged"
-        _link_all(checkpoint.path, copy)
-        damage(copy)
-        return checkpoint.model_copy(update={"path": copy})
+        return damaged(checkpoint, self._kind, self._plan.scratch_dir)
 
 
 @contextmanager
 def _full_disk() -> Iterator[None]:
     """No file of this process may grow any further: writing fails in the middle, as when a disk is full."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (_LAST_BYTES, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FULL_DISK_BYTES, hard))
     try:
         yield
     finally:
@@ -118,56 +105,3 @@ def _killing(span: Span) -> Span:
         return span(name)
 
     return kill_in
-
-
-def _link_all(folder: Path, copy: Path) -> None:
-    """A folder of links to the same files: what is replaced in it is untouched in the other."""
-    copy.mkdir(parents=True, exist_ok=True)
-    for old in copy.iterdir():
-        old.unlink()
-    for file in folder.iterdir():
-        if file.is_file():
-            (copy / file.name).symlink_to(file.resolve())
-
-
-def _last_shard(copy: Path) -> Path:
-    return page_cache.weight_files(copy)[-1]
-
-
-def _missing(copy: Path) -> None:
-    _last_shard(copy).unlink()
-
-
-def _truncated(copy: Path) -> None:
-    _rewrite(_last_shard(copy), lambda data: data[: len(data) // 2])
-
-
-def _corrupt(copy: Path) -> None:
-    _rewrite(_last_shard(copy), lambda data: data[:8] + b"\0" * 64 + data[72:])
-
-
-def _rewrite(shard: Path, change: Callable[[bytes], bytes]) -> None:
-    """Put a changed beginning in the shard's place."""
-    with shard.open("rb") as file:
-        (header_bytes,) = struct.unpack("<Q", file.read(8))
-        file.seek(0)
-        data = file.read(8 + header_bytes + _KEPT_BYTES)
-    shard.unlink()
-    shard.write_bytes(change(data))
-
-
-def _other_shapes(copy: Path) -> None:
-    path = copy / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    sizes = config.get("text_config", config)
-    sizes["intermediate_size"] *= 2
-    path.unlink()
-    path.write_text(json.dumps(config), encoding="utf-8")
-
-
-_DAMAGES: Final[dict[FaultKind, Callable[[Path], None]]] = {
-    FaultKind.MISSING_SHARD: _missing,
-    FaultKind.TRUNCATED_SHARD: _truncated,
-    FaultKind.CORRUPT_HEADER: _corrupt,
-    FaultKind.OTHER_SHAPES: _other_shapes,
-}

@@ -83,9 +83,9 @@ def _carry_out(plan: Plan, target: Target, emit: Callable[[Event], None]) -> str
             for request in under_way.clients:
                 emit(request)
             emit(finished)
-            if under_way.unmeasured and under_way.unmeasured not in told:
-                told.add(under_way.unmeasured)
-                emit(Note(text=under_way.unmeasured))
+            for note in {under_way.unmeasured, target.outcome().note} - {"", *told}:
+                told.add(note)
+                emit(Note(text=note))
             if plan.fail_fast and finished.status != "ok":
                 return f"stopped at the first failure: {swap.scenario} of round {round_}"
             if finished.status == "failed" and finished.start_s is not None:
@@ -339,6 +339,7 @@ class _Swap:
             reported_memory_bytes=outcome.reported_memory_bytes,
             recovery=self._recovery,
             restarts=outcome.restarts,
+            fresh_footprint_bytes=outcome.fresh_footprint_bytes if complete else None,
         )
 
     def _total_s(self, outcome: Outcome) -> float | None:

@@ -11,7 +11,7 @@ import sys
 import psutil
 
 from swapbench import allowance
-from swapbench.interpreter import OWN_CODE
+from swapbench.interpreter import LENT
 
 # What is free is the system's to hand out meanwhile; what is left keeps it from reclaiming for us.
 _MOST_OF_FREE = 0.9
@@ -27,9 +27,7 @@ def touch_free_memory(wanted_bytes: int) -> None:
     free_bytes = min(psutil.virtual_memory().free, allowance.memory().available.bytes)
     length = int(min(wanted_bytes * _HEADROOM, free_bytes * _MOST_OF_FREE))
     if length > 0:
-        subprocess.run(
-            [sys.executable, *OWN_CODE, "-m", "swapbench.worker.touching", str(length)], check=True
-        )
+        subprocess.run([sys.executable, *LENT, "swapbench.worker.touching", str(length)], check=True)
 
 
 def main() -> None:

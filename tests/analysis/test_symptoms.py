@@ -60,6 +60,17 @@ def test_what_every_process_keeps_is_no_mini_model(
     assert [s.kind for s in find_symptoms(swaps, baseline, {"small": 7 << 20})] == named
 
 
+@pytest.mark.parametrize(("beyond_mib", "named"), [(100, ["earlier model kept"]), (20, [])])
+def test_a_server_that_holds_more_than_a_fresh_one_keeps_an_earlier_model(
+    beyond_mib: int, named: list[str], tmp_path: Path
+) -> None:
+    recording = Recording(tmp_path)
+    for number in range(3):
+        held = Reading(footprint_bytes=(109 + beyond_mib) << 20)
+        recording.swap(number, "up", settled=held, fresh_footprint_bytes=109 << 20)
+    assert kinds(recording) == named
+
+
 def test_growth_from_swap_to_swap_is_a_leak_and_no_boot_model(tmp_path: Path) -> None:
     recording = Recording(tmp_path)
     for number in range(6):

@@ -7,6 +7,7 @@ import pytest
 
 from swapbench.experiment import load
 from tests.cli.invoking import error_of, swapbench
+from tests.environments import thin
 
 
 def test_an_experiment_is_commented_and_valid(tmp_path: Path) -> None:
@@ -76,12 +77,27 @@ def test_a_target_can_not_begin_with_a_digit_as_no_module_can(tmp_path: Path, na
     assert not (tmp_path / name).exists()
 
 
-@pytest.mark.parametrize("name", ["class", "json", "vllm", "inprocess"])
+@pytest.mark.parametrize("name", ["class", "json", "vllm", "inprocess", "numpy", "mlx-lm", "swapbench"])
 def test_a_target_hides_no_module_and_no_other_target(tmp_path: Path, name: str) -> None:
     done = swapbench(tmp_path, "init", "target", name)
     assert done.returncode == 2
     assert "choose another name" in error_of(done)
     assert not (tmp_path / name).exists()
+
+
+def test_modules_and_packages_of_another_interpreter_are_those_that_count(tmp_path: Path) -> None:
+    (tmp_path / "site" / "my_dist-1.0.dist-info").mkdir(parents=True)
+    (tmp_path / "site" / "my_dist-1.0.dist-info" / "METADATA").write_text("Name: my_dist\nVersion: 1.0\n")
+    (tmp_path / "site" / "my_server.py").touch()
+    theirs = thin(tmp_path / "theirs", tmp_path / "site")
+    for name in ("my-server", "my-dist"):
+        done = swapbench(tmp_path, "init", "target", name, "--python", theirs)
+        assert done.returncode == 2
+        assert error_of(done) == f'"{name}": {theirs} has a package of that name; choose another name'
+    done = swapbench(tmp_path, "init", "target", "my-other", "--python", theirs)
+    assert done.returncode == 0, done.stderr
+    assert f"{theirs} -m pip install -e my-other && " in done.stderr
+    assert done.stderr.endswith(f" --target my-other --python {theirs}\n")
 
 
 @pytest.mark.parametrize("kind", ["experiment", "target"])

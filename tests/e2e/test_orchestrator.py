@@ -14,7 +14,7 @@ EXAMPLE = ROOT / "examples" / "asyncio-server"
 pytestmark = pytest.mark.e2e
 
 
-def _installed(package: Path, into: Path) -> None:
+def installed(package: Path, into: Path) -> None:
     """As `pip install` does, into a folder of its own, from nowhere but here."""
     command = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([sys.executable, *command, "--target", str(into), str(package)], check=True)
@@ -41,7 +41,7 @@ def test_the_example_is_under_60_lines() -> None:
 def test_the_example_is_installed_as_a_package_of_its_own_and_measured(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    _installed(EXAMPLE, tmp_path / "site")
+    installed(EXAMPLE, tmp_path / "site")
     listed = json.loads(_run(tmp_path / "site", tmp_path, environment, "targets", "--json"))
     assert "asyncio-server" in [target["name"] for target in listed]
     arguments = ("run", "quick", "--target", "asyncio-server", "--rounds", "2", "--json")
@@ -55,7 +55,7 @@ def test_the_example_is_installed_as_a_package_of_its_own_and_measured(
 
 def test_what_init_target_writes_can_be_run_as_it_is(tmp_path: Path, environment: dict[str, str]) -> None:
     _run(tmp_path, tmp_path, environment, "init", "target", "my-server")
-    _installed(tmp_path / "my-server", tmp_path / "site")
+    installed(tmp_path / "my-server", tmp_path / "site")
     arguments = ("run", "quick", "--target", "my-server", "--rounds", "1", "--json")
     found = json.loads(_run(tmp_path / "site", tmp_path, environment, *arguments))
     assert found["counts"]["counted"] == 2

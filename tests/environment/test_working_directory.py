@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from swapbench.interpreter import LENT, OWN_CODE
 from swapbench.preset import read_preset, shipped
 from tests.environment.circumstances import run_command, with_models
 
@@ -67,13 +68,14 @@ def test_the_installed_command_does_not_even_begin_there(trap: Path) -> None:
 
 
 def _commands() -> list[tuple[str, ast.List | ast.Tuple]]:
-    """Every list in the package that holds a -m or -c, which some interpreter is to be given."""
+    """Every list in the package that holds a -m, a -c or a module of ours, for some interpreter."""
     found: list[tuple[str, ast.List | ast.Tuple]] = []
     for path in sorted(PACKAGE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.List | ast.Tuple):
                 words = {element.value for element in node.elts if isinstance(element, ast.Constant)}
-                if words & {"-m", "-c"} and not words & {"bash", "sh", "git"}:
+                ours = any(str(word).startswith("swapbench.") for word in words) and len(node.elts) > 2
+                if (words & {"-m", "-c"} or ours) and not words & {"bash", "sh", "git"}:
                     found.append((f"{path.relative_to(PACKAGE)}:{node.lineno}", node))
     return found
 
@@ -85,7 +87,8 @@ def test_every_interpreter_that_is_started_is_told_to_leave_the_working_director
         starred = [
             e.value.id for e in command.elts if isinstance(e, ast.Starred) and isinstance(e.value, ast.Name)
         ]
-        assert "OWN_CODE" in starred, where
+        assert {"OWN_CODE", "LENT"} & set(starred), where
+    assert LENT[: len(OWN_CODE)] == OWN_CODE == ("-P",)
 
 
 def test_so_are_those_that_presets_start() -> None:

@@ -298,8 +298,9 @@ class BatchEngine:
             self._ready.set()
             try:
                 while self._admit(generator):
-                    _, responses = generator.next()
-                    self._hand_out(responses)
+                    told = generator.next()
+                    # Before mlx-lm 0.31 nothing was told of prompts.
+                    self._hand_out(told[1] if isinstance(told, tuple) else told)
             finally:
                 generator.close()
         except Exception as error:  # noqa: BLE001 - the thread's border: nobody may wait for a dead engine

@@ -14,6 +14,7 @@ from mlx_lm.models.cache import load_prompt_cache, save_prompt_cache
 
 from swapbench.loaders.span import Span
 from swapbench.strategy import Fsync
+from swapbench.worker.engine.geometry import array_bytes
 from swapbench.worker.engine.tag import ModelTag
 
 
@@ -146,7 +147,9 @@ class CacheStore:
 
     def unsaved_bytes(self) -> int:
         """What evicting everything now would have to write."""
-        return sum(entry.nbytes for held in self._held.values() if not held.saved for entry in held.cache)
+        return sum(
+            array_bytes(entry) for held in self._held.values() if not held.saved for entry in held.cache
+        )
 
     def broken(self) -> int:
         """How many files bear a cache's name and can't be read as one."""

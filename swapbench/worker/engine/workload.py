@@ -72,13 +72,19 @@ def verification(prompt_tokens: int, tokens: int) -> Request:
 
 def continuation(model: Any, cache: list[Any], tokens: int) -> tuple[int, ...]:
     """What the model says after a KV cache, greedily. The cache stays as it is."""
-    copy = [type(entry).from_state(tree_map(_another, entry.state)) for entry in cache]
+    copy = [_copied(entry) for entry in cache]
     said = [mx.array(_FIRST_TOKEN)]
     with untouched(model):
         for _ in range(tokens):
             logits = model(said[-1].reshape(1, 1), cache=copy)
             said.append(mx.argmax(logits[0, -1]))
     return tuple(cast(int, token.item()) for token in said[1:])
+
+
+def _copied(entry: Any) -> Any:
+    # Before mlx-lm 0.32, what a cache counts was not part of its state.
+    counted = (entry.meta_state,) if hasattr(entry, "meta_state") else ()
+    return type(entry).from_state(tree_map(_another, entry.state), *counted)
 
 
 def _another(leaf: Any) -> Any:

@@ -18,9 +18,10 @@ import psutil
 from swapbench import hostfile
 from swapbench.endings import how_it_ended
 from swapbench.experiment import Sharded
-from swapbench.interpreter import OWN_CODE
+from swapbench.interpreter import LENT, OWN_CODE
 from swapbench.worker.sharding.messages import TOKEN_VARIABLE
 
+_RANK: Final = "swapbench.worker.sharding.rank"
 _TRIES: Final = 100
 # mlx.launch's own words for the end of a rank that it started.
 _ENDED: Final = re.compile(r"Node with rank (\d+) exited with code (-?\d+)")
@@ -40,12 +41,13 @@ class Launch:
         self._codes: dict[int, int] = {}
         self._last_line = ""
         self._word = threading.Condition()
+        # What is lent is a file of this machine.
+        rank = (*OWN_CODE, "-m", _RANK) if sharded.hostfile else (*LENT, _RANK)
         command = [
             _mlx_launch(),
             *_where(sharded, machines),
             *("--backend", sharded.backend, "--env", f"{TOKEN_VARIABLE}={token}"),
-            *("--", sharded.python or sys.executable, *OWN_CODE, "-m", "swapbench.worker.sharding.rank"),
-            report_to,
+            *("--", sharded.python or sys.executable, *rank, report_to),
         ]
         # In the worker's own process group: whoever ends the worker by its group ends these too.
         self._process = subprocess.Popen(

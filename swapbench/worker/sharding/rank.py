@@ -9,7 +9,6 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from swapbench.phases import Phase
@@ -103,6 +102,7 @@ class _Worker:
         import mlx.core as mx
 
         from swapbench.worker.meter import MlxMeter
+        from swapbench.worker.mlx_here import mlx_identity
         from swapbench.worker.sharding.share import Share
 
         self._meter = MlxMeter()
@@ -118,8 +118,7 @@ class _Worker:
         if group.size() != welcome.ranks:
             raise RuntimeError(f"{group.size()} ranks met, and {welcome.ranks} were to")
         self._share = Share(welcome.sharded.mode, group, welcome.engine)
-        device = f"{mx.default_device().type.name} ({mx.device_info().get('device_name', 'unknown')})"
-        versions = {package: version(package) for package in ("mlx", "mlx-lm", "transformers")}
+        versions, device = mlx_identity()
         line.say(Ready(versions=versions, device=device))
 
     def carry_out(self, order: Order) -> Report:

@@ -38,6 +38,10 @@ class Outcome:
     failed_requests: int | None = None
     stalled_requests: int | None = None
     restarts: int | None = None
+    fresh_footprint_bytes: int | None = None
+    restored_caches: int | None = None
+    restored_tokens: int | None = None
+    note: str = ""
     reported_load_s: float | None = None
     reported_memory_bytes: int | None = None
 

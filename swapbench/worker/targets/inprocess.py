@@ -6,11 +6,9 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import mlx.core as mx
 from mlx_lm.models.cache import make_prompt_cache
 
 from swapbench import page_cache
@@ -27,27 +25,21 @@ from swapbench.worker.engine.front_door import FrontDoor
 from swapbench.worker.engine.tag import ModelTag
 from swapbench.worker.engine.workload import HELLO, PATIENCE_S, ask, requests
 from swapbench.worker.meter import MlxMeter
+from swapbench.worker.mlx_here import mlx_identity
+from swapbench.worker.open_loop import Traffic
 from swapbench.worker.preparing import keep_page_cache, set_page_cache
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled, settle
 from swapbench.worker.targets import Audit, Outcome, RefusedError, Restored, Steady
 from swapbench.worker.targets.agents import Agents
 from swapbench.worker.touching import touch_free_memory
-from swapbench.worker.traffic import Traffic, client_request, seen_by_client
+from swapbench.worker.traffic import client_request, seen_by_client
 
 # Requests that clients still send once the new model has shown its first token.
 _SENT_AFTERWARDS = 2
 # How often a client that waits looks whether anybody still works on its request.
 _LOOK_S = 0.1
 _HELLO = Request(id="hello", text=HELLO, prompt_tokens=8, max_tokens=1)
-
-
-def mlx_identity() -> tuple[dict[str, str], str]:
-    """Versions of mlx and mlx-lm; MLX's default device."""
-    info = mx.device_info()
-    name = str(info.get("device_name", "unknown"))
-    versions = {package: version(package) for package in ("mlx", "mlx-lm", "transformers")}
-    return versions, f"{mx.default_device().type.name} ({name})"
 
 
 class InProcessTarget:
@@ -73,7 +65,7 @@ class InProcessTarget:
         self._tickets: tuple[Ticket, ...] = ()
         self._carried: tuple[Ticket, ...] = ()
         self._door = FrontDoor(plan.workload.queue_limit)
-        self._traffic: Traffic | None = None
+        self._traffic: Traffic[Request, Ticket | None] | None = None
         self._planned: PlannedSwap | None = None
         self._outcome = Outcome()
 

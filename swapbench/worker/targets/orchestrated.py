@@ -4,10 +4,10 @@ import os
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import EntryPoint
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from swapbench import page_cache
-from swapbench.orchestrator import GROUP, Orchestrator
+from swapbench.orchestrator import GROUP, REPORTED, Orchestrator
 from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Recovery, Reply
 from swapbench.worker.meter import Meter
 from swapbench.worker.preparing import set_page_cache
@@ -36,7 +36,7 @@ class OrchestratedTarget:
         """Of MLX's packages, if models live here; the device is MLX's, or the orchestrator's name."""
         if not getattr(self._own, "uses_mlx", False):
             return {}, self._plan.target
-        from swapbench.worker.targets.inprocess import mlx_identity
+        from swapbench.worker.mlx_here import mlx_identity
 
         return mlx_identity()
 
@@ -71,7 +71,7 @@ class OrchestratedTarget:
         probe.over()
         self._served = to
         seen: Literal["phases", "call"] = "phases" if probe.phase_s else "call"
-        self._outcome = replace(self._outcome, seen=seen, loaded_bytes=to.weight_bytes)
+        self._outcome = replace(self._outcome, seen=seen, loaded_bytes=to.weight_bytes, **self._reported())
 
     def outcome(self) -> Outcome:
         """The page cache before, and what was loaded."""
@@ -88,8 +88,9 @@ class OrchestratedTarget:
         return Steady()
 
     def restore(self) -> Restored:
-        """Its own business."""
-        return Restored(caches=None, tokens=None, bytes=None)
+        """As far as it tells."""
+        told = self._outcome
+        return Restored(caches=told.restored_caches, tokens=told.restored_tokens, bytes=None)
 
     def replies(self) -> tuple[Reply, ...]:
         """No tokens are seen, only text."""
@@ -156,6 +157,19 @@ class OrchestratedTarget:
         self._served = None
         if self._started:
             self._own.stop()
+
+    def _reported(self) -> dict[str, Any]:
+        """What it tells of the swap, if it tells anything.
+
+        Raises:
+            ValueError: of what is no figure, or not known.
+        """
+        told = dict(getattr(self._own, "report", dict)())
+        for name, value in told.items():
+            if name not in REPORTED or not isinstance(value, int) or value < 0:
+                known = ", ".join(REPORTED)
+                raise ValueError(f"report() told {name}={value!r}; it may tell whole numbers of {known}")
+        return told
 
     def _remembers(self, model: Checkpoint) -> bool:
         return self._plan.asks_of(model.name) and self._plan.verify.tokens > 0

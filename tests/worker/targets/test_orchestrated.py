@@ -25,12 +25,15 @@ class Server:
     phases: tuple[Phase, ...] = (Phase.UNLOAD, Phase.LOAD)
     answers: ClassVar[Mapping[str, str]] = {}
     fails = ""
+    mended_by = ""
+    broken = False
     starts_that_fail: ClassVar[list[int]] = []
     starts = 0
 
     def start(self, models: Mapping[str, Path], first: str) -> None:
         self.calls.append(f"start {first} of {', '.join(sorted(models))}")
         self.starts += 1
+        self.broken = False
         if self.starts in self.starts_that_fail:
             raise RuntimeError("no room")
 
@@ -39,12 +42,18 @@ class Server:
 
     def swap(self, to: str, probe: Probe) -> None:
         self.calls.append(f"swap to {to}")
+        if self.broken:
+            self.broken = self.mended_by != "swap"
+            return
         for phase in self.phases:
             with probe.phase(phase):
                 if self.fails == phase:
+                    self.broken = self.mended_by != ""
                     raise RuntimeError("no such weights")
 
     def verify(self, model: str, probe: Probe) -> str:
+        if self.broken:
+            raise RuntimeError("nothing is loaded")
         with probe.first_token():
             self.calls.append(f"verify {model}")
         return self.answers.get(model, f"I am {model}")
@@ -134,16 +143,33 @@ def test_a_model_that_answers_as_another_one_fails_the_swap(served: type[Server]
     assert "the new model says what large says" in swaps[1].error
 
 
-def test_a_swap_that_fails_is_rolled_back_by_stopping_and_starting(
-    served: type[Server], tmp_path: Path
+@pytest.mark.parametrize(
+    ("mended_by", "recovery", "calls"),
+    [
+        ("", "itself", ["verify small"]),
+        ("swap", "swap", ["swap to small", "verify small"]),
+        ("restart", "restart", ["swap to small", "stop", "start small of large, small", "verify small"]),
+    ],
+)
+def test_the_old_model_is_asked_before_anything_is_mended(
+    mended_by: str, recovery: str, calls: list[str], served: type[Server], tmp_path: Path
 ) -> None:
-    served.fails = Phase.LOAD
+    served.fails, served.mended_by = Phase.LOAD, mended_by
     swaps, _ = played(tmp_path)
-    assert swaps[0].status == "rolled_back"
+    assert (swaps[0].status, swaps[0].recovery) == ("rolled_back", recovery)
     assert swaps[0].error == "load failed: no such weights"
     assert swaps[0].failed_phase == "load"
-    at = served.calls.index("stop")
-    assert served.calls[at : at + 3] == ["stop", "start small of large, small", "verify small"]
+    at = served.calls.index("swap to large") + 1
+    assert served.calls[at : at + len(calls)] == calls
+
+
+def test_what_it_reports_is_in_the_row(served: type[Server], tmp_path: Path) -> None:
+    served.report = lambda _: {"kv_capacity_bytes": 5, "restored_caches": 2}  # type: ignore[attr-defined]
+    swaps, _ = played(tmp_path)
+    assert {(s.kv_capacity_bytes, s.restored_caches, s.evicted_caches) for s in swaps} == {(5, 2, None)}
+    served.report = lambda _: {"caches": 2}  # type: ignore[attr-defined]
+    swaps, _ = played(tmp_path / "wrong")
+    assert "report() told caches=2; it may tell whole numbers of kv_capacity_bytes" in swaps[0].error
 
 
 def in_trouble(ends: BaseException) -> Any:

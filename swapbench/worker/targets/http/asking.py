@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from swapbench.preset import Ask
@@ -20,6 +20,7 @@ from swapbench.worker.targets.http.speaking import (
     StatusError,
     dig,
     lines_of,
+    same_model,
     sse_events,
 )
 
@@ -40,11 +41,12 @@ class WrongModelError(ServerError):
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of which model, by the server's name for it."""
+    """What is asked of which model, by the server's name for it, in which session."""
 
     model: str
     prompt: str
     max_tokens: int
+    session: str = "swapbench"
 
 
 def filled(template: Any, values: Mapping[str, Any]) -> Any:
@@ -157,7 +159,7 @@ class Answer:
 
     def _sent(self, patience_s: float) -> Exchange:
         asked, ask = self._question, self._ask
-        values = {"model": asked.model, "prompt": asked.prompt, "max_tokens": asked.max_tokens}
+        values = asdict(asked)
         return Exchange(self._endpoint, "POST", ask.path, filled(ask.body, values), patience_s=patience_s)
 
     def _again_after_s(self) -> float | None:
@@ -198,7 +200,7 @@ class Answer:
             raise StatusError(f"{self._exchange.what}: answered an error: {clean(error)}")
         named = dig(event, ask.model) if ask.model else None
         text = text_of(event, ask)
-        if text and isinstance(named, str) and named and not _same_model(named, self._question.model):
+        if text and isinstance(named, str) and named and not same_model(named, self._question.model):
             raise WrongModelError(
                 f"asked for {self._question.model}, and {clean(named)} answers: the wrong model"
             )
@@ -250,13 +252,3 @@ class Answer:
         if not any(map(reasons, self.events)):
             return ""
         return ", and with reasoning: a preset's [ask] text says where, for a model that reasons"
-
-
-def _same_model(named: str, asked: str) -> bool:
-    """As servers spell one: ollama adds a tag, LM Studio the number of an instance."""
-    return named in (asked, f"{asked}:latest") or f"{named}:latest" == asked or _is_instance(named, asked)
-
-
-def _is_instance(named: str, asked: str) -> bool:
-    key, _, number = named.rpartition(":")
-    return key == asked and number.isdigit()

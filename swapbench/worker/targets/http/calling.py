@@ -23,6 +23,8 @@ class Caller:
         self._preset = preset
         self._fleet = fleet
         self._patience_s = patience_s
+        self._instances: dict[str, str] = {}
+        self.note = ""
 
     def swap(self, new: Checkpoint, old: Checkpoint | None, only: str = "") -> Any:
         """The calls of a swap, in order, those about an old model only where there is one; the last answer.
@@ -50,7 +52,7 @@ class Caller:
         found: dict[str, Any] = {}
         for figure in self._preset.reported:
             if figure.source == source:
-                found |= _figure(figure, document)
+                found |= _figure(figure, document, "")
         return found
 
     def told_when_asked(self, model: Checkpoint) -> dict[str, Any]:
@@ -59,12 +61,27 @@ class Caller:
         for figure in self._preset.reported:
             if figure.path is not None:
                 with suppress(ServerError):
-                    path = _path(figure.path, {"model": self._fleet.names[model.name]})
-                    found |= _figure(figure, self._get(model, path, _TELLS_WITHIN_S))
+                    name = self._fleet.names[model.name]
+                    document = self._get(model, _path(figure.path, {"model": name}), _TELLS_WITHIN_S)
+                    found |= _figure(figure, document, name)
         return found
 
+    def version(self) -> str:
+        """As the server tells it; empty where it doesn't."""
+        told = self._preset.version
+        model = next(iter(self._fleet.names))
+        if told is not None:
+            with suppress(ServerError):
+                endpoint = self._fleet.endpoint(model)
+                with Exchange(endpoint, "GET", told.path, patience_s=_TELLS_WITHIN_S) as exchange:
+                    exchange.expect(200)
+                    found = dig(exchange.document(), told.where)
+                    return endpoint.shown(found) if isinstance(found, str) else ""
+        return ""
+
     def _carry_out(self, call: Call, new: Checkpoint, old: Checkpoint) -> Any:
-        values = {"model": self._fleet.names[new.name], "old": self._fleet.names[old.name]}
+        name, gone = self._fleet.names[new.name], self._fleet.names[old.name]
+        values = {"model": name, "old": self._instances.get(old.name, gone)}
         endpoint = self._fleet.endpoint((new if call.of == "new" else old).name)
         path = _path(call.path, values)
         body = None if call.body is None else filled(call.body, values)
@@ -75,6 +92,10 @@ class Caller:
         if call.where and (there := dig(document, call.where)) != filled(call.equals, values):
             said = endpoint.shown(repr(there))
             raise GarbledError(f"{call.method} {path}: {call.where} is {said}, not {call.equals!r}")
+        if call.instance and isinstance(instance := dig(document, call.instance), str):
+            self._instances[new.name] = instance
+            if instance != name:
+                self.note = f"{name} was loaded as {endpoint.shown(instance)}: it was resident already"
         if call.until is not None:
             self._await(call.until, values, new if call.until.of == "new" else old)
         return document
@@ -98,10 +119,19 @@ def _path(template: str, values: Mapping[str, str]) -> str:
     return str(filled(template, {key: quote(value, safe="/:") for key, value in values.items()}))
 
 
-def _figure(reported: Reported, document: Any) -> dict[str, Any]:
-    value = dig(document, reported.where)
+_FIELDS: Final = {
+    "load": "reported_load_s",
+    "memory": "reported_memory_bytes",
+    "kv_capacity": "kv_capacity_bytes",
+}
+
+
+def _figure(reported: Reported, document: Any, model: str) -> dict[str, Any]:
+    """By the names of an outcome's fields."""
+    value = dig(document, reported.where, model)
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
         return {}
-    if reported.what == "load":
-        return {"reported_load_s": value * SECONDS[reported.unit]}
-    return {"reported_memory_bytes": int(value * BYTES[reported.unit])}
+    field = _FIELDS.get(reported.what, reported.what)
+    if reported.unit in SECONDS:
+        return {field: value * SECONDS[reported.unit]}
+    return {field: int(value * BYTES.get(reported.unit, 1))}

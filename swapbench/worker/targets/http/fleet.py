@@ -1,12 +1,15 @@
 """The server, or the servers, of a preset: where they are, whether they run, and why one does not answer."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 from urllib.parse import urlsplit
 
+import psutil
+
 from swapbench.wire import Plan
 from swapbench.worker.targets.http.asking import filled
+from swapbench.worker.targets.http.belonging import names_of, processes_of
 from swapbench.worker.targets.http.meter import TreeMeter
 from swapbench.worker.targets.http.server import Running, filled_headers, listener, secrets_of
 from swapbench.worker.targets.http.speaking import Endpoint, Exchange, ServerError, UnreachableError
@@ -15,6 +18,8 @@ _LOOPBACK: Final = frozenset(("127.0.0.1", "localhost", "::1"))
 # A server that can't be started is not tried for ever.
 _STARTS_TRIED: Final = 2
 _SOUND_S: Final = 5.0
+# No server that computes with models is smaller.
+_LEAST_SERVER_BYTES: Final = 16 << 20
 
 
 class Fleet:
@@ -31,6 +36,7 @@ class Fleet:
         self._running: dict[str, Running] = {}
         self._failed_starts = 0
         self._started: set[str] = set()
+        self._forgotten = False
         self.restarts = 0
         self._urls = [url for url in (self._url, *self._preset.models.urls.values()) if url]
         self.startable = self._preset.start is not None and not self._url
@@ -51,7 +57,8 @@ class Fleet:
             ServerError: it does not start.
         """
         if not self.startable:
-            self._watch_listeners()
+            if not self._forgotten:
+                self.watch_running()
             return False
         if self.runs(model):
             return False
@@ -60,7 +67,7 @@ class Fleet:
         key = model if self.per_model else ""
         if (dead := self._running.pop(key, None)) is not None:
             dead.stop()
-        started = Running(self._preset, self._log, self.names, self._plan.checkpoints, self._hide, key)
+        started = Running(self._preset, self._log, self.names, self._plan.checkpoints, self._hide, model)
         try:
             started.start(self._headers)
         except ServerError:
@@ -72,6 +79,55 @@ class Fleet:
         self._running[key] = started
         self.meter.watch([running.pid for running in self._running.values() if running.pid is not None])
         return True
+
+    def processes(self) -> list[psutil.Process]:
+        """Of all that are looked at, with their children."""
+        found: list[psutil.Process] = []
+        for pid in self.meter.pids:
+            with suppress(psutil.Error):
+                process = psutil.Process(pid)
+                found += [process, *process.children(recursive=True)]
+        return found
+
+    def watch_running(self) -> str:
+        """Look at the processes of a server on this machine that runs already; what they are called."""
+        if not self._here:
+            return ""
+        listeners = [listener(urlsplit(url).port or 80) for url in self._urls]
+        pids = processes_of(self._preset.process, [pid for pid in listeners if pid is not None])
+        self.meter.watch(pids)
+        return names_of(pids)
+
+    def forget_forwarder(self, weight_bytes: int) -> str:
+        """Of whoever listens and holds no model, look at no memory any more; says so, once."""
+        if self.startable or self._forgotten or not self._here:
+            return ""
+        held = self.meter.read()
+        bytes_ = (held.footprint_bytes or 0) + (held.file_backed_bytes or 0)
+        if held.footprint_bytes is None or bytes_ >= max(_LEAST_SERVER_BYTES, weight_bytes // 2):
+            return ""
+        name = self.watch_running()
+        self._forgotten = True
+        self.meter.watch([])
+        return (
+            f"{name} listens at {self._url}, and holds {bytes_ / (1 << 20):.1f} MiB, less than the model: it "
+            "is not the server, whose memory is not told; [process] of a preset can name that"
+        )
+
+    @contextmanager
+    def fresh(self, model: str) -> Iterator[None]:
+        """A server that has never swapped, started on this model, in the place of the one that runs.
+
+        Raises:
+            ServerError: it does not start.
+        """
+        self.stop(gently=True)
+        self.ensure_started(model)
+        try:
+            yield
+        finally:
+            self.stop(gently=True)
+            self._started.clear()
 
     def refuse_unsound(self) -> None:
         """Find the servers of ours that are dead, or deaf for some seconds.
@@ -131,9 +187,3 @@ class Fleet:
         model, known = self._plan.checkpoints[name], self._preset.models.names
         values = {"path": str(model.path.absolute()), "name": name, "reference": model.reference}
         return known.get(name, known.get(model.reference)) or str(filled(self._preset.models.name, values))
-
-    def _watch_listeners(self) -> None:
-        """Of a server on this machine that runs already, the process that listens."""
-        if self._here:
-            pids = [listener(urlsplit(url).port or 80) for url in self._urls]
-            self.meter.watch([pid for pid in pids if pid is not None])

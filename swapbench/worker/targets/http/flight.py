@@ -1,7 +1,8 @@
-"""Requests in flight on the old model when the swap is asked for: what becomes of each."""
+"""Requests of clients, each on a thread of its own: what becomes of them."""
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,7 @@ from swapbench.worker.targets.http.speaking import HungError, ServerError
 class Landed:
     """A request, and what its client saw. Times are perf_counter's."""
 
+    client: int
     name: str
     model: str
     sent_s: float
@@ -24,56 +26,68 @@ class Landed:
 
 
 class InFlight:
-    """One request that is read on a thread of its own, from its first piece of text on."""
+    """One request, asked and read to its end.
 
-    def __init__(self, name: str, model: str, answer: Answer) -> None:
+    Args:
+        client: whose it is, from 1.
+        ask: sends it.
+    """
+
+    def __init__(self, client: int, name: str, model: str, ask: Callable[[], Answer]) -> None:
+        self._client = client
         self._name = name
         self._model = model
-        self._answer = answer
+        self._ask = ask
+        self._answer: Answer | None = None
         self._error = ""
         self._hung = False
+        self._spoken = threading.Event()
+        self._sent_s = time.perf_counter()
         self._thread = threading.Thread(target=self._read, name=name, daemon=True)
+        self._thread.start()
 
-    def start(self) -> None:
-        """Wait until it is being answered, then go on reading.
+    def await_text(self) -> None:
+        """Wait until it is being answered.
 
         One that is not has failed, as may be: some servers break off what they are at for the next request.
         """
-        try:
-            self._answer.await_text()
-        except ServerError as error:
-            self._error = str(error)
-            self._answer.close()
-        else:
-            self._thread.start()
+        self._spoken.wait()
 
     def land(self, until_s: float) -> Landed:
         """Wait for its end, at most until then (perf_counter); one that has not ended by then is stalled."""
-        if self._thread.ident is not None:
-            self._thread.join(max(0.0, until_s - time.perf_counter()))
+        self._thread.join(max(0.0, until_s - time.perf_counter()))
+        answer = self._answer
         reading = self._thread.is_alive()
         stalled = reading or self._hung
-        silent_s = time.perf_counter() - self._answer.heard_s if stalled else 0.0
-        if reading:
-            self._answer.give_up()
+        silent_s = 0.0
+        if stalled:
+            silent_s = time.perf_counter() - (answer.heard_s if answer else self._sent_s)
+        if reading and answer is not None:
+            answer.give_up()
             self._thread.join()
-        answer = self._answer
         return Landed(
+            client=self._client,
             name=self._name,
             model=self._model,
-            sent_s=answer.sent_s,
-            first_text_s=answer.first_text_s,
-            ended_s=None if stalled or self._error else answer.ended_s,
-            longest_gap_s=max(answer.longest_gap_s, silent_s),
+            sent_s=self._sent_s,
+            first_text_s=answer.first_text_s if answer else None,
+            ended_s=None if stalled or self._error or answer is None else answer.ended_s,
+            longest_gap_s=max(answer.longest_gap_s if answer else 0.0, silent_s),
             outcome="stalled" if stalled else "failed" if self._error else "answered",
             error="" if reading else self._error,
         )
 
     def _read(self) -> None:
         try:
-            self._answer.await_end()
+            self._answer = answer = self._ask()
+            try:
+                answer.await_text()
+                self._spoken.set()
+                answer.await_end()
+            finally:
+                answer.close()
         except ServerError as error:
             self._hung = isinstance(error, HungError)
             self._error = str(error)
         finally:
-            self._answer.close()
+            self._spoken.set()

@@ -24,10 +24,12 @@ class TreeMeter:
         self._here = here
         self._system = system()
         self._trees: tuple[ProcessTree, ...] = ()
+        self.pids: tuple[int, ...] = ()
         self.clock_origin_ns = time.perf_counter_ns()
 
     def watch(self, pids: Sequence[int]) -> None:
         """Look at these processes and their children from now on, and at no others."""
+        self.pids = tuple(pids)
         self._trees = tuple(ProcessTree(pid, _LOOK_EVERY_S) for pid in pids)
 
     def now_s(self) -> float:

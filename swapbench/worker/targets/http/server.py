@@ -54,7 +54,7 @@ class Running:
     """A server that was started here.
 
     Args:
-        model: the one that it is started for, where each has a server of its own.
+        model: the one that it is started on.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Running:
         names: Mapping[str, str],
         checkpoints: Mapping[str, Checkpoint],
         hide: tuple[str, ...],
-        model: str = "",
+        model: str,
     ) -> None:
         assert preset.start is not None
         self._preset = preset
@@ -169,8 +169,7 @@ class Running:
         values = {"python": sys.executable, "host": HOST, "port": str(port), "folder": str(self._log.parent)}
         if self._start.config:
             values["config"] = str(self._write_config(port))
-        if self._model:
-            values |= self._of(self._model)
+        values |= self._of(self._model)
         added = {name: fill_secrets(text, os.environ) for name, text in self._start.environment.items()}
         environment = os.environ | {k: str(filled(v, values)) for k, v in added.items() if v is not None}
         kept = subprocess.Popen(

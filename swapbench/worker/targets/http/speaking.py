@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 _READ_BYTES: Final = 1 << 16
 _LONGEST_ANSWER_BYTES: Final = 16 << 20
 _SHOWN_CHARACTERS: Final = 160
+_PARTS: Final = re.compile(r"\[[^\]]*\]|[^.]+")
 
 
 class ServerError(RuntimeError):
@@ -208,10 +210,22 @@ class Exchange:
         return self.endpoint.clean(words or type(error).__name__)
 
 
-def dig(document: Any, where: str) -> Any:
-    """What stands in a document at `choices.0.text`; None where nothing does."""
-    for part in where.split("."):
-        if isinstance(document, list) and part.isdigit() and int(part) < len(document):
+def same_model(named: str, asked: str) -> bool:
+    """As servers spell one: ollama adds a tag, LM Studio the number of an instance."""
+    key, _, number = named.rpartition(":")
+    instance = key == asked and number.isdigit()
+    return instance or named in (asked, f"{asked}:latest") or f"{named}:latest" == asked
+
+
+def dig(document: Any, where: str, model: str = "") -> Any:
+    """What stands in a document at `choices.0.text` or `models.[name={model}].size`; None if nothing does."""
+    for part in _PARTS.findall(where):
+        if part.startswith("["):
+            key, _, wanted = part[1:-1].partition("=")
+            entries = document if isinstance(document, list) else []
+            wanted = wanted.replace("{model}", model)
+            document = next((e for e in entries if same_model(str(dig(e, key)), wanted)), None)
+        elif isinstance(document, list) and part.isdigit() and int(part) < len(document):
             document = document[int(part)]
         elif isinstance(document, dict):
             document = document.get(part)

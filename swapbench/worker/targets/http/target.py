@@ -4,22 +4,24 @@ import random
 import time
 from contextlib import suppress
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from swapbench import page_cache
 from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Recovery, Reply
 from swapbench.worker.heartbeat import DeafError
+from swapbench.worker.open_loop import Traffic
 from swapbench.worker.preparing import keep_page_cache, set_page_cache
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled, settle
 from swapbench.worker.targets import NOTHING_SEEN, Audit, Outcome, Restored, Steady
 from swapbench.worker.targets.http.asking import Answer, Question
+from swapbench.worker.targets.http.belonging import versions_of
 from swapbench.worker.targets.http.calling import Caller
+from swapbench.worker.targets.http.conversations import Conversations
 from swapbench.worker.targets.http.dialect import Voice
 from swapbench.worker.targets.http.fleet import Fleet
 from swapbench.worker.targets.http.flight import InFlight, Landed
-from swapbench.worker.targets.http.remembering import Remembered, words
+from swapbench.worker.targets.http.references import Prompt, Reference, References, prompts
 from swapbench.worker.targets.http.speaking import Exchange, HungError, ServerError
 
 # Of the experiment's timeout, so that what hangs is told before whoever waits for us loses patience.
@@ -27,10 +29,13 @@ _PATIENCE_SHARE: Final = 0.8
 # Requests that are still silent so long after the swap are stalled.
 _LANDS_WITHIN_S: Final = 60.0
 _LANDS_AFTER_FAILURE_S: Final = 2.0
+# A prompt that takes longer than that is too long for this machine to verify by.
+_VERIFIES_WITHIN_S: Final = 5.0
 _GREETING_TOKENS: Final = 8
 _GREETING: Final = "Hello, who is answering now?"
 # A health check without an answer for so long is asked again: the silence goes on meanwhile.
 _HEALTH_S: Final = 10.0
+_SENT_AFTERWARDS: Final = 2
 
 
 class HttpTarget:
@@ -46,7 +51,7 @@ class HttpTarget:
         self._caller = Caller(self._preset, self._fleet, self._patience_s)
         self.meter = self._fleet.meter
         self._voice = Voice()
-        self._said = Remembered(plan.scratch_dir)
+        self._references = References(plan.scratch_dir)
         self._serial = random.SystemRandom().randrange(1_000_000)
         self._served: Checkpoint | None = None
         self._fallback: Checkpoint | None = None
@@ -55,17 +60,21 @@ class HttpTarget:
         self._watched = ""
         self._trigger: Answer | None = None
         self._flying: tuple[InFlight, ...] = ()
+        self._traffic: Traffic[int, InFlight] | None = None
+        self._wanted: Checkpoint | None = None
+        self._hot_s: float | None = None
+        self._conversations = Conversations(plan.workload, self._converse, self._serial)
         self._landed: tuple[Landed, ...] = ()
         self._outcome = NOTHING_SEEN
 
     def identity(self) -> tuple[dict[str, str], str]:
-        """Versions of the packages that the server is made of, where it runs on this interpreter."""
-        versions = {}
-        for package in self._preset.packages if self._fleet.startable else ():
-            with suppress(PackageNotFoundError):
-                versions[package] = version(package)
-        where = f" at {self._url}" if self._url else ""
-        return versions, f"{self._preset.name}{where}"
+        """Versions, of the server's own interpreter or as it tells them; and where it is, its process."""
+        if self._fleet.startable and self._preset.start is not None:
+            return versions_of(self._preset.start.command[0], self._preset.packages), self._preset.name
+        told = self._caller.version()
+        process = self._fleet.watch_running()
+        whose = f", process {process}" if process else ""
+        return {self._preset.name: told} if told else {}, f"{self._preset.name} at {self._url}{whose}"
 
     def serve(self, checkpoint: Checkpoint) -> None:
         """Have the server answer by `checkpoint`, started where need be."""
@@ -73,6 +82,7 @@ class HttpTarget:
         self._fleet.restarts = 0
         self._give_up_what_flies()
         self._landed = ()
+        self._refer()
         self._asks = self._plan.asks_of(checkpoint.name)
         if self._fleet.ensure_started(checkpoint.name) and not self._parked(checkpoint):
             self._served = None
@@ -86,8 +96,10 @@ class HttpTarget:
             self._have_served(checkpoint, old)
         except ServerError as error:
             self._serve_anew(checkpoint, error)
-        if self._asks and not self._said.knows(checkpoint.name):
-            self.verify(checkpoint)
+        if self._asks and self._plan.verify.tokens:
+            self._recognise(checkpoint)
+        if why := self._fleet.forget_forwarder(checkpoint.weight_bytes):
+            self._outcome = replace(self._outcome, note=why)
         self._served = checkpoint
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
@@ -106,37 +118,46 @@ class HttpTarget:
         count = work.requests if scenario.requests is None else scenario.requests
         old = self._served
         assert old is not None
-        self._flying = tuple(
-            InFlight(
-                f"in-flight-{n}",
-                old.name,
-                self._ask(old, self._prompt(work.prompt_tokens), work.decode_tokens),
-            )
-            for n in range(1, count + 1)
-        )
+        tokens, seconds = self._conversations.hold(old)
+        if tokens:
+            self._outcome = replace(self._outcome, prefilled_tokens=tokens, prefill_s=seconds)
+        self._flying = tuple(self._send(n, f"in-flight-{n}", old) for n in range(1, count + 1))
         for request in self._flying:
-            request.start()
+            request.await_text()
+        self._start_traffic(planned)
         if self._preset.reads_paths:
             keep_page_cache(to, label)
             self._look_at_page_cache(to)
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
-        """Ask for the other model, or call for the swap, as the preset says."""
+        """Ask for the other model, or call for the swap, as the preset says.
+
+        Clients ask for the old model until then, and for the new one from then on, as their users would.
+        """
         self._fallback, self._served = self._served, None
+        self._wanted = to
         self._trigger = None
         probe.begin()
         with self._fleet.telling(to.name):
             if self._preset.swap.by == "call":
                 with probe.whole():
                     document = self._caller.swap(to, self._fallback)
-                self._outcome = replace(self._outcome, seen="call", **self._caller.told("call", document))
+                told = self._caller.told("call", document)
+                self._outcome = replace(self._outcome, seen="call", **told)
+                if self._caller.note:
+                    self._outcome = replace(self._outcome, note=self._caller.note)
             else:
                 self._swap_by_asking(to, probe)
         self._served = to
 
     def outcome(self) -> Outcome:
         """What the last swap did, as far as can be seen."""
-        return replace(self._outcome, restarts=self._fleet.restarts if self._fleet.startable else None)
+        reference = self._references.of(self._watched)
+        return replace(
+            self._outcome,
+            restarts=self._fleet.restarts if self._fleet.startable else None,
+            fresh_footprint_bytes=reference.footprint_bytes if reference else None,
+        )
 
     def first_token(self, probe: Probe) -> None:
         """The request that swapped has brought one already; after a call, one is asked for."""
@@ -150,28 +171,30 @@ class HttpTarget:
         """The same request again, of another beginning so that no cached prompt answers it."""
         assert self._served is not None
         answer = self._answered(self._served, self._prompt(), max(self._plan.steady_tokens, 1))
-        first_s = None if answer.first_text_s is None else answer.first_text_s - answer.sent_s
-        return Steady(first_s, answer.tokens_per_s)
+        self._hot_s = None if answer.first_text_s is None else answer.first_text_s - answer.sent_s
+        return Steady(self._hot_s, answer.tokens_per_s)
 
     def verify(self, to: Checkpoint) -> int | None:
-        """Greedy replies, word for word as when this model was first served in this run.
+        """Greedy replies, word for word as those of a server that has never swapped, or as the first ones.
+
+        One that differs may come of what the server keeps of the same prompt: of another prompt it keeps
+        nothing.
 
         Raises:
             MismatchError: it says something else, or what another model says.
         """
-        if self._plan.verify.tokens == 0:
+        reference = self._references.of(to.name)
+        if reference is None or not any(reference.answers.values()):
             return None
-        lengths, tokens = self._plan.verify.prompt_tokens, self._plan.verify.tokens
-        answers = [self._answered(to, words(length), tokens) for length in lengths]
-        texts = tuple(answer.text for answer in answers)
-        if not any(texts):
-            return None
-        self._said.compare(to.name, texts)
-        return sum(len(answer.pieces) for answer in answers)
+        asked = [prompt for prompt in prompts(self._plan.verify.prompt_tokens) if not prompt.spare]
+        return sum(self._verified(to, prompt) for prompt in asked if prompt.key() in reference.answers)
 
     def restore(self) -> Restored:
-        """Nothing that could be seen."""
-        return Restored(None, None, None)
+        """As far as the server tells; else by how soon it goes on with a conversation that it had."""
+        assert self._served is not None
+        if self._outcome.restored_caches is not None or not self._plan.workload.agents:
+            return Restored(self._outcome.restored_caches, self._outcome.restored_tokens, None)
+        return self._conversations.come_back(self._served, self._hot_s)
 
     def replies(self) -> tuple[Reply, ...]:
         """Tokens can't be seen; texts are compared by `verify`."""
@@ -243,9 +266,10 @@ class HttpTarget:
             self._hear_out(self._trigger)
         if self._served is not None and self._served.name == self._watched:  # not the old model, back again
             self._outcome = replace(self._outcome, **self._caller.told_when_asked(self._served))
-        until_s = time.perf_counter() + min(_LANDS_WITHIN_S, self._patience_s)
-        self._landed += tuple(request.land(until_s) for request in self._flying)
-        self._flying = ()
+        if self._traffic is not None:
+            # The swap is over: clients go on for a little, to feel the new model too.
+            self._traffic.await_more(_SENT_AFTERWARDS)
+        self._land(min(_LANDS_WITHIN_S, self._patience_s))
         outcomes = [landed.outcome for landed in self._landed]
         self._outcome = replace(
             self._outcome,
@@ -265,7 +289,7 @@ class HttpTarget:
                 round=planned.round,
                 scenario=planned.scenario,
                 strategy=self._plan.strategy,
-                client=number,
+                client=landed.client,
                 request=landed.name,
                 sent_s=landed.sent_s - zero_s,
                 first_token_s=None if landed.first_text_s is None else landed.first_text_s - zero_s,
@@ -276,7 +300,7 @@ class HttpTarget:
                 longest_gap_s=landed.longest_gap_s,
                 error=landed.error,
             )
-            for number, landed in enumerate(self._landed, start=1)
+            for landed in self._landed
         )
 
     def settle(self) -> Settled:
@@ -287,6 +311,53 @@ class HttpTarget:
         """Stop the server, if it is ours."""
         self._give_up_what_flies()
         self._fleet.stop(gently=True)
+
+    def _verified(self, to: Checkpoint, prompt: Prompt) -> int:
+        answer = self._answered(to, prompt.text(), self._plan.verify.tokens)
+        wrong = self._references.mismatch(to.name, prompt, answer.text)
+        if wrong is not None:
+            other = replace(prompt, spare=True)
+            answer = self._answered(to, other.text(), self._plan.verify.tokens)
+            if self._references.mismatch(to.name, other, answer.text) is not None:
+                raise wrong
+            note = f"{wrong}, and another one of that length rightly: what it keeps of prompts answers"
+            self._outcome = replace(self._outcome, note=note)
+        return len(answer.pieces)
+
+    def _recognise(self, model: Checkpoint) -> None:
+        """Whether what was asked for answers, by the shortest prompt; a new one is remembered."""
+        reference = self._references.of(model.name)
+        if reference is None:
+            self._references.keep(model.name, Reference(self._answers_of(model)))
+        elif any(reference.answers.values()):
+            self._verified(model, prompts(self._plan.verify.prompt_tokens)[0])
+
+    def _refer(self) -> None:
+        """Have a server that never swapped say what each model says, once a run, and see what it weighs."""
+        if not self._fleet.startable or self._fleet.per_model or not self._plan.verify.tokens:
+            return
+        for model in self._plan.checkpoints.values():
+            if self._plan.asks_of(model.name) and self._references.of(model.name) is None:
+                self._served = None
+                with self._fleet.fresh(model.name):
+                    answers = self._answers_of(model)
+                    footprint_bytes = settle(self.meter).ledgers.footprint_bytes
+                self._references.keep(model.name, Reference(answers, True, footprint_bytes))
+
+    def _answers_of(self, model: Checkpoint) -> dict[str, str]:
+        """By prompt, as far as computing is fast enough."""
+        answers: dict[str, str] = {}
+        for prompt in prompts(self._plan.verify.prompt_tokens):
+            try:
+                answer = self._answered(
+                    model, prompt.text(), self._plan.verify.tokens, _VERIFIES_WITHIN_S if answers else None
+                )
+            except HungError:
+                if not answers:
+                    raise
+                break
+            answers[prompt.key()] = answer.text
+        return answers
 
     def _swap_by_asking(self, to: Checkpoint, probe: Probe) -> None:
         """The request that makes the server swap: until its first piece of text, or its first byte."""
@@ -346,16 +417,35 @@ class HttpTarget:
         self._fleet.ensure_started(to.name)
         self._caller.swap(old, to)
 
-    def _ask(self, model: Checkpoint, prompt: str, tokens: int) -> Answer:
-        question = Question(self._fleet.names[model.name], prompt, tokens)
+    def _ask(
+        self,
+        model: Checkpoint,
+        prompt: str,
+        tokens: int,
+        patience_s: float | None = None,
+        session: str = "swapbench",
+    ) -> Answer:
+        question = Question(self._fleet.names[model.name], prompt, tokens, session)
         endpoint = self._fleet.endpoint(model.name)
-        return Answer(endpoint, self._preset.ask, question, self._patience_s, self._voice)
+        return Answer(endpoint, self._preset.ask, question, patience_s or self._patience_s, self._voice)
 
-    def _answered(self, model: Checkpoint, prompt: str, tokens: int) -> Answer:
+    def _answered(
+        self, model: Checkpoint, prompt: str, tokens: int, patience_s: float | None = None
+    ) -> Answer:
         """A whole answer."""
         with self._fleet.telling(model.name):
-            answer = self._ask(model, prompt, tokens)
+            answer = self._ask(model, prompt, tokens, patience_s)
             try:
+                answer.await_end()
+            finally:
+                answer.close()
+        return answer
+
+    def _converse(self, model: Checkpoint, said: str, session: str) -> Answer:
+        with self._fleet.telling(model.name):
+            answer = self._ask(model, said, 1, session=session)
+            try:
+                answer.await_text()
                 answer.await_end()
             finally:
                 answer.close()
@@ -378,15 +468,46 @@ class HttpTarget:
     def _prompt(self, count: int = 0) -> str:
         """Another beginning each time: servers keep what they have computed of a prompt."""
         self._serial += 1
-        return f"{self._serial % 1_000_000:06d} {words(count) if count else _GREETING}"
+        return f"{self._serial % 1_000_000:06d} {Prompt(count).text() if count else _GREETING}"
 
     def _give_up_what_flies(self, patience_s: float = 0.0) -> None:
         if self._trigger is not None:
             self._trigger.close()
             self._trigger = None
+        self._land(patience_s)
+
+    def _land(self, patience_s: float) -> None:
+        """Have clients send no more, and wait for what they and others have sent."""
+        if self._traffic is not None:
+            self._flying += tuple(sent.ticket for sent in self._traffic.stop())
+            self._traffic = None
         until_s = time.perf_counter() + patience_s
         self._landed += tuple(request.land(until_s) for request in self._flying)
         self._flying = ()
+
+    def _send(self, client: int, name: str, model: Checkpoint) -> InFlight:
+        work = self._plan.workload
+        prompt = self._prompt(work.prompt_tokens)
+        return InFlight(client, name, model.name, lambda: self._ask(model, prompt, work.decode_tokens))
+
+    def _start_traffic(self, planned: PlannedSwap) -> None:
+        """Have clients send, and wait until one of them is being answered."""
+        work = self._plan.workload
+        if not work.clients:
+            return
+        assert self._served is not None
+        self._wanted = self._served
+        self._traffic = Traffic(
+            self._send_of_client, lambda number: number, work.clients, work.rate_per_s, seed=planned.round
+        )
+        self._traffic.start()
+        self._traffic.await_more(1)
+        self._traffic.sent()[0].ticket.await_text()
+
+    def _send_of_client(self, number: int) -> InFlight:
+        assert self._wanted is not None
+        client = number % self._plan.workload.clients + 1
+        return self._send(client, f"client-{client}/{number}", self._wanted)
 
     def _look_at_page_cache(self, to: Checkpoint) -> None:
         share = page_cache.residency(page_cache.weight_files(to.path)).share

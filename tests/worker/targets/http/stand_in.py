@@ -65,6 +65,9 @@ class State:
         self.asleep = False
         self.told_busy = False
         self.broken = ""
+        self.memory: list[bytes] = []
+        self.computed: dict[str, set[str]] = {}
+        self.instance = ""
         self.serial = 0
         self.seen: list[str] = []
 
@@ -73,6 +76,8 @@ class State:
         if model == self.loaded:
             return ""
         self.told_busy = False
+        if not self.options.keeps_caches:
+            self.computed.clear()
         self.loads += 1
         if self.options.fault == "stuck" and self.loads >= self.options.at:
             return ""
@@ -85,12 +90,24 @@ class State:
             os._exit(3)
         if due == "hangs":
             threading.Event().wait()
+        if self.options.writes:
+            Path(self.options.writes).write_bytes(bytes(1 << 20))
+        if self.options.weighs_mib and due == "":
+            self.memory = [b"x" * (self.options.weighs_mib << 20), *self.memory[-1:]]
+            del self.memory[1 if not self.options.keeps_boot else 2 :]
         if due in ("sulks", "wedges"):
             self.broken = due
         elif due not in ("answers-500", "wrong-model", "redirects", "json-error"):
             self.loaded = model
             self.broken = ""
         return str(due)
+
+    def compute(self, prompt: str) -> None:
+        """Take time for every word of a prompt that the model has not seen since it was loaded, or ever."""
+        seen = self.computed.setdefault(str(self.loaded), set())
+        if prompt not in seen:
+            threading.Event().wait(self.options.word_s * len(prompt.split()))
+        seen.add(prompt)
 
     def _first_time(self) -> bool:
         mark = self.options.mark
@@ -116,7 +133,11 @@ class Handler(BaseHTTPRequestHandler):
         if self.path in ("/health", "/api/version", "/v1/models", "/api/v1/models"):
             return self.answer(200, {"status": "ok", "version": "0", "data": []})
         if self.path == "/api/ps":
-            return self.answer(200, {"models": [{"name": state.loaded, "size": 4242}]})
+            pinned = {"name": "nomic-embed:latest", "size": 777 << 30}
+            return self.answer(200, {"models": [pinned, {"name": f"{state.loaded}:latest", "size": 4242}]})
+        if self.path == "/memory":
+            budget = 1 << 30 >> max(0, state.loads - 1)
+            return self.answer(200, {"budget": budget, "evicted": 3, "restored": 2, "tokens": 64})
         if self.path == "/is_sleeping":
             return self.answer(200, {"is_sleeping": state.asleep})
         return self.answer(404, {"error": "no such path"})
@@ -128,16 +149,18 @@ class Handler(BaseHTTPRequestHandler):
         if state.options.tell_key:
             print("authorised by", self.headers.get("Authorization"), flush=True)
         if self.path == "/api/v1/models/unload":
-            if body["instance_id"] != state.loaded:
+            if body["instance_id"] not in (state.loaded, state.instance):
                 return self.answer(404, {"error": f"no instance {body['instance_id']}"})
             state.loaded = None
             return self.answer(200, {"instance_id": body["instance_id"]})
         if self.path == "/api/v1/models/load":
             fault = state.load(body["model"])
             status = "loading" if fault == "not-loaded" else "loaded"
+            instance = f"{body['model']}:2" if state.options.second else body["model"]
+            state.instance = instance
             return self.answer(
                 200,
-                {"type": "llm", "instance_id": body["model"], "load_time_seconds": 1.25, "status": status},
+                {"type": "llm", "instance_id": instance, "load_time_seconds": 1.25, "status": status},
             )
         if self.path.startswith("/api/models/unload/"):
             if state.loaded == self.path.rpartition("/")[2]:
@@ -157,20 +180,18 @@ class Handler(BaseHTTPRequestHandler):
 
     def complete(self, body: dict[str, Any]) -> None:
         """Server-sent events, as OpenAI's API has them."""
-        if self.state.asleep:
-            return self.answer(503, {"error": {"message": "asleep"}})
         options = self.state.options
         new, chat = body["model"] != self.state.loaded, "chat" in self.path
-        if options.busy and new and not self.state.told_busy:
-            self.state.told_busy = True
-            return self.answer(options.busy, {"error": "loading"}, {"Retry-After": "0"})
+        if refusal := self.refusal(body["model"], new):
+            return self.answer(refusal[0], {"error": refusal[1]}, {"Retry-After": "0"})
         if options.progress and new:
             self.start("text/event-stream")
             for words in ("loading model", ".", "."):
                 self.event({"choices": [{"delta": {"reasoning_content": words}, "text": words}]}, "")
-        if self.state.broken == "wedges" or (self.state.broken and not new):
-            return self.answer(500, {"error": "the engine is gone"})
-        fault = self.state.load(body["model"])
+        try:
+            fault = self.state.load(body["model"])
+        except OSError as error:
+            return self.answer(500, {"error": f"its cache can't be written: {error.strerror}"})
         if self.plainly_wrong(fault):
             return None
         if not (options.progress and new):
@@ -184,12 +205,25 @@ class Handler(BaseHTTPRequestHandler):
             self.end("stop" if options.says_stop else "nothing" if fault == "no-end" else "done")
         return None
 
+    def refusal(self, model: str, new: bool) -> tuple[int, str] | None:
+        """Status and words for who can't be answered."""
+        state = self.state
+        if state.asleep:
+            return 500, "asleep"
+        if state.options.busy and new and not state.told_busy:
+            state.told_busy = True
+            return state.options.busy, "loading"
+        if state.broken == "wedges" or (state.broken and not new):
+            return 500, "the engine is gone"
+        return None if model in ("ham", "egg") else (404, f"no model {model}")
+
     def tell(self, body: dict[str, Any], fault: str) -> bool:
         """The model's words; whether all of them were said."""
         options, chat = self.state.options, "chat" in self.path
         prompt = body["messages"][-1]["content"] if chat else body["prompt"]
+        self.state.compute(prompt)
         self.state.serial += 1
-        told = []
+        serial, told = self.state.serial, []
         for number, word in enumerate(self.words(prompt, body["max_tokens"], fault)):
             if fault == "breaks-off" and number == 2:
                 self.close_connection = True
@@ -201,7 +235,7 @@ class Handler(BaseHTTPRequestHandler):
                 return False
             content = [{"type": "text", "text": word}] if options.parts else word
             choice = {"delta": {"content": content}} if chat else {"text": content}
-            told.append({"id": f"a{self.state.serial}", "model": self.named(body), "choices": [choice]})
+            told.append({"id": f"a{serial}", "model": self.named(body), "choices": [choice]})
             if not options.one_write:
                 threading.Event().wait(options.pace_s)
                 self.event(told[-1], fault)
@@ -261,12 +295,20 @@ class Handler(BaseHTTPRequestHandler):
         """What the model that is loaded says."""
         if fault == "no-text":
             return
-        seed = sum(map(ord, str(self.state.loaded) + prompt))
+        options, speaker = self.state.options, self.state.loaded
+        if options.long_by_boot and len(prompt.split()) > 100:
+            speaker = options.model
+        seed = sum(map(ord, str(speaker) + prompt))
+        if options.prompt_cache:
+            seed += prompt in self.state.seen
+            self.state.seen.append(prompt)
         for number in range(10**9 if fault == "endless" else count):
             yield f" {WORDS[(seed * (number + 1) + number * number) % len(WORDS)]}"
 
     def named(self, body: dict[str, Any]) -> str:
         """An honest server names the model that answers."""
+        if self.state.options.second:
+            return self.state.instance
         return str(self.state.loaded) if self.state.options.honest else str(body["model"])
 
     def event(self, data: Any, fault: str) -> None:
@@ -335,6 +377,14 @@ def main() -> None:
     parser.add_argument("--keep-alives", type=int, default=1)
     parser.add_argument("--parts", action="store_true", help="content as a list")
     parser.add_argument("--chatter", type=int, default=0, help="letters that it prints before it dies")
+    parser.add_argument("--long-by-boot", action="store_true", help="long prompts: by the boot model")
+    parser.add_argument("--prompt-cache", action="store_true", help="another answer the second time")
+    parser.add_argument("--weighs-mib", type=int, default=0, help="memory of each model")
+    parser.add_argument("--keeps-boot", action="store_true", help="never free the first model")
+    parser.add_argument("--second", action="store_true", help="models are loaded as instances key:2")
+    parser.add_argument("--word-s", type=float, default=0.0, help="to compute a word of a prompt")
+    parser.add_argument("--keeps-caches", action="store_true", help="what was computed outlives a swap")
+    parser.add_argument("--writes", default="", help="a file that is written at each load")
     parser.add_argument("--pace-s", type=float, default=0.0, help="between two pieces")
     parser.add_argument("--one-write", action="store_true")
     parser.add_argument("--says-stop", action="store_true", help="finish_reason, and no [DONE]")

@@ -9,8 +9,8 @@ from swapbench.experiment import validate
 from swapbench.plan import Arm, make_plan, scripted_checkpoints, turns
 from swapbench.preset import Preset, read_preset, shipped
 from swapbench.wire import Checkpoint, ClientRequest, Event, Server, SwapFinished
+from swapbench.worker.__main__ import make_target
 from swapbench.worker.session import run_session
-from swapbench.worker.targets.http.target import HttpTarget
 
 STAND_IN = str(Path(__file__).parent / "stand_in.py")
 
@@ -62,7 +62,7 @@ def play(
     arm = Arm("", asked, checkpoints or scripted_checkpoints(asked), sys.executable, where)
     plan = make_plan(arm, turns(asked)[0], folder / "scratch", log=folder / "server.log")
     events: list[Event] = []
-    target = HttpTarget(plan)
+    target = make_target(plan)
     try:
         run_session(plan, target, events.append, pid=1)
     finally:

@@ -8,15 +8,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import psutil
 import pytest
 
+from swapbench.experiment import validate
+from swapbench.plan import scripted_checkpoints
 from swapbench.preset import Preset
 from swapbench.worker.targets.http import keeper
 from swapbench.worker.targets.http.server import Running, free_port, listener
-from tests.worker.targets.http.standing import STAND_IN, play, preset, swaps_of
+from tests.worker.targets.http.standing import STAND_IN, experiment, play, preset, swaps_of
 
 PATIENCE_S = 60.0
 
@@ -152,7 +155,9 @@ def test_killing_the_keeper_ends_the_children_of_the_server_and_is_seen(tmp_path
         "start": {"command": ["{python}", "-I", "-c", FORKING, "{port}"]},
         "ask": {"body": {}},
     }
-    server = Running(Preset.model_validate(said), tmp_path / "server.log", {}, {}, ())
+    ham = scripted_checkpoints(validate(experiment(), "test"))["ham"]
+    names, models = {"ham": "ham"}, {"ham": ham}
+    server = Running(Preset.model_validate(said), tmp_path / "server.log", names, models, (), "ham")
     server.start({})
     kept = psutil.Process(server.pid).parent()
     children = psutil.Process(server.pid).children()
@@ -202,7 +207,7 @@ def test_a_server_that_finds_its_port_taken_is_started_on_another(
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        ports = iter([taken.getsockname()[1], free_port()])
+        ports = chain([taken.getsockname()[1]], iter(free_port, 0))
         monkeypatch.setattr("swapbench.worker.targets.http.server.free_port", lambda: next(ports))
         swaps = swaps_of(play(tmp_path, preset("mlx_lm")))
     assert [swap.status for swap in swaps] == ["ok", "ok"]

@@ -58,7 +58,7 @@ def test_a_model_that_is_not_swapped_at_all_is_told_by_its_answers(tmp_path: Pat
     there, back = swaps_of(play(tmp_path, preset("mlx_lm", "--fault", "stuck")))
     assert (there.status, back.status) == ("rolled_back", "failed")
     for swap in (there, back):
-        assert "egg answers word for word as ham does: the server answers with the wrong model" in swap.error
+        assert "egg answers a prompt of 8 words word for word as ham does: the server" in swap.error
 
 
 def test_one_that_names_the_model_that_answers_is_told_by_that(tmp_path: Path) -> None:

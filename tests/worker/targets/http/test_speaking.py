@@ -50,6 +50,14 @@ def test_places_in_documents(where: str, there: object) -> None:
     assert dig({"a": [{"b": 1}], "d": 0}, where) == there
 
 
+@pytest.mark.parametrize(("model", "there"), [("llama3.2", 2), ("nomic", 1), ("llama", None), ("k", 3)])
+def test_the_entry_of_a_model_is_found_by_its_name(model: str, there: object) -> None:
+    listed = [("nomic:latest", 1), ("llama3.2:latest", 2), ("k:2", 3)]
+    document = {"models": [{"name": name, "size": size} for name, size in listed]}
+    assert dig(document, "models.[name={model}].size", model) == there
+    assert dig({"models": 1}, "models.[name={model}].size", model) is None
+
+
 def test_a_placeholder_alone_keeps_its_type_and_others_become_text() -> None:
     template = {
         "n": "{max_tokens}",

@@ -98,6 +98,31 @@ def test_requests_that_are_never_answered_are_stalled_and_fail_no_swap(tmp_path:
     assert all((flight.longest_gap_s or 0) > 1 for flight in flights_of(events))
 
 
+def test_clients_go_on_sending_and_ask_for_the_new_model_once_it_is_wanted(tmp_path: Path) -> None:
+    work = {"clients": 3, "rate_per_s": 40.0, "decode_tokens": 4}
+    events = play(tmp_path, preset("mlx_lm", "--load-s", "0.3"), workload=work, scenario=[THERE])
+    (swap,) = swaps_of(events)
+    sent = flights_of(events)
+    assert (swap.status, swap.sent_requests, swap.answered_requests) == ("ok", len(sent), len(sent))
+    assert {request.client for request in sent} == {1, 2, 3}
+    assert {request.model for request in sent if request.sent_s < 0} == {"ham"}
+    assert {request.model for request in sent if request.sent_s > 0.1} == {"egg"}
+    assert (swap.longest_wait_s or 0) > 0.1
+
+
+@pytest.mark.parametrize(("options", "kept"), [((), 0), (("--keeps-caches",), 2)])
+def test_what_is_left_of_agents_conversations_shows_when_their_model_comes_back(
+    options: tuple[str, ...], kept: int, tmp_path: Path
+) -> None:
+    work = {"agents": 2, "cache_tokens": 300}
+    server = preset("mlx_lm", "--word-s", "0.001", *options)
+    first, back, again = swaps_of(play(tmp_path, server, workload=work, rounds=2))[:3]
+    assert (first.prefilled_tokens, first.restored_caches) == (600, 0)
+    assert (back.restored_caches, back.restored_tokens) == (kept, kept * 300)
+    assert (back.restore_s or 0) > 0
+    assert again.restored_caches == kept
+
+
 def test_a_server_that_loads_in_its_event_loop_is_deaf_for_as_long(tmp_path: Path) -> None:
     swaps = swaps_of(play(tmp_path, preset("mlx_lm", "--deaf", "--load-s", "0.5")))
     assert [swap.status for swap in swaps] == ["ok", "ok"]

@@ -1,0 +1,96 @@
+"""Whose a server is: the processes behind its address, and the versions of what it is made of."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from swapbench.preset import Process
+
+_ANSWERS_WITHIN_S: Final = 20.0
+_ASK: Final = """
+import importlib.metadata as m, json, sys
+found = {}
+for name in sys.argv[1:]:
+    try:
+        found[name] = m.version(name)
+    except m.PackageNotFoundError:
+        pass
+print(json.dumps(found))
+"""
+
+
+def processes_of(told: Process, listeners: Sequence[int]) -> list[int]:
+    """Those that a preset names, else those that listen."""
+    if told.pid is not None:
+        return [told.pid]
+    if not told.name:
+        return list(listeners)
+    found = [process for process in psutil.process_iter(["name"]) if process.info["name"] == told.name]
+    within = {child.pid for process in found for child in _children(process)}
+    return [process.pid for process in found if process.pid not in within]
+
+
+def names_of(pids: Sequence[int]) -> str:
+    """What they are called."""
+    names = []
+    for pid in pids:
+        with suppress(psutil.Error):
+            names.append(psutil.Process(pid).name())
+    return ", ".join(dict.fromkeys(names))
+
+
+def versions_of(program: str, packages: Sequence[str]) -> dict[str, str]:
+    """Of packages, in the environment of the interpreter that runs a program; empty where it has none."""
+    if program == "{python}":
+        return _own_versions(packages)
+    python = _interpreter_of(program)
+    if not python or not packages:
+        return {}
+    with suppress(OSError, subprocess.SubprocessError, ValueError):
+        asked = subprocess.run(
+            [python, "-I", "-c", _ASK, *packages],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_ANSWERS_WITHIN_S,
+            check=True,
+        )
+        return {str(name): str(found) for name, found in json.loads(asked.stdout).items()}
+    return {}
+
+
+def _own_versions(packages: Sequence[str]) -> dict[str, str]:
+    versions = {}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions
+
+
+def _interpreter_of(program: str) -> str:
+    """By its name, or by the first line of a script."""
+    where = shutil.which(program)
+    if where is None:
+        return ""
+    if Path(where).name.startswith("python"):
+        return where
+    with suppress(OSError), open(where, "rb") as file:
+        line = file.readline(1024)
+        words = line[2:].decode(errors="replace").split() if line.startswith(b"#!") else []
+        if len(words) > 1 and Path(words[0]).name == "env":
+            return shutil.which(words[-1]) or ""
+        if words and Path(words[0]).name.startswith("python"):
+            return words[0]
+    return ""
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    with suppress(psutil.Error):
+        return process.children(recursive=True)
+    return []
