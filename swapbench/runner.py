@@ -137,7 +137,7 @@ def _announced(experiment: Experiment, *, alone: bool) -> Presence:
 
 def told_of(others: Sequence[int]) -> str:
     """That other runs go on, for the user of this machine."""
-    whose = f"process {', '.join(map(str, others))}"
+    whose = f"{'process' if len(others) == 1 else 'processes'} {', '.join(map(str, others))}"
     return f"another run of swapbench goes on on this machine ({whose}), and the two disturb each other"
 
 
@@ -291,7 +291,7 @@ def carry_out(job: Job, observer: "Observer") -> None:
             follow(events, job.experiment, job.writer, observer)
     finally:
         shutil.rmtree(scratch_dir, ignore_errors=True)
-        if job.presence.met():
+        if job.presence.met() and _DISTURBED not in job.writer.info.notes:
             job.writer.note(_DISTURBED)
         job.presence.leave()
 

@@ -161,7 +161,13 @@ def test_columns_that_a_later_version_adds_do_no_harm(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("column", "value", "complaint"),
-    [("total_s", "soon", "column total_s"), ("round", "", "column round"), ("round", "1.5", "column round")],
+    [
+        ("total_s", "soon", "column total_s"),
+        ("total_s", "-1e999", "column total_s: no finite number: '-1e999'"),
+        ("total_s", "nan", "column total_s: no finite number: 'nan'"),
+        ("round", "", "column round"),
+        ("round", "1.5", "column round"),
+    ],
 )
 def test_a_field_that_is_no_number_is_an_error_that_names_the_column(
     tmp_path: Path, column: str, value: str, complaint: str

@@ -252,7 +252,7 @@ def _titled(table: Table, rendered: RenderableType) -> Iterator[RenderableType]:
         yield Text(f"\n{table.title}", style="bold")
     yield rendered
     if table.legend:
-        yield Text(f"  {table.legend}", style="dim")
+        yield Padding(Text(table.legend, style="dim"), (0, 0, 0, 2), expand=False)
 
 
 def _side_by_side(
