@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ import pytest
 from swapbench.cli.progress import course_of
 from swapbench.errors import UsageError, WorkerError
 from swapbench.experiment import Experiment, Source
+from swapbench.neighbours import Presence
 from swapbench.plan import PairOrder, make_plan, scripted_checkpoints
 from swapbench.results import ArmInfo, Carrier, Run, read, read_info
-from swapbench.runner import Job, carry_out, follow, new_job, new_paired_job, resumed_job
+from swapbench.runner import Job, carry_out, follow, new_job, new_paired_job, resumed_job, told_of
 from swapbench.wire import (
     Event,
     MemorySample,
@@ -411,6 +413,17 @@ def test_a_resumed_run_does_rounds_anew_that_only_one_arm_has_done(
     assert not whole.duplicated(["arm", "round", "scenario", "phase"]).any()
     assert len(whole) == 12 * 9
     assert f"after {len(kept)} swaps: interrupted by the user" in run.info.notes[-1]
+
+
+def test_a_run_that_was_disturbed_before_and_after_it_was_resumed_says_so_once(tmp_path: Path) -> None:
+    job = replace(_job(scripted(), tmp_path), presence=Presence(others=(9332, 9454)))
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(job, _Interrupting(1))
+    carry_out(replace(resumed_job(job.writer.folder), presence=job.presence), _Seen())
+    disturbed, resumed = read_info(job.writer.folder).notes
+    assert "another run of swapbench went on" in disturbed
+    assert "after 1 swap: interrupted by the user" in resumed
+    assert "(processes 9332, 9454)" in told_of(job.presence.others)
 
 
 def test_a_worker_of_one_arm_that_is_lost_costs_the_other_nothing(tmp_path: Path) -> None:
