@@ -10,23 +10,23 @@ import os
 import signal
 from contextlib import suppress
 
-_INTERRUPTED = 130
-
 
 def main() -> None:
     """The command line."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _leave)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
+            signal.signal(number, _leave)
     from swapbench.cli import main as carry_out
 
     carry_out()
 
 
-def _leave(*_: object) -> None:
+def _leave(number: int, _: object) -> None:
     """Nothing has begun that would have to be tidied up."""
+    words = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
     with suppress(OSError):
-        os.write(2, b"swapbench: interrupted\n")
-    os._exit(_INTERRUPTED)
+        os.write(2, f"swapbench: {words}\n".encode())
+    os._exit(128 + number)
 
 
 if __name__ == "__main__":

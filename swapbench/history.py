@@ -16,7 +16,7 @@ from swapbench.environment import Machine
 from swapbench.errors import ResultsError, UsageError, did_you_mean
 from swapbench.experiment import Experiment
 from swapbench.medians import FIGURES, HEADLINE, Median, medians
-from swapbench.results import KEPT, RESULTS_VERSION, RunInfo, experiment_in, read_info
+from swapbench.results import KEPT, RESULTS_VERSION, RunInfo, damage, experiment_in, read_info
 
 _NO_SWAP: Final = "no swap that counts: failed, invalid, a warm-up, or of an A/B comparison"
 
@@ -165,11 +165,14 @@ def _opened(folders: Sequence[Path], left_out: dict[Path, str]) -> list[_Opened]
             raw = to_json(info.experiment)
             if raw not in experiments:
                 experiments[raw] = experiment_in(info, folder)
+            changed = damage(folder, info)
         except ResultsError as error:
             left_out[folder] = str(error)
             continue
         key = (info.run_id, info.started_at, info.machine)
-        if info.transcribed_from:
+        if changed:
+            left_out[folder] = changed
+        elif info.transcribed_from:
             left_out[folder] = "transcribed, not measured"
         elif info.part_of:
             left_out[folder] = f"part of a {info.part_of}"

@@ -22,6 +22,8 @@ class Meaning:
         return tuple(self.columns.split())
 
 
+_UNSETTLED: Final = "when the swap failed for good, or its worker was lost"
+
 PHASES_MEANINGS: Final = (
     Meaning("run_id", "", "the run", "never"),
     Meaning("round", "", "round, from 0; warm-up rounds come first", "never"),
@@ -209,7 +211,7 @@ SWAPS_MEANINGS: Final = (
         "the observer's own cost within the swap, a part of `unattributed_s`",
         "when the swap failed",
     ),
-    Meaning("settle_s", "s", "how long the ledgers took to settle after the swap", "when the swap failed"),
+    Meaning("settle_s", "s", "how long the ledgers took to settle after the swap", _UNSETTLED),
     Meaning(
         (
             "settled_mlx_active_bytes settled_mlx_cache_bytes settled_footprint_bytes "
@@ -217,13 +219,13 @@ SWAPS_MEANINGS: Final = (
         ),
         "B",
         "the ledgers then: the leak verdict rests on these",
-        "when the swap failed",
+        _UNSETTLED,
     ),
     Meaning(
         ("settled_file_backed_bytes settled_system_wired_bytes settled_system_compressed_bytes"),
         "B",
         "what is beside the ledgers, then",
-        "as in phases.csv, or when the swap failed",
+        f"as in phases.csv, or {_UNSETTLED}",
     ),
     Meaning(
         "position",

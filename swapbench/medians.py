@@ -1,6 +1,6 @@
 """A figure's median in each of many runs: DuckDB over their tables."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,19 +42,17 @@ _TABLE: Final = (
 # Swaps of A/B comparisons are no history: their arms differ on purpose.
 _COUNTED_SQL: Final = f"""
     SELECT "{_NUMBER}" AS number, round, scenario, strategy,
-        if(isfinite(total_s), total_s, NULL),
-        if(isfinite(first_token_s), first_token_s, NULL),
-        if(isfinite(to_first_token_s), to_first_token_s, NULL)
+        total_s, first_token_s, to_first_token_s
     FROM {_TABLE}
     WHERE status = 'ok' AND valid = 'true' AND warmup IS DISTINCT FROM 'true'
-      AND (isfinite(total_s) OR isfinite(to_first_token_s)) AND coalesce({{arm}}, '') = ''
+      AND (total_s IS NOT NULL OR to_first_token_s IS NOT NULL) AND coalesce({{arm}}, '') = ''
 """
 # A phase has a row each time that it was entered, and of several ranks those that name none are the phase.
 _PHASE_SQL: Final = f"""
     SELECT "{_NUMBER}" AS number, round, scenario, strategy,
         coalesce(sum(seconds) FILTER (rank IS NULL), sum(seconds) FILTER (rank = 0)) AS seconds
     FROM {_TABLE}
-    WHERE phase = $phase AND isfinite(seconds) AND coalesce(span, '') = ''
+    WHERE phase = $phase AND coalesce(span, '') = ''
     GROUP BY ALL
 """
 _HEADLINE_SQL: Final = """
@@ -167,6 +165,7 @@ class _Reader:
         for gathered in self._gathered(SWAPS_TABLE.file, _SWAP_COLUMNS):
             arm = "arm" if "arm" in gathered.header else "NULL"
             self._insert("swaps", _COUNTED_SQL.format(arm=arm), gathered)
+        self._refuse_infinite("swaps", _OF_SWAPS.values())
 
     def _fill_phases(self, phase: str) -> None:
         self._connection.execute(
@@ -175,6 +174,13 @@ class _Reader:
         )
         for gathered in self._gathered(PHASES_TABLE.file, _PHASE_COLUMNS, phase):
             self._insert("phases", _PHASE_SQL, gathered, phase=phase)
+        self._refuse_infinite("phases", ("seconds",))
+
+    def _refuse_infinite(self, table: str, columns: Iterable[str]) -> None:
+        for column in columns:
+            for (number,) in self._rows(f"SELECT number FROM {table} WHERE NOT isfinite({column})"):
+                path = self._folders[number] / f"{table}.csv"
+                self._unreadable.setdefault(number, f"{path}: column {column}: no finite number")
 
     def _gathered(self, name: str, needed: Sequence[str], field: str = "") -> Iterator[Gathered]:
         files = {

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
 
-from swapbench import __version__
+from swapbench import __version__, interrupts
 from swapbench.doctor.judge import judge_surroundings
 from swapbench.doctor.surroundings import look_around
 from swapbench.environment import this_machine, tuning
@@ -27,6 +27,7 @@ from swapbench.results import (
     RunInfo,
     RunWriter,
     claim_folder,
+    damage,
     drop_unfinished,
     finished_swaps,
     read_info,
@@ -136,7 +137,7 @@ def _announced(experiment: Experiment, *, alone: bool) -> Presence:
 
 def told_of(others: Sequence[int]) -> str:
     """That other runs go on, for the user of this machine."""
-    whose = f"process {', '.join(map(str, others))}"
+    whose = f"{'process' if len(others) == 1 else 'processes'} {', '.join(map(str, others))}"
     return f"another run of swapbench goes on on this machine ({whose}), and the two disturb each other"
 
 
@@ -163,6 +164,7 @@ def _new_run(
         process=Carrier.this(),
         variables=tuning(),
     )
+    interrupts.hold()
     folder = claim_folder(out / file.stem, info.sources(), now)
     return folder, info.model_copy(update={"run_id": folder.name})
 
@@ -196,6 +198,8 @@ def resumed_job(
             packages, variables that tune them or a checkpoint are no longer what they were.
     """
     info = read_info(folder)
+    if changed := damage(folder, info):
+        raise UsageError(f"{folder}: {changed}; start a new run")
     if info.status == "complete":
         raise UsageError(
             f"{folder}: this run is complete; `swapbench run {info.experiment_name}` starts another"
@@ -226,7 +230,8 @@ def resumed_job(
         if arm.server is not None:
             refuse_missing_keys(arm.server, folder)
     when = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    note = f"resumed {when} after {len(done)} swaps: {info.failure or 'ended without a word'}"
+    swaps = "1 swap" if len(done) == 1 else f"{len(done)} swaps"
+    note = f"resumed {when} after {swaps}: {info.failure or 'ended without a word'}"
     resumed = {
         "status": "running",
         "failure": "",
@@ -234,7 +239,9 @@ def resumed_job(
         "notes": (*info.notes, note),
         "process": Carrier.this(),
         "rows": None,
+        "sizes": None,
     }
+    interrupts.hold()
     return Job(RunWriter(folder, info.model_copy(update=resumed)), arms, fail_fast, done, presence)
 
 
@@ -284,7 +291,7 @@ def carry_out(job: Job, observer: "Observer") -> None:
             follow(events, job.experiment, job.writer, observer)
     finally:
         shutil.rmtree(scratch_dir, ignore_errors=True)
-        if job.presence.met():
+        if job.presence.met() and _DISTURBED not in job.writer.info.notes:
             job.writer.note(_DISTURBED)
         job.presence.leave()
 
@@ -334,6 +341,7 @@ def follow(events: Iterable[Event], experiment: Experiment, writer: RunWriter, o
     recorder = _Recorder(experiment, writer)
     stopped = ""
     try:
+        interrupts.let_go()
         for event in events:
             recorder.record(event)
             observer.on(event)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Final
 
 from swapbench import page_cache
 from swapbench.errors import WorkerError
@@ -14,6 +15,7 @@ from swapbench.wire import (
     Event,
     GaveUp,
     Note,
+    PhaseMeasured,
     PlannedSwap,
     Recovered,
     Reply,
@@ -24,6 +26,15 @@ from swapbench.wire import (
     TurnStarted,
 )
 from swapbench.worker_process import WorkerProcess
+
+# What the worker counted went with it: not known is not none.
+_UNKNOWN: Final[dict[str, Any]] = dict.fromkeys(
+    (
+        *("drained_requests", "carried_requests", "answered_requests", "evicted_caches", "evicted_bytes"),
+        *("prefilled_tokens", "restored_caches", "restored_tokens", "restored_bytes"),
+        *("sent_requests", "refused_requests", "lost_requests", "ahead_bytes", "kept_bytes"),
+    )
+)
 
 
 @dataclass
@@ -139,6 +150,8 @@ class Supervisor:
                     self._swap, self._step = event, ""
                 case StepStarted():
                     self._step = event.step
+                case PhaseMeasured() if event.phase == self._step and not event.span:
+                    self._step = ""
                 case SwapFinished():
                     self.done.add((turn.arm, event.round, event.strategy, event.scenario))
                     self._swap = None
@@ -163,6 +176,7 @@ class Supervisor:
             error=f"{self._step or 'worker'} failed: {reason}",
             failed_phase=Phase(self._step) if self._step in set(Phase) else None,
             fault=fault.kind if fault else "",
+            **_UNKNOWN,
         )
 
 
@@ -184,7 +198,6 @@ def _recovered(lost: SwapFinished, event: Recovered, seconds: float) -> SwapFini
             "status": "rolled_back",
             "rollback_s": seconds,
             "recovery": "restart",
-            "settled": event.settled,
             "readable_caches": event.readable_caches,
             "broken_caches": event.broken_caches,
         }

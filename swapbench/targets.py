@@ -179,8 +179,8 @@ def refuse_silent(server: Server) -> None:
         port = parts.port or (443 if parts.scheme == "https" else 80)
         try:
             socket.create_connection((parts.hostname or "", port), _CONNECT_S).close()
-        except OSError as error:
-            why = error.strerror or str(error)
+        except (OSError, UnicodeError) as error:  # UnicodeError: what can be no host's name
+            why = getattr(error, "strerror", None) or str(error)
             raise UsageError(
                 f"{url}: no server listens there ({why}); start it, or say where it runs: "
                 f"--target {server.preset.name}@http://127.0.0.1:8080"

@@ -256,7 +256,7 @@ class SwapFinished(Message):
     invalid_reason: str = ""
     drained_requests: int | None = 0
     carried_requests: int | None = 0
-    answered_requests: int = 0
+    answered_requests: int | None = 0
     evicted_caches: int | None = 0
     evicted_bytes: int | None = 0
     status: SwapStatus = "ok"
@@ -279,7 +279,7 @@ class SwapFinished(Message):
     restored_tokens: int | None = 0
     restored_bytes: int | None = 0
     restore_s: float | None = None
-    sent_requests: int = 0
+    sent_requests: int | None = 0
     refused_requests: int | None = 0
     lost_requests: int | None = 0
     longest_wait_s: float | None = None

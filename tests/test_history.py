@@ -278,6 +278,10 @@ def _no_number(folder: Path) -> None:
     rewritten(folder / "swaps.csv", lambda row: row | {"total_s": "soon"})
 
 
+def _no_end(folder: Path) -> None:
+    rewritten(folder / "swaps.csv", lambda row: row | {"total_s": "-1e999"})
+
+
 def _short_line(folder: Path) -> None:
     path = folder / "swaps.csv"
     lines = path.read_text().splitlines()
@@ -305,6 +309,7 @@ def _no_experiment(folder: Path) -> None:
         (_of_tomorrow, "schema_version 99 is newer"),
         (_no_swaps, "swaps.csv: No such file"),
         (_no_number, 'swaps.csv: Error when converting column "total_s"'),
+        (_no_end, "swaps.csv: column total_s: no finite number"),
         (_short_line, "swaps.csv: Expected Number of Columns"),
         (_no_text, "swaps.csv: Invalid unicode"),
         (_no_total, "swaps.csv: column total_s is missing"),

@@ -161,7 +161,13 @@ def test_columns_that_a_later_version_adds_do_no_harm(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("column", "value", "complaint"),
-    [("total_s", "soon", "column total_s"), ("round", "", "column round"), ("round", "1.5", "column round")],
+    [
+        ("total_s", "soon", "column total_s"),
+        ("total_s", "-1e999", "column total_s: no finite number: '-1e999'"),
+        ("total_s", "nan", "column total_s: no finite number: 'nan'"),
+        ("round", "", "column round"),
+        ("round", "1.5", "column round"),
+    ],
 )
 def test_a_field_that_is_no_number_is_an_error_that_names_the_column(
     tmp_path: Path, column: str, value: str, complaint: str
@@ -280,6 +286,40 @@ def test_a_table_that_was_cut_is_told_of(tmp_path: Path, name: str, left: float)
     info = read(folder).info
     assert info.status == "incomplete"
     assert re.match(rf"{name} has \d+ of its \d+ rows: changed since the run ended", info.failure)
+
+
+@pytest.mark.parametrize("name", ["phases.csv", "swaps.csv", "memory.csv", "requests.csv"])
+def test_a_table_that_is_gone_is_told_of_as_one_that_was_cut(tmp_path: Path, name: str) -> None:
+    folder = ended(tmp_path)
+    (folder / name).unlink()
+    assert read(folder).damage.startswith(f"{name} is missing: changed since the run ended")
+
+
+@pytest.mark.parametrize("sizes", [{}, {"sizes": None}], ids=["of another size", "of no size"])
+def test_what_has_all_its_rows_is_whole(tmp_path: Path, sizes: dict[str, None]) -> None:
+    recording = recorded(tmp_path)
+    recording.failed_swap(0, "down", error="one\nmore")
+    recording.writer.close("complete", "")
+    for name in ("phases.csv", "swaps.csv"):
+        path = recording.folder / name
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    change_json(recording.folder, **sizes)
+    assert read(recording.folder).damage == ""
+
+
+@pytest.mark.parametrize("torn", ["phases.csv", "memory.csv"])
+def test_a_swap_with_a_torn_row_has_not_finished(tmp_path: Path, torn: str) -> None:
+    recording = recorded(tmp_path)
+    recording.swap(0, "down")
+    recording.sample(0, "down", 9.0, active=100)
+    recording.sample(0, "down", 9.1, active=100)
+    recording.writer.sync()
+    path = recording.folder / torn
+    path.write_bytes(path.read_bytes()[:-20])
+    done = finished_swaps(recording.folder)
+    assert {key[3] for key in done} == {"up"}
+    drop_unfinished(recording.folder, done)
+    assert set(read(recording.folder).phases["scenario"]) == {"up"}
 
 
 def test_a_table_that_has_grown_is_told_of(tmp_path: Path) -> None:

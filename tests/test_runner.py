@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ import pytest
 from swapbench.cli.progress import course_of
 from swapbench.errors import UsageError, WorkerError
 from swapbench.experiment import Experiment, Source
+from swapbench.neighbours import Presence
 from swapbench.plan import PairOrder, make_plan, scripted_checkpoints
 from swapbench.results import ArmInfo, Carrier, Run, read, read_info
-from swapbench.runner import Job, carry_out, follow, new_job, new_paired_job, resumed_job
+from swapbench.runner import Job, carry_out, follow, new_job, new_paired_job, resumed_job, told_of
 from swapbench.wire import (
     Event,
     MemorySample,
@@ -196,6 +198,10 @@ def test_a_real_worker_that_ends_is_a_failed_swap_and_another_goes_on(
     assert run.swaps.rollback_s.iloc[1] > 0
     assert reason in run.swaps.error.iloc[1]
     assert run.swaps.failed_phase.iloc[1] == "load"
+    # What it had counted went with the worker, and what settles is another one's.
+    unknown = ("drained_requests", "evicted_caches", "evicted_bytes", "answered_requests", "lost_requests")
+    assert run.swaps.iloc[1][[*unknown, "settle_s", "settled_footprint_bytes"]].isna().all()
+    assert run.swaps.iloc[2][[*unknown, "settle_s", "settled_footprint_bytes"]].notna().all()
     assert any("a new worker goes on" in note for note in run.info.notes)
 
 
@@ -407,6 +413,17 @@ def test_a_resumed_run_does_rounds_anew_that_only_one_arm_has_done(
     assert not whole.duplicated(["arm", "round", "scenario", "phase"]).any()
     assert len(whole) == 12 * 9
     assert f"after {len(kept)} swaps: interrupted by the user" in run.info.notes[-1]
+
+
+def test_a_run_that_was_disturbed_before_and_after_it_was_resumed_says_so_once(tmp_path: Path) -> None:
+    job = replace(_job(scripted(), tmp_path), presence=Presence(others=(9332, 9454)))
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(job, _Interrupting(1))
+    carry_out(replace(resumed_job(job.writer.folder), presence=job.presence), _Seen())
+    disturbed, resumed = read_info(job.writer.folder).notes
+    assert "another run of swapbench went on" in disturbed
+    assert "after 1 swap: interrupted by the user" in resumed
+    assert "(processes 9332, 9454)" in told_of(job.presence.others)
 
 
 def test_a_worker_of_one_arm_that_is_lost_costs_the_other_nothing(tmp_path: Path) -> None:

@@ -162,6 +162,11 @@ def test_a_server_of_others_that_does_not_run_is_told_before_anything_is_measure
         assert set(checkpoints_of(wanted, print)) == {"ham", "egg"}
 
 
+def test_what_can_be_no_hosts_name_is_no_server() -> None:
+    with pytest.raises(UsageError, match="no server listens there"):
+        checkpoints_of(asked(target=f"ollama@http://{'x' * 3000}"), print)
+
+
 def test_a_server_that_will_be_started_need_not_run_yet() -> None:
     server = server_of("mlx_lm")
     assert server is not None

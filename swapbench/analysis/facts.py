@@ -1,6 +1,5 @@
 """What was run, on what, with what, and how it ended: what a reader must know before any figure."""
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +9,7 @@ from swapbench.analysis.figures import counted
 from swapbench.analysis.swaps import Swap
 from swapbench.experiment import Experiment, Source
 from swapbench.results import Run, RunInfo, RunStatus
+from swapbench.shell import quoted
 from swapbench.strategy import Strategy
 
 _SOURCE_SAYS: Final = {
@@ -73,7 +73,7 @@ def facts_of(run: Run, experiment: Experiment, swaps: Sequence[Swap]) -> RunFact
         started_at=info.started_at,
         status=info.status,
         incomplete=incomplete,
-        resume_command=f"swapbench run --resume {shlex.quote(str(run.folder))}" if incomplete else "",
+        resume_command="" if run.damage or not incomplete else f"swapbench run --resume {quoted(run.folder)}",
         sources=("scripted",) if experiment.target == "scripted" else tuple(map(str, info.sources())),
         source_says=_source_says(info, experiment),
         claims=all(source.is_full_size for source in info.sources()),

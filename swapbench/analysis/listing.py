@@ -49,6 +49,6 @@ def outline(run: Run) -> RunOutline:
         status=facts.status,
         swaps_ok=counts.counted + counts.warmup + counts.invalid,
         swaps_failed=counts.failed + counts.rolled_back + counts.refused,
-        headline_s={name: value.point for name, value in headlines.items() if value is not None},
+        headline_s={name: value.point for name, value in headlines.items() if value and not run.damage},
         folder=facts.folder,
     )

@@ -6,8 +6,8 @@ from typing import Final
 
 import typer
 
-from swapbench import __version__
-from swapbench.cli import baseline, experiments, init, interrupts, models, report, streams
+from swapbench import __version__, interrupts
+from swapbench.cli import baseline, experiments, init, models, report, streams
 from swapbench.cli.carrying import complain, say
 from swapbench.cli.compare import ab, compare
 from swapbench.cli.doctor import doctor

@@ -49,15 +49,15 @@ def save(
       swapbench baseline save nightly
       swapbench baseline save nightly 20260125T101500Z-hub 20260126T101500Z-hub
 
-    Exit codes: 0 fine, 2 usage, or no such run.
+    Exit codes: 0 fine, 2 usage, or no such run, 6 a run whose tables were changed.
     """
     from swapbench import baselines
     from swapbench.analysis.fingerprint import digest
     from swapbench.analysis.keeping import kept_run
-    from swapbench.results import read, resolve
+    from swapbench.results import read_whole, resolve
 
     folders = [resolve(results, run) for run in runs] if runs else [resolve(results, None)]
-    kept = [kept_run(read(folder)) for folder in folders]
+    kept = [kept_run(read_whole(folder)) for folder in folders]
     aspects = {digest(of): of for _, of in kept}
     new, there = baselines.save(results, name, [entry for entry, _ in kept], aspects)
     say(f"{results / baselines.FOLDER / name}: {new} new, {there} in all")

@@ -1,14 +1,14 @@
 """What commands that carry out a run have in common: say things, show progress, end well."""
 
-import shlex
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import typer
 
-from swapbench.cli.interrupts import exit_code, heed_endings, in_words
 from swapbench.errors import one_line
+from swapbench.interrupts import exit_code, in_words
+from swapbench.shell import quoted
 
 if TYPE_CHECKING:
     from swapbench.runner import Job
@@ -47,7 +47,6 @@ def carry_out_watched(
     from swapbench.runner import carry_out, told_of
 
     quiet = quiet or (json and not verbose)
-    heed_endings()
     if not quiet:
         for check in job.writer.info.checks:
             if check.advice:
@@ -59,8 +58,8 @@ def carry_out_watched(
             carry_out(job, observer)
     except KeyboardInterrupt as error:
         folder = job.writer.folder
-        say(f"swapbench: {in_words(error)}; every finished swap is kept in {folder}")
-        run = shlex.quote(str(folder))
+        complain(f"{in_words(error)}; every finished swap is kept in {folder}")
+        run = quoted(folder)
         go_on = f"go on with `swapbench run --resume {run}`, " if resumable else ""
         say(f"{go_on}look with `swapbench report {run}`")
         raise typer.Exit(exit_code(error)) from None

@@ -23,7 +23,7 @@ from swapbench.cli.options import (
     refuse_page_and_form,
 )
 from swapbench.cli.run import overrides_of
-from swapbench.errors import Exit, UsageError
+from swapbench.errors import Exit, UsageError, one_line
 from swapbench.overrides import sets, short_for
 
 if TYPE_CHECKING:
@@ -67,12 +67,12 @@ def compare(
       swapbench compare 20260127T080000Z-mini            (a run of `swapbench ab`: its two arms)
 
     Exit codes: 0 fine, 2 usage, or runs that can't be compared, 3 slower, 5 a leak,
-    6 inconclusive (--strict), 7 a swap failed.
+    6 inconclusive (--strict), or a run whose tables were changed, 7 a swap failed.
     """
-    from swapbench.results import read, resolve
+    from swapbench.results import read_whole, resolve
 
     refuse_page_and_form(html, form)
-    found = [read(resolve(results, name)) for name in runs]
+    found = [read_whole(resolve(results, name)) for name in runs]
     if len(found) == 1 and found[0].info.arms:
         raise typer.Exit(print_arms(found[0], form, margin, strict=strict, html=html))
     if len(found) == 1:
@@ -199,7 +199,7 @@ def ab(
     carry_out_watched(job, quiet=quiet, verbose=verbose, json=json)
     code = print_arms(read(job.writer.folder), "json" if json else "rich", margin, strict=strict)
     if not json:
-        say(f"results: {job.writer.folder}")
+        say(one_line(f"results: {job.writer.folder}"))
     raise typer.Exit(code)
 
 

@@ -7,7 +7,7 @@ import typer
 
 from swapbench.cli.carrying import say
 from swapbench.cli.options import Json, Results
-from swapbench.errors import Exit, WorkerError
+from swapbench.errors import Exit, UsageError, WorkerError
 
 # Where MLX can compute.
 Device = Literal["cpu", "gpu"]
@@ -36,6 +36,7 @@ def doctor(
     Exit codes: 0 fine, 6 there is something to do (--strict), 7 MLX can't be examined, or computes on another
     device than --device.
     """
+    from swapbench.doctor.check import unknown
     from swapbench.doctor.examination import examine, room_for
     from swapbench.doctor.judge import (
         complaint_about_device,
@@ -52,12 +53,17 @@ def doctor(
     if not json:
         say("looking: some seconds")
     around = look_around()
-    models = cache_root()
+    rooms, homeless = [room_for("results", results)], ""
+    try:
+        models = cache_root()
+        rooms.insert(0, room_for("models", models))
+    except UsageError as error:
+        models, homeless = results, str(error)
     found = examine(models)
-    rooms = (room_for("models", models), room_for("results", results))
     checks = (
         *judge_surroundings(around),
-        *judge_room(rooms),
+        *((unknown("disk for models", homeless),) if homeless else ()),
+        *judge_room(tuple(rooms)),
         *judge_examination(found),
     )
     if json:

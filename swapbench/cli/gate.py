@@ -7,10 +7,9 @@ import typer
 
 from swapbench.cli import completion
 from swapbench.cli.carrying import carry_out_watched, complain, say
-from swapbench.cli.interrupts import heed_endings
 from swapbench.cli.options import Experiment, Margin, Models, Out, PageCache, Quiet, Verbose
 from swapbench.cli.run import interpreter_of, overrides_of
-from swapbench.errors import UsageError
+from swapbench.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from swapbench.analysis.gate import Gate
@@ -113,7 +112,6 @@ def gate(
             "--pairs and --build go with --base: with --baseline the experiment runs alone, for its own "
             "rounds (--set rounds=10)"
         )
-    heed_endings()
     asking = Asking(
         file=find(experiment),
         settings=overrides_of(models, None, None, page_cache, set_ or []),
@@ -187,7 +185,7 @@ def _tell(judged: "Gate", folder: Path, *, json: bool) -> None:
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for line in annotations(judged):
             print(line, file=sys.stderr if json else sys.stdout)
-    say(f"reports: {folder}/gate.json, gate.md, gate.xml")
+    say(one_line(f"reports: {folder}/gate.json, gate.md, gate.xml"))
 
 
 def _summarise(text: str, summary: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swapbench.errors import UsageError
+from swapbench.shell import quoted
 
 if TYPE_CHECKING:
     from swapbench.analysis import Findings
@@ -27,7 +28,7 @@ def write_run(run: "Run", findings: "Findings", path: Path, options: Sequence[st
     """
     from swapbench.report.html import run_to_html
 
-    again = shlex.join(["swapbench", "report", str(run.folder), *options, "--html", path.name])
+    again = f"swapbench report {quoted(run.folder)} {shlex.join([*options, '--html', path.name])}"
     _write(path, run_to_html(_view(run, findings), again))
 
 
@@ -49,8 +50,8 @@ def write_comparisons(
     sides = arms_of(runs[0]) if len(runs) == 1 else runs
     by = {s.scenario: s.figure for comparison in comparisons for s in comparison.scenarios}
     views = [_view(side, analyse(side, _limits(side)), by) for side in sides]
-    folders = [str(run.folder) for run in runs]
-    again = shlex.join(["swapbench", "compare", *folders, *options, "--html", path.name])
+    folders = " ".join(quoted(run.folder) for run in runs)
+    again = f"swapbench compare {folders} {shlex.join([*options, '--html', path.name])}"
     _write(path, comparison_to_html(comparisons, views, again))
 
 

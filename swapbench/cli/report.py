@@ -1,6 +1,5 @@
 """`swapbench report` and `swapbench runs`."""
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,6 +10,7 @@ from swapbench.cli import completion
 from swapbench.cli.carrying import complain, say
 from swapbench.cli.options import Html, Json, Results, refuse_page_and_form
 from swapbench.errors import Exit, ResultsError, UsageError
+from swapbench.shell import quoted
 
 if TYPE_CHECKING:
     from swapbench.analysis.listing import RunOutline
@@ -138,7 +138,7 @@ def _want_redirection(folder: Path) -> None:
     if sys.stdout.isatty():
         raise UsageError(
             "a trace is for Perfetto, not for a terminal; write it to a file: "
-            f"swapbench report {shlex.quote(str(folder))} --format trace > trace.json"
+            f"swapbench report {quoted(folder)} --format trace > trace.json"
         )
 
 
@@ -171,7 +171,10 @@ def runs(
     unreadable: list[ResultsError] = []
     for folder in find_runs(results):
         try:
-            found.append(outline(read_outline(folder)))
+            run = read_outline(folder)
+            found.append(outline(run))
+            if run.damage:
+                complain(f"{folder}: {run.damage}")
         except ResultsError as error:
             unreadable.append(error)
     found.sort(key=lambda entry: (entry.started_at.timestamp(), entry.run_id))

@@ -9,7 +9,7 @@ import typer
 from swapbench.cli import completion
 from swapbench.cli.carrying import carry_out_watched, say
 from swapbench.cli.options import FailFast, Models, Out, PageCache, Quiet, Strict, Verbose
-from swapbench.errors import IncomparableError, UsageError
+from swapbench.errors import IncomparableError, UsageError, one_line
 from swapbench.overrides import Override, sets, short_for
 
 if TYPE_CHECKING:
@@ -247,5 +247,5 @@ def _report(folder: Path, *, json: bool, strict: bool) -> None:
 
     code = print_run(folder, "json" if json else "rich", strict=strict)
     if not json:
-        say(f"results: {folder}")
+        say(one_line(f"results: {folder}"))
     raise typer.Exit(code)

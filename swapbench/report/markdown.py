@@ -87,7 +87,7 @@ def _seen(findings: Findings) -> Iterator[str]:
         yield f"Transcribed from {_escape(short(run.transcribed_from, _LONGEST_WORDS))}\n"
     if run.incomplete:
         yield f"> **This run is not complete:** {_escape(short(run.incomplete, _LONGEST_WORDS))}.  "
-        yield f"> Go on with {_code(run.resume_command)}\n"
+        yield f"> Go on with {_code(run.resume_command)}\n" if run.resume_command else ""
     yield from _table(_shortened(overview(findings)))
     diagram = gantt(findings)
     if diagram:

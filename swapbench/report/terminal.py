@@ -217,7 +217,8 @@ def _opening(findings: Findings) -> Iterator[RenderableType]:
     yield from _lines(tables.facts(findings))
     if run.incomplete:
         yield Text(f"\nThis run is not complete: {run.incomplete}.", style="bold yellow")
-        yield Text(f"Go on with: {run.resume_command}", style="yellow")
+        if run.resume_command:
+            yield Text(f"Go on with: {run.resume_command}", style="yellow")
     verdict = verdict_line(findings, headlines=False)
     yield Text(f"\n{verdict.label}: {verdict.text}", style=_STYLES[verdict.tone])
 
@@ -251,7 +252,7 @@ def _titled(table: Table, rendered: RenderableType) -> Iterator[RenderableType]:
         yield Text(f"\n{table.title}", style="bold")
     yield rendered
     if table.legend:
-        yield Text(f"  {table.legend}", style="dim")
+        yield Padding(Text(table.legend, style="dim"), (0, 0, 0, 2), expand=False)
 
 
 def _side_by_side(

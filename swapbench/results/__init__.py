@@ -3,9 +3,9 @@
 from swapbench.results.carrier import Carrier
 from swapbench.results.document import RESULTS_VERSION, ArmInfo, RunInfo, RunStatus, experiment_in, read_info
 from swapbench.results.finding import KEPT, find_runs, list_runs, resolve
-from swapbench.results.reading import Run, experiment_of, raw_files, read, read_outline
+from swapbench.results.reading import Run, experiment_of, raw_files, read, read_outline, read_whole
 from swapbench.results.resuming import drop_unfinished, finished_swaps
-from swapbench.results.tables import read_rows
+from swapbench.results.tables import damage, read_rows
 from swapbench.results.writing import RunWriter, claim_folder, refuse_unwritable
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "RunStatus",
     "RunWriter",
     "claim_folder",
+    "damage",
     "drop_unfinished",
     "experiment_in",
     "experiment_of",
@@ -29,6 +30,7 @@ __all__ = [
     "read_info",
     "read_outline",
     "read_rows",
+    "read_whole",
     "refuse_unwritable",
     "resolve",
 ]

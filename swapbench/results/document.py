@@ -49,8 +49,8 @@ class RunInfo(BaseModel):
     """run.json: what was run, on what, with what, and how it ended.
 
     `python` is the interpreter of an ordinary run's workers, `variables` what of the environment tunes them;
-    `rows` is how many each table had at the end, None while the run goes on. What a newer swapbench has
-    added is carried.
+    `rows` and `sizes` are how many, and how many bytes, each table had at the end, None while the run goes
+    on. What a newer swapbench has added is carried.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -82,6 +82,7 @@ class RunInfo(BaseModel):
     server: Server | None = None
     process: Carrier | None = None
     rows: dict[str, int] | None = None
+    sizes: dict[str, int] | None = None
 
     def sources(self) -> tuple[Source, ...]:
         """Where the models come from, each once; where none is recorded, as the experiment has it."""

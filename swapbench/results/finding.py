@@ -33,7 +33,7 @@ def resolve(root: Path, name: str | None) -> Path:
     """The folder of a run given by path, by `experiment/run`, by run id, or as None for the latest.
 
     Raises:
-        ResultsError: there is no such run.
+        ResultsError: there is no such run, or it can't be read.
     """
     if name:
         for folder in (Path(name), root / name, *(root / kept / name for kept in KEPT)):
@@ -41,14 +41,17 @@ def resolve(root: Path, name: str | None) -> Path:
                 return folder
     runs = list_runs(root)
     latest = [(folder, info) for folder, info in runs if not info.part_of]
-    if name is None:
-        if latest:
-            return latest[-1][0]
-        raise ResultsError(f"no run under {root}; `swapbench run quick` makes one")
+    if name is None and latest:
+        return latest[-1][0]
     found = [folder for folder, info in latest if info.experiment_name == name]
     found += [folder for folder, info in runs if info.run_id == name]
     if found:
         return found[-1]
+    for folder in find_runs(root):
+        if name in (None, folder.name, folder.parent.name):
+            read_info(folder)  # what can't be read says why
+    if name is None:
+        raise ResultsError(f"no run under {root}; `swapbench run quick` makes one")
     known = [name for _, info in runs for name in (info.experiment_name, info.run_id)]
     near = nearest(name, known)
     hint = f'did you mean "{near}"?' if near else "`swapbench runs` shows the runs there are"

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swapbench.columns import MEMORY, PHASES, REQUESTS, SWAPS
-from swapbench.errors import ResultsError
+from swapbench.errors import IncomparableError, ResultsError
 from swapbench.experiment import Experiment
 from swapbench.results.document import RunInfo, experiment_in, read_info
-from swapbench.results.tables import empty, read_table
+from swapbench.results.tables import damage, empty, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """A run read back: run.json and the three tables, columns as named above, empty fields NaN."""
+    """A run read back: run.json and the three tables, columns as named above, empty fields NaN.
+
+    `damage` is what has become of the tables since it ended.
+    """
 
     folder: Path
     info: RunInfo
@@ -24,6 +27,7 @@ class Run:
     swaps: "pd.DataFrame"
     memory: "pd.DataFrame"
     requests: "pd.DataFrame"
+    damage: str = ""
 
 
 def read(folder: Path) -> Run:
@@ -34,13 +38,24 @@ def read(folder: Path) -> Run:
     """
     outline = read_outline(folder)
     may_lack = _may_lack_tables(outline.info)
-    phases = read_table(folder, PHASES, may_lack)
-    memory = read_table(folder, MEMORY, may_lack)
-    requests = read_table(folder, REQUESTS, may_lack=True)
-    found = {PHASES.file: len(phases), MEMORY.file: len(memory), REQUESTS.file: len(requests)}
     return replace(
-        outline, info=_as_found(outline.info, found), phases=phases, memory=memory, requests=requests
+        outline,
+        phases=read_table(folder, PHASES, may_lack),
+        memory=read_table(folder, MEMORY, may_lack),
+        requests=read_table(folder, REQUESTS, may_lack=True),
     )
+
+
+def read_whole(folder: Path) -> Run:
+    """As `read`, to compare with others.
+
+    Raises:
+        IncomparableError: its tables are not those that it ended with.
+    """
+    run = read(folder)
+    if run.damage:
+        raise IncomparableError(f"{folder}: {run.damage}")
+    return run
 
 
 def read_outline(folder: Path) -> Run:
@@ -50,25 +65,12 @@ def read_outline(folder: Path) -> Run:
         ResultsError: as `read`.
     """
     info = read_info(folder)
+    changed = damage(folder, info)
+    if changed:
+        failure = "; ".join(filter(None, (changed, info.failure)))
+        info = info.model_copy(update={"status": "incomplete", "failure": failure})
     swaps = read_table(folder, SWAPS, _may_lack_tables(info))
-    info = _as_found(info, {SWAPS.file: len(swaps)})
-    return Run(folder, info, empty(PHASES), swaps, empty(MEMORY), empty(REQUESTS))
-
-
-def _as_found(info: RunInfo, found: dict[str, int]) -> RunInfo:
-    """A run that says so where a table has lost rows, or got some, since it was written."""
-    written = info.rows or {}
-    changed = [
-        f"{name} has {rows} of its {written[name]} rows" if rows < written[name] else f"{name} has rows added"
-        for name, rows in found.items()
-        if rows != written.get(name, rows)
-    ]
-    if not changed:
-        return info
-    failure = f"{', '.join(changed)}: changed since the run ended; its figures are not to be believed"
-    return info.model_copy(
-        update={"status": "incomplete", "failure": "; ".join(filter(None, (failure, info.failure)))}
-    )
+    return Run(folder, info, empty(PHASES), swaps, empty(MEMORY), empty(REQUESTS), changed)
 
 
 def _may_lack_tables(info: RunInfo) -> bool:

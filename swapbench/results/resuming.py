@@ -5,19 +5,34 @@ import io
 from collections.abc import Collection
 from pathlib import Path
 
-from swapbench.columns import MEMORY, PHASES, REQUESTS, SWAPS
+from swapbench.columns import MEMORY, PHASES, REQUESTS, SWAPS, Columns
 from swapbench.files import write_atomically
 from swapbench.plan import SwapKey
 from swapbench.results.tables import read_rows
 
 
 def finished_swaps(folder: Path) -> frozenset[SwapKey]:
-    """Arm, round, strategy and scenario of every swap that has a row in the run's folder."""
-    header, lines = read_rows(folder / SWAPS.file, SWAPS.all, may_lack=True)
-    rows = (dict(zip(header, line, strict=True)) for line in lines)
-    return frozenset(
-        (row.get("arm", ""), int(row["round"]), row["strategy"], row["scenario"]) for row in rows
-    )
+    """Arm, round, strategy and scenario of every swap that has a row in the run's folder, and no torn one."""
+    done = {
+        (row.get("arm", ""), int(row["round"]), row["strategy"], row["scenario"])
+        for row in _rows(folder, SWAPS)[1]
+    }
+    for columns in (PHASES, MEMORY, REQUESTS):
+        if _is_torn(folder / columns.file):
+            # Of whose rows the last whole one is, the torn one is too.
+            last = [row for row in _rows(folder, columns)[1][-1:] if row["scenario"]]
+            done -= {key for key in done if any(_is_of(row, [key]) for row in last)}
+    return frozenset(done)
+
+
+def _rows(folder: Path, columns: Columns) -> tuple[list[str], list[dict[str, str]]]:
+    header, lines = read_rows(folder / columns.file, columns.all, may_lack=True)
+    return header, [dict(zip(header, line, strict=True)) for line in lines]
+
+
+def _is_torn(path: Path) -> bool:
+    data = path.read_bytes() if path.exists() else b""
+    return data != b"" and not data.endswith(b"\n")
 
 
 def drop_unfinished(folder: Path, done: Collection[SwapKey]) -> None:
@@ -29,8 +44,7 @@ def drop_unfinished(folder: Path, done: Collection[SwapKey]) -> None:
     for columns in (PHASES, SWAPS, MEMORY, REQUESTS):
         if not (folder / columns.file).exists():
             continue
-        header, lines = read_rows(folder / columns.file, columns.all, may_lack=True)
-        rows = [dict(zip(header, line, strict=True)) for line in lines]
+        header, rows = _rows(folder, columns)
         kept = [row for row in rows if not row["scenario"] or _is_of(row, done)]
         text = io.StringIO()
         unknown = [column for column in header if column not in columns.all]

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from swapbench.columns import Columns
 from swapbench.errors import ResultsError
+from swapbench.results.document import RunInfo
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,8 @@ def read_rows(path: Path, columns: Sequence[str], may_lack: bool) -> tuple[list[
             lines = csv.reader(whole_lines(file))
             header = next(lines, list(columns))
             numbered = [(lines.line_num, row) for row in lines]
+    except FileNotFoundError:
+        raise ResultsError(f"{path} is missing") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ResultsError(f"{path}: can't be read as CSV: {error}") from None
     if numbered and len(numbered[-1][1]) != len(header):
@@ -43,6 +46,38 @@ def read_rows(path: Path, columns: Sequence[str], may_lack: bool) -> tuple[list[
         if len(row) != len(header):
             raise ResultsError(f"{path}: line {number} has {len(row)} fields, not {len(header)}")
     return header, [row for _, row in numbered]
+
+
+def damage(folder: Path, info: RunInfo) -> str:
+    """What has become of a run's tables since it ended; empty where they are whole.
+
+    Of thousands of runs a history must know: a table of its old size is not opened.
+
+    Raises:
+        ResultsError: as `read_rows`.
+    """
+    changed = []
+    for name, written in (info.rows or {}).items():
+        try:
+            if (folder / name).stat().st_size == (info.sizes or {}).get(name):
+                continue
+        except FileNotFoundError:
+            changed.append(f"{name} is missing")
+            continue
+        rows = _count(folder / name)
+        if rows != written:
+            changed.append(
+                f"{name} has {rows} of its {written} rows" if rows < written else f"{name} has rows added"
+            )
+    if not changed:
+        return ""
+    return f"{', '.join(changed)}: changed since the run ended; its figures are not to be believed"
+
+
+def _count(path: Path) -> int:
+    data = path.read_bytes()
+    plain = b'"' not in data
+    return max(data.count(b"\n") - 1, 0) if plain else len(read_rows(path, (), may_lack=False)[1])
 
 
 def whole_lines(file: IO[str]) -> Iterator[str]:
@@ -98,4 +133,7 @@ def _typed(column: "pd.Series[Any]", path: Path, *, known: bool) -> "pd.Series[A
         if not known:  # a newer swapbench's, of text
             return column.astype(str)
         raise ResultsError(f"{path}: column {str(column.name)[:80]}: {str(error)[:80]}") from None
+    for value, text in zip(numbers, column, strict=True):
+        if text and not math.isfinite(value):
+            raise ResultsError(f"{path}: column {str(column.name)[:80]}: no finite number: {text[:80]!r}")
     return pd.Series(numbers, index=column.index, dtype=float)

@@ -154,6 +154,7 @@ class RunWriter:
             failure=failure,
             finished_at=datetime.now(UTC),
             rows={table.name: table.rows for table in self._tables()},
+            sizes={table.name: (self.folder / table.name).stat().st_size for table in self._tables()},
         )
 
     def _tables(self) -> "tuple[_Table, ...]":

@@ -50,6 +50,7 @@ class Probe:
         self._spans: list[PhaseMeasured] = []
         self._phase = self._going_on = ""
         self._leaving_s = 0.0
+        self._overlap = ""
         self.phase_s: dict[str, float] = {}
         self.probe_s = 0.0
         self.first_token_s: float | None = None
@@ -126,6 +127,7 @@ class Probe:
     def over(self) -> None:
         """The swap ends now, after its last phase too; where it showed none, it is measured as a whole."""
         self._ended_s = self._meter.now_s()
+        self.refuse_overlap()
         if self.phase_s or self._counted is None:
             return
         delta = self._meter.counters().since(self._counted)
@@ -133,6 +135,15 @@ class Probe:
         before, after = self._before, self._meter.read()
         self._emit(self._row("", self._begun_s, self._ended_s, before, after, None, delta))
         self._before = after
+
+    def refuse_overlap(self) -> None:
+        """Whatever the target made of it: a phase that was entered inside another was not measured.
+
+        Raises:
+            OverlapError: there was one.
+        """
+        if self._overlap:
+            raise OverlapError(self._overlap)
 
     @contextmanager
     def first_token(self) -> Iterator[None]:
@@ -189,10 +200,11 @@ class Probe:
     @contextmanager
     def _measured(self, phase: str) -> Iterator[None]:
         if self._going_on:
-            raise OverlapError(
+            self._overlap = (
                 f"{phase} was entered while {self._going_on} goes on: phases never overlap; leave one before "
                 "the next is entered, or measure a part of it by probe.span()"
             )
+            self.refuse_overlap()
         meter = self._meter
         entered_s = meter.now_s()
         self._phase = phase

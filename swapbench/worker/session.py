@@ -156,7 +156,7 @@ class _Swap:
         )
         try:
             self._attempt()
-        except Exception as error:  # noqa: BLE001 - the border of a swap, where a failure becomes a row
+        except BaseException as error:  # noqa: BLE001 - the border of a swap: sys.exit is a failure, too
             self._fail(error)
         settled = None
         if self._status != "failed":
@@ -223,7 +223,7 @@ class _Swap:
         if heartbeat.error is not None:
             self.unmeasured = f"no stall is told: the health check went wrong: {sentence(heartbeat.error)}"
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: BaseException) -> None:
         self._status = "failed"
         if isinstance(error, RefusedError) and not self._probe.begun:
             if self._serves:
@@ -260,7 +260,7 @@ class _Swap:
             self._status = "rolled_back"
             self._rollback_s = self._target.meter.now_s() - begun_s
             self._answered = self._target.finish()
-        except Exception as error:  # noqa: BLE001 - as above: the row says what is lost
+        except BaseException as error:  # noqa: BLE001 - as above: the row says what is lost
             what = "the workload" if self._status == "rolled_back" else "rolling back"
             self._error += f"; {what} failed too: {sentence(error)}"
             let_go(error)

@@ -18,5 +18,6 @@ def sentence(error: BaseException) -> str:
 
     Its beginning and its end: a log has the cause there.
     """
-    text = " ".join(str(error).split()) or type(error).__name__
+    said = f"sys.exit({error.code})" if isinstance(error, SystemExit) else str(error)
+    text = " ".join(said.split()) or type(error).__name__
     return text if len(text) <= 600 else f"{text[:297]} ... {text[-298:]}"

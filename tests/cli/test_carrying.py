@@ -33,7 +33,7 @@ def test_who_wants_json_is_told_nothing_beside_it_unless_they_ask(
         for event in play(scripted(rounds=1)):
             observer.on(event)
 
-    with patch("swapbench.cli.carrying.heed_endings"), patch("swapbench.runner.carry_out", carry_out):
+    with patch("swapbench.runner.carry_out", carry_out):
         carry_out_watched(job, quiet=quiet, verbose=verbose, json=json)
     said = capsys.readouterr()
     assert ("round 1/1" in said.err) is told

@@ -33,3 +33,17 @@ def test_a_device_that_is_wanted_and_not_used_fails(tmp_path: Path, monkeypatch:
     assert failed.exception.exit_code == Exit.FAILED
     assert "not on the gpu" in str(failed.exception)
     assert "the probe's own cost" in failed.stdout
+
+
+def test_without_a_home_it_tells_all_that_needs_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("SWAPBENCH_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    result = CliRunner().invoke(app, ["doctor", "--json", "--results", str(tmp_path)])
+    assert result.exit_code == Exit.OK
+    checks = {check["name"]: check for check in json.loads(result.stdout)["checks"]}
+    assert {"load", "memory", "MLX", "disk for results"} <= set(checks)
+    assert checks["disk for models"]["finding"].startswith("this user has no home folder")

@@ -205,3 +205,9 @@ def test_a_run_in_which_nothing_was_measured_says_so(tmp_path: Path) -> None:
     recording = Recording(tmp_path)
     recording.failed_swap(0, "up")
     assert "not measured" in terminal(analyse(recording.run()))
+
+
+def test_what_is_said_below_a_table_stays_below_it_however_narrow(tmp_path: Path) -> None:
+    lines = terminal(findings(tmp_path), width=40).splitlines()
+    below = next(n for n, line in enumerate(lines) if line.startswith("  peak: "))
+    assert lines[below + 1].startswith("  ")

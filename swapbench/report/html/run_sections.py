@@ -42,7 +42,8 @@ def opening(findings: Findings) -> Opening:
     if not facts.claims:
         warnings.append("Mini models: these times say nothing about the real ones.")
     if facts.incomplete:
-        warnings.append(f"This run is not complete: {facts.incomplete}. Go on with: {facts.resume_command}")
+        go_on = f" Go on with: {facts.resume_command}" if facts.resume_command else ""
+        warnings.append(f"This run is not complete: {facts.incomplete}.{go_on}")
     return Opening(
         title=facts.title,
         kicker=" · ".join(

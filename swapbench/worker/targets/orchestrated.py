@@ -1,14 +1,13 @@
 """Somebody's own orchestrator, by the protocol of swapbench.orchestrator, as the session drives it."""
 
 import os
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import EntryPoint
 from typing import Any, Literal, cast
 
 from swapbench import page_cache
 from swapbench.orchestrator import GROUP, REPORTED, Orchestrator
-from swapbench.phases import Phase
 from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Recovery, Reply
 from swapbench.worker.meter import Meter
 from swapbench.worker.preparing import set_page_cache
@@ -48,10 +47,10 @@ class OrchestratedTarget:
             self._start(checkpoint)
         elif self._served != checkpoint:
             self._served = None
-            self._own.swap(checkpoint.name, _Unmeasured())
+            self._swap_unmeasured(checkpoint)
             self._served = checkpoint
         if self._remembers(checkpoint) and checkpoint.name not in self._said:
-            self._remember(checkpoint, self._own.verify(checkpoint.name, _Unmeasured()))
+            self._remember(checkpoint, self._own.verify(checkpoint.name, self._unmeasured()))
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """It is asked nothing beforehand."""
@@ -82,6 +81,7 @@ class OrchestratedTarget:
         """The first of the greedy answer that is verified later."""
         assert self._served is not None
         self._answer = self._own.verify(self._served.name, probe)
+        probe.refuse_overlap()
 
     def steady(self) -> Steady:
         """Its own business."""
@@ -114,7 +114,7 @@ class OrchestratedTarget:
         if self._serves(old):
             return "itself"
         with suppress(Exception):  # of somebody else's code: the answer tells
-            self._own.swap(old.name, _Unmeasured())
+            self._swap_unmeasured(old)
         if self._serves(old):
             return "swap"
         self._start(old)
@@ -123,7 +123,7 @@ class OrchestratedTarget:
     def _serves(self, model: Checkpoint) -> bool:
         """Whether it answers as this model, as far as is known what that says."""
         try:
-            said = self._own.verify(model.name, _Unmeasured())
+            said = self._own.verify(model.name, self._unmeasured())
         except Exception:  # noqa: BLE001 - as above
             return False
         if said != self._said.get(model.name, said):
@@ -134,7 +134,7 @@ class OrchestratedTarget:
     def answer(self) -> None:
         """Have the model that is served say something."""
         assert self._served is not None
-        self._own.verify(self._served.name, _Unmeasured())
+        self._own.verify(self._served.name, self._unmeasured())
 
     def audit(self) -> Audit:
         """Caches are its own business."""
@@ -181,6 +181,18 @@ class OrchestratedTarget:
         self._own.start(self._folders, checkpoint.name)
         self._served = checkpoint
 
+    def _unmeasured(self) -> Probe:
+        return Probe(self.meter, lambda _: None, 0, "")
+
+    def _swap_unmeasured(self, to: Checkpoint) -> None:
+        probe = self._unmeasured()
+        try:
+            self._own.swap(to.name, probe)
+        except BaseException as error:
+            if probe.failure is None and isinstance(error, Exception):
+                raise
+            raise RuntimeError(probe.told(error, "swap")) from error
+
     def _remember(self, model: Checkpoint, answer: str) -> int | None:
         """Compare an answer with the first one of its model; how many characters there were to compare."""
         if self._plan.verify.tokens == 0:
@@ -193,19 +205,6 @@ class OrchestratedTarget:
         raise MismatchError(
             f"{model.name}: the new model says {whose}: {answer[:60]!r}, not {expected[:60]!r}"
         )
-
-
-class _Unmeasured:
-    """A probe for what is not measured."""
-
-    def phase(self, phase: Phase) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def span(self, name: str) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def first_token(self) -> AbstractContextManager[None]:
-        return nullcontext()
 
 
 def _made(name: str, where: str) -> Orchestrator:

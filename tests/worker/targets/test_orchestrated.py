@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -169,6 +170,65 @@ def test_what_it_reports_is_in_the_row(served: type[Server], tmp_path: Path) -> 
     served.report = lambda _: {"caches": 2}  # type: ignore[attr-defined]
     swaps, _ = played(tmp_path / "wrong")
     assert "report() told caches=2; it may tell whole numbers of kv_capacity_bytes" in swaps[0].error
+
+
+def in_trouble(ends: BaseException) -> Any:
+    """A swap to large whose load fails, and whose reinit, on the way out, fails too."""
+
+    def swap(self: Server, to: str, probe: Probe) -> None:
+        if to == "large":
+            try:
+                with probe.phase(Phase.LOAD):
+                    raise ValueError("first trouble")
+            finally:
+                with probe.phase(Phase.REINIT):
+                    raise ends
+
+    return swap
+
+
+@pytest.mark.parametrize(
+    ("ends", "second"),
+    [
+        (RuntimeError("second trouble"), "second trouble"),
+        (SystemExit(3), "sys.exit(3)"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_first_failure_is_the_failure_however_a_later_one_ends_the_swap(
+    served: type[Server], tmp_path: Path, ends: BaseException, second: str
+) -> None:
+    served.swap = in_trouble(ends)  # type: ignore[method-assign]
+    up, down = played(tmp_path)[0]
+    assert (up.status, up.failed_phase) == ("rolled_back", "load")
+    assert up.error == f"load failed: first trouble; reinit failed too: {second}"
+    assert down.error == f"serving large failed: {up.error}"
+
+
+def test_what_ends_a_swap_between_its_phases_failed_in_none(served: type[Server], tmp_path: Path) -> None:
+    def swap(self: Server, to: str, probe: Probe) -> None:
+        with probe.phase(Phase.UNLOAD):
+            pass
+        raise KeyboardInterrupt
+
+    served.swap = swap  # type: ignore[method-assign]
+    up = played(tmp_path)[0][0]
+    assert (up.status, up.failed_phase) == ("rolled_back", None)
+    assert up.error == "the swap failed: KeyboardInterrupt"
+
+
+def test_a_phase_inside_another_fails_the_swap_whatever_is_made_of_it(
+    served: type[Server], tmp_path: Path
+) -> None:
+    def swap(self: Server, to: str, probe: Probe) -> None:
+        with probe.phase(Phase.UNLOAD), suppress(Exception), probe.phase(Phase.LOAD):
+            pass
+
+    served.swap = swap  # type: ignore[method-assign]
+    up = played(tmp_path)[0][0]
+    assert up.status == "rolled_back"
+    assert "load was entered while unload goes on" in up.error
 
 
 def test_one_that_did_not_start_is_started_again_and_not_asked_to_swap(

@@ -1,4 +1,4 @@
-"""Ctrl-C, pressed once or many times: a command ends by it once, and is left in peace to tidy up."""
+"""Ctrl-C, once or many times, and other ends from outside: a command ends once, and tidies up in peace."""
 
 import os
 import signal
@@ -10,28 +10,49 @@ from typing import Final
 
 from swapbench.errors import Exit, Stopped
 
+_ENDINGS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Who presses it again after that means that it takes too long.
 _PEACE_S: Final = 5.0
-_AGAIN_S: Final = 0.001
+_AGAIN_S: Final = 0.05
 _interrupted_s = -_PEACE_S
 _came: KeyboardInterrupt | None = None
+_held = False
+_waiting: int | None = None
 
 
 def heed() -> None:
-    """From now on; not where whoever started this process has it ignore Ctrl-C, as `nohup ... &` does."""
-    _heed(signal.SIGINT)
+    """From now on; not where whoever started this process has it ignore one, as `nohup ... &` does.
+
+    A CI system ends a job by SIGTERM, a terminal that is closed by SIGHUP: all is kept as after Ctrl-C.
+    """
+    for number in _ENDINGS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     sys.unraisablehook = _unraisable
 
 
-def heed_endings() -> None:
-    """A CI system ends a job by SIGTERM, a terminal that is closed by SIGHUP: all is kept as after Ctrl-C."""
-    _heed(signal.SIGTERM)
-    _heed(signal.SIGHUP)
+def hold() -> None:
+    """Until `let_go`, what comes waits: a run's folder is there, and nobody yet to say how it ended."""
+    global _held
+    _held = True
+
+
+def let_go() -> None:
+    """Have raised what came since `hold`, here.
+
+    Raises:
+        KeyboardInterrupt: something came.
+    """
+    global _held, _waiting
+    _held, waiting, _waiting = False, _waiting, None
+    if waiting is not None:
+        _interrupt(waiting, None)
 
 
 def ignore() -> None:
     """A command has ended, and the interpreter is about to: nothing is left to be interrupted."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in _ENDINGS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def behind(error: Exception | KeyboardInterrupt) -> KeyboardInterrupt | None:
@@ -60,13 +81,11 @@ def _unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
     threading.Timer(_AGAIN_S, os.kill, (os.getpid(), number)).start()
 
 
-def _heed(number: signal.Signals) -> None:
-    if signal.getsignal(number) is not signal.SIG_IGN:
-        signal.signal(number, _interrupt)
-
-
 def _interrupt(number: int, _frame: FrameType | None) -> None:
-    global _interrupted_s, _came
+    global _interrupted_s, _came, _waiting
+    if _held:
+        _waiting = number
+        return
     now_s = time.monotonic()
     if now_s - _interrupted_s >= _PEACE_S:
         _interrupted_s = now_s
