@@ -75,7 +75,7 @@ def checkpoint(folder: Path, shards: list[list[Made]], spaces: int = 0, metadata
         weight_map |= dict.fromkeys((tensor.name for tensor in tensors), name)
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
     for name in ("config.json", "tokenizer.json"):
-        (folder / name).write_text("{}")
+        (folder / name).write_text('{"model_type": "llama"}')
     return folder
 
 
