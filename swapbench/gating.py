@@ -99,7 +99,7 @@ def gate_on_history(asking: Asking, name: str, history: Sequence[KeptRun]) -> Ga
     experiment = load(asking.file, asking.settings)
     refuse_several_strategies(experiment, asking.file)
     refuse_unfit(asking.python)
-    arm = Arm("", experiment, checkpoints_of(experiment, asking.say), asking.python)
+    arm = Arm("", experiment, checkpoints_of(experiment, asking.say, asking.python), asking.python)
     first = _measure(asking, arm)
     judged = judge_history(first, None, None, asking.margin, name, history)
     slower = [s.scenario for s in judged.scenarios if s.outcome is GateOutcome.REGRESSION]

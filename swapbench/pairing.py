@@ -83,7 +83,7 @@ def make_arms(
             python=arm.python,
             settings=tuple(override.text for override in arm.settings),
             experiment=experiment.model_dump(mode="json", by_alias=True),
-            models=tuple(checkpoints_of(experiment, say).values()),
+            models=tuple(checkpoints_of(experiment, say, arm.python).values()),
             server=one.server,
             notes=one.notes,
         )
@@ -120,11 +120,16 @@ def refuse_too_few_pairs(arms: Sequence[ArmInfo]) -> None:
         )
 
 
-def checkpoints_of(experiment: Experiment, say: Callable[[str], None]) -> Mapping[str, Checkpoint]:
+def checkpoints_of(
+    experiment: Experiment, say: Callable[[str], None], python: str = sys.executable
+) -> Mapping[str, Checkpoint]:
     """The checkpoints that an experiment swaps, by model; they, and its server, have to be there already.
 
+    Args:
+        python: the interpreter that loads them, where no server does.
+
     Raises:
-        ModelError: one is missing; the message says how to get it.
+        ModelError: one is missing, or can't be loaded; the message says what to do.
         UsageError: nobody listens where the server of others is to be, or mlx-lm can't run here.
     """
     server = server_of(experiment.target)
@@ -134,7 +139,8 @@ def checkpoints_of(experiment: Experiment, say: Callable[[str], None]) -> Mappin
     if experiment.target == "scripted" or (server is not None and not server.preset.reads_paths):
         return scripted_checkpoints(experiment)
     wanted = {model: experiment.models[model] for model in experiment.model_names()}
-    found = provide(wanted, experiment.source, say)
+    elsewhere = server is not None or python != sys.executable
+    found = provide(wanted, experiment.source, say, elsewhere=elsewhere)
     if server is None:
         _digest(found.values(), say)
     return found

@@ -182,7 +182,7 @@ def _job(
     return new_job(
         experiment,
         file,
-        checkpoints_of(experiment, say),
+        checkpoints_of(experiment, say, interpreter),
         out,
         command=["swapbench", *sys.argv[1:]],
         python=interpreter,
