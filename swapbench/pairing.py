@@ -128,8 +128,11 @@ def checkpoints_of(
 ) -> Mapping[str, Checkpoint]:
     """The checkpoints that an experiment swaps, by model; they, and its server, have to be there already.
 
+    Args:
+        python: the interpreter that loads them, where no server does.
+
     Raises:
-        ModelError: one is missing; the message says how to get it.
+        ModelError: one is missing, or can't be loaded; the message says what to do.
         UsageError: nobody listens where the server of others is to be, or mlx-lm can't run here.
     """
     server = server_of(experiment.target, python)
@@ -139,7 +142,8 @@ def checkpoints_of(
     if experiment.target == "scripted" or (server is not None and not server.preset.reads_paths):
         return scripted_checkpoints(experiment)
     wanted = {model: experiment.models[model] for model in experiment.model_names()}
-    found = provide(wanted, experiment.source, say)
+    elsewhere = server is not None or python != sys.executable
+    found = provide(wanted, experiment.source, say, elsewhere=elsewhere)
     if server is None:
         _digest(found.values(), say)
     return found

@@ -6,12 +6,13 @@ from pathlib import Path
 import pydantic
 import pytest
 
+from swapbench import pairing
 from swapbench.errors import Exit, IncomparableError, ModelError, UsageError
-from swapbench.experiment import validate
+from swapbench.experiment import find, load, validate
 from swapbench.overrides import sets
 from swapbench.pairing import Asked, make_arms, refuse_too_few_pairs, refuse_unfit
 from swapbench.results import ArmInfo
-from swapbench.wire import WIRE_VERSION
+from swapbench.wire import WIRE_VERSION, Checkpoint
 from tests.environments import thin
 from tests.scripted import raw_experiment, toml
 
@@ -177,3 +178,16 @@ def test_what_an_arms_target_can_not_do_is_noted_with_it(
     )
     assert any("agents' caches" in note for note in first.notes)
     assert not any("agents' caches" in note for note in second.notes)
+
+
+def test_another_interpreters_mlx_lm_may_know_more_than_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def provide(*_: object, elsewhere: bool) -> dict[str, Checkpoint]:
+        asked.append(elsewhere)
+        return {}
+
+    monkeypatch.setattr(pairing, "provide", provide)
+    for python in (sys.executable, "/elsewhere/bin/python"):
+        pairing.checkpoints_of(load(find("quick")), print, python)
+    assert asked == [False, True]

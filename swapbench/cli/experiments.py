@@ -184,28 +184,15 @@ def _served_by_others(chosen: "Experiment") -> bool:
 
 
 def _locate(chosen: "Experiment") -> "list[Located]":
-    from swapbench.models.locate import Located, locate
+    from swapbench.models.locate import Located, locate, looked_at
 
     if _served_by_others(chosen):
         names = chosen.model_names()
         return [Located(n, chosen.models[n], chosen.source, None, 0, "the server's own") for n in names]
     if chosen.script is None:
-        return [_examined(locate(name, chosen.models[name], chosen.source)) for name in chosen.model_names()]
+        return [looked_at(locate(name, chosen.models[name], chosen.source)) for name in chosen.model_names()]
     sizes = chosen.script.model_bytes
     return [
         Located(name, chosen.models[name], chosen.source, None, sizes.get(name, 0), "played by the script")
         for name in chosen.model_names()
     ]
-
-
-def _examined(model: "Located") -> "Located":
-    """With what mlx-lm says of its checkpoint, where that can't be loaded."""
-    from dataclasses import replace
-
-    from swapbench.models.soundness import examined
-
-    found = examined(model.path) if model.path is not None else None
-    if found is None:
-        return model
-    remedy = f"; {found.remedy}" if found.remedy else ""
-    return replace(model, hint=f"{model.path} can't be loaded: {found.what}{remedy}")

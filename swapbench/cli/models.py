@@ -185,11 +185,9 @@ def repack(
     from swapbench.models.locate import find
     from swapbench.models.repack import Outcome
     from swapbench.models.repack import repack as copy
-    from swapbench.models.soundness import examined
     from swapbench.report.models import progress_of
 
     folder = find(model, _sources(source))
-    examined(folder)  # before gigabytes are copied: what it finds is known to `copy`
     target = expanded(out).resolve()
     with progress_of(model) as show:
         outcome = copy(folder, target, align, show)

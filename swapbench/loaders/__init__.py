@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from swapbench.errors import did_you_mean
-from swapbench.loaders.model_loader import ModelLoader
+from swapbench.loaders.model_loader import ModelLoader, explained
 from swapbench.loaders.report import Loaded, LoadReport
+from swapbench.loaders.tokenizer import refuse_mute
 from swapbench.loaders.unfit import HeldError, UnfitError
+from swapbench.models.explaining import fault_of_tokenizer
 from swapbench.strategy import NAMED, Strategy
 
 __all__ = ["HeldError", "LoadReport", "Loaded", "ModelLoader", "Strategy", "UnfitError", "load"]
@@ -36,8 +38,9 @@ def load(path: str | Path, strategy: str | Strategy = "auto") -> tuple[Any, Any,
         The model, mlx-lm's TokenizerWrapper, and a `LoadReport`.
 
     Raises:
-        ValueError: no such strategy, or a checkpoint that mlx-lm refuses.
-        FileNotFoundError, RuntimeError, OSError: as mlx_lm.load.
+        ValueError: no such strategy, or a checkpoint that can't be loaded: what is wrong, and what mends it.
+        FileNotFoundError: there is no such folder.
+        MemoryError, OSError, RuntimeError: the machine can't, as from mlx_lm.load.
     """
     if isinstance(strategy, str):
         if strategy not in NAMED:
@@ -48,4 +51,6 @@ def load(path: str | Path, strategy: str | Strategy = "auto") -> tuple[Any, Any,
     loader = _loaders[strategy]
     loader.released(Path(path))
     loaded = loader.load(Path(path))
+    with explained(Path(path), fault_of_tokenizer):
+        refuse_mute(loaded.tokenizer)
     return loaded.model, loaded.tokenizer, loaded.report

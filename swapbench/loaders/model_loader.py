@@ -1,7 +1,7 @@
 """One process's way of loading models, one after another, as a strategy says."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +10,7 @@ import mlx.core as mx
 from mlx.utils import tree_reduce
 
 from swapbench import allowance
+from swapbench.experiment import Source
 from swapbench.loaders import auto, platform, stock
 from swapbench.loaders.arrival import Arrival, WeightSource
 from swapbench.loaders.building import build, put_in_place
@@ -23,9 +24,11 @@ from swapbench.loaders.slab import InSlab, Slab, room_for
 from swapbench.loaders.span import Span, unmeasured
 from swapbench.loaders.tokenizers import Tokenizers
 from swapbench.loaders.unfit import UnfitError
-from swapbench.models.checkpoint import code_wanted, damage
+from swapbench.models.explaining import fault_of_model, fault_of_tokenizer
+from swapbench.models.soundness import Fault, damaged
 from swapbench.strategy import LoaderKind, ReadAhead, Strategy
 
+_OF_THE_MACHINE: Final = (MemoryError, OSError, RuntimeError, UnfitError)
 # What is tried where a loader can't.
 _NEXT: Final = {
     LoaderKind.DIRECT: LoaderKind.SLAB,
@@ -106,14 +109,17 @@ class ModelLoader:
         `tokenizer` is what had to be waited for the tokenizer.
 
         Raises:
-            ValueError: files that can't be read, or a model that wants code of the checkpoint's to run.
-            FileNotFoundError, ValueError, RuntimeError, OSError: as mlx_lm.load.
+            ValueError: what keeps mlx-lm from loading the checkpoint, and what mends it.
+            FileNotFoundError: there is no such folder.
+            MemoryError, OSError, RuntimeError: the machine can't, as from mlx_lm.load.
         """
+        if not checkpoint.is_dir():
+            raise FileNotFoundError(f"{checkpoint}: there is no such folder; give that of a checkpoint")
         begun_s = time.perf_counter()
         self._tokenizers.begin(checkpoint)
-        with span("weights"), _explained(checkpoint):
+        with span("weights"), explained(checkpoint, fault_of_model):
             model, config, kind, why, ahead_bytes = self._weights(checkpoint, span)
-        with span("tokenizer"):
+        with span("tokenizer"), explained(checkpoint, fault_of_tokenizer):
             tokenizer, said = self._tokenizers.get(checkpoint, config)
         self._last = checkpoint
         report = LoadReport(
@@ -206,15 +212,15 @@ class ModelLoader:
 
 
 @contextmanager
-def _explained(checkpoint: Path) -> Iterator[None]:
-    """What mlx-lm says of a broken file is of no help, and of code that it should be trusted."""
+def explained(checkpoint: Path, explain: Callable[[Path, Exception], Fault]) -> Iterator[None]:
+    """Errors of libraries over a checkpoint's files, told as `run` tells them; those of the machine stay."""
     try:
         yield
     except Exception as error:
-        why = damage(checkpoint) or code_wanted(checkpoint)
-        if not why:
+        if explain is fault_of_model and isinstance(error, _OF_THE_MACHINE) and not damaged(checkpoint):
             raise
-        raise ValueError(f"{checkpoint}: {why}") from error
+        found = explain(checkpoint, error).advised(Source.LOCAL, checkpoint)
+        raise ValueError(f"{checkpoint}: {found}") from error
 
 
 def _built_beside(checkpoint: Path, weights: dict[str, mx.array]) -> tuple[Any, dict[str, Any]]:

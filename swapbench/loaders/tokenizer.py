@@ -18,6 +18,8 @@ import mlx_lm.tokenizer_utils
 from mlx_lm.utils import load_tokenizer
 from transformers import AddedToken, AutoTokenizer
 
+from swapbench.models.explaining import NO_TOKENIZER_CODE
+
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _DECODER: Final = json.JSONDecoder()
 
@@ -61,6 +63,16 @@ def load_lean(path: Path, eos_token_ids: int | list[int] | None) -> Lean:
         return Lean(_load(path, eos_token_ids, head), "")
 
 
+def refuse_mute(tokenizer: Any) -> None:
+    """transformers makes a tokenizer of hardly any files, without a word.
+
+    Raises:
+        ValueError: no text has tokens in this one.
+    """
+    if not tokenizer.encode("Hello", add_special_tokens=False):
+        raise ValueError("it knows no tokens, as without its files")
+
+
 @contextmanager
 def _code_refused() -> Iterator[None]:
     try:
@@ -68,10 +80,7 @@ def _code_refused() -> Iterator[None]:
     except ValueError as error:
         if "trust_remote_code" not in str(error):
             raise
-        raise ValueError(
-            "the tokenizer wants to run code of the checkpoint's (auto_map in tokenizer_config.json), and "
-            "none is run; it takes tokenizer files of a class that transformers has"
-        ) from None
+        raise ValueError(NO_TOKENIZER_CODE) from None
 
 
 class _UnlikeError(Exception):

@@ -4,12 +4,13 @@ Whether a checkpoint is whole is for mlx-lm to say (`swapbench.worker.checking`)
 there are some that name files that have never existed.
 """
 
+import codecs
 import json
 import re
 from pathlib import Path
 from typing import Final
 
-from swapbench.models.headers import HeaderError, read_header
+from swapbench.models.headers import LFS_POINTER, POINTER, HeaderError, read_header
 
 WEIGHTS: Final = "model*.safetensors"
 
@@ -19,6 +20,7 @@ PATTERNS: Final = (
     *("*.txt", "*.jsonl", "*.jinja"),
 )
 
+WITHOUT_MARK: Final = "save it as UTF-8 without"
 _INDEX: Final = "model.safetensors.index.json"
 _NUMBERED: Final = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
 _TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model", "tiktoken.model")
@@ -33,6 +35,8 @@ def damage(folder: Path) -> str:
     """What keeps any loader from reading a checkpoint's files, as a clause; empty where nothing does."""
     if not (folder / "config.json").is_file():
         return "config.json is missing"
+    if config := json_damage(folder / "config.json", "model_type"):
+        return f"config.json {config}"
     weights = sorted(folder.glob(WEIGHTS))
     if not weights:
         named = missing_files(folder)
@@ -45,6 +49,40 @@ def damage(folder: Path) -> str:
         except OSError:
             return f"{path.name} is missing"  # a link to nothing
     return ""
+
+
+def json_damage(file: Path, *names: str) -> str:
+    """Why a file is no JSON object with these names, as a clause that goes on from its own; else empty."""
+    try:
+        content = file.read_bytes()
+        if content.startswith(LFS_POINTER):
+            return POINTER
+        if content.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return f"begins with a byte order mark: {WITHOUT_MARK}"
+        found = json.loads(content.decode())
+    except OSError as error:
+        return f"can't be read ({error.strerror})"
+    except json.JSONDecodeError as error:
+        return f"is no JSON (line {error.lineno} column {error.colno})"
+    except (ValueError, RecursionError) as error:
+        return f"is no JSON ({error!s:.80})"
+    if not isinstance(found, dict):
+        return f"is {'a list' if isinstance(found, list) else json.dumps(found)[:20]}, not an object"
+    return next((f"names no {name}" for name in names if name not in found), "")
+
+
+def pointers(folder: Path) -> tuple[str, ...]:
+    """Small files of which only Git LFS's pointers are there."""
+    small = {file for pattern in PATTERNS if pattern != WEIGHTS for file in folder.glob(pattern)}
+    return tuple(sorted(file.name for file in small if file.name != _INDEX and _is_pointer(file)))
+
+
+def _is_pointer(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(LFS_POINTER)) == LFS_POINTER
+    except OSError:
+        return False
 
 
 def code_wanted(folder: Path) -> str:
@@ -64,7 +102,8 @@ def looks_whole(folder: Path) -> bool:
     Where they don't, it may be whole all the same.
     """
     named = any((folder / name).is_file() for name in _TOKENIZERS)
-    return named and not missing_files(folder) and set(weight_map(folder)) <= _tensors(folder)
+    contradicted = not named or missing_files(folder) or pointers(folder)
+    return not contradicted and set(weight_map(folder)) <= _tensors(folder)
 
 
 def missing_files(folder: Path) -> tuple[str, ...]:

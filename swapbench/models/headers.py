@@ -10,7 +10,8 @@ from typing import Any, Final
 _LONGEST_BYTES: Final = 100_000_000
 
 _METADATA: Final = "__metadata__"
-_LFS_POINTER: Final = b"version https://git-lfs"
+LFS_POINTER: Final = b"version https://git-lfs"
+POINTER: Final = "is a pointer of Git LFS, not the file itself"
 
 _BITS: Final = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 8),
@@ -72,8 +73,8 @@ def read_layout(path: Path) -> Layout:
     with path.open("rb") as file:
         prefix = file.read(8)
         length = int.from_bytes(prefix, "little")
-        if _LFS_POINTER.startswith(prefix) and prefix:
-            raise HeaderError("is a pointer of Git LFS, not the file itself")
+        if LFS_POINTER.startswith(prefix) and prefix:
+            raise HeaderError(POINTER)
         if len(prefix) < 8 or length > size - 8:
             raise HeaderError("is cut short")
         if not 2 <= length <= _LONGEST_BYTES:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from swapbench.errors import ModelError, TransferError
 from swapbench.home import expanded
 from swapbench.models.checkpoint import PATTERNS, WEIGHTS
-from swapbench.models.soundness import examined, fault
+from swapbench.models.soundness import Fault, examined, fault
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
@@ -37,8 +37,8 @@ def is_repo(reference: str) -> bool:
     return bool(_REPO.fullmatch(reference)) and ".." not in reference
 
 
-def find(repo: str) -> tuple[Path | None, str]:
-    """The folder of a complete snapshot; or None, and what is missing of an incomplete one ("" if none).
+def find(repo: str) -> tuple[Path | None, Fault | None]:
+    """The folder of a complete snapshot; or None, and what is wrong with an incomplete one (None if none).
 
     The snapshot of `main` comes first, then the others, newest first. Nothing goes over the network.
     """
@@ -46,9 +46,9 @@ def find(repo: str) -> tuple[Path | None, str]:
     for snapshot in _snapshots(_storage(repo)):
         lack = fault(snapshot)
         if not lack:
-            return snapshot, ""
+            return snapshot, None
         faults.append(lack)
-    return None, faults[0] if faults else ""
+    return None, faults[0] if faults else None
 
 
 def fetch(repo: str, on_bytes: OnBytes) -> Path:

@@ -1,7 +1,7 @@
 """From the names in an experiment to checkpoints on this machine."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +12,7 @@ from swapbench.models import hub, making, order, store
 from swapbench.models.catalogue import CATALOGUE, Entry, lookup
 from swapbench.models.checkpoint import weight_bytes
 from swapbench.models.order import Order
-from swapbench.models.soundness import fault
+from swapbench.models.soundness import Fault, examined, fault
 from swapbench.wire import Checkpoint
 
 # Those in which models have names; what is local has paths.
@@ -29,6 +29,7 @@ class Located:
         path: its checkpoint; None when there is none.
         weight_bytes: bytes of its weight files, or what they would take; 0 if nobody knows.
         hint: where there is no checkpoint, or one that can't be loaded: why, and what to do.
+        fault: what is wrong with one that can't be loaded, and what to do.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Located:
     path: Path | None
     weight_bytes: int
     hint: str
+    fault: Fault | None = None
 
     @property
     def to_come(self) -> bool:
@@ -62,17 +64,41 @@ def locate(name: str, reference: str, source: Source) -> Located:
     return _located_here(name, reference, source)
 
 
+def looked_at(
+    model: Located, on_progress: Callable[[str], None] = lambda _: None, *, elsewhere: bool = False
+) -> Located:
+    """With what keeps mlx-lm from loading its checkpoint, asked for certain once for each state of the files.
+
+    Args:
+        elsewhere: whoever loads it has another mlx-lm, which may know more: what is damaged counts alone.
+    """
+    if model.path is None:
+        return model
+    found = examined(model.path, lambda: on_progress(f"looking at {model.name}"))
+    if found is None or (elsewhere and not found.incomplete):
+        return model
+    return _unfit(model, model.path, found)
+
+
 def provide(
-    models: Mapping[str, str], source: Source, on_progress: Callable[[str], None]
+    models: Mapping[str, str],
+    source: Source,
+    on_progress: Callable[[str], None],
+    *,
+    elsewhere: bool = False,
 ) -> dict[str, Checkpoint]:
     """A checkpoint for each model. Minis are made where they are missing; nothing big ever is.
 
+    Args:
+        elsewhere: as for `looked_at`.
+
     Raises:
-        ModelError: some are missing: all of them, with their sizes and the command that gets them.
+        ModelError: some are missing, or can't be loaded: all of them, with what to do.
     """
     located = [locate(name, reference, source) for name, reference in models.items()]
     located = [_made_mini(model, on_progress) for model in located]
-    missing = [model for model in located if model.path is None]
+    located = [_certain(model, source, on_progress, elsewhere) for model in located]
+    missing = [model for model in located if model.path is None or model.fault]
     if missing:
         raise ModelError(_wanted(missing))
     for model in located:
@@ -94,18 +120,20 @@ def find(reference: str, sources: Sequence[Source]) -> Path:
     """The one checkpoint that there is of a model among `sources`; a path is that folder.
 
     Raises:
-        ModelError: there is none, or more than one.
+        ModelError: there is none, or more than one, or mlx-lm can't load it.
     """
     if is_path(reference):
         located = {Source.LOCAL: locate(reference, reference, Source.LOCAL)}
     else:
         located = {source: model for source in sources if (model := _if_known(reference, source))}
-    there = {source: model.path for source, model in located.items() if model.path is not None}
+    there = {source: model for source, model in located.items() if model.path is not None}
     if len(there) > 1:
         options = " or ".join(f"--source {source}" for source in there)
         raise ModelError(f'"{reference}" is there as {" and ".join(there)}; say which by {options}')
-    for path in there.values():
-        return path
+    for model in map(looked_at, there.values()):
+        if model.path is not None and model.fault is None:
+            return model.path
+        raise ModelError(f"{reference}: {model.hint}")
     if len(located) == 1:
         (model,) = located.values()
         raise ModelError(f"{reference}: {model.hint}")
@@ -155,10 +183,32 @@ def _no_path(name: str, reference: str) -> str:
 
 def _located_folder(name: str, reference: str) -> Located:
     folder = expanded(reference)
-    lack = fault(folder) if folder.is_dir() else "there is no such folder"
-    if lack:
-        return Located(name, reference, Source.LOCAL, None, 0, f"{folder} is no whole checkpoint: {lack}")
+    hint = f"{folder} is no whole checkpoint: there is no such folder"
+    nothing = Located(name, reference, Source.LOCAL, None, 0, hint)
+    if not folder.is_dir():
+        return nothing
+    if found := fault(folder):
+        return _unfit(nothing, folder, found)
     return _there(name, reference, folder.absolute(), Source.LOCAL)
+
+
+def _unfit(model: Located, folder: Path, found: Fault) -> Located:
+    found = found.advised(model.source, folder, model.reference)
+    state = "is no whole checkpoint" if found.incomplete else "can't be loaded"
+    return replace(model, hint=f"{folder} {state}: {found}", fault=found)
+
+
+def _certain(model: Located, source: Source, on_progress: Callable[[str], None], elsewhere: bool) -> Located:
+    if model.path is None or store.is_own(model.path, model.source):
+        return model
+    looked = looked_at(model, on_progress, elsewhere=elsewhere)
+    if looked.fault is None:
+        return model
+    # As whoever asks the next time is told: the hub's cache may have another snapshot.
+    again = locate(model.name, model.reference, source)
+    if again.path == model.path:
+        return looked
+    return _certain(again, source, on_progress, elsewhere)
 
 
 def _there(name: str, reference: str, folder: Path, source: Source) -> Located:
@@ -173,12 +223,15 @@ def _located_on_hub(name: str, reference: str) -> Located:
         raise ModelError(
             f'"{reference}" names no Hugging Face repository; {did_you_mean(reference, _catalogue())}'
         )
-    path, lack = hub.find(repo)
+    path, found = hub.find(repo)
     if path is not None:
         return _there(name, reference, path, Source.HUB)
-    state = f"incomplete in the Hugging Face cache ({lack})" if lack else "not in the Hugging Face cache"
-    hint = f"{state}; `swapbench models fetch {entry.name if entry else repo}`"
-    return Located(name, reference, Source.HUB, None, entry.hub_bytes if entry else 0, hint)
+    wanted = entry.name if entry else repo
+    hint = f"not in the Hugging Face cache; `swapbench models fetch {wanted}`"
+    if found:
+        found = found.advised(Source.HUB, Path(), wanted)
+        hint = f"incomplete in the Hugging Face cache ({found.what}); {found.remedy}"
+    return Located(name, reference, Source.HUB, None, entry.hub_bytes if entry else 0, hint, found)
 
 
 def _located_here(name: str, reference: str, source: Source) -> Located:
@@ -218,8 +271,14 @@ def _made_mini(model: Located, on_progress: Callable[[str], None]) -> Located:
 
 def _wanted(missing: list[Located]) -> str:
     """Everything that is missing, in one line, with one command that gets it all."""
-    named = [model for model in missing if model.source is not Source.LOCAL]
-    lines = [f"{model.name}: {model.hint}" for model in missing if model.source is Source.LOCAL]
+    broken = [(model.name, model.fault) for model in missing if model.fault]
+    named = [model for model in missing if not (model.fault or model.source is Source.LOCAL)]
+    told = [model for model in missing if model not in named and not (model.fault and len(broken) > 1)]
+    lines = [f"{model.name}: {model.hint}" for model in told]
+    if len(broken) > 1:  # their names first: of a long line the middle is left out
+        names = ", ".join(name for name, _ in broken)
+        faults = "; ".join(f"{name}: {found.what:.100}; {found.remedy}" for name, found in broken)
+        lines.append(f"{names} can't be loaded: {faults}")
     if named:
         verb, state = ("fetch", "in the Hugging Face cache") if named[0].source is Source.HUB else _MADE
         parts = ", ".join(f"{model.name}{_sized(model.weight_bytes)}" for model in named)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from swapbench.errors import ModelError
+from swapbench.experiment import Source
 from swapbench.models import store
 from swapbench.models.headers import Entry, HeaderError, Layout, read_layout
 from swapbench.models.shards import write_all
@@ -99,9 +100,8 @@ def plan(source: Path, align_bytes: int) -> tuple[Copy, ...]:
         ModelError: the checkpoint is damaged.
         OSError: it can't be read.
     """
-    lack = fault(source)
-    if lack:
-        raise ModelError(f"{source}: {lack}; only a complete checkpoint can be repacked, so get it again")
+    if found := fault(source):
+        raise ModelError(f"{source}: {found.advised(Source.LOCAL, source)}")
     return tuple(_planned(source, path, align_bytes) for path in _files(source))
 
 

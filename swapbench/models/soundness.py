@@ -3,14 +3,17 @@
 import json
 import subprocess
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from swapbench.experiment import Source
 from swapbench.interpreter import LENT
-from swapbench.models.checkpoint import damage, looks_whole
+from swapbench.models.checkpoint import WITHOUT_MARK, damage, looks_whole
 from swapbench.models.remembered import keep, recall, remembered, state_of
+from swapbench.models.store import is_own
 
 _QUESTION: Final = "fault"
 _PATIENCE_S: Final = 120
@@ -27,28 +30,52 @@ class Fault:
     remedy: str = ""
     incomplete: bool = True
 
+    def __str__(self) -> str:
+        return f"{self.what}; {self.remedy}"
 
-def fault(folder: Path) -> str:
-    """What a checkpoint lacks for any mlx-lm to load it, as a clause; empty when nothing.
+    def advised(self, source: Source, folder: Path, reference: str = "") -> "Fault":
+        """With how to get whole files, where those would mend it."""
+        if self.remedy:
+            return self
+        remedy = "put a whole checkpoint there"
+        if source is Source.HUB:
+            remedy = f"`swapbench models fetch {reference}` completes it"
+        elif is_own(folder, source):
+            remove = f"`swapbench models rm {folder.name} --source {source}`"
+            remedy = f"remove it by {remove}, and make it again by `swapbench models synth`"
+        return replace(self, remedy=remedy)
+
+
+def damaged(folder: Path) -> Fault | None:
+    """What keeps any loader from reading a checkpoint's files; None where nothing does."""
+    what = damage(folder)
+    if not what:
+        return None
+    if what.startswith("config.json") and (folder / "config.json").is_file():
+        return Fault(what, "or get it again" if what.endswith(WITHOUT_MARK) else "get it again")
+    return Fault(what)
+
+
+def fault(folder: Path) -> Fault | None:
+    """What a checkpoint lacks for any mlx-lm to load it; None when nothing.
 
     Of a folder that contradicts itself mlx-lm is asked: an index or a numbering may be wrong where everything
     is there. One that doesn't is believed until mlx-lm has been asked about it: lists come at once.
     """
-    if damaged := damage(folder):
-        return damaged
+    if found := damaged(folder):
+        return found
     state = _state(folder)
     known = recall(_QUESTION, folder, state)
     if known is None and looks_whole(folder):
-        return ""
-    found = _read(known) if known is not None else _said_of(folder, state)
-    return found.what if found and found.incomplete else ""
+        return None
+    found = read(known) if known is not None else _said_of(folder, state)
+    return found if found and found.incomplete else None
 
 
-def examined(folder: Path) -> Fault | None:
+def examined(folder: Path, before: Callable[[], None] = lambda: None) -> Fault | None:
     """Why this mlx-lm can't load a checkpoint, of itself, in a process of its own, once for each state of the
-    folder's files; None where it can."""
-    damaged = damage(folder)
-    return Fault(damaged) if damaged else _said_of(folder, _state(folder))
+    folder's files; None where it can. `before` is called where it takes that process."""
+    return damaged(folder) or _said_of(folder, _state(folder), before)
 
 
 def keep_fault(folder: Path, found: Fault | None) -> None:
@@ -56,9 +83,13 @@ def keep_fault(folder: Path, found: Fault | None) -> None:
     keep(_QUESTION, folder, _state(folder), written(found))
 
 
-def _said_of(folder: Path, state: list[Any]) -> Fault | None:
+def _said_of(folder: Path, state: list[Any], before: Callable[[], None] = lambda: None) -> Fault | None:
+    def find() -> Any:
+        before()
+        return ask(folder)
+
     try:
-        return _read(remembered(_QUESTION, folder, state, lambda: ask(folder)))
+        return read(remembered(_QUESTION, folder, state, find))
     except UnansweredError as error:
         return Fault(f"mlx-lm could not be asked about it: {error}", "try again")
 
@@ -68,7 +99,8 @@ def written(found: Fault | None) -> dict[str, Any]:
     return asdict(found) if found else {}
 
 
-def _read(answer: dict[str, Any]) -> Fault | None:
+def read(answer: dict[str, Any]) -> Fault | None:
+    """What `written` wrote."""
     return Fault(**answer) if answer else None
 
 

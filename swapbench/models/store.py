@@ -109,6 +109,11 @@ def made_as(folder: Path) -> Source | None:
     )
 
 
+def is_own(folder: Path, source: Source) -> bool:
+    """Whether swapbench made a checkpoint, of this source, where it lies."""
+    return source in MADE_SOURCES and folder.parent == cache_root() / source
+
+
 def part_of(folder: Path) -> Path:
     """The temporary folder beside `folder` in which it is made, or taken apart."""
     return folder.with_name(f".{folder.name}.part")

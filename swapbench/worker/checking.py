@@ -6,33 +6,24 @@
 import argparse
 import json
 import os
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
 
 import mlx.core as mx
 from mlx_lm.utils import load_config, load_model
 
 from swapbench.allowance import Share
-from swapbench.experiment import Source
-from swapbench.loaders.tokenizer import load_stock
-from swapbench.models.checkpoint import code_wanted, damage, missing_files, missing_of_series, weight_map
+from swapbench.loaders.tokenizer import load_stock, refuse_mute
+from swapbench.models.explaining import fault_of_model, fault_of_tokenizer
 from swapbench.models.remembered import remembered, state_of
-from swapbench.models.soundness import Fault, UnansweredError, ask, keep_fault, written
-from swapbench.models.store import MADE_SOURCES, cache_root
+from swapbench.models.soundness import Fault, UnansweredError, ask, damaged, keep_fault, read, written
 from swapbench.page_cache import weight_files
 from swapbench.wire import Checkpoint
 from swapbench.worker.engine.geometry import KVGeometry
 from swapbench.worker.engine.serial import can_batch
-from swapbench.worker.engine.workload import HELLO
 from swapbench.worker.leaving import leave
 from swapbench.worker.targets import RefusedError
-
-_MISSING: Final = re.compile(r"Missing (\d+) parameters:\s*(.*?)(?:,|\.?\s*$)", re.DOTALL)
-_UNEXPECTED: Final = re.compile(r"Received (\d+) parameters not in model:\s*(.*?)(?:,|\.?\s*$)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -55,8 +46,8 @@ def refuse_broken(checkpoint: Checkpoint) -> Serving:
         raise RefusedError(f"{checkpoint.name}: {error} ({checkpoint.path}); try again") from None
     if isinstance(found, Fault):
         keep_fault(checkpoint.path, found)
-        remedy = found.remedy or _remedy(checkpoint)
-        raise RefusedError(f"{checkpoint.name}: {found.what} ({checkpoint.path}); {remedy}")
+        found = found.advised(checkpoint.source, checkpoint.path, checkpoint.reference)
+        raise RefusedError(f"{checkpoint.name}: {found.what} ({checkpoint.path}); {found.remedy}")
     return found
 
 
@@ -91,65 +82,17 @@ def _tried(path: Path) -> Fault | Serving:
     Of the weights only what a class looks at itself is read, which is nothing for all but dbrx: a 7 GB
     checkpoint takes some 60 ms, and its tokenizer, once for each state of its files, some seconds.
     """
-    found = damage(path)
-    if found:
-        return Fault(found)
+    if found := damaged(path):
+        return found
     try:
         model = load_model(path, lazy=True)[0]
         serving = Serving(KVGeometry.of(model), can_batch(model))
     except Exception as error:  # noqa: BLE001 - whatever mlx-lm's classes make of a config is the answer
-        return _of_model(path, error)
+        return fault_of_model(path, error)
     finally:
         # What was built drew from MLX's chain of random keys, lazily: unevaluated it grows for ever.
         mx.eval(mx.random.state)
     return _of_tokenizer(path) or serving
-
-
-def _of_model(path: Path, error: Exception) -> Fault:
-    try:
-        kind = str(load_config(path)["model_type"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return Fault("config.json is no model's configuration", "get it again")
-    if wanted := code_wanted(path):
-        return Fault(wanted, "choose a model whose architecture mlx-lm has", incomplete=False)
-    said = brief(error)
-    if said == f"Model type {kind} not supported.":
-        return Fault(
-            f'mlx-lm {version("mlx-lm")} knows no architecture "{kind:.80}"',
-            "a newer mlx-lm may: `pip install -U mlx-lm`",
-            incomplete=False,
-        )
-    missing = _MISSING.search(str(error))
-    if missing:
-        return Fault(_missing(path, missing[2], int(missing[1])))
-    lost = missing_files(path)
-    if lost and isinstance(error, KeyError):
-        return Fault(_missing(path, str(error.args[0]), 1))
-    if lost and isinstance(error, AttributeError | TypeError | IndexError):
-        return Fault(f"{_listed(lost)} not there, and mlx-lm can't build the model without: {said}")
-    unexpected = _UNEXPECTED.search(str(error))
-    if unexpected:
-        said = f"{_counted(int(unexpected[1]), unexpected[2])} in its files that config.json has no place for"
-    return Fault(
-        said, "config.json and weights have to be of one model: get both from one place", incomplete=False
-    )
-
-
-def _missing(path: Path, first: str, count: int) -> str:
-    """Which tensors no file holds; and which file should, where that is known and the file is not there."""
-    file = weight_map(path).get(first, "")
-    lost = (file,) if file in missing_files(path) else missing_of_series(path)
-    return f"{_counted(count, first)} in none of its files" + (
-        f" ({_listed(lost)} not there)" if lost else ""
-    )
-
-
-def _listed(files: Sequence[str]) -> str:
-    return f"{', '.join(files[:3])}{' …' if len(files) > 3 else ''} {'is' if len(files) == 1 else 'are'}"
-
-
-def _counted(count: int, first: str) -> str:
-    return f"{first:.120} is" if count == 1 else f"{first:.120} and {count - 1} more tensors are"
 
 
 def _of_tokenizer(path: Path) -> Fault | None:
@@ -161,33 +104,17 @@ def _of_tokenizer(path: Path) -> Fault | None:
     small = sorted(file for file in path.iterdir() if file.is_file() and file.suffix != ".safetensors")
     state = [version("mlx-lm"), version("transformers"), *state_of(small)]
     try:
-        said = str(remembered("tokenizer", path, state, lambda: ask(path, "--tokenizer")))
+        return read(remembered("tokenizer-fault", path, state, lambda: ask(path, "--tokenizer")))
     except UnansweredError as error:
         raise UnansweredError(f"its tokenizer could not be looked at: {error}") from None
-    return Fault(said, "get its files and config.json again, or try another transformers") if said else None
 
 
-def _tokenizer_fault(path: Path) -> str:
+def _tokenizer_fault(path: Path) -> Fault | None:
     try:
-        if not load_stock(path, load_config(path).get("eos_token_id")).encode(HELLO):
-            raise ValueError("it knows no tokens, as without its files")
+        refuse_mute(load_stock(path, load_config(path).get("eos_token_id")))
     except Exception as error:  # noqa: BLE001 - whatever transformers makes of the files is the answer
-        return f"the tokenizer can't be loaded by transformers {version('transformers')}: {brief(error)}"
-    return ""
-
-
-def brief(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def _remedy(checkpoint: Checkpoint) -> str:
-    source, folder = checkpoint.source, checkpoint.path
-    if source is Source.HUB:
-        return f"`swapbench models fetch {checkpoint.reference}` completes it"
-    if source in MADE_SOURCES and folder.parent == cache_root() / source:
-        remove = f"`swapbench models rm {folder.name} --source {source}`"
-        return f"remove it by {remove}, and make it again by `swapbench models synth`"
-    return "put a whole checkpoint there"
+        return fault_of_tokenizer(path, error)
+    return None
 
 
 def main() -> None:
@@ -199,7 +126,7 @@ def main() -> None:
     # Libraries print to stdout; the answer must be alone on it.
     answer_to = os.dup(1)
     os.dup2(2, 1)
-    answer = _tokenizer_fault(asked.folder) if asked.tokenizer else written(fault_of(asked.folder))
+    answer = written((_tokenizer_fault if asked.tokenizer else fault_of)(asked.folder))
     with os.fdopen(answer_to, "w", encoding="utf-8") as out:
         out.write(json.dumps({"answer": answer}))
     leave()

@@ -58,8 +58,12 @@ def _other_shapes(checkpoint: Path) -> None:
 
 
 def _beyond_memory(checkpoint: Path) -> None:
-    """A sparse file of 4 TB: its size is real, its bytes are not."""
-    header = json.dumps({"w": {"dtype": "U8", "shape": [4 << 40], "data_offsets": [0, 4 << 40]}}).encode()
+    """A sparse file of 4 TB that mlx-lm drops by its tensors' names: its size is real, its bytes are not."""
+    tensors = {
+        f"vision_tower.{i}": {"dtype": "U8", "shape": [1 << 30], "data_offsets": [i << 30, (i + 1) << 30]}
+        for i in range(4096)
+    }
+    header = json.dumps(tensors).encode()
     with (checkpoint / "model-huge.safetensors").open("wb") as file:
         file.write(struct.pack("<Q", len(header)) + header)
         file.truncate(8 + len(header) + (4 << 40))
@@ -92,30 +96,31 @@ def _only_run(folder: Path) -> Run:
         (_missing_shard, "are in none of its files (model.safetensors is not there)"),
         (_truncated, "model.safetensors is cut short"),
         (_corrupt_header, "model.safetensors has a corrupt header"),
+        (_other_shapes, "config.json and weights have to be of one model"),
     ],
 )
 @pytest.mark.parametrize("old", [False, True])
-def test_a_checkpoint_that_no_loader_could_read_is_told_before_anything_runs(
+def test_a_checkpoint_that_can_not_be_loaded_is_told_before_anything_runs(
     old: bool, damage: Callable[[Path], None], says: str, cli: Cli, model_cache: Path, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(_mini(model_cache, "mollm"), broken)
     damage(broken)
     whole = _mini(model_cache, "emma")
-    done = cli("run", str(_experiment(tmp_path, *((whole, broken) if old else (broken, whole)))))
+    path = _experiment(tmp_path, *((whole, broken) if old else (broken, whole)))
+    done = cli("run", str(path))
     assert done.returncode == 2, done.stderr
-    assert says in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert says in done.stderr.splitlines()[-1]
+    assert "looking at broken" not in cli("run", str(path)).stderr
     assert not list_runs(tmp_path / "results")
 
 
-@pytest.mark.parametrize("damage", [_other_shapes, _beyond_memory])
 def test_a_checkpoint_that_can_not_be_served_is_refused_and_the_old_model_goes_on(
-    damage: Callable[[Path], None], cli: Cli, model_cache: Path, tmp_path: Path
+    cli: Cli, model_cache: Path, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(_mini(model_cache, "emma"), broken)
-    damage(broken)
+    _beyond_memory(broken)
     done = cli("run", str(_experiment(tmp_path, broken, _mini(model_cache, "mollm"))))
     assert done.returncode == 7, done.stderr
     assert "Traceback" not in done.stdout + done.stderr

@@ -89,7 +89,7 @@ def _checkpoint(factory: pytest.TempPathFactory) -> Path:
 
 
 _FILES: dict[str, Any] = {
-    "config.json": b"{}",
+    "config.json": b'{"model_type": "llama"}',
     "tokenizer.json": b"{}",
     "model-a.safetensors": SHARD,
     "model-b.safetensors": SHARD,

@@ -76,7 +76,7 @@ def test_what_mx_load_refuses_no_strategy_takes(name: str, minis: dict[str, Path
     length = int.from_bytes(data[:8], "little")
     text = json.dumps(json.loads(data[8 : 8 + length]) | {"__metadata__": {"total_size": 3}}).encode()
     (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
-    with pytest.raises(RuntimeError, match="must be string, but is number"):
+    with pytest.raises(ValueError, match="__metadata__ that is no table of texts"):
         ModelLoader(STRATEGIES[name]).load(folder)
 
 

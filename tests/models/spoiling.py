@@ -123,8 +123,35 @@ def _cut_short(folder: Path) -> None:
     (folder / TWO[1]).write_bytes(content[:-100])
 
 
-def _lfs_pointer(folder: Path) -> None:
-    (folder / TWO[1]).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 12\n")
+def _pointer_in_place_of(name: str) -> Callable[[Path], None]:
+    text = "version https://git-lfs.github.com/spec/v1\noid sha256:0a\nsize 12\n"
+
+    def spoil(folder: Path) -> None:
+        (folder / name).write_text(text)
+
+    return spoil
+
+
+def _config(change: Callable[[str], str]) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        path = folder / "config.json"
+        path.write_text(change(path.read_text()), encoding="utf-8")
+
+    return spoil
+
+
+def config_with(**values: object) -> Callable[[Path], None]:
+    return _config(lambda text: json.dumps(json.loads(text) | values))
+
+
+def _no_model_type(folder: Path) -> None:
+    _config(lambda text: text.replace('"model_type"', '"type"'))(folder)
+
+
+def vocabulary_of_another_class(folder: Path) -> None:
+    _vocabulary_and_merges(folder)
+    path = folder / "tokenizer_config.json"
+    path.write_text(path.read_text().replace("Qwen2Tokenizer", "LlamaTokenizer"))
 
 
 def _tensors_nowhere(folder: Path) -> None:
@@ -151,11 +178,45 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "missing shard": (_missing_shard, f"in none of its files ({TWO[1]} is not there)"),
     "missing shard of no index": (_missing_shard_of_no_index, f"({TWO[1]} is not there)"),
     "cut short": (_cut_short, f"{TWO[1]} is cut short"),
-    "pointer of Git LFS": (_lfs_pointer, f"{TWO[1]} is a pointer of Git LFS"),
+    "pointer of Git LFS": (_pointer_in_place_of(TWO[1]), f"{TWO[1]} is a pointer of Git LFS"),
     "tensors nowhere": (_tensors_nowhere, "is in none of its files"),
     "tensor nowhere, of no index": (_tensor_nowhere_of_no_index, "is in none of its files"),
     "broken tokenizer": (_broken_tokenizer, "the tokenizer can't be loaded"),
-    "no tokenizer": (_no_tokenizer, "the tokenizer can't be loaded"),
+    "no tokenizer": (_no_tokenizer, "it knows no tokens, as without its files"),
+    "pointer for a tokenizer": (
+        _pointer_in_place_of("tokenizer.json"),
+        "tokenizer.json is a pointer of Git LFS, not the file itself",
+    ),
+    "pointer for a config": (_pointer_in_place_of("config.json"), "config.json is a pointer of Git LFS"),
+    "byte order mark": (
+        _config("\ufeff".__add__),
+        "config.json begins with a byte order mark: save it as UTF-8 without",
+    ),
+    "no JSON": (_config(lambda _: "{model_type}"), "config.json is no JSON (line 1 column 2); get it again"),
+    "a list": (_config("[{}]".format), "config.json is a list, not an object; get it again"),
+    "no model type": (_no_model_type, "config.json names no model_type; get it again"),
+}
+
+# What another mlx-lm might load, or whole files would not mend.
+UNFIT: dict[str, tuple[Callable[[Path], None], str]] = {
+    "no heads": (
+        config_with(num_attention_heads=0),
+        "a number or a name in config.json is wrong, in mlx-lm's words: integer division or modulo by zero; "
+        "correct it",
+    ),
+    "a number as text": (
+        config_with(hidden_size="96"),
+        "in mlx-lm's words: unsupported operand type(s) for /: 'int' and 'str'; correct it",
+    ),
+    "another model's config": (
+        config_with(intermediate_size=512),
+        "config.json and weights have to be of one model",
+    ),
+    "fewer layers": (config_with(num_hidden_layers=1), "that config.json has no place for; config.json and"),
+    "architecture": (
+        config_with(model_type="no-such-model"),
+        'knows no architecture "no-such-model"; a newer mlx-lm may',
+    ),
 }
 
 # Those of them that only mlx-lm can tell from whole ones.

@@ -15,7 +15,7 @@ def folder(tmp_path: Path) -> Path:
     tensors = [Tensor(name, (100,), "F32", Normal(0, 1), name) for name in "ab"]
     write(plan(tensors, limit_bytes=800), tmp_path, "seed", lambda _: None)
     for name in ("config.json", "tokenizer.json"):
-        (tmp_path / name).write_text("{}")
+        (tmp_path / name).write_text('{"model_type": "llama"}')
     return tmp_path
 
 

@@ -69,7 +69,7 @@ def test_a_model_is_fetched_into_the_hugging_face_cache_and_loads(
     heard: list[tuple[int, int]] = []
     snapshot = hub.fetch(REPO, lambda done, total: heard.append((done, total)))
     assert snapshot.name == SHA
-    assert hub.find(REPO) == (snapshot, "")
+    assert hub.find(REPO) == (snapshot, None)
     mlx_lm.load(str(snapshot))
     done, totals = [d for d, _ in heard], {t for _, t in heard}
     assert done == sorted(done)
@@ -84,7 +84,7 @@ def test_only_what_mlx_lm_loads_is_fetched_and_no_code(stand_in: StandInHub) -> 
 
 
 def test_nothing_is_looked_for_over_the_network(stand_in: StandInHub) -> None:
-    assert hub.find(REPO) == (None, "")
+    assert hub.find(REPO) == (None, None)
     assert stand_in.asked == []
 
 

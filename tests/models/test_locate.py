@@ -197,7 +197,7 @@ def test_source_local_takes_nothing_but_paths_and_names_all_that_is_none(tmp_pat
         'small: source local takes folders, and "smollm2-135m" is no path; give one by '
         f'--set models.small=PATH; large: source local takes folders, and "{REPO}" is no path; give one by '
         f"--set models.large=PATH; gone: {tmp_path} is no whole checkpoint: "
-        "config.json is missing"
+        "config.json is missing; put a whole checkpoint there"
     )
 
 
@@ -206,7 +206,7 @@ def test_folders_that_are_missing_are_told_apart_from_models_that_can_be_got(
 ) -> None:
     assert said(provide, {"gone": str(tmp_path), "big": REPO}, Source.HUB, print) == (
         "not in the Hugging Face cache: big (8.07 GB); run `swapbench models fetch gemma-3-12b`; "
-        f"gone: {tmp_path} is no whole checkpoint: config.json is missing"
+        f"gone: {tmp_path} is no whole checkpoint: config.json is missing; put a whole checkpoint there"
     )
 
 

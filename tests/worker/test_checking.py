@@ -82,7 +82,7 @@ def _other_architecture(folder: Path) -> None:
         (_spoil_the_header, "model.safetensors has a corrupt header: it is not JSON", FETCH),
         (_other_sizes, "Expected shape", "config.json and weights have to be of one model"),
         (_other_architecture, 'no architecture "no-such-model"', "a newer mlx-lm may: `pip install"),
-        (_no_json, "config.json is no model's configuration", "get it again"),
+        (_no_json, "config.json is a list, not an object", "get it again"),
         (_spoil_the_tokenizer, "the tokenizer can't be loaded", "get its files and config.json again"),
     ],
 )
@@ -144,7 +144,8 @@ def test_code_that_a_tokenizer_names_is_never_run(checkpoint: Checkpoint) -> Non
         command = [sys.executable, "-P", "-c", asks.format(strategy)]
         asked = subprocess.run(command, input="y\n" * 9, capture_output=True, text=True, check=False)
         last = asked.stderr.splitlines()[-1]
-        assert last.startswith("ValueError: the tokenizer wants to run code of the checkpoint's"), asked
+        says = "the tokenizer wants to run code of the checkpoint's"
+        assert last.startswith(f"ValueError: {checkpoint.path}: {says}"), asked
         assert "[y/N]" not in asked.stdout + asked.stderr
     assert not (checkpoint.path / "canary").exists()
 

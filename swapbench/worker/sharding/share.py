@@ -11,9 +11,10 @@ from mlx.utils import tree_flatten
 from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import load_config, load_model
 
-from swapbench.experiment import EngineSettings
+from swapbench.experiment import EngineSettings, Source
 from swapbench.loaders.span import Span
-from swapbench.worker.checking import brief, fault_of
+from swapbench.models.explaining import brief
+from swapbench.worker.checking import fault_of
 from swapbench.worker.engine.batch import prompt_of
 from swapbench.worker.engine.blocks import BlockPool
 from swapbench.worker.engine.geometry import KVGeometry
@@ -45,7 +46,7 @@ class Share:
         """Why the checkpoint can't be loaded in shares; empty when it can."""
         fault = fault_of(path)
         if fault is not None:
-            return f"{fault.what}; {fault.remedy or 'put a whole checkpoint there'}"
+            return str(fault.advised(Source.LOCAL, path))
         try:
             ModelTag.of(path, "")  # found here, outside the timed swap, and remembered
             return self._unshareable(load_model(path, lazy=True)[0], path)
