@@ -72,11 +72,11 @@ class Copies:
         release = number // _RELEASE_EVERY
         info = copy.deepcopy(self._info) | {"run_id": run_id, "started_at": begun.isoformat()}
         info["worker"]["versions"] = {"mlx": f"0.32.{release}", "mlx-lm": "0.32.2"}
-        (folder / "run.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
         factor = 1.1 ** (release % 3) * rng.lognormvariate(0, 0.04)
         for name, (header, rows) in self._tables.items():
             lines = [",".join(header), *(_line(header, row, run_id, factor, rng) for row in rows)]
-            (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+            info["sizes"][name] = (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (folder / "run.json").write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
 
 
 def _rows(path: Path) -> tuple[list[str], list[list[str]]]:

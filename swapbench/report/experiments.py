@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -27,11 +28,22 @@ def print_experiments(rows: Sequence[Mapping[str, Any]], console: Console) -> No
     # Names are to be copied, so they are never folded.
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
+    entries = []
     for row in rows:
         made_of = f"models: {', '.join(row['models'])}\nscenarios: {', '.join(row['scenarios'])}"
         said = (Text(row["title"]), Text(made_of, style="dim"), Text(row["file"], style="dim"))
-        table.add_row(Text(row["name"], style="bold"), Text("\n").join(said))
-    console.print(readable(table, console))
+        name = Text(row["name"], style="bold")
+        entries.append((name, *said))
+        table.add_row(name, Text("\n").join(said))
+    room = console.width - max((len(row["name"]) for row in rows), default=0) - 2
+    if all(len(row["file"]) <= room for row in rows):
+        console.print(readable(table, console))
+        return
+    # Files are to be copied as well: a terminal breaks its lines itself, and knows that they are one.
+    for name, *texts, file in entries:
+        console.print(name)
+        console.print(Padding(Text("\n").join(texts), (0, 0, 0, 2)))
+        console.print(Text("  ").append(file), soft_wrap=True)
 
 
 def print_experiment(

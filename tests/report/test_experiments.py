@@ -60,6 +60,14 @@ def shown(
     return out.getvalue()
 
 
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_file_is_never_broken(width: int) -> None:
+    paper, out = console(width)
+    file = "somewhere/else/experiments/of/mine/ci-gate.toml"
+    print_experiments([row | {"file": file} for row in ROWS], paper)
+    assert [line.strip() for line in out.getvalue().splitlines()].count(file) == len(ROWS)
+
+
 @every_width
 def test_names_and_scenarios_stand_whole_in_a_list(width: int) -> None:
     paper, out = console(width)
