@@ -42,17 +42,19 @@ _TABLE: Final = (
 # Swaps of A/B comparisons are no history: their arms differ on purpose.
 _COUNTED_SQL: Final = f"""
     SELECT "{_NUMBER}" AS number, round, scenario, strategy,
-        total_s, first_token_s, to_first_token_s
+        if(isnan(total_s), NULL, total_s),
+        if(isnan(first_token_s), NULL, first_token_s),
+        if(isnan(to_first_token_s), NULL, to_first_token_s)
     FROM {_TABLE}
     WHERE status = 'ok' AND valid = 'true' AND warmup IS DISTINCT FROM 'true'
-      AND (total_s IS NOT NULL OR to_first_token_s IS NOT NULL) AND coalesce({{arm}}, '') = ''
+      AND (NOT isnan(total_s) OR NOT isnan(to_first_token_s)) AND coalesce({{arm}}, '') = ''
 """
 # A phase has a row each time that it was entered, and of several ranks those that name none are the phase.
 _PHASE_SQL: Final = f"""
     SELECT "{_NUMBER}" AS number, round, scenario, strategy,
         coalesce(sum(seconds) FILTER (rank IS NULL), sum(seconds) FILTER (rank = 0)) AS seconds
     FROM {_TABLE}
-    WHERE phase = $phase AND coalesce(span, '') = ''
+    WHERE phase = $phase AND NOT isnan(seconds) AND coalesce(span, '') = ''
     GROUP BY ALL
 """
 _HEADLINE_SQL: Final = """
@@ -178,7 +180,7 @@ class _Reader:
 
     def _refuse_infinite(self, table: str, columns: Iterable[str]) -> None:
         for column in columns:
-            for (number,) in self._rows(f"SELECT number FROM {table} WHERE NOT isfinite({column})"):
+            for (number,) in self._rows(f"SELECT number FROM {table} WHERE isinf({column})"):
                 path = self._folders[number] / f"{table}.csv"
                 self._unreadable.setdefault(number, f"{path}: column {column}: no finite number")
 

@@ -134,6 +134,6 @@ def _typed(column: "pd.Series[Any]", path: Path, *, known: bool) -> "pd.Series[A
             return column.astype(str)
         raise ResultsError(f"{path}: column {str(column.name)[:80]}: {str(error)[:80]}") from None
     for value, text in zip(numbers, column, strict=True):
-        if text and not math.isfinite(value):
+        if math.isinf(value):
             raise ResultsError(f"{path}: column {str(column.name)[:80]}: no finite number: {text[:80]!r}")
     return pd.Series(numbers, index=column.index, dtype=float)
