@@ -238,7 +238,7 @@ def fit(experiment: Experiment, python: str = sys.executable) -> Fitted:
     _refuse_reloads(experiment, server)
     changes: dict[str, object] = {"settle_after_unload": False, "touch_free_memory": False}
     notes = [*server.preset.notes, *_reports(server.preset)]
-    if server.preset.start is None or server.url:
+    if experiment.verify.tokens and (server.preset.start is None or server.url):
         notes.append(
             "each model is held against what it said first in this run: one that is always wrong is not seen"
         )

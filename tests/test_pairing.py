@@ -174,10 +174,10 @@ def test_what_an_arms_target_can_not_do_is_noted_with_it(
     path = tmp_path / "served.toml"
     path.write_text(toml(raw | {"script": {}}).replace("[script]\n", "") + "[workload]\nagents = 2\n")
     first, second = arms(
-        path, ("target=http://127.0.0.1:1",), ("target=http://127.0.0.1:2", "workload.agents=0")
+        path, ("target=http://127.0.0.1:1",), ("target=http://127.0.0.1:2", "verify.tokens=0")
     )
-    assert any("agents' caches" in note for note in first.notes)
-    assert not any("agents' caches" in note for note in second.notes)
+    assert any("always wrong" in note for note in first.notes)
+    assert not any("always wrong" in note for note in second.notes)
 
 
 def test_another_interpreters_mlx_lm_may_know_more_than_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
