@@ -54,6 +54,16 @@ def test_a_swap_by_a_call_ends_with_the_call_and_its_first_token_is_asked_for_af
         assert 0.2 <= swap.total_s <= swap.to_first_token_s
 
 
+def test_a_model_that_is_told_to_go_is_waited_for_by_its_name_in_a_list(tmp_path: Path) -> None:
+    gone = {"path": "/models", "where": "data.[id={old}].status.value", "equals": "unloaded"}
+    call = {"path": "/models/unload", "body": {"model": "{old}"}, "until": gone}
+    told = preset("llama-server", swap={"by": "call", "call": [call]}, unload=[])
+    for swap in swaps_of(play(tmp_path, told)):
+        assert (swap.status, swap.error) == ("ok", "")
+        assert swap.total_s is not None
+        assert swap.total_s >= 0.2
+
+
 def test_without_a_first_token_a_swap_by_asking_ends_with_the_first_byte(tmp_path: Path) -> None:
     for swap in swaps_of(play(tmp_path, preset("mlx_lm"), first_token=False)):
         assert swap.to_first_token_s is None
