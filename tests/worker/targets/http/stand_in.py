@@ -111,6 +111,13 @@ class State:
             threading.Event().wait(self.options.word_s * len(prompt.split()))
         seen.add(prompt)
 
+    def dismiss(self, model: str) -> tuple[int, dict[str, Any]]:
+        """Have a model go, as a router does: in its own time."""
+        if model != self.loaded:
+            return 400, {"error": "model is not running"}
+        self.loaded, self.leaving = None, (model, time.monotonic() + 0.2)
+        return 200, {"success": True}
+
     def routed(self) -> list[dict[str, Any]]:
         """The models of a router, and how far each is."""
         told = []
@@ -182,10 +189,7 @@ class Handler(BaseHTTPRequestHandler):
                 {"type": "llm", "instance_id": instance, "load_time_seconds": 1.25, "status": status},
             )
         if self.path == "/models/unload":
-            if body["model"] != state.loaded:
-                return self.answer(400, {"error": "model is not running"})
-            state.loaded, state.leaving = None, (body["model"], time.monotonic() + 0.2)
-            return self.answer(200, {"success": True})
+            return self.answer(*state.dismiss(body["model"]))
         if self.path.startswith("/api/models/unload/"):
             if state.loaded == self.path.rpartition("/")[2]:
                 state.loaded = None
