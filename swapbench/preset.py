@@ -119,7 +119,7 @@ class Until(Strict):
     """Where it is asked, again and again, whether a call has done its work."""
 
     path: Path_ = Field(description="where, by GET")
-    where: Where = Field(description="where in the answer")
+    where: Where = Field(description="where in the answer; {model} {old} within [id={model}]")
     equals: JsonValue = Field(description="what is there when it has; {model} {old}")
     every_s: PositiveSeconds = Field(0.02, description="pause between two questions")
     of: Literal["new", "old"] = Field("new", description="of which model's server")

@@ -108,8 +108,8 @@ def _never_freed(counted: Sequence[Swap]) -> Iterator[Symptom]:
             yield Symptom(
                 "earlier model kept",
                 f"the server's processes hold {figures.memory(held.point)} with {model}, and "
-                f"{figures.memory(fresh.point)} freshly started on it: {figures.memory(beyond)} of what was "
-                "loaded before is not freed",
+                f"{figures.memory(fresh.point)} freshly started on it: {figures.memory(beyond)} stay, of a "
+                "model that was loaded before or of what came with it",
             )
 
 

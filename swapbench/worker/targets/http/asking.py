@@ -41,6 +41,10 @@ _QUOTES: Final[Mapping[str, Callable[[str], str]]] = {
 }
 
 
+class SilentError(GarbledError):
+    """An answer has ended as it should, without any text."""
+
+
 class WrongModelError(ServerError):
     """Another model answers than was asked."""
 
@@ -152,7 +156,7 @@ class Answer:
         """
         while not self.pieces:
             if not self._next():
-                raise self._exchange.garbled(f"answered without any text{self._reasoned()}")
+                raise SilentError(f"{self._exchange.what}: answered without any text{self._reasoned()}")
 
     def await_end(self) -> None:
         """Read the rest.

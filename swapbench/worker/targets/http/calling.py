@@ -102,10 +102,11 @@ class Caller:
 
     def _await(self, until: Until, values: Mapping[str, str], model: Checkpoint) -> None:
         path, wanted = _path(until.path, values), filled(until.equals, values)
+        where = str(filled(until.where, values))
         give_up_s = time.monotonic() + self._patience_s
-        while dig(self._get(model, path, self._patience_s), until.where) != wanted:
+        while dig(self._get(model, path, self._patience_s), where) != wanted:
             if time.monotonic() > give_up_s:
-                raise HungError(f"GET {path}: {until.where} is not {wanted!r} after {self._patience_s:g} s")
+                raise HungError(f"GET {path}: {where} is not {wanted!r} after {self._patience_s:g} s")
             time.sleep(until.every_s)
 
     def _get(self, model: Checkpoint, path: str, patience_s: float) -> Any:

@@ -3,10 +3,11 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from swapbench.worker.targets.http.asking import Answer
+from swapbench.worker.targets.http.asking import Answer, SilentError
 from swapbench.worker.targets.http.speaking import HungError, ServerError
 
 
@@ -81,7 +82,8 @@ class InFlight:
         try:
             self._answer = answer = self._ask()
             try:
-                answer.await_text()
+                with suppress(SilentError):  # it may have nothing to say, and have said so
+                    answer.await_text()
                 self._spoken.set()
                 answer.await_end()
             finally:

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,7 @@ class State:
         self.memory: list[bytes] = []
         self.computed: dict[str, set[str]] = {}
         self.instance = ""
+        self.leaving: tuple[str, float] | None = None
         self.serial = 0
         self.seen: list[str] = []
 
@@ -109,6 +111,24 @@ class State:
             threading.Event().wait(self.options.word_s * len(prompt.split()))
         seen.add(prompt)
 
+    def dismiss(self, model: str) -> tuple[int, dict[str, Any]]:
+        """Have a model go, as a router does: in its own time."""
+        if model != self.loaded:
+            return 400, {"error": "model is not running"}
+        self.loaded, self.leaving = None, (model, time.monotonic() + 0.2)
+        return 200, {"success": True}
+
+    def routed(self) -> list[dict[str, Any]]:
+        """The models of a router, and how far each is."""
+        told = []
+        if self.loaded:
+            told.append({"id": self.loaded, "status": {"value": "loaded"}})
+        if self.leaving:
+            name, gone_s = self.leaving
+            value = "unloaded" if time.monotonic() > gone_s else "loaded"
+            told.append({"id": name, "status": {"value": value}})
+        return told
+
     def _first_time(self) -> bool:
         mark = self.options.mark
         if not mark:
@@ -138,6 +158,12 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/memory":
             budget = 1 << 30 >> max(0, state.loads - 1)
             return self.answer(200, {"budget": budget, "evicted": 3, "restored": 2, "tokens": 64})
+        if self.path == "/models":
+            # llama-server's router: a model that is told to go takes a moment.
+            listed = [{"id": "other", "status": {"value": "loaded"}}, *state.routed()]
+            return self.answer(200, {"data": listed})
+        if self.path == "/props":
+            return self.answer(200, {"build_info": "b0"})
         if self.path == "/is_sleeping":
             return self.answer(200, {"is_sleeping": state.asleep})
         return self.answer(404, {"error": "no such path"})
@@ -162,6 +188,8 @@ class Handler(BaseHTTPRequestHandler):
                 200,
                 {"type": "llm", "instance_id": instance, "load_time_seconds": 1.25, "status": status},
             )
+        if self.path == "/models/unload":
+            return self.answer(*state.dismiss(body["model"]))
         if self.path.startswith("/api/models/unload/"):
             if state.loaded == self.path.rpartition("/")[2]:
                 state.loaded = None
@@ -221,6 +249,8 @@ class Handler(BaseHTTPRequestHandler):
         """The model's words; whether all of them were said."""
         options, chat = self.state.options, "chat" in self.path
         prompt = body["messages"][-1]["content"] if chat else body["prompt"]
+        if options.says_nothing and body["max_tokens"] == IN_FLIGHT:
+            return True
         self.state.compute(prompt)
         self.state.serial += 1
         serial, told = self.state.serial, []
@@ -387,6 +417,7 @@ def main() -> None:
     parser.add_argument("--keeps-caches", action="store_true", help="what was computed outlives a swap")
     parser.add_argument("--writes", default="", help="a file that is written at each load")
     parser.add_argument("--anonymous", action="store_true", help="pieces without id and model")
+    parser.add_argument("--says-nothing", action="store_true", help="to requests in flight")
     parser.add_argument("--pace-s", type=float, default=0.0, help="between two pieces")
     parser.add_argument("--one-write", action="store_true")
     parser.add_argument("--says-stop", action="store_true", help="finish_reason, and no [DONE]")

@@ -54,6 +54,16 @@ def test_a_swap_by_a_call_ends_with_the_call_and_its_first_token_is_asked_for_af
         assert 0.2 <= swap.total_s <= swap.to_first_token_s
 
 
+def test_a_model_that_is_told_to_go_is_waited_for_by_its_name_in_a_list(tmp_path: Path) -> None:
+    gone = {"path": "/models", "where": "data.[id={old}].status.value", "equals": "unloaded"}
+    call = {"path": "/models/unload", "body": {"model": "{old}"}, "until": gone}
+    told = preset("llama-server", swap={"by": "call", "call": [call]}, unload=[])
+    for swap in swaps_of(play(tmp_path, told)):
+        assert (swap.status, swap.error) == ("ok", "")
+        assert swap.total_s is not None
+        assert swap.total_s >= 0.2
+
+
 def test_without_a_first_token_a_swap_by_asking_ends_with_the_first_byte(tmp_path: Path) -> None:
     for swap in swaps_of(play(tmp_path, preset("mlx_lm"), first_token=False)):
         assert swap.to_first_token_s is None
@@ -96,6 +106,13 @@ def test_requests_that_are_never_answered_are_stalled_and_fail_no_swap(tmp_path:
         2,
     )
     assert all((flight.longest_gap_s or 0) > 1 for flight in flights_of(events))
+
+
+def test_a_request_that_has_nothing_to_say_is_answered(tmp_path: Path) -> None:
+    server = preset("mlx_lm", "--fault", "silent-in-flight", "--says-nothing")
+    work = {"requests": 2, "decode_tokens": IN_FLIGHT}
+    (swap,) = swaps_of(play(tmp_path, server, workload=work, scenario=[THERE]))
+    assert (swap.answered_requests, swap.failed_requests, swap.stalled_requests) == (2, 0, 0)
 
 
 def test_clients_go_on_sending_and_ask_for_the_new_model_once_it_is_wanted(tmp_path: Path) -> None:
