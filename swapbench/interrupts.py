@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from types import FrameType
 from typing import Final
 
@@ -14,7 +13,7 @@ _ENDINGS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Who presses it again after that means that it takes too long.
 _PEACE_S: Final = 5.0
 _AGAIN_S: Final = 0.05
-_interrupted_s = -_PEACE_S
+_heeded: tuple[signal.Signals, ...] = ()
 _came: KeyboardInterrupt | None = None
 _held = False
 _waiting: int | None = None
@@ -25,10 +24,11 @@ def heed() -> None:
 
     A CI system ends a job by SIGTERM, a terminal that is closed by SIGHUP: all is kept as after Ctrl-C.
     """
-    for number in _ENDINGS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
+    global _heeded
+    _heeded = tuple(number for number in _ENDINGS if signal.getsignal(number) is not signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, _listen)
     sys.unraisablehook = _unraisable
+    _listen()
 
 
 def hold() -> None:
@@ -51,6 +51,7 @@ def let_go() -> None:
 
 def ignore() -> None:
     """A command has ended, and the interpreter is about to: nothing is left to be interrupted."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
     for number in _ENDINGS:
         signal.signal(number, signal.SIG_IGN)
 
@@ -72,22 +73,31 @@ def exit_code(error: KeyboardInterrupt) -> Exit:
 
 def _unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
     """An interrupt that can't be raised where it comes, as in a callback from Rust, comes again."""
-    global _interrupted_s
     if not issubclass(unraisable.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(unraisable)
         return
-    _interrupted_s = -_PEACE_S
+    _listen()
     number = _came.signal if isinstance(_came, Stopped) else signal.SIGINT
     threading.Timer(_AGAIN_S, os.kill, (os.getpid(), number)).start()
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
-    global _interrupted_s, _came, _waiting
+    global _came, _waiting
+    _be_left_in_peace()
     if _held:
         _waiting = number
         return
-    now_s = time.monotonic()
-    if now_s - _interrupted_s >= _PEACE_S:
-        _interrupted_s = now_s
-        _came = KeyboardInterrupt() if number == signal.SIGINT else Stopped(number)
-        raise _came
+    _came = KeyboardInterrupt() if number == signal.SIGINT else Stopped(number)
+    raise _came
+
+
+def _be_left_in_peace() -> None:
+    """For a while. A handler that only looked away could be all that a process has time for."""
+    for number in _heeded:
+        signal.signal(number, signal.SIG_IGN)
+    signal.setitimer(signal.ITIMER_REAL, _PEACE_S)
+
+
+def _listen(*_: object) -> None:
+    for number in _heeded:
+        signal.signal(number, _interrupt)
