@@ -17,6 +17,9 @@ from typing import Any
 # What tests have requests in flight ask for: how the stand-in knows them.
 IN_FLIGHT = 7
 
+# Where servers say that they are up, and list their models.
+UP = ("/health", "/health/ready", "/livez", "/api/version", "/v1/models", "/api/v1/models")
+
 DAEMON = """
 import os, sys, time
 if os.fork(): os._exit(0)
@@ -150,7 +153,7 @@ class Handler(BaseHTTPRequestHandler):
         options, state = self.state.options, self.state
         if options.fault == "never-ready":
             return self.answer(503, {"error": "still warming up"})
-        if self.path in ("/health", "/api/version", "/v1/models", "/api/v1/models"):
+        if self.path in UP:
             return self.answer(200, {"status": "ok", "version": "0", "data": []})
         if self.path == "/api/ps":
             pinned = {"name": "nomic-embed:latest", "size": 777 << 30}
@@ -202,9 +205,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, None)
         if self.path == "/api/generate":
             return self.generate(body)
-        if self.path in ("/v1/completions", "/v1/chat/completions"):
-            return self.complete(body)
-        return self.answer(404, {"error": "no such path"})
+        if self.path == "/v1/models/load":  # as rapid-mlx's
+            self.state.load(body["model"])
+            return self.answer(200, {"state": "resident"})
+        return self.complete(body)
 
     def complete(self, body: dict[str, Any]) -> None:
         """Server-sent events, as OpenAI's API has them."""
