@@ -53,7 +53,7 @@ def results(tmp_path: Path) -> Path:
         ("run exp012 --strategy ma", ["map"]),
         ("run --strategy sl", ["slab"]),
         ("run nothing --strategy sl", ["slab"]),
-        ("run quick --target mlx", ["mlx_lm"]),
+        ("run quick --target mlx_", ["mlx_lm"]),
         ("run quick --set rou", ["rounds="]),
         ("ab quick --b-set engine.kv_bud", ["engine.kv_budget_bytes="]),
         ("gate exp012 --set models.gem", ["models.gemma-3-12b="]),
