@@ -57,7 +57,7 @@ from tests.scripted import toml
         ("run .", ".: is a folder, no experiment file; `swapbench list` shows the experiments there are"),
         ("run /dev/null", "/dev/null: is no experiment file; `swapbench list` shows the experiments"),
         ("run none.toml", "none.toml: no such file; `swapbench list` shows the experiments there are"),
-        ("show", "missing argument 'EXPERIMENT'; `swapbench show --help` shows how"),
+        ("show", "show what? an experiment, as in `swapbench show exp012`, or --target"),
         ("run quick --rounds x", "--rounds: input should be a valid integer"),
         ("report --format jsn", '--format: "jsn" is not allowed; did you mean "json"? `swapbench report'),
         ("report --format htm", '--format: "htm" is not allowed; known: csv, json, md, rich, trace; `swapb'),
