@@ -53,9 +53,8 @@ def _release(name: str) -> tuple[int, ...]:
 
 
 own = find_spec("swapbench")
-if (
-    own is None or own.origin is None
-):  # a mere folder of that name, as an uninstalled one leaves, is no package
+# A mere folder of that name, as an uninstalled one leaves, is no package.
+if own is None or own.origin is None:
     sys.meta_path.insert(0, Lent)
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import random
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Final
 
@@ -433,22 +433,20 @@ class HttpTarget:
         self, model: Checkpoint, prompt: str, tokens: int, patience_s: float | None = None
     ) -> Answer:
         """A whole answer."""
-        with self._fleet.telling(model.name):
-            answer = self._ask(model, prompt, tokens, patience_s)
-            try:
-                answer.await_end()
-            finally:
-                answer.close()
+        with (
+            self._fleet.telling(model.name),
+            closing(self._ask(model, prompt, tokens, patience_s)) as answer,
+        ):
+            answer.await_end()
         return answer
 
     def _converse(self, model: Checkpoint, said: str, session: str) -> Answer:
-        with self._fleet.telling(model.name):
-            answer = self._ask(model, said, 1, session=session)
-            try:
-                answer.await_text()
-                answer.await_end()
-            finally:
-                answer.close()
+        with (
+            self._fleet.telling(model.name),
+            closing(self._ask(model, said, 1, session=session)) as answer,
+        ):
+            answer.await_text()
+            answer.await_end()
         return answer
 
     def _ask_shortly(self, model: Checkpoint) -> Answer:
@@ -459,11 +457,8 @@ class HttpTarget:
 
     def _greet(self, model: Checkpoint) -> None:
         """A real request, read to its end: what a server still computes would be in the next swap."""
-        answer = self._ask_shortly(model)
-        try:
+        with closing(self._ask_shortly(model)) as answer:
             answer.await_end()
-        finally:
-            answer.close()
 
     def _prompt(self, count: int = 0) -> str:
         """Another beginning each time: servers keep what they have computed of a prompt."""
