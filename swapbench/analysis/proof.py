@@ -32,12 +32,15 @@ class Proof:
 
 @dataclass(frozen=True)
 class Restores:
-    """The agents' KV caches of one model: read back from their files, against computing them again."""
+    """The agents' KV caches of one model: brought back, against computing them again.
+
+    How large they are, and how long that took, is not known of every server.
+    """
 
     model: str
     caches: Estimate
-    bytes: Estimate
-    seconds: Estimate
+    bytes: Estimate | None
+    seconds: Estimate | None
     gb_per_s: Estimate | None
     tokens_per_s: Estimate | None
     prefill_tokens_per_s: Estimate | None
@@ -93,8 +96,6 @@ def _restores(model: str, counted: Sequence[Swap]) -> Restores:
         for name in ("restored_caches", "restored_bytes", "restore_s")
     )
     assert caches is not None
-    assert size is not None
-    assert seconds is not None
     return Restores(
         model=model,
         caches=caches,

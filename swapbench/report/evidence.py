@@ -26,10 +26,11 @@ def restores(findings: Findings) -> tuple[Line, ...]:
 
 
 def _restore(entry: Restores) -> str:
-    parts = [
-        f"{figures.counted(round(entry.caches.point), 'cache')}, {figures.size(entry.bytes.point)} in "
-        f"{figures.seconds(entry.seconds.point)}"
-    ]
+    parts = [figures.counted(round(entry.caches.point), "cache")]
+    if entry.bytes is not None:
+        parts.append(figures.size(entry.bytes.point))
+    if entry.seconds is not None:
+        parts[-1] += f" in {figures.seconds(entry.seconds.point)}"
     if entry.gb_per_s is not None:
         parts.append(figures.rate(entry.gb_per_s.point))
     if entry.factor is not None and entry.prefill_tokens_per_s is not None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from swapbench.analysis import analyse
+from swapbench.report import evidence
 from tests.analysis.recording import LARGE_BYTES, Recording
 
 RETURNED: dict[str, Any] = {
@@ -63,6 +64,15 @@ def test_where_nothing_was_prefilled_restoring_stands_alone(tmp_path: Path) -> N
     recording.swap(0, "up", **RETURNED)
     (restores,) = analyse(recording.run()).restores
     assert (restores.prefill_tokens_per_s, restores.factor) == (None, None)
+
+
+def test_of_servers_it_may_not_be_known_how_large_restored_caches_are(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    recording.swap(0, "up", restored_caches=2, restored_tokens=1000, restored_bytes=None, restore_s=2.0)
+    recording.swap(0, "down", **FILLED)
+    findings = analyse(recording.run())
+    (line,) = evidence.restores(findings)
+    assert line.text == "2 caches in 2.00 s, 25.0× as fast as prefilling again (20.0 tokens/s)"
 
 
 def test_a_run_without_returns_has_nothing_to_say_of_them(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ HOMELESS = (
     ["init", "experiment", "mine"],
     ["init", "target", "my-server"],
     ["baseline", "list"],
+    ["doctor"],
 )
 # For these there is no run yet.
 IN_VAIN = (["report"], ["history", "quick"])
@@ -29,7 +30,6 @@ AT_HOME = (
     ["show", "quick"],
     ["show", "exp012"],
     ["run", "quick", "--rounds", "1"],
-    ["doctor"],
     ["probe"],
     ["models", "list"],
     ["models", "synth", "smollm2-135m", "--mini"],

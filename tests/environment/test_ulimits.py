@@ -1,6 +1,7 @@
 """Commands under `ulimit`."""
 
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -60,15 +61,26 @@ def test_what_has_no_model_runs_with_few_files(few_files: list[str], tmp_path: P
 
 
 def _sparse_model(folder: Path, like: Path, size: int) -> None:
-    """A folder like a model's, whose weights are one tensor of so many bytes that take no room on disk."""
+    """A model like another, with an embedding of more than so many bytes that take no room on disk."""
     folder.mkdir()
     for file in like.iterdir():
         if file.suffix == ".json" and "index" not in file.name and file.name != "swapbench.json":
             (folder / file.name).write_bytes(file.read_bytes())
-    header = json.dumps({"w": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
+    config = json.loads((like / "config.json").read_text())
+    words = size // (config["hidden_size"] * 2) + 1
+    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": words}))
+    raw = (like / "model.safetensors").read_bytes()
+    header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+    header["model.embed_tokens.weight"]["shape"][0] = words
+    end = 0
+    for name, tensor in header.items():
+        if name != "__metadata__":
+            begin, end = end, end + 2 * math.prod(tensor["shape"])
+            tensor["data_offsets"] = [begin, end]
+    raw = json.dumps(header).encode()
     with (folder / "model.safetensors").open("wb") as weights:
-        weights.write(len(header).to_bytes(8, "little") + header)
-        weights.truncate(8 + len(header) + size)
+        weights.write(len(raw).to_bytes(8, "little") + raw)
+        weights.truncate(8 + len(raw) + end)
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="macOS holds nobody to ulimit -v")
@@ -92,7 +104,7 @@ def test_a_model_that_does_not_fit_below_the_ulimit_is_refused_before_the_swap(
     (swap,) = run.swaps.itertuples()
     error = str(swap.error)
     assert swap.status == "refused"
-    assert "huge does not fit: 12,884.9 MB of weights, and only " in error
+    assert "huge does not fit: 12,885.9 MB of weights, and only " in error
     assert "limited by ulimit -v; choose a smaller model" in error
     assert (run.info.machine.memory_limit_bytes, run.info.machine.memory_limited_by) == (
         LITTLE_KIB * 1024,

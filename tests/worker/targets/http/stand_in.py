@@ -208,7 +208,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/v1/models/load":  # as rapid-mlx's
             self.state.load(body["model"])
             return self.answer(200, {"state": "resident"})
-        return self.complete(body)
+        if self.path.endswith("/completions"):
+            return self.complete(body)
+        return self.answer(404, {"error": "no such path"})
 
     def complete(self, body: dict[str, Any]) -> None:
         """Server-sent events, as OpenAI's API has them."""
