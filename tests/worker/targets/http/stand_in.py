@@ -197,20 +197,16 @@ class Handler(BaseHTTPRequestHandler):
             if state.loaded == self.path.rpartition("/")[2]:
                 state.loaded = None
             return self.answer(200, {})
-        if self.path.startswith("/sleep"):
-            state.asleep = True
-            return self.answer(200, None)
-        if self.path.startswith("/wake_up"):
-            state.asleep = False
+        if self.path.startswith(("/sleep", "/wake_up")):
+            state.asleep = self.path.startswith("/sleep")
             return self.answer(200, None)
         if self.path == "/api/generate":
             return self.generate(body)
         if self.path == "/v1/models/load":  # as rapid-mlx's
             self.state.load(body["model"])
             return self.answer(200, {"state": "resident"})
-        if self.path.endswith("/completions"):
-            return self.complete(body)
-        return self.answer(404, {"error": "no such path"})
+        known = self.path.endswith("/completions")
+        return self.complete(body) if known else self.answer(404, {"error": "no such path"})
 
     def complete(self, body: dict[str, Any]) -> None:
         """Server-sent events, as OpenAI's API has them."""
