@@ -17,7 +17,17 @@ from swapbench.loaders.layout import Shard, dtype_of
 from swapbench.models.headers import Entry
 
 _WORD: Final = 8
+# MLX counts the items of an axis in 32 bits, one of them a sign.
+_LONGEST_AXIS: Final = (1 << 31) - 1
 _MAGIC: Final = b"\x93NUMPY\x01\x00"
+
+
+def longest_array_bytes() -> int:
+    """What one array of ours may have: a buffer of the device's, and words that fit one of MLX's axes."""
+    # Older MLX tells it elsewhere, and only of Metal.
+    info = mx.device_info() if hasattr(mx, "device_info") else {}
+    words_bytes = _WORD * _LONGEST_AXIS
+    return min(int(info.get("max_buffer_length", words_bytes)), words_bytes)
 
 
 class _Listener(io.RawIOBase):
@@ -52,7 +62,7 @@ class _Listener(io.RawIOBase):
 def unwritten(length: int) -> tuple[mx.array, memoryview]:
     """Memory of at least `length` bytes, as one array of 64-bit words and as bytes to write to.
 
-    Words, since MLX counts the items of an axis in 32 bits. The bytes are valid as long as the array is.
+    Words, which make an array eight times as long as bytes could. The bytes are valid as long as the array is.
     """
     words = max(1, -(-length // _WORD))
     text = f"{{'descr': '<u8', 'fortran_order': False, 'shape': ({words},), }}".encode()

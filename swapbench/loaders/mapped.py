@@ -16,14 +16,14 @@ import mlx.core as mx
 import numpy as np
 
 from swapbench.loaders import platform
-from swapbench.loaders.arrays import address_of, unwritten, views
+from swapbench.loaders.arrays import address_of, longest_array_bytes, unwritten, views
 from swapbench.loaders.arrival import Arrival
 from swapbench.loaders.layout import Shard, shards_of
 from swapbench.loaders.platform import HUGE_PAGE_BYTES
 from swapbench.loaders.unfit import UnfitError
 from swapbench.models.headers import Entry
 
-# Tensors of one mapping: fewer mappings than tensors, each short enough for MLX's 32-bit axes.
+# Tensors of one mapping over an array: fewer mappings than tensors.
 _SEGMENT_BYTES: Final = 1 << 30
 _THREADS: Final = 2
 _POPULATE_BYTES: Final = 64 << 20
@@ -93,7 +93,7 @@ def _overlaid(shard: Shard, mappings: list[_Mapping]) -> dict[str, mx.array]:
     weights: dict[str, mx.array] = {}
     page = mmap.PAGESIZE
     with shard.path.open("rb") as file:
-        for group in _segments(shard.tensors):
+        for group in _segments(shard.tensors, _SEGMENT_BYTES):
             first = (shard.data_start + group[0].start) // page * page
             length = -(-(shard.data_start + group[-1].end - first) // page) * page
             memory, view = unwritten(
@@ -110,11 +110,11 @@ def _overlaid(shard: Shard, mappings: list[_Mapping]) -> dict[str, mx.array]:
     return weights
 
 
-def _segments(tensors: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
-    """Neighbours of up to a segment's bytes together; a larger tensor has a segment of its own."""
+def _segments(tensors: Sequence[Entry], most_bytes: int) -> Iterator[Sequence[Entry]]:
+    """Neighbours of up to so many bytes together; a larger tensor has a segment of its own."""
     begin = 0
     for i, entry in enumerate(tensors):
-        if i > begin and entry.end - tensors[begin].start > _SEGMENT_BYTES:
+        if i > begin and entry.end - tensors[begin].start > most_bytes:
             yield tensors[begin:i]
             begin = i
     if tensors:
@@ -122,18 +122,33 @@ def _segments(tensors: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
 
 
 def _asarray(shard: Shard, mappings: list[_Mapping]) -> dict[str, mx.array]:
-    """By mx.asarray(copy=False) over a mapping, which Metal takes as a buffer without copying it."""
+    """By mx.asarray(copy=False) over mappings, each of which Metal takes as a buffer without copying it."""
+    weights: dict[str, mx.array] = {}
+    page, most_bytes = mmap.PAGESIZE, longest_array_bytes()
     with shard.path.open("rb") as file:
-        # Private: MLX asks for memory that may be written to.
-        mapping = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-    # A buffer of Metal's has whole pages. The kernel has mapped the last one whole, and Python hides its end.
-    length = -(-len(mapping) // mmap.PAGESIZE) * mmap.PAGESIZE
-    address = address_of(memoryview(mapping))
-    pages = (ctypes.c_uint64 * (length // 8)).from_address(address)
-    pages.mapping = mapping  # type: ignore[attr-defined]  # as long as somebody looks into them
-    mappings.append(_Mapping(address, length, mapping))
-    memory = mx.asarray(np.ctypeslib.as_array(pages), copy=False)
-    return views(memory, shard.data_start, shard.tensors)
+        for group in _segments(shard.tensors, most_bytes - 2 * page):
+            begin = shard.data_start + group[0].start
+            first = begin // page * page
+            length = shard.data_start + group[-1].end - first
+            # A buffer of Metal's has whole pages; Python hides the end of a file's last one, which is mapped.
+            whole = -(-length // page) * page
+            if whole > most_bytes:
+                raise UnfitError(
+                    f"{group[0].name} of {shard.path.name} is more than one buffer may have, "
+                    f"{most_bytes / 1e9:.2f} GB"
+                )
+            # Shared and not to be written: of a private mapping the kernel copies what the GPU uses.
+            mapping = mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ, offset=first)
+            address = address_of(memoryview(mapping))
+            pages = (ctypes.c_uint64 * (whole // 8)).from_address(address)
+            pages.mapping = mapping  # type: ignore[attr-defined]  # as long as somebody looks into them
+            mappings.append(_Mapping(address, whole, mapping))
+            try:
+                memory = mx.asarray(np.ctypeslib.as_array(pages), copy=False)
+            except ValueError as error:
+                raise UnfitError(f"MLX makes no array over a mapped file: {error}") from error
+            weights |= views(memory, shard.data_start - first, group)
+    return weights
 
 
 class _Population:

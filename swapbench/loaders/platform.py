@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 LINUX: Final = sys.platform == "linux"
 
 HUGE_PAGE_BYTES: Final = 2 << 20
@@ -126,11 +128,12 @@ def populate(address: int, length: int) -> None:
         code = ctypes.get_errno()
         if code != errno.EINVAL:
             raise OSError(code, "a page of a checkpoint can't be read")
-    # Kernels before 5.14, and macOS: touch a byte of each page.
-    step = mmap.PAGESIZE
-    pages = (ctypes.c_char * length).from_address(address)
-    for at in range(0, length, step):
-        pages[at]
+    # Kernels before 5.14, and macOS: have them read ahead in large pieces, then touch a byte of each, without
+    # Python's lock. Of a file that is cut off meanwhile, the kernel ends the process by SIGBUS.
+    begin = address // mmap.PAGESIZE * mmap.PAGESIZE
+    _libc.madvise(begin, address + length - begin, mmap.MADV_WILLNEED)
+    pages = (ctypes.c_uint8 * length).from_address(address)
+    np.ctypeslib.as_array(pages)[:: mmap.PAGESIZE].sum()
 
 
 def open_past_cache(path: Path) -> int | None:

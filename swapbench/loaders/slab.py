@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import mlx.core as mx
 
-from swapbench.loaders.arrays import address_of, unwritten, views
+from swapbench.loaders.arrays import address_of, longest_array_bytes, unwritten, views
 from swapbench.loaders.arrival import Arrival
 from swapbench.loaders.layout import Shard, shards_of
 from swapbench.loaders.platform import BLOCK_BYTES, HUGE_PAGE_BYTES, ask_for_huge_pages
@@ -78,15 +78,13 @@ class Slab:
         if self._room >= length:
             return
         self._refuse_held()
-        # In this order: old and new together would be more than anybody expects of it.
-        self.drop()
-        # Older MLX tells it elsewhere, and only of Metal.
-        info = mx.device_info() if hasattr(mx, "device_info") else {}
-        most = int(info.get("max_buffer_length", length))
+        most = longest_array_bytes() - HUGE_PAGE_BYTES
         if length > most:
             raise UnfitError(
                 f"a slab of {length / 1e9:.2f} GB is more than one buffer may have, {most / 1e9:.2f} GB"
             )
+        # In this order: old and new together would be more than anybody expects of it.
+        self.drop()
         self._array, memory = unwritten(length + HUGE_PAGE_BYTES)
         address = address_of(memory)
         ask_for_huge_pages(address, memory.nbytes)

@@ -8,7 +8,7 @@ import pytest
 
 from swapbench.loaders.layout import shards_of
 from swapbench.loaders.slab import Slab, room_for
-from swapbench.loaders.unfit import HeldError
+from swapbench.loaders.unfit import HeldError, UnfitError
 from tests.loaders.conftest import Tensor, write_checkpoint
 from tests.loaders.test_sources import assert_same, bits
 
@@ -35,6 +35,15 @@ def test_models_follow_one_another_in_the_same_memory(tmp_path: Path, direct: bo
         assert_same(weights, checkpoint)
         del weights
     assert slab.kept_bytes == kept
+
+
+def test_a_slab_that_no_array_could_be_is_refused_before_anything_is_given_up(tmp_path: Path) -> None:
+    slab, small = Slab(), model(tmp_path / "s", 10, 1)
+    bring(slab, small)
+    gc.collect()
+    with pytest.raises(UnfitError, match=r"a slab of 17\.18 GB is more than one buffer may have, 17\.18 GB"):
+        slab.reserve(16 << 30)
+    assert slab.kept_bytes
 
 
 def test_a_larger_model_makes_it_grow(tmp_path: Path) -> None:
