@@ -38,7 +38,8 @@ fuzz: $(STAMP)
 lint: $(STAMP)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
+	@$(BIN)/mypy --platform linux
+	@$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin
 
 format: $(STAMP)
 	@$(BIN)/ruff check --fix .

@@ -3,14 +3,13 @@
 import os
 import platform
 import re
-import subprocess
 from pathlib import Path
 from typing import Final
 
 import psutil
 from pydantic import BaseModel, ConfigDict
 
-from swapbench import allowance
+from swapbench import allowance, mac
 
 
 class Machine(BaseModel):
@@ -70,8 +69,8 @@ def this_machine() -> Machine:
     """The machine that this process runs on, and what the process may use of it."""
     cores, memory = allowance.processors(), allowance.memory().total
     return Machine(
-        system="macOS" if platform.system() == "Darwin" else platform.system(),
-        release=platform.mac_ver()[0] or platform.release(),
+        system="macOS" if mac.HERE else platform.system(),
+        release=mac.release() or platform.release(),
         architecture=platform.machine(),
         processor=_processor(),
         cores=os.cpu_count() or 1,
@@ -84,11 +83,8 @@ def this_machine() -> Machine:
 
 
 def _processor() -> str:
-    if platform.system() == "Darwin":
-        # By its path: cron looks for programs in /usr/bin and /bin alone.
-        command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
-        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
-        return done.stdout.strip() or platform.processor()
+    if mac.HERE:
+        return mac.sysctl("machdep.cpu.brand_string") or platform.processor()
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

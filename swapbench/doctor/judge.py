@@ -16,6 +16,9 @@ _SAMPLER_SHARE = 0.05
 _TOUCH_RATIO = 2.0
 _COLD_SHARE = 0.01
 
+# As macOS counts it.
+_PRESSURE = ("nominal", "moderate", "heavy", "trapping", "sleeping")
+
 
 def judge_surroundings(around: Surroundings) -> tuple[Check, ...]:
     """What every run looks at before it begins."""
@@ -24,7 +27,7 @@ def judge_surroundings(around: Surroundings) -> tuple[Check, ...]:
         _memory(around),
         _swap(around),
         *_power(around.power),
-        _thermal(around.speed_limit_percent),
+        _thermal(around),
         _virtual(around.virtual_machine),
         *_reclaim(around.reclaims_idle_pages),
         *_huge_pages(around.huge_pages),
@@ -64,7 +67,7 @@ def _swap(around: Surroundings) -> Check:
 def _power(power: Power) -> tuple[Check, ...]:
     checks = []
     if power.on_battery:
-        checks.append(advise("power", "running on battery", "the machine may throttle; plug it in"))
+        checks.append(advise("power", "not on mains", "the machine may throttle; plug it in"))
     elif power.on_battery is None:
         checks.append(unknown("power", "no power source is told, as on desktops and virtual machines"))
     else:
@@ -77,14 +80,15 @@ def _power(power: Power) -> tuple[Check, ...]:
     return tuple(checks)
 
 
-def _thermal(percent: int | None) -> Check:
-    if percent is None:
+def _thermal(around: Surroundings) -> Check:
+    if around.thermal_pressure is None:
         return unknown("thermal pressure", "not told here")
-    if percent == 100:
-        return fine("thermal pressure", "none")
-    return advise(
-        "thermal pressure", f"the CPU is held at {percent} % of its speed", "let the machine cool down"
-    )
+    found = _PRESSURE[min(around.thermal_pressure, len(_PRESSURE) - 1)]
+    if around.thermal_warning:
+        found += ", and a thermal warning is recorded"
+    if around.thermal_pressure == 0 and not around.thermal_warning:
+        return fine("thermal pressure", found)
+    return advise("thermal pressure", found, "let the machine cool down")
 
 
 def _virtual(machine: str | None) -> Check:

@@ -2,15 +2,13 @@
 
 import os
 import re
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from swapbench import allowance
+from swapbench import allowance, mac
 
 # How long the busiest processes are watched.
 _WATCH_S = 0.1
@@ -38,7 +36,8 @@ class Surroundings:
     memory: allowance.Memory
     swap_used_bytes: int
     power: Power
-    speed_limit_percent: int | None
+    thermal_pressure: int | None
+    thermal_warning: bool
     virtual_machine: str | None
     reclaims_idle_pages: bool
     huge_pages: str | None
@@ -48,19 +47,19 @@ class Surroundings:
 
 def look_around() -> Surroundings:
     """Gather everything."""
-    mac = sys.platform == "darwin"
     return Surroundings(
         cores=os.cpu_count() or 1,
         load=os.getloadavg()[0],
         processors=allowance.processors(),
         memory=allowance.memory(),
         swap_used_bytes=psutil.swap_memory().used,
-        power=_mac_power() if mac else _linux_power(),
-        speed_limit_percent=speed_limit(_output("pmset", "-g", "therm")) if mac else None,
-        virtual_machine=_mac_virtual_machine() if mac else _linux_virtual_machine(),
+        power=_mac_power() if mac.HERE else _linux_power(),
+        thermal_pressure=mac.thermal_pressure(),
+        thermal_warning=mac.HERE and thermal_warning(mac.printed_by("/usr/bin/pmset", "-g", "therm")),
+        virtual_machine=_mac_virtual_machine() if mac.HERE else _linux_virtual_machine(),
         reclaims_idle_pages=_reclaims_idle_pages(),
         huge_pages=chosen(_text("/sys/kernel/mm/transparent_hugepage/enabled")),
-        wired_limit_bytes=_wired_limit() if mac else None,
+        wired_limit_bytes=_wired_limit() if mac.HERE else None,
         want_of_files=allowance.want_of_files(),
     )
 
@@ -89,40 +88,36 @@ def busiest_of_mine() -> tuple[str, ...]:
 
 def _mac_power() -> Power:
     return Power(
-        on_battery=on_battery(_output("pmset", "-g", "batt")),
-        low_power_mode=low_power_mode(_output("pmset", "-g")),
+        on_battery=on_battery(mac.printed_by("/usr/bin/pmset", "-g", "batt")),
+        low_power_mode=low_power_mode(mac.printed_by("/usr/bin/pmset", "-g")),
     )
 
 
 def on_battery(pmset_batt: str) -> bool | None:
-    """From `pmset -g batt`, whose first line is: Now drawing from 'AC Power'."""
+    """From `pmset -g batt`, whose first line is: Now drawing from 'AC Power'. A UPS is a battery, too."""
     source = re.search(r"drawing from '([^']*)'", pmset_batt)
-    return None if source is None else "battery" in source[1].lower()
+    return None if source is None else not source[1].startswith("AC")
 
 
 def low_power_mode(pmset: str) -> bool | None:
-    """From `pmset -g`, which lists ` lowpowermode 0`."""
-    mode = re.search(r"^\s*lowpowermode\s+(\d)", pmset, re.MULTILINE)
-    return None if mode is None else mode[1] != "0"
+    """From `pmset -g`: ` lowpowermode 1`, or, where there is a high power mode (2) too, ` powermode 1`."""
+    mode = re.search(r"^\s*(?:low)?powermode\s+(\d)", pmset, re.MULTILINE)
+    return None if mode is None else mode[1] == "1"
 
 
-def speed_limit(pmset_therm: str) -> int | None:
-    """From `pmset -g therm`: CPU_Speed_Limit, in per cent; 100 where no limit was ever recorded."""
-    limit = re.search(r"CPU_Speed_Limit\s*=\s*(\d+)", pmset_therm)
-    if limit is not None:
-        return int(limit[1])
-    return 100 if "No performance warning level has been recorded" in pmset_therm else None
+def thermal_warning(pmset_therm: str) -> bool:
+    """From `pmset -g therm`: whether it has recorded a warning, as in Thermal Warning Level = 2."""
+    return bool(re.search(r"Warning Level\s*=\s*[1-9]", pmset_therm))
 
 
 def _wired_limit() -> int | None:
     """What the GPU may wire at most; 0 is the system's own choice, about two thirds to three quarters."""
-    mebibytes = _output("/usr/sbin/sysctl", "-n", "iogpu.wired_limit_mb").strip()
+    mebibytes = mac.sysctl("iogpu.wired_limit_mb")
     return int(mebibytes) << 20 if mebibytes.isdecimal() else None
 
 
 def _mac_virtual_machine() -> str | None:
-    hypervisor = _output("/usr/sbin/sysctl", "-n", "kern.hv_vmm_present").strip() == "1"
-    return "a virtual machine" if hypervisor else None
+    return "a virtual machine" if mac.sysctl("kern.hv_vmm_present") == "1" else None
 
 
 def _linux_power() -> Power:
@@ -157,13 +152,4 @@ def _text(path: str | Path) -> str:
     try:
         return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return ""
-
-
-def _output(*command: str) -> str:
-    try:
-        return subprocess.run(
-            command, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=5
-        ).stdout
-    except (OSError, subprocess.TimeoutExpired):
         return ""

@@ -62,7 +62,7 @@ class _Listener(io.RawIOBase):
 def unwritten(length: int) -> tuple[mx.array, memoryview]:
     """Memory of at least `length` bytes, as one array of 64-bit words and as bytes to write to.
 
-    Words, which make an array eight times as long as bytes could. The bytes are valid as long as the array is.
+    Words make an array eight times as long as bytes could. The bytes are valid as long as the array is.
     """
     words = max(1, -(-length // _WORD))
     text = f"{{'descr': '<u8', 'fortran_order': False, 'shape': ({words},), }}".encode()

@@ -14,7 +14,10 @@ _LEAST_S: Final = 2.0
 _LEAST_CPU_SHARE: Final = 0.2
 _LEAST_SWITCHES_PER_S: Final = 250.0
 # The clock that goes on while the machine sleeps; perf_counter doesn't.
-_WITH_SLEEP: Final = time.CLOCK_MONOTONIC if sys.platform == "darwin" else time.CLOCK_BOOTTIME
+if sys.platform == "darwin":
+    _WITH_SLEEP = time.CLOCK_MONOTONIC
+else:
+    _WITH_SLEEP = time.CLOCK_BOOTTIME
 
 
 @dataclass(frozen=True)

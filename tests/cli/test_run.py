@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from swapbench.results import list_runs, read
+from tests.programs import FALSE
 from tests.scripted import raw_experiment, toml
 
 
@@ -132,7 +133,7 @@ def test_quiet_says_nothing_but_the_report(tmp_path: Path) -> None:
     ("python", "why"),
     [
         ("/nowhere/python", "No such file or directory; name a Python interpreter"),
-        ("/bin/false", "can't run swapbench's worker"),
+        (FALSE, "can't run swapbench's worker"),
         ("bin/python", "its swapbench speaks wire version 999"),
     ],
 )

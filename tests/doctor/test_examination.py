@@ -7,6 +7,7 @@ import pytest
 
 from swapbench.doctor.examination import examine, room_for
 from swapbench.errors import WorkerError
+from tests.programs import FALSE
 
 
 def test_a_real_examination(tmp_path: Path) -> None:
@@ -22,7 +23,7 @@ def test_a_real_examination(tmp_path: Path) -> None:
 
 def test_an_interpreter_without_mlx_is_said(tmp_path: Path) -> None:
     with pytest.raises(WorkerError, match="MLX could not be examined: exit code 1"):
-        examine(tmp_path, python="/bin/false")
+        examine(tmp_path, python=FALSE)
     with pytest.raises(WorkerError, match="/nowhere/python"):
         examine(tmp_path, python="/nowhere/python")
 

@@ -26,7 +26,8 @@ QUIET_MAC = Surroundings(
     memory=memory(16 * GIB, total=24 * GIB),
     swap_used_bytes=0,
     power=Power(on_battery=False, low_power_mode=False),
-    speed_limit_percent=100,
+    thermal_pressure=0,
+    thermal_warning=False,
     virtual_machine=None,
     reclaims_idle_pages=False,
     huge_pages=None,
@@ -76,10 +77,11 @@ def test_on_a_quiet_mac_on_mains_there_is_nothing_to_do() -> None:
             "1024 are allowed here: raise it",
         ),
         ({"swap_used_bytes": 4 * GIB}, "4.0 GiB of swap in use"),
-        ({"power": Power(on_battery=True)}, "running on battery: the machine may throttle; plug it in"),
+        ({"power": Power(on_battery=True)}, "not on mains: the machine may throttle; plug it in"),
         ({"power": Power(on_battery=False, low_power_mode=True)}, "low power mode is on: turn it off"),
         ({"power": Power(governor="powersave")}, "governor is powersave"),
-        ({"speed_limit_percent": 70}, "held at 70 % of its speed: let the machine cool"),
+        ({"thermal_pressure": 2}, "heavy: let the machine cool"),
+        ({"thermal_warning": True}, "nominal, and a thermal warning is recorded: let the machine cool"),
         ({"reclaims_idle_pages": True}, "DAMON"),
         ({"huge_pages": "never"}, "several times slower"),
     ],
@@ -105,7 +107,7 @@ def test_instruments_and_memory_that_are_not_as_they_should_be(changes: dict[str
 
 
 def test_what_a_machine_does_not_tell_is_neither_fine_nor_to_be_done() -> None:
-    untold = replace(QUIET_MAC, power=Power(), speed_limit_percent=None)
+    untold = replace(QUIET_MAC, power=Power(), thermal_pressure=None)
     unknown = [check.name for check in judge_surroundings(untold) if check.status == "unknown"]
     assert unknown == ["power", "thermal pressure"]
     (page_cache,) = (

@@ -14,6 +14,7 @@ from swapbench.models import order, store, synthesize
 from swapbench.models.catalogue import CATALOGUE, Entry
 from swapbench.models.making import make
 from swapbench.models.order import Order, Progress
+from tests.programs import FALSE
 
 SMOLLM2 = CATALOGUE[0]
 MINI = order.of_entry(SMOLLM2, Source.MINI)
@@ -126,6 +127,6 @@ def test_a_cache_that_can_not_be_written_is_named(tmp_path: Path, monkeypatch: p
 
 
 def test_a_child_that_dies_is_explained(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", FALSE)
     with pytest.raises(ModelError, match=r"the child that makes it died \(exit code 1\)"):
         make(MINI, silent)

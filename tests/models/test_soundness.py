@@ -22,6 +22,7 @@ from swapbench.worker.targets import RefusedError
 from tests.loaders.test_load import PROMPT
 from tests.loaders.test_sources import bits
 from tests.models.spoiling import AGREEING, BROKEN, TWO, UNFIT, WHOLE, sharded, vocabulary_of_another_class
+from tests.programs import FALSE
 
 
 @pytest.fixture
@@ -186,7 +187,7 @@ def test_a_broken_folder_that_agrees_with_itself_is_believed_until_mlx_lm_is_ask
 def test_a_tokenizer_that_could_not_be_looked_at_is_not_remembered_as_broken(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", FALSE)
     with pytest.raises(RefusedError, match="could not be looked at: exit code 1"):
         refuse_broken(checkpoint(folder))
     monkeypatch.undo()
@@ -196,7 +197,7 @@ def test_a_tokenizer_that_could_not_be_looked_at_is_not_remembered_as_broken(
 
 def test_what_mlx_lm_could_not_be_asked_is_asked_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     WHOLE["stale index"](folder)
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", FALSE)
     assert str(fault(folder)) == "mlx-lm could not be asked about it: exit code 1, it said nothing; try again"
     monkeypatch.undo()
     assert fault(folder) is None

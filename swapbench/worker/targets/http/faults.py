@@ -1,5 +1,6 @@
 """Faults that an experiment asks for, committed for real on a server from outside."""
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -95,12 +96,19 @@ class FaultyHttpTarget(HttpTarget):
 @contextmanager
 def _full_disk(processes: list[psutil.Process]) -> Iterator[None]:
     """No file of these processes may grow any further: writing fails, as when a disk is full."""
-    before = {process: process.rlimit(psutil.RLIMIT_FSIZE) for process in processes}
+    before = {process: _file_limit(process) for process in processes}
     for process, (_, hard) in before.items():
-        process.rlimit(psutil.RLIMIT_FSIZE, (FULL_DISK_BYTES, hard))
+        _file_limit(process, (FULL_DISK_BYTES, hard))
     try:
         yield
     finally:
         for process, limits in before.items():
             with suppress(psutil.Error):
-                process.rlimit(psutil.RLIMIT_FSIZE, limits)
+                _file_limit(process, limits)
+
+
+def _file_limit(process: psutil.Process, new: tuple[int, int] | None = None) -> tuple[int, int]:
+    """RLIMIT_FSIZE of another process, as it was."""
+    if sys.platform != "linux":
+        raise OSError("limits of other processes can be had on Linux only")
+    return process.rlimit(psutil.RLIMIT_FSIZE, new) or process.rlimit(psutil.RLIMIT_FSIZE)
