@@ -6,11 +6,14 @@ The one place that knows the platform: Linux reads /proc, macOS asks libproc and
 import ctypes
 import mmap
 import os
-import sys
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import psutil
+
+from swapbench import mac
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,8 @@ class Process(Protocol):
 class System(Protocol):
     """The machine as the OS sees it."""
 
-    def memory(self) -> SystemMemory:
-        """What there is now."""
+    def memory(self, *, exact: bool = False) -> SystemMemory:
+        """What there is now; `exact`: of this moment in every figure, which may take some milliseconds."""
         ...
 
     def swap(self) -> SwapSpace:
@@ -102,8 +105,8 @@ class LinuxSystem:
         self._meminfo = os.open("/proc/meminfo", os.O_RDONLY)
         self._vmstat = os.open("/proc/vmstat", os.O_RDONLY)
 
-    def memory(self) -> SystemMemory:
-        """The kernel's own estimate, MemAvailable."""
+    def memory(self, *, exact: bool = False) -> SystemMemory:
+        """The kernel's own estimate, MemAvailable; it is always of this moment."""
         return SystemMemory(_number(self._text(), b"MemAvailable:") * 1024)
 
     def swap(self) -> SwapSpace:
@@ -190,30 +193,48 @@ class _VMStatistics64(ctypes.Structure):
 
 
 class MacSystem:
-    """macOS through host_statistics64; its counts are in pages."""
+    """macOS; its counts are in pages.
+
+    host_statistics64 answers some calls a second afresh, those of all programs together, and the others from
+    what it said before, up to a second old (xnu, osfmk/kern/host.c). What is available is therefore asked of
+    variables that aren't limited so; wired and compressed pages have none, and vm_stat, which is Apple's,
+    alone hears of them as they are.
+
+    Args:
+        libc: that has the calls; the system's by default.
+        vm_stat: prints what /usr/bin/vm_stat prints.
+    """
 
     _FLAVOUR = 4  # HOST_VM_INFO64
+    # Free, of files (those read ahead by guess among them), and volatile: had without compressing anything.
+    _AVAILABLE = ("vm.page_free_count", "vm.page_pageable_external_count", "vm.page_purgeable_count")
 
-    def __init__(self) -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)
+    def __init__(self, libc: Any = None, vm_stat: Callable[[], str] | None = None) -> None:
+        self._libc = libc or ctypes.CDLL(None, use_errno=True)
+        self._vm_stat = vm_stat or (lambda: mac.printed_by("/usr/bin/vm_stat"))
         self._libc.mach_host_self.restype = ctypes.c_uint32
         # Each call adds a reference to the port: asked for once.
         self._host = self._libc.mach_host_self()
 
-    def memory(self) -> SystemMemory:
-        """Free and inactive pages, as psutil counts them; wired pages; pages that the compressor takes."""
+    def memory(self, *, exact: bool = False) -> SystemMemory:
+        """Pages that can be had, of this moment; wired ones, and those that the compressor takes, of the last
+        second, or of this moment by vm_stat."""
+        if exact:
+            told = _vm_stat(self._vm_stat())
+            if told is not None:
+                return told
+        available = [pages for name in self._AVAILABLE if (pages := self._variable(name)) is not None]
         pages = self._statistics()
         return SystemMemory(
-            available_bytes=psutil.virtual_memory().available,
-            wired_bytes=None if pages is None else pages.wire * mmap.PAGESIZE,
-            compressed_bytes=None if pages is None else pages.compressor * mmap.PAGESIZE,
+            available_bytes=_bytes(sum(available)) if len(available) == len(self._AVAILABLE) else None,
+            wired_bytes=None if pages is None else _bytes(pages.wire),
+            compressed_bytes=None if pages is None else _bytes(pages.compressor),
         )
 
     def swap(self) -> SwapSpace:
         """vm.swapusage; pages that the compressor wrote to its swap files."""
         pages = self._statistics()
-        out = None if pages is None else pages.swapouts * mmap.PAGESIZE
-        return SwapSpace(psutil.swap_memory().used, out)
+        return SwapSpace(psutil.swap_memory().used, None if pages is None else _bytes(pages.swapouts))
 
     def _statistics(self) -> _VMStatistics64 | None:
         statistics = _VMStatistics64()
@@ -223,6 +244,29 @@ class MacSystem:
         )
         return None if failed else statistics
 
+    def _variable(self, name: str) -> int | None:
+        value, size = ctypes.c_uint64(0), ctypes.c_size_t(ctypes.sizeof(ctypes.c_uint64))
+        failed = self._libc.sysctlbyname(name.encode(), ctypes.byref(value), ctypes.byref(size), None, 0)
+        # Some are of 32 bits, some of 64: Macs are little-endian, and the rest stays zero.
+        return None if failed else value.value
+
+
+def _bytes(pages: int) -> int:
+    return int(pages) * mmap.PAGESIZE
+
+
+def _vm_stat(text: str) -> SystemMemory | None:
+    """What vm_stat prints, a line a count; None where it isn't that."""
+    size = re.search(r"page size of (\d+) bytes", text)
+    lines = re.findall(r"^([A-Z][^:]+):\s+(\d+)\.", text, re.MULTILINE)
+    pages = {name: int(count) for name, count in lines}
+    available = [pages.get(name) for name in ("Pages free", "File-backed pages", "Pages purgeable")]
+    wired, compressed = pages.get("Pages wired down"), pages.get("Pages occupied by compressor")
+    if size is None or wired is None or compressed is None or None in available:
+        return None
+    page = int(size[1])
+    return SystemMemory(sum(pages or 0 for pages in available) * page, wired * page, compressed * page)
+
 
 def process(pid: int) -> Process:
     """The reader of a process that fits this platform.
@@ -230,9 +274,9 @@ def process(pid: int) -> Process:
     Raises:
         OSError: there is no such process, or it may not be looked at.
     """
-    return MacProcess(pid) if sys.platform == "darwin" else LinuxProcess(pid)
+    return MacProcess(pid) if mac.HERE else LinuxProcess(pid)
 
 
 def system() -> System:
     """The reader of the machine that fits this platform."""
-    return MacSystem() if sys.platform == "darwin" else LinuxSystem()
+    return MacSystem() if mac.HERE else LinuxSystem()

@@ -23,7 +23,7 @@ class ProcessTree:
         self._looked_s = -look_every_s
         self._system = system()
 
-    def read(self) -> Reading:
+    def read(self, *, exact: bool = False) -> Reading:
         """Footprint and file-backed bytes of the tree, and the machine's ledgers; MLX's stay unknown."""
         if time.monotonic() - self._looked_s >= self._look_every_s:
             self._look()
@@ -33,7 +33,7 @@ class ProcessTree:
                 held.append(known.memory())
             except OSError:  # it has ended
                 self._known.pop(pid, None)
-        machine = self._system.memory()
+        machine = self._system.memory(exact=exact)
         return Reading(
             footprint_bytes=sum(memory.footprint_bytes or 0 for memory in held) if held else None,
             file_backed_bytes=_sum_known([memory.file_backed_bytes for memory in held]),

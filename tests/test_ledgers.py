@@ -10,7 +10,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from swapbench.ledgers import Process, _RUsageInfoV4, _VMStatistics64, process, system
+from swapbench.ledgers import (
+    MacSystem,
+    Process,
+    SystemMemory,
+    _RUsageInfoV4,
+    _VMStatistics64,
+    process,
+    system,
+)
 
 MIB = 1 << 20
 
@@ -85,6 +93,75 @@ def test_macs_usage_struct_has_the_layout_of_its_header() -> None:
     assert _RUsageInfoV4.ri_phys_footprint.offset == 16 + 7 * 8
     assert _RUsageInfoV4.ri_diskio_bytesread.offset == 16 + 16 * 8
     assert ctypes.sizeof(_RUsageInfoV4) == 16 + 35 * 8
+
+
+# As macOS 15 prints it on a Mac of 24 GB.
+VM_STAT = """Mach Virtual Memory Statistics: (page size of 16384 bytes)
+Pages free:                               32471.
+Pages active:                            421063.
+Pages inactive:                          418462.
+Pages speculative:                         1846.
+Pages throttled:                              0.
+Pages wired down:                        136493.
+Pages purgeable:                           4127.
+"Translation faults":                 310263518.
+Pages copy-on-write:                   12164424.
+Pages zero filled:                    180413064.
+Pages reactivated:                      1462113.
+Pages purged:                            839017.
+File-backed pages:                       294519.
+Anonymous pages:                         546852.
+Pages stored in compressor:              318250.
+Pages occupied by compressor:            110427.
+Decompressions:                         2091530.
+Swapouts:                                     0.
+"""
+PAGE = 16384
+
+
+class MachHost:
+    """macOS's calls, which answer with what they are given; of these variables some have 32 bits."""
+
+    def __init__(self, **variables: int) -> None:
+        self.variables = variables
+        self.mach_host_self = lambda: 7
+        self.asked: list[str] = []
+
+    def sysctlbyname(self, name: bytes, value: object, size: object, new: None, length: int) -> int:
+        known = self.variables.get(name.decode().removeprefix("vm."))
+        if known is None:
+            return -1
+        ctypes.memmove(value, known.to_bytes(4, "little"), 4)  # type: ignore[arg-type]
+        return 0
+
+    def host_statistics64(self, host: object, flavour: int, statistics: object, count: object) -> int:
+        self.asked.append("host_statistics64")
+        told = ctypes.cast(statistics, ctypes.POINTER(_VMStatistics64))[0]  # type: ignore[arg-type]
+        told.wire, told.compressor = 1000, 500
+        return 0
+
+
+def test_a_mac_tells_of_its_memory_by_calls_that_are_not_held_back() -> None:
+    host = MachHost(page_free_count=10, page_pageable_external_count=200, page_purgeable_count=3)
+    told = MacSystem(host, lambda: pytest.fail("nobody asked for that")).memory()
+    assert told == SystemMemory(213 * mmap.PAGESIZE, 1000 * mmap.PAGESIZE, 500 * mmap.PAGESIZE)
+    assert host.asked == ["host_statistics64"]
+
+
+def test_a_mac_that_lacks_a_variable_does_not_know_what_is_available() -> None:
+    assert MacSystem(MachHost(page_free_count=10)).memory().available_bytes is None
+
+
+def test_of_this_very_moment_a_mac_asks_vm_stat() -> None:
+    told = MacSystem(MachHost(), lambda: VM_STAT).memory(exact=True)
+    assert told.available_bytes == (32471 + 294519 + 4127) * PAGE
+    assert (told.wired_bytes, told.compressed_bytes) == (136493 * PAGE, 110427 * PAGE)
+
+
+@pytest.mark.parametrize("text", ["", "vm_stat: failed", VM_STAT.replace("File-backed", "Filed")])
+def test_where_vm_stat_says_something_else_the_calls_have_to_do(text: str) -> None:
+    host = MachHost(page_free_count=10, page_pageable_external_count=200, page_purgeable_count=3)
+    assert MacSystem(host, lambda: text).memory(exact=True).wired_bytes == 1000 * mmap.PAGESIZE
 
 
 def test_macs_vm_statistics_have_the_layout_of_their_header() -> None:

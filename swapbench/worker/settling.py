@@ -29,10 +29,17 @@ def settle(meter: Meter) -> Settled:
         now_s = meter.now_s() - begun_s
         recent = [*recent[-_STEPS + 1 :], (now_s, meter.read())]
         if len(recent) == _STEPS and _still([reading for _, reading in recent]):
-            return Settled(*recent[0])
+            return _settled(meter, *recent[0])
         if now_s >= _AT_MOST_S:
-            return Settled(*recent[-1])
+            return _settled(meter, *recent[-1])
         time.sleep(_STEP_S)
+
+
+def _settled(meter: Meter, seconds: float, ledgers: Reading) -> Settled:
+    """With the machine's ledgers of this moment: what they say in passing may be a second old."""
+    exact = meter.read(exact=True)
+    machine = {name: getattr(exact, name) for name in type(exact).model_fields if name.startswith("system_")}
+    return Settled(seconds, ledgers.model_copy(update=machine))
 
 
 def _still(readings: Sequence[Reading]) -> bool:

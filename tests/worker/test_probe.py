@@ -17,7 +17,7 @@ from swapbench.worker.targets.scripted import ScriptedError, ScriptedMeter
 class _CostlyMeter(ScriptedMeter):
     """Every look at the ledgers takes 1 ms."""
 
-    def read(self) -> Reading:
+    def read(self, *, exact: bool = False) -> Reading:
         self.advance(0.001)
         return super().read()
 

@@ -17,7 +17,7 @@ class _Shrinking(ScriptedMeter):
         self._step_bytes = step_bytes
         self._held_bytes = held_bytes
 
-    def read(self) -> Reading:
+    def read(self, *, exact: bool = False) -> Reading:
         self.advance(0.01)
         self._held_bytes = max(0, self._held_bytes - self._step_bytes)
         self.hold(self._held_bytes)

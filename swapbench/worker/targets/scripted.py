@@ -56,7 +56,7 @@ class ScriptedMeter:
     def synchronize(self) -> None:
         """Nothing computes here."""
 
-    def read(self) -> Reading:
+    def read(self, *, exact: bool = False) -> Reading:
         """Model and leak are MLX's; the process weighs as much more as it imports."""
         footprint = self._active_bytes() + _PROCESS_BYTES
         return Reading(

@@ -44,7 +44,7 @@ class ShardedMeter:
     def synchronize(self) -> None:
         """Every rank does so itself."""
 
-    def read(self) -> Reading:
+    def read(self, *, exact: bool = False) -> Reading:
         """The sums over ranks."""
         crew = self.crew
         return crew.reading() if crew is not None else Reading()

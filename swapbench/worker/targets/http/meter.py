@@ -39,13 +39,13 @@ class TreeMeter:
     def synchronize(self) -> None:
         """An answer that is there has been computed."""
 
-    def read(self) -> Reading:
+    def read(self, *, exact: bool = False) -> Reading:
         """Footprint and mapped files of the trees, and the machine; MLX's ledgers can't be seen."""
         if not self._here:
             return Reading()
-        readings = [tree.read() for tree in self._trees]
+        readings = [tree.read(exact=exact) for tree in self._trees]
         if not readings:
-            machine = self._system.memory()
+            machine = self._system.memory(exact=exact)
             return Reading(
                 system_available_bytes=machine.available_bytes,
                 system_wired_bytes=machine.wired_bytes,
