@@ -223,7 +223,7 @@ class MacSystem:
             told = _vm_stat(self._vm_stat())
             if told is not None:
                 return told
-        available = [pages for name in self._AVAILABLE if (pages := self._variable(name)) is not None]
+        available = [known for name in self._AVAILABLE if (known := self._variable(name)) is not None]
         pages = self._statistics()
         return SystemMemory(
             available_bytes=_bytes(sum(available)) if len(available) == len(self._AVAILABLE) else None,

@@ -1,11 +1,15 @@
 """Settings that hold for every test."""
 
 import os
+from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 
 # What is printed is as wide as nobody has asked for.
 os.environ.pop("COLUMNS", None)
+
+# Of every process that tests start.
+os.environ["PYTHONPATH"] = str(Path(__file__).parent / "lighter")
 
 # A busy machine is no reason for a property to fail.
 settings.register_profile(

@@ -121,7 +121,8 @@ def test_mlx_lm_server_says_what_is_right_after_swaps(cli: Cli, experiment: Path
         smollm2 = _asked(url, "chat/completions", model=models[SMOLLM2], messages=[question], max_tokens=8)
     swaps = read(resolve(tmp_path / "results", None)).swaps
     assert list(swaps.status) == ["ok"] * 2
-    assert (swaps.verified_tokens > 0).all()
+    # Of a server by its URL, what a model said first is what it is held against.
+    assert swaps.verified_tokens.iloc[-1] > 0
     assert gemma_3["text"].strip() == SAYINGS[GEMMA_3][1]
     # Seven tokens and the one that ends the answer: the template and the end are the model's own.
     assert smollm2["message"]["content"] == "The capital of France is Paris."
