@@ -1,5 +1,6 @@
 """Signals at random moments of every command: one line, the signal's exit code, nothing left behind."""
 
+import os
 import random
 import signal
 import subprocess
@@ -15,7 +16,8 @@ from swapbench.results import list_runs, read
 from tests.environment.commands import COMMANDS, prepared
 from tests.scripted import raw_experiment, toml
 
-MOMENTS = 20
+# Of every command, one in each part of the time that it takes; `make fuzz` has twenty.
+MOMENTS = 20 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 4
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +40,16 @@ def _is_pythons_own(said: str) -> bool:
     return not said or ("Traceback" in said and "/swapbench/cli/" not in said)
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 def test_ctrl_c_at_any_moment_is_one_line(arguments: tuple[str, ...], folder: Path) -> None:
-    chance = random.Random(" ".join(arguments))
     begun_s = time.monotonic()
     usual = _begin(folder, *arguments)
     usual.communicate()
     whole_s = time.monotonic() - begun_s
-    for _ in range(MOMENTS):
+    for moment in range(MOMENTS):
         process = _begin(folder, *arguments)
-        threading.Event().wait(chance.uniform(0.0, whole_s))
+        threading.Event().wait((moment + random.random()) / MOMENTS * whole_s)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
         if process.returncode == usual.returncode or _is_pythons_own(said):
@@ -71,7 +73,7 @@ def test_ctrl_c_at_any_moment_is_one_line(arguments: tuple[str, ...], folder: Pa
 def test_what_ended_a_run_is_told_and_the_next_command_works_as_printed(
     number: signal.Signals, code: int, says: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "scripted.toml").write_text(toml(raw_experiment(rounds=1000, warmup=0)))
+    (tmp_path / "scripted.toml").write_text(toml(raw_experiment(rounds=300, warmup=0)))
     process = _begin(tmp_path, "run", "scripted.toml", "--out", "else where")
     assert process.stderr is not None
     while "  up:" not in (line := process.stderr.readline()) and line:

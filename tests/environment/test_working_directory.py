@@ -39,8 +39,9 @@ COMMANDS = (
 
 
 @pytest.fixture
-def trap(tmp_path: Path) -> Path:
+def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder in which every import goes wrong that looks there."""
+    monkeypatch.delenv("PYTHONPATH")  # the tests' own
     for name in NAMES:
         (tmp_path / f"{name}.py").write_text('raise SystemExit(f"{__file__} was imported")\n')
     return tmp_path

@@ -145,8 +145,13 @@ def repacked(mini: Path, place: Path) -> str:
     return str(place / "to")
 
 
-@pytest.mark.parametrize("source", list(Source))
-@pytest.mark.parametrize("way", [by_path, by_a_link, moved_elsewhere, of_linked_files, repacked])
+@pytest.mark.parametrize(
+    ("way", "source"),
+    [
+        *((by_path, source) for source in Source),
+        *((way, Source.HUB) for way in (by_a_link, moved_elsewhere, of_linked_files, repacked)),
+    ],
+)
 def test_a_mini_is_a_mini_however_its_folder_is_named_and_whatever_the_source(
     minis: dict[str, Path], tmp_path: Path, way: Callable[[Path, Path], str], source: Source
 ) -> None:
@@ -170,13 +175,11 @@ def test_a_mini_in_the_place_of_a_synthetic_one_is_a_mini(cache: Path, minis: di
     assert provide({"m": "moved"}, Source.SYNTHETIC, print)["m"].source is Source.MINI
 
 
-@pytest.mark.parametrize("source", list(Source))
-def test_anybody_elses_folder_is_local_whatever_the_source(
-    minis: dict[str, Path], tmp_path: Path, source: Source
-) -> None:
+def test_anybody_elses_folder_is_local_whatever_the_source(minis: dict[str, Path], tmp_path: Path) -> None:
     folder = foreign(minis["smollm2-135m"], tmp_path / "theirs")
-    checkpoint = provide({"mine": str(folder)}, source, print)["mine"]
-    assert (checkpoint.path, checkpoint.source) == (folder, Source.LOCAL)
+    for source in Source:
+        checkpoint = provide({"mine": str(folder)}, source, print)["mine"]
+        assert (checkpoint.path, checkpoint.source) == (folder, Source.LOCAL)
 
 
 @pytest.mark.parametrize("manifest", ['{"recipe_version": 1, "name": "x"}', "{", '{"source": "hub"}', "[]"])
