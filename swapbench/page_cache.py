@@ -4,11 +4,12 @@ The one place that knows how a platform evicts: Linux by posix_fadvise, macOS by
 """
 
 import ctypes
+import fcntl
 import mmap
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ _WINDOW_BYTES = 64 << 10
 _WINDOWS = 512
 # How often files are evicted before what stays is left to be called invalid.
 _EVICTIONS = 5
+_F_NOCACHE = 48  # <sys/fcntl.h> of macOS
 _MS_INVALIDATE = 0x2  # <sys/mman.h>, the same on Linux and macOS
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -43,6 +45,20 @@ class Residency:
     def share(self) -> float:
         """Resident share, 0 to 1; 1 for files without bytes."""
         return self.resident_bytes / self.total_bytes if self.total_bytes else 1.0
+
+
+def open_past(path: Path) -> int | None:
+    """A descriptor whose reads go past the page cache; None on a volume that has no such reads, as tmpfs."""
+    if not hasattr(os, "O_DIRECT"):
+        descriptor = os.open(path, os.O_RDONLY)
+        with suppress(OSError):
+            fcntl.fcntl(descriptor, _F_NOCACHE, 1)
+            return descriptor
+        os.close(descriptor)
+        return None
+    with suppress(OSError):
+        return os.open(path, os.O_RDONLY | os.O_DIRECT)
+    return None
 
 
 def weight_files(checkpoint: Path) -> list[Path]:

@@ -1,7 +1,11 @@
 """The page cache of real files."""
 
+import errno
+import fcntl
+import os
 from pathlib import Path
 
+import psutil
 import pytest
 
 from swapbench import page_cache
@@ -55,3 +59,35 @@ def test_only_weights_count(tmp_path: Path) -> None:
 def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         page_cache.residency([tmp_path / "missing"])
+
+
+def test_where_there_is_no_o_direct_the_page_cache_is_told_to_keep_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As on macOS; here the seam is the call, which Linux does not know."""
+    told: list[tuple[int, int]] = []
+    monkeypatch.delattr(os, "O_DIRECT")
+    monkeypatch.setattr(fcntl, "fcntl", lambda _, command, value: told.append((command, value)))
+    path = tmp_path / "file"
+    path.write_bytes(b"weights")
+    descriptor = page_cache.open_past(path)
+    assert descriptor is not None
+    assert os.read(descriptor, 7) == b"weights"
+    os.close(descriptor)
+    assert told == [(48, 1)]
+
+
+def test_a_volume_that_will_not_go_past_the_page_cache_has_no_such_reads(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As a network volume's does on macOS: F_NOCACHE fails, and the disk stays unknown."""
+
+    def refuse(descriptor: int, command: int, value: int) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.delattr(os, "O_DIRECT")
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    (tmp_path / "file").write_bytes(b"weights")
+    before = len(psutil.Process().open_files())
+    assert page_cache.open_past(tmp_path / "file") is None
+    assert len(psutil.Process().open_files()) == before

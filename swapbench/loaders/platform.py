@@ -3,10 +3,7 @@
 import ctypes
 import errno
 import mmap
-import os
 import sys
-from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -23,7 +20,6 @@ _MAP_FIXED: Final = 0x10
 _M_TRIM_THRESHOLD: Final = -1  # <malloc.h>
 _M_TOP_PAD: Final = -2
 _M_MMAP_THRESHOLD: Final = -3
-_F_NOCACHE: Final = 48  # <sys/fcntl.h> of macOS
 
 # glibc serves what is at least this large by mmap, whatever it has learned (DEFAULT_MMAP_THRESHOLD_MAX).
 _MMAP_THRESHOLD_MAX_BYTES: Final = 32 << 20
@@ -134,19 +130,3 @@ def populate(address: int, length: int) -> None:
     _libc.madvise(begin, address + length - begin, mmap.MADV_WILLNEED)
     pages = (ctypes.c_uint8 * length).from_address(address)
     np.ctypeslib.as_array(pages)[:: mmap.PAGESIZE].sum()
-
-
-def open_past_cache(path: Path) -> int | None:
-    """A descriptor whose reads go past the page cache; None on a volume that has no such reads."""
-    if not hasattr(os, "O_DIRECT"):
-        import fcntl
-
-        descriptor = os.open(path, os.O_RDONLY)
-        with suppress(OSError):
-            fcntl.fcntl(descriptor, _F_NOCACHE, 1)
-            return descriptor
-        os.close(descriptor)
-        return None
-    with suppress(OSError):
-        return os.open(path, os.O_RDONLY | os.O_DIRECT)
-    return None

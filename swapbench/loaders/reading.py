@@ -11,10 +11,10 @@ from typing import Final
 
 import numpy as np
 
+from swapbench import page_cache
 from swapbench.allowance import processors
-from swapbench.loaders import platform
 from swapbench.loaders.arrays import address_of
-from swapbench.loaders.platform import BLOCK_BYTES
+from swapbench.loaders.platform import BLOCK_BYTES, HUGE_PAGE_BYTES, ask_for_huge_pages
 from swapbench.loaders.unfit import UnfitError
 
 # Large enough for one request to keep a disk busy, small enough for the last thread not to be waited for.
@@ -119,7 +119,7 @@ class _Files:
             for path in paths:
                 self.cached[path] = os.open(path, os.O_RDONLY)
                 if direct:
-                    descriptor = platform.open_past_cache(path)
+                    descriptor = page_cache.open_past(path)
                     if descriptor is None:
                         raise UnfitError(f"the volume of {path.parent} has no reads past the page cache")
                     self.direct[path] = descriptor
@@ -168,9 +168,9 @@ def _read_direct(files: _Files, piece: Transfer, bounce: memoryview) -> None:
 
 def _bounce() -> memoryview:
     """Memory for one piece and the blocks at its ends; freed with the last view of it."""
-    length = PIECE_BYTES + platform.HUGE_PAGE_BYTES
+    length = PIECE_BYTES + HUGE_PAGE_BYTES
     memory = memoryview(mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
-    platform.ask_for_huge_pages(address_of(memory), length)
+    ask_for_huge_pages(address_of(memory), length)
     return memory
 
 

@@ -39,7 +39,6 @@ _SYNC_BYTES: Final = 64 << 20
 # As swaps are proven to be cold and warm.
 _COLD_SHARE: Final = 0.01
 _WARM_SHARE: Final = 0.99
-_F_NOCACHE: Final = 48  # <sys/fcntl.h> of macOS
 
 # <sys/mman.h> of Linux; Python's mmap has them only where it was built with them.
 _MADV_HUGEPAGE: Final = 14
@@ -109,7 +108,7 @@ def scratch_file(folder: Path) -> Iterator[Scratch]:
     direct = None
     try:
         try:
-            direct = _open_uncached(path)
+            direct = page_cache.open_past(path)
         finally:
             path.unlink()
         yield Scratch(cached, direct, _write(cached, size))
@@ -213,19 +212,6 @@ def _read_cold(scratch: Scratch, buffer: memoryview, depth: int) -> float:
                 pass
 
     return _timed(move)
-
-
-def _open_uncached(path: Path) -> int | None:
-    """The file for reads past the page cache; None where there are none, as on tmpfs."""
-    if sys.platform == "darwin":
-        import fcntl
-
-        descriptor = os.open(path, os.O_RDONLY)
-        fcntl.fcntl(descriptor, _F_NOCACHE, 1)
-        return descriptor
-    with suppress(OSError):
-        return os.open(path, os.O_RDONLY | os.O_DIRECT)
-    return None
 
 
 def _read_warm(scratch: Scratch, buffer: memoryview) -> float:

@@ -188,7 +188,7 @@ def test_what_is_made_of_the_old_models_arrays_keeps_them_from_being_overwritten
 def test_where_nothing_is_read_past_the_page_cache_the_slab_is_filled_by_it(
     kind: str, minis: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(platform, "open_past_cache", lambda _: None)
+    monkeypatch.setattr(page_cache, "open_past", lambda _: None)
     loaded = ModelLoader(NAMED[kind]).load(minis["gemma"])
     assert loaded.report.loader is LoaderKind.SLAB
     assert ("no reads past the page cache" in loaded.report.why) == (kind == "direct")

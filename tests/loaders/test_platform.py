@@ -1,6 +1,5 @@
 """What a platform offers loaders."""
 
-import fcntl
 import mmap
 import os
 import sys
@@ -59,22 +58,6 @@ def test_elsewhere_than_on_linux_nothing_of_linuxs_is_called(
     assert "no mallopt" in platform.keep_freed_memory()
     # POSIX's, the same number on both: the only advice that macOS is given.
     assert advised == [mmap.MADV_WILLNEED] == [3]
-
-
-def test_where_there_is_no_o_direct_the_page_cache_is_told_to_keep_out(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """As on macOS; here the seam is the call, which Linux does not know."""
-    told: list[tuple[int, int]] = []
-    monkeypatch.delattr(os, "O_DIRECT")
-    monkeypatch.setattr(fcntl, "fcntl", lambda _, command, value: told.append((command, value)))
-    path = tmp_path / "file"
-    path.write_bytes(b"weights")
-    descriptor = platform.open_past_cache(path)
-    assert descriptor is not None
-    assert os.read(descriptor, 7) == b"weights"
-    os.close(descriptor)
-    assert told == [(48, 1)]
 
 
 @linux

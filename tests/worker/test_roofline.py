@@ -123,7 +123,7 @@ def test_nor_is_an_empty_one_left_where_it_can_not_be_opened_again(
     def refuse(_: Path) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(roofline, "_open_uncached", refuse)
+    monkeypatch.setattr(page_cache, "open_past", refuse)
     with pytest.raises(PermissionError), roofline.scratch_file(tmp_path):
         pass
     assert not list(tmp_path.iterdir())
