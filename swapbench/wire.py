@@ -153,6 +153,10 @@ class Plan(Message):
         return self.scenario(scenario).page_cache or self.page_cache
 
 
+# Among the versions of a worker: the platform that its mlx was built for.
+WHEEL: Final = "mlx wheel"
+
+
 class WorkerReady(Message):
     """The worker has imported what it needs and holds no model: `baseline` is what it weighs then.
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from swapbench.experiment import Experiment
 from swapbench.models.locate import is_path
 from swapbench.results import Run, RunInfo, experiment_of
+from swapbench.wire import WHEEL
 
 # Settings that change how often or how closely is looked, or what is demanded: not what is measured.
 _NOT_MEASURED: Final = frozenset(
@@ -57,13 +58,18 @@ def fingerprint(run: Run) -> dict[str, str]:
 
 
 def fingerprint_of_history(run: Run) -> dict[str, str]:
-    """As `fingerprint`, with target and strategy: what may be compared is not mixed in one history.
+    """As `fingerprint`, with what may be compared and is not mixed in one history: target, strategy, MLX.
 
     Raises:
         ResultsError: as `fingerprint`.
     """
     experiment = experiment_of(run)
-    return {**fingerprint(run), "target": experiment.target, "strategy": _strategies(experiment)}
+    return {
+        **fingerprint(run),
+        "target": experiment.target,
+        "strategy": _strategies(experiment),
+        **_surroundings(run.info),
+    }
 
 
 def digest(aspects: Mapping[str, str]) -> str:
@@ -89,8 +95,15 @@ def _unlike(a: Mapping[str, str], b: Mapping[str, str], *, decisive: bool) -> It
             yield Difference(what, a.get(what, ""), b.get(what, ""), decisive)
 
 
+def _surroundings(info: RunInfo) -> dict[str, str]:
+    """What decides how MLX keeps its memory, beside its version."""
+    mlx = {name: value for name, value in info.variables.items() if name.startswith("MLX_")}
+    release = {"macOS release": info.machine.release} if info.machine.system == "macOS" else {}
+    return {**release, WHEEL: info.worker.versions.get(WHEEL, "") if info.worker else "", **mlx}
+
+
 def _variants(run: Run) -> dict[str, str]:
-    """What runs are compared for: versions, strategies, the system's release."""
+    """What runs are compared for: versions, strategies, the system's release, MLX's variables."""
     worker = run.info.worker
     versions = {"swapbench": run.info.swapbench_version}
     if worker is not None:
@@ -100,6 +113,7 @@ def _variants(run: Run) -> dict[str, str]:
         "target": experiment.target,
         "strategy": _strategies(experiment),
         **versions,
+        **_surroundings(run.info),
         f"{run.info.machine.system} release": run.info.machine.release,
     }
 

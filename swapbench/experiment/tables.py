@@ -123,6 +123,12 @@ class EngineSettings(Strict):
         "fails",
     )
     max_batch: Whole = Field(16, ge=1, le=256, description="requests decoded together")
+    wired: Literal["server", "load", "off"] = Field(
+        "server",
+        description="when Metal's memory is wired, up to the recommended working set: `server` from the "
+        "worker's start, as mlx_lm.server has it, `load` while an engine runs, as mlx-lm's BatchGenerator "
+        "has it, `off` never; on Linux nothing is",
+    )
 
 
 class Verify(Strict):

@@ -7,10 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swapbench.analysis.fingerprint import Difference, differences, digest, fingerprint
+from swapbench.analysis.fingerprint import (
+    Difference,
+    differences,
+    digest,
+    fingerprint,
+    fingerprint_of_history,
+)
 from swapbench.errors import ResultsError
 from swapbench.experiment import Experiment
 from swapbench.results import Run
+from swapbench.wire import WHEEL
 from tests.analysis.recording import MACHINE, Recording, checkpoints, worker
 
 
@@ -119,6 +126,10 @@ def test_another_machine_device_model_or_experiment_can_not_be_compared(
         ({"worker": worker(versions={"mlx": "0.33.0"})}, "mlx: 0.32.4 against 0.33.0"),
         ({"worker": worker(python="CPython 3.14.0")}, "Python: CPython 3.12.1 against CPython 3.14.0"),
         ({"swapbench_version": "0.2.0"}, "swapbench: 0.1.0 against 0.2.0"),
+        (
+            {"variables": {"MLX_RESIDENCY_SET_MAX_PCT": "50", "MALLOC_ARENA_MAX": "1"}},
+            "MLX_RESIDENCY_SET_MAX_PCT: unknown against 50",
+        ),
     ],
 )
 def test_other_versions_are_told_and_compared(info: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -126,6 +137,23 @@ def test_other_versions_are_told_and_compared(info: dict[str, Any], said: str, t
     assert not difference.decisive
     assert difference.describe() == said
     assert digest(fingerprint(run(tmp_path / "c"))) == digest(fingerprint(run(tmp_path / "d", info)))
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        {"machine": MACHINE.model_copy(update={"release": "26.1"})},
+        {"variables": {"MLX_METAL_FAST_SYNCH": "1"}},
+        {"worker": worker(versions={"mlx": "0.32.4", WHEEL: "macosx_26_0_arm64"})},
+    ],
+    ids=["release", "variable", "wheel"],
+)
+def test_what_mlx_is_on_a_mac_parts_histories(info: dict[str, Any], tmp_path: Path) -> None:
+    assert fingerprint_of_history(run(tmp_path / "a")) != fingerprint_of_history(run(tmp_path / "b", info))
+
+
+def test_how_the_engine_is_wired_is_part_of_what_was_measured(tmp_path: Path) -> None:
+    assert fingerprint(run(tmp_path))["engine.wired"] == "server"
 
 
 def test_another_strategy_is_told_and_compared(tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """Older MLX, whose names were others."""
 
+import re
 from importlib.metadata import PackageNotFoundError
+from typing import Literal
 
 import mlx.core as mx
 import pytest
 
 from swapbench.environment import this_machine
+from swapbench.wire import WHEEL
 from swapbench.worker import mlx_here
 
 
@@ -31,4 +34,27 @@ def test_packages_that_are_not_there_are_left_out(monkeypatch: pytest.MonkeyPatc
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(mlx_here, "version", version)
-    assert mlx_here.mlx_identity()[0] == {"mlx": "0.30.3"}
+    versions, _ = mlx_here.mlx_identity()
+    assert {name: said for name, said in versions.items() if name != WHEEL} == {"mlx": "0.30.3"}
+
+
+def test_the_platform_of_the_wheel_is_told() -> None:
+    versions, _ = mlx_here.mlx_identity()
+    assert re.fullmatch(r"(manylinux|macosx)_\d+_\d+_\w+", versions[WHEEL])
+
+
+@pytest.mark.parametrize(("share", "limit"), [("recommended", 17 << 30), ("nothing", 0)])
+def test_what_is_wired_is_up_to_metals_recommendation(
+    share: Literal["recommended", "nothing"], limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(mlx_here, "device_info", lambda: {"max_recommended_working_set_size": 17 << 30})
+    monkeypatch.setattr(mx, "set_wired_limit", asked.append)
+    mlx_here.wire(share)
+    assert asked == [limit]
+
+
+def test_without_metal_nothing_is_wired(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlx_here, "device_info", lambda: {"device_name": "AMD EPYC"})
+    monkeypatch.setattr(mx, "set_wired_limit", lambda _: pytest.fail("nobody has Metal here"))
+    mlx_here.wire("recommended")

@@ -102,9 +102,11 @@ class _Worker:
         import mlx.core as mx
 
         from swapbench.worker.meter import MlxMeter
-        from swapbench.worker.mlx_here import mlx_identity
+        from swapbench.worker.mlx_here import mlx_identity, wire
         from swapbench.worker.sharding.share import Share
 
+        if welcome.engine.wired == "server":
+            wire("recommended")
         self._meter = MlxMeter()
         self._measured: list[PhaseMeasured] = []
         threading.Thread(

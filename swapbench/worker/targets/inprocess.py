@@ -25,7 +25,7 @@ from swapbench.worker.engine.front_door import FrontDoor
 from swapbench.worker.engine.tag import ModelTag
 from swapbench.worker.engine.workload import HELLO, PATIENCE_S, ask, requests
 from swapbench.worker.meter import MlxMeter
-from swapbench.worker.mlx_here import mlx_identity
+from swapbench.worker.mlx_here import mlx_identity, wire
 from swapbench.worker.open_loop import Traffic
 from swapbench.worker.preparing import keep_page_cache, set_page_cache
 from swapbench.worker.probe import Probe
@@ -47,6 +47,8 @@ class InProcessTarget:
 
     def __init__(self, plan: Plan) -> None:
         self.meter = MlxMeter()
+        if plan.engine.wired == "server":
+            wire("recommended")
         self._plan = plan
         self._pool = BlockPool(plan.engine.kv_budget_bytes, plan.engine.block_tokens)
         self._store = CacheStore(plan.scratch_dir)
@@ -395,6 +397,8 @@ class InProcessTarget:
         # Known before anything can fail: an engine that nobody stops would keep the one thread for ever.
         self._batch = batch
         batch.await_ready(self._plan.engine.drain_grace_s)
+        if self._plan.engine.wired == "off":
+            wire("nothing")
         while self._carried:
             batch.resubmit(self._carried[0])
             self._carried = self._carried[1:]
