@@ -4,8 +4,11 @@ Nothing here fails: what isn't told, or isn't there, is empty or None.
 """
 
 import ctypes
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 HERE: Final = sys.platform == "darwin"
@@ -32,6 +35,26 @@ def sysctl(name: str) -> str:
 def release() -> str:
     """As 15.4.1: Python says 16 of macOS 26 when it was built with an older SDK."""
     return printed_by("/usr/bin/sw_vers", "-productVersion").strip()
+
+
+@contextmanager
+def kept_awake(caffeinate: str = "/usr/bin/caffeinate") -> Iterator[None]:
+    """No sleep for want of anybody at the keyboard, which would stop a long run, and its clocks with it.
+
+    Whoever kills this process ends that, too.
+    """
+    command = [caffeinate, "-i", "-w", str(os.getpid())]
+    nothing = subprocess.DEVNULL
+    try:
+        awake = subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing) if HERE else None
+    except OSError:  # no Mac is without it
+        awake = None
+    try:
+        yield
+    finally:
+        if awake is not None:
+            awake.terminate()
+            awake.wait()
 
 
 def thermal_pressure(library: Any = None) -> int | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from swapbench import mac
 from swapbench.errors import one_line
 from swapbench.interrupts import exit_code, in_words
 from swapbench.shell import quoted
@@ -54,7 +55,7 @@ def carry_out_watched(
     if job.presence.others:
         say(f"warning: {told_of(job.presence.others)}")
     try:
-        with observing(job, quiet=quiet, verbose=verbose, sides=sides) as observer:
+        with mac.kept_awake(), observing(job, quiet=quiet, verbose=verbose, sides=sides) as observer:
             carry_out(job, observer)
     except KeyboardInterrupt as error:
         folder = job.writer.folder
