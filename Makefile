@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ACTIONLINT := $(VENV)/.actionlint
-CANDIDATES := python3.14 python3.13 python3.12 python3.11 python3
+CANDIDATES := python3.15 python3.14 python3.13 python3.12 python3.11 python3
 
 # Fast on two cores; more only get in the way of the tests that measure.
 TEST_WORKERS ?= 2
@@ -58,7 +58,7 @@ clean:
 
 # An editable install: only a change of pyproject.toml makes it stale. A .venv whose Python is gone is made
 # anew. Python 3.11 is looked for by asking each candidate, since a name on the PATH may be a broken shim,
-# may be too old (macOS ships 3.9), or may lack venv (Debian packages it apart).
+# may be too old (macOS ships 3.9), an Intel Mac's, or lack venv (Debian packages it apart).
 $(STAMP): pyproject.toml
 	@set -e; \
 	if [ -d $(VENV) ] && ! $(BIN)/python -c '' 2>/dev/null; then rm -rf $(VENV); fi; \
@@ -71,11 +71,12 @@ $(STAMP): pyproject.toml
 	  if [ ! -d $(VENV) ]; then \
 	    found=; \
 	    for candidate in $(CANDIDATES); do \
-	      if $$candidate -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	      if $$candidate -c 'import platform, sys, venv, ensurepip; \
+sys.exit(sys.version_info < (3, 11) or platform.system() + platform.machine() == "Darwinx86_64")' 2>/dev/null; \
 	      then found=$$candidate; break; fi; \
 	    done; \
 	    if [ -z "$$found" ]; then \
-	      echo 'swapbench needs Python 3.11 or newer (with venv), or uv: install one, as with "brew install uv" or "apt install python3-venv", and run make again' >&2; \
+	      echo 'swapbench needs Python 3.11 or newer (with venv; on a Mac for Apple Silicon, since MLX has no wheels for Intel), or uv: install one, as with "brew install uv" or "apt install python3-venv", and run make again' >&2; \
 	      exit 1; \
 	    fi; \
 	    echo "setting up $(VENV) with $$found"; \
