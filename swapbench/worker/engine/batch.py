@@ -9,7 +9,8 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from typing import Any
 
-from mlx_lm.generate import BatchGenerator
+import mlx.core as mx
+from mlx_lm.generate import BatchGenerator, generation_stream
 
 from swapbench.worker.engine.blocks import BlockPool, Reservation
 from swapbench.worker.engine.geometry import PREFILL_STEP
@@ -354,6 +355,11 @@ class BatchEngine:
             self._pool.release(running.reservation)
             self._queue.appendleft(running.ticket)
         self._cut = False
+        self._rest()
+
+    def _rest(self) -> None:
+        """A step that was begun ahead is over, and not left to whoever measures the next phase."""
+        mx.synchronize(generation_stream)
         self._changed.notify_all()
 
     def _hand_out(self, responses: list[Any]) -> None:
@@ -367,7 +373,7 @@ class BatchEngine:
                     self._pool.release(running.reservation)
                     running.ticket.settle(self._answer(running))
             if not self._running:
-                self._changed.notify_all()
+                self._rest()
 
     def _answer(self, running: _Running) -> Answer:
         text = self._tokenizer.decode(running.tokens)

@@ -8,6 +8,7 @@ from typing import Any
 
 import mlx.core as mx
 import pytest
+from mlx_lm.generate import generation_stream
 from mlx_lm.models.cache import make_prompt_cache
 
 from swapbench.worker.engine.batch import BatchEngine, Request, Ticket
@@ -160,6 +161,29 @@ def test_what_an_impatient_drain_cuts_off_another_model_answers(
     successor.stop()
     assert {answer.model for answer in answers} == {"two"}
     assert all(len(answer.tokens) == 400 for answer in answers)
+
+
+@pytest.mark.parametrize("deadline_s", [0.0, PATIENCE_S], ids=["cut off", "finished"])
+def test_nothing_is_computed_any_more_when_a_drain_has_ended(
+    deadline_s: float, tokenizer: Any, thread: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as MLX can be asked: its stream is waited for, on the engine's thread, before the drain returns."""
+    waited: list[Any] = []
+
+    def synchronize(stream: Any) -> None:
+        waited.append((stream, threading.current_thread().name))
+        real(stream)
+
+    real = mx.synchronize
+    monkeypatch.setattr(mx, "synchronize", synchronize)
+    engine = _engine(make_model("llama"), tokenizer, thread)
+    ticket = engine.submit(requests(1, 24, 200, seed=5)[0])
+    ticket.first_token(PATIENCE_S)
+    engine.drain(deadline_s)
+    stream, name = waited[0]
+    assert stream is generation_stream
+    assert name != threading.current_thread().name
+    engine.stop()
 
 
 def test_a_drained_engine_takes_no_more(tokenizer: Any, thread: Executor) -> None:
