@@ -167,7 +167,7 @@ def test_what_an_impatient_drain_cuts_off_another_model_answers(
 def test_nothing_is_computed_any_more_when_a_drain_has_ended(
     deadline_s: float, tokenizer: Any, thread: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As far as MLX can be asked: its stream is waited for, on the engine's thread, before the drain returns."""
+    """As far as MLX can be asked: its stream is waited for, on the engine's thread, before a drain returns."""
     waited: list[Any] = []
 
     def synchronize(stream: Any) -> None:
@@ -180,10 +180,11 @@ def test_nothing_is_computed_any_more_when_a_drain_has_ended(
     ticket = engine.submit(requests(1, 24, 200, seed=5)[0])
     ticket.first_token(PATIENCE_S)
     engine.drain(deadline_s)
-    stream, name = waited[0]
+    before = list(waited)
+    engine.stop()
+    stream, name = before[0]
     assert stream is generation_stream
     assert name != threading.current_thread().name
-    engine.stop()
 
 
 def test_a_drained_engine_takes_no_more(tokenizer: Any, thread: Executor) -> None:
