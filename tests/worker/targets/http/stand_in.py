@@ -100,7 +100,7 @@ class State:
         if self.options.weighs_mib and due == "":
             self.memory = [b"x" * (self.options.weighs_mib << 20), *self.memory[-1:]]
             del self.memory[1 if not self.options.keeps_boot else 2 :]
-        if due in ("sulks", "wedges"):
+        if due in ("sulks", "wedges", "babbles"):
             self.broken = due
         elif due not in ("answers-500", "wrong-model", "redirects", "json-error"):
             self.loaded = model
@@ -243,7 +243,7 @@ class Handler(BaseHTTPRequestHandler):
         if state.options.busy and new and not state.told_busy:
             state.told_busy = True
             return state.options.busy, "loading"
-        if state.broken == "wedges" or (state.broken and not new):
+        if state.broken == "wedges" or (state.broken == "sulks" and not new):
             return 500, "the engine is gone"
         return None if model in ("ham", "egg") else (404, f"no model {model}")
 
@@ -310,7 +310,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def plainly_wrong(self, fault: str) -> bool:
         """Answer by a status alone."""
-        if fault in ("answers-500", "sulks", "wedges"):
+        if fault in ("answers-500", "sulks", "wedges", "babbles"):
             key = self.headers.get("Authorization", "")
             self.answer(500, {"error": f"CUDA is out of sorts {key}".strip()})
         elif fault == "json-error":
@@ -331,6 +331,8 @@ class Handler(BaseHTTPRequestHandler):
         options, speaker = self.state.options, self.state.loaded
         if options.long_by_boot and len(prompt.split()) > 100:
             speaker = options.model
+        if self.state.broken == "babbles":
+            speaker = "whatever was loaded by half"
         seed = sum(map(ord, str(speaker) + prompt))
         if options.prompt_cache:
             seed += prompt in self.state.seen

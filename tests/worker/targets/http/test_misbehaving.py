@@ -70,7 +70,10 @@ def test_one_that_names_the_model_that_answers_is_told_by_that(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("fault", "recovery", "restarts"),
-    [("answers-500", "itself", 0), ("sulks", "swap", 0), ("wedges", "restart", 1), ("dies", "restart", 1)],
+    [
+        *(("answers-500", "itself", 0), ("sulks", "swap", 0), ("babbles", "swap", 0)),
+        *(("wedges", "restart", 1), ("dies", "restart", 1)),
+    ],
 )
 def test_whose_repair_brought_the_old_model_back_is_told(
     fault: str, recovery: str, restarts: int, tmp_path: Path
