@@ -55,6 +55,8 @@ ERRORS = {
     "error-field": 'error: {"code": 500, "message": "out of blocks"}',
     "error-event": 'event: error\ndata: {"message": "out of blocks"}',
     "error-event-text": "event: error\ndata: out of blocks",
+    "error-event-alone": "event: error",
+    "error-bare": '{"error": {"message": "out of blocks"}}',
     "error-finish": 'data: {"choices": [{"delta": {}, "text": "", "finish_reason": "error"}]}',
 }
 
