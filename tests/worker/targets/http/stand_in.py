@@ -247,7 +247,7 @@ class Handler(BaseHTTPRequestHandler):
             return state.options.busy, "loading"
         if state.broken == "wedges" or (state.broken == "sulks" and not new):
             return 500, "the engine is gone"
-        return None if model in ("ham", "egg") else (404, f"no model {model}")
+        return None if model in ("ham", "egg") or state.options.any_name else (404, f"no model {model}")
 
     def tell(self, body: dict[str, Any], fault: str) -> bool:
         """The model's words; whether all of them were said."""
@@ -409,6 +409,7 @@ def main() -> None:
     parser.add_argument("--honest", action="store_true")
     parser.add_argument("--deaf", action="store_true", help="one request at a time")
     parser.add_argument("--asleep", action="store_true")
+    parser.add_argument("--any-name", action="store_true", help="whatever is asked for is answered")
     parser.add_argument("--progress", action="store_true", help="tell, as a proxy does, that a model loads")
     parser.add_argument("--busy", type=int, default=0, help="this status to the first that asks for a model")
     parser.add_argument("--keep-alives", type=int, default=1)
