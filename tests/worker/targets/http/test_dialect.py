@@ -117,3 +117,9 @@ def test_a_rate_is_told_of_pieces_that_came_one_by_one(tmp_path: Path) -> None:
 def test_an_error_names_the_url_that_was_asked_and_a_url_may_end_in_v1(tmp_path: Path) -> None:
     (swap,) = swaps(tmp_path, url="http://127.0.0.1:9/v1", scenario=[THERE])
     assert "POST http://127.0.0.1:9/v1/completions: " in swap.error
+
+
+def test_a_url_keeps_its_v1_where_the_presets_own_paths_have_none(tmp_path: Path) -> None:
+    ask = PLAIN | {"path": "/completions"}
+    (swap,) = swaps(tmp_path, ask=ask, url="http://127.0.0.1:9/v1", scenario=[THERE])
+    assert "POST http://127.0.0.1:9/v1/completions: " in swap.error
