@@ -46,9 +46,8 @@ class FaultyHttpTarget(HttpTarget):
                     super().swap(to, probe)
                 name = "a model that is not there" if kind is FaultKind.MISSING_MODEL else "a damaged model"
                 raise WrongModelError(f"asked for {name}, and another one answers, as if it were that")
-            else:
-                self._gone = kind is FaultKind.CLIENT_GONE
-                super().swap(to, probe)
+            self._gone = kind is FaultKind.CLIENT_GONE
+            super().swap(to, probe)
 
     def _ask_shortly(self, model: Checkpoint) -> Answer:
         answer = super()._ask_shortly(model)

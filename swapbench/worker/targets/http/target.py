@@ -266,7 +266,7 @@ class HttpTarget:
 
     def audit(self) -> Audit:
         """No caches can be seen."""
-        return Audit(0, 0)
+        return Audit(None, None)
 
     def finish(self) -> int:
         """Read the swapping request to its end, and wait for what was in flight: how many were answered."""

@@ -80,6 +80,7 @@ def test_whose_repair_brought_the_old_model_back_is_told(
 ) -> None:
     there, back = failed(tmp_path, fault)
     assert (there.status, there.recovery, there.restarts) == ("rolled_back", recovery, restarts)
+    assert (there.readable_caches, there.broken_caches) == (None, None)
     assert (back.status, back.recovery, back.restarts) == ("ok", None, 0)
 
 
