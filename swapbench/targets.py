@@ -252,8 +252,12 @@ def fit(experiment: Experiment, python: str = sys.executable) -> Fitted:
 
 
 def _not_from_outside(experiment: Experiment, server: Server) -> list[Fault]:
-    """Faults that can't be committed on a server: a damaged checkpoint has to be named by its folder."""
-    possible = {FaultKind.KILL, *ONLY_OF_SERVERS}
+    """Faults that can't be committed on a server: a damaged checkpoint has to be named by its folder, and
+    where calls swap there is no client of the swap that could go away.
+    """
+    possible = {FaultKind.KILL, FaultKind.MISSING_MODEL}
+    if server.preset.swap.by == "request":
+        possible.add(FaultKind.CLIENT_GONE)
     if sys.platform == "linux":
         possible.add(FaultKind.DISK_FULL)
     if "{path}" in server.preset.models.name:

@@ -109,7 +109,12 @@ def test_by_url_it_is_said_what_verification_can_not_see() -> None:
 
 @pytest.mark.parametrize(
     ("target", "kind"),
-    [("ollama", "truncated-shard"), ("mlx_lm", "memory-limit"), ("inprocess", "client-gone")],
+    [
+        ("ollama", "truncated-shard"),
+        ("mlx_lm", "memory-limit"),
+        ("inprocess", "client-gone"),
+        ("lm-studio", "client-gone"),
+    ],
 )
 def test_faults_that_a_target_can_not_have_are_refused(target: str, kind: str) -> None:
     with pytest.raises(UsageError, match=f"{kind}: no fault that can be committed on"):

@@ -183,6 +183,8 @@ def _no_leak(leaks: Sequence[LeakFinding]) -> _Judgement:
     overall = worst(leaks)
     outcome = _OF_LEAKS.get(overall, Outcome.INCONCLUSIVE)
     deciding = [leak for leak in leaks if leak.ledger in JUDGED and leak.outcome == overall]
+    if not deciding:
+        return outcome, "no memory of its own was recorded, and the machine's is not judged"
     if overall in ("not measurable", "not judged"):
         return outcome, deciding[0].reason
     if overall == "leak":

@@ -9,6 +9,7 @@ from swapbench.analysis import analyse, exit_code
 from swapbench.analysis.verdict import Verdict
 from swapbench.errors import Exit
 from swapbench.experiment import Source
+from swapbench.wire import Reading
 from tests.analysis.recording import Recording, reading
 
 ANY = {"kind": "any-under-target"}
@@ -129,6 +130,14 @@ def test_a_target_and_leaks_are_judged_even_where_no_criterion_asks(tmp_path: Pa
 
 def test_all_is_well(tmp_path: Path) -> None:
     assert codes(settled(recording(tmp_path, ANY, BOTTLENECK, NO_LEAK))) == (Exit.OK, Exit.OK)
+
+
+def test_where_only_the_machines_memory_is_known_no_leak_is_judged(tmp_path: Path) -> None:
+    made = recording(tmp_path, NO_LEAK)
+    for scenario in ("up", "down"):
+        made.swap(0, scenario, settled=Reading(system_available_bytes=10**9))
+    assert first(made).reason == "no memory of its own was recorded, and the machine's is not judged"
+    assert codes(made) == (Exit.OK, Exit.INCONCLUSIVE)
 
 
 def test_a_missed_target_exits_with_4(tmp_path: Path) -> None:

@@ -79,10 +79,13 @@ class Restored:
 
 @dataclass(frozen=True)
 class Audit:
-    """Agents' caches that can be had, and files that bear a cache's name and can't be read."""
+    """Agents' caches that can be had, and files that bear a cache's name and can't be read.
 
-    readable: int
-    broken: int
+    None where nobody outside can see any.
+    """
+
+    readable: int | None
+    broken: int | None
 
 
 class RefusedError(RuntimeError):

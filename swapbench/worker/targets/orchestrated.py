@@ -138,7 +138,7 @@ class OrchestratedTarget:
 
     def audit(self) -> Audit:
         """Caches are its own business."""
-        return Audit(0, 0)
+        return Audit(None, None)
 
     def finish(self) -> int:
         """What was in flight is its own business."""

@@ -254,7 +254,7 @@ class Answer:
         for name, data in events:
             if ask.stream == "sse" and ask.end and data.strip() == ask.end:
                 return
-            if not data.strip():
+            if not data.strip() and name != "error":
                 continue
             try:
                 event = json.loads(data)

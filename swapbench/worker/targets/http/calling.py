@@ -1,5 +1,6 @@
 """Calls that swap and unload, and what the server tells of itself."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -130,7 +131,7 @@ _FIELDS: Final = {
 def _figure(reported: Reported, document: Any, model: str) -> dict[str, Any]:
     """By the names of an outcome's fields."""
     value = dig(document, reported.where, model)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         return {}
     field = _FIELDS.get(reported.what, reported.what)
     if reported.unit in SECONDS:

@@ -19,7 +19,8 @@ def text_of(event: Any, ask: Ask) -> str:
     for where in ask.text:
         found = dig(event, where)
         if isinstance(found, list):
-            found = "".join(part.get("text", "") if isinstance(part, dict) else str(part) for part in found)
+            parts = [part.get("text") if isinstance(part, dict) else part for part in found]
+            found = "".join(part for part in parts if isinstance(part, str))
         if isinstance(found, str) and found:
             return found
     return ""
@@ -38,7 +39,7 @@ def error_of(name: str, event: Any, ask: Ask) -> str:
     """
     found = next((found for where in ask.error if (found := dig(event, where))), None)
     if found is None and (name == "error" or dig(event, "object") == "error"):
-        found = dig(event, "message") or event
+        found = dig(event, "message") or event or "an error without words"
     if found is None and (reason := finish_of(event).lower()) in _BROKEN_OFF:
         found = f"finish_reason {reason}"
     return found if isinstance(found, str) else json.dumps(found) if found is not None else ""

@@ -12,7 +12,7 @@ from swapbench.experiment import Fault, FaultKind, find_fault
 from swapbench.wire import Checkpoint, PlannedSwap
 from swapbench.worker.damage import DAMAGES, FULL_DISK_BYTES, damaged
 from swapbench.worker.probe import Probe
-from swapbench.worker.targets.http.asking import Answer
+from swapbench.worker.targets.http.asking import Answer, WrongModelError
 from swapbench.worker.targets.http.speaking import ServerError
 from swapbench.worker.targets.http.target import HttpTarget
 
@@ -45,9 +45,10 @@ class FaultyHttpTarget(HttpTarget):
             if kind is FaultKind.MISSING_MODEL or kind in DAMAGES:
                 with self._named(to, kind):
                     super().swap(to, probe)
-            else:
-                self._gone = kind is FaultKind.CLIENT_GONE
-                super().swap(to, probe)
+                name = "a model that is not there" if kind is FaultKind.MISSING_MODEL else "a damaged model"
+                raise WrongModelError(f"asked for {name}, and another one answers, as if it were that")
+            self._gone = kind is FaultKind.CLIENT_GONE
+            super().swap(to, probe)
 
     def _ask_shortly(self, model: Checkpoint) -> Answer:
         answer = super()._ask_shortly(model)

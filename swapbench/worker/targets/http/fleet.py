@@ -154,8 +154,11 @@ class Fleet:
             if running is None:
                 raise UnreachableError("the server is not running")
             url = running.url
-        # Servers print their URL with the /v1 that a preset's paths begin with.
-        return Endpoint(url.rstrip("/").removesuffix("/v1"), self._headers, self._hide)
+        url = url.rstrip("/")
+        if self._preset.ask.path.startswith("/v1/"):
+            # Servers print their URL with the /v1 that a preset's paths begin with.
+            url = url.removesuffix("/v1")
+        return Endpoint(url, self._headers, self._hide)
 
     @contextmanager
     def telling(self, model: str) -> Iterator[None]:

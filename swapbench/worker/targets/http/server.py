@@ -36,7 +36,9 @@ _READY_ANSWER_S: Final = 2.0
 _ENDS_WITHIN_S: Final = 30.0
 _TAIL_LINES: Final = 6
 _TAIL_CHARACTERS: Final = 400
-_ESCAPE: Final = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-_])")
+_ESCAPE: Final = re.compile(
+    r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[ -/]+[0-~]|[@-_])|[\x00-\x08\x0e-\x1f]"
+)
 # Somebody else may take a port between its choice and the server's start.
 _PORTS_TRIED: Final = 3
 _TAKEN: Final = ("address already in use", "errno 98", "errno 48", "eaddrinuse")
@@ -148,17 +150,16 @@ class Running:
         try:
             with self._log.open("rb") as file:
                 file.seek(max(self._begins, os.fstat(file.fileno()).st_size - (1 << 16)))
-                lines = file.read().decode("utf-8", "replace").strip().splitlines()
+                lines = file.read().decode("utf-8", "replace").split("\n")
         except OSError:
             return ""
-        asked = {f"GET {path}" for path in (self._preset.health.path, self._preset.ready.path)}
-        told = [
-            # A progress bar writes over itself.
-            _ESCAPE.sub("", line).strip().rpartition("\r")[2].strip()
-            for line in lines
-            if not any(f"{path} " in line for path in asked)
-        ]
-        return " | ".join(line for line in told[-_TAIL_LINES:] if line)[-characters:]
+        checks = "|".join(re.escape(path) for path in (self._preset.health.path, self._preset.ready.path))
+        # ollama's log has the path in quotes of its own.
+        check = re.compile(rf"\bGET +\"?(?:{checks})(?=[\s\"?])")
+        # A progress bar writes over itself.
+        shown = (_ESCAPE.sub("", line).strip().rpartition("\r")[2].strip() for line in lines)
+        told = [line for line in shown if line and not check.search(f"{line} ")]
+        return " | ".join(told[-_TAIL_LINES:])[-characters:]
 
     def _launch(self) -> None:
         port = free_port()

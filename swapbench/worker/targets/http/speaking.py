@@ -237,14 +237,16 @@ def dig(document: Any, where: str, model: str = "") -> Any:
 def sse_events(chunks: Iterator[bytes]) -> Iterator[tuple[str, str]]:
     """Names, most often empty, and data of server-sent events; comments and ids are passed over.
 
-    A field `error`, which the standard doesn't have and llama.cpp does, is an event of that name.
+    A field `error`, which the standard doesn't have and llama.cpp does, is an event of that name; an event of
+    that name counts without data, too. A line of bare JSON, as servers say that remember too late that they
+    stream, is an event.
     """
     name, data = "", list[str]()
     for line in lines_of(chunks):
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if not line:
-            if data:
+            if data or name == "error":
                 yield name, "\n".join(data)
             name, data = "", []
         elif field == "data":
@@ -253,7 +255,9 @@ def sse_events(chunks: Iterator[bytes]) -> Iterator[tuple[str, str]]:
             name = value
         elif field == "error":
             yield "error", value
-    if data:
+        elif field.startswith("{"):
+            yield "", line
+    if data or name == "error":
         yield name, "\n".join(data)
 
 

@@ -23,6 +23,7 @@ from swapbench.worker.targets.http.fleet import Fleet
 from swapbench.worker.targets.http.flight import InFlight, Landed
 from swapbench.worker.targets.http.references import Prompt, Reference, References, prompts
 from swapbench.worker.targets.http.speaking import Exchange, HungError, ServerError
+from swapbench.worker.verification import MismatchError
 
 # Of the experiment's timeout, so that what hangs is told before whoever waits for us loses patience.
 _PATIENCE_SHARE: Final = 0.8
@@ -96,8 +97,7 @@ class HttpTarget:
             self._have_served(checkpoint, old)
         except ServerError as error:
             self._serve_anew(checkpoint, error)
-        if self._asks and self._plan.verify.tokens:
-            self._recognise(checkpoint)
+        self._refuse_another(checkpoint)
         if why := self._fleet.forget_forwarder(checkpoint.weight_bytes):
             self._outcome = replace(self._outcome, note=why)
         self._served = checkpoint
@@ -231,16 +231,24 @@ class HttpTarget:
             try:
                 with self._fleet.telling(old.name):
                     self._greet(old)
+                self._refuse_another(old)
             except HungError:
                 raise
-            except ServerError:
+            except (ServerError, MismatchError):
                 self._go_away_from(old)
                 self._have_served(old, None)
+                self._refuse_another(old)
                 return "swap"
-        except ServerError as error:
+        except (ServerError, MismatchError) as error:
             self._serve_anew(old, error)
+            self._refuse_another(old)
             return "restart"
         return "itself"
+
+    def _refuse_another(self, model: Checkpoint) -> None:
+        """Who answers is not yet who was asked: a half-loaded model answers, too."""
+        if self._asks and self._plan.verify.tokens:
+            self._recognise(model)
 
     def _go_away_from(self, model: Checkpoint) -> None:
         """Have another one asked for, where that is what swaps."""
@@ -258,7 +266,7 @@ class HttpTarget:
 
     def audit(self) -> Audit:
         """No caches can be seen."""
-        return Audit(0, 0)
+        return Audit(None, None)
 
     def finish(self) -> int:
         """Read the swapping request to its end, and wait for what was in flight: how many were answered."""
@@ -395,7 +403,7 @@ class HttpTarget:
                 self._caller.swap(model, old)
             self._greet(model)
 
-    def _serve_anew(self, model: Checkpoint, error: ServerError) -> None:
+    def _serve_anew(self, model: Checkpoint, error: ServerError | MismatchError) -> None:
         """By another server of ours, where the one that is there can't, as `error` says."""
         if not self._fleet.startable:
             raise error

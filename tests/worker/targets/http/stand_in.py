@@ -55,6 +55,8 @@ ERRORS = {
     "error-field": 'error: {"code": 500, "message": "out of blocks"}',
     "error-event": 'event: error\ndata: {"message": "out of blocks"}',
     "error-event-text": "event: error\ndata: out of blocks",
+    "error-event-alone": "event: error",
+    "error-bare": '{"error": {"message": "out of blocks"}}',
     "error-finish": 'data: {"choices": [{"delta": {}, "text": "", "finish_reason": "error"}]}',
 }
 
@@ -100,7 +102,7 @@ class State:
         if self.options.weighs_mib and due == "":
             self.memory = [b"x" * (self.options.weighs_mib << 20), *self.memory[-1:]]
             del self.memory[1 if not self.options.keeps_boot else 2 :]
-        if due in ("sulks", "wedges"):
+        if due in ("sulks", "wedges", "babbles"):
             self.broken = due
         elif due not in ("answers-500", "wrong-model", "redirects", "json-error"):
             self.loaded = model
@@ -243,9 +245,9 @@ class Handler(BaseHTTPRequestHandler):
         if state.options.busy and new and not state.told_busy:
             state.told_busy = True
             return state.options.busy, "loading"
-        if state.broken == "wedges" or (state.broken and not new):
+        if state.broken == "wedges" or (state.broken == "sulks" and not new):
             return 500, "the engine is gone"
-        return None if model in ("ham", "egg") else (404, f"no model {model}")
+        return None if model in ("ham", "egg") or state.options.any_name else (404, f"no model {model}")
 
     def tell(self, body: dict[str, Any], fault: str) -> bool:
         """The model's words; whether all of them were said."""
@@ -310,7 +312,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def plainly_wrong(self, fault: str) -> bool:
         """Answer by a status alone."""
-        if fault in ("answers-500", "sulks", "wedges"):
+        if fault in ("answers-500", "sulks", "wedges", "babbles"):
             key = self.headers.get("Authorization", "")
             self.answer(500, {"error": f"CUDA is out of sorts {key}".strip()})
         elif fault == "json-error":
@@ -331,6 +333,8 @@ class Handler(BaseHTTPRequestHandler):
         options, speaker = self.state.options, self.state.loaded
         if options.long_by_boot and len(prompt.split()) > 100:
             speaker = options.model
+        if self.state.broken == "babbles":
+            speaker = "whatever was loaded by half"
         seed = sum(map(ord, str(speaker) + prompt))
         if options.prompt_cache:
             seed += prompt in self.state.seen
@@ -405,6 +409,7 @@ def main() -> None:
     parser.add_argument("--honest", action="store_true")
     parser.add_argument("--deaf", action="store_true", help="one request at a time")
     parser.add_argument("--asleep", action="store_true")
+    parser.add_argument("--any-name", action="store_true", help="whatever is asked for is answered")
     parser.add_argument("--progress", action="store_true", help="tell, as a proxy does, that a model loads")
     parser.add_argument("--busy", type=int, default=0, help="this status to the first that asks for a model")
     parser.add_argument("--keep-alives", type=int, default=1)

@@ -1,5 +1,6 @@
 """Whose the memory, the versions and the models are that are told of a server."""
 
+import math
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from swapbench.preset import Process
 from swapbench.wire import Note, WorkerReady
 from swapbench.worker.targets.http.belonging import names_of, processes_of, versions_of
+from swapbench.worker.targets.http.calling import _figure
 from swapbench.worker.targets.http.server import free_port
 from tests.worker.targets.http.standing import THERE, play, preset, stand_in, swaps_of
 
@@ -116,6 +118,13 @@ def test_a_second_instance_is_the_right_model_and_the_resident_one_is_named(tmp_
     assert [swap.error for swap in swaps_of(events)] == ["", ""]
     notes = {event.text for event in events if isinstance(event, Note)}
     assert "egg was loaded as egg:2: it was resident already" in notes
+
+
+@pytest.mark.parametrize("told", [math.inf, math.nan, -1, True, "7", None])
+def test_what_is_no_figure_is_not_told(told: object) -> None:
+    means = {"what": "memory", "from": "call", "where": "size", "unit": "bytes", "means": "m"}
+    plan = preset("openai", reported=[means])
+    assert _figure(plan.reported[0], {"size": told}, "ham") == {}
 
 
 def test_what_a_server_tells_of_its_caches_is_in_the_row(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from swapbench.preset import Ask
 from swapbench.wire import SwapFinished
+from swapbench.worker.targets.http.dialect import text_of
 from tests.worker.targets.http.stand_in import ERRORS
 from tests.worker.targets.http.standing import THERE, play, preset, swaps_of
 
@@ -54,9 +56,9 @@ def test_an_answer_that_breaks_off_is_an_error_in_every_dialect(
     options = ("--fault", fault, "--mark", str(tmp_path / "mark"), "--after", after)
     there, back = swaps(tmp_path, *options)
     assert there.status == "rolled_back"
-    says = "finish_reason error" if fault == "error-finish" else "out of blocks"
+    says = {"error-finish": "finish_reason error", "error-event-alone": "an error without words"}
     assert "/v1/completions: answered an error: " in there.error
-    assert says in there.error
+    assert says.get(fault, "out of blocks") in there.error
     assert there.verified_tokens is None
     assert back.status == "ok"
 
@@ -77,6 +79,18 @@ def test_a_hundred_events_without_text_are_waited_for(tmp_path: Path) -> None:
 def test_text_in_parts_is_text(tmp_path: Path) -> None:
     _, back = swaps(tmp_path, "--parts", ask=CHAT)
     assert (back.error, back.verified_tokens) == ("", 16)
+
+
+def test_parts_without_text_are_passed_over() -> None:
+    ask = Ask(body={})
+    parts = [
+        {"type": "text", "text": "a"},
+        {"type": "refusal", "text": None},
+        {"text": {"value": "x"}},
+        7,
+        "b",
+    ]
+    assert text_of({"choices": [{"delta": {"content": parts}}]}, ask) == "ab"
 
 
 @pytest.mark.parametrize("status", ["202", "503", "429"])
@@ -102,4 +116,10 @@ def test_a_rate_is_told_of_pieces_that_came_one_by_one(tmp_path: Path) -> None:
 
 def test_an_error_names_the_url_that_was_asked_and_a_url_may_end_in_v1(tmp_path: Path) -> None:
     (swap,) = swaps(tmp_path, url="http://127.0.0.1:9/v1", scenario=[THERE])
+    assert "POST http://127.0.0.1:9/v1/completions: " in swap.error
+
+
+def test_a_url_keeps_its_v1_where_the_presets_own_paths_have_none(tmp_path: Path) -> None:
+    ask = PLAIN | {"path": "/completions"}
+    (swap,) = swaps(tmp_path, ask=ask, url="http://127.0.0.1:9/v1", scenario=[THERE])
     assert "POST http://127.0.0.1:9/v1/completions: " in swap.error

@@ -26,3 +26,10 @@ def test_a_fault_strikes_once_and_the_old_model_is_asked_first(kind: str, tmp_pa
     assert (there.status, there.fault, there.recovery) == ("rolled_back", kind, recovery)
     assert says in there.error
     assert [(swap.status, swap.error) for swap in (back, again)] == [("ok", "")] * 2
+
+
+def test_a_server_that_answers_for_a_model_that_is_not_there_is_told(tmp_path: Path) -> None:
+    fault = [{"kind": "missing-model", "scenario": "there", "round": 0}]
+    there, back = swaps_of(play(tmp_path, preset("openai", "--any-name"), fault=fault))
+    assert (there.status, back.status) == ("rolled_back", "ok")
+    assert "asked for a model that is not there, and another one answers" in there.error

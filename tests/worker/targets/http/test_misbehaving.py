@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from swapbench.wire import GaveUp, RunFinished, SwapFinished
+from swapbench.worker.targets.http.server import Running
 from tests.worker.targets.http.stand_in import IN_FLIGHT
 from tests.worker.targets.http.standing import flights_of, play, preset, swaps_of
 
@@ -69,13 +70,17 @@ def test_one_that_names_the_model_that_answers_is_told_by_that(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("fault", "recovery", "restarts"),
-    [("answers-500", "itself", 0), ("sulks", "swap", 0), ("wedges", "restart", 1), ("dies", "restart", 1)],
+    [
+        *(("answers-500", "itself", 0), ("sulks", "swap", 0), ("babbles", "swap", 0)),
+        *(("wedges", "restart", 1), ("dies", "restart", 1)),
+    ],
 )
 def test_whose_repair_brought_the_old_model_back_is_told(
     fault: str, recovery: str, restarts: int, tmp_path: Path
 ) -> None:
     there, back = failed(tmp_path, fault)
     assert (there.status, there.recovery, there.restarts) == ("rolled_back", recovery, restarts)
+    assert (there.readable_caches, there.broken_caches) == (None, None)
     assert (back.status, back.recovery, back.restarts) == ("ok", None, 0)
 
 
@@ -85,6 +90,29 @@ def test_the_cause_stands_at_the_end_of_a_log_and_is_kept(tmp_path: Path) -> Non
     assert there.error.endswith("| error: out of memory, giving up")
     assert "/health" not in there.error.partition("its log ends:")[2]
     assert "\x1b" not in there.error
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        b"boom\n" + b'[GIN] 2026/11/30 - 12:00:00 | 200 | 26us | 127.0.0.1 | GET      "/api/version"\n' * 9,
+        b"boom\n" + b'INFO: "GET /api/version?x=1 HTTP/1.1" 200\n' * 9,
+        b"\x1b[31m\x1b(Bboom\x1b(B\x1b[m\x07\n",
+    ],
+)
+def test_a_log_ends_with_what_is_worth_reading(printed: bytes, tmp_path: Path) -> None:
+    assert tail(tmp_path, printed) == "boom"
+
+
+def test_of_a_progress_bar_the_end_is_told(tmp_path: Path) -> None:
+    bar = b"\r".join(b"loading %d %%" % share for share in range(0, 101, 10))
+    assert tail(tmp_path, b"boom\n" + bar + b"\n") == "boom | loading 100 %"
+
+
+def tail(folder: Path, printed: bytes) -> str:
+    log = folder / "server.log"
+    log.write_bytes(printed)
+    return Running(preset("ollama"), log, {}, {}, (), "ham").tail(400)
 
 
 def test_a_redirect_is_never_followed(tmp_path: Path) -> None:
