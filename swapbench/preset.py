@@ -33,6 +33,8 @@ Told = Literal[
 
 # Placeholders that stand in text. {env:NAME} is taken from the environment, {env:NAME?} may be missing.
 _OF_PATH: Final = re.compile(r"\{path[}|]")
+_ASKED: Final = frozenset(("model", "prompt", "max_tokens", "session"))
+_PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)(?:\|[a-z]+)*\}")
 _SECRET: Final = re.compile(r"\{env:([A-Za-z_][A-Za-z0-9_]*)(\??)\}")
 
 
@@ -105,7 +107,9 @@ class Ask(Strict):
     )
     end: str = Field("[DONE]", description="the event (sse) that ends an answer; empty where there is none")
     done: Where | None = Field(None, description="where in an event it is said that it was the last")
-    error: tuple[Where, ...] = Field(("error.message", "error"), description="where in an event an error is")
+    error: tuple[Where, ...] = Field(
+        ("error.message", "error", "choices.0.error"), description="where in an event an error is"
+    )
     again: tuple[Annotated[int, Field(strict=True, ge=100, le=599)], ...] = Field(
         (202,),
         description="answers after which a client asks again; 429 and 503 are when they have a Retry-After",
@@ -273,9 +277,21 @@ def _mistakes(preset: Preset) -> Iterator[LocatedError]:
     for part in ("url", "ready", "health", "models", "ask", "swap", "unload"):
         if any(map(_SECRET.search, _texts(_without_headers(preset.model_dump(mode="json")[part])))):
             yield LocatedError((part,), "{env:NAME} is filled in headers and in [start.environment] alone")
-    start = preset.start
-    if start is None:
-        return
+    yield from _mistakes_of_asking(preset.ask)
+    if preset.start is not None:
+        yield from _mistakes_of_starting(preset.start)
+
+
+def _mistakes_of_asking(ask: Ask) -> Iterator[LocatedError]:
+    asked = set(_PLACEHOLDER.findall(" ".join(_texts(ask.body))))
+    for name in sorted(asked - _ASKED):
+        known = ", ".join(f"{{{name}}}" for name in sorted(_ASKED))
+        yield LocatedError(("ask", "body"), f"{{{name}}} stands for nothing; there are {known}")
+    if "prompt" not in asked:
+        yield LocatedError(("ask", "body"), "{prompt} must be in it")
+
+
+def _mistakes_of_starting(start: Start) -> Iterator[LocatedError]:
     if any(map(_SECRET.search, (start.config_text, start.config_model))):
         yield LocatedError(("start",), "no secrets in a file of the run's folder: use [start.environment]")
     for argument in start.command:

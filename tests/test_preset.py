@@ -12,7 +12,7 @@ title = "mine"
 [start]
 command = ["mine", "--port", "{port}"]
 [ask]
-body = { model = "{model}" }
+body = { model = "{model}", prompt = "{prompt}" }
 """
 
 
@@ -59,6 +59,20 @@ def test_a_mistake_is_told_with_file_and_key(change: str, complaint: str, tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        ('prompt = "{prompt}", max = "{maxtokens}"', "ask.body: {maxtokens} stands for nothing; there are {"),
+        ('model = "{model}"', "ask.body: {prompt} must be in it"),
+    ],
+)
+def test_a_question_that_asks_nothing_is_refused(body: str, complaint: str, tmp_path: Path) -> None:
+    asks = f'title = "mine"\n[ask]\nbody = {{ {body} }}\n'
+    with pytest.raises(UsageError) as caught:
+        read_preset(written(tmp_path, asks))
+    assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("command", "complaint"),
     [
         ('["mine"]', "{port} must be in it"),
@@ -98,7 +112,7 @@ def test_a_preset_knows_which_keys_it_takes() -> None:
         {
             "title": "t",
             "headers": {"a": "{env:ONE?}", "b": "{env:TWO}"},
-            "ask": {"body": {}},
+            "ask": {"body": {"prompt": "{prompt}"}},
             "unload": [{"path": "/{old}", "headers": {"c": "{env:THREE}"}}],
         }
     )

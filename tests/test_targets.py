@@ -133,7 +133,7 @@ def test_a_key_that_is_missing_is_named_before_anything_starts(
     file = tmp_path / "mine.toml"
     file.write_text(
         'title = "mine"\nurl = "http://127.0.0.1:1"\n'
-        '[headers]\nAuthorization = "{env:MY_KEY}"\n[ask]\nbody = {}\n',
+        '[headers]\nAuthorization = "{env:MY_KEY}"\n[ask]\nbody = { prompt = "{prompt}" }\n',
         encoding="utf-8",
     )
     with pytest.raises(UsageError, match="the environment variable MY_KEY is not set"):

@@ -167,7 +167,7 @@ def test_what_an_impatient_drain_cuts_off_another_model_answers(
 def test_nothing_is_computed_any_more_when_a_drain_has_ended(
     deadline_s: float, tokenizer: Any, thread: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As far as MLX can be asked: its stream is waited for, on the engine's thread, before a drain returns."""
+    """As far as MLX can be asked: its stream is waited for, on the engine's thread, before drain returns."""
     waited: list[Any] = []
 
     def synchronize(stream: Any) -> None:

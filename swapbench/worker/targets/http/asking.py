@@ -1,6 +1,7 @@
 """Asking a model for text, token by token, in whichever protocol the preset says."""
 
 import json
+import math
 import re
 import shlex
 import threading
@@ -32,6 +33,7 @@ _PIECES_BESIDE: Final = 64
 _AT_ONCE_S: Final = 2e-4
 # Clients that are told to come later without being told when.
 _AGAIN_AFTER_S: Final = 0.5
+_LEAST_PAUSE_S: Final = 0.02
 
 _PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)((?:\|[a-z]+)*)\}")
 # How a value is written within a shell's command line, and within the double quotes of JSON and YAML.
@@ -146,6 +148,8 @@ class Answer:
                 raise HungError(f"{self._exchange.what}: still answers {status} after {self._patience_s:g} s")
             self._exchange.close()
             self._exchange = self._sent(left_s - again_s)
+            if self._given_up.is_set():
+                self._exchange.give_up()
 
     def await_text(self) -> None:
         """Wait for the first piece of the model's text. Pieces of a role alone, empty ones, and what a proxy
@@ -189,9 +193,10 @@ class Answer:
         if response.status not in self._ask.again and not (told and response.status in (429, 503)):
             return None
         try:
-            return max(0.0, float(told))
+            told_s = float(told)
         except ValueError:  # none, or a date
             return _AGAIN_AFTER_S
+        return max(_LEAST_PAUSE_S, told_s) if math.isfinite(told_s) else _AGAIN_AFTER_S
 
     def _next(self) -> bool:
         """One more event; whether there was one."""
@@ -211,6 +216,8 @@ class Answer:
     def _end(self, now_s: float) -> None:
         if self._voice.changes(self.events, self._ask):
             raise self._exchange.garbled("its first piece bears another id than the rest: two answers in one")
+        if self._voice.breaks_off(self.events):
+            raise self._exchange.garbled("ended without a finish_reason, which its whole answers have")
         self._voice.learn(self.events, self._ask)
         self.ended_s = now_s
 

@@ -1,21 +1,24 @@
 """Whose a server is: the processes behind its address, and the versions of what it is made of."""
 
 import json
+import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
 import psutil
 
 from swapbench.preset import Process
+from swapbench.worker.targets.http.speaking import ServerError
 
 _ANSWERS_WITHIN_S: Final = 20.0
 _ASK: Final = """
-import importlib.metadata as m, json, sys
+import importlib.metadata as m, json, os, sys
+sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
 found = {}
 for name in sys.argv[1:]:
     try:
@@ -27,12 +30,20 @@ print(json.dumps(found))
 
 
 def processes_of(told: Process, listeners: Sequence[int]) -> list[int]:
-    """Those that a preset names, else those that listen."""
+    """Those that a preset names, else those that listen.
+
+    Raises:
+        ServerError: a preset names nobody who runs.
+    """
     if told.pid is not None:
+        if not psutil.pid_exists(told.pid):
+            raise ServerError(f"[process] pid = {told.pid}: no such process runs here")
         return [told.pid]
     if not told.name:
         return list(listeners)
     found = [process for process in psutil.process_iter(["name"]) if process.info["name"] == told.name]
+    if not found:
+        raise ServerError(f'[process] name = "{told.name}": no process of that name runs here')
     within = {child.pid for process in found for child in _children(process)}
     return [process.pid for process in found if process.pid not in within]
 
@@ -46,16 +57,19 @@ def names_of(pids: Sequence[int]) -> str:
     return ", ".join(dict.fromkeys(names))
 
 
-def versions_of(program: str, packages: Sequence[str]) -> dict[str, str]:
-    """Of packages, in the environment of the interpreter that runs a program; empty where it has none."""
-    if program == "{python}":
-        return _own_versions(packages)
-    python = _interpreter_of(program)
+def versions_of(program: str, packages: Sequence[str], variables: Mapping[str, str]) -> dict[str, str]:
+    """Of packages, in the environment of the interpreter that runs a program; empty where it has none.
+
+    Args:
+        variables: of its environment, beside ours.
+    """
+    python = sys.executable if program == "{python}" else _interpreter_of(program)
     if not python or not packages:
         return {}
     with suppress(OSError, subprocess.SubprocessError, ValueError):
         asked = subprocess.run(
             [python, "-I", "-c", _ASK, *packages],
+            env=os.environ | variables,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_ANSWERS_WITHIN_S,
@@ -63,14 +77,6 @@ def versions_of(program: str, packages: Sequence[str]) -> dict[str, str]:
         )
         return {str(name): str(found) for name, found in json.loads(asked.stdout).items()}
     return {}
-
-
-def _own_versions(packages: Sequence[str]) -> dict[str, str]:
-    versions = {}
-    for package in packages:
-        with suppress(PackageNotFoundError):
-            versions[package] = version(package)
-    return versions
 
 
 def _interpreter_of(program: str) -> str:

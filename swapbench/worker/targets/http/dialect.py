@@ -38,7 +38,9 @@ def error_of(name: str, event: Any, ask: Ask) -> str:
         name: of the server-sent event; empty for most.
     """
     found = next((found for where in ask.error if (found := dig(event, where))), None)
-    if found is None and (name == "error" or dig(event, "object") == "error"):
+    if found is None and not text_of(event, ask) and isinstance(told := dig(event, "detail"), str):
+        found = told
+    if found is None and (name == "error" or "error" in (dig(event, "object"), dig(event, "type"))):
         found = dig(event, "message") or event or "an error without words"
     if found is None and (reason := finish_of(event).lower()) in _BROKEN_OFF:
         found = f"finish_reason {reason}"
@@ -60,6 +62,7 @@ class Voice:
 
     def __init__(self) -> None:
         self._marks: frozenset[str] = frozenset()
+        self._says_why = False
 
     def learn(self, events: list[Any], ask: Ask) -> None:
         """From the events of an answer that has ended; its last piece is the model's."""
@@ -70,6 +73,11 @@ class Voice:
             if any(dig(event, "choices.0.delta.role") for event in events):
                 marks.add("role")
             self._marks = frozenset(marks)
+            self._says_why = any(map(finish_of, events))
+
+    def breaks_off(self, events: list[Any]) -> bool:
+        """Whether an answer that has come to its end does not say why, and whole ones do."""
+        return self._says_why and not any(map(finish_of, events))
 
     def is_the_models(self, event: Any, before: list[Any]) -> bool:
         """Whether the text of an event is the model's; `before` are those of the same answer."""

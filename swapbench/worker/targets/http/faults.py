@@ -50,8 +50,8 @@ class FaultyHttpTarget(HttpTarget):
             self._gone = kind is FaultKind.CLIENT_GONE
             super().swap(to, probe)
 
-    def _ask_shortly(self, model: Checkpoint) -> Answer:
-        answer = super()._ask_shortly(model)
+    def _ask_shortly(self, model: Checkpoint, prompt: str) -> Answer:
+        answer = super()._ask_shortly(model, prompt)
         if self._gone:
             self._gone = False
             threading.Event().wait(_STRIKES_AFTER_S)
@@ -97,9 +97,11 @@ class FaultyHttpTarget(HttpTarget):
 @contextmanager
 def _full_disk(processes: list[psutil.Process]) -> Iterator[None]:
     """No file of these processes may grow any further: writing fails, as when a disk is full."""
-    before = {process: _file_limit(process) for process in processes}
-    for process, (_, hard) in before.items():
-        _file_limit(process, (FULL_DISK_BYTES, hard))
+    before = {}
+    for process in processes:
+        with suppress(psutil.Error):  # it has ended since
+            before[process] = limits = _file_limit(process)
+            _file_limit(process, (FULL_DISK_BYTES, limits[1]))
     try:
         yield
     finally:

@@ -18,8 +18,8 @@ _LOOPBACK: Final = frozenset(("127.0.0.1", "localhost", "::1"))
 # A server that can't be started is not tried for ever.
 _STARTS_TRIED: Final = 2
 _SOUND_S: Final = 5.0
-# No server that computes with models is smaller.
-_LEAST_SERVER_BYTES: Final = 16 << 20
+# No server that computes with models is smaller, whatever these weigh.
+_LEAST_SERVER_BYTES: Final = 64 << 20
 
 
 class Fleet:

@@ -43,6 +43,7 @@ class InFlight:
         self._error = ""
         self._hung = False
         self._spoken = threading.Event()
+        self._landed = threading.Event()
         self._sent_s = time.perf_counter()
         self._thread = threading.Thread(target=self._read, name=name, daemon=True)
         self._thread.start()
@@ -63,6 +64,7 @@ class InFlight:
         silent_s = 0.0
         if stalled:
             silent_s = time.perf_counter() - (answer.heard_s if answer else self._sent_s)
+        self._landed.set()
         if reading and answer is not None:
             answer.give_up()
             self._thread.join()
@@ -81,6 +83,8 @@ class InFlight:
     def _read(self) -> None:
         try:
             self._answer = answer = self._ask()
+            if self._landed.is_set():  # nobody waits for it any more
+                answer.give_up()
             try:
                 with suppress(SilentError):  # it may have nothing to say, and have said so
                     answer.await_text()
@@ -91,5 +95,7 @@ class InFlight:
         except ServerError as error:
             self._hung = isinstance(error, HungError)
             self._error = str(error)
+        except Exception as error:  # noqa: BLE001 - the thread's border: what fails is not answered
+            self._error = f"{type(error).__name__}: {error}"
         finally:
             self._spoken.set()

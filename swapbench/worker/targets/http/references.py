@@ -1,6 +1,7 @@
 """What each model says where nothing can be wrong: on a server that has never swapped, if one can be had."""
 
 import json
+import random
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,8 +22,8 @@ class Prompt:
 
     def text(self) -> str:
         """Always the same."""
-        prose = _PROSE.split()
-        return " ".join(prose[(n + 7 * self.spare) % len(prose)] for n in range(self.words))
+        # In no order: what repeats itself, every model goes on with alike.
+        return " ".join(random.Random(self.key()).choices(_PROSE.split(), k=self.words))
 
     def key(self) -> str:
         """Its name in a file."""
@@ -54,21 +55,31 @@ class References:
         """What is known of a model."""
         return self._known.get(model)
 
-    def keep(self, model: str, reference: Reference) -> None:
-        """Remember.
+    def keep(self, model: str, reference: Reference) -> str:
+        """Remember; says of which lengths the answers are another model's, too, as may be right.
 
         Raises:
             MismatchError: it says in all lengths what another model says.
         """
-        said = reference.answers
+        said, note = reference.answers, ""
         for name, other in self._known.items():
-            if name != model and said and said == other.answers:
+            if name == model or not said:
+                continue
+            if said == other.answers:
                 raise MismatchError(
                     f"{model} answers word for word as {name} does: the server answers with the wrong model"
+                )
+            unlike = {key.rstrip("+") for key, text in said.items() if text != other.answers.get(key)}
+            if alike := {key.rstrip("+") for key in said} - unlike:
+                words = " and ".join(sorted(alike, key=int))
+                note = (
+                    f"{model} answers prompts of {words} words word for word as {name} does, and others "
+                    "otherwise: look whether the server answers these with one model"
                 )
         self._known[model] = reference
         self._file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._file, json.dumps({name: asdict(each) for name, each in self._known.items()}))
+        return note
 
     def mismatch(self, model: str, prompt: Prompt, said: str) -> MismatchError | None:
         """What is wrong with an answer; None where nothing is."""

@@ -22,7 +22,7 @@ from swapbench.worker.targets.http.dialect import Voice
 from swapbench.worker.targets.http.fleet import Fleet
 from swapbench.worker.targets.http.flight import InFlight, Landed
 from swapbench.worker.targets.http.references import Prompt, Reference, References, prompts
-from swapbench.worker.targets.http.speaking import Exchange, HungError, ServerError
+from swapbench.worker.targets.http.speaking import Exchange, HungError, ServerError, StatusError
 from swapbench.worker.verification import MismatchError
 
 # Of the experiment's timeout, so that what hangs is told before whoever waits for us loses patience.
@@ -60,6 +60,8 @@ class HttpTarget:
         self._asks = True
         self._watched = ""
         self._trigger: Answer | None = None
+        self._question = ""
+        self._said = ("", "")
         self._flying: tuple[InFlight, ...] = ()
         self._traffic: Traffic[int, InFlight] | None = None
         self._wanted: Checkpoint | None = None
@@ -71,7 +73,8 @@ class HttpTarget:
     def identity(self) -> tuple[dict[str, str], str]:
         """Versions, of the server's own interpreter or as it tells them; and where it is, its process."""
         if self._fleet.startable and self._preset.start is not None:
-            return versions_of(self._preset.start.command[0], self._preset.packages), self._preset.name
+            start = self._preset.start
+            return versions_of(start.command[0], self._preset.packages, start.environment), self._preset.name
         told = self._caller.version()
         process = self._fleet.watch_running()
         whose = f", process {process}" if process else ""
@@ -118,6 +121,8 @@ class HttpTarget:
         count = work.requests if scenario.requests is None else scenario.requests
         old = self._served
         assert old is not None
+        self._question = self._prompt()
+        self._said = (self._says_before(old), "")
         tokens, seconds = self._conversations.hold(old)
         if tokens:
             self._outcome = replace(self._outcome, prefilled_tokens=tokens, prefill_s=seconds)
@@ -164,7 +169,7 @@ class HttpTarget:
         assert self._served is not None
         if self._preset.swap.by == "call":
             with self._fleet.telling(self._served.name), probe.first_token():
-                self._trigger = answer = self._ask(self._served, self._prompt(), _GREETING_TOKENS)
+                self._trigger = answer = self._ask(self._served, self._question, _GREETING_TOKENS)
                 answer.await_text()
 
     def steady(self) -> Steady:
@@ -183,11 +188,34 @@ class HttpTarget:
         Raises:
             MismatchError: it says something else, or what another model says.
         """
+        self._refuse_stale(to)
         reference = self._references.of(to.name)
         if reference is None or not any(reference.answers.values()):
             return None
         asked = [prompt for prompt in prompts(self._plan.verify.prompt_tokens) if not prompt.spare]
         return sum(self._verified(to, prompt) for prompt in asked if prompt.key() in reference.answers)
+
+    def _says_before(self, old: Checkpoint) -> str:
+        """What the old model answers to the very request that is to swap; empty where it isn't asked."""
+        if not (self._asks and self._plan.verify.tokens and self._plan.asks_of(old.name)):
+            return ""
+        return self._answered(old, self._question, _GREETING_TOKENS).text
+
+    def _refuse_stale(self, to: Checkpoint) -> None:
+        """A first token of the old model's, while the new one was being loaded, is no swap's.
+
+        Raises:
+            MismatchError: the old model has answered the request that swapped.
+        """
+        before, swapped = self._said
+        if not before or before != swapped:
+            return
+        if self._answered(to, self._question, _GREETING_TOKENS).text != before:
+            assert self._fallback is not None
+            raise MismatchError(
+                f"the request that swapped to {to.name} was answered word for word as {self._fallback.name} "
+                "answers it: by the wrong model"
+            )
 
     def restore(self) -> Restored:
         """As far as the server tells; else by how soon it goes on with a conversation that it had."""
@@ -336,7 +364,7 @@ class HttpTarget:
         """Whether what was asked for answers, by the shortest prompt; a new one is remembered."""
         reference = self._references.of(model.name)
         if reference is None:
-            self._references.keep(model.name, Reference(self._answers_of(model)))
+            self._remember(model, Reference(self._answers_of(model)))
         elif any(reference.answers.values()):
             self._verified(model, prompts(self._plan.verify.prompt_tokens)[0])
 
@@ -348,9 +376,10 @@ class HttpTarget:
             if self._plan.asks_of(model.name) and self._references.of(model.name) is None:
                 self._served = None
                 with self._fleet.fresh(model.name):
+                    self._greet(model)
                     answers = self._answers_of(model)
                     footprint_bytes = settle(self.meter).ledgers.footprint_bytes
-                self._references.keep(model.name, Reference(answers, True, footprint_bytes))
+                self._remember(model, Reference(answers, True, footprint_bytes))
 
     def _answers_of(self, model: Checkpoint) -> dict[str, str]:
         """By prompt, as far as computing is fast enough."""
@@ -364,13 +393,23 @@ class HttpTarget:
                 if not answers:
                     raise
                 break
+            except StatusError as error:
+                if not answers:
+                    raise
+                note = f"{model.name} is not verified by prompts of {prompt.words} words: {error}"
+                self._outcome = replace(self._outcome, note=note)
+                break
             answers[prompt.key()] = answer.text
         return answers
+
+    def _remember(self, model: Checkpoint, reference: Reference) -> None:
+        if note := self._references.keep(model.name, reference):
+            self._outcome = replace(self._outcome, note=note)
 
     def _swap_by_asking(self, to: Checkpoint, probe: Probe) -> None:
         """The request that makes the server swap: until its first piece of text, or its first byte."""
         with probe.whole(answers=self._asks):
-            self._trigger = answer = self._ask_shortly(to)
+            self._trigger = answer = self._ask_shortly(to, self._question)
             answer.await_byte()
             if self._asks:
                 answer.await_text()
@@ -393,6 +432,7 @@ class HttpTarget:
         finally:
             answer.close()
             self._trigger = None
+        self._said = (self._said[0], answer.text)
         for event in answer.events:
             self._outcome = replace(self._outcome, **self._caller.told("answer", event))
 
@@ -457,15 +497,15 @@ class HttpTarget:
             answer.await_end()
         return answer
 
-    def _ask_shortly(self, model: Checkpoint) -> Answer:
+    def _ask_shortly(self, model: Checkpoint, prompt: str) -> Answer:
         """A short request; the shortest there is, where computing is so slow that nobody waits for tokens."""
         if self._asks:
-            return self._ask(model, self._prompt(), _GREETING_TOKENS)
-        return self._ask(model, self._prompt().partition(" ")[0], 1)
+            return self._ask(model, prompt, _GREETING_TOKENS)
+        return self._ask(model, prompt.partition(" ")[0], 1)
 
     def _greet(self, model: Checkpoint) -> None:
         """A real request, read to its end: what a server still computes would be in the next swap."""
-        with closing(self._ask_shortly(model)) as answer:
+        with closing(self._ask_shortly(model, self._prompt())) as answer:
             answer.await_end()
 
     def _prompt(self, count: int = 0) -> str:

@@ -57,6 +57,9 @@ ERRORS = {
     "error-event-text": "event: error\ndata: out of blocks",
     "error-event-alone": "event: error",
     "error-bare": '{"error": {"message": "out of blocks"}}',
+    "error-choice": 'data: {"choices": [{"error": {"message": "out of blocks"}}]}',
+    "error-detail": 'data: {"detail": "out of blocks"}',
+    "error-type": 'data: {"type": "error", "message": "out of blocks"}',
     "error-finish": 'data: {"choices": [{"delta": {}, "text": "", "finish_reason": "error"}]}',
 }
 
@@ -147,6 +150,8 @@ class State:
 class Handler(BaseHTTPRequestHandler):
     """All protocols; which are meant shows by the path."""
 
+    stale: str | None = None
+
     state: State
     protocol_version = "HTTP/1.1"
 
@@ -214,12 +219,16 @@ class Handler(BaseHTTPRequestHandler):
         """Server-sent events, as OpenAI's API has them."""
         options = self.state.options
         new, chat = body["model"] != self.state.loaded, "chat" in self.path
+        prompt = "" if chat else body["prompt"]
+        if options.context and len(prompt.split()) > options.context:
+            return self.answer(400, {"error": "context length exceeded"})
         if refusal := self.refusal(body["model"], new):
             return self.answer(refusal[0], {"error": refusal[1]}, {"Retry-After": "0"})
         if options.progress and new:
             self.start("text/event-stream")
             for words in ("loading model", ".", "."):
                 self.event({"choices": [{"delta": {"reasoning_content": words}, "text": words}]}, "")
+        self.stale = self.state.loaded if options.stale and new else None
         try:
             fault = self.state.load(body["model"])
         except OSError as error:
@@ -263,6 +272,9 @@ class Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
                 self.connection.shutdown(2)
                 return False
+            if fault == "half" and number == options.after:
+                self.end("done")
+                return False
             if fault in ERRORS and number == options.after:
                 self.send(f"{ERRORS[fault]}\n\n".encode())
                 self.end("done")
@@ -289,7 +301,7 @@ class Handler(BaseHTTPRequestHandler):
         """Of a stream of events."""
         if how == "stop":
             self.event({"choices": [{"delta": {}, "text": "", "finish_reason": "stop"}]}, "")
-        elif how == "done":
+        if how == "done" or (how == "stop" and self.state.options.fault):
             self.send(b"data: [DONE]\n\n")
         self.send(b"", last=True)
 
@@ -330,7 +342,7 @@ class Handler(BaseHTTPRequestHandler):
         """What the model that is loaded says."""
         if fault == "no-text":
             return
-        options, speaker = self.state.options, self.state.loaded
+        options, speaker = self.state.options, self.stale or self.state.loaded
         if options.long_by_boot and len(prompt.split()) > 100:
             speaker = options.model
         if self.state.broken == "babbles":
@@ -419,6 +431,8 @@ def main() -> None:
     parser.add_argument("--prompt-cache", action="store_true", help="another answer the second time")
     parser.add_argument("--weighs-mib", type=int, default=0, help="memory of each model")
     parser.add_argument("--keeps-boot", action="store_true", help="never free the first model")
+    parser.add_argument("--stale", action="store_true", help="the old model answers while the new one loads")
+    parser.add_argument("--context", type=int, default=0, help="words that a prompt may have")
     parser.add_argument("--second", action="store_true", help="models are loaded as instances key:2")
     parser.add_argument("--word-s", type=float, default=0.0, help="to compute a word of a prompt")
     parser.add_argument("--keeps-caches", action="store_true", help="what was computed outlives a swap")

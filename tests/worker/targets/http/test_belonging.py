@@ -17,6 +17,7 @@ from swapbench.wire import Note, WorkerReady
 from swapbench.worker.targets.http.belonging import names_of, processes_of, versions_of
 from swapbench.worker.targets.http.calling import _figure
 from swapbench.worker.targets.http.server import free_port
+from swapbench.worker.targets.http.speaking import ServerError
 from tests.worker.targets.http.standing import THERE, play, preset, stand_in, swaps_of
 
 # As docker-proxy and `ssh -L` are: small, and not the server.
@@ -88,25 +89,37 @@ def test_a_forwarders_memory_is_not_the_servers(server: subprocess.Popen[bytes],
 def test_processes_are_named_by_a_preset_in_place_of_who_listens() -> None:
     me = psutil.Process(os.getpid())
     assert processes_of(Process(), [1, 2]) == [1, 2]
-    assert processes_of(Process(pid=7), [1]) == [7]
-    assert processes_of(Process(name="no such program"), [1]) == []
+    assert processes_of(Process(pid=me.pid), [1]) == [me.pid]
     found = processes_of(Process(name=me.name()), [])
     assert found
     assert names_of(found) == me.name()
 
 
+@pytest.mark.parametrize("told", [Process(name="no such program"), Process(pid=2**22 + 1)])
+def test_a_preset_that_names_nobody_is_told_so(told: Process, tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match=r"\[process\] .*runs here"):
+        processes_of(told, [1])
+
+
+def test_versions_are_of_the_environment_that_the_server_is_started_in(tmp_path: Path) -> None:
+    (tmp_path / "psutil-1.2.3.dist-info").mkdir()
+    (tmp_path / "psutil-1.2.3.dist-info/METADATA").write_text("Name: psutil\nVersion: 1.2.3\n")
+    there = {"PYTHONPATH": str(tmp_path)}
+    assert versions_of("{python}", ["psutil"], there) == {"psutil": "1.2.3"}
+
+
 def test_versions_are_those_of_the_interpreter_that_runs_the_program(tmp_path: Path) -> None:
     own = {"psutil": version("psutil")}
-    assert versions_of("{python}", ["psutil", "no-such-package"]) == own
-    assert versions_of(sys.executable, ["psutil", "no-such-package"]) == own
+    assert versions_of("{python}", ["psutil", "no-such-package"], {}) == own
+    assert versions_of(sys.executable, ["psutil", "no-such-package"], {}) == own
     script = tmp_path / "serve"
     for first in (f"#!{sys.executable} -I", f"#!/usr/bin/env {sys.executable}"):
         script.write_text(f"{first}\n")
         script.chmod(0o755)
-        assert versions_of(str(script), ["psutil"]) == own
+        assert versions_of(str(script), ["psutil"], {}) == own
     script.write_text("#!/bin/sh\n")
-    assert versions_of(str(script), ["psutil"]) == {}
-    assert versions_of("no-such-program", ["psutil"]) == {}
+    assert versions_of(str(script), ["psutil"], {}) == {}
+    assert versions_of("no-such-program", ["psutil"], {}) == {}
 
 
 def test_of_a_list_of_models_the_one_that_was_asked_for_is_told(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from swapbench.preset import Ask
-from swapbench.wire import SwapFinished
+from swapbench.wire import Note, SwapFinished
 from swapbench.worker.targets.http.dialect import text_of
 from tests.worker.targets.http.stand_in import ERRORS
 from tests.worker.targets.http.standing import THERE, play, preset, swaps_of
@@ -66,6 +66,27 @@ def test_an_answer_that_breaks_off_is_an_error_in_every_dialect(
 def test_an_error_in_place_of_a_stream_is_told_in_the_servers_words(tmp_path: Path) -> None:
     there, _ = swaps(tmp_path, "--fault", "json-error", "--mark", str(tmp_path / "mark"))
     assert "answered an error: not enough memory for 9.1 GB" in there.error
+
+
+def test_half_an_answer_lacks_the_finish_reason_that_whole_ones_have(tmp_path: Path) -> None:
+    there, back = swaps(tmp_path, "--says-stop", "--fault", "half", "--mark", str(tmp_path / "mark"))
+    assert "ended without a finish_reason, which its whole answers have" in there.error
+    assert back.status == "ok"
+
+
+def test_a_swap_that_the_old_model_answers_while_the_new_one_loads_is_none(tmp_path: Path) -> None:
+    there, _ = swaps(tmp_path, "--stale")
+    assert "the request that swapped to egg was answered word for word as ham answers it" in there.error
+
+
+def test_prompts_that_a_server_has_no_room_for_are_left_out_and_that_is_noted(tmp_path: Path) -> None:
+    server = preset("openai", "--context", "100", ask=PLAIN)
+    events = play(tmp_path, server, verify={"prompt_tokens": [8, 512]})
+    assert [(swap.status, swap.error) for swap in swaps_of(events)] == [("ok", "")] * 2
+    assert all(swap.verified_tokens for swap in swaps_of(events))
+    notes = " ".join(event.text for event in events if isinstance(event, Note))
+    assert "not verified by prompts of 512 words" in notes
+    assert "context length exceeded" in notes
 
 
 def test_an_end_that_only_a_finish_reason_tells_is_one(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_killing_the_keeper_ends_the_children_of_the_server_and_is_seen(tmp_path
     said = {
         "title": "forks",
         "start": {"command": ["{python}", "-I", "-c", FORKING, "{port}"]},
-        "ask": {"body": {}},
+        "ask": {"body": {"prompt": "{prompt}"}},
     }
     ham = scripted_checkpoints(validate(experiment(), "test"))["ham"]
     names, models = {"ham": "ham"}, {"ham": ham}

@@ -50,5 +50,11 @@ def test_references_outlast_a_worker_and_tell_whose_words_an_answer_has(tmp_path
     )
     assert "freshly started on it" in str(references.mismatch("ham", spare, "one"))
     assert "when it was first served" in str(references.mismatch("egg", prompt, "five"))
+    assert references.keep("fig", Reference({"8": "five", "8+": "six"})) == ""
+    one = {"8": "seven", "8+": "eight", "512": "nine", "512+": "ten"}
+    assert references.keep("oat", Reference(one)) == ""
+    assert "rye answers prompts of 512 words word for word as oat does" in references.keep(
+        "rye", Reference(one | {"8": "eleven"})
+    )
     with pytest.raises(MismatchError, match="nut answers word for word as egg does"):
         references.keep("nut", Reference({"8": "three", "8+": "four"}))
