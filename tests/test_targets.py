@@ -150,7 +150,7 @@ def test_other_experiments_are_left_as_they_are() -> None:
 )
 def test_a_key_in_a_url_of_a_preset_is_refused_too(where: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    file.write_text(f'title = "mine"\n{where}\n[ask]\nbody = {{}}\n', encoding="utf-8")
+    file.write_text(f'title = "mine"\n{where}\n[ask]\nbody = {{ prompt = "{{prompt}}" }}\n', encoding="utf-8")
     with pytest.raises(UsageError, match="keys come from the environment") as caught:
         server_of(str(file))
     assert "secret" not in str(caught.value)

@@ -22,12 +22,12 @@ _SOURCE_SAYS: Final = {
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """One model of the run."""
+    """One model of the run; a server's own, asked for by name, has no known size."""
 
     name: str
     reference: str
     source: str
-    weight_bytes: int
+    weight_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,9 @@ def facts_of(run: Run, experiment: Experiment, swaps: Sequence[Swap]) -> RunFact
         machine=info.machine.describe(),
         device=info.worker.device if info.worker else "",
         versions=_versions(info),
-        models=tuple(ModelFacts(m.name, m.reference, str(m.source), m.weight_bytes) for m in info.models),
+        models=tuple(
+            ModelFacts(m.name, m.reference, str(m.source), m.weight_bytes or None) for m in info.models
+        ),
     )
 
 

@@ -191,7 +191,7 @@ def _baseline(run: Run) -> dict[str, float]:
 
 
 def _weights(run: Run) -> dict[str, int]:
-    return {model.name: model.weight_bytes for model in run.info.models}
+    return {model.name: model.weight_bytes for model in run.info.models if model.weight_bytes}
 
 
 def _problems(swaps: Sequence[Swap]) -> Iterator[Problem]:

@@ -97,7 +97,7 @@ def to_json(
                 "name": model.name,
                 "reference": model.reference,
                 "source": str(model.source),
-                "weight_bytes": model.weight_bytes,
+                "weight_bytes": model.weight_bytes or None,
                 "path": str(model.path) if model.path else None,
                 "hint": model.hint,
             }
