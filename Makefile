@@ -6,8 +6,8 @@ STAMP := $(VENV)/.installed
 ACTIONLINT := $(VENV)/.actionlint
 CANDIDATES := python3.15 python3.14 python3.13 python3.12 python3.11 python3
 
-# Fast on two cores; more only get in the way of the tests that measure.
-TEST_WORKERS ?= 2
+# Tests wait a lot: three keep two cores busy.
+TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help run test real-models fuzz lint format docs screenshots clean
