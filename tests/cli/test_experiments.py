@@ -200,7 +200,7 @@ title = "mine"
 [start]
 command = ["{program}", "--port", "{{port}}"]
 [ask]
-body = {{ model = "{{model}}" }}
+body = {{ model = "{{model}}", prompt = "{{prompt}}" }}
 """
 
 

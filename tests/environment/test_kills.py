@@ -113,7 +113,7 @@ def test_a_killed_run_says_so_and_goes_on(tmp_path: Path) -> None:
     process.communicate()
     ((folder, info),) = list_runs(tmp_path / "results")
     assert info.status == "incomplete"
-    assert "the process that carried it out is gone" in _report(tmp_path, folder).stdout
+    assert "the process that carried it out is gone" in " ".join(_report(tmp_path, folder).stdout.split())
     again = _begin(tmp_path, "--resume", str(folder))
     again.communicate()
     run = read(folder)
