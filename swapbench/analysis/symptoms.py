@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Final
 
 from swapbench.analysis import figures
@@ -142,12 +143,20 @@ def _unstated(swap: Swap, baseline: Mapping[str, float]) -> float | None:
 
 
 def _budget_drifts(counted: Sequence[Swap]) -> Iterator[Symptom]:
-    """Room for KV caches differs in bytes from model to model."""
-    found = {
-        model: estimate(swap.figures.get("kv_capacity_bytes") for swap in counted if swap.to_model == model)
-        for model in dict.fromkeys(swap.to_model for swap in counted)
-    }
-    known = {model: value.point for model, value in found.items() if value is not None and value.point}
+    """Room for KV caches falls from swap to swap, or differs in bytes from model to model."""
+    found: dict[str, list[float]] = {}
+    for swap in counted:
+        if (room := swap.figures.get("kv_capacity_bytes")) is not None:
+            found.setdefault(swap.to_model, []).append(room)
+    for model, rooms in found.items():
+        if rooms[-1] < (1 - _BUDGET_DRIFT) * rooms[0]:
+            yield Symptom(
+                "KV budget drifts",
+                f"{figures.memory(rooms[0])} for KV caches under {model} at first, "
+                f"{figures.memory(rooms[-1])} after {figures.counted(len(rooms), 'swap')} to it: it falls",
+            )
+            return
+    known = {model: median(rooms) for model, rooms in found.items()}
     if not known:
         return
     least, most = min(known, key=lambda m: known[m]), max(known, key=lambda m: known[m])

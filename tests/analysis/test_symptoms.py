@@ -123,6 +123,25 @@ def test_a_budget_that_differs_in_bytes_between_models_is_named(tmp_path: Path) 
     assert kinds(recording) == ["KV budget drifts"]
 
 
+def test_a_budget_that_falls_little_by_little_is_named(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    for number in range(4):
+        for scenario in ("up", "down"):
+            recording.swap(number, scenario, kv_capacity_bytes=round((2 << 30) * 0.97**number))
+    (symptom,) = analyse(recording.run()).symptoms
+    assert symptom.kind == "KV budget drifts"
+    assert (
+        symptom.text == "2.00 GiB for KV caches under large at first, 1.83 GiB after 4 swaps to it: it falls"
+    )
+
+
+def test_a_budget_that_is_gone_under_one_model_is_named(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    recording.swap(0, "up", kv_capacity_bytes=0)
+    recording.swap(0, "down", kv_capacity_bytes=2 << 30)
+    assert kinds(recording) == ["KV budget drifts"]
+
+
 def test_whole_blocks_never_fill_a_budget_quite_and_that_is_no_drift(tmp_path: Path) -> None:
     recording = Recording(tmp_path)
     recording.swap(0, "up", kv_capacity_bytes=2 << 30)
