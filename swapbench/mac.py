@@ -33,8 +33,8 @@ def sysctl(name: str) -> str:
 
 
 def release() -> str:
-    """As 15.4.1: Python says 16 of macOS 26 when it was built with an older SDK."""
-    return printed_by("/usr/bin/sw_vers", "-productVersion").strip()
+    """As 15.4.1: Python says 16 of macOS 26 when it was built with an older SDK. Empty elsewhere."""
+    return printed_by("/usr/bin/sw_vers", "-productVersion").strip() if HERE else ""
 
 
 @contextmanager

@@ -34,7 +34,8 @@ Told = Literal[
 # Placeholders that stand in text. {env:NAME} is taken from the environment, {env:NAME?} may be missing.
 _OF_PATH: Final = re.compile(r"\{path[}|]")
 _ASKED: Final = frozenset(("model", "prompt", "max_tokens", "session"))
-_PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)(?:\|[a-z]+)*\}")
+# A name, and how its value is to be quoted.
+PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)((?:\|[a-z]+)*)\}")
 _SECRET: Final = re.compile(r"\{env:([A-Za-z_][A-Za-z0-9_]*)(\??)\}")
 
 
@@ -283,7 +284,7 @@ def _mistakes(preset: Preset) -> Iterator[LocatedError]:
 
 
 def _mistakes_of_asking(ask: Ask) -> Iterator[LocatedError]:
-    asked = set(_PLACEHOLDER.findall(" ".join(_texts(ask.body))))
+    asked = {found[1] for text in _texts(ask.body) for found in PLACEHOLDER.finditer(text)}
     for name in sorted(asked - _ASKED):
         known = ", ".join(f"{{{name}}}" for name in sorted(_ASKED))
         yield LocatedError(("ask", "body"), f"{{{name}}} stands for nothing; there are {known}")

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from swapbench import mac
 from swapbench.errors import one_line
 from swapbench.interrupts import exit_code, in_words
 from swapbench.shell import quoted
@@ -44,6 +43,7 @@ def carry_out_watched(
     Raises:
         typer.Exit: interrupted; what was measured is kept, and the user is told how to go on.
     """
+    from swapbench import mac
     from swapbench.cli.progress import observing
     from swapbench.runner import carry_out, told_of
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from swapbench.preset import Ask
+from swapbench.preset import PLACEHOLDER, Ask
 from swapbench.worker.targets.http.dialect import Voice, error_of, finish_of, reasons, text_of
 from swapbench.worker.targets.http.speaking import (
     Endpoint,
@@ -35,7 +35,6 @@ _AT_ONCE_S: Final = 2e-4
 _AGAIN_AFTER_S: Final = 0.5
 _LEAST_PAUSE_S: Final = 0.02
 
-_PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)((?:\|[a-z]+)*)\}")
 # How a value is written within a shell's command line, and within the double quotes of JSON and YAML.
 _QUOTES: Final[Mapping[str, Callable[[str], str]]] = {
     "shell": shlex.quote,
@@ -64,10 +63,10 @@ class Question:
 def filled(template: Any, values: Mapping[str, Any]) -> Any:
     """A template with its placeholders filled; a text that is one placeholder alone becomes its value."""
     if isinstance(template, str):
-        whole = _PLACEHOLDER.fullmatch(template)
+        whole = PLACEHOLDER.fullmatch(template)
         if whole and not whole[2] and whole[1] in values:
             return values[whole[1]]
-        return _PLACEHOLDER.sub(lambda found: _quoted(found, values), template)
+        return PLACEHOLDER.sub(lambda found: _quoted(found, values), template)
     if isinstance(template, Mapping):
         return {key: filled(value, values) for key, value in template.items()}
     if isinstance(template, list | tuple):
@@ -216,7 +215,7 @@ class Answer:
     def _end(self, now_s: float) -> None:
         if self._voice.changes(self.events, self._ask):
             raise self._exchange.garbled("its first piece bears another id than the rest: two answers in one")
-        if self._voice.breaks_off(self.events):
+        if self._voice.says_why and not self._finished:
             raise self._exchange.garbled("ended without a finish_reason, which its whole answers have")
         self._voice.learn(self.events, self._ask)
         self.ended_s = now_s

@@ -62,7 +62,8 @@ class Voice:
 
     def __init__(self) -> None:
         self._marks: frozenset[str] = frozenset()
-        self._says_why = False
+        # Whether whole answers have a reason for their end.
+        self.says_why = False
 
     def learn(self, events: list[Any], ask: Ask) -> None:
         """From the events of an answer that has ended; its last piece is the model's."""
@@ -73,11 +74,7 @@ class Voice:
             if any(dig(event, "choices.0.delta.role") for event in events):
                 marks.add("role")
             self._marks = frozenset(marks)
-            self._says_why = any(map(finish_of, events))
-
-    def breaks_off(self, events: list[Any]) -> bool:
-        """Whether an answer that has come to its end does not say why, and whole ones do."""
-        return self._says_why and not any(map(finish_of, events))
+            self.says_why = any(map(finish_of, events))
 
     def is_the_models(self, event: Any, before: list[Any]) -> bool:
         """Whether the text of an event is the model's; `before` are those of the same answer."""

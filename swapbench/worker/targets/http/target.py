@@ -61,7 +61,7 @@ class HttpTarget:
         self._watched = ""
         self._trigger: Answer | None = None
         self._question = ""
-        self._said = ("", "")
+        self._said_before = self._said = ""
         self._flying: tuple[InFlight, ...] = ()
         self._traffic: Traffic[int, InFlight] | None = None
         self._wanted: Checkpoint | None = None
@@ -122,7 +122,7 @@ class HttpTarget:
         old = self._served
         assert old is not None
         self._question = self._prompt()
-        self._said = (self._says_before(old), "")
+        self._said_before, self._said = self._says_before(old), ""
         tokens, seconds = self._conversations.hold(old)
         if tokens:
             self._outcome = replace(self._outcome, prefilled_tokens=tokens, prefill_s=seconds)
@@ -207,10 +207,9 @@ class HttpTarget:
         Raises:
             MismatchError: the old model has answered the request that swapped.
         """
-        before, swapped = self._said
-        if not before or before != swapped:
+        if not self._said_before or self._said != self._said_before:
             return
-        if self._answered(to, self._question, _GREETING_TOKENS).text != before:
+        if self._answered(to, self._question, _GREETING_TOKENS).text != self._said:
             assert self._fallback is not None
             raise MismatchError(
                 f"the request that swapped to {to.name} was answered word for word as {self._fallback.name} "
@@ -432,7 +431,7 @@ class HttpTarget:
         finally:
             answer.close()
             self._trigger = None
-        self._said = (self._said[0], answer.text)
+        self._said = answer.text
         for event in answer.events:
             self._outcome = replace(self._outcome, **self._caller.told("answer", event))
 
