@@ -9,6 +9,7 @@ from docgen.columns import column_table
 from docgen.commands import command_reference, exit_codes
 from docgen.keys import key_table
 from docgen.phases import phase_table
+from docgen.platforms import claim_table
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 _BLOCK: Final = re.compile(
@@ -18,6 +19,7 @@ _BLOCK: Final = re.compile(
 _MAKERS: Final[Mapping[str, Callable[[str, str], str]]] = {
     "phases": lambda _of, _page: phase_table(),
     "exits": lambda _of, _page: exit_codes(),
+    "claims": lambda _of, _page: claim_table(),
     "commands": lambda _of, _page: command_reference(),
     "keys": key_table,
     "columns": lambda of, _page: column_table(of),

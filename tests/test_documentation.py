@@ -34,6 +34,7 @@ RUN_ELSEWHERE: Final = {
     "gate": "workers, models, and a merge base to be built: tests/e2e/test_gate.py",
     "doctor": "looks for seconds at what is busy: tests/cli/test_doctor.py",
     "probe": "writes gigabytes: tests/cli/test_probe.py",
+    "selfcheck": "writes gigabytes: tests/cli/test_selfcheck.py",
     "models fetch": "downloads: tests/models/test_hub.py",
     "models synth": "writes gigabytes: tests/cli/test_models.py",
     "models repack": "wants a checkpoint that is there: tests/cli/test_models.py",

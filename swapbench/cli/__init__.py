@@ -15,6 +15,7 @@ from swapbench.cli.gate import gate
 from swapbench.cli.history import history
 from swapbench.cli.probe import probe
 from swapbench.cli.run import run
+from swapbench.cli.selfcheck import selfcheck
 from swapbench.cli.targets import targets
 from swapbench.cli.usage import Command, Commands, UnderstoodNot, sentence_of
 from swapbench.errors import Exit, OutputError, SwapbenchError, UsageError
@@ -49,6 +50,7 @@ app.command(cls=Command)(experiments.schema)
 app.command(cls=Command)(targets)
 app.command(cls=Command)(probe)
 app.command(cls=Command)(doctor)
+app.command(cls=Command)(selfcheck)
 app.add_typer(models.app, name="models")
 
 

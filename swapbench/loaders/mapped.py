@@ -57,7 +57,7 @@ class Mapped:
         why = unmappable(shards)
         if why:
             raise UnfitError(why)
-        lay = _overlaid if _overlays() else _asarray
+        lay = _overlaid if _overlays() else arrays_over
         weights: dict[str, mx.array] = {}
         mappings: list[_Mapping] = []
         for shard in shards:
@@ -121,7 +121,7 @@ def _segments(tensors: Sequence[Entry], most_bytes: int) -> Iterator[Sequence[En
         yield tensors[begin:]
 
 
-def _asarray(shard: Shard, mappings: list[_Mapping]) -> dict[str, mx.array]:
+def arrays_over(shard: Shard, mappings: list[_Mapping]) -> dict[str, mx.array]:
     """By mx.asarray(copy=False) over mappings, each of which Metal takes as a buffer without copying it."""
     weights: dict[str, mx.array] = {}
     page, most_bytes = mmap.PAGESIZE, longest_array_bytes()

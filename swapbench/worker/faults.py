@@ -57,7 +57,7 @@ class FaultyTarget(InProcessTarget):
         if self._kind is not FaultKind.DISK_FULL:
             super()._evict(span)
             return
-        with _full_disk():
+        with full_disk():
             super()._evict(span)
 
     def _load(self, checkpoint: Checkpoint, span: Span) -> None:
@@ -86,7 +86,7 @@ class FaultyTarget(InProcessTarget):
 
 
 @contextmanager
-def _full_disk() -> Iterator[None]:
+def full_disk() -> Iterator[None]:
     """No file of this process may grow any further: writing fails in the middle, as when a disk is full."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (FULL_DISK_BYTES, hard))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Cli
+from tests.e2e.conftest import Cli, succeeded
 from tests.e2e.test_orchestrator import installed
 from tests.environments import Versions, built, thin
 
@@ -38,7 +38,7 @@ def test_an_orchestrator_is_measured_with_the_mlx_of_its_own_environment(
     assert 'no target "my-server"' in refused.stderr
     done = cli(*asked, "--python", theirs)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["counts"]["counted"] == 2
+    assert succeeded(json.loads(done.stdout)) == 2
     worker = _worker(tmp_path)
     assert (worker["versions"]["mlx"], worker["versions"]["mlx-lm"]) == (versions.mlx, versions.mlx_lm)
     taken = cli("init", "target", "my-server", "--folder", "new", "--python", theirs)
@@ -53,6 +53,6 @@ def test_the_reference_engine_runs_under_it_too(versions: Versions, cli: Cli, tm
     done = cli("run", "quick", "--rounds", "1", "--json", "--python", theirs)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["counts"]["counted"] == 2
+    assert succeeded(found) == 2
     assert all(scenario["proof"]["verified_tokens"] for scenario in found["scenarios"])
     assert _worker(tmp_path)["versions"]["mlx"] == versions.mlx

@@ -143,7 +143,7 @@ def test_a_model_is_mapped_to_be_read_and_shared(like_metal: list[int], minis: d
     """Whatever the GPU uses of a private mapping, xnu copies."""
     mappings: list[mapped._Mapping] = []
     (shard,) = shards_of(minis["smollm2"])
-    mapped._asarray(shard, mappings)
+    mapped.arrays_over(shard, mappings)
     for mapping in mappings:
         lines = Path("/proc/self/maps").read_text().splitlines()
         (line,) = (line for line in lines if line.startswith(f"{mapping.address:x}-"))

@@ -123,7 +123,9 @@ def test_clients_go_on_sending_and_ask_for_the_new_model_once_it_is_wanted(tmp_p
     assert (swap.status, swap.sent_requests, swap.answered_requests) == ("ok", len(sent), len(sent))
     assert {request.client for request in sent} == {1, 2, 3}
     assert {request.model for request in sent if request.sent_s < 0} == {"ham"}
-    assert {request.model for request in sent if request.sent_s > 0.1} == {"egg"}
+    assert {request.model for request in sent} == {"ham", "egg"}
+    # A thread that has chosen may be late to send: only the last one is certain.
+    assert max(sent, key=lambda request: request.sent_s).model == "egg"
     assert (swap.longest_wait_s or 0) > 0.1
 
 

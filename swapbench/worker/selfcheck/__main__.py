@@ -1,0 +1,55 @@
+"""`python -m swapbench.worker.selfcheck KEY FOLDER`: prepare FOLDER, or try a claim with what is in it."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from swapbench.doctor.claims import Found
+from swapbench.worker.selfcheck import files, loading, memory, processes, readings
+from swapbench.worker.selfcheck.prepared import prepare
+
+CHECKS: Final[Mapping[str, Callable[[Path], Found]]] = {
+    "footprint": memory.footprint,
+    "ledgers": memory.ledgers,
+    "unload": memory.unload,
+    "wired": memory.wired,
+    "worker_footprint": memory.worker_footprint,
+    "eviction": files.eviction,
+    "mincore": files.mincore,
+    "uncached": files.uncached,
+    "disk_bytes": files.disk_bytes,
+    "reads": files.reads,
+    "loaders": loading.loaders,
+    "map": loading.map_copies_nothing,
+    "views": loading.views_anywhere,
+    "longest_buffer": loading.longest_buffer,
+    "substitution": loading.substitution,
+    "other_thread": loading.other_thread,
+    "heartbeat": loading.heartbeat,
+    "children": processes.children,
+    "full_disk": processes.full_disk,
+    "clocks": processes.clocks,
+    "awake": processes.awake,
+    "release": readings.release,
+    "power": readings.power,
+    "low_power": readings.low_power,
+    "thermal": readings.thermal,
+}
+
+
+def main() -> None:
+    """One line of JSON; whatever libraries print goes to standard error."""
+    key, folder = sys.argv[1], Path(sys.argv[2])
+    line = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    found = prepare(folder) if key == "prepare" else CHECKS[key](folder)
+    line.write(found.model_dump_json() + "\n")
+    line.close()
+    # Half a model in memory, threads and mappings: nothing of it has to be taken down in order.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""Claims about loaders, and about what they take for granted of MLX and mlx-lm."""
+
+import json
+import struct
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import mlx.core as mx
+import numpy as np
+
+from swapbench import page_cache
+from swapbench.doctor.claims import Found
+from swapbench.experiment import PageCache
+from swapbench.loaders import ModelLoader
+from swapbench.loaders.arrays import longest_array_bytes, unwritten, views
+from swapbench.loaders.building import build
+from swapbench.loaders.layout import shards_of, weight_bytes
+from swapbench.loaders.mapped import arrays_over, unmappable
+from swapbench.loaders.tokenizer import load_lean, load_stock
+from swapbench.models.headers import Entry
+from swapbench.strategy import LoaderKind, Strategy, TokenizerMode
+from swapbench.worker.heartbeat import Heartbeat
+from swapbench.worker.meter import MlxMeter
+from swapbench.worker.selfcheck.prepared import (
+    KINDS,
+    MINI,
+    MODEL,
+    UNALIGNED,
+    first_token,
+    judged,
+    loader,
+    not_here,
+    weights_of,
+)
+
+_NEARLY_NOTHING: Final = 0.1
+_WARM_SHARE: Final = 0.99
+_LONGEST_STALL_S: Final = 0.25
+_TEXT: Final = "The capital of France is Paris."
+_ROWS: Final = 1024
+# Multiples of an item's size, none of which is a multiple of anything larger.
+_ODD: Final = (1, 3, 5, 7)
+_SUBSTITUTES: Final = {"_Core.load", "_Json.load", "_Auto.from_pretrained"}
+
+
+def loaders(folder: Path) -> Found:
+    """Each loader's weights beside stock's."""
+    differ, instead = [], []
+    for name in (MINI, UNALIGNED):
+        stock = dict(weights_of(loader(LoaderKind.STOCK).load(folder / name).model))
+        for kind in KINDS:
+            loaded = loader(kind).load(folder / name)
+            ours = dict(weights_of(loaded.model))
+            if ours.keys() != stock.keys() or not all(_equal(ours[key], stock[key]) for key in stock):
+                differ.append(f"{kind} of the {name} checkpoint")
+            if loaded.report.loader is not kind:
+                instead.append(f"{kind} was {loaded.report.loader} of the {name} checkpoint")
+    finding = f"differ: {', '.join(differ)}" if differ else f"{len(KINDS)} loaders, equal"
+    return judged(not differ, "; ".join([finding, *instead]))
+
+
+def _equal(ours: mx.array, theirs: mx.array) -> bool:
+    """By their bits: no number that isn't one is equal to itself."""
+    alike = ours.dtype == theirs.dtype and ours.shape == theirs.shape
+    return alike and bool(mx.array_equal(ours.view(mx.uint8), theirs.view(mx.uint8)))
+
+
+def map_copies_nothing(folder: Path) -> Found:
+    """The process's memory and the page cache, before the load, after it, and after the first token."""
+    checkpoint = folder / MODEL
+    files, size = page_cache.weight_files(checkpoint), weight_bytes(checkpoint)
+    if why := unmappable(shards_of(checkpoint)):
+        return not_here(why)
+    page_cache.arrange(files, PageCache.WARM)
+    meter = MlxMeter()
+    # What computing takes by itself is not the model's, and what the tokenizer takes, not the weights'.
+    first_token(loader(LoaderKind.STOCK).load(folder / MINI).model)
+    grown: dict[str, int] = {}
+
+    @contextmanager
+    def span(name: str) -> Iterator[None]:
+        before = meter.read().footprint_bytes or 0
+        yield
+        grown[name] = (meter.read().footprint_bytes or 0) - before
+
+    by_map = ModelLoader(Strategy(loader=LoaderKind.MAP, tokenizer=TokenizerMode.STOCK))
+    loaded = by_map.load(checkpoint, span)
+    with span("first token"):
+        first_token(loaded.model)
+    after_load = grown["weights"]
+    after_token = after_load + grown["first token"]
+    share = page_cache.residency(files).share
+    finding = (
+        f"of {size >> 20} MiB: footprint +{after_load >> 20} MiB after the load, +{after_token >> 20} MiB "
+        f"after the first token; {share:.0%} in the page cache"
+    )
+    most = size * _NEARLY_NOTHING
+    mapped = loaded.report.loader is LoaderKind.MAP
+    return judged(mapped and after_load <= most and after_token <= most and share >= _WARM_SHARE, finding)
+
+
+def views_anywhere(_folder: Path) -> Found:
+    """Sums of products, lookups and products with quantised weights, over views at odd offsets."""
+    rows = mx.random.normal((64, 512)).astype(mx.bfloat16)
+    quantised, scales, biases = mx.quantize(rows, 64, 4)
+    arrays = (rows, rows.astype(mx.float32), rows.astype(mx.float16), quantised, scales, biases)
+    mx.eval(arrays)
+    right = _computed(arrays)
+    wrong = [odd for odd in _ODD if not _same(_computed(_laid(arrays, odd)), right)]
+    finding = f"numbers differ at {wrong} times the items' size" if wrong else f"{len(_ODD)} offsets, equal"
+    return judged(not wrong, finding)
+
+
+def _laid(arrays: Sequence[mx.array], odd: int) -> list[mx.array]:
+    """Copies of the arrays, as views into one memory that begin at so many times the size of their items."""
+    names = {mx.bfloat16: "BF16", mx.float32: "F32", mx.float16: "F16", mx.uint32: "U32"}
+    memory, target = unwritten(sum(array.nbytes + 64 for array in arrays))
+    entries, at = [], 0
+    for number, array in enumerate(arrays):
+        begin = -(-at // 64) * 64 + odd * array.dtype.size
+        target[begin : begin + array.nbytes] = np.asarray(array.view(mx.uint8)).tobytes()
+        at = begin + array.nbytes
+        entries.append(Entry(str(number), names[array.dtype], array.shape, begin, at))
+    return list(views(memory, 0, entries).values())
+
+
+def _computed(arrays: Sequence[mx.array]) -> list[mx.array]:
+    rows, singles, halves, quantised, scales, biases = arrays
+    x = mx.arange(512, dtype=mx.float32).reshape(1, 512) / 512
+    results = [
+        x.astype(mx.bfloat16) @ rows.T,
+        x @ singles.T,
+        x.astype(mx.float16) @ halves.T,
+        rows[mx.array([3, 1, 63])],
+        mx.quantized_matmul(x.astype(mx.bfloat16), quantised, scales, biases, True, 64, 4),
+    ]
+    mx.eval(results)
+    return results
+
+
+def _same(ours: Sequence[mx.array], theirs: Sequence[mx.array]) -> bool:
+    return all(map(_equal, ours, theirs))
+
+
+def longest_buffer(folder: Path) -> Found:
+    """A sparse file of two tensors, each as long as a buffer may be, but for its last pages."""
+    if not mx.metal.is_available():
+        return not_here("MLX's CPU build has no longest buffer")
+    most = longest_array_bytes()
+    rows = (most - (1 << 20)) // (_ROWS * 4)
+    length = rows * _ROWS * 4
+    tensors = {
+        name: {"dtype": "F32", "shape": [rows, _ROWS], "data_offsets": [begin, begin + length]}
+        for name, begin in (("first", 0), ("second", length))
+    }
+    header = json.dumps(tensors).encode()
+    header += b" " * (-(8 + len(header)) % (1 << 14))
+    checkpoint = folder / "longest"
+    checkpoint.mkdir()
+    with (checkpoint / "model.safetensors").open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        for number in (1, 2):
+            file.seek(8 + len(header) + number * length - 4)
+            file.write(struct.pack("<f", number))
+    weights = arrays_over(shards_of(checkpoint)[0], [])
+    last = [float(array[-1, -1]) for array in weights.values()]
+    finding = f"two of {length / 1e9:.2f} GB, of at most {most / 1e9:.2f} GB a buffer"
+    return judged(last == [1.0, 2.0], finding)
+
+
+def substitution(folder: Path) -> Found:
+    """Which of the parts put in place of mlx-lm's own were asked, and whether what they gave was used."""
+    checkpoint = folder / MINI
+    zeros: dict[str, mx.array] = {}
+    for shard in shards_of(checkpoint):
+        arrays = mx.load(str(shard.path))
+        assert isinstance(arrays, dict)
+        zeros |= {name: mx.zeros_like(array) for name, array in arrays.items()}
+    asked: set[str] = set()
+    model, config = _watched(asked, lambda: build(checkpoint, dict(zeros)))
+    used = all(not bool(mx.any(array)) for _, array in weights_of(model))
+    eos = config.get("eos_token_id")
+    lean = _watched(asked, lambda: load_lean(checkpoint, eos))
+    alike = lean.tokenizer.encode(_TEXT) == load_stock(checkpoint, eos).encode(_TEXT)
+    missing = sorted(_SUBSTITUTES - asked)
+    findings = [f"asked: {', '.join(sorted(_SUBSTITUTES & asked))}"]
+    findings += [f"never asked: {', '.join(missing)}"] if missing else []
+    findings += [] if used else ["the model has other weights than those that it was given"]
+    findings += [] if alike else ["the tokenizer's tokens differ"]
+    return judged(used and alike and not missing, "; ".join(findings))
+
+
+def _watched(asked: set[str], call: Callable[[], Any]) -> Any:
+    """What a call returns; `asked` gets the functions of our loaders that ran meanwhile."""
+
+    def look(frame: FrameType, event: str, _argument: object) -> None:
+        code = frame.f_code
+        if event == "call" and Path(code.co_filename).parent.name == "loaders":
+            asked.add(code.co_qualname)
+
+    sys.setprofile(look)
+    try:
+        return call()
+    finally:
+        sys.setprofile(None)
+
+
+def other_thread(folder: Path) -> Found:
+    """The first token's numbers, by a thread that loaded nothing."""
+    model = loader(LoaderKind.STOCK).load(folder / MINI).model
+    told: list[mx.array | Exception] = []
+
+    def compute() -> None:
+        try:
+            told.append(first_token(model))
+        except RuntimeError as error:  # no stream in this thread
+            told.append(error)
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    thread.join()
+    if isinstance(told[0], Exception):
+        return judged(holds=False, finding=str(told[0]))
+    alike = _equal(told[0], first_token(model))
+    return judged(alike, "equal numbers by both threads" if alike else "other numbers by the other thread")
+
+
+def heartbeat(folder: Path) -> Found:
+    """The longest time that another thread was kept waiting, while each loader loads cold."""
+    stalls = {}
+    for kind in KINDS:
+        page_cache.arrange(page_cache.weight_files(folder / MODEL), PageCache.COLD)
+        with Heartbeat(lambda: None) as beat:
+            loader(kind).load(folder / MODEL)
+        stalls[kind] = beat.longest_stall_s or 0.0
+    ours = [stall for kind, stall in stalls.items() if kind not in (LoaderKind.STOCK, LoaderKind.REUSE)]
+    told = ", ".join(f"{kind} {stall * 1e3:.0f} ms" for kind, stall in stalls.items())
+    return judged(max(ours) <= _LONGEST_STALL_S, f"longest: {told}")

@@ -1,0 +1,133 @@
+"""Claims about processes, signals and clocks."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from swapbench import mac
+from swapbench.doctor.claims import Found
+from swapbench.interpreter import OWN_CODE
+from swapbench.worker.faults import full_disk as no_room
+from swapbench.worker.selfcheck.prepared import judged, not_here
+from swapbench.worker.stillness import Look
+from swapbench.worker.targets.http import keeper
+
+_ENDED_WITHIN_S: Final = 5.0
+_TICK_S: Final = 1e-6
+_DRIFT: Final = 1e-3
+
+# A server that has started another process, in a session of its own.
+_SERVER: Final = """
+import os, signal, subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], start_new_session=True)
+with open(sys.argv[1], "w") as file:
+    file.write(f"{os.getpid()} {child.pid}\\n")
+os.rename(sys.argv[1], sys.argv[1] + ".there")
+signal.pause()
+"""
+# Somebody who starts a keeper, and is killed.
+_STARTER: Final = """
+import signal, subprocess, sys
+kept = subprocess.Popen(sys.argv[2:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+kept.stdin.write(sys.argv[1].encode() + b"\\n")
+kept.stdin.flush()
+signal.pause()
+"""
+
+
+def children(folder: Path) -> Found:
+    """A server under a keeper, whose starter is killed."""
+    pids = folder / "pids"
+    order = {
+        "command": [sys.executable, *OWN_CODE, "-c", _SERVER, str(pids)],
+        "log": str(folder / "server.log"),
+        "hide": [],
+    }
+    kept = [sys.executable, *OWN_CODE, keeper.__file__]
+    starter = subprocess.Popen([sys.executable, *OWN_CODE, "-c", _STARTER, json.dumps(order), *kept])
+    there = Path(f"{pids}.there")
+    _until(there.exists, 20.0)
+    if not there.exists():
+        starter.kill()
+        return judged(holds=False, finding="the server did not start")
+    # What the keeper has to have seen before, where orphans can't be found.
+    time.sleep(0.5)
+    ours = [int(pid) for pid in there.read_text(encoding="utf-8").split()]
+    starter.kill()
+    starter.wait()
+    begun_s = time.perf_counter()
+    _until(lambda: not any(map(_alive, ours)), _ENDED_WITHIN_S)
+    left = [pid for pid in ours if _alive(pid)]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    took_s = time.perf_counter() - begun_s
+    return judged(not left, f"{len(left)} of {len(ours)} processes left after {took_s:.2f} s")
+
+
+def _until(there: Callable[[], bool], longest_s: float) -> None:
+    ends_s = time.perf_counter() + longest_s
+    while not there() and time.perf_counter() < ends_s:
+        time.sleep(0.01)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def full_disk(folder: Path) -> Found:
+    """Write more than the limit allows."""
+    try:
+        with no_room(), (folder / "full").open("wb", buffering=0) as file:
+            written = sum(file.write(bytes(1 << 20)) for _ in range(64))
+    except OSError as error:
+        return judged(holds=True, finding=f"{error.strerror}")
+    return judged(holds=False, finding=f"{written >> 20} MiB were written all the same")
+
+
+def clocks(_folder: Path) -> Found:
+    """A child's clock between two looks at ours; both of ours over the time that the child takes."""
+    first = Look.now()
+    told = subprocess.run(
+        [sys.executable, *OWN_CODE, "-c", "import time; print(time.perf_counter_ns())"],
+        capture_output=True,
+        check=True,
+    )
+    last = Look.now()
+    theirs_s = int(told.stdout) / 1e9
+    tick_s = time.get_clock_info("perf_counter").resolution
+    awake_s, all_s = last.awake_s - first.awake_s, last.with_sleep_s - first.with_sleep_s
+    drift = abs(all_s - awake_s) / awake_s
+    shared = first.awake_s <= theirs_s <= last.awake_s
+    finding = (
+        f"{'one clock' if shared else 'the child has another'}, of {tick_s * 1e9:.0f} ns; "
+        f"{drift:.1e} apart from the one that counts sleep"
+    )
+    return judged(shared and tick_s <= _TICK_S and drift <= _DRIFT, finding)
+
+
+def awake(_folder: Path) -> Found:
+    """What the system says of who keeps it awake."""
+    if not mac.HERE:
+        return not_here("it is asked of macOS alone")
+    with mac.kept_awake():
+        _until(_kept, 5.0)
+        during = _kept()
+    return judged(during and not _kept(), "caffeinate is told of while it is to be, and not after")
+
+
+def _kept() -> bool:
+    """Whether a caffeinate of this process is among the assertions."""
+    ours = {child.pid for child in psutil.Process().children()}
+    told = mac.printed_by("/usr/bin/pmset", "-g", "assertions")
+    return any(f"pid {pid}(caffeinate)" in told for pid in ours)

@@ -1,0 +1,181 @@
+"""Each check finds what holds here to be right, and what is broken to be wrong.
+
+What hangs on how busy the machine is (ages, rates, stalls) is only looked at for what it says.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import mlx.core as mx
+import mlx_lm.utils
+import pytest
+
+from swapbench import mac, page_cache
+from swapbench.doctor.claims import CLAIMS, Found
+from swapbench.environment import this_machine
+from swapbench.limits import Limits, Rate, Volume
+from swapbench.loaders import evaluation, fill, platform
+from swapbench.loaders import stock as stock_loader
+from swapbench.loaders.layout import shards_of
+from swapbench.worker.selfcheck import files, loading, memory, processes
+from swapbench.worker.selfcheck.__main__ import CHECKS
+from swapbench.worker.selfcheck.prepared import MINI, UNALIGNED
+from swapbench.worker.targets.http import keeper
+
+
+def test_there_is_a_check_for_every_claim() -> None:
+    assert list(CHECKS) == [claim.key for claim in CLAIMS]
+
+
+def test_one_checkpoint_is_aligned_and_the_other_is_not(scratch: Path) -> None:
+    assert all(shard.aligned(shard.data_start) for shard in shards_of(scratch / MINI))
+    assert not any(shard.aligned(shard.data_start) for shard in shards_of(scratch / UNALIGNED))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("footprint", "unload", "worker_footprint", "eviction", "mincore", "loaders", "views"),
+        *("substitution", "other_thread", "children", "full_disk", "release"),
+    ],
+)
+def test_it_holds_on_this_machine(key: str, scratch: Path) -> None:
+    found = CHECKS[key](scratch)
+    assert found.result == "right", found.finding
+
+
+@pytest.mark.parametrize("key", ["uncached", "map", "disk_bytes"])
+def test_it_holds_where_the_file_system_has_it(key: str, scratch: Path) -> None:
+    found = CHECKS[key](scratch)
+    assert found.result in ("right", "not here"), found.finding
+
+
+@pytest.mark.skipif(mac.HERE, reason="a Mac has all of these")
+@pytest.mark.parametrize("key", ["wired", "longest_buffer", "awake", "low_power", "thermal"])
+def test_what_linux_does_not_have_is_not_here(key: str, scratch: Path) -> None:
+    assert CHECKS[key](scratch).result == "not here"
+
+
+def test_ages_rates_and_stalls_are_told(scratch: Path) -> None:
+    disk = Rate(kind="disk", how="queue depth 1", n=1, low=2.0, median=2.0, high=2.0)
+    limits = Limits(
+        machine=this_machine(),
+        volume=Volume.of(scratch),
+        measured_at=datetime(2026, 11, 30, tzinfo=UTC),
+        rates=(disk,),
+    )
+    (scratch / "limits.json").write_text(limits.model_dump_json(), encoding="utf-8")
+    assert "the disk by probe 2.00 GB/s" in files.reads(scratch).finding
+    assert "in footprint after" in memory.ledgers(scratch).finding
+    assert "stock" in loading.heartbeat(scratch).finding
+    assert "ns" in processes.clocks(scratch).finding
+
+
+def wrong(found: Found) -> str:
+    assert found.result == "wrong"
+    return found.finding
+
+
+def test_a_page_cache_that_is_not_emptied_is_seen(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_cache, "evict", lambda _files: None)
+    assert "100.0% when evicted" in wrong(files.eviction(scratch))
+    assert "resident after another process" in wrong(files.mincore(scratch))
+    if (found := files.uncached(scratch)).result != "not here":
+        assert "100.0% resident afterwards" in wrong(found)
+
+
+def test_a_loader_that_changes_a_bit_is_seen(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = fill.Fill.begin
+
+    def changed(self: fill.Fill, checkpoint: Path) -> Any:
+        arrival = begin(self, checkpoint)
+        arrival.wait()
+        name = next(iter(arrival.weights))
+        arrival.weights[name] = -arrival.weights[name]
+        return arrival
+
+    monkeypatch.setattr(fill.Fill, "begin", changed)
+    found = wrong(loading.loaders(scratch))
+    assert "fill of the mini checkpoint" in found
+    assert "slab" not in found.partition(";")[0]
+
+
+def test_a_map_that_copies_is_seen(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def copied(model: Any) -> list[mx.array]:
+        model.update(_copies(model.parameters()))
+        return evaluation.evaluate(model)
+
+    def _copies(tree: Any) -> Any:
+        if isinstance(tree, dict):
+            return {name: _copies(value) for name, value in tree.items()}
+        if isinstance(tree, list):
+            return [_copies(value) for value in tree]
+        return tree + 0
+
+    monkeypatch.setattr("swapbench.loaders.model_loader.evaluate", copied)
+    # What the tests before have freed would hold the copies.
+    mx.clear_cache()
+    platform.give_back_freed_memory()
+    if (found := loading.map_copies_nothing(scratch)).result != "not here":
+        assert "after the load" in wrong(found)
+
+
+def test_an_mlx_lm_that_reads_by_another_way_is_seen(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = mlx_lm.utils.load_model
+    own = FunctionType(original.__code__, dict(original.__globals__), "load_model", original.__defaults__)
+    own.__kwdefaults__ = original.__kwdefaults__
+
+    def load_model(*arguments: Any, **options: Any) -> Any:
+        return own(*arguments, **options)
+
+    monkeypatch.setattr(mlx_lm.utils, "load_model", load_model)
+    found = wrong(loading.substitution(scratch))
+    assert "never asked: _Core.load" in found
+    assert "other weights" in found
+
+
+def test_arrays_left_on_the_loading_thread_are_seen(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stock_loader, "evaluate", lambda model: mx.eval(model.parameters()))
+    assert "Stream" in wrong(loading.other_thread(scratch))
+
+
+def test_a_server_that_nobody_ends_is_seen(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    careless = tmp_path / "careless.py"
+    careless.write_text(
+        "import json, subprocess, sys, time\n"
+        "command = json.loads(sys.stdin.readline())['command']\n"
+        "subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL).wait()\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(keeper, "__file__", str(careless))
+    monkeypatch.setattr(processes, "_ENDED_WITHIN_S", 0.2)
+    assert "2 of 2 processes left" in wrong(processes.children(scratch))
+
+
+def test_a_disk_that_is_not_full_is_seen(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def nothing() -> Iterator[None]:
+        yield
+
+    monkeypatch.setattr(processes, "no_room", nothing)
+    assert "written all the same" in wrong(processes.full_disk(scratch))
+
+
+@pytest.mark.parametrize(
+    ("printed", "size"),
+    [
+        ("python3.12 [415]: 64-bit    Footprint: 268 MB (16384 bytes per page)\n", 268 << 20),
+        ("======\nPython [7]: 64-bit\tFootprint: 1.5 GB (16384 bytes per page)\n======\n", 3 << 29),
+        ("Python [7]: 64-bit Footprint: 7936 KB (16384 bytes per page)", 7936 << 10),
+        ("footprint: unable to find process 7", None),
+        ("", None),
+    ],
+)
+def test_what_footprint_prints(printed: str, size: int | None) -> None:
+    assert memory.footprint_told(printed) == size
