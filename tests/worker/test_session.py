@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from swapbench.energy import Energy
 from swapbench.phases import PHASES
 from swapbench.wire import (
     ClientRequest,
@@ -106,6 +107,43 @@ def test_a_first_token_that_fails_is_told_as_that() -> None:
     events: list[Event] = []
     run_session(plan, NoAnswer(plan), events.append, pid=1)
     assert _swaps(list(events))[0].error == "first_token failed: nobody answers"
+
+
+class _Metered(ScriptedTarget):
+    """On a machine whose counter of joules goes on by seven from look to look, each of which is an event."""
+
+    def __init__(self, plan: Plan, events: list[Event]) -> None:
+        super().__init__(plan)
+        looked = Note(text="looked at energy")
+
+        def read() -> tuple[float]:
+            events.append(looked)
+            return (7.0 * events.count(looked),)
+
+        self.meter.energy = Energy("a script", read, least_s=0, ranges=(0,))
+
+
+def _metered(failing: list[dict[str, str]] | None = None) -> list[Event]:
+    plan = plan_of(scripted(failing, rounds=1))
+    events: list[Event] = []
+    run_session(plan, _Metered(plan, events), events.append, pid=1)
+    return events
+
+
+def test_energy_is_looked_at_before_the_swap_and_after_its_first_token_and_never_within() -> None:
+    told = [
+        event.phase if isinstance(event, PhaseMeasured) else event.text
+        for event in _metered()
+        if isinstance(event, Note) or (isinstance(event, PhaseMeasured) and not event.span)
+    ]
+    assert told == ["looked at energy", *PHASES, "first_token", "looked at energy"] * 2
+
+
+def test_a_swap_has_the_energy_that_was_used_in_it_unless_it_failed() -> None:
+    assert [swap.energy_j for swap in _swaps(list(_metered()))] == [7.0, 7.0]
+    failed, ok = _swaps(list(_metered([{"scenario": "up", "fails_in": "load"}])))
+    assert (failed.status, failed.energy_j) == ("rolled_back", None)
+    assert (ok.status, ok.energy_j) == ("ok", 7.0)
 
 
 class _OnRealTime(ScriptedMeter):
