@@ -388,14 +388,14 @@ SWAPS_MEANINGS: Final = (
         "J",
         "energy that the whole machine used from the swap request to the first token, where asked for, else "
         "to the swap's end; see [measuring.md](measuring.md#energy)",
-        "when the swap failed; of sharded targets and of servers elsewhere; where the machine does not tell, "
-        "or only of longer times",
+        "when not reached; of sharded targets and of servers elsewhere; where the machine does not tell, or "
+        "only of longer times",
     ),
     Meaning(
         "idle_w",
         "W",
         "power that it used while the ledgers settled after the swap, the new model resident and idle",
-        "likewise",
+        "likewise, and when the swap failed",
     ),
 )
 

@@ -9,6 +9,7 @@ import pytest
 
 from swapbench import energy, mac
 from swapbench.energy import Energy, Used, of_this_machine
+from swapbench.worker.targets.http.meter import TreeMeter
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,11 @@ def test_a_counter_that_began_anew_at_its_range_went_on(powercap: Path) -> None:
     used = reader.since(replace(before, at_s=before.at_s - 10))
     assert used is not None
     assert used.joules == pytest.approx(25)
+
+
+def test_a_server_elsewhere_uses_the_energy_of_another_machine(powercap: Path) -> None:
+    assert TreeMeter(here=True).energy.source == "package-0, package-1, dram by RAPL"
+    assert TreeMeter(here=False).energy is energy.NONE
 
 
 def test_two_looks_in_quick_succession_tell_nothing(powercap: Path) -> None:

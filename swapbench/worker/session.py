@@ -344,7 +344,7 @@ class _Swap:
             recovery=self._recovery,
             restarts=outcome.restarts,
             fresh_footprint_bytes=outcome.fresh_footprint_bytes if complete else None,
-            energy_j=self._used.joules if self._used and complete else None,
+            energy_j=self._used.joules if self._used else None,
             idle_w=settled.watts if settled and complete else None,
         )
 

@@ -1,5 +1,6 @@
 """A plan carried out on the scripted target, told as the events it leaves."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -19,6 +20,7 @@ from swapbench.wire import (
 )
 from swapbench.worker.probe import Probe
 from swapbench.worker.session import run_session
+from swapbench.worker.settling import Settled
 from swapbench.worker.targets.scripted import ScriptedMeter, ScriptedTarget
 from tests.scripted import LARGE_BYTES, SMALL_BYTES, plan_of, play, scripted
 
@@ -122,6 +124,9 @@ class _Metered(ScriptedTarget):
 
         self.meter.energy = Energy("a script", read, least_s=0, ranges=(0,))
 
+    def settle(self) -> Settled:
+        return replace(super().settle(), watts=3.0)
+
 
 def _metered(failing: list[dict[str, str]] | None = None) -> list[Event]:
     plan = plan_of(scripted(failing, rounds=1))
@@ -139,11 +144,12 @@ def test_energy_is_looked_at_before_the_swap_and_after_its_first_token_and_never
     assert told == ["looked at energy", *PHASES, "first_token", "looked at energy"] * 2
 
 
-def test_a_swap_has_the_energy_that_was_used_in_it_unless_it_failed() -> None:
-    assert [swap.energy_j for swap in _swaps(list(_metered()))] == [7.0, 7.0]
-    failed, ok = _swaps(list(_metered([{"scenario": "up", "fails_in": "load"}])))
-    assert (failed.status, failed.energy_j) == ("rolled_back", None)
-    assert (ok.status, ok.energy_j) == ("ok", 7.0)
+def test_a_swap_that_succeeds_has_its_energy_and_the_power_of_its_new_model() -> None:
+    swaps = _swaps(list(_metered([{"scenario": "up", "fails_in": "load"}])))
+    assert [(swap.status, swap.energy_j, swap.idle_w) for swap in swaps] == [
+        ("rolled_back", None, None),
+        ("ok", 7.0, 3.0),
+    ]
 
 
 class _OnRealTime(ScriptedMeter):
