@@ -68,7 +68,7 @@ SWAPS: Final = Columns(
         *("arm", "turn"),
         *("to_first_byte_s", "failed_requests", "stalled_requests"),
         *("reported_load_s", "reported_memory_bytes", "recovery", "restarts"),
-        "fresh_footprint_bytes",
+        *("fresh_footprint_bytes", "energy_j", "idle_w"),
     ),
 )
 

@@ -383,6 +383,20 @@ SWAPS_MEANINGS: Final = (
         "of the new model: the process footprint of a server that had been started on it and had no other",
         "likewise, and when the swap failed",
     ),
+    Meaning(
+        "energy_j",
+        "J",
+        "energy that the whole machine used from the swap request to the first token, where asked for, else "
+        "to the swap's end; see [measuring.md](measuring.md#energy)",
+        "when not reached; of sharded targets and of servers elsewhere; where the machine does not tell, or "
+        "only of longer times",
+    ),
+    Meaning(
+        "idle_w",
+        "W",
+        "power that it used while the ledgers settled after the swap, the new model resident and idle",
+        "likewise, and when the swap failed",
+    ),
 )
 
 MEMORY_MEANINGS: Final = (

@@ -302,6 +302,8 @@ class SwapFinished(Message):
     recovery: Recovery | None = None
     restarts: int | None = None
     fresh_footprint_bytes: int | None = None
+    energy_j: float | None = None
+    idle_w: float | None = None
 
 
 class ClientRequest(Message):

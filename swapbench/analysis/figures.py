@@ -17,8 +17,17 @@ def seconds(value: float) -> str:
         return f"{value * 1e6:.2g} µs"
     if abs(value) < 1e-3:
         return f"{value * 1e3:.2g} ms"
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
-    return f"{value:.{digits}f} s"
+    return f"{_digits(value)} s"
+
+
+def joules(value: float) -> str:
+    """Energy, with three digits that count."""
+    return f"{_digits(value)} J"
+
+
+def watts(value: float) -> str:
+    """Power, with three digits that count."""
+    return f"{_digits(value)} W"
 
 
 def table_seconds(value: float) -> str:
@@ -77,6 +86,11 @@ def count(value: float) -> str:
 def counted(n: int, noun: str) -> str:
     """`1 round`, `3 rounds`."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _digits(value: float) -> str:
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
+    return f"{value:.{digits}f}"
 
 
 def _scaled(value: float, units: tuple[tuple[float, str, int], ...]) -> str:

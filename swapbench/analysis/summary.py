@@ -144,6 +144,8 @@ class ScenarioSummary:
     load_gb_per_s: Estimate | None
     resident_before: Estimate | None
     settle_s: Estimate | None
+    energy_j: Estimate | None
+    idle_w: Estimate | None
     workload: WorkloadSummary
     proof: Proof
     outside: Outside | None
@@ -196,6 +198,8 @@ def summarise(
         load_gb_per_s=_figure(counted, "load_gb_per_s"),
         resident_before=_figure(counted, "resident_before"),
         settle_s=_figure(counted, "settle_s"),
+        energy_j=_figure(counted, "energy_j"),
+        idle_w=_figure(counted, "idle_w"),
         workload=_workload(counted),
         proof=proof_of(counted),
         outside=outside_of(counted),

@@ -107,7 +107,7 @@ _FIGURES: Final = (
     *("restored_caches", "restored_tokens", "restored_bytes", "restore_s"),
     *("readable_caches", "broken_caches", "ahead_bytes", "kept_bytes"),
     *("to_first_byte_s", "failed_requests", "stalled_requests", "reported_load_s", "reported_memory_bytes"),
-    *("restarts", "fresh_footprint_bytes"),
+    *("restarts", "fresh_footprint_bytes", "energy_j", "idle_w"),
     *("drained_requests", "carried_requests", "answered_requests", "evicted_caches", "evicted_bytes"),
 )
 

@@ -33,6 +33,7 @@ def judge_surroundings(around: Surroundings) -> tuple[Check, ...]:
         *_huge_pages(around.huge_pages),
         *_wired(around),
         _open_files(around.want_of_files),
+        _energy(around.energy),
     )
 
 
@@ -133,6 +134,15 @@ def _open_files(want: str) -> Check:
         return fine("open files", "as many as mlx-lm wants")
     what, _, remedy = want.partition("; ")
     return advise("open files", what, remedy)
+
+
+def _energy(source: str) -> Check:
+    if source:
+        return fine("energy", source)
+    # No advice: no other figure is better for it.
+    return unknown(
+        "energy", "not told; needs pip install 'swapbench[energy]' on a Mac, and readable RAPL files on Linux"
+    )
 
 
 def judge_examination(found: Examination) -> tuple[Check, ...]:

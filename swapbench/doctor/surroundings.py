@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from swapbench import allowance, mac
+from swapbench import allowance, energy, mac
 
 # How long the busiest processes are watched.
 _WATCH_S = 0.1
@@ -43,6 +43,7 @@ class Surroundings:
     huge_pages: str | None
     wired_limit_bytes: int | None
     want_of_files: str
+    energy: str
 
 
 def look_around() -> Surroundings:
@@ -61,6 +62,7 @@ def look_around() -> Surroundings:
         huge_pages=chosen(_text("/sys/kernel/mm/transparent_hugepage/enabled")),
         wired_limit_bytes=_wired_limit() if mac.HERE else None,
         want_of_files=allowance.want_of_files(),
+        energy=energy.of_this_machine().source,
     )
 
 

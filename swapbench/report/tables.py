@@ -296,6 +296,8 @@ def work(scenarios: Sequence[ScenarioSummary]) -> Table | None:
         ("resident before", lambda s: point(s.resident_before, figures.percent)),
         ("resident after", lambda s: _resident_after(s)),
         ("settles after", lambda s: point(s.settle_s, figures.seconds)),
+        ("machine's energy", lambda s: point(s.energy_j, figures.joules)),
+        ("machine's power, idle", lambda s: point(s.idle_w, figures.watts)),
     ]
     proof: list[tuple[str, _Show]] = [
         ("second first token", lambda s: point(s.proof.second_first_token, figures.seconds)),

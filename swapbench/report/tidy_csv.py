@@ -198,6 +198,8 @@ def _scenario(scenario: ScenarioSummary) -> Iterator[_Row]:
         ("load_rate", "GB/s", scenario.load_gb_per_s),
         ("resident_before", "1", scenario.resident_before),
         ("settle", "s", scenario.settle_s),
+        ("energy", "J", scenario.energy_j),
+        ("idle_power", "W", scenario.idle_w),
         ("resident", "B", proof.resident_bytes),
         ("second_first_token", "s", proof.second_first_token),
         ("steady_rate", "tokens/s", proof.steady_tokens_per_s),

@@ -4,6 +4,7 @@ import os
 import time
 from typing import Protocol
 
+from swapbench.energy import Energy, of_this_machine
 from swapbench.ledgers import Process, SwapSpace, System, process, system
 from swapbench.wire import Reading
 from swapbench.worker.counters import Counters, read_counters
@@ -49,6 +50,11 @@ class Meter(Protocol):
         """The machine's swap."""
         ...
 
+    @property
+    def energy(self) -> Energy:
+        """What the machine uses; `NONE` where the target runs on another one, or nobody knows on which."""
+        ...
+
 
 class MlxMeter:
     """perf_counter_ns, the OS, and MLX's counters."""
@@ -59,6 +65,7 @@ class MlxMeter:
         self._mx = mx
         self._process: Process = process(os.getpid())
         self._system: System = system()
+        self.energy = of_this_machine()
         self.clock_origin_ns = time.perf_counter_ns()
 
     def now_s(self) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 
+from swapbench.energy import Used
 from swapbench.experiment import PageCache, find_fault
 from swapbench.phases import FIRST_TOKEN
 from swapbench.wire import (
@@ -136,6 +137,7 @@ class _Swap:
         self._restored = Restored()
         self._verified_tokens: int | None = None
         self._longest_stall_s: float | None = None
+        self._used: Used | None = None
         self._still_s = 0.0
         self.unmeasured = ""
         self._rollback_s: float | None = None
@@ -175,12 +177,14 @@ class _Swap:
         target.check(self._to, self._planned)
         self._begin("preparing")
         target.prepare(self._to, self._planned)
+        before = target.meter.energy.look()
         with self._heartbeat():
             self._step = "the swap"
             target.swap(self._to, self._probe)
             if self._asks:
                 self._step = FIRST_TOKEN
                 target.first_token(self._probe)
+            self._used = target.meter.energy.since(before)
         self._begin("answering")
         self._answered = target.finish()
         if self._asks:
@@ -340,6 +344,8 @@ class _Swap:
             recovery=self._recovery,
             restarts=outcome.restarts,
             fresh_footprint_bytes=outcome.fresh_footprint_bytes if complete else None,
+            energy_j=self._used.joules if self._used else None,
+            idle_w=settled.watts if settled and complete else None,
         )
 
     def _total_s(self, outcome: Outcome) -> float | None:

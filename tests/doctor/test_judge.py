@@ -33,6 +33,7 @@ QUIET_MAC = Surroundings(
     huge_pages=None,
     wired_limit_bytes=0,
     want_of_files="",
+    energy="CPU, GPU, DRAM, ANE by IOReport",
 )
 GOOD = Examination(
     mlx_version="0.32.4",
@@ -107,9 +108,9 @@ def test_instruments_and_memory_that_are_not_as_they_should_be(changes: dict[str
 
 
 def test_what_a_machine_does_not_tell_is_neither_fine_nor_to_be_done() -> None:
-    untold = replace(QUIET_MAC, power=Power(), thermal_pressure=None)
+    untold = replace(QUIET_MAC, power=Power(), thermal_pressure=None, energy="")
     unknown = [check.name for check in judge_surroundings(untold) if check.status == "unknown"]
-    assert unknown == ["power", "thermal pressure"]
+    assert unknown == ["power", "thermal pressure", "energy"]
     (page_cache,) = (
         check
         for check in judge_examination(GOOD.model_copy(update={"resident_after_evict": None}))

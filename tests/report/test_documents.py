@@ -43,6 +43,8 @@ def full(folder: Path) -> Findings:
             load_gb_per_s=2.0,
             resident_before=1.0,
             settle_s=0.1,
+            energy_j=92.5,
+            idle_w=9.25,
             evicted_caches=1,
             evicted_bytes=10**9,
             second_first_token_s=0.05,

@@ -1,9 +1,11 @@
 """A plan carried out on the scripted target, told as the events it leaves."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
+from swapbench.energy import Energy
 from swapbench.phases import PHASES
 from swapbench.wire import (
     ClientRequest,
@@ -18,6 +20,7 @@ from swapbench.wire import (
 )
 from swapbench.worker.probe import Probe
 from swapbench.worker.session import run_session
+from swapbench.worker.settling import Settled
 from swapbench.worker.targets.scripted import ScriptedMeter, ScriptedTarget
 from tests.scripted import LARGE_BYTES, SMALL_BYTES, plan_of, play, scripted
 
@@ -106,6 +109,47 @@ def test_a_first_token_that_fails_is_told_as_that() -> None:
     events: list[Event] = []
     run_session(plan, NoAnswer(plan), events.append, pid=1)
     assert _swaps(list(events))[0].error == "first_token failed: nobody answers"
+
+
+class _Metered(ScriptedTarget):
+    """On a machine whose counter of joules goes on by seven from look to look, each of which is an event."""
+
+    def __init__(self, plan: Plan, events: list[Event]) -> None:
+        super().__init__(plan)
+        looked = Note(text="looked at energy")
+
+        def read() -> tuple[float]:
+            events.append(looked)
+            return (7.0 * events.count(looked),)
+
+        self.meter.energy = Energy("a script", read, least_s=0, ranges=(0,))
+
+    def settle(self) -> Settled:
+        return replace(super().settle(), watts=3.0)
+
+
+def _metered(failing: list[dict[str, str]] | None = None) -> list[Event]:
+    plan = plan_of(scripted(failing, rounds=1))
+    events: list[Event] = []
+    run_session(plan, _Metered(plan, events), events.append, pid=1)
+    return events
+
+
+def test_energy_is_looked_at_before_the_swap_and_after_its_first_token_and_never_within() -> None:
+    told = [
+        event.phase if isinstance(event, PhaseMeasured) else event.text
+        for event in _metered()
+        if isinstance(event, Note) or (isinstance(event, PhaseMeasured) and not event.span)
+    ]
+    assert told == ["looked at energy", *PHASES, "first_token", "looked at energy"] * 2
+
+
+def test_a_swap_that_succeeds_has_its_energy_and_the_power_of_its_new_model() -> None:
+    swaps = _swaps(list(_metered([{"scenario": "up", "fails_in": "load"}])))
+    assert [(swap.status, swap.energy_j, swap.idle_w) for swap in swaps] == [
+        ("rolled_back", None, None),
+        ("ok", 7.0, 3.0),
+    ]
 
 
 class _OnRealTime(ScriptedMeter):

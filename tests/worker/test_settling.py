@@ -2,6 +2,7 @@
 
 import pytest
 
+from swapbench.energy import Energy
 from swapbench.wire import Reading
 from swapbench.worker.settling import settle
 from swapbench.worker.targets.scripted import ScriptedMeter
@@ -43,3 +44,14 @@ def test_what_moves_less_than_the_tolerance_counts_as_still() -> None:
 def test_memory_that_never_settles_is_given_up_after_two_seconds() -> None:
     settled = settle(_Shrinking(MIB, 1 << 40))
     assert settled.seconds == pytest.approx(2.0, abs=0.02)
+
+
+def test_power_while_memory_settles_is_told_where_the_machine_tells_energy() -> None:
+    meter = _Shrinking(0, 64 * MIB)
+    assert settle(meter).watts is None
+    joules = iter((100.0, 102.0))
+    meter.energy = Energy("a script", lambda: (next(joules),), ranges=(0,))
+    watts = settle(meter).watts
+    assert watts is not None
+    # Two joules in the 40 ms at the least.
+    assert 0 < watts <= 50

@@ -5,6 +5,7 @@ import signal
 import threading
 from dataclasses import replace
 
+from swapbench.energy import NONE, Energy
 from swapbench.experiment import Script, ScriptedSwap
 from swapbench.ledgers import SwapSpace
 from swapbench.phases import PHASES, Phase
@@ -27,6 +28,7 @@ class ScriptedMeter:
     """A clock that moves only when the script says so, and ledgers that hold what it says."""
 
     clock_origin_ns: int | None = None
+    energy: Energy = NONE
 
     def __init__(self) -> None:
         self._now_s = 0.0

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from swapbench.energy import NONE
 from swapbench.experiment import PageCache
 from swapbench.ledgers import SwapSpace, system
 from swapbench.phases import FIRST_TOKEN, Phase
@@ -31,6 +32,8 @@ _HELLO_TOKENS = 8
 
 class ShardedMeter:
     """The coordinator's clock, and what all ranks hold together by their latest signs of life."""
+
+    energy = NONE
 
     def __init__(self) -> None:
         self._system = system()

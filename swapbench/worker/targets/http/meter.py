@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
+from swapbench.energy import NONE, of_this_machine
 from swapbench.ledgers import SwapSpace, system
 from swapbench.process_tree import ProcessTree
 from swapbench.wire import Reading
@@ -23,6 +24,7 @@ class TreeMeter:
     def __init__(self, here: bool) -> None:
         self._here = here
         self._system = system()
+        self.energy = of_this_machine() if here else NONE
         self._trees: tuple[ProcessTree, ...] = ()
         self.pids: tuple[int, ...] = ()
         self.clock_origin_ns = time.perf_counter_ns()
