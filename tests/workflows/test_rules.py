@@ -42,6 +42,7 @@ def test_who_may_write_what() -> None:
     assert {job: scopes for job, scopes in writers.items() if scopes} == {
         ("gate-comment.yml", "comment"): ["pull-requests"],
         ("truth.yml", "issue"): ["issues"],
+        ("truth.yml", "keep"): ["contents"],
     }
 
 
