@@ -34,6 +34,17 @@ if reports:
 sys.exit(int(os.environ.get("STAND_IN_EXIT", "0")))
 """
 
+# A self-check of two claims, one of which is wrong where it is asked to fail.
+SELFCHECK: Final = """#!{python}
+import json, os, sys
+assert sys.argv[1:] == ["selfcheck", "--json"], sys.argv
+code = int(os.environ.get("STAND_IN_EXIT", "0"))
+rows = [("mincore", "right", "0 of 4 pages"), ("msync", "wrong" if code else "right", "4 of 4 pages")]
+if code != 1:
+    print(json.dumps({{"rows": [dict(zip(("claim", "result", "finding"), row)) for row in rows]}}))
+sys.exit(code)
+"""
+
 GH: Final = """#!{python}
 import json, os, pathlib, subprocess, sys
 said, valued = sys.argv[1:], ("--jq", "--method", "-F", "-f")

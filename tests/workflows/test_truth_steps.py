@@ -11,7 +11,7 @@ import pytest
 
 from swapbench.errors import Exit
 from tests.workflows.reading import Step
-from tests.workflows.running import MARKER, SHA, Machine, calls_in, runs
+from tests.workflows.running import MARKER, SELFCHECK, SHA, Machine, calls_in, runs
 
 
 @runs("truth.yml", "Preflight")
@@ -116,6 +116,16 @@ def test_the_soak_is_reported_whatever_came_of_it(
     assert done.summary == report
 
 
+@runs("truth.yml", "Self-check")
+def test_what_is_wrong_on_our_own_mac_is_told_in_the_issue_too(machine: Machine, step: Step) -> None:
+    machine.stand_in(machine.workspace / ".venv" / "bin" / "swapbench", SELFCHECK)
+    done = machine.run(step, STAND_IN_EXIT="7")
+    assert done.code == Exit.FAILED, done.said
+    assert done.summary == "1 right, 1 wrong\n- wrong: msync: 4 of 4 pages\n"
+    assert (machine.workspace / "reports" / "selfcheck.md").read_text() == done.summary
+    assert (machine.workspace / "reports" / "selfcheck.json").exists()
+
+
 @runs("truth.yml", "Write it")
 def test_the_issue_says_what_came_of_which_run(machine: Machine, step: Step) -> None:
     (machine.temp / "report").mkdir()
@@ -127,6 +137,17 @@ def test_the_issue_says_what_came_of_which_run(machine: Machine, step: Step) -> 
     assert "to-large is slower" in issue
     assert "No report" in issue.partition("## soak")[2]
     assert len(issue) < 65_536
+
+
+@runs("truth.yml", "Write it")
+def test_the_issue_is_no_longer_than_github_takes(machine: Machine, step: Step) -> None:
+    (machine.temp / "report").mkdir()
+    for part in ("gate", "history", "soak", "selfcheck"):
+        (machine.temp / "report" / f"{part}.md").write_text(part * 10_000)
+    assert machine.run(step, RESULT="failure").code == 0
+    issue = (machine.temp / "issue.md").read_text()
+    assert len(issue) < 65_536
+    assert all(part * 1_000 in issue for part in ("gate", "history", "soak", "selfcheck"))
 
 
 def issued(machine: Machine, step: Step, result: str, issues: list[dict[str, Any]]) -> None:
