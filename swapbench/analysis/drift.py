@@ -8,8 +8,8 @@ from typing import Final, Literal
 
 from swapbench.analysis.figures import change
 from swapbench.analysis.headline import Headlined, headlines_by_scenario
-from swapbench.analysis.leak import Series, Slope, theil_sen
 from swapbench.analysis.swaps import Swap
+from swapbench.analysis.theil_sen import Series, Slope, theil_sen
 
 # Less than this between two rounds changes nobody's mind.
 _WORTH_A_WORD: Final = 0.02

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from swapbench.analysis.estimate import Estimate
-from swapbench.analysis.leak import Slope, theil_sen, thinned
+from swapbench.analysis.theil_sen import Slope, theil_sen, thinned
 
 # A level is at least this many runs.
 LEAST_RUNS: Final = 5

@@ -1,6 +1,5 @@
-"""Leaks: the slope and its interval against scipy, and the verdict's false alarms and power."""
+"""Leaks: the verdict, its false alarms and its power."""
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +7,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import theilslopes
 
 from swapbench.analysis.leak import (
     ENOUGH_SWAPS,
@@ -18,9 +14,9 @@ from swapbench.analysis.leak import (
     LeakFinding,
     find_leaks,
     one_off_bytes,
-    theil_sen,
 )
 from swapbench.analysis.swaps import Swap, swaps_of
+from swapbench.analysis.theil_sen import theil_sen
 from swapbench.wire import Reading
 from tests.analysis.recording import Recording, reading
 
@@ -43,37 +39,6 @@ def cycle(recording: Recording, settled: Callable[[int], int], rounds: int) -> N
         for position, (scenario, model) in enumerate((("up", LARGE), ("down", 100_000_000))):
             beyond = settled(2 * number + position)
             recording.swap(number, scenario, settled=reading(model + beyond))
-
-
-@given(
-    st.lists(st.tuples(st.integers(1, 4), st.integers(0, 12)), min_size=5, max_size=40),
-)
-def test_slope_and_interval_are_those_of_scipy_ties_included(steps: list[tuple[int, int]]) -> None:
-    xs = np.cumsum([step for step, _ in steps]).astype(float)
-    ys = [float(y) for _, y in steps]
-    found = theil_sen([(xs.tolist(), ys)])
-    expected = theilslopes(ys, xs, alpha=0.95)
-    assert found is not None
-    assert (found.point, found.low, found.high) == pytest.approx(
-        (expected.slope, expected.low_slope, expected.high_slope)
-    )
-
-
-def test_pairs_are_formed_within_a_series_only() -> None:
-    # Two models of very different size, neither growing: a slope across them would be enormous.
-    small = ([0.0, 2.0, 4.0], [1.0, 1.0, 1.0])
-    large = ([1.0, 3.0, 5.0], [900.0, 900.0, 900.0])
-    found = theil_sen([small, large])
-    assert found is not None
-    assert (found.point, found.pairs, found.points) == (0.0, 6, 6)
-
-
-def test_too_few_points_have_no_interval_even_where_all_are_equal() -> None:
-    found = theil_sen([([0.0, 1.0], [5.0, 5.0])])
-    assert found is not None
-    assert (found.low, found.high) == (-math.inf, math.inf)
-    assert theil_sen([([0.0], [5.0])]) is None
-    assert theil_sen([]) is None
 
 
 def test_growth_that_no_slope_explains_is_told_apart() -> None:
