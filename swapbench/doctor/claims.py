@@ -119,6 +119,7 @@ CLAIMS: Final = (
     Claim("power", "the system tells where its power comes from", "doctor/surroundings.py"),
     Claim("low_power", "the system tells whether it saves power", "doctor/surroundings.py"),
     Claim("thermal", "the system tells its thermal pressure", "mac.py"),
+    Claim("energy", "a machine that computes for 3 s uses between 0.1 and 1,000 W", "energy.py"),
 )
 
 

@@ -36,6 +36,7 @@ CHECKS: Final[Mapping[str, Callable[[Path], Found]]] = {
     "power": readings.power,
     "low_power": readings.low_power,
     "thermal": readings.thermal,
+    "energy": readings.energy,
 }
 
 

@@ -1,15 +1,20 @@
 """Claims about what the system tells of itself: whether the value is true, people see in System Settings."""
 
 import platform
+import time
 from pathlib import Path
 from typing import Final
+
+import mlx.core as mx
 
 from swapbench import mac
 from swapbench.doctor.claims import Found
 from swapbench.doctor.surroundings import look_around
+from swapbench.energy import of_this_machine
 from swapbench.environment import this_machine
 from swapbench.worker.selfcheck.prepared import judged, not_here
 
+_COMPUTING_S: Final = 3.0
 _LINUX: Final = "Linux tells nothing of the kind here"
 
 
@@ -33,6 +38,23 @@ def low_power(_folder: Path) -> Found:
 def thermal(_folder: Path) -> Found:
     """The pressure, as macOS counts it."""
     return _told(look_around().thermal_pressure, {level: f"level {level}" for level in range(5)})
+
+
+def energy(_folder: Path) -> Found:
+    """The counters before and after three seconds of sums of products."""
+    reader = of_this_machine()
+    before = reader.look()
+    if before is None:
+        return not_here(
+            f"withheld, or without the extra swapbench[energy]: {reader.source or 'nothing to read'}"
+        )
+    matrix = mx.random.normal((1024, 1024))
+    while time.perf_counter() - before.at_s < _COMPUTING_S:
+        mx.eval(matrix @ matrix)
+    used = reader.since(before)
+    if used is None:
+        return judged(holds=False, finding=f"{reader.source}: the counters stood still, or went back")
+    return judged(0.1 < used.watts < 1000, f"{used.watts:.1f} W, {reader.source}")
 
 
 def _told(value: int | None, words: dict[int, str]) -> Found:

@@ -3,6 +3,7 @@
 What hangs on how busy the machine is (ages, rates, stalls) is only looked at for what it says.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ import pytest
 
 from swapbench import mac, page_cache
 from swapbench.doctor.claims import CLAIMS, Found
+from swapbench.energy import Energy
 from swapbench.environment import this_machine
 from swapbench.limits import Limits, Rate, Volume
 from swapbench.loaders import evaluation, fill, platform
@@ -73,6 +75,20 @@ def test_ages_rates_and_stalls_are_told(scratch: Path) -> None:
     assert "in footprint after" in memory.ledgers(scratch).finding
     assert "stock" in loading.heartbeat(scratch).finding
     assert "ns" in processes.clocks(scratch).finding
+
+
+def test_energy_is_judged_by_its_watts(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def counters() -> list[float]:
+        return [time.perf_counter() * watts]
+
+    monkeypatch.setattr(readings, "_COMPUTING_S", 0.1)
+    monkeypatch.setattr(readings, "of_this_machine", lambda: Energy("package by RAPL", counters, ranges=[0]))
+    for watts, result in ((20.0, "right"), (20_000.0, "wrong"), (0.0, "wrong")):
+        assert readings.energy(scratch).result == result
+    monkeypatch.setattr(readings, "of_this_machine", Energy)
+    assert readings.energy(scratch).result == "not here"
 
 
 def wrong(found: Found) -> str:
