@@ -73,7 +73,7 @@ def _load(around: Surroundings) -> Check:
 def _priority(held_back: str) -> Check:
     if not held_back:
         return fine("priority", "not held back")
-    advice = "its reads wait for others'; start it otherwise, a launchd job with ProcessType Interactive"
+    advice = "it waits for other processes; start it otherwise, a launchd job with ProcessType Interactive"
     return advise("priority", f"this process is {held_back}", advice)
 
 

@@ -49,10 +49,10 @@ def pick(checkpoint: Path, slab_bytes: int) -> tuple[LoaderKind, str]:
 def _slab_or_direct(known: limits.Limits | None, share: float) -> tuple[LoaderKind, str]:
     """Past the page cache where that, by what was measured, is no slower than reading what it lacks."""
     if known is None:
-        return LoaderKind.SLAB, "and how fast the disk is isn't measured: run swapbench probe"
+        return LoaderKind.SLAB, "and cold reads aren't measured there: run swapbench probe"
     direct, buffered, cached = known.best("disk"), known.best("disk_buffered"), known.best("read_touched")
     if direct is None or buffered is None:
-        return LoaderKind.SLAB, "and probe could measure no cold reads on that volume"
+        return LoaderKind.SLAB, "and probe has not measured cold reads both ways there"
     rates = f"{direct.median:.1f} GB/s past it and {buffered.median:.1f} through it by swapbench probe"
     resident = share / cached.median if cached else 0.0
     if 1 / direct.median <= (1 - share) / buffered.median + resident:

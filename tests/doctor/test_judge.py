@@ -91,7 +91,7 @@ def test_on_a_quiet_mac_on_mains_there_is_nothing_to_do() -> None:
         ),
         (
             {"held_back": "of background QoS, as a launchd job may be"},
-            "this process is of background QoS, as a launchd job may be: its reads wait",
+            "this process is of background QoS, as a launchd job may be: it waits for other",
         ),
         ({"storages": (storage("nfs4"),)}, "/models (nfs4): loads wait for another machine, or a host; keep"),
         ({"storages": (storage("smbfs"),)}, "/models (smbfs): loads wait for another machine"),

@@ -259,7 +259,7 @@ def test_auto_picks_by_what_is_in_the_page_cache_and_by_memory(
     picked, why = auto.pick(minis["gemma"], 0)
     assert picked is kind
     assert ("too short for a copy, limited by a control group" in why) is (available == 1 << 10)
-    assert ("isn't measured: run swapbench probe" in why) is (kind is LoaderKind.SLAB)
+    assert ("aren't measured there: run swapbench probe" in why) is (kind is LoaderKind.SLAB)
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_auto_goes_through_the_page_cache_where_probe_could_not_measure_the_disk
     monkeypatch.setattr(page_cache, "residency", lambda _: page_cache.Residency(0, 100))
     kind, why = auto.pick(minis["gemma"], 0)
     assert kind is LoaderKind.SLAB
-    assert "probe could measure no cold reads" in why
+    assert "not measured cold reads both ways" in why
 
 
 def test_auto_needs_no_home(minis: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
