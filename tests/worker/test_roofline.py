@@ -40,6 +40,11 @@ def test_every_kind_is_measured_three_times(scratch: roofline.Scratch) -> None:
     ]
 
 
+def test_of_cold_reads_only_those_through_the_page_cache_fill_it(scratch: roofline.Scratch) -> None:
+    left = {rate.kind: scratch.share() for rate in roofline.measure(scratch) if rate.kind.startswith("disk")}
+    assert left == {"disk": 0.0, "disk_buffered": 1.0}
+
+
 def test_where_there_is_no_time_left_each_is_measured_once(
     scratch: roofline.Scratch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
