@@ -52,12 +52,6 @@ def measure(folder: Path, say: Callable[[str], None]) -> tuple[Limits, Path]:
     return limits, save(limits, cache_root())
 
 
-def models_folder() -> Path:
-    """Where models lie: with the stand-ins that swapbench made if there are any, else in the hub's cache."""
-    hub = hub_cache()
-    return hub if hub.is_dir() and not (cache_root() / Source.SYNTHETIC).is_dir() else cache_root()
-
-
 def models_folders() -> tuple[Path, ...]:
     """swapbench's cache, and the hub's where this user may have one.
 
@@ -68,6 +62,12 @@ def models_folders() -> tuple[Path, ...]:
     with suppress(UsageError):
         folders.append(hub_cache())
     return tuple(folders)
+
+
+def models_folder() -> Path:
+    """Where models lie: with the stand-ins that swapbench made if there are any, else in the hub's cache."""
+    cache, *hub = models_folders()
+    return cache if (cache / Source.SYNTHETIC).is_dir() else next(filter(Path.is_dir, hub), cache)
 
 
 def weights_here() -> dict[str, int]:

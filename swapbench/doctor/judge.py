@@ -160,9 +160,8 @@ def _wired(
     if around.wired_limit_bytes is None:
         return ()
     limit = around.wired_limit_bytes or working_set_bytes
-    found = f"{limit / _GIB:.1f} GiB" if limit else "the system's own"
-    if around.wired_limit_bytes:
-        found += ", set by iogpu.wired_limit_mb"
+    whose = "set by iogpu.wired_limit_mb" if around.wired_limit_bytes else "the system's own"
+    found = f"{limit / _GIB:.1f} GiB, {whose}" if limit else whose
     most = around.memory.total.bytes - _SYSTEM_BYTES
     wants = ((int(weights * _MODEL_SHARE), name) for name, weights in models.items())
     # For one that has no room in memory no limit helps.

@@ -189,7 +189,7 @@ def test_filevault_is_told_and_nothing_to_be_done_about() -> None:
     ("set_bytes", "working_set_bytes", "says"),
     [
         # On a Mac of 24 GiB Metal recommends 16.
-        (0, 16 * GIB, "16.0 GiB, and large wants 17.6 GiB with its caches"),
+        (0, 16 * GIB, "16.0 GiB, the system's own, and large wants 17.6 GiB with its caches"),
         (8 * GIB, 8 * GIB, "8.0 GiB, set by iogpu.wired_limit_mb, and large wants 17.6 GiB with its caches"),
         # As in a run, which doesn't ask Metal.
         (8 * GIB, None, "8.0 GiB, set by iogpu.wired_limit_mb, and large wants 17.6 GiB with its caches"),
@@ -210,7 +210,7 @@ def test_a_model_that_the_gpu_may_not_hold_is_told_with_the_limit_it_wants(
     ("set_bytes", "working_set_bytes", "says"),
     [
         (0, None, "the system's own"),
-        (0, 18 * GIB, "18.0 GiB"),
+        (0, 18 * GIB, "18.0 GiB, the system's own"),
         (20 * GIB, 20 * GIB, "20.0 GiB, set by iogpu.wired_limit_mb"),
     ],
 )
