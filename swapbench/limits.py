@@ -18,10 +18,11 @@ LIMITS_VERSION: Final = 1
 # Systems are updated, disks fill up.
 _STALE_AFTER: Final = timedelta(days=30)
 
-Kind = Literal["disk", "read_fresh", "read_touched", "copy"]
+Kind = Literal["disk", "disk_buffered", "read_fresh", "read_touched", "copy"]
 
 _KIND_LABELS: Final[dict[Kind, str]] = {
     "disk": "cold read from disk",
+    "disk_buffered": "cold read through the page cache",
     "read_fresh": "warm read into fresh memory",
     "read_touched": "warm read into used memory",
     "copy": "copy within memory",
@@ -56,8 +57,9 @@ class Volume(Fact):
 class Rate(Fact):
     """One way of moving bytes, measured `n` times, in GB/s (1e9 bytes).
 
-    `kind`: disk (cold, past the page cache), read_fresh and read_touched (from the page cache, into memory
-    that nobody has used yet, and into memory that is in use), copy (memory to memory).
+    `kind`: disk (cold, past the page cache), disk_buffered (cold, through it), read_fresh and read_touched
+    (from the page cache, into memory that nobody has used yet, and into memory that is in use), copy (memory
+    to memory).
     """
 
     kind: Kind
@@ -86,9 +88,9 @@ class Limits(Fact):
     measured_at: datetime
     rates: tuple[Rate, ...]
 
-    def best(self, kind: Kind) -> Rate | None:
-        """The fastest of a kind, by median."""
-        return max((rate for rate in self.rates if rate.kind == kind), key=lambda r: r.median, default=None)
+    def best(self, *kinds: Kind) -> Rate | None:
+        """The fastest of these kinds, by median."""
+        return max((rate for rate in self.rates if rate.kind in kinds), key=lambda r: r.median, default=None)
 
 
 def stale(limits: Limits, machine: Machine, volume: Volume, now: datetime) -> str:

@@ -4,17 +4,25 @@ Nothing here fails: what isn't told, or isn't there, is empty or None.
 """
 
 import ctypes
+import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 HERE: Final = sys.platform == "darwin"
 
 # <libkern/OSThermalNotification.h>
 _THERMAL: Final = "com.apple.system.thermalpressurelevel"
+_F_FULLFSYNC: Final = 51  # <sys/fcntl.h>
+_PRIO_DARWIN_PROCESS: Final = 4  # <sys/resource.h>
+_IOPOL_TYPE_DISK: Final = 0
+_IOPOL_SCOPE_PROCESS: Final = 0
+_SLOW_READS: Final = {3: "throttle", 4: "utility"}  # IOPOL_*
+_SLOW_QOS: Final = {0x05: "maintenance", 0x09: "background", 0x11: "utility"}  # <sys/qos.h>
+_PIDS: Final = 64
 
 
 def printed_by(*command: str) -> str:
@@ -65,13 +73,78 @@ def thermal_pressure(library: Any = None) -> int | None:
     Args:
         library: that has the calls of <notify.h>; the system's by default.
     """
+    library = library or _system()
     if library is None:
-        if not HERE:
-            return None
-        library = ctypes.CDLL("/usr/lib/libSystem.dylib")
+        return None
     token, state = ctypes.c_int(), ctypes.c_uint64()
     if library.notify_register_check(_THERMAL.encode(), ctypes.byref(token)):
         return None
     failed = library.notify_get_state(token, ctypes.byref(state))
     library.notify_cancel(token)
     return None if failed else state.value
+
+
+def held_back(library: Any = None) -> str:
+    """Why the kernel holds this process's reads back; empty where nothing shows, or it isn't macOS.
+
+    All of it is inherited by children. A launchd job's ProcessType Background is its main thread's QoS.
+
+    Args:
+        library: that has the calls of <sys/resource.h> and <sys/qos.h>; the system's by default.
+    """
+    library = library or _system()
+    if library is None:
+        return ""
+    if library.getpriority(_PRIO_DARWIN_PROCESS, 0) == 1:
+        return "in the background, as by `taskpolicy -b`"
+    if qos := _SLOW_QOS.get(library.qos_class_main()):
+        return f"of {qos} QoS, as a launchd job may be"
+    if policy := _SLOW_READS.get(library.getiopolicy_np(_IOPOL_TYPE_DISK, _IOPOL_SCOPE_PROCESS)):
+        return f"under the disk policy {policy}, as by `taskpolicy -d`"
+    return ""
+
+
+def family(pids: Iterable[int], library: Any = None) -> set[int]:
+    """These processes, and all below them.
+
+    Python's psutil asks the kernel for each process of the machine in turn; this is one call for each that is
+    found.
+
+    Args:
+        library: that has the calls of <libproc.h>; the system's by default.
+    """
+    library = library or ctypes.CDLL("/usr/lib/libproc.dylib")
+    left = list(pids)
+    found = set(left)
+    while left:
+        new = _children(library, left.pop()) - found
+        found |= new
+        left += new
+    return found
+
+
+def _children(library: Any, pid: int) -> set[int]:
+    """It tells how many pids it wrote, none when it fails, and leaves out silently what has no room."""
+    room = _PIDS
+    while True:
+        pids = (ctypes.c_int * room)()
+        count = library.proc_listchildpids(pid, pids, ctypes.sizeof(pids))
+        if count < room:
+            return set(pids[: max(0, count)])
+        room *= 2
+
+
+def reaches_the_medium(descriptor: int) -> bool:
+    """Have the drive write out what it has cached, too, which fsync leaves undone on macOS; whether it did.
+
+    Volumes over a network and FUSE's refuse that.
+    """
+    if HERE:
+        with suppress(OSError):
+            fcntl.fcntl(descriptor, _F_FULLFSYNC)
+            return True
+    return False
+
+
+def _system() -> Any:
+    return ctypes.CDLL("/usr/lib/libSystem.dylib") if HERE else None

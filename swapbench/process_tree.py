@@ -6,10 +6,11 @@ from typing import Final
 
 import psutil
 
+from swapbench import mac
 from swapbench.ledgers import Process, process, system
 from swapbench.wire import Reading
 
-# Finding children means looking at every process of the machine; what they hold is one read each.
+# Finding children means looking at every process of the machine (Linux); what they hold is one read each.
 _LOOK_FOR_CHILDREN_EVERY_S: Final = 2.0
 
 
@@ -54,16 +55,19 @@ class ProcessTree:
 
     def _look(self) -> None:
         self._looked_s = time.monotonic()
-        try:
-            pids = {self._pid, *(child.pid for child in psutil.Process(self._pid).children(recursive=True))}
-        except psutil.Error:
-            pids = set()
+        pids = mac.family([self._pid]) if mac.HERE else _family(self._pid)
         self._known = {pid: self._known[pid] for pid in pids & self._known.keys()}
         for pid in pids - self._known.keys():
             try:
                 self._known[pid] = process(pid)
             except OSError:  # it has ended since
                 continue
+
+
+def _family(pid: int) -> set[int]:
+    with suppress(psutil.Error):
+        return {pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))}
+    return set()
 
 
 def _sum_known(values: list[int | None]) -> int | None:

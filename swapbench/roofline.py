@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from swapbench.errors import UsageError
 from swapbench.experiment import Source
 from swapbench.interpreter import LENT
 from swapbench.limits import Limits, Rate, Volume, load, save
+from swapbench.models.checkpoint import weight_bytes
 from swapbench.models.hub import hub_cache
-from swapbench.models.store import cache_root
+from swapbench.models.store import MADE_SOURCES, cache_root
 from swapbench.wire import Checkpoint
 
 
@@ -50,10 +52,33 @@ def measure(folder: Path, say: Callable[[str], None]) -> tuple[Limits, Path]:
     return limits, save(limits, cache_root())
 
 
+def models_folders() -> tuple[Path, ...]:
+    """swapbench's cache, and the hub's where this user may have one.
+
+    Raises:
+        UsageError: both are in a home folder, and there is none.
+    """
+    folders = [cache_root()]
+    with suppress(UsageError):
+        folders.append(hub_cache())
+    return tuple(folders)
+
+
 def models_folder() -> Path:
     """Where models lie: with the stand-ins that swapbench made if there are any, else in the hub's cache."""
-    hub = hub_cache()
-    return hub if hub.is_dir() and not (cache_root() / Source.SYNTHETIC).is_dir() else cache_root()
+    cache, *hub = models_folders()
+    return cache if (cache / Source.SYNTHETIC).is_dir() else next(filter(Path.is_dir, hub), cache)
+
+
+def weights_here() -> dict[str, int]:
+    """The bytes of weights of every checkpoint in `models_folders`, by name."""
+    cache, *hub = models_folders()
+    made = [folder for source in MADE_SOURCES for folder in (cache / source).glob("[!.]*")]
+    found = {f"{folder.name} ({folder.parent.name})": weight_bytes(folder) for folder in made}
+    for snapshot in (snapshot for folder in hub for snapshot in folder.glob("models--*/snapshots/*")):
+        repo = snapshot.parents[1].name.removeprefix("models--").replace("--", "/")
+        found[repo] = max(found.get(repo, 0), weight_bytes(snapshot))
+    return found
 
 
 def limits_of(checkpoints: Sequence[Checkpoint], machine: Machine) -> Limits | None:

@@ -160,7 +160,9 @@ def _new_run(
         models=models,
         arms=arms,
         limits=limits_of(models, machine),
-        checks=judge_surroundings(look_around()),
+        checks=judge_surroundings(
+            look_around(model.path for model in models), {model.name: model.weight_bytes for model in models}
+        ),
         process=Carrier.this(),
         variables=tuning(),
     )

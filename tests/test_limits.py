@@ -29,6 +29,7 @@ def limits(**changes: Any) -> Limits:
 
 def test_the_best_of_a_kind_is_the_limit() -> None:
     assert limits().best("disk") == rate("disk", 5.0)
+    assert limits().best("disk", "copy") == rate("copy", 60.0)
     assert limits().best("read_fresh") is None
 
 

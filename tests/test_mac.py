@@ -1,13 +1,16 @@
 """What macOS's programs and calls would say, by stand-ins for them."""
 
 import ctypes
+import fcntl
 import os
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from swapbench import mac
+from tests.libproc import Libproc
 
 
 class Notifications:
@@ -71,3 +74,82 @@ def test_a_run_goes_on_where_nothing_keeps_the_machine_awake(
 def test_what_a_program_prints_is_had_and_one_that_is_not_there_prints_nothing(tmp_path: Path) -> None:
     assert mac.printed_by("/bin/echo", "26.1") == "26.1\n"
     assert mac.printed_by(str(tmp_path / "sw_vers"), "-productVersion") == ""
+
+
+def test_a_family_is_found_by_one_call_for_each_of_it() -> None:
+    below = {1: [10, 11], 10: [100], 11: [], 100: [], 7: [70], 70: []}
+    library = Libproc(below.__getitem__)
+    assert mac.family([1], library) == {1, 10, 11, 100}
+    assert sorted(pid for pid, _ in library.asked) == [1, 10, 11, 100]
+    assert mac.family([10, 7], library) == {10, 100, 7, 70}
+
+
+def test_a_family_is_left_where_its_pids_go_round_in_circles() -> None:
+    below = {1: [2], 2: [1]}
+    assert mac.family([1], Libproc(below.__getitem__)) == {1, 2}
+
+
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 300])
+def test_none_of_many_children_is_left_out_for_want_of_room(count: int) -> None:
+    many = list(range(1000, 1000 + count))
+    library = Libproc(lambda pid: many if pid == 1 else [])
+    assert mac.family([1], library) == {1, *many}
+
+
+def test_a_process_that_is_gone_has_no_children() -> None:
+    assert mac.family([1], Libproc(lambda _: [])) == {1}
+
+
+class Policies:
+    """What a process is told of itself; by default what one that was started from a terminal is told."""
+
+    def __init__(self, background: int = 0, qos: int = 0, disk: int = 1) -> None:
+        self.qos_class_main = lambda: qos
+        self.background, self.disk = background, disk
+
+    def getpriority(self, which: int, who: int) -> int:
+        assert (which, who) == (4, 0)
+        return self.background
+
+    def getiopolicy_np(self, kind: int, scope: int) -> int:
+        assert (kind, scope) == (0, 0)
+        return self.disk
+
+
+@pytest.mark.parametrize(
+    ("policies", "says"),
+    [
+        (Policies(), ""),
+        (Policies(qos=0x15), ""),
+        (Policies(qos=0x21, disk=5), ""),
+        (Policies(disk=2), ""),
+        # A call that fails.
+        (Policies(background=-1, disk=-1), ""),
+        (Policies(background=1), "in the background, as by `taskpolicy -b`"),
+        (Policies(qos=0x09), "of background QoS, as a launchd job may be"),
+        (Policies(qos=0x05), "of maintenance QoS, as a launchd job may be"),
+        (Policies(qos=0x11), "of utility QoS, as a launchd job may be"),
+        (Policies(disk=3), "under the disk policy throttle, as by `taskpolicy -d`"),
+        (Policies(disk=4), "under the disk policy utility, as by `taskpolicy -d`"),
+    ],
+)
+def test_a_process_whose_reads_are_held_back_is_told_why(policies: Policies, says: str) -> None:
+    assert mac.held_back(policies) == says
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_the_drives_own_cache_is_written_out_where_the_volume_can(
+    refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def ask(descriptor: int, command: int) -> int:
+        asked.append((descriptor, command))
+        if refused:
+            raise OSError(45, "Operation not supported")
+        return 0
+
+    monkeypatch.setattr(mac, "HERE", True)
+    monkeypatch.setattr(fcntl, "fcntl", ask)
+    assert mac.reaches_the_medium(7) is not refused
+    assert asked == [(7, 51)]

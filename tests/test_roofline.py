@@ -38,6 +38,20 @@ def test_the_hub_is_measured_where_there_are_no_stand_ins(cache: Path, hub: Path
     assert roofline.models_folder() == cache
 
 
+def test_every_checkpoint_that_is_here_is_told_by_its_name_and_weights(cache: Path, hub: Path) -> None:
+    for folder, sizes in (
+        (cache / "synthetic" / "ham", (3, 4)),
+        (cache / "synthetic" / ".half-made", (9,)),
+        (cache / "mini" / "egg", (1,)),
+        (hub / "models--org--spam" / "snapshots" / "old", (5,)),
+        (hub / "models--org--spam" / "snapshots" / "new", (6,)),
+    ):
+        folder.mkdir(parents=True)
+        for number, size in enumerate(sizes):
+            (folder / f"model-{number}.safetensors").write_bytes(b"x" * size)
+    assert roofline.weights_here() == {"ham (synthetic)": 7, "egg (mini)": 1, "org/spam": 6}
+
+
 def test_a_run_gets_the_limits_of_the_volume_that_all_its_models_lie_on(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,7 +48,7 @@ def limit_for(limits: Limits | None, page_cache: PageCache) -> Rate | None:
     """The machine's limit for loads that find the page cache so; None where none is known or holds."""
     if limits is None or page_cache is PageCache.AS_IS:
         return None
-    return limits.best("disk" if page_cache is PageCache.COLD else "copy")
+    return limits.best("disk", "disk_buffered") if page_cache is PageCache.COLD else limits.best("copy")
 
 
 def _against(scenario: ScenarioSummary, limit: Rate, target_s: float) -> AgainstLimit:

@@ -49,19 +49,23 @@ def doctor(
     from swapbench.models.store import cache_root
     from swapbench.report.checkup import checks_to_json, print_checks
     from swapbench.report.terminal import make_console
+    from swapbench.roofline import models_folders, weights_here
 
     if not json:
         say("looking: some seconds")
-    around = look_around()
     rooms, homeless = [room_for("results", results)], ""
+    folders: tuple[Path, ...] = ()
+    weights: dict[str, int] = {}
     try:
         models = cache_root()
         rooms.insert(0, room_for("models", models))
+        folders, weights = models_folders(), weights_here()
     except UsageError as error:
         models, homeless = results, str(error)
+    around = look_around(folders)
     found = examine(models)
     checks = (
-        *judge_surroundings(around),
+        *judge_surroundings(around, weights, found.working_set_bytes),
         *((unknown("disk for models", homeless),) if homeless else ()),
         *judge_room(tuple(rooms)),
         *judge_examination(found),

@@ -104,6 +104,7 @@ CLAIMS: Final = (
         "a server with its children ends within 5 s of a SIGKILL of whoever started it",
         "worker/targets/http/keeper.py",
     ),
+    Claim("listener", "who listens on a port is found without root", "worker/targets/http/server.py"),
     Claim(
         "full_disk",
         "a file that may not grow any more fails with an error, and no signal ends the process",

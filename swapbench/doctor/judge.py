@@ -1,8 +1,11 @@
 """From what was found to what to do about it. Nothing is looked at here."""
 
+from collections.abc import Mapping
+
 from swapbench.doctor.check import Check, advise, fine, unknown
 from swapbench.doctor.examination import Examination, Room
 from swapbench.doctor.surroundings import Power, Surroundings
+from swapbench.doctor.volumes import Storage
 
 _GIB = 1 << 30
 
@@ -16,24 +19,44 @@ _SAMPLER_SHARE = 0.05
 _TOUCH_RATIO = 2.0
 _COLD_SHARE = 0.01
 
+# Of a model's weights: KV caches and what is computed want room, too.
+_MODEL_SHARE = 1.1
+# What macOS is left with at least, however high the GPU's limit is set.
+_SYSTEM_BYTES = 4 * _GIB
+
+# As Linux and macOS call what lies on another machine, or on the host of a virtual one.
+_ELSEWHERE = frozenset(
+    ("nfs", "nfs4", "cifs", "smb3", "smbfs", "afpfs", "webdav", "fuse.sshfs", "9p", "virtiofs", "lustre")
+)
+
 # As macOS counts it.
 _PRESSURE = ("nominal", "moderate", "heavy", "trapping", "sleeping")
 
 
-def judge_surroundings(around: Surroundings) -> tuple[Check, ...]:
-    """What every run looks at before it begins."""
+def judge_surroundings(
+    around: Surroundings, models: Mapping[str, int], working_set_bytes: int | None = None
+) -> tuple[Check, ...]:
+    """What every run looks at before it begins.
+
+    Args:
+        models: bytes of weights by name.
+        working_set_bytes: Metal's recommendation, which is the GPU's limit where nobody has set one.
+    """
     return (
         _load(around),
+        _priority(around.held_back),
         _memory(around),
+        *_memory_pressure(around.memory_pressure),
         _swap(around),
         *_power(around.power),
         _thermal(around),
         _virtual(around.virtual_machine),
         *_reclaim(around.reclaims_idle_pages),
         *_huge_pages(around.huge_pages),
-        *_wired(around),
+        *_wired(around, models, working_set_bytes),
         _open_files(around.want_of_files),
         _energy(around.energy),
+        *map(_storage, around.storages),
     )
 
 
@@ -48,6 +71,13 @@ def _load(around: Surroundings) -> Check:
     return advise("load", found, "other processes are busy; wait until they are done")
 
 
+def _priority(held_back: str) -> Check:
+    if not held_back:
+        return fine("priority", "not held back")
+    advice = "it waits for other processes; start it otherwise, a launchd job with ProcessType Interactive"
+    return advise("priority", f"this process is {held_back}", advice)
+
+
 def _memory(around: Surroundings) -> Check:
     free, total = around.memory.available, around.memory.total
     found = f"{free.bytes / _GIB:.1f} of {total.bytes / _GIB:.1f} GiB of memory available"
@@ -56,6 +86,10 @@ def _memory(around: Surroundings) -> Check:
         return fine("memory", found)
     raised = "raise that limit, or " if free.by else ""
     return advise("memory", found, f"{raised}close what you don't need")
+
+
+def _memory_pressure(found: str) -> tuple[Check, ...]:
+    return (advise("memory pressure", found, "close what you don't need"),) if found else ()
 
 
 def _swap(around: Surroundings) -> Check:
@@ -121,12 +155,22 @@ def _huge_pages(setting: str | None) -> tuple[Check, ...]:
     return (fine("huge pages", setting),)
 
 
-def _wired(around: Surroundings) -> tuple[Check, ...]:
+def _wired(
+    around: Surroundings, models: Mapping[str, int], working_set_bytes: int | None
+) -> tuple[Check, ...]:
     if around.wired_limit_bytes is None:
         return ()
-    if around.wired_limit_bytes == 0:
-        return (fine("wired limit", "the system's own"),)
-    return (fine("wired limit", f"{around.wired_limit_bytes / _GIB:.1f} GiB, set by iogpu.wired_limit_mb"),)
+    limit = around.wired_limit_bytes or working_set_bytes
+    whose = "set by iogpu.wired_limit_mb" if around.wired_limit_bytes else "the system's own"
+    found = f"{limit / _GIB:.1f} GiB, {whose}" if limit else whose
+    most = around.memory.total.bytes - _SYSTEM_BYTES
+    wants = ((int(weights * _MODEL_SHARE), name) for name, weights in models.items())
+    # For one that has no room in memory no limit helps.
+    wanted, name = max((want for want in wants if want[0] <= most), default=(0, ""))
+    if limit is None or wanted <= limit:
+        return (fine("wired limit", found),)
+    found += f", and {name} wants {wanted / _GIB:.1f} GiB with its caches"
+    return (advise("wired limit", found, f"sudo sysctl iogpu.wired_limit_mb={-(-wanted >> 20)}"),)
 
 
 def _open_files(want: str) -> Check:
@@ -143,6 +187,20 @@ def _energy(source: str) -> Check:
     return unknown(
         "energy", "not told; needs pip install 'swapbench[energy]' on a Mac, and readable RAPL files on Linux"
     )
+
+
+def _storage(found: Storage) -> Check:
+    volume = found.volume
+    kind = ", ".join(filter(None, (volume.file_system, found.bus)))
+    text = f"{volume.mount} ({kind})"
+    if volume.file_system in _ELSEWHERE:
+        advice = "loads wait for another machine, or a host; keep models on a disk of this one"
+        return advise("models' volume", text, advice)
+    if found.external:
+        advice = "cold loads are as fast as its cable; keep models on the internal drive"
+        return advise("models' volume", f"{text}, removable or external", advice)
+    # The drive's controller de- and encrypts whatever the setting.
+    return fine("models' volume", f"{text}, FileVault on, at no cost here" if found.encrypted else text)
 
 
 def judge_examination(found: Examination) -> tuple[Check, ...]:

@@ -1,17 +1,22 @@
-"""What goes on around a run, gathered in some ten milliseconds: before every run, and by the doctor."""
+"""What goes on around a run, gathered in less than half a second: before every run, and by the doctor."""
 
 import os
 import re
+import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from swapbench import allowance, energy, mac
+from swapbench.doctor.volumes import Storage, storages_of
 
 # How long the busiest processes are watched.
 _WATCH_S = 0.1
+# Beyond which waiting for memory counts as pressure.
+_WAITING_PERCENT = 10.0
 
 
 @dataclass(frozen=True)
@@ -27,13 +32,15 @@ class Power:
 class Surroundings:
     """The machine as it is now, and what this process may have of it.
 
-    Sizes in bytes; None where the platform has no such thing.
+    Sizes in bytes; None where the platform has no such thing. `memory_pressure` and `held_back` say what is
+    amiss, and are empty where nothing is.
     """
 
     cores: int
     load: float
     processors: allowance.Processors
     memory: allowance.Memory
+    memory_pressure: str
     swap_used_bytes: int
     power: Power
     thermal_pressure: int | None
@@ -44,15 +51,18 @@ class Surroundings:
     wired_limit_bytes: int | None
     want_of_files: str
     energy: str
+    held_back: str
+    storages: tuple[Storage, ...]
 
 
-def look_around() -> Surroundings:
-    """Gather everything."""
+def look_around(models: Iterable[Path]) -> Surroundings:
+    """Gather everything; `models` is where models lie."""
     return Surroundings(
         cores=os.cpu_count() or 1,
         load=os.getloadavg()[0],
         processors=allowance.processors(),
         memory=allowance.memory(),
+        memory_pressure=_memory_pressure(),
         swap_used_bytes=psutil.swap_memory().used,
         power=_mac_power() if mac.HERE else _linux_power(),
         thermal_pressure=mac.thermal_pressure(),
@@ -63,6 +73,8 @@ def look_around() -> Surroundings:
         wired_limit_bytes=_wired_limit() if mac.HERE else None,
         want_of_files=allowance.want_of_files(),
         energy=energy.of_this_machine().source,
+        held_back=mac.held_back() or _held_back(),
+        storages=storages_of(models),
     )
 
 
@@ -86,6 +98,33 @@ def busiest_of_mine() -> tuple[str, ...]:
         except psutil.Error:
             continue
     return tuple(text for _, text in sorted(shares, reverse=True)[:2])
+
+
+def _memory_pressure() -> str:
+    if mac.HERE:
+        return pressure_level(mac.sysctl("kern.memorystatus_vm_pressure_level"))
+    return memory_waits(_text("/proc/pressure/memory"))
+
+
+def pressure_level(level: str) -> str:
+    """From `kern.memorystatus_vm_pressure_level`: 1 is normal."""
+    word = {"2": "warning", "4": "critical"}.get(level)
+    return f"the kernel calls memory pressure {word}" if word else ""
+
+
+def memory_waits(pressure: str) -> str:
+    """From Linux's /proc/pressure/memory: `some avg10=0.00 avg60=0.00 avg300=0.00 total=0` comes first."""
+    some = re.search(r"^some avg10=([\d.]+)", pressure, re.MULTILINE)
+    if some is None or float(some[1]) < _WAITING_PERCENT:
+        return ""
+    return f"processes waited for memory in {float(some[1]):.0f} % of the last ten seconds"
+
+
+def _held_back() -> str:
+    if sys.platform == "linux" and psutil.Process().ionice().ioclass == psutil.IOPRIO_CLASS_IDLE:
+        return "of the disk's idle class, as by `ionice -c 3`"
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    return f"nice, by {nice}" if nice > 0 else ""
 
 
 def _mac_power() -> Power:

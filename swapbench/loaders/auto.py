@@ -1,16 +1,19 @@
-"""auto: what the page cache, memory and platform of the moment call for."""
+"""auto: what the page cache and memory of the moment call for, and what `swapbench probe` measured here."""
 
 from pathlib import Path
 from typing import Final
 
-from swapbench import allowance, page_cache
+from swapbench import allowance, limits, page_cache
+from swapbench.environment import this_machine
+from swapbench.errors import UsageError
 from swapbench.loaders.layout import shards_of
 from swapbench.loaders.mapped import unmappable
 from swapbench.loaders.slab import room_for
 from swapbench.loaders.unfit import UnfitError
+from swapbench.models.store import cache_root
 from swapbench.strategy import LoaderKind
 
-# From here on reading what is missing costs less than copying what is there.
+# What counts as in the page cache: pages come and go by themselves.
 _RESIDENT_SHARE: Final = 0.9
 # The system wants some for itself, and a KV cache grows.
 _MEMORY_SHARE: Final = 0.9
@@ -39,4 +42,27 @@ def pick(checkpoint: Path, slab_bytes: int) -> tuple[LoaderKind, str]:
         return LoaderKind.MAP, f"auto picked map: {short}"
     if share >= _RESIDENT_SHARE:
         return LoaderKind.SLAB, f"auto picked slab: {resident}, and map can't be: {hindrance}"
-    return LoaderKind.DIRECT, f"auto picked direct: {resident}"
+    kind, measured = _slab_or_direct(_limits_of(checkpoint), share)
+    return kind, f"auto picked {kind}: {resident}, {measured}"
+
+
+def _slab_or_direct(known: limits.Limits | None, share: float) -> tuple[LoaderKind, str]:
+    """Past the page cache where that, by what was measured, is no slower than reading what it lacks."""
+    if known is None:
+        return LoaderKind.SLAB, "and cold reads aren't measured there: run swapbench probe"
+    direct, buffered, cached = known.best("disk"), known.best("disk_buffered"), known.best("read_touched")
+    if direct is None or buffered is None:
+        return LoaderKind.SLAB, "and probe has not measured cold reads both ways there"
+    rates = f"{direct.median:.1f} GB/s past it and {buffered.median:.1f} through it by swapbench probe"
+    resident = share / cached.median if cached else 0.0
+    if 1 / direct.median <= (1 - share) / buffered.median + resident:
+        return LoaderKind.DIRECT, rates
+    return LoaderKind.SLAB, rates
+
+
+def _limits_of(checkpoint: Path) -> limits.Limits | None:
+    """Read at each load: a server may run for long."""
+    try:
+        return limits.load(this_machine(), limits.Volume.of(checkpoint), cache_root())
+    except (UsageError, UnicodeEncodeError):  # nowhere to keep any
+        return None

@@ -9,11 +9,10 @@ from swapbench.report.terminal import print_table
 
 def print_limits(limits: Limits, console: Console) -> None:
     """Every rate, and which of them loads are set against."""
-    bounds = {"disk": "cold loads", "copy": "warm loads"}
-    best = {kind: limits.best(kind) for kind in ("disk", "copy")}
+    cold, warm = limits.best("disk", "disk_buffered"), limits.best("copy")
     rows = []
     for rate in limits.rates:
-        bound = bounds[rate.kind] if best.get(rate.kind) is rate else ""
+        bound = "cold loads" if rate is cold else "warm loads" if rate is warm else ""
         figures = (f"{value:.2f}" for value in (rate.low, rate.median, rate.high))
         rows.append(
             (
@@ -31,7 +30,7 @@ def print_limits(limits: Limits, console: Console) -> None:
         groups=(tuple(rows),),
     )
     print_table(table, console)
-    if best["disk"] is None:
+    if cold is None:
         console.print(
             "No limit of cold loads: this file system has no direct reads, or keeps the file in memory.",
             style="yellow",

@@ -31,6 +31,8 @@ FILE_BYTES: Final = 1 << 30
 _LEAST_FILE_BYTES: Final = 64 << 20
 _CHUNK_BYTES: Final = 8 << 20
 _DEPTHS: Final = (1, 2, 4, 8)
+# As loaders read at most; of one of these, right beside it, since they are compared.
+_BUFFERED_DEPTH: Final = 4
 _REPEATS: Final = 3
 # A slow disk gets a smaller file and fewer repeats, so that all of it stays under a minute.
 _WRITE_BUDGET_S: Final = 8.0
@@ -155,7 +157,9 @@ def measure(scratch: Scratch) -> Iterator[Rate]:
     if scratch.direct is not None and scratch.made_cold():
         with _pages(size, huge=None) as buffer:
             for depth in _DEPTHS:
-                yield _rate("disk", f"queue depth {depth}", size, partial(_read_cold, scratch, buffer, depth))
+                yield _cold("disk", depth, scratch, scratch.direct, buffer)
+                if depth == _BUFFERED_DEPTH:
+                    yield _cold("disk_buffered", depth, scratch, scratch.cached, buffer)
     if scratch.made_warm():
         for huge in _page_choices():
             yield _read_into_fresh_memory(scratch, huge)
@@ -166,6 +170,11 @@ def measure(scratch: Scratch) -> Iterator[Rate]:
                 read = partial(_read_warm, scratch, buffer)
                 yield _rate("read_touched", "one thread", size, read, page_bytes)
     yield from _copies(size // 2)
+
+
+def _cold(kind: Kind, depth: int, scratch: Scratch, descriptor: int, buffer: memoryview) -> Rate:
+    read = partial(_read_cold, scratch, descriptor, buffer, depth)
+    return _rate(kind, f"queue depth {depth}", scratch.size, read)
 
 
 def _rate(kind: Kind, how: str, size: int, move: Move, page_bytes: int | None = None) -> Rate:
@@ -200,11 +209,10 @@ def _summary(kind: Kind, how: str, size: int, seconds: list[float], page_bytes: 
     )
 
 
-def _read_cold(scratch: Scratch, buffer: memoryview, depth: int) -> float:
-    """The whole file past the page cache, `depth` requests at a time; returns the seconds it took."""
-    assert scratch.direct is not None
+def _read_cold(scratch: Scratch, descriptor: int, buffer: memoryview, depth: int) -> float:
+    """The whole file from the disk, `depth` requests at a time; returns the seconds it took."""
     scratch.made_cold()
-    read = partial(_read_chunk, scratch.direct, buffer)
+    read = partial(_read_chunk, descriptor, buffer)
 
     def move() -> None:
         with ThreadPoolExecutor(depth) as threads:

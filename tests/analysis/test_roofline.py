@@ -8,7 +8,7 @@ import pytest
 from swapbench.analysis import analyse
 from swapbench.experiment import Source
 from tests.analysis.recording import LARGE_BYTES, Recording
-from tests.test_limits import limits
+from tests.test_limits import limits, rate
 
 
 def recorded(folder: Path, **changes: Any) -> Recording:
@@ -26,6 +26,12 @@ def test_a_cold_load_is_set_against_the_disk(tmp_path: Path) -> None:
     assert up.floor_s == pytest.approx(1.4)
     assert up.target_s == 30.0
     assert (down.share, down.floor_s) == (None, None)
+
+
+def test_a_cold_load_is_set_against_the_page_caches_own_reads_where_those_are_faster(tmp_path: Path) -> None:
+    through = limits(rates=(*limits().rates, rate("disk_buffered", 8.0)))
+    up, _ = analyse(recorded(tmp_path, page_cache="cold").run(), through).limits
+    assert (up.limit, up.limit_gb_per_s) == ("cold read through the page cache, one thread", 8.0)
 
 
 def test_a_warm_load_is_set_against_memory(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -12,9 +13,12 @@ from swapbench.doctor.surroundings import (
     chosen,
     look_around,
     low_power_mode,
+    memory_waits,
     on_battery,
+    pressure_level,
     thermal_warning,
 )
+from swapbench.limits import Volume
 
 ON_MAINS = """Now drawing from 'AC Power'
  -InternalBattery-0 (id=1234567)\t80%; charging; 1:07 remaining present: true
@@ -71,8 +75,52 @@ def test_the_chosen_word_of_a_kernel_setting(text: str, word: str | None) -> Non
     assert chosen(text) == word
 
 
-def test_this_machine_is_seen_as_it_is() -> None:
-    around = look_around()
+@pytest.mark.parametrize(
+    ("level", "says"),
+    [
+        ("1", ""),
+        ("2", "the kernel calls memory pressure warning"),
+        ("4", "the kernel calls memory pressure critical"),
+        # Withheld, as from what runs in a sandbox.
+        ("", ""),
+    ],
+)
+def test_the_memory_pressure_of_a_mac(level: str, says: str) -> None:
+    assert pressure_level(level) == says
+
+
+@pytest.mark.parametrize(
+    ("some", "says"),
+    [
+        ("0.00", ""),
+        ("9.99", ""),
+        ("38.20", "processes waited for memory in 38 % of the last ten seconds"),
+    ],
+)
+def test_the_memory_pressure_of_linux(some: str, says: str) -> None:
+    rest = "avg60=99.00 avg300=99.00 total=123456"
+    assert memory_waits(f"some avg10={some} {rest}\nfull avg10=99.00 {rest}\n") == says
+    assert memory_waits("") == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ionice is Linux's; macOS has its own")
+@pytest.mark.parametrize(
+    ("prefix", "says"),
+    [
+        ((), ""),
+        (("nice", "-n", "7"), "nice, by 7"),
+        (("ionice", "-c", "3"), "of the disk's idle class, as by `ionice -c 3`"),
+    ],
+)
+def test_a_process_that_was_started_to_be_held_back_knows(prefix: tuple[str, ...], says: str) -> None:
+    ask = "from swapbench.doctor import surroundings; print(surroundings._held_back())"
+    done = subprocess.run([*prefix, sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{says}\n"
+
+
+def test_this_machine_is_seen_as_it_is(tmp_path: Path) -> None:
+    around = look_around((tmp_path, tmp_path / "to" / "come"))
+    assert [storage.volume for storage in around.storages] == [Volume.of(tmp_path)]
     assert around.cores == os.cpu_count()
     assert around.memory.total.bytes <= psutil.virtual_memory().total
     assert 0 < around.memory.available.bytes <= around.memory.total.bytes

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from swapbench import page_cache
 from swapbench.loaders.span import Span, unmeasured
+from swapbench.wire import Plan
 from swapbench.worker.targets.inprocess import InProcessTarget
 from tests.e2e.playing import carry_out
 
@@ -16,7 +17,13 @@ MIB = 1 << 20
 
 
 class Clean(InProcessTarget):
-    """The engine as it is."""
+    """The engine as it is, under a limit of MLX's cache as Metal has it: the CPU build's is 32 MiB."""
+
+    def __init__(self, plan: Plan) -> None:
+        import mlx.core as mx
+
+        super().__init__(plan)
+        mx.set_cache_limit(8 << 30)
 
 
 class RetainsTheModel(InProcessTarget):

@@ -68,7 +68,7 @@ def mounted(place: Path, size: str) -> Iterator[Path]:
 @pytest.fixture
 def tiny(tmp_path: Path) -> Iterator[Path]:
     """A disk of a few kilobytes."""
-    with mounted(tmp_path / "tiny", "16k") as place:
+    with mounted(tmp_path / "tiny", "24k") as place:
         yield place
 
 

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import mlx.core as mx
@@ -14,12 +15,16 @@ from mlx.utils import tree_flatten
 from mlx_lm.utils import load_model
 
 from swapbench import allowance, page_cache
+from swapbench.environment import this_machine
+from swapbench.limits import Volume, save
 from swapbench.loaders import HeldError, ModelLoader, Strategy, auto, load, platform, reading
 from swapbench.loaders.layout import shards_of
 from swapbench.loaders.slab import Slab, room_for
+from swapbench.models.store import cache_root
 from swapbench.strategy import NAMED, LoaderKind, ReadAhead, TokenizerMode
 from tests import allowed
 from tests.loaders.test_sources import bits
+from tests.test_limits import limits, rate
 
 STRATEGIES = {
     **{str(kind): NAMED[kind] for kind in LoaderKind},
@@ -227,16 +232,22 @@ def test_no_memory_is_reserved_for_reading_ahead_that_the_machine_has_not(
     assert "to be had, limited by ulimit -v" in why
 
 
+@pytest.fixture
+def nothing_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWAPBENCH_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.mark.parametrize(
     ("resident", "available", "kind"),
     [
         (1.0, 1 << 40, LoaderKind.MAP),
-        (0.0, 1 << 40, LoaderKind.DIRECT),
+        (0.0, 1 << 40, LoaderKind.SLAB),
         (0.0, 1 << 10, LoaderKind.MAP),
     ],
 )
 def test_auto_picks_by_what_is_in_the_page_cache_and_by_memory(
     minis: dict[str, Path],
+    nothing_measured: None,
     monkeypatch: pytest.MonkeyPatch,
     resident: float,
     available: int,
@@ -248,6 +259,72 @@ def test_auto_picks_by_what_is_in_the_page_cache_and_by_memory(
     picked, why = auto.pick(minis["gemma"], 0)
     assert picked is kind
     assert ("too short for a copy, limited by a control group" in why) is (available == 1 << 10)
+    assert ("aren't measured there: run swapbench probe" in why) is (kind is LoaderKind.SLAB)
+
+
+@pytest.mark.parametrize(
+    ("past", "through", "resident", "kind"),
+    [
+        (2.1, 2.0, 0, LoaderKind.DIRECT),
+        (2.0, 2.0, 0, LoaderKind.DIRECT),
+        # An M3, as somebody measured it.
+        (3.28, 4.22, 0, LoaderKind.SLAB),
+        # Half of it needn't be read at all: 0.5 s past the page cache, and 0.3 through it.
+        (2.0, 2.0, 50, LoaderKind.SLAB),
+        # 0.29 s past it.
+        (3.5, 2.0, 50, LoaderKind.DIRECT),
+    ],
+)
+def test_auto_goes_past_the_page_cache_where_probe_found_that_no_slower(
+    minis: dict[str, Path],
+    nothing_measured: None,
+    monkeypatch: pytest.MonkeyPatch,
+    past: float,
+    through: float,
+    resident: int,
+    kind: LoaderKind,
+) -> None:
+    cold = (rate("disk", 0.1), rate("disk", past), rate("disk_buffered", through))
+    here = limits(
+        machine=this_machine(),
+        volume=Volume.of(minis["gemma"]),
+        measured_at=datetime.now(UTC),
+        rates=(*cold, rate("read_touched", 10.0)),
+    )
+    save(here, cache_root())
+    monkeypatch.setattr(page_cache, "residency", lambda _: page_cache.Residency(resident, 100))
+    assert auto.pick(minis["gemma"], 0) == (
+        kind,
+        f"auto picked {kind}: {resident}% of it is in the page cache, {past:.1f} GB/s past it and "
+        f"{through:.1f} through it by swapbench probe",
+    )
+
+
+def test_auto_goes_through_the_page_cache_where_probe_could_not_measure_the_disk(
+    minis: dict[str, Path], nothing_measured: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = limits(
+        machine=this_machine(),
+        volume=Volume.of(minis["gemma"]),
+        measured_at=datetime.now(UTC),
+        rates=(rate("copy", 60.0),),
+    )
+    save(here, cache_root())
+    monkeypatch.setattr(page_cache, "residency", lambda _: page_cache.Residency(0, 100))
+    kind, why = auto.pick(minis["gemma"], 0)
+    assert kind is LoaderKind.SLAB
+    assert "not measured cold reads both ways" in why
+
+
+def test_auto_needs_no_home(minis: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for variable in ("SWAPBENCH_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setattr(page_cache, "residency", lambda _: page_cache.Residency(0, 100))
+    assert auto.pick(minis["gemma"], 0)[0] is LoaderKind.SLAB
 
 
 def test_auto_takes_the_slab_where_a_resident_file_cannot_be_mapped(

@@ -33,7 +33,7 @@ from tests.report.test_models import ROWS as MODELS
 
 NAMES = ["smollm2-to-gemma-3", "gemma-3-to-qwen2.5", "qwen2.5-to-smollm2"]
 LONG = "from-the-model-that-everybody-has-to-the-one-that-nobody-ever-heard-of"
-CHECKS = (*judge_surroundings(QUIET_MAC), *judge_examination(GOOD))
+CHECKS = (*judge_surroundings(QUIET_MAC, {}), *judge_examination(GOOD))
 every_width = pytest.mark.parametrize("width", [40, 60, 80, 120])
 Print = Callable[[Console], None]
 

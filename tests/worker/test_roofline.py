@@ -28,9 +28,21 @@ def kinds(scratch: roofline.Scratch) -> set[str]:
 
 def test_every_kind_is_measured_three_times(scratch: roofline.Scratch) -> None:
     rates = list(roofline.measure(scratch))
-    assert {rate.kind for rate in rates} == {"disk", "read_fresh", "read_touched", "copy"}
+    assert {rate.kind for rate in rates} == {"disk", "disk_buffered", "read_fresh", "read_touched", "copy"}
     assert all(rate.n == 3 and 0 < rate.low <= rate.median <= rate.high for rate in rates)
-    assert [rate.how for rate in rates if rate.kind == "disk"] == [f"queue depth {n}" for n in (1, 2, 4, 8)]
+    cold = [(rate.kind, rate.how) for rate in rates if rate.kind.startswith("disk")]
+    assert cold == [
+        ("disk", "queue depth 1"),
+        ("disk", "queue depth 2"),
+        ("disk", "queue depth 4"),
+        ("disk_buffered", "queue depth 4"),
+        ("disk", "queue depth 8"),
+    ]
+
+
+def test_of_cold_reads_only_those_through_the_page_cache_fill_it(scratch: roofline.Scratch) -> None:
+    left = {rate.kind: scratch.share() for rate in roofline.measure(scratch) if rate.kind.startswith("disk")}
+    assert left == {"disk": 0.0, "disk_buffered": 1.0}
 
 
 def test_where_there_is_no_time_left_each_is_measured_once(
@@ -63,7 +75,7 @@ def test_a_page_cache_that_does_not_get_warm_tells_nothing_of_warm_reads(
     scratch: roofline.Scratch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page_cache, "prime", lambda _: None)
-    assert kinds(scratch) == {"disk", "copy"}
+    assert kinds(scratch) == {"disk", "disk_buffered", "copy"}
 
 
 def test_pages_that_were_taken_meanwhile_are_read_up_on_before_a_warm_read(scratch: roofline.Scratch) -> None:
@@ -86,9 +98,12 @@ def test_reading_gets_the_bytes_of_the_file(scratch: roofline.Scratch) -> None:
     with roofline._pages(scratch.size, huge=None) as buffer:
         roofline._read(scratch.cached, buffer)
         assert bytes(buffer) == whole
-    with roofline._pages(scratch.size, huge=None) as buffer:
-        roofline._read_cold(scratch, buffer, 4)
-        assert bytes(buffer) == whole
+    assert scratch.direct is not None
+    for descriptor, resident in ((scratch.direct, 0.0), (scratch.cached, 1.0)):
+        with roofline._pages(scratch.size, huge=None) as buffer:
+            roofline._read_cold(scratch, descriptor, buffer, 4)
+            assert bytes(buffer) == whole
+        assert scratch.share() == resident
 
 
 def test_a_slow_disk_gets_a_smaller_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

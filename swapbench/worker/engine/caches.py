@@ -12,6 +12,7 @@ import mlx.core as mx
 import mlx_lm.models.cache
 from mlx_lm.models.cache import load_prompt_cache, save_prompt_cache
 
+from swapbench import mac
 from swapbench.loaders.span import Span
 from swapbench.strategy import Fsync
 from swapbench.worker.engine.geometry import array_bytes
@@ -238,6 +239,7 @@ def _metadata(agent: str, tag: ModelTag) -> dict[str, str]:
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        if not mac.reaches_the_medium(descriptor):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -29,6 +29,7 @@ CHECKS: Final[Mapping[str, Callable[[Path], Found]]] = {
     "other_thread": loading.other_thread,
     "heartbeat": loading.heartbeat,
     "children": processes.children,
+    "listener": processes.listener,
     "full_disk": processes.full_disk,
     "clocks": processes.clocks,
     "awake": processes.awake,

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from swapbench.worker.faults import full_disk as no_room
 from swapbench.worker.selfcheck.prepared import judged, not_here
 from swapbench.worker.stillness import Look
 from swapbench.worker.targets.http import keeper
+from swapbench.worker.targets.http.server import listener as who_listens
 
 _ENDED_WITHIN_S: Final = 5.0
 _TICK_S: Final = 1e-6
@@ -83,6 +85,13 @@ def _alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def listener(_folder: Path) -> Found:
+    """This process, on a port that the system chooses."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        found = who_listens(server.getsockname()[1])
+    return judged(found == os.getpid(), f"{'nobody' if found is None else found}, asked by {os.getpid()}")
 
 
 def full_disk(folder: Path) -> Found:

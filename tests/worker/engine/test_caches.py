@@ -1,6 +1,7 @@
 """KV caches to disk and back."""
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlx_lm.models.cache import load_prompt_cache, make_prompt_cache, save_prompt_cache
 
+from swapbench import mac
 from swapbench.experiment import CacheFill
 from swapbench.strategy import Fsync
 from swapbench.worker.engine import caches
@@ -127,6 +129,25 @@ def test_a_full_disk_loses_nothing_and_leaves_nothing_half_written(
     monkeypatch.setattr(caches, "_sync", real)
     assert store.restore("a")
     assert store.evict_all(no_span).written == 2
+
+
+@pytest.mark.parametrize(("fsync", "syncs"), [(Fsync.EACH, 4), (Fsync.ONCE, 4), (Fsync.OFF, 0)])
+@pytest.mark.parametrize("refused", [False, True])
+def test_on_macos_what_a_sync_promises_is_asked_of_the_drive_and_of_the_system_where_that_refuses(
+    store: CacheStore, monkeypatch: pytest.MonkeyPatch, fsync: Fsync, syncs: int, refused: bool
+) -> None:
+    asked: list[str] = []
+
+    def ask_the_drive(_: int) -> bool:
+        asked.append("drive")
+        return not refused
+
+    monkeypatch.setattr(mac, "reaches_the_medium", ask_the_drive)
+    monkeypatch.setattr(os, "fsync", lambda _: asked.append("system"))
+    for agent in "ab":
+        store.hold(agent, _random_cache(), 20)
+    store.evict_all(no_span, fsync=fsync)
+    assert asked == ["drive", *(["system"] if refused else [])] * syncs
 
 
 @pytest.mark.parametrize("fsync", list(Fsync))

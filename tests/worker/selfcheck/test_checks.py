@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -23,7 +24,7 @@ from swapbench.limits import Limits, Rate, Volume
 from swapbench.loaders import evaluation, fill, platform
 from swapbench.loaders import stock as stock_loader
 from swapbench.loaders.layout import shards_of
-from swapbench.worker.selfcheck import files, loading, memory, processes
+from swapbench.worker.selfcheck import files, loading, memory, processes, readings
 from swapbench.worker.selfcheck.__main__ import CHECKS
 from swapbench.worker.selfcheck.prepared import MINI, UNALIGNED
 from swapbench.worker.targets.http import keeper
@@ -42,7 +43,7 @@ def test_one_checkpoint_is_aligned_and_the_other_is_not(scratch: Path) -> None:
     "key",
     [
         *("footprint", "unload", "worker_footprint", "eviction", "mincore", "loaders", "views"),
-        *("substitution", "other_thread", "children", "full_disk", "release"),
+        *("substitution", "other_thread", "children", "listener", "full_disk", "release"),
     ],
 )
 def test_it_holds_on_this_machine(key: str, scratch: Path) -> None:
@@ -80,12 +81,12 @@ def test_ages_rates_and_stalls_are_told(scratch: Path) -> None:
 def test_energy_is_judged_by_its_watts(
     scratch: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def counters() -> list[float]:
-        return [time.perf_counter() * watts]
+    def drawing(watts: float) -> Energy:
+        return Energy("package by RAPL", lambda: [time.perf_counter() * watts], ranges=[0])
 
     monkeypatch.setattr(readings, "_COMPUTING_S", 0.1)
-    monkeypatch.setattr(readings, "of_this_machine", lambda: Energy("package by RAPL", counters, ranges=[0]))
     for watts, result in ((20.0, "right"), (20_000.0, "wrong"), (0.0, "wrong")):
+        monkeypatch.setattr(readings, "of_this_machine", partial(drawing, watts))
         assert readings.energy(scratch).result == result
     monkeypatch.setattr(readings, "of_this_machine", Energy)
     assert readings.energy(scratch).result == "not here"

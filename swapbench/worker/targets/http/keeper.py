@@ -186,25 +186,34 @@ class _Orphans:
 
 
 class _Tracked:
-    """Elsewhere: everything that was ever seen below the server, by pid and time of birth."""
+    """macOS: everything that was ever seen below the server and still runs, by pid and time of birth.
 
-    def __init__(self, pid: int) -> None:
+    Args:
+        family: these processes and all below them; as mac.py finds them by default.
+    """
+
+    def __init__(self, pid: int, family: Any = None) -> None:
+        import runpy
+        from pathlib import Path
+
         import psutil
 
         self._psutil = psutil
-        self._known: dict[tuple[int, float], Any] = {}
-        self._add(psutil.Process(pid))
+        # By its path, as this file: the interpreter may have no swapbench.
+        self._family = family or runpy.run_path(str(Path(__file__).parents[3] / "mac.py"))["family"]
+        self._known: set[Any] = set()
+        self._add(pid)
 
     def look(self) -> None:
         """Who is there now."""
-        for process in list(self._known.values()):
-            with suppress(self._psutil.Error):
-                for child in process.children(recursive=True):
-                    self._add(child)
+        # The pid of one that has ended may be a stranger's by now.
+        self._known = {process for process in self._known if process.is_running()}
+        for pid in self._family([process.pid for process in self._known]):
+            self._add(pid)
 
-    def _add(self, process: Any) -> None:
+    def _add(self, pid: int) -> None:
         with suppress(self._psutil.Error):
-            self._known[process.pid, process.create_time()] = process
+            self._known.add(self._psutil.Process(pid))
 
     def end(self, gently: bool) -> None:
         """As for orphans, those who were seen."""
@@ -224,7 +233,7 @@ class _Tracked:
 
     def _alive(self) -> list[Any]:
         alive = []
-        for process in self._known.values():
+        for process in self._known:
             with suppress(self._psutil.Error):
                 if process.is_running() and process.status() != self._psutil.STATUS_ZOMBIE:
                     alive.append(process)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psutil
 
@@ -270,12 +270,22 @@ def free_port() -> int:
 
 def listener(port: int) -> int | None:
     """The process that listens on a port of this machine; None where the system does not tell."""
+    try:
+        every = psutil.net_connections("tcp")
+    except (psutil.Error, OSError):
+        # Without root, macOS stops at the first process that is somebody else's.
+        return next((process.pid for process in psutil.process_iter() if _listens(process, port)), None)
+    return next((connection.pid for connection in every if _is_listener(connection, port)), None)
+
+
+def _listens(process: psutil.Process, port: int) -> bool:
     with suppress(psutil.Error, OSError):
-        for connection in psutil.net_connections("tcp"):
-            at = connection.laddr
-            if connection.status == psutil.CONN_LISTEN and at and at[1] == port:
-                return connection.pid
-    return None
+        return any(_is_listener(connection, port) for connection in process.net_connections("tcp"))
+    return False
+
+
+def _is_listener(connection: Any, port: int) -> bool:
+    return connection.status == psutil.CONN_LISTEN and bool(connection.laddr) and connection.laddr[1] == port
 
 
 def secrets_of(preset: Preset) -> tuple[str, ...]:

@@ -14,11 +14,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from swapbench import mac
 from swapbench.experiment import validate
 from swapbench.plan import scripted_checkpoints
 from swapbench.preset import Preset
 from swapbench.worker.targets.http import keeper
 from swapbench.worker.targets.http.server import Running, free_port, listener
+from tests.libproc import Libproc
 from tests.worker.targets.http.standing import STAND_IN, experiment, play, preset, swaps_of
 
 PATIENCE_S = 60.0
@@ -180,11 +182,34 @@ def test_tracked_families_are_ended_where_there_is_no_subreaper(tmp_path: Path) 
     process = subprocess.Popen([sys.executable, "-c", NAPPING])
     until(lambda: len(psutil.Process(process.pid).children()) == 1)
     (child,) = psutil.Process(process.pid).children()
-    family = keeper._Tracked(process.pid)
+    family = keeper._Tracked(process.pid, lambda pids: mac.family(pids, Libproc()))
     family.look()
     family.end(gently=True)
     process.wait(PATIENCE_S)
     assert gone(child)
+
+
+def test_the_keeper_of_a_mac_finds_its_call_without_swapbench_being_there(tmp_path: Path) -> None:
+    ask = (
+        "import os, runpy, sys; kept = runpy.run_path(sys.argv[1])['_Tracked'](os.getpid()); "
+        "print(kept._family.__name__, 'swapbench' in sys.modules)"
+    )
+    command = [sys.executable, "-P", "-c", ask, keeper.__file__]
+    assert subprocess.check_output(command, cwd=tmp_path, text=True) == "family False\n"
+
+
+def test_a_process_that_got_the_pid_of_an_ended_one_is_no_child_of_the_server() -> None:
+    command = [sys.executable, "-c", "input()"]
+    ended, stranger = (subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(2))
+    below: dict[int, list[int]] = {ended.pid: []}
+    family = keeper._Tracked(ended.pid, lambda pids: mac.family(pids, Libproc(lambda p: below.get(p, []))))
+    ended.communicate(b"\n")
+    below[ended.pid] = [stranger.pid]
+    family.look()
+    family.end(gently=True)
+    assert stranger.poll() is None
+    stranger.communicate(b"\n")
+    assert stranger.returncode == 0
 
 
 def test_a_keeper_whose_worker_is_gone_at_once_keeps_nothing(tmp_path: Path) -> None:
@@ -199,6 +224,25 @@ def test_a_port_that_somebody_uses_is_not_chosen() -> None:
         port = taken.getsockname()[1]
         assert listener(port) == os.getpid()
         assert free_port() != port
+
+
+def test_where_the_system_tells_of_our_own_processes_alone_a_listener_among_them_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise psutil.AccessDenied(1)
+
+    ours, theirs = psutil.Process(), psutil.Process(os.getppid())
+    monkeypatch.setattr(psutil, "net_connections", refuse)
+    monkeypatch.setattr(theirs, "net_connections", refuse)
+    monkeypatch.setattr(psutil, "process_iter", lambda: iter((theirs, ours)))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        assert listener(taken.getsockname()[1]) is None
+        taken.listen()
+        assert listener(taken.getsockname()[1]) == os.getpid()
+        monkeypatch.setattr(psutil, "process_iter", lambda: iter((theirs,)))
+        assert listener(taken.getsockname()[1]) is None
 
 
 def test_a_server_that_finds_its_port_taken_is_started_on_another(
