@@ -36,10 +36,14 @@ def measure(folder: Path, say: Callable[[str], None]) -> tuple[Limits, Path]:
     with child:
         assert child.stdout is not None
         assert child.stderr is not None
-        for line in child.stdout:
-            rates.append(rate := Rate.model_validate_json(line))
-            say(f"  {rate.describe()}: {rate.median:.2f} GB/s")
-        complaint = child.stderr.read().strip()
+        try:
+            for line in child.stdout:
+                rates.append(rate := Rate.model_validate_json(line))
+                say(f"  {rate.describe()}: {rate.median:.2f} GB/s")
+            complaint = child.stderr.read().strip()
+        except BaseException:  # whoever ends this doesn't wait for what it is at
+            child.kill()
+            raise
     if child.returncode or not rates:
         why = complaint.splitlines()[-1] if complaint else f"exit code {child.returncode}"
         raise UsageError(f"{why}; --folder chooses another place")

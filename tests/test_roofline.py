@@ -1,5 +1,6 @@
 """Which volume is measured, and whose limits a run gets."""
 
+import signal
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 
 from swapbench import roofline
 from swapbench.environment import this_machine
+from swapbench.errors import Stopped
 from swapbench.experiment import Source
-from swapbench.limits import Volume, save
+from swapbench.limits import Rate, Volume, save
 from swapbench.wire import Checkpoint
 from tests.test_limits import limits
 
@@ -65,3 +67,18 @@ def test_a_run_gets_the_limits_of_the_volume_that_all_its_models_lie_on(
     monkeypatch.setattr(Volume, "of", lambda path: there if path.name == "b" else here)
     assert roofline.limits_of(both, this_machine()) is None
     assert roofline.limits_of([], this_machine()) is None
+
+
+def test_an_end_from_outside_does_not_wait_for_the_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rate = Rate(kind="disk", how="queue depth 1", n=1, low=2.0, median=2.0, high=2.0)
+    code = f"import signal; print({rate.model_dump_json()!r}, flush=True); signal.pause()"
+    monkeypatch.setattr(roofline, "LENT", ("-c", code))
+
+    def say(text: str) -> None:
+        if text.startswith("  "):
+            raise Stopped(signal.SIGTERM)
+
+    with pytest.raises(Stopped):
+        roofline.measure(tmp_path, say)
