@@ -91,7 +91,7 @@ def disk_bytes(folder: Path) -> Found:
 def reads(folder: Path) -> Found:
     """Loads of the model, beside what the disk was measured to do."""
     limits = Limits.model_validate_json((folder / "limits.json").read_bytes())
-    disk = limits.best("disk")
+    disk = limits.best("disk", "disk_buffered")
     if disk is None:
         return not_here("this volume has no reads past the page cache, so that the disk is unknown")
     size, rates = weight_bytes(folder / MODEL), {}

@@ -3,6 +3,7 @@
 What hangs on how busy the machine is (ages, rates, stalls) is only looked at for what it says.
 """
 
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from swapbench.limits import Limits, Rate, Volume
 from swapbench.loaders import evaluation, fill, platform
 from swapbench.loaders import stock as stock_loader
 from swapbench.loaders.layout import shards_of
+from swapbench.strategy import LoaderKind
 from swapbench.worker.selfcheck import files, loading, memory, processes, readings
 from swapbench.worker.selfcheck.__main__ import CHECKS
 from swapbench.worker.selfcheck.prepared import MINI, UNALIGNED
@@ -173,6 +175,80 @@ def test_a_server_that_nobody_ends_is_seen(
     monkeypatch.setattr(keeper, "__file__", str(careless))
     monkeypatch.setattr(processes, "_ENDED_WITHIN_S", 0.2)
     assert "2 of 2 processes left" in wrong(processes.children(scratch))
+
+
+def test_a_disk_that_is_faster_through_the_page_cache_is_no_wrong(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = iter([4.2, 4.2, 9.0, 9.0])
+    monkeypatch.setattr(files, "weight_bytes", lambda _: 10**9)
+    monkeypatch.setattr(files, "_weights_s", lambda *_: 1 / next(rates))
+    past = Rate(kind="disk", how="queue depth 1", n=1, low=3.2, median=3.2, high=3.2)
+    through = past.model_copy(update={"kind": "disk_buffered", "median": 4.2})
+    limits = Limits(
+        machine=this_machine(),
+        volume=Volume.of(scratch),
+        measured_at=datetime(2026, 11, 30, tzinfo=UTC),
+        rates=(past, through),
+    )
+    (scratch / "limits.json").write_text(limits.model_dump_json(), encoding="utf-8")
+    assert files.reads(scratch).result == "right"
+
+
+@pytest.mark.parametrize(("stalls", "result"), [((0.3, 0.4, 0.1), "right"), ((0.3, 0.4, 0.26), "wrong")])
+def test_only_a_stall_of_each_time_is_the_loaders(
+    stalls: tuple[float, ...], result: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = iter(stalls)
+    monkeypatch.setattr(loading, "_stall_s", lambda kind, _: next(left) if kind is LoaderKind.FILL else 0.0)
+    assert loading.heartbeat(tmp_path).result == result
+
+
+def test_only_clocks_that_go_apart_each_time_are_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drifts = iter([0.1, 0.0, 0.1])
+    monkeypatch.setattr(processes, "_drift", lambda: next(drifts))
+    assert processes.clocks(tmp_path).result == "right"
+    monkeypatch.setattr(processes, "_drift", lambda: 0.1)
+    assert "1.0e-01 apart" in wrong(processes.clocks(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("told", "result"),
+    [
+        ([True, False], "right"),
+        ([True, True], "wrong"),
+        ([False, False], "wrong"),
+    ],
+)
+def test_who_keeps_the_machine_awake_is_looked_for_afterwards_by_the_same_number(
+    told: list[bool], result: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    ended = False
+
+    @contextmanager
+    def kept_awake() -> Iterator[None]:
+        nonlocal ended
+        yield
+        child.kill()
+        child.wait()
+        ended = True
+
+    def printed_by(*_: str) -> str:
+        return f"   pid {child.pid}(caffeinate): [0x1] 00:00:01 PreventUserIdleSystemSleep" * told[ended]
+
+    monkeypatch.setattr(mac, "HERE", True)
+    monkeypatch.setattr(mac, "kept_awake", kept_awake)
+    monkeypatch.setattr(mac, "printed_by", printed_by)
+    monkeypatch.setattr(processes, "_until", lambda there, _: there())
+    assert processes.awake(tmp_path).result == result
+
+
+def test_whether_a_volume_leaves_holes_is_seen_by_its_blocks(tmp_path: Path) -> None:
+    assert loading.leaves_holes(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_disk_that_is_not_full_is_seen(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
