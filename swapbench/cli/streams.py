@@ -14,7 +14,7 @@ from swapbench.errors import OutputError
 
 _READABLE: Final = "swapbench.readable"
 # What reports draw with and speak in, for encodings that lack it.
-_PLAINER: Final = {
+PLAINER: Final = {
     "\N{RIGHTWARDS ARROW}": "->",
     "\N{EN DASH}": "-",
     "\N{HORIZONTAL ELLIPSIS}": "...",
@@ -25,6 +25,7 @@ _PLAINER: Final = {
     "\N{NO-BREAK SPACE}": " ",
     "\N{ZERO WIDTH SPACE}": "",
     "\N{CHECK MARK}": "+",
+    "\N{BALLOT X}": "x",
     "\N{BLACK UP-POINTING TRIANGLE}": "^",
     "\N{BLACK DOWN-POINTING TRIANGLE}": "v",
     **dict(zip("▁▂▃▄▅▆▇█", "_.-~=+*#", strict=True)),
@@ -100,4 +101,4 @@ def _readable(error: UnicodeError) -> tuple[str, int]:
     """What takes the place of signs that an encoding has not; as JSON has them where nothing is plainer."""
     assert isinstance(error, UnicodeEncodeError)
     signs = error.object[error.start : error.end]
-    return "".join(_PLAINER[s] if s in _PLAINER else json.dumps(s)[1:-1] for s in signs), error.end
+    return "".join(PLAINER[s] if s in PLAINER else json.dumps(s)[1:-1] for s in signs), error.end

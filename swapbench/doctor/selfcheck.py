@@ -15,6 +15,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from swapbench import __version__
+from swapbench.allowance import want_of_files
 from swapbench.doctor.claims import CLAIMS, Claim, Found, Prepared, Row, Selfcheck
 from swapbench.environment import this_machine
 from swapbench.errors import UsageError, WorkerError
@@ -72,9 +73,16 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 
 def _prepared(scratch: Path) -> Prepared:
-    done = _child("prepare", scratch)
+    if why := want_of_files():
+        raise WorkerError(f"nothing can be tried: {why}")
     try:
+        done = _child("prepare", scratch)
         return Prepared.model_validate_json(done.stdout)
+    except subprocess.TimeoutExpired:
+        raise WorkerError(
+            f"nothing can be tried: making checkpoints in {scratch.parent} did not end within "
+            f"{_LONGEST_S:g} s; --folder chooses another place"
+        ) from None
     except ValidationError:
         raise WorkerError(f"nothing can be tried: {_last_words(done)}") from None
 

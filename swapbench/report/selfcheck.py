@@ -9,7 +9,7 @@ from rich.text import Text
 
 from swapbench.doctor.claims import Result, Row, Selfcheck
 
-_MARKS: Final[dict[Result, tuple[str, str]]] = {
+MARKS: Final[dict[Result, tuple[str, str]]] = {
     "right": ("\N{CHECK MARK}", "green"),
     "wrong": ("\N{BALLOT X}", "red"),
     "not here": ("-", "dim"),
@@ -23,7 +23,7 @@ def in_a_line(row: Row) -> str:
 
 def print_row(row: Row, console: Console) -> None:
     """What was found; of what is wrong, the claim too."""
-    mark, style = _MARKS[row.result]
+    mark, style = MARKS[row.result]
     console.print(Text.assemble((mark, style), (f" {row.claim}", "bold"), f"  {row.finding}"))
     if row.result == "wrong":
         console.print(Padding(Text(f"should be: {row.what}", style="red"), (0, 0, 0, 2)))
@@ -35,4 +35,4 @@ def print_end(found: Selfcheck, console: Console) -> None:
     versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
     where = f"{found.machine.describe()}, {found.file_system}"
     console.print(f"\n{where}; {versions}, on {found.device}", style="bold")
-    console.print(", ".join(f"{counts[result]} {result}" for result in _MARKS))
+    console.print(", ".join(f"{counts[result]} {result}" for result in MARKS))

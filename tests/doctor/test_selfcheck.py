@@ -63,6 +63,27 @@ def test_without_anything_to_try_things_on_it_ends_in_a_line(
         selfcheck._prepared(tmp_path)
 
 
+def test_a_disk_on_which_nothing_gets_done_ends_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selfcheck, "_LONGEST_S", 0.1)
+    says(monkeypatch, "import signal; signal.pause()")
+    with pytest.raises(WorkerError) as raised:
+        selfcheck._prepared(tmp_path / "scratch")
+    assert str(raised.value) == (
+        f"nothing can be tried: making checkpoints in {tmp_path} did not end within 0.1 s; "
+        "--folder chooses another place"
+    )
+
+
+def test_where_mlx_lm_may_not_have_its_files_that_is_told_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selfcheck, "want_of_files", lambda: "have `ulimit -Hn 4096` allowed")
+    with pytest.raises(WorkerError, match=r"^nothing can be tried: have `ulimit -Hn 4096` allowed$"):
+        selfcheck._prepared(tmp_path)
+
+
 def test_a_folder_that_can_t_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=r"file: .*; --folder chooses another place"):  # noqa: SIM117

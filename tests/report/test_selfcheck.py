@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
+from swapbench.cli import streams
 from swapbench.doctor.claims import Result, Row, Selfcheck
 from swapbench.environment import Machine
-from swapbench.report.selfcheck import in_a_line, print_end, print_row
+from swapbench.report.selfcheck import MARKS, in_a_line, print_end, print_row
 
 MAC = Machine(
     system="macOS",
@@ -56,3 +57,9 @@ def test_the_end_says_how_many_of_each_and_where() -> None:
 
 def test_a_row_is_a_line_where_nobody_looks_at_tables() -> None:
     assert in_a_line(row("wrong")) == "wrong: map: footprint +268 MiB"
+
+
+def test_where_a_terminal_is_ascii_no_two_marks_are_alike() -> None:
+    marks = [streams.PLAINER.get(mark, mark) for mark, _ in MARKS.values()]
+    assert all(map(str.isascii, marks))
+    assert len(set(marks)) == len(marks)
