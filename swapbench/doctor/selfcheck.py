@@ -1,11 +1,12 @@
 """Having children try every claim, one process each: what one breaks, or holds, is nobody else's."""
 
+import fcntl
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from signal import Signals
@@ -24,6 +25,8 @@ from swapbench.limits import Limits, Volume
 
 # The slowest takes some ten seconds on two busy cores.
 _LONGEST_S: Final = 60.0
+_PREFIX: Final = ".selfcheck-"
+_LOCK: Final = "lock"
 
 
 def selfcheck(
@@ -63,13 +66,25 @@ def selfcheck(
 def _scratch(folder: Path) -> Iterator[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".selfcheck-", dir=folder))
+        _sweep(folder)
+        scratch = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))
     except OSError as error:
         raise UsageError(f"{folder}: {error.strerror}; --folder chooses another place") from None
     try:
-        yield scratch
+        with (scratch / _LOCK).open("wb") as lock:
+            with suppress(OSError):  # a volume without locks: nobody sweeps there
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Delete what self-checks left that were killed: nobody holds their locks any more."""
+    for path in folder.glob(f"{_PREFIX}*/{_LOCK}"):
+        with suppress(OSError), path.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path.parent, ignore_errors=True)
 
 
 def _prepared(scratch: Path) -> Prepared:

@@ -95,3 +95,12 @@ def test_nothing_stays_in_the_folder(tmp_path: Path) -> None:
     with selfcheck._scratch(tmp_path) as scratch:
         (scratch / "file").touch()
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_one_left_is_swept_and_what_another_holds_is_not(tmp_path: Path) -> None:
+    left = tmp_path / ".selfcheck-left"
+    left.mkdir()
+    (left / "lock").touch()
+    with selfcheck._scratch(tmp_path) as one, selfcheck._scratch(tmp_path) as another:
+        assert set(tmp_path.iterdir()) == {one, another}
+    assert not list(tmp_path.iterdir())
