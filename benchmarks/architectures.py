@@ -35,9 +35,9 @@ _CACHE_TOKENS: Final = 48  # more than a mini's windows
 
 def synth(published: Path, _mini: Path) -> str:
     """Plan the full size."""
-    from swapbench.experiment import Source
     from swapbench.models import order
     from swapbench.models.tree import tensors
+    from swapbench.spec.experiment import Source
 
     planned = tensors(order.of_config_file("full", Source.SYNTHETIC, published))
     return f"{len(planned)}, {sum(tensor.nbytes for tensor in planned) / 1e9:.1f} GB"
@@ -45,9 +45,9 @@ def synth(published: Path, _mini: Path) -> str:
 
 def mini(published: Path, folder: Path) -> str:
     """Make the mini that the other columns are about."""
-    from swapbench.experiment import Source
     from swapbench.models import order, synthesize
     from swapbench.models.checkpoint import weight_bytes
+    from swapbench.spec.experiment import Source
 
     synthesize.make(order.of_config_file("mini", Source.MINI, published), folder, lambda _: None)
     return f"{weight_bytes(folder) / 1e6:.1f} MB"
@@ -58,7 +58,7 @@ def loaders(_published: Path, folder: Path) -> str:
     import mlx_lm
     from bits import digests, digests_of
 
-    from swapbench.strategy import LoaderKind
+    from swapbench.spec.strategy import LoaderKind
 
     right = digests_of(mlx_lm.load(str(folder))[0])
     wrong = [kind for kind in LoaderKind if digests(folder, kind)[0] != right]
@@ -81,8 +81,8 @@ def served(_published: Path, folder: Path) -> str:
 
 def caches(_published: Path, folder: Path) -> str:
     """Evict a cache and restore it."""
-    from swapbench.experiment import CacheFill
     from swapbench.loaders import load
+    from swapbench.spec.experiment import CacheFill
     from swapbench.worker.engine.caches import CacheStore
     from swapbench.worker.engine.tag import ModelTag
     from swapbench.worker.engine.workload import continuation, fill_cache
@@ -100,9 +100,9 @@ def caches(_published: Path, folder: Path) -> str:
 
 def verified(_published: Path, folder: Path) -> str:
     """Compare the engine with a fresh process."""
-    from swapbench import experiment
-    from swapbench.fresh_process import replies_of
-    from swapbench.wire import Checkpoint
+    from swapbench.run.fresh_process import replies_of
+    from swapbench.spec import experiment
+    from swapbench.wire.events import Checkpoint
     from swapbench.worker.engine.workload import ask
 
     quick = experiment.load(experiment.find("quick"))
@@ -117,7 +117,7 @@ def verified(_published: Path, folder: Path) -> str:
 
 
 def _engine(folder: Path) -> "AbstractContextManager[BatchEngine]":
-    from swapbench.experiment import EngineSettings
+    from swapbench.spec.experiment import EngineSettings
     from swapbench.worker.reference import engine_of
 
     return engine_of(folder, EngineSettings(), name="mini", strategy="fill")

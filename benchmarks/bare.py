@@ -22,9 +22,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from swapbench import page_cache
-from swapbench.experiment import Source
+from swapbench.instruments import page_cache
 from swapbench.models.locate import find
+from swapbench.spec.experiment import Source
 
 MODELS: Final = ("gemma-3-12b", "qwen2.5-14b", "smollm2-135m")
 SWAPS: Final = ("large-to-large", "large-to-small")

@@ -14,7 +14,7 @@ import numpy as np
 from mlx.utils import tree_flatten
 
 from swapbench.loaders import ModelLoader
-from swapbench.strategy import NAMED, LoaderKind
+from swapbench.spec.strategy import NAMED, LoaderKind
 
 
 def digests_of(model: Any) -> dict[str, str]:

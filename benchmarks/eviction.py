@@ -14,7 +14,7 @@ import mlx.core as mx
 from mlx_lm.models.cache import KVCache
 
 from swapbench.loaders.span import unmeasured
-from swapbench.strategy import Fsync
+from swapbench.spec.strategy import Fsync
 from swapbench.worker.engine.caches import CacheStore
 from swapbench.worker.engine.tag import ModelTag
 

@@ -14,10 +14,10 @@ from statistics import median
 
 import psutil
 
-from swapbench.experiment import EngineSettings, PageCache, Sharded, Source
+from swapbench.base.phases import BARRIER
 from swapbench.models.locate import find
-from swapbench.phases import BARRIER
-from swapbench.wire import PhaseMeasured
+from swapbench.spec.experiment import EngineSettings, PageCache, Sharded, Source
+from swapbench.wire.events import PhaseMeasured
 from swapbench.worker.sharding.crew import Crew
 from swapbench.worker.sharding.gather import own_work_s
 from swapbench.worker.sharding.messages import Order, Report, Work

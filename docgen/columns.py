@@ -1,7 +1,7 @@
 """The columns of a run's tables."""
 
 from docgen.cells import table
-from swapbench.meanings import MEANINGS
+from swapbench.wire.meanings import MEANINGS
 
 
 def column_table(file: str) -> str:

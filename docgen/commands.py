@@ -7,8 +7,8 @@ from typing import Any, Final
 import typer
 
 from docgen.cells import linked, table
+from swapbench.base.errors import EXIT_MEANINGS
 from swapbench.cli import app
-from swapbench.errors import EXIT_MEANINGS
 
 _EXAMPLE: Final = re.compile(r"^Examples?: *")
 _ASIDE: Final = re.compile(r" {2,}\((.+)\)$")

@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from docgen.cells import table
-from swapbench import experiment
-from swapbench.strategy import Strategy
+from swapbench.spec import experiment
+from swapbench.spec.strategy import Strategy
 
 
 def key_table(of: str, page: str) -> str:

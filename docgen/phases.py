@@ -1,7 +1,7 @@
 """The phases of a swap."""
 
 from docgen.cells import table
-from swapbench.phases import MEANING
+from swapbench.base.phases import MEANING
 
 
 def phase_table() -> str:

@@ -18,18 +18,18 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from scripts.chromium import ADVICE, chromium
-from swapbench.analysis import analyse
-from swapbench.analysis.progress import Progress, Standing
 from swapbench.cli.progress import course_of
 from swapbench.cli.report import print_run
-from swapbench.experiment import find, load
-from swapbench.overrides import sets
-from swapbench.pairing import checkpoints_of
+from swapbench.findings import analyse
+from swapbench.findings.progress import Progress, Standing
 from swapbench.report.live import live_lines
 from swapbench.report.terminal import print_report
-from swapbench.results import read
-from swapbench.runner import Job, carry_out, new_job
-from swapbench.wire import Event, StepStarted, SwapFinished
+from swapbench.run.pairing import checkpoints_of
+from swapbench.run.runner import Job, carry_out, new_job
+from swapbench.spec.experiment import find, load
+from swapbench.spec.overrides import sets
+from swapbench.store import read
+from swapbench.wire.events import Event, StepStarted, SwapFinished
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 WIDTH = 100

@@ -1,6 +1,6 @@
 """What a process may have, made up."""
 
-from swapbench.allowance import Memory, Share
+from swapbench.machine.allowance import Memory, Share
 
 PLENTY = 1 << 40
 

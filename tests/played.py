@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from swapbench.experiment import Experiment
-from swapbench.plan import make_plan, scripted_checkpoints
-from swapbench.results import ArmInfo, Run, read
-from swapbench.runner import Job, follow, new_job, new_paired_job
-from swapbench.wire import Event, TurnStarted
+from swapbench.run.runner import Job, follow, new_job, new_paired_job
+from swapbench.spec.experiment import Experiment
+from swapbench.store import ArmInfo, Run, read
+from swapbench.wire.events import Event, TurnStarted
+from swapbench.wire.plan import make_plan, scripted_checkpoints
 from swapbench.worker.session import run_session
 from swapbench.worker.targets.scripted import ScriptedTarget
 from tests.scripted import scripted

@@ -16,13 +16,14 @@ import typer
 from typer.testing import CliRunner
 
 from docgen.pages import pages, renewed
-from swapbench import columns, experiment, meanings
+from swapbench.base.errors import Exit
 from swapbench.cli import app
 from swapbench.cli.run import overrides_of
-from swapbench.errors import Exit
-from swapbench.overrides import sets
-from swapbench.preset import read_preset
-from swapbench.targets import BUILT_IN, server_of
+from swapbench.run.targets import BUILT_IN, server_of
+from swapbench.spec import experiment
+from swapbench.spec.overrides import sets
+from swapbench.spec.preset import read_preset
+from swapbench.wire import columns, meanings
 from tests.documented import ROOT, Command, blocks, commands, mentions
 from tests.played import a_run, pairs
 from tests.scripted import scripted

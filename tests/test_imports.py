@@ -1,4 +1,4 @@
-"""Who imports what: the parent never MLX, the worker never a user interface, `--help` next to nothing."""
+"""Who imports what: a room those below it, the parent never MLX, the worker no interface, `--help` little."""
 
 import ast
 import json
@@ -10,6 +10,11 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "swapbench"
+# From the roof to the ground: a room imports from rooms below it, and from none above.
+ROOMS = (
+    *("cli", "report", "run", "compare", "findings", "stats", "store", "worker", "loaders", "models"),
+    *("instruments", "machine", "wire", "orchestrator", "spec", "base"),
+)
 MLX = {"mlx", "mlx_lm", "transformers"}
 INTERFACE = {"typer", "rich", "pandas", "duckdb", "vl_convert"}
 HEAVY = MLX | {
@@ -23,6 +28,29 @@ HEAVY = MLX | {
     "scipy",
     "vl_convert",
 }
+
+
+def rooms_imported(path: Path) -> set[str]:
+    """The rooms that a module's import statements name, wherever in it they stand."""
+    found: set[str] = set()
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.split(".")[1] for name in found if name.startswith("swapbench.")} & set(ROOMS)
+
+
+def test_every_module_is_in_a_room() -> None:
+    assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", "__main__.py"}
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(ROOMS)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_from_rooms_below_it_alone(room: str) -> None:
+    above = set(ROOMS[: ROOMS.index(room)])
+    for path in modules_under(room):
+        assert not rooms_imported(path) & above, path
 
 
 def modules_under(*rooms: str) -> list[Path]:

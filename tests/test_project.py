@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from swapbench import __version__
-from swapbench.experiment import (
+from swapbench.base.phases import MEANING
+from swapbench.spec.experiment import (
     Criterion,
     EngineSettings,
     Experiment,
@@ -22,8 +23,7 @@ from swapbench.experiment import (
     Sharded,
     Workload,
 )
-from swapbench.phases import MEANING
-from swapbench.preset import (
+from swapbench.spec.preset import (
     Ask,
     Call,
     Health,
@@ -36,7 +36,7 @@ from swapbench.preset import (
     read_preset,
     shipped,
 )
-from swapbench.strategy import Strategy
+from swapbench.spec.strategy import Strategy
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -156,7 +156,7 @@ def test_the_wheel_carries_package_experiments_and_licence(tmp_path: Path) -> No
         assert path.relative_to(ROOT).as_posix() in names
     templates = [
         ROOT / "swapbench" / "report" / "html" / "template",
-        ROOT / "swapbench" / "_templates" / "target",
+        ROOT / "swapbench" / "base" / "_templates" / "target",
     ]
     for path in (*shipped().values(), *(path for folder in templates for path in folder.iterdir())):
         assert path.relative_to(ROOT).as_posix() in names

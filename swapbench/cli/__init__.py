@@ -6,7 +6,9 @@ from typing import Final
 
 import typer
 
-from swapbench import __version__, interrupts
+from swapbench import __version__
+from swapbench.base import interrupts
+from swapbench.base.errors import Exit, OutputError, SwapbenchError, UsageError
 from swapbench.cli import baseline, experiments, init, models, report, streams
 from swapbench.cli.carrying import complain, say
 from swapbench.cli.compare import ab, compare
@@ -18,7 +20,6 @@ from swapbench.cli.run import run
 from swapbench.cli.selfcheck import selfcheck
 from swapbench.cli.targets import targets
 from swapbench.cli.usage import Command, Commands, UnderstoodNot, sentence_of
-from swapbench.errors import Exit, OutputError, SwapbenchError, UsageError
 
 # Of the operating system's failures, those that only the user can mend, and how.
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
+from swapbench.base.errors import UsageError
 from swapbench.cli import completion
 from swapbench.cli.carrying import say
 from swapbench.cli.options import Json, Results
 from swapbench.cli.usage import Command, Commands
-from swapbench.errors import UsageError
 
 app = typer.Typer(
     cls=Commands,
@@ -51,10 +51,10 @@ def save(
 
     Exit codes: 0 fine, 2 usage, or no such run, 6 a run whose tables were changed.
     """
-    from swapbench import baselines
-    from swapbench.analysis.fingerprint import digest
-    from swapbench.analysis.keeping import kept_run
-    from swapbench.results import read_whole, resolve
+    from swapbench.compare import baselines
+    from swapbench.compare.fingerprint import digest
+    from swapbench.compare.keeping import kept_run
+    from swapbench.store import read_whole, resolve
 
     folders = [resolve(results, run) for run in runs] if runs else [resolve(results, None)]
     kept = [kept_run(read_whole(folder)) for folder in folders]
@@ -74,7 +74,7 @@ def list_(as_json: Json = False, results: Results = Path("results")) -> None:
 
     Exit codes: 0 fine, 2 usage, or a baseline that can't be read.
     """
-    from swapbench import baselines
+    from swapbench.compare import baselines
     from swapbench.report.baselines import print_baselines
     from swapbench.report.listing import list_console
 
@@ -114,8 +114,8 @@ def show(
 
     Exit codes: 0 fine, 2 usage, or no such baseline.
     """
-    from swapbench import baselines
-    from swapbench.errors import did_you_mean
+    from swapbench.base.errors import did_you_mean
+    from swapbench.compare import baselines
     from swapbench.report.baselines import print_baseline
     from swapbench.report.terminal import make_console
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from swapbench.errors import one_line
-from swapbench.interrupts import exit_code, in_words
-from swapbench.shell import quoted
+from swapbench.base.errors import one_line
+from swapbench.base.interrupts import exit_code, in_words
+from swapbench.base.shell import quoted
 
 if TYPE_CHECKING:
-    from swapbench.runner import Job
+    from swapbench.run.runner import Job
 
 
 def say(text: str) -> None:
@@ -43,9 +43,9 @@ def carry_out_watched(
     Raises:
         typer.Exit: interrupted; what was measured is kept, and the user is told how to go on.
     """
-    from swapbench import mac
     from swapbench.cli.progress import observing
-    from swapbench.runner import carry_out, told_of
+    from swapbench.machine import mac
+    from swapbench.run.runner import carry_out, told_of
 
     quiet = quiet or (json and not verbose)
     if not quiet:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from swapbench.base.errors import Exit, UsageError, one_line
 from swapbench.cli import completion
 from swapbench.cli.carrying import carry_out_watched, say
 from swapbench.cli.options import (
@@ -23,13 +24,12 @@ from swapbench.cli.options import (
     refuse_page_and_form,
 )
 from swapbench.cli.run import overrides_of
-from swapbench.errors import Exit, UsageError, one_line
-from swapbench.overrides import sets, short_for
+from swapbench.spec.overrides import sets, short_for
 
 if TYPE_CHECKING:
-    from swapbench.analysis.comparison import Comparison
-    from swapbench.pairing import Asked
-    from swapbench.results import Run
+    from swapbench.compare.comparison import Comparison
+    from swapbench.run.pairing import Asked
+    from swapbench.store import Run
 
 Format = Literal["rich", "md", "json"]
 # As plan.PairOrder, which `--help` would have to load pydantic for.
@@ -69,7 +69,7 @@ def compare(
     Exit codes: 0 fine, 2 usage, or runs that can't be compared, 3 slower, 5 a leak,
     6 inconclusive (--strict), or a run whose tables were changed, 7 a swap failed.
     """
-    from swapbench.results import read_whole, resolve
+    from swapbench.store import read_whole, resolve
 
     refuse_page_and_form(html, form)
     found = [read_whole(resolve(results, name)) for name in runs]
@@ -90,7 +90,7 @@ def _margin_said(margin: float | None) -> list[str]:
 
 
 def _compared(runs: "Sequence[Run]", margin: float | None, *, anyway: bool) -> "list[Comparison]":
-    from swapbench.analysis.comparison import Side, compare_runs
+    from swapbench.compare.comparison import Side, compare_runs
 
     for run in runs:
         if run.info.arms:
@@ -174,10 +174,10 @@ def ab(
     """
     import sys
 
-    from swapbench.experiment import find
-    from swapbench.pairing import make_arms, refuse_equal, refuse_too_few_pairs
-    from swapbench.results import read
-    from swapbench.runner import new_paired_job
+    from swapbench.run.pairing import make_arms, refuse_equal, refuse_too_few_pairs
+    from swapbench.run.runner import new_paired_job
+    from swapbench.spec.experiment import find
+    from swapbench.store import read
 
     asked = _asked(a, b, a_set or [], b_set or [], aa=aa)
     file = find(experiment)
@@ -213,7 +213,7 @@ def _asked(
     """
     import sys
 
-    from swapbench.pairing import Asked
+    from swapbench.run.pairing import Asked
 
     differ = bool(a or b or a_set or b_set)
     if aa and differ:
@@ -238,7 +238,7 @@ def print_arms(
     run: "Run", form: str, margin: float | None, *, strict: bool, html: Path | None = None
 ) -> Exit:
     """Print a run of two arms as their comparison, or write it as a page; returns the exit code it means."""
-    from swapbench.analysis.comparison import compare_arms
+    from swapbench.compare.comparison import compare_arms
 
     if form == "csv":
         raise UsageError("a comparison has no CSV form: the rows are in the run's folder; use md or json")
@@ -256,8 +256,8 @@ def _show(
     html: Path | None,
     options: Sequence[str],
 ) -> Exit:
-    from swapbench.analysis.comparison import gravest
     from swapbench.cli.html import write_comparisons
+    from swapbench.compare.comparison import gravest
     from swapbench.report import make_console
     from swapbench.report.side_by_side import show_comparisons
 

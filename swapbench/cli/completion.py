@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from swapbench.results import RunInfo
+    from swapbench.store import RunInfo
 
 Completions = list[str | tuple[str, str]]
 
 
 def experiments(incomplete: str) -> Completions:
     """Experiments by name; their files complete as files do."""
-    from swapbench.experiment import discover
+    from swapbench.spec.experiment import discover
 
     return _beginning(incomplete, discover())
 
@@ -41,7 +41,7 @@ def experiments_run(ctx: Any, incomplete: str) -> Completions:
 
 def baselines(ctx: Any, incomplete: str) -> Completions:
     """Baselines by name."""
-    from swapbench.baselines import names
+    from swapbench.compare.baselines import names
 
     return _beginning(incomplete, [name for root in _roots(ctx) for name in names(root)])
 
@@ -69,15 +69,15 @@ def models_and_experiments(incomplete: str) -> Completions:
 
 def targets(incomplete: str) -> Completions:
     """What `--target` takes by name."""
-    from swapbench.preset import shipped
-    from swapbench.targets import BUILT_IN, orchestrators
+    from swapbench.run.targets import BUILT_IN, orchestrators
+    from swapbench.spec.preset import shipped
 
     return _beginning(incomplete, (*BUILT_IN, *shipped(), *orchestrators()))
 
 
 def strategies(ctx: Any, incomplete: str) -> Completions:
     """Strategies by name: those of the run on the line; or all that are known, with the experiment's own."""
-    from swapbench.strategy import NAMED
+    from swapbench.spec.strategy import NAMED
 
     known = () if "run" in ctx.params else NAMED
     return _beginning(incomplete, dict.fromkeys((*known, *_strategies_in(_document(ctx)))))
@@ -92,7 +92,7 @@ def scenarios(ctx: Any, incomplete: str) -> Completions:
 
 def figures(incomplete: str) -> Completions:
     """What `history` can follow."""
-    from swapbench.medians import FIGURES
+    from swapbench.store.medians import FIGURES
 
     return _beginning(incomplete, FIGURES)
 
@@ -128,7 +128,7 @@ def made_sources(incomplete: str) -> Completions:
 
 def settings(ctx: Any, incomplete: str) -> Completions:
     """Keys that `--set` takes, as far as the equals sign; models by the names that the experiment has."""
-    from swapbench.experiment import Experiment
+    from swapbench.spec.experiment import Experiment
 
     named = _document(ctx).get("models")
     keys = [
@@ -174,8 +174,8 @@ def _document(ctx: Any) -> dict[str, Any]:
     """What the experiment on the line says, as it is written; nothing where it can't be read."""
     import tomllib
 
-    from swapbench.errors import UsageError
-    from swapbench.experiment import find
+    from swapbench.base.errors import UsageError
+    from swapbench.spec.experiment import find
 
     if "run" in ctx.params:
         run = _run(ctx)
@@ -189,8 +189,8 @@ def _document(ctx: Any) -> dict[str, Any]:
 
 def _run(ctx: Any) -> "RunInfo | None":
     """The run on the line, or the latest; None where it can't be read."""
-    from swapbench.errors import ResultsError
-    from swapbench.results import read_info, resolve
+    from swapbench.base.errors import ResultsError
+    from swapbench.store import read_info, resolve
 
     (root, *_) = _roots(ctx)
     try:
@@ -209,7 +209,7 @@ def _argument(ctx: Any, name: str) -> str | None:
 
 
 def _run_folders(ctx: Any) -> Iterator[Path]:
-    from swapbench.results import find_runs
+    from swapbench.store import find_runs
 
     for root in _roots(ctx):
         yield from find_runs(root)
@@ -230,7 +230,7 @@ def _from_home(path: Path | str) -> Path:
 
 
 def _made() -> list[str]:
-    from swapbench.errors import UsageError
+    from swapbench.base.errors import UsageError
     from swapbench.models.store import MADE_SOURCES, made
 
     try:

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from swapbench.base.errors import Exit, UsageError, WorkerError
 from swapbench.cli.carrying import say
 from swapbench.cli.options import Json, Results
-from swapbench.errors import Exit, UsageError, WorkerError
 
 # Where MLX can compute.
 Device = Literal["cpu", "gpu"]
@@ -36,20 +36,20 @@ def doctor(
     Exit codes: 0 fine, 6 there is something to do (--strict), 7 MLX can't be examined, or computes on another
     device than --device.
     """
-    from swapbench.doctor.check import unknown
-    from swapbench.doctor.examination import examine, room_for
-    from swapbench.doctor.judge import (
+    from swapbench.machine.doctor.check import unknown
+    from swapbench.machine.doctor.examination import examine, room_for
+    from swapbench.machine.doctor.judge import (
         complaint_about_device,
         judge_examination,
         judge_room,
         judge_surroundings,
     )
-    from swapbench.doctor.surroundings import busiest_of_mine, look_around
-    from swapbench.environment import this_machine
+    from swapbench.machine.doctor.surroundings import busiest_of_mine, look_around
+    from swapbench.machine.environment import this_machine
     from swapbench.models.store import cache_root
     from swapbench.report.checkup import checks_to_json, print_checks
     from swapbench.report.terminal import make_console
-    from swapbench.roofline import models_folders, weights_here
+    from swapbench.run.roofline import models_folders, weights_here
 
     if not json:
         say("looking: some seconds")

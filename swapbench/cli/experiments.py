@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from swapbench.base.errors import Exit, ExperimentError, UsageError
 from swapbench.cli import completion
 from swapbench.cli.carrying import complain
 from swapbench.cli.options import Json
-from swapbench.errors import Exit, ExperimentError, UsageError
-from swapbench.overrides import sets, short_for
+from swapbench.spec.overrides import sets, short_for
 
 if TYPE_CHECKING:
-    from swapbench.experiment import Experiment
     from swapbench.models.locate import Located
+    from swapbench.spec.experiment import Experiment
 
 
 def list_(as_json: Json = False) -> None:
@@ -27,9 +27,9 @@ def list_(as_json: Json = False) -> None:
 
     Exit codes: 0 fine, 2 an experiment file is broken.
     """
-    from swapbench.experiment import discover, load
     from swapbench.report.experiments import print_experiments
     from swapbench.report.listing import list_console
+    from swapbench.spec.experiment import discover, load
 
     rows: list[dict[str, Any]] = []
     broken: list[ExperimentError] = []
@@ -107,10 +107,10 @@ def show(
     if experiment is None:
         _show_target(target, as_json=as_json)
         return
-    from swapbench.experiment import find, load
-    from swapbench.needs import ModelSize, available, needs
     from swapbench.report.experiments import print_experiment, print_settings, to_json
     from swapbench.report.terminal import make_console
+    from swapbench.run.needs import ModelSize, available, needs
+    from swapbench.spec.experiment import find, load
 
     path = find(experiment)
     overrides = [
@@ -135,7 +135,7 @@ def _show_target(target: str | None, *, as_json: bool) -> None:
     """What swapbench would ask of a server, once everything that a run needs of it is there."""
     from swapbench.report.listing import list_console
     from swapbench.report.targets import print_requests
-    from swapbench.targets import refuse_missing_keys, refuse_missing_program, refuse_silent, server_of
+    from swapbench.run.targets import refuse_missing_keys, refuse_missing_program, refuse_silent, server_of
 
     if target is None:
         raise UsageError("show what? an experiment, as in `swapbench show exp012`, or --target")
@@ -160,14 +160,14 @@ def schema() -> None:
 
     Exit codes: 0 fine.
     """
-    from swapbench.experiment import schema as experiment_schema
+    from swapbench.spec.experiment import schema as experiment_schema
 
     print(json.dumps(experiment_schema(), indent=2))
 
 
 def _as_written(path: Path) -> "Experiment | None":
     """The file without overrides; None where only they make it whole."""
-    from swapbench.experiment import load
+    from swapbench.spec.experiment import load
 
     try:
         return load(path)
@@ -177,7 +177,7 @@ def _as_written(path: Path) -> "Experiment | None":
 
 def _served_by_others(chosen: "Experiment") -> bool:
     """Whether checkpoints are a server's own."""
-    from swapbench.targets import server_of
+    from swapbench.run.targets import server_of
 
     server = server_of(chosen.target)
     return server is not None and not server.preset.reads_paths

@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from swapbench.base.errors import UsageError, one_line
 from swapbench.cli import completion
 from swapbench.cli.carrying import carry_out_watched, complain, say
 from swapbench.cli.options import Experiment, Margin, Models, Out, PageCache, Quiet, Verbose
 from swapbench.cli.run import interpreter_of, overrides_of
-from swapbench.errors import UsageError, one_line
 
 if TYPE_CHECKING:
-    from swapbench.analysis.gate import Gate
-    from swapbench.gating import Asking
-    from swapbench.results import Run
-    from swapbench.runner import Job
+    from swapbench.compare.gate import Gate
+    from swapbench.run.gating import Asking
+    from swapbench.run.runner import Job
+    from swapbench.store import Run
 
 
 def _reports(ctx: typer.Context, reports: Path | None) -> Path | None:
@@ -24,7 +24,7 @@ def _reports(ctx: typer.Context, reports: Path | None) -> Path | None:
     Raises:
         UsageError: nothing can be kept there.
     """
-    from swapbench.files import why_no_folder
+    from swapbench.base.files import why_no_folder
 
     if reports is not None and not ctx.resilient_parsing and (why := why_no_folder(reports)):
         raise UsageError(f"--reports {reports}: can't be written: {why}; choose another place")
@@ -101,9 +101,9 @@ def gate(
     """
     import sys
 
-    from swapbench.analysis.gate import exit_code
-    from swapbench.experiment import find
-    from swapbench.gating import Asking
+    from swapbench.compare.gate import exit_code
+    from swapbench.run.gating import Asking
+    from swapbench.spec.experiment import find
 
     if (base is None) == (baseline is None):
         raise UsageError("against what? either --base REF, a commit or branch, or --baseline NAME")
@@ -131,8 +131,8 @@ def gate(
 def _judged(
     asking: "Asking", base: str | None, baseline: str | None, build: str | None, *, trusted: bool
 ) -> "Gate":
-    from swapbench.baselines import load
-    from swapbench.gating import gate_on_base, gate_on_history
+    from swapbench.compare.baselines import load
+    from swapbench.run.gating import gate_on_base, gate_on_history
 
     if base is not None:
         return gate_on_base(asking, base, build, trusted=trusted)
@@ -142,7 +142,7 @@ def _judged(
 
 
 def _carried(job: "Job", *, quiet: bool, verbose: bool, json: bool) -> "Run":
-    from swapbench.results import read
+    from swapbench.store import read
 
     # The base is gone once the gate has ended, and a gate is judged in one go.
     carry_out_watched(job, quiet=quiet, verbose=verbose, json=json, resumable=False, sides=sides_of(job))

@@ -64,11 +64,11 @@ def history(
 
     Exit codes: 0 fine, 2 usage.
     """
-    from swapbench.analysis.history import analyse_history
-    from swapbench.history import only, read_history
-    from swapbench.medians import HEADLINE
+    from swapbench.compare.history import only, read_history
+    from swapbench.compare.series import analyse_history
     from swapbench.report.history import history_to_json, left_out, print_history
     from swapbench.report.terminal import make_console
+    from swapbench.store.medians import HEADLINE
 
     read = read_history(results or [Path("results")], experiment, figure or HEADLINE)
     past = analyse_history(only(read, scenario=scenario, strategy=strategy), last)

@@ -5,16 +5,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swapbench.errors import UsageError
-from swapbench.shell import quoted
+from swapbench.base.errors import UsageError
+from swapbench.base.shell import quoted
 
 if TYPE_CHECKING:
-    from swapbench.analysis import Findings
-    from swapbench.analysis.comparison import Comparison
-    from swapbench.headline import HeadlineFigure
-    from swapbench.limits import Limits
+    from swapbench.base.headline import HeadlineFigure
+    from swapbench.compare.comparison import Comparison
+    from swapbench.findings import Findings
+    from swapbench.machine.limits import Limits
     from swapbench.report.html import RunView
-    from swapbench.results import Run
+    from swapbench.store import Run
 
 
 def write_run(run: "Run", findings: "Findings", path: Path, options: Sequence[str]) -> None:
@@ -43,8 +43,8 @@ def write_comparisons(
     Raises:
         UsageError: as `write_run`.
     """
-    from swapbench.analysis import analyse
-    from swapbench.analysis.arms import arms_of
+    from swapbench.findings import analyse
+    from swapbench.findings.arms import arms_of
     from swapbench.report.html import comparison_to_html
 
     sides = arms_of(runs[0]) if len(runs) == 1 else runs
@@ -58,22 +58,22 @@ def write_comparisons(
 def _view(
     run: "Run", findings: "Findings", compared_by: "Mapping[str, HeadlineFigure] | None" = None
 ) -> "RunView":
-    from swapbench.analysis.pictures import pictures_of
+    from swapbench.findings.pictures import pictures_of
     from swapbench.report.html import RunView
-    from swapbench.results import raw_files
+    from swapbench.store import raw_files
 
     return RunView(findings, pictures_of(run, findings, compared_by), raw_files(run.folder))
 
 
 def _limits(run: "Run") -> "Limits | None":
-    from swapbench.roofline import limits_of
+    from swapbench.run.roofline import limits_of
 
     return limits_of(run.info.models, run.info.machine)
 
 
 def _write(path: Path, text: str) -> None:
-    from swapbench.analysis.figures import size
-    from swapbench.files import write_atomically
+    from swapbench.base.files import write_atomically
+    from swapbench.findings.figures import size
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
+from swapbench.base.errors import UsageError
 from swapbench.cli.carrying import say
 from swapbench.cli.run import interpreter_of
 from swapbench.cli.usage import Command, Commands
-from swapbench.errors import UsageError
 
 _ASK = """
 from importlib.metadata import distributions
@@ -50,7 +50,7 @@ def target(
 
     Exit codes: 0 fine, 2 usage, or it is there already.
     """
-    from swapbench.templates import write_target
+    from swapbench.base.templates import write_target
 
     _refuse_name(name, "a target", "my-server")
     _refuse_what_is_another(name)
@@ -85,7 +85,7 @@ def experiment(
 
     Exit codes: 0 fine, 2 usage, or it is there already.
     """
-    from swapbench.templates import write_experiment
+    from swapbench.base.templates import write_experiment
 
     _refuse_name(name, "an experiment", "my-experiment")
     place = folder / f"{name}.toml"
@@ -106,8 +106,8 @@ def _refuse_what_is_another(name: str) -> None:
     """The name becomes a module's and a target's: neither may hide one that is there, or be none."""
     import keyword
 
-    from swapbench.preset import shipped
-    from swapbench.targets import BUILT_IN
+    from swapbench.run.targets import BUILT_IN
+    from swapbench.spec.preset import shipped
 
     if name in (*BUILT_IN, *shipped()):
         raise UsageError(f'"{name}": is a target of swapbench; choose another name')
@@ -119,7 +119,7 @@ def _refuse_what_is_another(name: str) -> None:
 
 def _refuse_what_is_installed(name: str, python: str) -> None:
     """A package of that name would hide one that is there, or replace it."""
-    from swapbench.interpreter import said_by
+    from swapbench.base.interpreter import said_by
 
     said, last = said_by(python, _ASK, name)
     if not said:

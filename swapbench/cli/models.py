@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from swapbench.base.errors import ModelError, UsageError
 from swapbench.cli import completion
 from swapbench.cli.options import Json
 from swapbench.cli.usage import Command, Commands
-from swapbench.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from swapbench.experiment import Source
     from swapbench.models.order import Order, Progress
+    from swapbench.spec.experiment import Source
 
 app = typer.Typer(
     name="models",
@@ -89,11 +89,11 @@ def synth(
 
     Exit codes: 0 fine, 2 usage, 130 interrupted: what is half made is made anew.
     """
-    from swapbench.experiment import Source
     from swapbench.models import store
     from swapbench.models.making import make
     from swapbench.models.order import of_config_file
     from swapbench.report.models import progress_of
+    from swapbench.spec.experiment import Source
 
     source = Source.MINI if mini else Source.SYNTHETIC
     if (config is None) != (not name) or (config is None) != bool(wanted):
@@ -181,7 +181,7 @@ def repack(
 
     Exit codes: 0 fine, 2 usage, 130 interrupted.
     """
-    from swapbench.home import expanded
+    from swapbench.base.home import expanded
     from swapbench.models.locate import find
     from swapbench.models.repack import Outcome
     from swapbench.models.repack import repack as copy
@@ -223,9 +223,9 @@ def rm(
 
     Exit codes: 0 fine, 2 usage, or no such model.
     """
-    from swapbench.analysis.figures import size
-    from swapbench.experiment import Source
+    from swapbench.findings.figures import size
     from swapbench.models import store
+    from swapbench.spec.experiment import Source
 
     chosen = [known for known in store.MADE_SOURCES if source in ("", known)]
     if not chosen:
@@ -255,9 +255,9 @@ def _sources(wanted: str) -> "list[Source]":
 
 def _made_names(names: list[str]) -> list[str]:
     """Names as folders bear them: a catalogue model may be given by its repository, too."""
-    from swapbench.experiment import Source
     from swapbench.models import store
     from swapbench.models.catalogue import lookup
+    from swapbench.spec.experiment import Source
 
     known = [entry.name if (entry := lookup(name)) else name for name in names]
     for name in known:
@@ -266,7 +266,7 @@ def _made_names(names: list[str]) -> list[str]:
 
 
 def _refuse_absent(names: list[str], there: set[str]) -> None:
-    from swapbench.errors import did_you_mean
+    from swapbench.base.errors import did_you_mean
     from swapbench.models import store
 
     for name in names:
@@ -289,9 +289,9 @@ def _references(wanted: list[str], instead: str) -> list[str]:
     Raises:
         UsageError: a folder was typed: it is there or not, and nothing gets it; `instead` says what to type.
     """
-    from swapbench import experiment
     from swapbench.models.catalogue import lookup
     from swapbench.models.locate import is_path
+    from swapbench.spec import experiment
 
     references: list[str] = []
     known = experiment.discover()
@@ -316,10 +316,10 @@ def _orders(wanted: list[str], source: "Source") -> "list[Order]":
 
 
 def _repos(wanted: list[str]) -> list[str]:
-    from swapbench.errors import did_you_mean
-    from swapbench.experiment import discover
+    from swapbench.base.errors import did_you_mean
     from swapbench.models import hub
     from swapbench.models.catalogue import CATALOGUE, lookup
+    from swapbench.spec.experiment import discover
 
     references = _references(wanted, "name experiments, models or repositories (org/name)")
     repos = [entry.repo if (entry := lookup(word)) else word for word in references]

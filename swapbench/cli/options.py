@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
+from swapbench.base.errors import UsageError
 from swapbench.cli import completion
-from swapbench.errors import UsageError
 
 
 def _writable(ctx: typer.Context, out: Path) -> Path:
     """Looked at before anything else is done: what is measured has to be kept."""
-    from swapbench.results import refuse_unwritable
+    from swapbench.store import refuse_unwritable
 
     if not ctx.resilient_parsing:
         refuse_unwritable(out)
@@ -24,7 +24,7 @@ def _page(ctx: typer.Context, html: Path | None) -> Path | None:
     Raises:
         UsageError: it can't be written there.
     """
-    from swapbench.files import why_no_file
+    from swapbench.base.files import why_no_file
 
     if html is not None and not ctx.resilient_parsing and (why := why_no_file(html)):
         raise UsageError(f"--html {html}: can't be written: {why}; choose another place, as ./report.html")

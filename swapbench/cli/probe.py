@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from swapbench.base.errors import UsageError
 from swapbench.cli.carrying import say
-from swapbench.errors import UsageError
 
 
 def probe(
@@ -31,11 +31,11 @@ def probe(
 
     Exit codes: 0 fine, 2 usage, 7 it can't be measured.
     """
-    from swapbench.files import why_no_folder
+    from swapbench.base.files import why_no_folder
     from swapbench.models.store import cache_root
     from swapbench.report.limits import print_limits
     from swapbench.report.terminal import make_console
-    from swapbench.roofline import measure, models_folder
+    from swapbench.run.roofline import measure, models_folder
 
     if folder is not None and not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; --folder chooses another place")

@@ -11,13 +11,21 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from swapbench.analysis.progress import Course, Progress
-from swapbench.plan import schedule
+from swapbench.findings.progress import Course, Progress
 from swapbench.report.console import PlainConsole, plain
 from swapbench.report.explaining import explanations, opening
 from swapbench.report.live import live_lines, swap_line
-from swapbench.runner import Job, Observer
-from swapbench.wire import Event, Note, RoundStarted, SwapFinished, SwapStarted, TurnStarted, WorkerReady
+from swapbench.run.runner import Job, Observer
+from swapbench.wire.events import (
+    Event,
+    Note,
+    RoundStarted,
+    SwapFinished,
+    SwapStarted,
+    TurnStarted,
+    WorkerReady,
+)
+from swapbench.wire.plan import schedule
 
 # Drawing takes a millisecond or two, and whoever draws takes them from what is measured.
 _DRAWINGS_PER_S = 2

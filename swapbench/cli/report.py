@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from swapbench.base.errors import Exit, ResultsError, UsageError
+from swapbench.base.shell import quoted
 from swapbench.cli import completion
 from swapbench.cli.carrying import complain, say
 from swapbench.cli.options import Html, Json, Results, refuse_page_and_form
-from swapbench.errors import Exit, ResultsError, UsageError
-from swapbench.shell import quoted
 
 if TYPE_CHECKING:
-    from swapbench.analysis.listing import RunOutline
-    from swapbench.results import Run
+    from swapbench.findings.listing import RunOutline
+    from swapbench.store import Run
 
 
 Format = Literal["rich", "md", "csv", "json", "trace"]
@@ -70,7 +70,7 @@ def report(
     Exit codes: 0 fine, 2 usage, 3 regression, 4 target missed, 5 leak, 6 inconclusive or invalid (--strict),
     7 a swap failed.
     """
-    from swapbench.results import resolve
+    from swapbench.store import resolve
 
     refuse_page_and_form(html, form)
     code = print_run(resolve(results, run), form, strict=strict, strategy=strategy, arm=arm, html=html)
@@ -92,14 +92,14 @@ def print_run(
         ResultsError: the folder holds no run, or one this swapbench can't read.
         UsageError: the run has no such strategy, or no such arm.
     """
-    from swapbench.analysis import analyse, exit_code
-    from swapbench.analysis.arms import arm_of
-    from swapbench.analysis.cells import only
     from swapbench.cli.compare import print_arms
     from swapbench.cli.html import write_run
+    from swapbench.findings import analyse, exit_code
+    from swapbench.findings.arms import arm_of
+    from swapbench.findings.cells import only
     from swapbench.report import make_console, show
-    from swapbench.results import read
-    from swapbench.roofline import limits_of
+    from swapbench.run.roofline import limits_of
+    from swapbench.store import read
 
     if form == "trace":
         _want_redirection(folder)
@@ -143,7 +143,7 @@ def _want_redirection(folder: Path) -> None:
 
 
 def _print_trace(run: "Run") -> Exit:
-    from swapbench.analysis.timeline import timeline_of
+    from swapbench.findings.timeline import timeline_of
     from swapbench.report.trace import to_trace
 
     sys.stdout.write(to_trace(run.info, timeline_of(run)))
@@ -163,9 +163,9 @@ def runs(
 
     Exit codes: 0 fine, 2 usage.
     """
-    from swapbench.analysis.listing import outline
+    from swapbench.findings.listing import outline
     from swapbench.report.listing import list_console, print_runs, to_json
-    from swapbench.results import find_runs, read_outline
+    from swapbench.store import find_runs, read_outline
 
     found: list[RunOutline] = []
     unreadable: list[ResultsError] = []

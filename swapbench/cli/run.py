@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from swapbench.base.errors import IncomparableError, UsageError, one_line
 from swapbench.cli import completion
 from swapbench.cli.carrying import carry_out_watched, say
 from swapbench.cli.options import FailFast, Models, Out, PageCache, Quiet, Strict, Verbose
-from swapbench.errors import IncomparableError, UsageError, one_line
-from swapbench.overrides import Override, sets, short_for
+from swapbench.spec.overrides import Override, sets, short_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from swapbench.runner import Job
+    from swapbench.run.runner import Job
 
 
 def run(
@@ -153,11 +153,11 @@ def _job(
 ) -> "Job":
     import sys
 
-    from swapbench import experiment as experiments
-    from swapbench.hostfile import read as read_hostfile
-    from swapbench.pairing import checkpoints_of, refuse_unfit
-    from swapbench.results import resolve
-    from swapbench.runner import new_job, resumed_job
+    from swapbench.run.pairing import checkpoints_of, refuse_unfit
+    from swapbench.run.runner import new_job, resumed_job
+    from swapbench.spec import experiment as experiments
+    from swapbench.spec.hostfile import read as read_hostfile
+    from swapbench.store import resolve
 
     if resume is not None:
         if name is not None or overrides or strategies:
@@ -223,9 +223,9 @@ def _comparing_job(
     """A run of several targets, in turn."""
     import sys
 
-    from swapbench import experiment as experiments
-    from swapbench.pairing import Asked, make_arms
-    from swapbench.runner import new_paired_job
+    from swapbench.run.pairing import Asked, make_arms
+    from swapbench.run.runner import new_paired_job
+    from swapbench.spec import experiment as experiments
 
     if name is None or resume is not None:
         raise UsageError("several targets are compared in a new run of an experiment: name it")

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from swapbench.base.errors import Exit, UsageError
 from swapbench.cli.carrying import say
 from swapbench.cli.options import Json
-from swapbench.errors import Exit, UsageError
 
 
 def selfcheck(
@@ -32,14 +32,14 @@ def selfcheck(
 
     Exit codes: 0 nothing is wrong, 2 usage, 7 a claim is wrong, or nothing can be tried.
     """
-    from swapbench.doctor.claims import Row
-    from swapbench.doctor.selfcheck import selfcheck as tried
-    from swapbench.environment import this_machine
-    from swapbench.limits import Volume, load
+    from swapbench.machine.doctor.claims import Row
+    from swapbench.machine.doctor.selfcheck import selfcheck as tried
+    from swapbench.machine.environment import this_machine
+    from swapbench.machine.limits import Volume, load
     from swapbench.models.store import cache_root
     from swapbench.report.selfcheck import in_a_line, print_end, print_row
     from swapbench.report.terminal import make_console
-    from swapbench.roofline import measure, models_folder
+    from swapbench.run.roofline import measure, models_folder
 
     if folder is not None and not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; --folder chooses another place")

@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Final, TextIO
 
-from swapbench.errors import OutputError
+from swapbench.base.errors import OutputError
 
 _READABLE: Final = "swapbench.readable"
 # What reports draw with and speak in, for encodings that lack it.

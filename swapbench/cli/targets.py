@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from swapbench.cli.options import Json
 
 if TYPE_CHECKING:
-    from swapbench.preset import Preset
-    from swapbench.targets import BuiltIn
+    from swapbench.run.targets import BuiltIn
+    from swapbench.spec.preset import Preset
 
 
 def targets(as_json: Json = False) -> None:
@@ -25,10 +25,10 @@ def targets(as_json: Json = False) -> None:
 
     Exit codes: 0 fine, 2 usage.
     """
-    from swapbench.preset import read_preset, shipped
     from swapbench.report.listing import list_console
     from swapbench.report.targets import print_targets
-    from swapbench.targets import BUILT_IN, orchestrators
+    from swapbench.run.targets import BUILT_IN, orchestrators
+    from swapbench.spec.preset import read_preset, shipped
 
     rows = [_built_in(name, target) for name, target in BUILT_IN.items()]
     rows += [_row(name, read_preset(path)) for name, path in shipped().items()]

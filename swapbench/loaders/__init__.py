@@ -10,13 +10,13 @@ For a server that swaps models all day, a `ModelLoader` keeps what a strategy ke
 from pathlib import Path
 from typing import Any
 
-from swapbench.errors import did_you_mean
+from swapbench.base.errors import did_you_mean
 from swapbench.loaders.model_loader import ModelLoader, explained
 from swapbench.loaders.report import Loaded, LoadReport
 from swapbench.loaders.tokenizer import refuse_mute
 from swapbench.loaders.unfit import HeldError, UnfitError
 from swapbench.models.explaining import fault_of_tokenizer
-from swapbench.strategy import NAMED, Strategy
+from swapbench.spec.strategy import NAMED, Strategy
 
 __all__ = ["HeldError", "LoadReport", "Loaded", "ModelLoader", "Strategy", "UnfitError", "load"]
 

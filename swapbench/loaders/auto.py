@@ -3,15 +3,16 @@
 from pathlib import Path
 from typing import Final
 
-from swapbench import allowance, limits, page_cache
-from swapbench.environment import this_machine
-from swapbench.errors import UsageError
+from swapbench.base.errors import UsageError
+from swapbench.instruments import page_cache
 from swapbench.loaders.layout import shards_of
 from swapbench.loaders.mapped import unmappable
 from swapbench.loaders.slab import room_for
 from swapbench.loaders.unfit import UnfitError
+from swapbench.machine import allowance, limits
+from swapbench.machine.environment import this_machine
 from swapbench.models.store import cache_root
-from swapbench.strategy import LoaderKind
+from swapbench.spec.strategy import LoaderKind
 
 # What counts as in the page cache: pages come and go by themselves.
 _RESIDENT_SHARE: Final = 0.9

@@ -9,8 +9,6 @@ from typing import Any, Final
 import mlx.core as mx
 from mlx.utils import tree_reduce
 
-from swapbench import allowance
-from swapbench.experiment import Source
 from swapbench.loaders import auto, platform, stock
 from swapbench.loaders.arrival import Arrival, WeightSource
 from swapbench.loaders.building import build, put_in_place
@@ -24,9 +22,11 @@ from swapbench.loaders.slab import InSlab, Slab, room_for
 from swapbench.loaders.span import Span, unmeasured
 from swapbench.loaders.tokenizers import Tokenizers
 from swapbench.loaders.unfit import UnfitError
+from swapbench.machine import allowance
 from swapbench.models.explaining import fault_of_model, fault_of_tokenizer
 from swapbench.models.soundness import Fault, damaged
-from swapbench.strategy import LoaderKind, ReadAhead, Strategy
+from swapbench.spec.experiment import Source
+from swapbench.spec.strategy import LoaderKind, ReadAhead, Strategy
 
 _OF_THE_MACHINE: Final = (MemoryError, OSError, RuntimeError, UnfitError)
 # What is tried where a loader can't.

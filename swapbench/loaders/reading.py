@@ -11,11 +11,11 @@ from typing import Final
 
 import numpy as np
 
-from swapbench import page_cache
-from swapbench.allowance import processors
+from swapbench.instruments import page_cache
 from swapbench.loaders.arrays import address_of
 from swapbench.loaders.platform import BLOCK_BYTES, HUGE_PAGE_BYTES, ask_for_huge_pages
 from swapbench.loaders.unfit import UnfitError
+from swapbench.machine.allowance import processors
 
 # Large enough for one request to keep a disk busy, small enough for the last thread not to be waited for.
 PIECE_BYTES: Final = 8 << 20

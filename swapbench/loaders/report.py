@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from swapbench.strategy import LoaderKind
+from swapbench.spec.strategy import LoaderKind
 
 
 @dataclass(frozen=True)

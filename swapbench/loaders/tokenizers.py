@@ -9,7 +9,7 @@ from typing import Any
 from mlx_lm.utils import load_config
 
 from swapbench.loaders.tokenizer import load_lean, load_stock
-from swapbench.strategy import TokenizerMode
+from swapbench.spec.strategy import TokenizerMode
 
 
 class Tokenizers:

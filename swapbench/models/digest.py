@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+from swapbench.instruments.page_cache import weight_files
 from swapbench.models.remembered import recall, remembered, state_of
-from swapbench.page_cache import weight_files
 
 _QUESTION: Final = "sha256"
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")

@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from swapbench.errors import ModelError, TransferError
-from swapbench.home import expanded
+from swapbench.base.errors import ModelError, TransferError
+from swapbench.base.home import expanded
 from swapbench.models.checkpoint import PATTERNS, WEIGHTS
 from swapbench.models.soundness import Fault, examined, fault
 

@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from swapbench.errors import ModelError, did_you_mean
-from swapbench.experiment import Source
-from swapbench.home import expanded
+from swapbench.base.errors import ModelError, did_you_mean
+from swapbench.base.home import expanded
 from swapbench.models import hub, making, order, store
 from swapbench.models.catalogue import CATALOGUE, Entry, lookup
 from swapbench.models.checkpoint import weight_bytes
 from swapbench.models.order import Order
 from swapbench.models.soundness import Fault, examined, fault
-from swapbench.wire import Checkpoint
+from swapbench.spec.experiment import Source
+from swapbench.wire.events import Checkpoint
 
 # Those in which models have names; what is local has paths.
 NAMED_SOURCES: Final = (Source.HUB, *store.MADE_SOURCES)

@@ -11,8 +11,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from swapbench.errors import ModelError
-from swapbench.experiment import Source
+from swapbench.base.errors import ModelError
 from swapbench.models.catalogue import Entry
 from swapbench.models.dimensions import (
     Kind,
@@ -25,6 +24,7 @@ from swapbench.models.dimensions import (
 )
 from swapbench.models.mini import mini_config, mini_dtype
 from swapbench.models.vocabulary import BYTE_TOKENS, Vocabulary, of_config, scaled_down
+from swapbench.spec.experiment import Source
 
 # How checkpoints are written; a new number has those of an older one made again.
 # 1: first published form.

@@ -17,12 +17,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from swapbench.errors import ModelError
-from swapbench.experiment import Source
+from swapbench.base.errors import ModelError
 from swapbench.models import store
 from swapbench.models.headers import Entry, HeaderError, Layout, read_layout
 from swapbench.models.shards import write_all
 from swapbench.models.soundness import fault
+from swapbench.spec.experiment import Source
 
 # From a cache line, which no item is bigger than, to half of a huge page.
 _ALIGN_BYTES: Final = [1 << power for power in range(6, 21)]

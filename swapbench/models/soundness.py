@@ -9,11 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from swapbench.experiment import Source
-from swapbench.interpreter import LENT
+from swapbench.base.interpreter import LENT
 from swapbench.models.checkpoint import WITHOUT_MARK, damage, looks_whole
 from swapbench.models.remembered import keep, recall, remembered, state_of
 from swapbench.models.store import is_own
+from swapbench.spec.experiment import Source
 
 _QUESTION: Final = "fault"
 _PATIENCE_S: Final = 120

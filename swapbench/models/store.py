@@ -11,10 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from swapbench.errors import ModelError, UsageError, did_you_mean
-from swapbench.experiment import Source
-from swapbench.home import expanded
+from swapbench.base.errors import ModelError, UsageError, did_you_mean
+from swapbench.base.home import expanded
 from swapbench.models.order import RECIPE_VERSION, Order
+from swapbench.spec.experiment import Source
 
 MADE_SOURCES: Final = (Source.SYNTHETIC, Source.MINI)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from swapbench.errors import ModelError
+from swapbench.base.errors import ModelError
 from swapbench.models import shards
 from swapbench.models.order import Order, Progress, Request
 from swapbench.models.tokenizer import write_tokenizer

@@ -13,21 +13,11 @@ from mlx.utils import tree_flatten, tree_map_with_path
 from mlx_lm.models.bitlinear_layers import BitLinear
 from mlx_lm.utils import _get_classes
 
-from swapbench.errors import ModelError, did_you_mean
+from swapbench.base.errors import ModelError, did_you_mean
 from swapbench.models import formats
 from swapbench.models.order import Order
 from swapbench.models.shards import Tensor
-from swapbench.models.values import (
-    WEIGHT_STD,
-    Given,
-    Normal,
-    Same,
-    Scales,
-    Ternary,
-    Values,
-    Words,
-    centring,
-)
+from swapbench.models.values import WEIGHT_STD, Given, Normal, Same, Scales, Ternary, Values, Words, centring
 
 _SAFETENSORS: Final = {
     mx.bfloat16: "BF16",

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from swapbench.analysis import Findings
+from swapbench.findings import Findings
 from swapbench.report.json_document import to_json
 from swapbench.report.markdown import to_markdown
 from swapbench.report.terminal import make_console, print_report

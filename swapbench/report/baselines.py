@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
-from swapbench.analysis import figures as f
-from swapbench.analysis.estimate import estimate
-from swapbench.analysis.prediction import FEWEST_RUNS
-from swapbench.baselines import KeptRun
+from swapbench.compare.baselines import KeptRun
+from swapbench.compare.prediction import FEWEST_RUNS
+from swapbench.findings import figures as f
 from swapbench.report.shapes import Cell, Line, Part, Table
 from swapbench.report.terminal import print_parts, print_table
+from swapbench.stats.estimate import estimate
 
 
 def print_baselines(found: Mapping[str, Sequence[KeptRun]], console: Console) -> None:

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from swapbench.doctor.check import Check, Status
-from swapbench.environment import Machine
+from swapbench.machine.doctor.check import Check, Status
+from swapbench.machine.environment import Machine
 from swapbench.report.narrow import readable
 
 _MARKS: Final[dict[Status, tuple[str, str]]] = {

@@ -4,21 +4,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from swapbench.analysis import figures as f
-from swapbench.analysis.change import FEWEST, Change, Verdict
-from swapbench.analysis.comparison import (
-    Comparison,
-    LeakComparison,
-    ScenarioComparison,
-    SideFacts,
-    exit_code,
-)
-from swapbench.analysis.estimate import Estimate
-from swapbench.analysis.fingerprint import Difference
-from swapbench.errors import Exit
-from swapbench.phases import LEDGER_LABELS
+from swapbench.base.errors import Exit
+from swapbench.base.phases import LEDGER_LABELS
+from swapbench.compare.change import FEWEST, Change, Verdict
+from swapbench.compare.comparison import Comparison, LeakComparison, ScenarioComparison, SideFacts, exit_code
+from swapbench.compare.fingerprint import Difference
+from swapbench.findings import figures as f
 from swapbench.report.shapes import Cell, Line, Part, Table, Tone
 from swapbench.report.tables import REQUEST_TO_FIRST_TOKEN
+from swapbench.stats.estimate import Estimate
 
 VERDICT_TONES: Final[dict[Verdict, Tone]] = {
     Verdict.SLOWER: "bad",

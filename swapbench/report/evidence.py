@@ -4,17 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from swapbench.analysis import Findings, figures
-from swapbench.analysis.clients import ClientsFelt
-from swapbench.analysis.estimate import Estimate
-from swapbench.analysis.failures import Failure
-from swapbench.analysis.figures import NOT_RECORDED
-from swapbench.analysis.findings import Problem
-from swapbench.analysis.memory import ScenarioMemory
-from swapbench.analysis.proof import Restores
-from swapbench.analysis.sharing import RankSummary, Sharing
-from swapbench.phases import LEDGER_LABELS
+from swapbench.base.phases import LEDGER_LABELS
+from swapbench.findings import Findings, figures
+from swapbench.findings.clients import ClientsFelt
+from swapbench.findings.failures import Failure
+from swapbench.findings.figures import NOT_RECORDED
+from swapbench.findings.findings import Problem
+from swapbench.findings.memory import ScenarioMemory
+from swapbench.findings.proof import Restores
+from swapbench.findings.sharing import RankSummary, Sharing
 from swapbench.report.shapes import Cell, Line, Table, Tone, point
+from swapbench.stats.estimate import Estimate
 
 # More rounds than these are told by their ends.
 _MOST_ROUNDS: Final = 6

@@ -12,11 +12,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from swapbench.analysis.figures import memory, size
-from swapbench.experiment import Experiment
+from swapbench.findings.figures import memory, size
 from swapbench.models.locate import Located
-from swapbench.needs import Available, Needs
 from swapbench.report.narrow import readable
+from swapbench.run.needs import Available, Needs
+from swapbench.spec.experiment import Experiment
 
 # What the other tables of `show` have.
 _SHOWN_APART: Final = {"scenario", "models", "title", "description"}

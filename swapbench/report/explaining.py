@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from swapbench.analysis.figures import memory, size
-from swapbench.experiment import Experiment, PageCache
-from swapbench.plan import Arm
-from swapbench.wire import (
+from swapbench.findings.figures import memory, size
+from swapbench.spec.experiment import Experiment, PageCache
+from swapbench.wire.events import (
     Event,
     PhaseMeasured,
     StepStarted,
@@ -15,6 +14,7 @@ from swapbench.wire import (
     TurnStarted,
     WorkerReady,
 )
+from swapbench.wire.plan import Arm
 
 _PAGE_CACHE: Final[Mapping[PageCache, str]] = {
     PageCache.WARM: "read into the page cache, so that the disk is out of it",

@@ -4,14 +4,14 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from swapbench.analysis import Findings, figures
-from swapbench.analysis.cells import cell_name
-from swapbench.analysis.change import Change
-from swapbench.analysis.comparison import Comparison, ScenarioComparison
-from swapbench.analysis.estimate import Estimate
-from swapbench.analysis.ladder import STOCK
-from swapbench.analysis.summary import ScenarioSummary
+from swapbench.compare.change import Change
+from swapbench.compare.comparison import Comparison, ScenarioComparison
+from swapbench.findings import Findings, figures
+from swapbench.findings.cells import cell_name
+from swapbench.findings.ladder import STOCK
+from swapbench.findings.summary import ScenarioSummary
 from swapbench.report.shapes import shortened
+from swapbench.stats.estimate import Estimate
 
 # More would be a poster; what is shorter than this share of the swap has no room for its name.
 _MOST_SECTIONS: Final = 6

@@ -7,17 +7,17 @@ from typing import Final
 
 from rich.console import Console
 
-from swapbench.analysis import figures
-from swapbench.analysis.cells import cell_name
-from swapbench.analysis.estimate import Estimate
-from swapbench.analysis.figures import NOT_RECORDED
-from swapbench.analysis.history import LevelChange, Past, Series, Setting, VersionChange
-from swapbench.analysis.trend import LEAST_RUNS
+from swapbench.compare.series import LevelChange, Past, Series, Setting, VersionChange
+from swapbench.findings import figures
+from swapbench.findings.cells import cell_name
+from swapbench.findings.figures import NOT_RECORDED
 from swapbench.report.json_document import as_document
 from swapbench.report.shapes import Cell, Line, Table
 from swapbench.report.sparkline import sparkline
 from swapbench.report.tables import ARROW, REQUEST_TO_FIRST_TOKEN
 from swapbench.report.terminal import fits, print_section, print_table
+from swapbench.stats.estimate import Estimate
+from swapbench.stats.trend import LEAST_RUNS
 
 # 1: first published form.
 HISTORY_VERSION: Final = 1

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
-from swapbench.analysis import Findings
+from swapbench.findings import Findings
 
 # 1: first published form.
 FINDINGS_VERSION: Final = 1

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from xml.etree import ElementTree as Xml
 
-from swapbench.analysis.gate import Gate, GateOutcome
+from swapbench.compare.gate import Gate, GateOutcome
 
 _FAILURES = (GateOutcome.REGRESSION, GateOutcome.LEAK)
 

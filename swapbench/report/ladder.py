@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from swapbench.analysis import Findings
-from swapbench.analysis import figures as f
-from swapbench.analysis.estimate import Estimate
-from swapbench.analysis.ladder import STOCK, Ladder, Rung
+from swapbench.findings import Findings
+from swapbench.findings import figures as f
+from swapbench.findings.ladder import STOCK, Ladder, Rung
 from swapbench.report.shapes import Cell, Line, Table
+from swapbench.stats.estimate import Estimate
 
 
 def ladders(findings: Findings) -> tuple[Table, ...]:

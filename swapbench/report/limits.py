@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from swapbench.limits import Limits
+from swapbench.machine.limits import Limits
 from swapbench.report.shapes import Cell, Table
 from swapbench.report.terminal import print_table
 

@@ -5,13 +5,13 @@ from typing import Final
 
 from rich.text import Text
 
-from swapbench.analysis.figures import NOT_RECORDED, counted, memory
-from swapbench.analysis.progress import Course, Row, Standing
-from swapbench.experiment import Source
+from swapbench.findings.figures import NOT_RECORDED, counted, memory
+from swapbench.findings.progress import Course, Row, Standing
 from swapbench.report.console import plain
 from swapbench.report.shapes import shortened
 from swapbench.report.sparkline import sparkline
-from swapbench.wire import SwapFinished
+from swapbench.spec.experiment import Source
+from swapbench.wire.events import SwapFinished
 
 _ROWS: Final = 8
 _LEAST_WIDTH: Final = 40

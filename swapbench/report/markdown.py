@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from swapbench.analysis import Findings, figures
-from swapbench.analysis.comparison import Comparison
+from swapbench.compare.comparison import Comparison
+from swapbench.findings import Findings, figures
 from swapbench.report import comparison as compared
 from swapbench.report import evidence, ladder, tables, within
 from swapbench.report.console import plain

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Final
 
-from swapbench.analysis import Findings, figures
-from swapbench.analysis.ladder import STOCK, Ladder, Rung
-from swapbench.analysis.overall import outcome, overall
-from swapbench.analysis.summary import Counts, ScenarioSummary
-from swapbench.errors import Exit
+from swapbench.base.errors import Exit
+from swapbench.findings import Findings, figures
+from swapbench.findings.ladder import STOCK, Ladder, Rung
+from swapbench.findings.overall import outcome, overall
+from swapbench.findings.summary import Counts, ScenarioSummary
 from swapbench.report.ladder import against_stock
 from swapbench.report.shapes import Cell, Line, Table, short
 from swapbench.report.tables import REQUEST_TO_FIRST_TOKEN, estimate_cell

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from swapbench.analysis.estimate import Estimate
-from swapbench.analysis.figures import NOT_RECORDED
+from swapbench.findings.figures import NOT_RECORDED
+from swapbench.stats.estimate import Estimate
 
 Tone = Literal["plain", "quiet", "strong", "good", "bad", "doubt"]
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from rich.console import Console
 
-from swapbench.analysis.comparison import Comparison
+from swapbench.compare.comparison import Comparison
 from swapbench.report.comparison import parts
 from swapbench.report.json_document import as_document
 from swapbench.report.markdown import comparison_to_markdown

@@ -4,16 +4,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from swapbench.analysis import Findings, figures
-from swapbench.analysis.estimate import FEW, Estimate, Interval
-from swapbench.analysis.facts import RunFacts
-from swapbench.analysis.figures import EN_DASH, NOT_RECORDED
-from swapbench.analysis.memory import LedgerSummary
-from swapbench.analysis.outside import Outside
-from swapbench.analysis.summary import PhaseSummary, ScenarioSummary
-from swapbench.analysis.verdict import Outcome
-from swapbench.phases import LEDGER_LABELS, Phase
+from swapbench.base.phases import LEDGER_LABELS, Phase
+from swapbench.findings import Findings, figures
+from swapbench.findings.facts import RunFacts
+from swapbench.findings.figures import EN_DASH, NOT_RECORDED
+from swapbench.findings.memory import LedgerSummary
+from swapbench.findings.outside import Outside
+from swapbench.findings.summary import PhaseSummary, ScenarioSummary
+from swapbench.findings.verdict import Outcome
 from swapbench.report.shapes import Cell, Line, Table, Tone, point
+from swapbench.stats.estimate import FEW, Estimate, Interval
 
 ARROW: Final = "\N{RIGHTWARDS ARROW}"
 ABOVE: Final = "\N{BLACK UP-POINTING TRIANGLE}"

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from swapbench.report.narrow import readable
-from swapbench.wire import Server
+from swapbench.wire.events import Server
 
 _STARTED: Final = {
     "": "has to run already",

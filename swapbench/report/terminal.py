@@ -12,8 +12,8 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from swapbench.analysis import Findings
-from swapbench.analysis.summary import ScenarioSummary
+from swapbench.findings import Findings
+from swapbench.findings.summary import ScenarioSummary
 from swapbench.report import evidence, ladder, tables, within
 from swapbench.report.console import PlainConsole
 from swapbench.report.narrow import measured, readable, stacked

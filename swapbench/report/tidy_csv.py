@@ -5,20 +5,20 @@ import io
 from collections.abc import Iterator
 from typing import Final
 
-from swapbench.analysis import Findings
-from swapbench.analysis.clients import ClientsFelt
-from swapbench.analysis.drift import Drift
-from swapbench.analysis.estimate import Estimate, Interval
-from swapbench.analysis.first_swaps import FirstSwaps
-from swapbench.analysis.ladder import Ladder
-from swapbench.analysis.leak import LeakFinding
-from swapbench.analysis.memory import ScenarioMemory
-from swapbench.analysis.outliers import Outlier
-from swapbench.analysis.outside import Outside
-from swapbench.analysis.proof import Restores
-from swapbench.analysis.roofline import AgainstLimit
-from swapbench.analysis.sharing import Sharing
-from swapbench.analysis.summary import AgainstTarget, ScenarioSummary
+from swapbench.findings import Findings
+from swapbench.findings.clients import ClientsFelt
+from swapbench.findings.drift import Drift
+from swapbench.findings.first_swaps import FirstSwaps
+from swapbench.findings.ladder import Ladder
+from swapbench.findings.leak import LeakFinding
+from swapbench.findings.memory import ScenarioMemory
+from swapbench.findings.outliers import Outlier
+from swapbench.findings.outside import Outside
+from swapbench.findings.proof import Restores
+from swapbench.findings.roofline import AgainstLimit
+from swapbench.findings.sharing import Sharing
+from swapbench.findings.summary import AgainstTarget, ScenarioSummary
+from swapbench.stats.estimate import Estimate, Interval
 
 COLUMNS: Final = ("run_id", "source", "scenario", "measure", "subject", "unit", "point", "low", "high", "n")
 

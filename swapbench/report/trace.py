@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from swapbench.analysis.timeline import ArmTimeline, Request, Track
-from swapbench.results import RunInfo
+from swapbench.findings.timeline import ArmTimeline, Request, Track
+from swapbench.store import RunInfo
 
 # 1: first published form.
 TRACE_VERSION: Final = 1

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Final
 
-from swapbench.analysis import Findings, figures
-from swapbench.analysis.drift import Drift
-from swapbench.analysis.estimate import Estimate
-from swapbench.analysis.first_swaps import FirstSwaps
-from swapbench.analysis.outliers import Outlier
+from swapbench.findings import Findings, figures
+from swapbench.findings.drift import Drift
+from swapbench.findings.first_swaps import FirstSwaps
+from swapbench.findings.outliers import Outlier
 from swapbench.report.shapes import Line
+from swapbench.stats.estimate import Estimate
 
 # Enough to see what is going on; JSON and CSV have them all.
 _MOST_OUTLIERS: Final = 10

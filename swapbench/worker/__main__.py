@@ -10,7 +10,7 @@ import time
 import traceback
 from pathlib import Path
 
-from swapbench.wire import WIRE_VERSION, Event, MemorySample, Plan, RoundStarted, SwapStarted, encode
+from swapbench.wire.events import WIRE_VERSION, Event, MemorySample, Plan, RoundStarted, SwapStarted, encode
 from swapbench.worker.leaving import leave
 from swapbench.worker.meter import Meter
 from swapbench.worker.session import run_session

@@ -13,13 +13,13 @@ from pathlib import Path
 import mlx.core as mx
 from mlx_lm.utils import load_config, load_model
 
-from swapbench.allowance import Share
+from swapbench.instruments.page_cache import weight_files
 from swapbench.loaders.tokenizer import load_stock, refuse_mute
+from swapbench.machine.allowance import Share
 from swapbench.models.explaining import fault_of_model, fault_of_tokenizer
 from swapbench.models.remembered import remembered, state_of
 from swapbench.models.soundness import Fault, UnansweredError, ask, damaged, keep_fault, read, written
-from swapbench.page_cache import weight_files
-from swapbench.wire import Checkpoint
+from swapbench.wire.events import Checkpoint
 from swapbench.worker.engine.geometry import KVGeometry
 from swapbench.worker.engine.serial import can_batch
 from swapbench.worker.leaving import leave

@@ -3,7 +3,7 @@
 import resource
 from dataclasses import dataclass
 
-from swapbench.ledgers import Process
+from swapbench.instruments.ledgers import Process
 
 
 @dataclass(frozen=True)

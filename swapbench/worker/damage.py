@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from swapbench import page_cache
-from swapbench.experiment import FaultKind
-from swapbench.wire import Checkpoint
+from swapbench.instruments import page_cache
+from swapbench.spec.experiment import FaultKind
+from swapbench.wire.events import Checkpoint
 
 # What a full disk lets be written of a file: its header, and no more.
 FULL_DISK_BYTES: Final = 4096

@@ -13,10 +13,10 @@ from statistics import median
 
 import mlx.core as mx
 
-from swapbench import page_cache
-from swapbench.doctor.examination import Examination
-from swapbench.phases import PHASES
-from swapbench.wire import Event, MemorySample
+from swapbench.base.phases import PHASES
+from swapbench.instruments import page_cache
+from swapbench.machine.doctor.examination import Examination
+from swapbench.wire.events import Event, MemorySample
 from swapbench.worker.meter import MlxMeter
 from swapbench.worker.mlx_here import device_info
 from swapbench.worker.probe import Probe

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
-from swapbench.allowance import Share
-from swapbench.experiment import Fault, FaultKind, find_fault
 from swapbench.loaders.span import Span
-from swapbench.wire import Checkpoint, PlannedSwap
+from swapbench.machine.allowance import Share
+from swapbench.spec.experiment import Fault, FaultKind, find_fault
+from swapbench.wire.events import Checkpoint, PlannedSwap
 from swapbench.worker.damage import FULL_DISK_BYTES, damaged
 from swapbench.worker.targets.inprocess import InProcessTarget
 

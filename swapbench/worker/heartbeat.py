@@ -6,8 +6,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from swapbench.base.tracebacks import let_go
 from swapbench.worker.stillness import STILLNESS
-from swapbench.worker.tracebacks import let_go
 
 _EVERY_S = 0.02
 # Who takes one request at a time answers a check only after the swap's own request, which is still open.

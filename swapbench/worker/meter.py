@@ -4,9 +4,9 @@ import os
 import time
 from typing import Protocol
 
-from swapbench.energy import Energy, of_this_machine
-from swapbench.ledgers import Process, SwapSpace, System, process, system
-from swapbench.wire import Reading
+from swapbench.instruments.ledgers import Process, SwapSpace, System, process, system
+from swapbench.machine.energy import Energy, of_this_machine
+from swapbench.wire.events import Reading
 from swapbench.worker.counters import Counters, read_counters
 
 

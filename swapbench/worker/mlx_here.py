@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import mlx.core as mx
 
-from swapbench.environment import this_machine
-from swapbench.wire import WHEEL
+from swapbench.machine.environment import this_machine
+from swapbench.wire.events import WHEEL
 
 
 def device_info() -> dict[str, Any]:

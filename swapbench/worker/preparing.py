@@ -1,8 +1,8 @@
 """The page cache before a swap, made what the experiment says."""
 
-from swapbench import page_cache
-from swapbench.experiment import PageCache
-from swapbench.wire import Checkpoint
+from swapbench.instruments import page_cache
+from swapbench.spec.experiment import PageCache
+from swapbench.wire.events import Checkpoint
 
 
 def set_page_cache(checkpoint: Checkpoint, label: PageCache) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from swapbench.phases import FIRST_TOKEN, WHOLE, Phase
-from swapbench.wire import Event, PhaseMeasured, Reading, StepStarted
+from swapbench.base.phases import FIRST_TOKEN, WHOLE, Phase
+from swapbench.base.tracebacks import sentence
+from swapbench.wire.events import Event, PhaseMeasured, Reading, StepStarted
 from swapbench.worker.counters import Counters
 from swapbench.worker.meter import Meter
 from swapbench.worker.sharding.gather import gather
-from swapbench.worker.tracebacks import sentence
 
 Emit = Callable[[Event], None]
 

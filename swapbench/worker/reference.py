@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swapbench.experiment import EngineSettings
-from swapbench.wire import Questions, Replies
+from swapbench.spec.experiment import EngineSettings
+from swapbench.wire.events import Questions, Replies
 from swapbench.worker.leaving import leave
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def answer(questions: Questions) -> Replies:
 
 def _of_one_process(questions: Questions) -> Replies:
     """Load the checkpoint and have a batch engine, as the one that is swapped, answer one after another."""
-    from swapbench.allowance import memory
+    from swapbench.machine.allowance import memory
     from swapbench.worker.checking import refuse_too_large
     from swapbench.worker.engine.workload import ask
 

@@ -24,8 +24,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from swapbench import allowance, page_cache
-from swapbench.limits import Kind, Rate
+from swapbench.instruments import page_cache
+from swapbench.machine import allowance
+from swapbench.machine.limits import Kind, Rate
 
 FILE_BYTES: Final = 1 << 30
 _LEAST_FILE_BYTES: Final = 64 << 20

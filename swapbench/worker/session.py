@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 
-from swapbench.energy import Used
-from swapbench.experiment import PageCache, find_fault
-from swapbench.phases import FIRST_TOKEN
-from swapbench.wire import (
+from swapbench.base.phases import FIRST_TOKEN
+from swapbench.base.tracebacks import let_go, sentence
+from swapbench.machine.energy import Used
+from swapbench.spec.experiment import PageCache, find_fault
+from swapbench.wire.events import (
     ClientRequest,
     Event,
     GaveUp,
@@ -32,7 +33,6 @@ from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled
 from swapbench.worker.stillness import STILLNESS
 from swapbench.worker.targets import Audit, Outcome, RefusedError, Restored, Steady, Target, Verifies
-from swapbench.worker.tracebacks import let_go, sentence
 from swapbench.worker.verification import MismatchError, compare
 
 # A checkpoint counts as warm or cold when this share of it is, or isn't, in the page cache.

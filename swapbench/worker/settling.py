@@ -4,8 +4,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from swapbench.energy import Look
-from swapbench.wire import Reading
+from swapbench.machine.energy import Look
+from swapbench.wire.events import Reading
 from swapbench.worker.meter import Meter
 
 _STEP_S = 0.01

@@ -10,8 +10,8 @@ import sys
 
 import psutil
 
-from swapbench import allowance
-from swapbench.interpreter import LENT
+from swapbench.base.interpreter import LENT
+from swapbench.machine import allowance
 
 # What is free is the system's to hand out meanwhile; what is left keeps it from reclaiming for us.
 _MOST_OF_FREE = 0.9

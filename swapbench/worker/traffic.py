@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-from swapbench.experiment import Workload
-from swapbench.wire import ClientRequest, PlannedSwap
+from swapbench.spec.experiment import Workload
+from swapbench.wire.events import ClientRequest, PlannedSwap
 from swapbench.worker.engine.batch import Request, Ticket
 from swapbench.worker.engine.workload import text
 from swapbench.worker.open_loop import Sent

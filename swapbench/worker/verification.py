@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from swapbench.wire import Reply
+from swapbench.wire.events import Reply
 
 
 class MismatchError(RuntimeError):

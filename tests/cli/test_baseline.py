@@ -5,8 +5,8 @@ from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
+from swapbench.base.errors import Exit, SwapbenchError
 from swapbench.cli import app
-from swapbench.errors import Exit, SwapbenchError
 from tests.played import a_run, pairs
 from tests.scripted import scripted
 

@@ -6,8 +6,8 @@ from unittest.mock import patch
 import pytest
 
 from swapbench.cli.carrying import carry_out_watched
-from swapbench.plan import scripted_checkpoints
-from swapbench.runner import Job, Observer, new_job
+from swapbench.run.runner import Job, Observer, new_job
+from swapbench.wire.plan import scripted_checkpoints
 from tests.scripted import play, scripted
 
 
@@ -33,7 +33,7 @@ def test_who_wants_json_is_told_nothing_beside_it_unless_they_ask(
         for event in play(scripted(rounds=1)):
             observer.on(event)
 
-    with patch("swapbench.runner.carry_out", carry_out):
+    with patch("swapbench.run.runner.carry_out", carry_out):
         carry_out_watched(job, quiet=quiet, verbose=verbose, json=json)
     said = capsys.readouterr()
     assert ("round 1/1" in said.err) is told

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from swapbench.base.errors import Exit, SwapbenchError
 from swapbench.cli import app
-from swapbench.errors import Exit, SwapbenchError
-from swapbench.results import Run
-from tests.analysis.recording import Recording
+from swapbench.store import Run
 from tests.cli.invoking import error_of, swapbench
+from tests.findings.recording import Recording
 from tests.played import a_run, loads, pairs
 from tests.scripted import scripted, toml
 

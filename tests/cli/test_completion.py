@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from swapbench.cli import completion
-from swapbench.experiment import Experiment
-from swapbench.results import Run
-from swapbench.strategy import NAMED
+from swapbench.spec.experiment import Experiment
+from swapbench.spec.strategy import NAMED
+from swapbench.store import Run
 from tests.cli.invoking import swapbench
 from tests.played import pairs
 from tests.scripted import scripted

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from swapbench.base.errors import Exit, IncomparableError, UsageError
 from swapbench.cli import app
-from swapbench.errors import Exit, IncomparableError, UsageError
-from swapbench.history import read_history
-from swapbench.results import resolve
-from swapbench.runner import resumed_job
-from tests.analysis.recording import Recording
+from swapbench.compare.history import read_history
+from swapbench.run.runner import resumed_job
+from swapbench.store import resolve
+from tests.findings.recording import Recording
 
 TABLES = ("phases.csv", "swaps.csv", "memory.csv")
 

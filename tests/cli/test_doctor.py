@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from swapbench.base.errors import Exit, WorkerError
 from swapbench.cli import app
-from swapbench.errors import Exit, WorkerError
 
 
 def test_every_line_is_fine_or_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

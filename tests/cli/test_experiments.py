@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from swapbench.experiment import schema
+from swapbench.spec.experiment import schema
 
 TWO_MODELS = """
 title = "Mine [of two]"

@@ -15,12 +15,12 @@ from xml.etree import ElementTree as Xml
 import psutil
 import pytest
 
-from swapbench import baselines
-from swapbench.analysis.fingerprint import digest
-from swapbench.analysis.keeping import kept_run
+from swapbench.base.errors import Exit
 from swapbench.cli.gate import _summarise, sides_of
-from swapbench.errors import Exit
-from swapbench.results import list_runs, read
+from swapbench.compare import baselines
+from swapbench.compare.fingerprint import digest
+from swapbench.compare.keeping import kept_run
+from swapbench.store import list_runs, read
 from tests.cli.invoking import error_of, swapbench
 from tests.repository import BUILD, commit, environment, git, with_swapbench
 from tests.scripted import toml

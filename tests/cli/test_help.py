@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import typer
 
+from swapbench.base.errors import Exit
 from swapbench.cli import app
-from swapbench.errors import Exit
 
 ROOT = typer.main.get_command(app)
 

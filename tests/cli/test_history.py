@@ -11,13 +11,13 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from swapbench.analysis import figures
-from swapbench.analysis.history import analyse_history
+from swapbench.base.errors import Exit, UsageError
 from swapbench.cli.history import history
-from swapbench.errors import Exit, UsageError
-from swapbench.history import read_history
+from swapbench.compare.history import read_history
+from swapbench.compare.series import analyse_history
+from swapbench.findings import figures
 from swapbench.report.history import print_history
-from tests.analysis.recording import Recording
+from tests.findings.recording import Recording
 
 app = typer.Typer()
 app.command()(history)

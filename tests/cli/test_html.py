@@ -11,11 +11,11 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from swapbench.base.errors import Exit, UsageError
 from swapbench.cli.compare import compare
 from swapbench.cli.report import report
-from swapbench.errors import Exit, UsageError
-from swapbench.results import ArmInfo
-from tests.analysis.recording import Recording, arm, worker
+from swapbench.store import ArmInfo
+from tests.findings.recording import Recording, arm, worker
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "exp012-m4pro-24gb"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.experiment import load
+from swapbench.spec.experiment import load
 from tests.cli.invoking import error_of, swapbench
 from tests.environments import thin
 

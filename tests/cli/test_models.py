@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from swapbench.base.errors import ModelError, SwapbenchError, UsageError
 from swapbench.cli.models import app
-from swapbench.errors import ModelError, SwapbenchError, UsageError
 from tests.models.test_order import LLAMA
 
 Cli = Callable[..., Result]

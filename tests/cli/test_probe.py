@@ -4,8 +4,8 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
+from swapbench.base.errors import UsageError
 from swapbench.cli import app
-from swapbench.errors import UsageError
 
 
 def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:

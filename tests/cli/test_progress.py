@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from swapbench.cli.progress import LiveView, PlainLines, course_of, is_watched, observing
-from swapbench.plan import scripted_checkpoints
-from swapbench.runner import Job, new_job
-from swapbench.wire import Note
-from tests.analysis.test_progress import course, finished
+from swapbench.run.runner import Job, new_job
+from swapbench.wire.events import Note
+from swapbench.wire.plan import scripted_checkpoints
+from tests.findings.test_progress import course, finished
 from tests.scripted import play, scripted
 
 

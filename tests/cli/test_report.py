@@ -8,9 +8,9 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from swapbench.base.errors import Exit, ResultsError, UsageError
 from swapbench.cli.report import print_run, report, runs
-from swapbench.errors import Exit, ResultsError, UsageError
-from tests.analysis.recording import Recording, arm
+from tests.findings.recording import Recording, arm
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "exp012-m4pro-24gb"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from swapbench.results import list_runs, read
+from swapbench.store import list_runs, read
 from tests.programs import FALSE
 from tests.scripted import raw_experiment, toml
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from swapbench.base.errors import Exit, UsageError
 from swapbench.cli import app
-from swapbench.doctor import selfcheck
-from swapbench.doctor.claims import CLAIMS, Claim, Selfcheck
-from swapbench.environment import this_machine
-from swapbench.errors import Exit, UsageError
-from swapbench.limits import Limits, Rate, Volume, save
+from swapbench.machine.doctor import selfcheck
+from swapbench.machine.doctor.claims import CLAIMS, Claim, Selfcheck
+from swapbench.machine.environment import this_machine
+from swapbench.machine.limits import Limits, Rate, Volume, save
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from swapbench.loaders import Loaded
 from swapbench.loaders.span import Span, unmeasured
-from swapbench.wire import Checkpoint, Recovery, Reply
+from swapbench.wire.events import Checkpoint, Recovery, Reply
 from swapbench.worker.engine.batch import BatchEngine
 from swapbench.worker.engine.blocks import BlockPool
 from swapbench.worker.engine.geometry import KVGeometry

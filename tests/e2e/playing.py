@@ -4,13 +4,13 @@ import os
 import sys
 from pathlib import Path
 
-from swapbench.experiment import find, load
-from swapbench.fresh_process import replies_of, verified_models
 from swapbench.models.locate import provide
-from swapbench.overrides import sets
-from swapbench.plan import make_plan, schedule, turns
-from swapbench.runner import follow, new_job
-from swapbench.wire import Event
+from swapbench.run.fresh_process import replies_of, verified_models
+from swapbench.run.runner import follow, new_job
+from swapbench.spec.experiment import find, load
+from swapbench.spec.overrides import sets
+from swapbench.wire.events import Event
+from swapbench.wire.plan import make_plan, schedule, turns
 from swapbench.worker.session import run_session
 from swapbench.worker.targets.inprocess import InProcessTarget
 

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
-from swapbench import page_cache
+from swapbench.instruments import page_cache
 from swapbench.loaders.span import Span, unmeasured
-from swapbench.wire import Plan
+from swapbench.wire.events import Plan
 from swapbench.worker.targets.inprocess import InProcessTarget
 from tests.e2e.playing import carry_out
 

@@ -6,8 +6,8 @@ import json
 from typing import Final
 
 from scripts.real_models import GEMMA_3, SMOLLM2, checkpoints, quantised
-from swapbench.experiment import EngineSettings
-from swapbench.strategy import NAMED
+from swapbench.spec.experiment import EngineSettings
+from swapbench.spec.strategy import NAMED
 from swapbench.worker.engine.batch import Request
 from swapbench.worker.leaving import leave
 from swapbench.worker.reference import engine_of

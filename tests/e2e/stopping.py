@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from swapbench.loaders.span import Span
-from swapbench.wire import Checkpoint
+from swapbench.wire.events import Checkpoint
 from swapbench.worker.leaving import leave
 from swapbench.worker.probe import Probe
 from swapbench.worker.targets.inprocess import InProcessTarget

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.results import Run, list_runs, read
+from swapbench.store import Run, list_runs, read
 from tests.e2e.conftest import UNPROVEN, Cli
 from tests.repository import ROOT
 

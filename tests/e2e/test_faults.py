@@ -2,8 +2,8 @@
 
 import pytest
 
-from swapbench.analysis import analyse
-from swapbench.results import list_runs, read
+from swapbench.findings import analyse
+from swapbench.store import list_runs, read
 from tests.e2e.conftest import Cli
 
 pytestmark = pytest.mark.e2e

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.analysis import Findings, analyse
-from swapbench.results import list_runs, read
+from swapbench.findings import Findings, analyse
+from swapbench.store import list_runs, read
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ import mlx.core as mx
 import mlx_lm
 import pytest
 
-from swapbench.results import read, resolve
+from swapbench.store import read, resolve
 from tests.models.published import GEMMA_3, QWEN2_5, SMOLLM2, published
 from tests.models.stand_in_hub import StandInHub, serving
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.results import list_runs, read
+from swapbench.store import list_runs, read
 from tests.e2e.pooled import POOL_BYTES
 
 ROOT = Path(__file__).parents[2]

@@ -15,8 +15,8 @@ import pytest
 from filelock import FileLock
 
 from scripts.real_models import GEMMA_3, SMOLLM2, checkpoints, quantised
-from swapbench.results import read, resolve
-from swapbench.strategy import NAMED
+from swapbench.spec.strategy import NAMED
+from swapbench.store import read, resolve
 from swapbench.worker.targets.http.server import free_port
 from tests.e2e.conftest import Cli
 from tests.e2e.speaking import COURSE, SAYINGS

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from swapbench.phases import LEDGERS, PHASES
-from swapbench.results import Run, list_runs, read
+from swapbench.base.phases import LEDGERS, PHASES
+from swapbench.store import Run, list_runs, read
 from tests.e2e.conftest import UNPROVEN, Cli
 
 pytestmark = pytest.mark.e2e

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from swapbench.results import Run, list_runs, read
+from swapbench.store import Run, list_runs, read
 from tests.e2e.conftest import UNPROVEN, Cli
 
 pytestmark = pytest.mark.e2e

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.analysis import analyse, exit_code
-from swapbench.errors import Exit
-from swapbench.results import list_runs, read
+from swapbench.base.errors import Exit
+from swapbench.findings import analyse, exit_code
+from swapbench.store import list_runs, read
 
 pytestmark = pytest.mark.e2e
 

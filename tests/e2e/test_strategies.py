@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.results import read, resolve
+from swapbench.store import read, resolve
 from tests.e2e.conftest import UNPROVEN, Cli
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.analysis import analyse
-from swapbench.results import list_runs, read
+from swapbench.findings import analyse
+from swapbench.store import list_runs, read
 from tests.e2e.conftest import UNPROVEN, Cli
 
 pytestmark = pytest.mark.e2e

@@ -7,12 +7,12 @@ from typing import Any
 import mlx.core as mx
 import pytest
 
-from swapbench.experiment import find, load
 from swapbench.loaders.span import Span
 from swapbench.models.locate import provide
-from swapbench.overrides import sets
-from swapbench.plan import Arm, make_plan, turns
-from swapbench.wire import Checkpoint, Event, SwapFinished
+from swapbench.spec.experiment import find, load
+from swapbench.spec.overrides import sets
+from swapbench.wire.events import Checkpoint, Event, SwapFinished
+from swapbench.wire.plan import Arm, make_plan, turns
 from swapbench.worker.probe import Probe
 from swapbench.worker.session import run_session
 from swapbench.worker.targets.inprocess import InProcessTarget

@@ -14,8 +14,8 @@ STRANGER = 12345
 
 _SITE = """
 import os, pathlib
-import swapbench.allowance, swapbench.energy
-swapbench.allowance.ROOT = swapbench.energy.ROOT = pathlib.Path(os.environ["KERNELS_FILES"])
+import swapbench.machine.allowance, swapbench.machine.energy
+swapbench.machine.allowance.ROOT = swapbench.machine.energy.ROOT = pathlib.Path(os.environ["KERNELS_FILES"])
 """
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.results import Run, list_runs, read
+from swapbench.store import Run, list_runs, read
 from tests.environment.circumstances import error_of, run_command, with_kernels_files, with_models
 from tests.scripted import toml
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.results import list_runs
+from swapbench.store import list_runs
 from tests.cli.invoking import error_of, swapbench
 from tests.environment.measured import LINES, said
 
@@ -38,8 +38,8 @@ def test_a_run_goes_on_though_the_log_of_its_progress_has_no_room(folder: Path) 
 def test_a_disk_that_is_full_when_a_run_is_to_be_written_is_one_line(folder: Path) -> None:
     code = (
         "import sys\n"
-        "from swapbench import cli, results\n"
-        "from swapbench.results import writing\n"
+        "from swapbench import cli\n"
+        "from swapbench.store import writing\n"
         "writing._Table.sync = lambda self: open('/dev/full', 'w').write('x' * 100_000)\n"
         "sys.argv = ['swapbench', 'run', 'scripted.toml', '--quiet']\n"
         "cli.main()\n"

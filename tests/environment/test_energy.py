@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.results import Run, list_runs, read
+from swapbench.store import Run, list_runs, read
 from tests.e2e.conftest import UNPROVEN
 from tests.environment.circumstances import run_command, with_kernels_files, with_models
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.errors import ResultsError
-from swapbench.results import list_runs, read
+from swapbench.base.errors import ResultsError
+from swapbench.store import list_runs, read
 from tests.scripted import raw_experiment, toml
 
 pytestmark = pytest.mark.fuzz

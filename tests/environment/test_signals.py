@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from swapbench.results import list_runs, read
+from swapbench.store import list_runs, read
 from tests.environment.commands import COMMANDS, prepared
 from tests.scripted import raw_experiment, toml
 

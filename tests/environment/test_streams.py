@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.results import list_runs, read
+from swapbench.store import list_runs, read
 from tests.cli.invoking import swapbench
 from tests.environment.measured import LINES, said
 

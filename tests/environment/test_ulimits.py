@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.results import list_runs, read
+from swapbench.store import list_runs, read
 from tests.environment.circumstances import as_stranger, error_of, limited, run_command, with_models
 from tests.scripted import toml
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.interpreter import LENT, OWN_CODE
-from swapbench.preset import read_preset, shipped
+from swapbench.base.interpreter import LENT, OWN_CODE
+from swapbench.spec.preset import read_preset, shipped
 from tests.environment.circumstances import run_command, with_models
 
 PACKAGE = Path(__file__).parents[2] / "swapbench"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swapbench.errors import UsageError
-from swapbench.experiment import Experiment, find, load
+from swapbench.base.errors import UsageError
+from swapbench.spec.experiment import Experiment, find, load
 from tests.fuzz.mutations import spoilt
 
 pytestmark = pytest.mark.fuzz

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from swapbench.analysis import analyse
-from swapbench.errors import ResultsError
+from swapbench.base.errors import ResultsError
+from swapbench.findings import analyse
 from swapbench.report import show
-from swapbench.results import read
-from tests.analysis.recording import LARGE_BYTES, Recording, reading
+from swapbench.store import read
+from tests.findings.recording import LARGE_BYTES, Recording, reading
 from tests.fuzz.mutations import spoilt
 
 pytestmark = pytest.mark.fuzz

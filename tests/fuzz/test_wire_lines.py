@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swapbench.errors import WorkerError
-from swapbench.wire import Message, decode_event, encode
+from swapbench.base.errors import WorkerError
+from swapbench.wire.events import Message, decode_event, encode
 from tests.fuzz.mutations import spoilt
 from tests.scripted import play, scripted
 

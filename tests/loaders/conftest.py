@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from swapbench.experiment import Source
 from swapbench.models.locate import provide
+from swapbench.spec.experiment import Source
 
 ITEM_BYTES = {"BF16": 2, "F16": 2, "F32": 4, "U32": 4, "U8": 1, "I8": 1, "I32": 4, "I64": 8, "BOOL": 1}
 

@@ -14,17 +14,18 @@ import pytest
 from mlx.utils import tree_flatten
 from mlx_lm.utils import load_model
 
-from swapbench import allowance, page_cache
-from swapbench.environment import this_machine
-from swapbench.limits import Volume, save
+from swapbench.instruments import page_cache
 from swapbench.loaders import HeldError, ModelLoader, Strategy, auto, load, platform, reading
 from swapbench.loaders.layout import shards_of
 from swapbench.loaders.slab import Slab, room_for
+from swapbench.machine import allowance
+from swapbench.machine.environment import this_machine
+from swapbench.machine.limits import Volume, save
 from swapbench.models.store import cache_root
-from swapbench.strategy import NAMED, LoaderKind, ReadAhead, TokenizerMode
+from swapbench.spec.strategy import NAMED, LoaderKind, ReadAhead, TokenizerMode
 from tests import allowed
 from tests.loaders.test_sources import bits
-from tests.test_limits import limits, rate
+from tests.machine.test_limits import limits, rate
 
 STRATEGIES = {
     **{str(kind): NAMED[kind] for kind in LoaderKind},
@@ -165,7 +166,7 @@ def test_it_works_in_another_program_and_brings_no_user_interface(minis: dict[st
         "from swapbench.loaders import load\n"
         f"model, tokenizer, report = load({str(minis['smollm2'])!r}, strategy='slab')\n"
         "print(report.loader)\n"
-        "alien = {'typer', 'rich', 'pandas', 'swapbench.cli', 'swapbench.worker', 'swapbench.runner'}\n"
+        "alien = {'typer', 'rich', 'pandas', 'swapbench.cli', 'swapbench.worker', 'swapbench.run.runner'}\n"
         "print(sorted(alien & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

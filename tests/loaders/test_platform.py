@@ -9,7 +9,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from swapbench.ledgers import process
+from swapbench.instruments.ledgers import process
 from swapbench.loaders import mapped, platform
 from swapbench.loaders.arrays import address_of
 from swapbench.loaders.layout import shards_of

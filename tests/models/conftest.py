@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.experiment import Source
 from swapbench.models import order
 from swapbench.models.catalogue import CATALOGUE
 from swapbench.models.making import make
+from swapbench.spec.experiment import Source
 
 
 @pytest.fixture

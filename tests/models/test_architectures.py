@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from mlx_lm.models.cache import CacheList, make_prompt_cache
 from mlx_lm.utils import _get_classes
 
-from swapbench.errors import ModelError
-from swapbench.experiment import Source
+from swapbench.base.errors import ModelError
 from swapbench.models import formats, order, synthesize
 from swapbench.models.order import Order
 from swapbench.models.shards import Tensor
 from swapbench.models.tree import tensors
+from swapbench.spec.experiment import Source
 
 KNOWN: Final[dict[str, Any]] = json.loads(Path(__file__).with_name("architectures.json").read_text())
 CONFIGS: Final = {name: config for name, config in KNOWN.items() if not isinstance(config, str)}

@@ -9,10 +9,10 @@ import pytest
 from mlx.utils import tree_flatten
 from mlx_lm.utils import load_model
 
-from swapbench.experiment import Source
 from swapbench.models import order, shards
 from swapbench.models.catalogue import CATALOGUE, Entry, lookup
 from swapbench.models.tree import tensors
+from swapbench.spec.experiment import Source
 
 by_name = pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)
 

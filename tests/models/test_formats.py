@@ -11,10 +11,10 @@ from mlx.utils import tree_flatten
 from mlx_lm.models.bitlinear_layers import BitLinear
 from mlx_lm.utils import load_config, load_model
 
-from swapbench.experiment import Source
 from swapbench.models import order, synthesize
 from swapbench.models.headers import read_header
 from swapbench.models.making import make
+from swapbench.spec.experiment import Source
 from tests.models.test_order import LLAMA
 
 ENDLESS = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import mlx_lm
 import pytest
 
-from swapbench.errors import ModelError, TransferError
+from swapbench.base.errors import ModelError, TransferError
 from swapbench.models import hub
 from swapbench.models.catalogue import CATALOGUE
 from tests.models.stand_in_hub import SHA, StandInHub, serving

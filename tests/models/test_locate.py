@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from swapbench.errors import ModelError
-from swapbench.experiment import Source
+from swapbench.base.errors import ModelError
 from swapbench.models import order, store
 from swapbench.models.locate import locate, provide
 from swapbench.models.repack import repack
+from swapbench.spec.experiment import Source
 from tests.models.test_order import LLAMA
 
 REPO = "mlx-community/gemma-3-12b-it-4bit"
@@ -252,7 +252,7 @@ def test_a_checkpoint_of_another_recipe_is_said_to_be(cache: Path, monkeypatch: 
 def test_the_parent_looks_for_models_without_importing_mlx(cache: Path) -> None:
     script = (
         "import sys\n"
-        "from swapbench.experiment import Source\n"
+        "from swapbench.spec.experiment import Source\n"
         "from swapbench.models import hub, making\n"
         "from swapbench.models.locate import provide\n"
         "provide({'small': 'smollm2-135m'}, Source.MINI, print)\n"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.errors import ModelError
-from swapbench.experiment import Source
+from swapbench.base.errors import ModelError
 from swapbench.models import order, store, synthesize
 from swapbench.models.catalogue import CATALOGUE, Entry
 from swapbench.models.making import make
 from swapbench.models.order import Order, Progress
+from swapbench.spec.experiment import Source
 from tests.programs import FALSE
 
 SMOLLM2 = CATALOGUE[0]
@@ -91,7 +91,7 @@ def test_an_interruption_leaves_nothing_under_the_name(cache: Path) -> None:
 def test_a_maker_that_is_killed_leaves_nothing_that_the_next_one_trips_over(cache: Path) -> None:
     script = (
         "import os, signal\n"
-        "from swapbench.experiment import Source\n"
+        "from swapbench.spec.experiment import Source\n"
         "from swapbench.models import order\n"
         "from swapbench.models.catalogue import CATALOGUE\n"
         "from swapbench.models.making import make\n"

@@ -7,12 +7,12 @@ import mlx_lm
 import pytest
 from mlx_lm.models.cache import KVCache, RotatingKVCache, make_prompt_cache
 
-from swapbench.experiment import Source
 from swapbench.models import order
 from swapbench.models.catalogue import CATALOGUE, Entry, lookup
 from swapbench.models.locate import provide
 from swapbench.models.making import make
 from swapbench.models.tree import tensors
+from swapbench.spec.experiment import Source
 from tests.models.test_order import LLAMA
 
 by_name = pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from swapbench.errors import ModelError
-from swapbench.experiment import Source
+from swapbench.base.errors import ModelError
 from swapbench.models import order
 from swapbench.models.catalogue import CATALOGUE
 from swapbench.models.tree import tensors
+from swapbench.spec.experiment import Source
 
 LLAMA: dict[str, Any] = {
     "model_type": "llama",

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
+from swapbench.base.errors import ModelError
 from swapbench.cli.experiments import show
-from swapbench.errors import ModelError
-from swapbench.experiment import Source
 from swapbench.loaders import load
 from swapbench.models import repack, soundness
 from swapbench.models.locate import NAMED_SOURCES, find, provide
 from swapbench.models.soundness import examined, fault
-from swapbench.wire import Checkpoint
+from swapbench.spec.experiment import Source
+from swapbench.wire.events import Checkpoint
 from swapbench.worker.checking import fault_of, refuse_broken
 from swapbench.worker.targets import RefusedError
 from tests.loaders.test_load import PROMPT

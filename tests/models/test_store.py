@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.errors import ModelError
-from swapbench.experiment import Source
+from swapbench.base.errors import ModelError
 from swapbench.models import order, store
 from swapbench.models.catalogue import CATALOGUE
+from swapbench.spec.experiment import Source
 
 ORDER = order.of_entry(CATALOGUE[0], Source.MINI)
 

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from swapbench.analysis.comparison import Comparison, Side, compare_arms, compare_runs
-from swapbench.analysis.gate import Gate, Soak, judge_pairs
-from swapbench.results import Run
-from tests.analysis.recording import MACHINE
+from swapbench.compare.comparison import Comparison, Side, compare_arms, compare_runs
+from swapbench.compare.gate import Gate, Soak, judge_pairs
+from swapbench.store import Run
+from tests.findings.recording import MACHINE
 from tests.played import a_run, as_if, loads, pairs
 from tests.scripted import raw_experiment, scripted
 

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from swapbench.analysis import Findings, analyse, exit_code
-from swapbench.errors import Exit
+from swapbench.base.errors import Exit
+from swapbench.findings import Findings, analyse, exit_code
 from swapbench.report import print_report, show, to_csv, to_json, to_markdown
-from swapbench.results import Run, read
-from tests.analysis.recording import Recording, reading
+from swapbench.store import Run, read
+from tests.findings.recording import Recording, reading
 
 
 def terminal(findings: Findings, width: int = 120) -> str:

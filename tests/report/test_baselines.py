@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from swapbench.analysis.figures import EN_DASH
+from swapbench.findings.figures import EN_DASH
 from swapbench.report.baselines import print_baseline, print_baselines
-from tests.test_baselines import ASPECTS, kept
+from tests.compare.test_baselines import ASPECTS, kept
 
 
 def console(width: int = 120) -> Console:

@@ -7,11 +7,11 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from swapbench.analysis import analyse
+from swapbench.findings import analyse
 from swapbench.report import make_console, print_report
 from swapbench.report.console import PlainConsole, plain
 from swapbench.report.listing import list_console
-from tests.analysis.recording import Recording
+from tests.findings.recording import Recording
 
 ODD = "a:x:b :100: [bold]\x1b[31mred\x1b]0;title\x07\x9b2J\x85"
 SHOWN = "a:x:b :100: [bold][31mred]0;title2J"

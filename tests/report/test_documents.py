@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from swapbench.analysis import Findings, analyse
+from swapbench.findings import Findings, analyse
 from swapbench.report import to_csv, to_json, to_markdown
 from swapbench.report.json_document import FINDINGS_VERSION
-from swapbench.results import read
-from swapbench.wire import ClientRequest
-from tests.analysis.recording import LARGE_BYTES, MACHINE, Recording, reading
-from tests.test_limits import limits
+from swapbench.store import read
+from swapbench.wire.events import ClientRequest
+from tests.findings.recording import LARGE_BYTES, MACHINE, Recording, reading
+from tests.machine.test_limits import limits
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

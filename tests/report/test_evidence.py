@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from swapbench.analysis import analyse
+from swapbench.findings import analyse
 from swapbench.report.evidence import problems
-from tests.analysis.recording import Recording
+from tests.findings.recording import Recording
 
 
 def told(recording: Recording) -> dict[str, str]:

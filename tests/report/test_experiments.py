@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from swapbench.experiment import Experiment, Source, find, load, validate
 from swapbench.models.locate import Located
-from swapbench.needs import Available, ModelSize, needs
 from swapbench.report.experiments import print_experiment, print_experiments, print_settings
+from swapbench.run.needs import Available, ModelSize, needs
+from swapbench.spec.experiment import Experiment, Source, find, load, validate
 
 ROWS = [
     {

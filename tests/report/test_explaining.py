@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from swapbench.plan import Arm, scripted_checkpoints
 from swapbench.report.explaining import explanations, opening
-from swapbench.wire import StepStarted, SwapFinished, SwapStarted, TurnStarted
-from tests.analysis.test_progress import finished
+from swapbench.wire.events import StepStarted, SwapFinished, SwapStarted, TurnStarted
+from swapbench.wire.plan import Arm, scripted_checkpoints
+from tests.findings.test_progress import finished
 from tests.scripted import play, scripted
 
 

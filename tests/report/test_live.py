@@ -5,11 +5,11 @@ import io
 import pytest
 from rich.console import Console
 
-from swapbench.analysis.progress import Progress, Standing
-from swapbench.experiment import Source
+from swapbench.findings.progress import Progress, Standing
 from swapbench.report.live import clock, live_lines
-from swapbench.wire import MemorySample, Reading, RoundStarted, StepStarted, SwapStarted, TurnStarted
-from tests.analysis.test_progress import course, finished
+from swapbench.spec.experiment import Source
+from swapbench.wire.events import MemorySample, Reading, RoundStarted, StepStarted, SwapStarted, TurnStarted
+from tests.findings.test_progress import course, finished
 
 
 def standing() -> Standing:

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swapbench.analysis import analyse
-from swapbench.analysis.figures import NOT_RECORDED, factor, times
-from swapbench.experiment import Source
+from swapbench.findings import analyse
+from swapbench.findings.figures import NOT_RECORDED, factor, times
 from swapbench.report import to_markdown
 from swapbench.report.console import plain
 from swapbench.report.markdown import MOST_CHARACTERS, parts_to_markdown
 from swapbench.report.shapes import Cell, Line, Part, Table
-from swapbench.results import Run
-from tests.analysis.recording import Recording
+from swapbench.spec.experiment import Source
+from swapbench.store import Run
+from tests.findings.recording import Recording
 from tests.report.github import Rendered, form, rendered, visible
 from tests.report.test_any_run import swaps
 from tests.report.test_documents import full

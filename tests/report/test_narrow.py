@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from swapbench.analysis import analyse
-from swapbench.analysis.history import analyse_history
-from swapbench.doctor.judge import judge_examination, judge_surroundings
-from swapbench.history import read_history
+from swapbench.compare.history import read_history
+from swapbench.compare.series import analyse_history
+from swapbench.findings import analyse
+from swapbench.machine.doctor.judge import judge_examination, judge_surroundings
 from swapbench.report.checkup import print_checks
 from swapbench.report.comparison import parts
 from swapbench.report.console import PlainConsole
@@ -25,8 +25,8 @@ from swapbench.report.listing import print_runs
 from swapbench.report.models import print_models
 from swapbench.report.narrow import readable
 from swapbench.report.terminal import print_parts, print_report
-from tests.analysis.recording import LARGE_BYTES, MACHINE, Recording, reading
-from tests.doctor.test_judge import GOOD, QUIET_MAC
+from tests.findings.recording import LARGE_BYTES, MACHINE, Recording, reading
+from tests.machine.doctor.test_judge import GOOD, QUIET_MAC
 from tests.report.judged import apart, comparison, gate
 from tests.report.test_listing import RUN_ID, outline
 from tests.report.test_models import ROWS as MODELS

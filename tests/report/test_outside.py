@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from swapbench.analysis import Findings, analyse, exit_code
-from swapbench.analysis.comparison import Side, compare_runs
-from swapbench.analysis.verdict import Outcome
-from swapbench.experiment import CriterionKind, validate
-from swapbench.plan import scripted_checkpoints
+from swapbench.compare.comparison import Side, compare_runs
+from swapbench.findings import Findings, analyse, exit_code
+from swapbench.findings.verdict import Outcome
 from swapbench.report import to_csv, to_markdown
-from swapbench.results import Run, read
-from swapbench.runner import follow, new_job
-from swapbench.wire import Event
+from swapbench.run.runner import follow, new_job
+from swapbench.spec.experiment import CriterionKind, validate
+from swapbench.store import Run, read
+from swapbench.wire.events import Event
+from swapbench.wire.plan import scripted_checkpoints
 from tests.report.test_any_run import reports
 from tests.worker.targets.http.standing import experiment, play, preset
 

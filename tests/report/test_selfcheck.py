@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from rich.console import Console
 
 from swapbench.cli import streams
-from swapbench.doctor.claims import Result, Row, Selfcheck
-from swapbench.environment import Machine
+from swapbench.machine.doctor.claims import Result, Row, Selfcheck
+from swapbench.machine.environment import Machine
 from swapbench.report.selfcheck import MARKS, in_a_line, print_end, print_row
 
 MAC = Machine(

@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from swapbench.analysis import analyse
-from swapbench.analysis.comparison import Side, compare_runs
-from swapbench.analysis.history import analyse_history
-from swapbench.analysis.timeline import timeline_of
-from swapbench.experiment import Source
-from swapbench.history import read_history
+from swapbench.compare.comparison import Side, compare_runs
+from swapbench.compare.history import read_history
+from swapbench.compare.series import analyse_history
+from swapbench.findings import analyse
+from swapbench.findings.timeline import timeline_of
 from swapbench.report.history import print_history
 from swapbench.report.json_document import to_json
 from swapbench.report.markdown import comparison_to_markdown, to_markdown
 from swapbench.report.tidy_csv import to_csv
 from swapbench.report.trace import to_trace
-from swapbench.results import Run
-from swapbench.wire import Checkpoint
-from tests.analysis.recording import Recording, checkpoints
+from swapbench.spec.experiment import Source
+from swapbench.store import Run
+from swapbench.wire.events import Checkpoint
+from tests.findings.recording import Recording, checkpoints
 from tests.report.html.pages import compared, page_of, parse
 from tests.report.test_terminal import terminal
 

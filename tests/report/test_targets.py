@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from swapbench.cli import app
 from swapbench.report.targets import print_targets
-from swapbench.targets import BUILT_IN
+from swapbench.run.targets import BUILT_IN
 
 ROWS = json.loads(CliRunner().invoke(app, ["targets", "--json"]).stdout)
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from swapbench.analysis import Findings, analyse
-from swapbench.analysis.figures import EN_DASH, factor
-from swapbench.experiment import Source
+from swapbench.findings import Findings, analyse
+from swapbench.findings.figures import EN_DASH, factor
 from swapbench.report import print_report
-from tests.analysis.recording import LARGE_BYTES, SMALL_BYTES, Recording, reading
+from swapbench.spec.experiment import Source
+from tests.findings.recording import LARGE_BYTES, SMALL_BYTES, Recording, reading
 
 
 def terminal(findings: Findings, width: int = 120, **options: Any) -> str:

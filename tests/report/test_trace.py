@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swapbench.analysis.arms import arm_of
-from swapbench.analysis.timeline import timeline_of
-from swapbench.experiment import Source
+from swapbench.findings.arms import arm_of
+from swapbench.findings.timeline import timeline_of
 from swapbench.report.trace import to_trace
-from swapbench.results import Run, read
-from swapbench.wire import ClientRequest, MemorySample
-from tests.analysis.recording import LARGE_BYTES, Recording, arm, reading
+from swapbench.spec.experiment import Source
+from swapbench.store import Run, read
+from swapbench.wire.events import ClientRequest, MemorySample
+from tests.findings.recording import LARGE_BYTES, Recording, arm, reading
 from tests.report.importer import Trace, imported
 from tests.report.test_any_run import swaps
 

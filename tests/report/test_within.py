@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.analysis import Findings, analyse
-from swapbench.analysis.figures import EN_DASH, times
+from swapbench.findings import Findings, analyse
+from swapbench.findings.figures import EN_DASH, times
 from swapbench.report import to_csv, to_json, to_markdown
 from swapbench.report.within import outliers, within
-from tests.analysis.recording import Recording
+from tests.findings.recording import Recording
 from tests.report.test_terminal import terminal
 
 

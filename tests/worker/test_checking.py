@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from swapbench.experiment import Source
 from swapbench.loaders import load
 from swapbench.models.locate import provide
-from swapbench.strategy import NAMED
-from swapbench.wire import Checkpoint
+from swapbench.spec.experiment import Source
+from swapbench.spec.strategy import NAMED
+from swapbench.wire.events import Checkpoint
 from swapbench.worker.checking import refuse_broken
 from swapbench.worker.targets import RefusedError
 

@@ -3,7 +3,7 @@
 import mmap
 import os
 
-from swapbench.ledgers import process
+from swapbench.instruments.ledgers import process
 from swapbench.worker.counters import read_counters
 
 MIB = 1 << 20

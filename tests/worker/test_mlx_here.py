@@ -7,8 +7,8 @@ from typing import Literal
 import mlx.core as mx
 import pytest
 
-from swapbench.environment import this_machine
-from swapbench.wire import WHEEL
+from swapbench.machine.environment import this_machine
+from swapbench.wire.events import WHEEL
 from swapbench.worker import mlx_here
 
 

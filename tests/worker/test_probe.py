@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swapbench.phases import PHASES, Phase
-from swapbench.wire import Event, PhaseMeasured, Reading
+from swapbench.base.phases import PHASES, Phase
+from swapbench.wire.events import Event, PhaseMeasured, Reading
 from swapbench.worker.counters import Counters
 from swapbench.worker.probe import OverlapError, PhaseFailure, Probe
 from swapbench.worker.targets.scripted import ScriptedError, ScriptedMeter

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from swapbench import page_cache
+from swapbench.instruments import page_cache
 from swapbench.worker import roofline
 
 MIB = 1 << 20

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-from swapbench.energy import Energy
-from swapbench.phases import PHASES
-from swapbench.wire import (
+from swapbench.base.phases import PHASES
+from swapbench.machine.energy import Energy
+from swapbench.wire.events import (
     ClientRequest,
     Event,
     Note,

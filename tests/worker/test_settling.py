@@ -2,8 +2,8 @@
 
 import pytest
 
-from swapbench.energy import Energy
-from swapbench.wire import Reading
+from swapbench.machine.energy import Energy
+from swapbench.wire.events import Reading
 from swapbench.worker.settling import settle
 from swapbench.worker.targets.scripted import ScriptedMeter
 

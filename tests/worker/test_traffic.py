@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swapbench.experiment import Workload
-from swapbench.wire import PlannedSwap
+from swapbench.spec.experiment import Workload
+from swapbench.wire.events import PlannedSwap
 from swapbench.worker.engine.batch import Answer, Request, Ticket
 from swapbench.worker.open_loop import Sent, Traffic, arrivals
 from swapbench.worker.traffic import Asked, client_request, seen_by_client

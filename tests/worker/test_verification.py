@@ -2,7 +2,7 @@
 
 import pytest
 
-from swapbench.wire import Reply, SwapFinished
+from swapbench.wire.events import Reply, SwapFinished
 from swapbench.worker.session import run_session
 from swapbench.worker.targets.scripted import ScriptedTarget
 from swapbench.worker.verification import MismatchError, compare

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from swapbench.errors import Exit
+from swapbench.base.errors import Exit
 from tests.workflows.reading import ROOT, Step
 from tests.workflows.running import HERE, Done, Machine, calls_in, runs
 

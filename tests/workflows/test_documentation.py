@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import yaml
 
-from swapbench.errors import Exit
+from swapbench.base.errors import Exit
 from tests.workflows.reading import ACTION, ROOT, STEPS, WORKFLOWS, document
 from tests.workflows.test_action_steps import VERDICTS
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from swapbench.errors import Exit
+from swapbench.base.errors import Exit
 from tests.workflows.reading import Step
 from tests.workflows.running import Machine, calls_in, runs
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from swapbench.errors import Exit
+from swapbench.base.errors import Exit
 from tests.workflows.reading import Step, step_called
 from tests.workflows.running import Machine, calls_in, runs
 from tests.workflows.test_truth_steps import PLAY

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from swapbench.errors import Exit
+from swapbench.base.errors import Exit
 from tests.workflows.reading import Step
 from tests.workflows.running import MARKER, SELFCHECK, SHA, Machine, calls_in, runs
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from swapbench.analysis.overall import Grade
+from swapbench.findings.overall import Grade
 from swapbench.report.html.charts.drawing import Drawing
 from swapbench.report.shapes import Line, Table
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from swapbench.analysis import Findings, figures
-from swapbench.analysis.dots import Dots, LadderDots
-from swapbench.analysis.growth import Growth
-from swapbench.analysis.ladder import Ladder
-from swapbench.analysis.pictures import Pictures
-from swapbench.analysis.swap_timeline import LedgerSeries, Stretch, SwapTimeline
-from swapbench.phases import LEDGER_LABELS
+from swapbench.base.phases import LEDGER_LABELS
+from swapbench.findings import Findings, figures
+from swapbench.findings.dots import Dots, LadderDots
+from swapbench.findings.growth import Growth
+from swapbench.findings.ladder import Ladder
+from swapbench.findings.pictures import Pictures
+from swapbench.findings.swap_timeline import LedgerSeries, Stretch, SwapTimeline
 from swapbench.report import evidence, tables
 from swapbench.report.html.charts.growth import growth as draw_growth
 from swapbench.report.html.charts.ladder import ladder as draw_ladder

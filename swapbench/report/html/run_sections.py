@@ -4,12 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from swapbench.analysis import Findings, figures
-from swapbench.analysis.estimate import Estimate
-from swapbench.analysis.ladder import Ladder
-from swapbench.analysis.overall import overall
-from swapbench.analysis.pictures import Pictures
-from swapbench.analysis.summary import ScenarioSummary
+from swapbench.findings import Findings, figures
+from swapbench.findings.ladder import Ladder
+from swapbench.findings.overall import overall
+from swapbench.findings.pictures import Pictures
+from swapbench.findings.summary import ScenarioSummary
 from swapbench.report import evidence, tables, within
 from swapbench.report import ladder as strategies
 from swapbench.report.html import run_figures
@@ -28,6 +27,7 @@ from swapbench.report.html.page import (
     table_block,
 )
 from swapbench.report.shapes import Line
+from swapbench.stats.estimate import Estimate
 
 # More than anyone reads on a page.
 _MOST_PROBLEMS: Final = 200

@@ -12,10 +12,10 @@ from typing import Any
 import mlx.core as mx
 from mlx_lm.generate import BatchGenerator, generation_stream
 
+from swapbench.base.tracebacks import let_go
 from swapbench.worker.engine.blocks import BlockPool, Reservation
 from swapbench.worker.engine.geometry import PREFILL_STEP
 from swapbench.worker.engine.serial import SerialGenerator
-from swapbench.worker.tracebacks import let_go
 
 Generator = BatchGenerator | SerialGenerator
 

@@ -12,9 +12,9 @@ import mlx.core as mx
 import mlx_lm.models.cache
 from mlx_lm.models.cache import load_prompt_cache, save_prompt_cache
 
-from swapbench import mac
 from swapbench.loaders.span import Span
-from swapbench.strategy import Fsync
+from swapbench.machine import mac
+from swapbench.spec.strategy import Fsync
 from swapbench.worker.engine.geometry import array_bytes
 from swapbench.worker.engine.tag import ModelTag
 

@@ -7,8 +7,8 @@ import mlx.core as mx
 from mlx.utils import tree_map
 from mlx_lm.models.cache import make_prompt_cache
 
-from swapbench.experiment import CacheFill, Verify
-from swapbench.wire import Reply
+from swapbench.spec.experiment import CacheFill, Verify
+from swapbench.wire.events import Reply
 from swapbench.worker.engine.batch import BatchEngine, Request
 from swapbench.worker.engine.geometry import traced, untouched
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from swapbench.doctor.claims import Found
+from swapbench.machine.doctor.claims import Found
 from swapbench.worker.selfcheck import files, loading, memory, processes, readings
 from swapbench.worker.selfcheck.prepared import prepare
 

@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from swapbench import page_cache
-from swapbench.doctor.claims import Found
-from swapbench.experiment import PageCache
-from swapbench.interpreter import OWN_CODE
-from swapbench.ledgers import process
-from swapbench.limits import Limits
+from swapbench.base.interpreter import OWN_CODE
+from swapbench.instruments import page_cache
+from swapbench.instruments.ledgers import process
 from swapbench.loaders.layout import weight_bytes
-from swapbench.strategy import LoaderKind
+from swapbench.machine.doctor.claims import Found
+from swapbench.machine.limits import Limits
+from swapbench.spec.experiment import PageCache
+from swapbench.spec.strategy import LoaderKind
 from swapbench.worker.selfcheck.prepared import MODEL, judged, large_file, loader, not_here
 
 _CHUNK_BYTES: Final = 8 << 20

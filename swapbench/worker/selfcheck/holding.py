@@ -3,7 +3,7 @@
 import os
 import sys
 
-from swapbench.ledgers import process
+from swapbench.instruments.ledgers import process
 
 if __name__ == "__main__":
     held = b"\x01" * int(sys.argv[1])

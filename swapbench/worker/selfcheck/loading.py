@@ -14,17 +14,17 @@ from typing import Any, Final
 import mlx.core as mx
 import numpy as np
 
-from swapbench import page_cache
-from swapbench.doctor.claims import Found
-from swapbench.experiment import PageCache
+from swapbench.instruments import page_cache
 from swapbench.loaders import ModelLoader
 from swapbench.loaders.arrays import longest_array_bytes, unwritten, views
 from swapbench.loaders.building import build
 from swapbench.loaders.layout import shards_of, weight_bytes
 from swapbench.loaders.mapped import arrays_over, unmappable
 from swapbench.loaders.tokenizer import load_lean, load_stock
+from swapbench.machine.doctor.claims import Found
 from swapbench.models.headers import Entry
-from swapbench.strategy import LoaderKind, Strategy, TokenizerMode
+from swapbench.spec.experiment import PageCache
+from swapbench.spec.strategy import LoaderKind, Strategy, TokenizerMode
 from swapbench.worker.heartbeat import Heartbeat
 from swapbench.worker.meter import MlxMeter
 from swapbench.worker.selfcheck.prepared import (

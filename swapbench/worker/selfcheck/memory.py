@@ -14,12 +14,12 @@ from typing import Final
 import mlx.core as mx
 import numpy as np
 
-from swapbench import allowance, mac
-from swapbench.doctor.claims import Found
-from swapbench.interpreter import LENT
-from swapbench.ledgers import process
+from swapbench.base.interpreter import LENT
+from swapbench.instruments.ledgers import process
 from swapbench.loaders.layout import weight_bytes
-from swapbench.strategy import LoaderKind
+from swapbench.machine import allowance, mac
+from swapbench.machine.doctor.claims import Found
+from swapbench.spec.strategy import LoaderKind
 from swapbench.worker.meter import MlxMeter
 from swapbench.worker.mlx_here import wire
 from swapbench.worker.selfcheck.prepared import MODEL, first_token, judged, loader, not_here

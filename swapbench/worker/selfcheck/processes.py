@@ -13,9 +13,9 @@ from typing import Final
 
 import psutil
 
-from swapbench import mac
-from swapbench.doctor.claims import Found
-from swapbench.interpreter import OWN_CODE
+from swapbench.base.interpreter import OWN_CODE
+from swapbench.machine import mac
+from swapbench.machine.doctor.claims import Found
 from swapbench.worker.faults import full_disk as no_room
 from swapbench.worker.selfcheck.prepared import judged, not_here
 from swapbench.worker.stillness import Look

@@ -7,11 +7,11 @@ from typing import Final
 
 import mlx.core as mx
 
-from swapbench import mac
-from swapbench.doctor.claims import Found
-from swapbench.doctor.surroundings import look_around
-from swapbench.energy import of_this_machine
-from swapbench.environment import this_machine
+from swapbench.machine import mac
+from swapbench.machine.doctor.claims import Found
+from swapbench.machine.doctor.surroundings import look_around
+from swapbench.machine.energy import of_this_machine
+from swapbench.machine.environment import this_machine
 from swapbench.worker.selfcheck.prepared import judged, not_here
 
 _COMPUTING_S: Final = 3.0

@@ -10,20 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from swapbench.experiment import EngineSettings, Sharded
-from swapbench.hostfile import Machine
-from swapbench.wire import Reading, encode
+from swapbench.spec.experiment import EngineSettings, Sharded
+from swapbench.spec.hostfile import Machine
+from swapbench.wire.events import Reading, encode
 from swapbench.worker.sharding.gather import sum_up
 from swapbench.worker.sharding.launch import Launch, machines_of, own_address
-from swapbench.worker.sharding.messages import (
-    Hello,
-    Order,
-    Pulse,
-    Ready,
-    Report,
-    Welcome,
-    decode,
-)
+from swapbench.worker.sharding.messages import Hello, Order, Pulse, Ready, Report, Welcome, decode
 
 _TICK_S: Final = 0.1
 # One rank's end takes others with it: whoever ends within this time may be the cause.

@@ -1,7 +1,7 @@
 """What a checkpoint answers when fresh ranks share it out that never swapped."""
 
-from swapbench.experiment import Sharded
-from swapbench.wire import Questions, Replies, Reply
+from swapbench.spec.experiment import Sharded
+from swapbench.wire.events import Questions, Replies, Reply
 from swapbench.worker.sharding.crew import Crew
 from swapbench.worker.sharding.messages import Order, Work
 

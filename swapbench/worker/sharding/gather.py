@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from swapbench.phases import BARRIER, SKEW
-from swapbench.wire import PhaseMeasured, Reading
+from swapbench.base.phases import BARRIER, SKEW
+from swapbench.wire.events import PhaseMeasured, Reading
 
 _SUMS: Final = ("mlx_active_bytes", "mlx_cache_bytes", "footprint_bytes", "file_backed_bytes")
 _COUNTS: Final = (

@@ -15,10 +15,10 @@ from typing import Final
 
 import psutil
 
-from swapbench import hostfile
-from swapbench.endings import how_it_ended
-from swapbench.experiment import Sharded
-from swapbench.interpreter import LENT, OWN_CODE
+from swapbench.base.endings import how_it_ended
+from swapbench.base.interpreter import LENT, OWN_CODE
+from swapbench.spec import hostfile
+from swapbench.spec.experiment import Sharded
 from swapbench.worker.sharding.messages import TOKEN_VARIABLE
 
 _RANK: Final = "swapbench.worker.sharding.rank"

@@ -6,8 +6,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter
 
-from swapbench.experiment import EngineSettings, PageCache, Sharded
-from swapbench.wire import Message, PhaseMeasured, Reading
+from swapbench.spec.experiment import EngineSettings, PageCache, Sharded
+from swapbench.wire.events import Message, PhaseMeasured, Reading
 
 # Where a rank finds the word that makes it one of ours.
 TOKEN_VARIABLE: Final = "SWAPBENCH_RANK_TOKEN"

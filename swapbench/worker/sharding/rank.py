@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from swapbench.phases import Phase
-from swapbench.wire import Event, Message, PhaseMeasured, encode
+from swapbench.base.phases import Phase
+from swapbench.wire.events import Event, Message, PhaseMeasured, encode
 from swapbench.worker.leaving import leave
 from swapbench.worker.sharding.messages import (
     TOKEN_VARIABLE,
@@ -207,13 +207,13 @@ def _pulse(read: Callable[[], object], line: Line, every_s: float) -> None:
 
 
 def _set_page_cache(order: Order) -> None:
-    from swapbench import page_cache
+    from swapbench.instruments import page_cache
 
     page_cache.arrange(page_cache.weight_files(order.path), order.label)
 
 
 def _residency(order: Order) -> float:
-    from swapbench import page_cache
+    from swapbench.instruments import page_cache
 
     return page_cache.residency(page_cache.weight_files(order.path)).share
 

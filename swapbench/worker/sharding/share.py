@@ -11,9 +11,9 @@ from mlx.utils import tree_flatten
 from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import load_config, load_model
 
-from swapbench.experiment import EngineSettings, Source
 from swapbench.loaders.span import Span
 from swapbench.models.explaining import brief
+from swapbench.spec.experiment import EngineSettings, Source
 from swapbench.worker.checking import fault_of
 from swapbench.worker.engine.batch import prompt_of
 from swapbench.worker.engine.blocks import BlockPool

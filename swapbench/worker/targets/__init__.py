@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, runtime_checkable
 
-from swapbench.strategy import LoaderKind
-from swapbench.wire import Checkpoint, ClientRequest, PlannedSwap, Recovery, Reply
+from swapbench.spec.strategy import LoaderKind
+from swapbench.wire.events import Checkpoint, ClientRequest, PlannedSwap, Recovery, Reply
 from swapbench.worker.meter import Meter
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled

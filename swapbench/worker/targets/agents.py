@@ -3,9 +3,9 @@
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from swapbench.experiment import CacheFill
 from swapbench.loaders import Loaded
-from swapbench.wire import Plan
+from swapbench.spec.experiment import CacheFill
+from swapbench.wire.events import Plan
 from swapbench.worker.engine.caches import CacheStore
 from swapbench.worker.engine.workload import continuation, fill_cache
 from swapbench.worker.meter import Meter

@@ -11,12 +11,12 @@ from typing import Any
 
 from mlx_lm.models.cache import make_prompt_cache
 
-from swapbench import page_cache
-from swapbench.allowance import Share, memory
+from swapbench.base.phases import Phase
+from swapbench.instruments import page_cache
 from swapbench.loaders import Loaded, ModelLoader, platform
 from swapbench.loaders.span import Span, unmeasured
-from swapbench.phases import Phase
-from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Recovery, Reply
+from swapbench.machine.allowance import Share, memory
+from swapbench.wire.events import Checkpoint, ClientRequest, Plan, PlannedSwap, Recovery, Reply
 from swapbench.worker.checking import Serving, refuse_broken, refuse_too_large
 from swapbench.worker.engine.batch import BatchEngine, Request, Ticket
 from swapbench.worker.engine.blocks import BlockPool

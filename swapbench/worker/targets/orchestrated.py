@@ -6,9 +6,9 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint
 from typing import Any, Literal, cast
 
-from swapbench import page_cache
+from swapbench.instruments import page_cache
 from swapbench.orchestrator import GROUP, REPORTED, Orchestrator
-from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Recovery, Reply
+from swapbench.wire.events import Checkpoint, ClientRequest, Plan, PlannedSwap, Recovery, Reply
 from swapbench.worker.meter import Meter
 from swapbench.worker.preparing import set_page_cache
 from swapbench.worker.probe import Probe

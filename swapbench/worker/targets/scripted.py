@@ -5,11 +5,11 @@ import signal
 import threading
 from dataclasses import replace
 
-from swapbench.energy import NONE, Energy
-from swapbench.experiment import Script, ScriptedSwap
-from swapbench.ledgers import SwapSpace
-from swapbench.phases import PHASES, Phase
-from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Reading, Recovery, Reply
+from swapbench.base.phases import PHASES, Phase
+from swapbench.instruments.ledgers import SwapSpace
+from swapbench.machine.energy import NONE, Energy
+from swapbench.spec.experiment import Script, ScriptedSwap
+from swapbench.wire.events import Checkpoint, ClientRequest, Plan, PlannedSwap, Reading, Recovery, Reply
 from swapbench.worker.counters import Counters
 from swapbench.worker.probe import Probe
 from swapbench.worker.settling import Settled

@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from swapbench.energy import NONE
-from swapbench.experiment import PageCache
-from swapbench.ledgers import SwapSpace, system
-from swapbench.phases import FIRST_TOKEN, Phase
-from swapbench.wire import (
+from swapbench.base.phases import FIRST_TOKEN, Phase
+from swapbench.instruments.ledgers import SwapSpace, system
+from swapbench.machine.energy import NONE
+from swapbench.spec.experiment import PageCache
+from swapbench.wire.events import (
     Checkpoint,
     ClientRequest,
     PhaseMeasured,

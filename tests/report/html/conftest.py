@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.results import Run, read
+from swapbench.store import Run, read
 from tests.report.html.pages import Parsed, compared, full, page_of, parse, strategies
 
 REFERENCE = Path(__file__).parents[3] / "results" / "reference" / "exp012-m4pro-24gb"

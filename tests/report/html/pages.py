@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 
-from swapbench.analysis import analyse
-from swapbench.analysis.comparison import Side, compare_runs
-from swapbench.analysis.pictures import pictures_of
-from swapbench.experiment import Source
-from swapbench.limits import Limits
+from swapbench.compare.comparison import Side, compare_runs
+from swapbench.findings import analyse
+from swapbench.findings.pictures import pictures_of
+from swapbench.machine.limits import Limits
 from swapbench.report.html import RunView, comparison_to_html, run_to_html
-from swapbench.results import Run, raw_files
-from tests.analysis.recording import LARGE_BYTES, MACHINE, SMALL_BYTES, Recording, reading
-from tests.test_limits import limits
+from swapbench.spec.experiment import Source
+from swapbench.store import Run, raw_files
+from tests.findings.recording import LARGE_BYTES, MACHINE, SMALL_BYTES, Recording, reading
+from tests.machine.test_limits import limits
 
 UP = {"drain": 0.2, "unload": 0.1, "load": 3.0, "reinit": 0.15}
 MIB = 1 << 20

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.analysis.recording import Recording
+from tests.findings.recording import Recording
 from tests.report.html.pages import page_of, parse
 from tests.report.test_any_run import swaps
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.analysis import analyse
-from swapbench.analysis.comparison import compare_arms
-from swapbench.analysis.pictures import pictures_of
+from swapbench.compare.comparison import compare_arms
+from swapbench.findings import analyse
+from swapbench.findings.pictures import pictures_of
 from swapbench.report.html import RunView, comparison_to_html
-from swapbench.results import Run
-from tests.analysis.recording import Recording
+from swapbench.store import Run
+from tests.findings.recording import Recording
 from tests.played import pairs
 from tests.report.html.pages import Parsed, compared, parse, unpacked, view
 from tests.scripted import scripted

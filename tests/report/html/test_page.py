@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.analysis.dots import dots_of
-from swapbench.analysis.growth import growth_of
-from swapbench.analysis.swaps import swaps_of
-from swapbench.experiment import Source
+from swapbench.findings.dots import dots_of
+from swapbench.findings.growth import growth_of
+from swapbench.findings.swaps import swaps_of
 from swapbench.report import to_csv
 from swapbench.report.html import RunView, run_to_html
 from swapbench.report.html.downloads import downloads
-from tests.analysis.recording import Recording
+from swapbench.spec.experiment import Source
+from tests.findings.recording import Recording
 from tests.report.html.conftest import Made
 from tests.report.html.pages import compared, full, page_of, parse, unpacked, view
 

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlx_lm.models.cache import load_prompt_cache, make_prompt_cache, save_prompt_cache
 
-from swapbench import mac
-from swapbench.experiment import CacheFill
-from swapbench.strategy import Fsync
+from swapbench.machine import mac
+from swapbench.spec.experiment import CacheFill
+from swapbench.spec.strategy import Fsync
 from swapbench.worker.engine import caches
 from swapbench.worker.engine.caches import CacheStore
 from swapbench.worker.engine.tag import ModelTag

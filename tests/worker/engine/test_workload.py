@@ -6,7 +6,7 @@ import mlx.core as mx
 import pytest
 from mlx.utils import tree_flatten
 
-from swapbench.experiment import CacheFill
+from swapbench.spec.experiment import CacheFill
 from swapbench.worker.engine.workload import fill_cache, requests
 from tests.worker.engine.conftest import UNLIKE, WINDOW, make_model
 

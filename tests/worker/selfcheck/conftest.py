@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.doctor.claims import Prepared
+from swapbench.machine.doctor.claims import Prepared
 from swapbench.worker.selfcheck import prepared
 
 

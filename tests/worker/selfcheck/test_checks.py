@@ -17,15 +17,16 @@ import mlx.core as mx
 import mlx_lm.utils
 import pytest
 
-from swapbench import mac, page_cache
-from swapbench.doctor.claims import CLAIMS, Found
-from swapbench.energy import Energy
-from swapbench.environment import this_machine
-from swapbench.limits import Limits, Rate, Volume
+from swapbench.instruments import page_cache
 from swapbench.loaders import evaluation, fill, platform
 from swapbench.loaders import stock as stock_loader
 from swapbench.loaders.layout import shards_of
-from swapbench.strategy import LoaderKind
+from swapbench.machine import mac
+from swapbench.machine.doctor.claims import CLAIMS, Found
+from swapbench.machine.energy import Energy
+from swapbench.machine.environment import this_machine
+from swapbench.machine.limits import Limits, Rate, Volume
+from swapbench.spec.strategy import LoaderKind
 from swapbench.worker.selfcheck import files, loading, memory, processes, readings
 from swapbench.worker.selfcheck.__main__ import CHECKS
 from swapbench.worker.selfcheck.prepared import MINI, UNALIGNED

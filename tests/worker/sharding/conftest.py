@@ -8,13 +8,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from swapbench.experiment import Source, load
 from swapbench.models import order
 from swapbench.models.catalogue import lookup
 from swapbench.models.making import make
-from swapbench.overrides import sets
-from swapbench.plan import Arm, make_plan, turns
-from swapbench.wire import Checkpoint, Plan
+from swapbench.spec.experiment import Source, load
+from swapbench.spec.overrides import sets
+from swapbench.wire.events import Checkpoint, Plan
+from swapbench.wire.plan import Arm, make_plan, turns
 
 FILE = Path(__file__).parents[3] / "experiments" / "exp012-sharded.toml"
 

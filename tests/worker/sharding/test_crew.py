@@ -10,9 +10,9 @@ from types import MappingProxyType
 
 import pytest
 
-from swapbench.experiment import EngineSettings, Sharded
-from swapbench.hostfile import Machine
-from swapbench.wire import Message, Reading, encode
+from swapbench.spec.experiment import EngineSettings, Sharded
+from swapbench.spec.hostfile import Machine
+from swapbench.wire.events import Message, Reading, encode
 from swapbench.worker.sharding import crew as crews
 from swapbench.worker.sharding.crew import Crew, RankError
 from swapbench.worker.sharding.messages import Hello, Order, Pulse, Ready, Report, Work

@@ -7,7 +7,7 @@ from shutil import copytree
 import psutil
 import pytest
 
-from swapbench.wire import Checkpoint, Event, PhaseMeasured, StepStarted, SwapFinished, SwapStarted
+from swapbench.wire.events import Checkpoint, Event, PhaseMeasured, StepStarted, SwapFinished, SwapStarted
 from swapbench.worker.session import run_session
 from swapbench.worker.targets.sharded import ShardedTarget
 from tests.worker.sharding.conftest import LARGE, MakePlan, ranks

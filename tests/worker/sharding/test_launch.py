@@ -4,8 +4,8 @@ import json
 import socket
 from pathlib import Path
 
-from swapbench.experiment import Sharded
-from swapbench.hostfile import Machine
+from swapbench.spec.experiment import Sharded
+from swapbench.spec.hostfile import Machine
 from swapbench.worker.sharding import launch
 
 

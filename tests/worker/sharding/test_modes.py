@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from swapbench.experiment import EngineSettings, Verify
-from swapbench.phases import FIRST_TOKEN
-from swapbench.wire import Checkpoint, Event, PhaseMeasured, PlannedSwap, Questions, Reply
+from swapbench.base.phases import FIRST_TOKEN
+from swapbench.spec.experiment import EngineSettings, Verify
+from swapbench.wire.events import Checkpoint, Event, PhaseMeasured, PlannedSwap, Questions, Reply
 from swapbench.worker import reference
 from swapbench.worker.probe import Probe
 from swapbench.worker.targets import RefusedError

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from swapbench.experiment import Workload, validate
 from swapbench.orchestrator import Phase, Probe
-from swapbench.plan import Arm, make_plan, turns
-from swapbench.wire import Checkpoint, Event, PhaseMeasured, SwapFinished
+from swapbench.spec.experiment import Workload, validate
+from swapbench.wire.events import Checkpoint, Event, PhaseMeasured, SwapFinished
+from swapbench.wire.plan import Arm, make_plan, turns
 from swapbench.worker.session import run_session
 from swapbench.worker.targets.orchestrated import OrchestratedTarget
 from tests.scripted import raw_experiment

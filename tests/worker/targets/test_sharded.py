@@ -2,7 +2,7 @@
 
 import pytest
 
-from swapbench.experiment import PageCache
+from swapbench.spec.experiment import PageCache
 from swapbench.worker.targets.sharded import worst
 
 

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from swapbench.analysis import figures
-from swapbench.analysis.change import Verdict
-from swapbench.analysis.comparison import Comparison, ScenarioComparison
+from swapbench.compare.change import Verdict
+from swapbench.compare.comparison import Comparison, ScenarioComparison
+from swapbench.findings import figures
 from swapbench.report.comparison import verdict_words
 from swapbench.report.html.charts.drawing import SOFT, Drawing, Spec, draw, layer, layered, name, number
 from swapbench.report.html.charts.scales import across, names_axis

@@ -1,7 +1,7 @@
 """Settled memory over the swaps of a run, with its slope and what would still be no leak."""
 
-from swapbench.analysis import figures
-from swapbench.analysis.growth import Growth, Settled, SlopeLine
+from swapbench.findings import figures
+from swapbench.findings.growth import Growth, Settled, SlopeLine
 from swapbench.report.html.charts.drawing import (
     ACCENT,
     INK,

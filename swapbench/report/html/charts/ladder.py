@@ -1,8 +1,8 @@
 """Strategies side by side: every swap a dot, every median a line, the fastest on top."""
 
-from swapbench.analysis import figures
-from swapbench.analysis.dots import Dot, Dots, LadderDots
-from swapbench.analysis.ladder import Ladder
+from swapbench.findings import figures
+from swapbench.findings.dots import Dot, Dots, LadderDots
+from swapbench.findings.ladder import Ladder
 from swapbench.report.html.charts.drawing import (
     ACCENT,
     INK,

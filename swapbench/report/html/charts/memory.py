@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from swapbench.analysis import figures
-from swapbench.analysis.swap_timeline import LedgerSeries, SwapTimeline
-from swapbench.phases import FIRST_TOKEN, LEDGER_LABELS
+from swapbench.base.phases import FIRST_TOKEN, LEDGER_LABELS
+from swapbench.findings import figures
+from swapbench.findings.swap_timeline import LedgerSeries, SwapTimeline
 from swapbench.report.html.charts.drawing import INK, Drawing, Spec, draw, either, layer, name, number
 from swapbench.report.html.charts.scales import PHASE_COLOURS, UnitOf, across, unit_of_bytes, unit_of_seconds
 

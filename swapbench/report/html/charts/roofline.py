@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from swapbench.analysis import figures
-from swapbench.analysis.roofline import AgainstLimit
+from swapbench.findings import figures
+from swapbench.findings.roofline import AgainstLimit
 from swapbench.report.html.charts.drawing import (
     ACCENT,
     NARROW,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from swapbench.phases import FIRST_TOKEN, PHASES
+from swapbench.base.phases import FIRST_TOKEN, PHASES
 from swapbench.report.html.charts.drawing import INK, NARROW, Spec
 
 _MOST_FOR_NAMES: Final = 0.38

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from swapbench.analysis import figures
-from swapbench.analysis.swap_timeline import Stretch, SwapTimeline
+from swapbench.findings import figures
+from swapbench.findings.swap_timeline import Stretch, SwapTimeline
 from swapbench.report.html.charts.drawing import (
     INK,
     NARROW,

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from swapbench.preset import PLACEHOLDER, Ask
+from swapbench.spec.preset import PLACEHOLDER, Ask
 from swapbench.worker.targets.http.dialect import Voice, error_of, finish_of, reasons, text_of
 from swapbench.worker.targets.http.speaking import (
     Endpoint,

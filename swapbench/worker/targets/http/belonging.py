@@ -12,7 +12,7 @@ from typing import Final
 
 import psutil
 
-from swapbench.preset import Process
+from swapbench.spec.preset import Process
 from swapbench.worker.targets.http.speaking import ServerError
 
 _ANSWERS_WITHIN_S: Final = 20.0

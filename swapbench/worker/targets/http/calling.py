@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import quote
 
-from swapbench.preset import BYTES, SECONDS, Call, Preset, Reported, Until
-from swapbench.wire import Checkpoint
+from swapbench.spec.preset import BYTES, SECONDS, Call, Preset, Reported, Until
+from swapbench.wire.events import Checkpoint
 from swapbench.worker.targets.http.asking import filled
 from swapbench.worker.targets.http.fleet import Fleet
 from swapbench.worker.targets.http.server import filled_headers

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from swapbench.experiment import Workload
-from swapbench.wire import Checkpoint
+from swapbench.spec.experiment import Workload
+from swapbench.wire.events import Checkpoint
 from swapbench.worker.targets import Restored
 from swapbench.worker.targets.http.asking import Answer
 from swapbench.worker.targets.http.references import Prompt

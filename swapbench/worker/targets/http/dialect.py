@@ -3,7 +3,7 @@
 import json
 from typing import Any, Final
 
-from swapbench.preset import Ask
+from swapbench.spec.preset import Ask
 from swapbench.worker.targets.http.speaking import dig
 
 # Ways to end that are none: what was said before is half an answer.

@@ -8,8 +8,8 @@ from typing import Final
 
 import psutil
 
-from swapbench.experiment import Fault, FaultKind, find_fault
-from swapbench.wire import Checkpoint, PlannedSwap
+from swapbench.spec.experiment import Fault, FaultKind, find_fault
+from swapbench.wire.events import Checkpoint, PlannedSwap
 from swapbench.worker.damage import DAMAGES, FULL_DISK_BYTES, damaged
 from swapbench.worker.probe import Probe
 from swapbench.worker.targets.http.asking import Answer, WrongModelError

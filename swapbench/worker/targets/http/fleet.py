@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from swapbench.wire import Plan
+from swapbench.wire.events import Plan
 from swapbench.worker.targets.http.asking import filled
 from swapbench.worker.targets.http.belonging import names_of, processes_of
 from swapbench.worker.targets.http.meter import TreeMeter

@@ -4,10 +4,10 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from swapbench.energy import NONE, of_this_machine
-from swapbench.ledgers import SwapSpace, system
-from swapbench.process_tree import ProcessTree
-from swapbench.wire import Reading
+from swapbench.instruments.ledgers import SwapSpace, system
+from swapbench.instruments.process_tree import ProcessTree
+from swapbench.machine.energy import NONE, of_this_machine
+from swapbench.wire.events import Reading
 from swapbench.worker.counters import Counters
 
 # Some servers swap by ending one process and starting another.

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from swapbench.files import write_atomically
+from swapbench.base.files import write_atomically
 from swapbench.worker.verification import MismatchError
 
 _PROSE: Final = "the old port lay quiet while small boats came home one by one and every lamp was lit again"

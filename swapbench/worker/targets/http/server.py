@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import psutil
 
-from swapbench.interpreter import OWN_CODE
-from swapbench.preset import Preset, fill_secrets
-from swapbench.wire import Checkpoint
+from swapbench.base.interpreter import OWN_CODE
+from swapbench.spec.preset import Preset, fill_secrets
+from swapbench.wire.events import Checkpoint
 from swapbench.worker.targets.http import keeper
 from swapbench.worker.targets.http.asking import filled
 from swapbench.worker.targets.http.speaking import (

@@ -6,8 +6,8 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Final
 
-from swapbench import page_cache
-from swapbench.wire import Checkpoint, ClientRequest, Plan, PlannedSwap, Recovery, Reply
+from swapbench.instruments import page_cache
+from swapbench.wire.events import Checkpoint, ClientRequest, Plan, PlannedSwap, Recovery, Reply
 from swapbench.worker.heartbeat import DeafError
 from swapbench.worker.open_loop import Traffic
 from swapbench.worker.preparing import keep_page_cache, set_page_cache

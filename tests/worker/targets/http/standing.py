@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from swapbench.experiment import validate
-from swapbench.plan import Arm, make_plan, scripted_checkpoints, turns
-from swapbench.preset import Preset, read_preset, shipped
-from swapbench.wire import Checkpoint, ClientRequest, Event, Server, SwapFinished
+from swapbench.spec.experiment import validate
+from swapbench.spec.preset import Preset, read_preset, shipped
+from swapbench.wire.events import Checkpoint, ClientRequest, Event, Server, SwapFinished
+from swapbench.wire.plan import Arm, make_plan, scripted_checkpoints, turns
 from swapbench.worker.__main__ import make_target
 from swapbench.worker.session import run_session
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from swapbench.preset import Process
-from swapbench.wire import Note, WorkerReady
+from swapbench.spec.preset import Process
+from swapbench.wire.events import Note, WorkerReady
 from swapbench.worker.targets.http.belonging import names_of, processes_of, versions_of
 from swapbench.worker.targets.http.calling import _figure
 from swapbench.worker.targets.http.server import free_port

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from swapbench.preset import Ask
-from swapbench.wire import Note, SwapFinished
+from swapbench.spec.preset import Ask
+from swapbench.wire.events import Note, SwapFinished
 from swapbench.worker.targets.http.dialect import text_of
 from tests.worker.targets.http.stand_in import ERRORS
 from tests.worker.targets.http.standing import THERE, play, preset, swaps_of

@@ -14,10 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from swapbench import mac
-from swapbench.experiment import validate
-from swapbench.plan import scripted_checkpoints
-from swapbench.preset import Preset
+from swapbench.machine import mac
+from swapbench.spec.experiment import validate
+from swapbench.spec.preset import Preset
+from swapbench.wire.plan import scripted_checkpoints
 from swapbench.worker.targets.http import keeper
 from swapbench.worker.targets.http.server import Running, free_port, listener
 from tests.libproc import Libproc

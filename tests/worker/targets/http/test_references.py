@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.wire import Note
+from swapbench.wire.events import Note
 from swapbench.worker.targets.http.references import Prompt, Reference, References
 from swapbench.worker.verification import MismatchError
 from tests.worker.targets.http.standing import THERE, play, preset, swaps_of

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.phases import PHASES, WHOLE
-from swapbench.preset import shipped
-from swapbench.wire import PhaseMeasured, RunFinished, WorkerReady
+from swapbench.base.phases import PHASES, WHOLE
+from swapbench.spec.preset import shipped
+from swapbench.wire.events import PhaseMeasured, RunFinished, WorkerReady
 from tests.worker.targets.http.stand_in import IN_FLIGHT
 from tests.worker.targets.http.standing import THERE, flights_of, play, preset, swaps_of
 

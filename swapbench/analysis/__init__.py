@@ -1,5 +1,0 @@
-"""From a run's tables to findings: pure functions, no files, no terminal."""
-
-from swapbench.analysis.findings import Findings, Problem, analyse, exit_code
-
-__all__ = ["Findings", "Problem", "analyse", "exit_code"]

@@ -1,0 +1,1 @@
+"""What every room stands on: errors, phases, files, processes and numbers as text."""

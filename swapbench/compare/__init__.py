@@ -1,0 +1,1 @@
+"""Two runs and many: what differs, what changed, and what may be compared."""

@@ -1,0 +1,328 @@
+"""Whether a change may pass: one figure per scenario, leaks, and swaps that failed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from swapbench.base.errors import Exit
+from swapbench.base.headline import HeadlineFigure
+from swapbench.compare.baselines import KeptRun
+from swapbench.compare.change import FEWEST, Change, Verdict
+from swapbench.compare.comparison import Comparison, compare_arms
+from swapbench.compare.expectation import against_history
+from swapbench.compare.fingerprint import digest, fingerprint_of_history
+from swapbench.compare.prediction import FEWEST_RUNS
+from swapbench.findings.arms import arms_of
+from swapbench.findings.facts import RunFacts, facts_of
+from swapbench.findings.figures import counted, ratio_change, share_change
+from swapbench.findings.leak import JUDGED, LeakFinding, find_leaks
+from swapbench.findings.swaps import swaps_of
+from swapbench.store import Run, experiment_of
+
+
+class GateOutcome(StrEnum):
+    """What becomes of a scenario, a ledger, the whole."""
+
+    NOT_JUDGED = "not judged"
+    PASS = "pass"
+    INCONCLUSIVE = "inconclusive"
+    NOT_CONFIRMED = "not confirmed"
+    LEAK = "leak"
+    REGRESSION = "regression"
+    FAILED = "failed"
+
+
+# From fine to grave: the whole is as grave as its gravest part.
+_GRAVITY: Final = tuple(GateOutcome)
+
+_EXITS: Final = {
+    GateOutcome.PASS: Exit.OK,
+    GateOutcome.LEAK: Exit.LEAK,
+    GateOutcome.REGRESSION: Exit.REGRESSION,
+    GateOutcome.FAILED: Exit.FAILED,
+}
+
+
+@dataclass(frozen=True)
+class GatedScenario:
+    """The figure that decides, in one scenario. `confirmation` is what a second measurement says of it."""
+
+    scenario: str
+    figure: HeadlineFigure
+    change: Change
+    confirmation: Change | None
+    detectable: float | None
+    outcome: GateOutcome
+    reason: str
+
+
+@dataclass(frozen=True)
+class GatedLedger:
+    """One ledger's growth per swap in the soak; of the base too, where the change seems to leak."""
+
+    ledger: str
+    leak: LeakFinding
+    base: LeakFinding | None
+    outcome: GateOutcome
+    reason: str
+
+
+@dataclass(frozen=True)
+class FailedSwap:
+    """A swap that failed while the gate measured; or, without round and scenario, a run that broke off."""
+
+    side: str
+    round: int | None
+    scenario: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The gate's judgement. `against` is what the change was measured against; `runs` where the rows are."""
+
+    experiment: str
+    title: str
+    change: str
+    against: str
+    margin: float
+    outcome: GateOutcome
+    facts: RunFacts
+    scenarios: tuple[GatedScenario, ...]
+    ledgers: tuple[GatedLedger, ...]
+    failures: tuple[FailedSwap, ...]
+    comparison: Comparison | None
+    confirmation: Comparison | None
+    runs: tuple[str, ...]
+    command: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Soak:
+    """Runs of many swaps in one process: of the change, and of the base where the change seems to leak."""
+
+    change: Run
+    base: Run | None = None
+
+
+def exit_code(gate: Gate, *, fail_inconclusive: bool = False) -> Exit:
+    """The exit code that the outcome means."""
+    return _EXITS.get(gate.outcome, Exit.INCONCLUSIVE if fail_inconclusive else Exit.OK)
+
+
+def seems_to_leak(soak: Run) -> bool:
+    """Whether there is a leak in some ledger, so that it is worth knowing whether the base has it too."""
+    return any(leak.outcome == "leak" for leak in _leaks(soak))
+
+
+def judge_pairs(
+    first: Run, second: Run | None, soak: Soak | None, margin: float | None, notes: Sequence[str] = ()
+) -> Gate:
+    """Judge a change by a run of two arms: A is the base, B the change.
+
+    Args:
+        second: another such run, measured because the first showed a regression.
+        margin: the experiment's own when None.
+    """
+    compared = compare_arms(first, margin)
+    confirmed = None if second is None else compare_arms(second, margin)
+    scenarios = tuple(
+        _scenario(
+            s.scenario, s.figure, s.headline, _found(confirmed, s.scenario), s.detectable, compared.margin
+        )
+        for s in compared.scenarios
+    )
+    return _gate(
+        first,
+        [first, *([second] if second else [])],
+        soak,
+        scenarios,
+        compared.margin,
+        change=compared.b.label,
+        against=compared.a.label,
+        comparison=compared,
+        confirmation=confirmed,
+        notes=(*notes, *compared.notes),
+    )
+
+
+def judge_history(
+    first: Run,
+    second: Run | None,
+    soak: Soak | None,
+    margin: float | None,
+    name: str,
+    history: Sequence[KeptRun],
+) -> Gate:
+    """Judge a run by the runs of the same fingerprint that a baseline keeps."""
+    margin = experiment_of(first).gate.margin if margin is None else margin
+    of = digest(fingerprint_of_history(first))
+    measured = [first, *([second] if second else [])]
+    own = {run.info.run_id for run in measured}
+    alike = [kept for kept in history if kept.fingerprint == of and kept.run_id not in own]
+    expected = against_history(first, alike, margin)
+    confirmed = {} if second is None else against_history(second, alike, margin)
+    scenarios = tuple(
+        _scenario(
+            scenario,
+            found.figure,
+            found.change,
+            confirmed[scenario].change if scenario in confirmed else None,
+            found.detectable,
+            margin,
+            fewest=FEWEST_RUNS,
+            what="run",
+        )
+        for scenario, found in expected.items()
+    )
+    return _gate(
+        first,
+        measured,
+        soak,
+        scenarios,
+        margin,
+        change="this run",
+        against=f'baseline "{name}": {counted(len(alike), "run")} of fingerprint {of}',
+        notes=(
+            "a stored history knows no machine as it is today: what is slower may be the day; "
+            "`swapbench gate --base` measures both now",
+        ),
+    )
+
+
+def _gate(
+    first: Run,
+    measured: Sequence[Run],
+    soak: Soak | None,
+    scenarios: tuple[GatedScenario, ...],
+    margin: float,
+    *,
+    change: str,
+    against: str,
+    comparison: Comparison | None = None,
+    confirmation: Comparison | None = None,
+    notes: tuple[str, ...] = (),
+) -> Gate:
+    experiment = experiment_of(first)
+    soaks = {"soak": soak.change, "soak of the base": soak.base} if soak else {}
+    soaked = {side: run for side, run in soaks.items() if run is not None}
+    ledgers = tuple(_ledgers(soak)) if soak else ()
+    failures = (
+        *(failure for run in measured for failure in _failures(run)),
+        *(failure for side, run in soaked.items() for failure in _failures(run, side)),
+    )
+    outcomes = [s.outcome for s in scenarios] or [GateOutcome.INCONCLUSIVE]
+    outcomes += [ledger.outcome for ledger in ledgers]
+    outcomes += [GateOutcome.FAILED] * bool(failures)
+    return Gate(
+        experiment=first.info.experiment_name,
+        title=experiment.title or first.info.experiment_name,
+        change=change,
+        against=against,
+        margin=margin,
+        outcome=max(outcomes, key=_GRAVITY.index),
+        facts=facts_of(first, experiment, swaps_of(first)),
+        scenarios=scenarios,
+        ledgers=ledgers,
+        failures=failures,
+        comparison=comparison,
+        confirmation=confirmation,
+        runs=tuple(str(run.folder) for run in (*measured, *soaked.values())),
+        command=first.info.command,
+        notes=notes,
+    )
+
+
+def _found(comparison: Comparison | None, scenario: str) -> Change | None:
+    if comparison is None:
+        return None
+    return next((s.headline for s in comparison.scenarios if s.scenario == scenario), None)
+
+
+def _scenario(
+    scenario: str,
+    figure: HeadlineFigure,
+    change: Change,
+    confirmation: Change | None,
+    detectable: float | None,
+    margin: float,
+    *,
+    fewest: int = FEWEST,
+    what: str = "pair",
+) -> GatedScenario:
+    outcome = _outcome(change, confirmation)
+    reason = _reason(change, margin, fewest, what)
+    if confirmation is not None and change.verdict is Verdict.SLOWER:
+        reason += f"; measured again: {_reason(confirmation, margin, fewest, what)}"
+    return GatedScenario(scenario, figure, change, confirmation, detectable, outcome, reason)
+
+
+def _outcome(change: Change, confirmation: Change | None) -> GateOutcome:
+    if change.verdict is Verdict.SLOWER:
+        again = confirmation is None or confirmation.verdict is Verdict.SLOWER
+        return GateOutcome.REGRESSION if again else GateOutcome.NOT_CONFIRMED
+    passes = change.verdict in (Verdict.FASTER, Verdict.NO_WORSE)
+    return GateOutcome.PASS if passes else GateOutcome.INCONCLUSIVE
+
+
+def _reason(change: Change, margin: float, fewest: int, what: str) -> str:
+    """The verdict as a sentence."""
+    if change.b is None:
+        return "no swap of the change counts"
+    n = 0 if change.ratio is None else change.ratio.n
+    if change.ratio is None or n < fewest:
+        return f"{counted(n, what)} to judge by, {fewest} wanted"
+    by = f"with 95 % confidence; {counted(n, what)}, margin {share_change(margin)}"
+    found, low = ratio_change(change.ratio.point), ratio_change(change.ratio.low)
+    if change.verdict is Verdict.SLOWER:
+        return f"slower: {found}, at least {low} {by}"
+    if change.verdict is Verdict.INCONCLUSIVE and change.ratio.low > 1 + margin:
+        return f"{found}, at least {low} {by}; but of several scenarios one may look so by chance"
+    return f"{found}, no worse than {ratio_change(change.ratio.high)} {by}"
+
+
+def _leaks(run: Run) -> tuple[LeakFinding, ...]:
+    experiment = experiment_of(run)
+    own = experiment.gate.tolerance_bytes
+    tolerance = experiment.leak_tolerance_bytes if own is None else own
+    judged = [leak for leak in find_leaks(swaps_of(run), tolerance) if leak.ledger in JUDGED]
+    # Of a server, MLX's own ledgers can't be seen: what was never measured must not leave all undecided.
+    return tuple([leak for leak in judged if leak.outcome != "not measurable"] or judged)
+
+
+def _ledgers(soak: Soak) -> Iterator[GatedLedger]:
+    base = {leak.ledger: leak for leak in _leaks(soak.base)} if soak.base else {}
+    for leak in _leaks(soak.change):
+        theirs = base.get(leak.ledger)
+        outcome, reason = _leak_outcome(leak, theirs)
+        yield GatedLedger(leak.ledger, leak, theirs, outcome, reason)
+
+
+def _leak_outcome(leak: LeakFinding, base: LeakFinding | None) -> tuple[GateOutcome, str]:
+    """What leaks as it always did is no reason to refuse a change, but has to be said."""
+    if leak.outcome == "clean":
+        return GateOutcome.PASS, f"clean: {leak.reason}"
+    if leak.outcome == "not judged":
+        return GateOutcome.NOT_JUDGED, leak.reason
+    if leak.outcome != "leak":
+        return GateOutcome.INCONCLUSIVE, leak.reason
+    if base is not None and base.outcome == "leak" and base.slope and leak.slope:
+        if leak.slope.low <= base.slope.high:
+            return (
+                GateOutcome.INCONCLUSIVE,
+                f"leaks, as the base does: {leak.reason}; the base: {base.reason}",
+            )
+        return GateOutcome.LEAK, f"leaks more than the base: {leak.reason}; the base: {base.reason}"
+    return GateOutcome.LEAK, f"leaks: {leak.reason}" + ("" if base is None else f"; the base: {base.reason}")
+
+
+def _failures(run: Run, side: str = "") -> Iterator[FailedSwap]:
+    labels = [arm.label for arm in run.info.arms] or [side]
+    for label, alone in zip(labels, arms_of(run), strict=True):
+        for swap in swaps_of(alone):
+            if swap.status != "ok":
+                yield FailedSwap(label, swap.round, swap.scenario, swap.error)
+    if run.info.status == "incomplete":
+        yield FailedSwap(side, None, "", f"the run broke off: {run.info.failure}")

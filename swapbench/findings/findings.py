@@ -1,0 +1,292 @@
+"""Everything a report shows about a run, and the exit code that says it in one number."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Final, Literal
+
+from swapbench.base.errors import Exit
+from swapbench.findings import figures
+from swapbench.findings.cells import by_cell
+from swapbench.findings.clients import ClientsFelt, clients_felt
+from swapbench.findings.drift import Drift, drift_advice, find_drift
+from swapbench.findings.facts import RunFacts, facts_of, reloads
+from swapbench.findings.failures import Failure, failures_of
+from swapbench.findings.first_swaps import FirstSwaps, first_swaps
+from swapbench.findings.ladder import Ladder, ladders
+from swapbench.findings.leak import LeakFinding, find_leaks
+from swapbench.findings.memory import ScenarioMemory, baseline_of, memory_of
+from swapbench.findings.outliers import Outlier, find_outliers
+from swapbench.findings.proof import Restores, restores_of
+from swapbench.findings.roofline import AgainstLimit, against_limits
+from swapbench.findings.sharing import Sharing, sharing_of
+from swapbench.findings.summary import Counts, ScenarioSummary, count, summarise
+from swapbench.findings.swaps import Swap, swaps_of
+from swapbench.findings.symptoms import Symptom, find_symptoms
+from swapbench.findings.verdict import Evidence, Outcome, Verdict, judge
+from swapbench.machine.limits import Limits
+from swapbench.spec.experiment import CriterionKind, Experiment, Scenario
+from swapbench.store import Run, experiment_of
+
+# More of a swap than this in no phase is explained, or the phases do not explain the swap.
+_UNATTRIBUTED_SHARE: Final = 0.01
+
+# Clocks are read to the nanosecond; what differs by more than this was not measured as one swap.
+_SUM_TOLERANCE_S: Final = 1e-4
+
+# What other processes page out meanwhile stays below this.
+_SWAP_USED_GROWTH_BYTES: Final = 64 << 20
+
+
+_FROM_OUTSIDE: Final = (
+    "seen from outside: no phase of a swap can be told from another; where asking swaps, the total is the "
+    "first token's time less that of the same request, hot"
+)
+
+_PROBE_FIRST: Final = (
+    "how near the loads come to the machine's limit is not known: run `swapbench probe` on it, then "
+    "`swapbench report`"
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A swap that failed, or that is not what its label says."""
+
+    kind: Literal["failed", "rolled_back", "refused", "invalid"]
+    round: int
+    warmup: bool
+    scenario: str
+    phase: str
+    reason: str
+    rollback_s: float | None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A run, judged. Reports print this and compute nothing."""
+
+    facts: RunFacts
+    counts: Counts
+    target_s: float
+    scenarios: tuple[ScenarioSummary, ...]
+    drift: Drift
+    first_swaps: tuple[FirstSwaps, ...]
+    outliers: tuple[Outlier, ...]
+    memory: tuple[ScenarioMemory, ...]
+    leaks: tuple[LeakFinding, ...]
+    verdicts: tuple[Verdict, ...]
+    problems: tuple[Problem, ...]
+    clients: tuple[ClientsFelt, ...]
+    sharing: tuple[Sharing, ...]
+    failures: tuple[Failure, ...]
+    symptoms: tuple[Symptom, ...]
+    restores: tuple[Restores, ...]
+    limits: tuple[AgainstLimit, ...]
+    ladders: tuple[Ladder, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def unanswered_requests(self) -> int:
+        """Of all clients."""
+        return sum(felt.unanswered for felt in self.clients)
+
+
+def analyse(run: Run, limits: Limits | None = None) -> Findings:
+    """Judge a run as far as it has come; `limits` of its machine stand in where it has recorded none.
+
+    Raises:
+        ResultsError: run.json holds no experiment that this swapbench understands.
+    """
+    whole = experiment_of(run)
+    run, experiment = by_cell(run, whole)
+    swaps = swaps_of(run)
+    facts = facts_of(run, experiment, swaps)
+    by_scenario = {s.name: [swap for swap in swaps if swap.scenario == s.name] for s in experiment.scenario}
+    scenarios = tuple(
+        summarise(s, by_scenario[s.name], experiment, facts.claims) for s in experiment.scenario
+    )
+    memory = tuple(_memory(run, s, by_scenario[s.name]) for s in experiment.scenario)
+    known = (run.info.limits or limits) if _loads_models(facts) else None
+    drift = find_drift(swaps)
+    leaks = find_leaks(swaps, experiment.leak_tolerance_bytes)
+    compared = ladders(whole, swaps, _weights(run), known)
+    page_caches = {s.name: experiment.page_cache_of(s) for s in experiment.scenario}
+    return Findings(
+        facts=facts,
+        counts=count(swaps),
+        target_s=experiment.target_s,
+        scenarios=scenarios,
+        drift=drift,
+        first_swaps=first_swaps(swaps),
+        outliers=find_outliers(swaps),
+        memory=memory,
+        leaks=leaks,
+        verdicts=judge(Evidence(experiment, facts.claims, scenarios, memory, leaks, compared)),
+        problems=tuple(_problems(swaps)),
+        clients=tuple(
+            felt
+            for s in experiment.scenario
+            if (felt := clients_felt(s.name, by_scenario[s.name], run.requests)) is not None
+        ),
+        sharing=tuple(
+            shared
+            for s in experiment.scenario
+            if (shared := sharing_of(s.name, by_scenario[s.name])) is not None
+        ),
+        failures=failures_of(swaps),
+        symptoms=find_symptoms(swaps, _baseline(run), _weights(run)),
+        restores=restores_of(swaps),
+        limits=against_limits(scenarios, known, page_caches.__getitem__, experiment.target_s),
+        ladders=compared,
+        notes=(
+            *_notes(swaps, scenarios, experiment),
+            *reloads(run, whole),
+            *drift_advice(drift),
+            *([_PROBE_FIRST] if _loads_models(facts) and known is None else []),
+            *_advice(run),
+            *run.info.notes,
+        ),
+    )
+
+
+def exit_code(findings: Findings, strict: bool = False) -> Exit:
+    """The gravest thing found. What is merely inconclusive or invalid counts only when `strict`; what is not
+    judged never does: it was no question of this run."""
+    counts = findings.counts
+    if counts.failed or counts.rolled_back or counts.refused or findings.facts.status == "incomplete":
+        return Exit.FAILED
+    if findings.unanswered_requests:
+        return Exit.FAILED
+    failed = {verdict.kind for verdict in findings.verdicts if verdict.outcome is Outcome.FAIL}
+    if failed & {CriterionKind.NO_LEAK, CriterionKind.MEMORY_RECLAIMED}:
+        return Exit.LEAK
+    if failed:
+        return Exit.TARGET_MISSED
+    undecided = any(v.declared and v.outcome is Outcome.INCONCLUSIVE for v in findings.verdicts)
+    doubtful = undecided or findings.symptoms or findings.counts.invalid
+    if strict and (doubtful or findings.facts.status != "complete"):
+        return Exit.INCONCLUSIVE
+    return Exit.OK
+
+
+def _loads_models(facts: RunFacts) -> bool:
+    """A script's loads move no bytes, a server's can't be told from the rest of its swap, a mini's are over
+    before any limit is felt, a published run's machine is not at hand."""
+    in_the_worker = facts.target == "inprocess"
+    return facts.claims and in_the_worker and not facts.transcribed_from
+
+
+def _memory(run: Run, scenario: Scenario, swaps: Sequence[Swap]) -> ScenarioMemory:
+    return memory_of(scenario.name, swaps, _baseline(run), _weights(run).get(scenario.from_model))
+
+
+def _baseline(run: Run) -> dict[str, float]:
+    """What a worker weighs without a model: the median, where there was more than one worker."""
+    info = run.info
+    readings = info.baselines or ((info.worker.baseline,) if info.worker else ())
+    known = [baseline_of(reading) for reading in readings]
+    ledgers = {ledger for baseline in known for ledger in baseline}
+    return {ledger: median(b[ledger] for b in known if ledger in b) for ledger in ledgers}
+
+
+def _weights(run: Run) -> dict[str, int]:
+    return {model.name: model.weight_bytes for model in run.info.models if model.weight_bytes}
+
+
+def _problems(swaps: Sequence[Swap]) -> Iterator[Problem]:
+    for swap in swaps:
+        rollback_s = swap.figures.get("rollback_s")
+        where = (swap.round, swap.warmup, swap.scenario, swap.failed_phase)
+        if swap.status == "rolled_back":
+            yield Problem("rolled_back", *where, swap.error, rollback_s)
+        elif swap.status == "refused":
+            yield Problem("refused", *where, swap.error, None)
+        elif swap.status != "ok":
+            yield Problem("failed", *where, swap.error, rollback_s)
+        elif not swap.valid:
+            yield Problem("invalid", *where, swap.invalid_reason, None)
+        elif swap.total_s is None and "to_first_token_s" not in swap.figures:
+            yield Problem("invalid", *where, "its total was not recorded", None)
+
+
+def _notes(
+    swaps: Sequence[Swap], scenarios: Sequence[ScenarioSummary], experiment: Experiment
+) -> Iterator[str]:
+    """What a reader would get wrong without being told."""
+    counted = [swap for swap in swaps if swap.counted]
+    if not counted:
+        return
+    if all(scenario.headline_is == "total" for scenario in scenarios):
+        yield "first token left out: the total is the headline, and what the first token costs is not known"
+    if len({swap.round for swap in counted}) == 1:
+        yield "one round: nothing is known about the spread"
+    if all(swap.from_outside for swap in counted):
+        yield _FROM_OUTSIDE
+    if all(_was_idle(swap) for swap in counted):
+        yield "no request was in flight and no cache was held: drain and evict had nothing to do"
+    if sum(_phases_disagree(swap) for swap in counted):
+        n = figures.counted(sum(_phases_disagree(swap) for swap in counted), "swap")
+        yield f"{n}: the phases and the unattributed time do not add up to the total"
+    growth = max(swap.swap_used_growth_bytes or 0.0 for swap in counted)
+    if growth > _SWAP_USED_GROWTH_BYTES:
+        yield f"up to {figures.memory(growth)} went to the machine's swap during a swap: memory is too short"
+    # Of dozens of cells the worst speaks for all.
+    yield from list(_in_no_phase(scenarios))[: 1 if len(experiment.strategy) > 1 else None]
+    for scenario in scenarios:
+        yield from _lost_total(scenario, [swap for swap in counted if swap.scenario == scenario.name])
+        yield from _late_token(scenario, experiment.target_s)
+
+
+def _advice(run: Run) -> Iterator[str]:
+    """What was not as it should be on the machine when the run began."""
+    return (f"{check.finding}: {check.advice}" for check in run.info.checks if check.advice)
+
+
+def _in_no_phase(scenarios: Sequence[ScenarioSummary]) -> Iterator[str]:
+    """Where phases leave much unexplained, the worst first."""
+    for scenario in sorted(scenarios, key=lambda s: s.unattributed.share or 0.0, reverse=True):
+        rest = scenario.unattributed
+        if rest.share is not None and rest.share > _UNATTRIBUTED_SHARE:
+            observer = (
+                f", {figures.seconds(rest.probe_s.point)} of it the observer's own" if rest.probe_s else ""
+            )
+            if rest.settled_s and rest.settled_s.point:
+                observer += (
+                    f", which waited {figures.seconds(rest.settled_s.point)} for memory to settle "
+                    "(settle_after_unload)"
+                )
+            spent = f" ({figures.seconds(rest.seconds.point)}{observer})" if rest.seconds else ""
+            yield f"{scenario.name}: {rest.share:.1%} of the swap is in no phase{spent}"
+
+
+def _lost_total(scenario: ScenarioSummary, counted: Sequence[Swap]) -> Iterator[str]:
+    """The median of those that have one would be of the slower ones alone."""
+    lost = sum(swap.total_s is None for swap in counted)
+    if lost and scenario.headline_is == "to_first_token":
+        yield (
+            f"{scenario.name}: {lost} of {figures.counted(len(counted), 'swap')} took no longer than the "
+            "same request hot, so no total is told"
+        )
+
+
+def _late_token(scenario: ScenarioSummary, target_s: float) -> Iterator[str]:
+    against, waited = scenario.against_target, scenario.to_first_token
+    if against and against.side == "under" and waited and waited.point >= target_s:
+        yield (
+            f"{scenario.name}: the swap stays under {target_s:g} s, but its first token comes after "
+            f"{figures.seconds(waited.point)}"
+        )
+
+
+def _was_idle(swap: Swap) -> bool:
+    """Only where the workload was recorded, and was nothing."""
+    work = [swap.figures.get(name) for name in ("drained_requests", "carried_requests", "evicted_caches")]
+    return any(value is not None for value in work) and not any(work)
+
+
+def _phases_disagree(swap: Swap) -> bool:
+    unattributed = swap.figures.get("unattributed_s")
+    if unattributed is None or swap.total_s is None or not swap.phases or swap.from_outside:
+        return False
+    return abs(swap.total_s - swap.attributed_s - unattributed) > _SUM_TOLERANCE_S

@@ -1,0 +1,185 @@
+"""How far a run is: what its events have said so far, and how long the rest will take."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+
+from swapbench.base.phases import Phase
+from swapbench.spec.experiment import Source
+from swapbench.wire.events import (
+    Event,
+    MemorySample,
+    RoundStarted,
+    StepStarted,
+    SwapFinished,
+    SwapStarted,
+    TurnStarted,
+)
+from swapbench.wire.plan import SwapKey
+
+# Arm, strategy and scenario; and the seconds that swaps of a kind took.
+_Kind = tuple[str, str, str]
+_Lasted = dict[_Kind, list[float]]
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a run is going to do: its swaps in order, of how many rounds, of which the first `warmup` do not
+    count, under which target in seconds.
+
+    `sides` are what its arms are called: base and change in a gate, their own names where left out.
+    """
+
+    name: str
+    swaps: tuple[SwapKey, ...]
+    rounds: int
+    target_s: float
+    memory_bytes: int
+    sources: tuple[Source, ...] = (Source.HUB,)
+    several_strategies: bool = False
+    sides: Mapping[str, str] | None = None
+    warmup: int = 0
+
+    @property
+    def claims(self) -> bool:
+        """Whether times of these models say something about real ones."""
+        return all(source.is_full_size for source in self.sources)
+
+    def side(self, arm: str) -> str:
+        """What an arm is called."""
+        return (self.sides or {}).get(arm, arm)
+
+    def round_title(self, event: RoundStarted, arm: str) -> str:
+        """`warm-up 1/1, slab`; then, of two arms, `round 1/6, B`: what counts is counted by itself."""
+        if event.warmup:
+            title = f"warm-up {event.round + 1}/{self.warmup}"
+        else:
+            title = f"round {event.round - self.warmup + 1}/{self.rounds - self.warmup}"
+        strategy = event.strategy if self.several_strategies else ""
+        return ", ".join(part for part in (title, self.side(arm), strategy) if part)
+
+
+@dataclass(frozen=True)
+class Row:
+    """The swaps of one kind so far: seconds of those that went well, the last whatever became of it, and the
+    how manieth swap of all that was."""
+
+    label: str
+    totals_s: tuple[float, ...]
+    last: SwapFinished
+    changed: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a run is at one moment. Seconds; None where nothing is known yet."""
+
+    course: Course
+    round: str
+    rounds_left: int
+    swaps_done: int
+    elapsed_s: float
+    left_s: float | None
+    scenario: str
+    step: str
+    step_s: float
+    mlx_bytes: int | None
+    process_bytes: int | None
+    rows: tuple[Row, ...]
+
+    @property
+    def in_phase(self) -> bool:
+        """Whether the step is one of a swap's phases."""
+        return self.step in set(Phase)
+
+
+class Progress:
+    """Follows events; `now_s` is any clock that only goes forward."""
+
+    def __init__(self, course: Course, now_s: float) -> None:
+        self.course = course
+        self.arm = ""
+        self._left = list(course.swaps)
+        self._begun_s = self._mark_s = self._step_since_s = now_s
+        self._round = self._scenario = ""
+        self._step = "starting"
+        self._memory: MemorySample | None = None
+        self._done = 0
+        self._lasted_s: _Lasted = defaultdict(list)
+        self._failed_after_s: _Lasted = defaultdict(list)
+        self._rows: dict[str, Row] = {}
+
+    def on(self, event: Event, now_s: float) -> None:
+        """Take note of an event that came at `now_s`."""
+        match event:
+            case TurnStarted():
+                self.arm = event.arm
+                if not self._done:  # before its first worker, a run asks fresh processes
+                    self._mark_s = now_s
+            case RoundStarted():
+                self._round = self.course.round_title(event, self.arm)
+            case SwapStarted():
+                self._scenario = event.scenario
+            case StepStarted():
+                self._step, self._step_since_s = event.step, now_s
+            case MemorySample(observer="worker"):
+                self._memory = event
+            case SwapFinished():
+                self._finish(event, now_s)
+
+    def _finish(self, event: SwapFinished, now_s: float) -> None:
+        key = (self.arm, event.round, event.strategy, event.scenario)
+        if key in self._left:
+            self._left.remove(key)
+        lasted = self._lasted_s if event.status == "ok" else self._failed_after_s
+        lasted[_kind(key)].append(now_s - self._mark_s)
+        self._mark_s = now_s
+        self._done += 1
+        strategy = event.strategy if self.course.several_strategies else ""
+        parts = (event.scenario, self.course.side(self.arm), strategy)
+        label = ", ".join(part for part in parts if part)
+        totals_s = self._rows[label].totals_s if label in self._rows else ()
+        if event.status == "ok" and event.total_s is not None:
+            totals_s = (*totals_s, event.total_s)
+        self._rows[label] = Row(label, totals_s, event, self._done)
+
+    def standing(self, now_s: float) -> Standing:
+        """Where the run is."""
+        ledgers = self._memory.ledgers if self._memory is not None else None
+        return Standing(
+            course=self.course,
+            round=self._round,
+            rounds_left=len({key[1] for key in self._left}),
+            swaps_done=len(self.course.swaps) - len(self._left),
+            elapsed_s=now_s - self._begun_s,
+            left_s=self._left_s(now_s),
+            scenario=self._scenario,
+            step=self._step,
+            step_s=now_s - self._step_since_s,
+            mlx_bytes=ledgers.mlx_active_bytes if ledgers else None,
+            process_bytes=ledgers.footprint_bytes if ledgers else None,
+            rows=tuple(self._rows.values()),
+        )
+
+    def _left_s(self, now_s: float) -> float | None:
+        """What a swap took is what others of its kind will take; of a kind yet unseen, what any took.
+
+        How long it takes to fail or to hang says nothing of those that go well; until one did, it is all
+        there is.
+        """
+        lasted_s = self._lasted_s or self._failed_after_s
+        if not lasted_s:
+            return None
+        if not self._left:
+            return 0.0
+        kinds = Counter(map(_kind, self._left))
+        any_s = median(s for those in lasted_s.values() for s in those)
+        typical_s = {kind: median(lasted_s.get(kind, (any_s,))) for kind in kinds}
+        next_s = typical_s[_kind(self._left[0])]
+        rest_s = sum(n * typical_s[kind] for kind, n in kinds.items()) - next_s
+        return max(0.0, next_s - (now_s - self._mark_s)) + rest_s
+
+
+def _kind(key: SwapKey) -> _Kind:
+    return key[0], key[2], key[3]

@@ -1,0 +1,346 @@
+"""Where the time of each scenario's swaps goes: totals, phases, shares, the bottleneck, the workload."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
+
+from swapbench.base.headline import HeadlineFigure
+from swapbench.base.phases import FIRST_TOKEN, PHASES, Phase
+from swapbench.findings.headline import headline_figure
+from swapbench.findings.outside import Outside, outside_of
+from swapbench.findings.proof import Proof, proof_of
+from swapbench.findings.swaps import Measured, Swap
+from swapbench.spec.experiment import Experiment, Scenario
+from swapbench.stats.estimate import Estimate, Interval, estimate, median_interval, supported_reliability
+
+Expectation = Literal["within", "below", "above"]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many swaps there are, and why some are in no statistic."""
+
+    counted: int
+    warmup: int
+    invalid: int
+    failed: int
+    rolled_back: int
+    refused: int
+
+
+@dataclass(frozen=True)
+class PhaseSummary:
+    """One phase of one scenario. `share` is the mean over swaps of its part of the total."""
+
+    phase: str
+    seconds: Estimate | None
+    share: float | None
+    expected_s: tuple[float, float] | None
+    expectation: Expectation | None
+
+
+@dataclass(frozen=True)
+class SpanSummary:
+    """A named part of a phase; spans may overlap, so their shares need not sum to one."""
+
+    name: str
+    seconds: Estimate
+    share_of_phase: float | None
+
+
+@dataclass(frozen=True)
+class Bottleneck:
+    """The phase that takes most of a scenario's swaps, and in how many of them it is the longest.
+
+    `share` is the mean over swaps of its part of the headline figure, which is told beside it.
+    """
+
+    phase: str
+    share: float
+    longest_in: int
+    n: int
+    spans: tuple[SpanSummary, ...]
+    disk_read_bytes: Estimate | None
+    major_faults: Estimate | None
+
+
+@dataclass(frozen=True)
+class Unattributed:
+    """The part of the swap that no phase accounts for, and how much of it is the observer's own cost.
+
+    `settled_s` of that cost are its wait for memory to settle, where the experiment asks for it.
+    """
+
+    seconds: Estimate | None
+    probe_s: Estimate | None
+    settled_s: Estimate | None
+    share: float | None
+
+
+@dataclass(frozen=True)
+class AgainstTarget:
+    """The median against the target: `factor` times under it, or over it.
+
+    Held against it is the total. Where that is not told, the headline stands in, which is longer: under the
+    target it speaks for the total, over it it says nothing.
+    """
+
+    target_s: float
+    figure: HeadlineFigure
+    seconds: float
+    side: Literal["under", "over"]
+    factor: float
+    swaps_under: int
+    n: int
+    reliability: float
+
+
+@dataclass(frozen=True)
+class WorkloadSummary:
+    """What became of requests and caches, per swap."""
+
+    drained_requests: Estimate | None
+    carried_requests: Estimate | None
+    answered_requests: Estimate | None
+    evicted_caches: Estimate | None
+    evicted_bytes: Estimate | None
+    evict_gb_per_s: Estimate | None
+    cache_write_s: Estimate | None
+    busy: bool
+
+
+@dataclass(frozen=True)
+class ScenarioSummary:
+    """One scenario: its counted swaps in figures. The intervals are of the medians, from 6 swaps on.
+
+    What is told of whole swaps is told of the same ones, so that no part is longer than its whole: first
+    tokens where all counted swaps have one, and beside them the total where all have that.
+    """
+
+    name: str
+    from_model: str
+    to_model: str
+    counts: Counts
+    headline: Estimate | None
+    headline_is: HeadlineFigure
+    headline_interval: Interval | None
+    total: Estimate | None
+    total_interval: Interval | None
+    first_token: Estimate | None
+    to_first_token: Estimate | None
+    unattributed: Unattributed
+    against_target: AgainstTarget | None
+    phases: tuple[PhaseSummary, ...]
+    bottleneck: Bottleneck | None
+    loaded_bytes: Estimate | None
+    load_gb_per_s: Estimate | None
+    resident_before: Estimate | None
+    settle_s: Estimate | None
+    energy_j: Estimate | None
+    idle_w: Estimate | None
+    workload: WorkloadSummary
+    proof: Proof
+    outside: Outside | None
+
+
+def count(swaps: Sequence[Swap]) -> Counts:
+    """How many swaps are counted, and how many are not, by reason. Every swap is in exactly one group."""
+    groups = Counter(_group(swap) for swap in swaps)
+    return Counts(**{name: groups[name] for name in Counts.__dataclass_fields__})
+
+
+def _group(swap: Swap) -> str:
+    if swap.status != "ok":
+        return swap.status if swap.status in ("rolled_back", "refused") else "failed"
+    if swap.warmup:
+        return "warmup"
+    return "counted" if swap.counted else "invalid"
+
+
+def summarise(
+    scenario: Scenario, swaps: Sequence[Swap], experiment: Experiment, claims: bool
+) -> ScenarioSummary:
+    """The figures of one scenario from its swaps.
+
+    Expected ranges and the target speak of the real models; without `claims` nothing is held against them.
+    """
+    counted = [swap for swap in swaps if swap.counted]
+    headline_estimate, headline_is = headline(counted)
+    by_token = headline_is == "to_first_token"
+    totals = [] if by_token and any(swap.total_s is None for swap in counted) else counted
+    held: HeadlineFigure = "total" if totals else headline_is
+    expected = experiment.expected_s if claims else {}
+    return ScenarioSummary(
+        name=scenario.name,
+        from_model=scenario.from_model,
+        to_model=scenario.to_model,
+        counts=count(swaps),
+        headline=headline_estimate,
+        headline_is=headline_is,
+        headline_interval=_interval(counted, f"{headline_is}_s"),
+        total=_figure(totals, "total_s"),
+        total_interval=_interval(totals, "total_s"),
+        first_token=_first_token(counted),
+        to_first_token=headline_estimate if by_token else None,
+        unattributed=_unattributed(counted),
+        against_target=_against_target(counted, held, experiment.target_s) if claims else None,
+        phases=tuple(_phase(phase, counted, expected.get(phase)) for phase in PHASES),
+        bottleneck=_bottleneck(counted, headline_is),
+        loaded_bytes=_figure(counted, "loaded_bytes"),
+        load_gb_per_s=_figure(counted, "load_gb_per_s"),
+        resident_before=_figure(counted, "resident_before"),
+        settle_s=_figure(counted, "settle_s"),
+        energy_j=_figure(counted, "energy_j"),
+        idle_w=_figure(counted, "idle_w"),
+        workload=_workload(counted),
+        proof=proof_of(counted),
+        outside=outside_of(counted),
+    )
+
+
+def headline(counted: Sequence[Swap]) -> tuple[Estimate | None, HeadlineFigure]:
+    """Swap request to first token, where every counted swap has one; the total where not."""
+    figure = headline_figure(counted)
+    return _figure(counted, f"{figure}_s"), figure
+
+
+def _figure(swaps: Sequence[Swap], name: str) -> Estimate | None:
+    return estimate(swap.figures.get(name) for swap in swaps)
+
+
+def _interval(swaps: Sequence[Swap], name: str) -> Interval | None:
+    return median_interval(swap.figures.get(name) for swap in swaps)
+
+
+def _first_token(swaps: Sequence[Swap]) -> Estimate | None:
+    """From swaps.csv; a transcribed run may have it among the phases only."""
+    return _figure(swaps, "first_token_s") or estimate(swap.phase_s(FIRST_TOKEN) for swap in swaps)
+
+
+def _phase(phase: Phase, swaps: Sequence[Swap], expected: tuple[float, float] | None) -> PhaseSummary:
+    seconds = estimate(swap.phase_s(phase) for swap in swaps)
+    return PhaseSummary(
+        phase=phase,
+        seconds=seconds,
+        share=_share(swaps, phase) if seconds else None,
+        expected_s=expected,
+        expectation=_expectation(seconds, expected),
+    )
+
+
+def _expectation(seconds: Estimate | None, expected: tuple[float, float] | None) -> Expectation | None:
+    if seconds is None or expected is None:
+        return None
+    least, most = expected
+    return "below" if seconds.point < least else "above" if seconds.point > most else "within"
+
+
+def _share(swaps: Sequence[Swap], phase: Phase, whole: HeadlineFigure = "total") -> float | None:
+    return _mean_share(swaps, lambda swap: swap.phase_s(phase), whole)
+
+
+def _mean_share(
+    swaps: Sequence[Swap], part_s: Callable[[Swap], float | None], whole: HeadlineFigure = "total"
+) -> float | None:
+    """The mean over swaps of a part's share of the whole: shares of all parts then sum to one."""
+    wholes = [(swap, swap.figures.get(f"{whole}_s")) for swap in swaps]
+    shares = [(part_s(swap) or 0.0) / whole_s for swap, whole_s in wholes if whole_s]
+    return fmean(shares) if shares else None
+
+
+def _unattributed(swaps: Sequence[Swap]) -> Unattributed:
+    return Unattributed(
+        seconds=_figure(swaps, "unattributed_s"),
+        probe_s=_figure(swaps, "probe_s"),
+        settled_s=_figure(swaps, "release_settle_s"),
+        share=_mean_share(
+            [swap for swap in swaps if not swap.from_outside],
+            lambda swap: (swap.total_s or 0.0) - swap.attributed_s,
+        ),
+    )
+
+
+def _against_target(swaps: Sequence[Swap], figure: HeadlineFigure, target_s: float) -> AgainstTarget | None:
+    seconds = [value for swap in swaps if (value := swap.figures.get(f"{figure}_s")) is not None]
+    held = estimate(seconds)
+    if held is None or held.point <= 0:
+        return None
+    under = sum(value < target_s for value in seconds)
+    is_under = held.point < target_s
+    if figure != "total" and not is_under:
+        return None
+    return AgainstTarget(
+        target_s=target_s,
+        figure=figure,
+        seconds=held.point,
+        side="under" if is_under else "over",
+        factor=target_s / held.point if is_under else held.point / target_s,
+        swaps_under=under,
+        n=held.n,
+        reliability=supported_reliability(under, held.n),
+    )
+
+
+def _longest(swap: Swap) -> Phase | None:
+    longest = max(PHASES, key=lambda phase: swap.phase_s(phase) or 0.0)
+    return longest if swap.phase_s(longest) else None
+
+
+def _bottleneck(swaps: Sequence[Swap], whole: HeadlineFigure) -> Bottleneck | None:
+    shares = {phase: _share(swaps, phase, whole) or 0.0 for phase in PHASES}
+    phase = max(PHASES, key=lambda phase: shares[phase])
+    if shares[phase] == 0:
+        return None
+    measured = [swap.phases[phase] for swap in swaps if phase in swap.phases]
+    return Bottleneck(
+        phase=phase,
+        share=shares[phase],
+        longest_in=sum(1 for swap in swaps if _longest(swap) == phase),
+        n=len(swaps),
+        spans=_spans(phase, swaps),
+        disk_read_bytes=estimate(m.disk_read_bytes for m in measured),
+        major_faults=estimate(m.major_faults for m in measured),
+    )
+
+
+def _spans(phase: Phase, swaps: Sequence[Swap]) -> tuple[SpanSummary, ...]:
+    """The spans of a phase in the order of their time; spans within spans (evict/write/agent) left out."""
+    names = {name for swap in swaps for name in swap.spans if name.count("/") == 1}
+    summaries = []
+    for name in sorted(names):
+        if name.partition("/")[0] != phase:
+            continue
+        having = [swap for swap in swaps if name in swap.spans]
+        seconds = estimate(swap.spans[name].seconds for swap in having)
+        if seconds is not None:
+            shares = [_ratio(swap.spans[name], swap.phases.get(phase)) for swap in having]
+            known = [share for share in shares if share is not None]
+            summaries.append(SpanSummary(name, seconds, fmean(known) if known else None))
+    return tuple(sorted(summaries, key=lambda span: -span.seconds.point))
+
+
+def _ratio(part: Measured, whole: Measured | None) -> float | None:
+    if part.seconds is None or whole is None or not whole.seconds:
+        return None
+    return part.seconds / whole.seconds
+
+
+def _workload(swaps: Sequence[Swap]) -> WorkloadSummary:
+    names = ("drained_requests", "carried_requests", "answered_requests", "evicted_caches", "evicted_bytes")
+    caches = [
+        m.seconds for swap in swaps for name, m in swap.spans.items() if name.startswith("evict/write/")
+    ]
+    return WorkloadSummary(
+        **{name: _figure(swaps, name) for name in names},
+        evict_gb_per_s=estimate(_evict_gb_per_s(swap) for swap in swaps),
+        cache_write_s=estimate(caches),
+        busy=any(swap.figures.get(name) for swap in swaps for name in names),
+    )
+
+
+def _evict_gb_per_s(swap: Swap) -> float | None:
+    write = swap.spans.get("evict/write") or swap.phases.get(Phase.EVICT)
+    written = swap.figures.get("evicted_bytes")
+    return written / write.seconds / 1e9 if written and write and write.seconds else None

@@ -1,0 +1,305 @@
+"""From the three tables to swaps: one record each, with its phases, its spans and its memory."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from swapbench.base.phases import ALL_LEDGERS, WHOLE, Phase
+from swapbench.findings.clocks import Key, key_of
+from swapbench.findings.rows import Row, number, records
+from swapbench.store import Run
+from swapbench.wire.columns import released_column, settled_column
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# The bytes of each ledger that was recorded; one that this machine lacks is left out.
+Ledgers = Mapping[str, float]
+
+# Less memory available is more in use: the extreme of this ledger is its lowest value.
+COUNTS_DOWN: Final = "system_available"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A phase, a span or the first token, as it was measured in one swap."""
+
+    seconds: float | None
+    before: Ledgers
+    after: Ledgers
+    mlx_peak_bytes: float | None
+    major_faults: float | None
+    disk_read_bytes: float | None
+    weight_bytes: float | None = None
+
+
+@dataclass(frozen=True)
+class RankRows:
+    """What one rank of a sharded target measured of a swap, by its own clock."""
+
+    phases: Mapping[str, Measured]
+    spans: Mapping[str, Measured]
+
+
+@dataclass(frozen=True)
+class Swap:
+    """One row of swaps.csv with what the other tables hold about it."""
+
+    index: int
+    worker: int
+    round: int
+    warmup: bool
+    scenario: str
+    strategy: str
+    from_model: str
+    to_model: str
+    status: str
+    valid: bool
+    invalid_reason: str
+    error: str
+    failed_phase: str
+    fault: str
+    recovery: str
+    loader: str
+    loader_why: str
+    figures: Mapping[str, float]
+    settled: Ledgers
+    released: Ledgers
+    phases: Mapping[str, Measured]
+    spans: Mapping[str, Measured]
+    ranks: Mapping[int, RankRows]
+    extremes: Ledgers
+    swap_used_growth_bytes: float | None
+
+    @property
+    def counted(self) -> bool:
+        """Whether statistics rest on it: it went well, is no warm-up, and is what its label says."""
+        measured = self.total_s is not None or "to_first_token_s" in self.figures
+        return self.status == "ok" and self.valid and not self.warmup and measured
+
+    @property
+    def from_outside(self) -> bool:
+        """Whether it was seen from outside a server, as a whole: no phase of it is known."""
+        return WHOLE in self.phases
+
+    @property
+    def total_s(self) -> float | None:
+        """From the request to the end of the last phase."""
+        return self.figures.get("total_s")
+
+    def phase_s(self, phase: str) -> float | None:
+        """The seconds of a phase; None where it was not measured."""
+        measured = self.phases.get(phase)
+        return measured.seconds if measured else None
+
+    @property
+    def attributed_s(self) -> float:
+        """The sum of the eight phases."""
+        return math.fsum(self.phase_s(phase) or 0.0 for phase in Phase)
+
+
+_FIGURES: Final = (
+    *("total_s", "unattributed_s", "probe_s", "first_token_s", "to_first_token_s", "start_s", "settle_s"),
+    *("loaded_bytes", "load_gb_per_s", "resident_before", "rollback_s"),
+    *("position", "release_settle_s", "second_first_token_s", "steady_tokens_per_s", "verified_tokens"),
+    *("kv_capacity_bytes", "longest_stall_s", "prefilled_tokens", "prefill_s"),
+    *("restored_caches", "restored_tokens", "restored_bytes", "restore_s"),
+    *("readable_caches", "broken_caches", "ahead_bytes", "kept_bytes"),
+    *("to_first_byte_s", "failed_requests", "stalled_requests", "reported_load_s", "reported_memory_bytes"),
+    *("restarts", "fresh_footprint_bytes", "energy_j", "idle_w"),
+    *("drained_requests", "carried_requests", "answered_requests", "evicted_caches", "evicted_bytes"),
+)
+
+# Rows by phase and span, of one rank or of all together.
+_Rows = dict[tuple[str, str], Measured]
+
+
+def swaps_of(run: Run) -> tuple[Swap, ...]:
+    """Every swap of a run, in the order in which they were carried out."""
+    rows = records(run.swaps)
+    measured = _measured_by_swap(run.phases)
+    samples = dict(iter(samples_of(run).groupby(["round", "scenario"])))
+    workers = _workers(rows)
+    swaps = []
+    for index, (row, worker) in enumerate(zip(rows, workers, strict=True)):
+        its = _during(samples.get((int(row["round"]), str(row["scenario"]))), row)
+        swaps.append(_swap(index, worker, row, measured.get(key_of(row), {}), its))
+    return tuple(swaps)
+
+
+def samples_of(run: Run) -> "pd.DataFrame":
+    """The samples of what swaps.
+
+    The parent sees the worker and its children: what the worker sees of itself, also when it can't look. But
+    where servers or ranks are swapped, the worker is one process more, which only watches them.
+    """
+    watches = run.info.server is not None or run.info.experiment.get("target") == "sharded"
+    return run.memory[run.memory["observer"] != "parent"] if watches else run.memory
+
+
+def rows_of_all(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """Of one swap's rows of phases.csv, those of the whole target: of several ranks, those that name none.
+
+    Where a swap broke off, only single ranks may have got as far as rows: the first of them.
+    """
+    together = rows["rank"].isna()
+    return rows[together] if together.any() else rows[rows["rank"] == rows["rank"].min()]
+
+
+def _swap(
+    index: int,
+    worker: int,
+    row: Mapping[str, Any],
+    by_rank: Mapping[int | None, _Rows],
+    samples: "pd.DataFrame | None",
+) -> Swap:
+    # A target of one process has its own rows for the whole; of several ranks, those without a rank are.
+    several = None in by_rank
+    measured = by_rank.get(None if several else 0, {})
+    return Swap(
+        index=index,
+        worker=worker,
+        round=int(row["round"]),
+        warmup=bool(row["warmup"]),
+        scenario=row["scenario"],
+        strategy=row["strategy"],
+        from_model=row["from_model"],
+        to_model=row["to_model"],
+        status=row["status"],
+        valid=bool(row["valid"]),
+        invalid_reason=row["invalid_reason"],
+        error=row["error"],
+        failed_phase=row["failed_phase"],
+        fault=row["fault"],
+        recovery=row["recovery"],
+        loader=row["loader"],
+        loader_why=row["loader_why"],
+        figures=_recorded(row, {name: name for name in _FIGURES}),
+        settled=_recorded(row, {ledger: settled_column(ledger) for ledger in ALL_LEDGERS}),
+        released=_recorded(row, {ledger: released_column(ledger) for ledger in ALL_LEDGERS}),
+        phases=_phases(measured),
+        spans=_spans(measured),
+        ranks={
+            rank: RankRows(_phases(rows), _spans(rows))
+            for rank, rows in by_rank.items()
+            if several and rank is not None
+        },
+        extremes=_extremes(samples),
+        swap_used_growth_bytes=_swap_used_growth(samples),
+    )
+
+
+def _phases(rows: _Rows) -> dict[str, Measured]:
+    return {phase: value for (phase, span), value in rows.items() if not span}
+
+
+def _spans(rows: _Rows) -> dict[str, Measured]:
+    return {f"{phase}/{span}": value for (phase, span), value in rows.items() if span}
+
+
+def _measured_by_swap(frame: "pd.DataFrame") -> dict[Key, dict[int | None, _Rows]]:
+    """Rows of phases.csv by swap and rank, those of one phase, or of one span, taken together."""
+    swaps: dict[Key, dict[int | None, dict[tuple[str, str], list[Row]]]] = {}
+    for row in records(frame):
+        swap = swaps.setdefault(key_of(row), {})
+        rank = number(row["rank"])
+        rows = swap.setdefault(None if rank is None else int(rank), {})
+        rows.setdefault((row["phase"], row["span"]), []).append(row)
+    return {
+        key: {
+            rank: {name: _together(entered) for name, entered in rows.items()} for rank, rows in swap.items()
+        }
+        for key, swap in swaps.items()
+    }
+
+
+def _together(entered: Sequence[Row]) -> Measured:
+    """All the times that a phase, or a span, was entered: they add up."""
+    peaks = [peak for row in entered if (peak := number(row["mlx_peak_bytes"])) is not None]
+    return Measured(
+        seconds=_lasted_s(entered),
+        before=_recorded(entered[0], {ledger: f"{ledger}_before_bytes" for ledger in ALL_LEDGERS}),
+        after=_recorded(entered[-1], {ledger: f"{ledger}_after_bytes" for ledger in ALL_LEDGERS}),
+        mlx_peak_bytes=max(peaks, default=None),
+        major_faults=_sum(entered, "major_faults"),
+        disk_read_bytes=_sum(entered, "disk_read_bytes"),
+        weight_bytes=number(entered[-1]["weight_bytes"]),
+    )
+
+
+def _lasted_s(entered: Sequence[Row]) -> float | None:
+    """What spans of one name have in common counts once, or they would outlast their phase."""
+    lasted_s, end_s = 0.0, -math.inf
+    for row in sorted(entered, key=lambda row: number(row["start_s"]) or 0.0):
+        start_s, seconds = number(row["start_s"]), number(row["seconds"])
+        if seconds is None:
+            return None
+        if start_s is None:
+            lasted_s += seconds
+            continue
+        lasted_s += seconds - min(seconds, max(0.0, end_s - start_s))
+        end_s = max(end_s, start_s + seconds)
+    return lasted_s
+
+
+def _sum(rows: Sequence[Row], column: str) -> float | None:
+    values = [number(row[column]) for row in rows]
+    known = [value for value in values if value is not None]
+    return math.fsum(known) if len(known) == len(values) else None
+
+
+def _during(samples: "pd.DataFrame | None", row: Mapping[str, Any]) -> "pd.DataFrame | None":
+    """The samples taken during the swap itself, first token included; None where there is no telling."""
+    start_s, total_s = number(row["start_s"]), number(row["total_s"])
+    lasted_s = number(row["to_first_token_s"]) or total_s
+    if samples is None or start_s is None or lasted_s is None:
+        return None
+    end_s = start_s + lasted_s
+    return samples[samples["t_s"].between(start_s, end_s)]
+
+
+def _extremes(during: "pd.DataFrame | None") -> Ledgers:
+    """The most of each ledger among the samples."""
+    if during is None:
+        return {}
+    most = {
+        ledger: during[f"{ledger}_bytes"].agg("min" if ledger == COUNTS_DOWN else "max")
+        for ledger in ALL_LEDGERS
+    }
+    return {ledger: float(value) for ledger, value in most.items() if number(value) is not None}
+
+
+def _swap_used_growth(during: "pd.DataFrame | None") -> float | None:
+    if during is None:
+        return None
+    # The parent's samples have none.
+    used = during["swap_used_bytes"].dropna()
+    return None if used.empty else number(used.max() - used.iloc[0])
+
+
+def _workers(rows: Iterable[Mapping[str, Any]]) -> list[int]:
+    """Which worker process carried out each swap: memory is compared only within one.
+
+    A new worker begins to count its swaps again; in older runs, only its clock starts at zero again. And
+    after a swap that failed without being rolled back, what the process holds is anyone's guess: what
+    follows counts as another worker.
+    """
+    worker, latest_s, latest = 0, -math.inf, -1.0
+    workers = []
+    for row in rows:
+        start_s, position = number(row["start_s"]), number(row["position"])
+        begun_again = position is not None and position <= latest
+        if begun_again or (start_s is not None and start_s < latest_s):
+            worker, latest_s = worker + 1, -math.inf
+        latest_s = latest_s if start_s is None else start_s
+        latest = latest if position is None else position
+        workers.append(worker)
+        if row["status"] == "failed":
+            worker, latest_s = worker + 1, -math.inf
+    return workers
+
+
+def _recorded(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, float]:
+    found = {name: number(row[column]) for name, column in columns.items()}
+    return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,286 @@
+"""A run as a timeline: rounds, swaps, phases and spans, ledgers, clients' requests and failures."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
+
+from swapbench.base.phases import ALL_LEDGERS, LEDGER_LABELS
+from swapbench.findings.clocks import Key, Placed, PlacedSwap, key_of, place
+from swapbench.findings.nesting import Fact, Slice, nested
+from swapbench.findings.rows import Row, number, records
+from swapbench.store import Run
+
+# What says where a row belongs, not what was measured.
+_WHOSE: Final = frozenset(("run_id", "rank", "arm", "phase", "span"))
+
+_NO_START: Final = "not recorded: laid where its first sample or the swap before lets it"
+
+
+@dataclass(frozen=True)
+class Track:
+    """Slices under one name, in order of time; none overlaps another in part."""
+
+    name: str
+    slices: tuple[Slice, ...]
+
+
+@dataclass(frozen=True)
+class Counter:
+    """A ledger over time, in bytes: (microseconds, value), each time once and later than the one before."""
+
+    name: str
+    points: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Something that happened at one time."""
+
+    name: str
+    kind: str
+    at_us: int
+    facts: dict[str, Fact]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A client's request; it ends with its last known time."""
+
+    client: int
+    sent_us: int
+    first_token_us: int | None
+    end_us: int
+    facts: dict[str, Fact]
+
+
+@dataclass(frozen=True)
+class ArmTimeline:
+    """One arm of a run, or the whole run where it compares nothing (`arm` is empty then)."""
+
+    arm: str
+    label: str
+    tracks: tuple[Track, ...]
+    counters: tuple[Counter, ...]
+    failures: tuple[Moment, ...]
+    requests: tuple[Request, ...]
+
+
+def timeline_of(run: Run) -> tuple[ArmTimeline, ...]:
+    """The timelines of a run's arms, all on one clock; one arm taken out of a run is a run by itself."""
+    placed = place(run)
+    if not run.info.arms:
+        return (_arm(run, placed),)
+    return tuple(_arm(run, placed.only(arm.name), arm.name, arm.label) for arm in run.info.arms)
+
+
+def _arm(run: Run, placed: Placed, arm: str = "", label: str = "") -> ArmTimeline:
+    several = len({swap.key[2] for swap in placed.swaps}) > 1
+    tracks = [
+        *_tracks("rounds and swaps", nested(_rounds(placed.swaps, several))),
+        *_measured("", [_of_all(swap) for swap in placed.swaps]),
+        *_tracks("workers", nested(_workers(placed))),
+    ]
+    for rank in _ranks(placed.swaps):
+        tracks += _measured(f"rank {rank}: ", [_of_rank(swap, rank) for swap in placed.swaps])
+    return ArmTimeline(
+        arm=arm,
+        label=label,
+        tracks=tuple(tracks),
+        counters=tuple(_counters(placed)),
+        failures=tuple(_failures(placed.swaps)),
+        requests=tuple(_requests(run, placed.swaps)),
+    )
+
+
+def _ranks(swaps: Iterable[PlacedSwap]) -> list[int]:
+    """The ranks of a target of several; a target of one has none to tell apart."""
+    ranks = {number(row["rank"]) for swap in swaps for _, row in swap.phases}
+    return sorted(int(rank) for rank in ranks if rank is not None) if None in ranks else []
+
+
+_Rows = list[tuple[float, Row]]
+
+
+def _of_all(swap: PlacedSwap) -> _Rows:
+    """Phases and spans of the whole target: of several ranks, those that name none, or else the first's."""
+    ranks = {number(row["rank"]) for _, row in swap.phases}
+    named = [rank for rank in ranks if rank is not None]
+    return _of_rank(swap, None if None in ranks else min(named, default=None))
+
+
+def _of_rank(swap: PlacedSwap, rank: float | None) -> _Rows:
+    return [(at_s, row) for at_s, row in swap.phases if number(row["rank"]) == rank]
+
+
+def _measured(whose: str, swaps: Sequence[_Rows]) -> Iterator[Track]:
+    first, overlapping = _phases_and_spans(swaps)
+    yield from _tracks(f"{whose}phases and spans", first)
+    yield from _tracks(f"{whose}spans that overlap", overlapping)
+
+
+def _tracks(name: str, nests: list[list[Slice]]) -> Iterator[Track]:
+    for i, slices in enumerate(nests, start=1):
+        yield Track(name if i == 1 else f"{name} ({i})", tuple(slices))
+
+
+def _us(seconds: float) -> int:
+    return max(0, round(seconds * 1e6))
+
+
+def _rounds(swaps: Sequence[PlacedSwap], several: bool) -> Iterator[Slice]:
+    """Each round of each worker, then what is in it."""
+    for (worker, number_), group in groupby(swaps, key=lambda swap: (swap.worker, swap.key[1])):
+        within = [piece for swap in group for piece in _swap_slices(swap, several)]
+        mark = _mark(within[0].facts.get("warmup") is True)
+        start_us, end_us = min(p.start_us for p in within), max(p.end_us for p in within)
+        facts: dict[str, Fact] = {"round": number_, "worker": worker + 1}
+        yield Slice(f"round {number_}{mark}", "round", start_us, end_us, facts)
+        yield from within
+
+
+def _swap_slices(swap: PlacedSwap, several: bool) -> Iterator[Slice]:
+    """The swap, and going back to the old model after it."""
+    facts = _facts(swap.row) | {"worker": swap.worker + 1}
+    if not swap.row:
+        facts |= {"status": "not finished", "warmup": any(bool(row["warmup"]) for _, row in swap.phases)}
+    if not swap.start_known:
+        facts |= {"start": _NO_START}
+    name = f"{swap.key[3]} ({swap.key[2]})" if several else swap.key[3]
+    start_us, end_us = _us(swap.start_s), _us(swap.end_s)
+    yield Slice(f"{name}{_mark(facts['warmup'] is True)}", "swap", start_us, end_us, facts)
+    rollback_s = number(swap.row.get("rollback_s"))
+    if rollback_s is not None and swap.start_known:
+        facts = {"rollback_s": rollback_s}
+        yield Slice("rolling back", "rollback", end_us, _us(swap.end_s + rollback_s), facts)
+
+
+def _mark(warmup: bool) -> str:
+    return ", warm-up" if warmup else ""
+
+
+def _phases_and_spans(swaps: Sequence[_Rows]) -> tuple[list[list[Slice]], list[list[Slice]]]:
+    """Phases with the spans that lie within them; then tracks of spans that overlap others, or a phase."""
+    inside: list[Slice] = []
+    outside: list[Slice] = []
+    for rows in swaps:
+        phases = [_slice(at_s, row) for at_s, row in rows if not row["span"]]
+        # A part of a span is written before the span itself, which ends after it.
+        spans = [_slice(at_s, row) for at_s, row in rows if row["span"]]
+        for phase in phases:
+            of_phase = [s for s in spans if s.name.startswith(f"{phase.name}/") and _lies_in(s, phase)]
+            inside += [phase, *sorted(of_phase, key=lambda s: (s.start_us, -s.end_us))]
+            spans = [span for span in spans if span not in of_phase]
+        outside += spans
+    first, *others = nested(inside) or [[]]
+    overflow = [piece for track in others for piece in track]
+    return [first] if first else [], nested(
+        sorted([*overflow, *outside], key=lambda s: (s.start_us, -s.end_us))
+    )
+
+
+def _lies_in(span: Slice, phase: Slice) -> bool:
+    return phase.start_us <= span.start_us and span.end_us <= phase.end_us
+
+
+def _slice(at_s: float, row: Row) -> Slice:
+    span = str(row["span"])
+    name = f"{row['phase']}/{span}" if span else str(row["phase"])
+    end_s = at_s + (number(row["seconds"]) or 0.0)
+    return Slice(name, "span" if span else "phase", _us(at_s), _us(end_s), _facts(row))
+
+
+def _facts(row: Row) -> dict[str, Fact]:
+    """What a row says, under its columns' names; what was not recorded is left out."""
+    facts: dict[str, Fact] = {}
+    for name, value in row.items():
+        if name in _WHOSE or value == "":
+            continue
+        if isinstance(value, str) or value is True or value is False:
+            facts[name] = value
+        elif (figure := number(value)) is not None:
+            facts[name] = int(figure) if figure.is_integer() else figure
+    return facts
+
+
+def _workers(placed: Placed) -> Iterator[Slice]:
+    for worker in placed.workers:
+        name = f"worker {worker.number + 1}"
+        facts: dict[str, Fact] = {"clock": "its zero is where this begins"}
+        yield Slice(name, "worker", _us(worker.start_s), _us(worker.end_s), facts)
+
+
+def _counters(placed: Placed) -> Iterator[Counter]:
+    """Every ledger: as the worker sees it, in samples and around phases, and as the parent does."""
+    outside = [(at_s, row) for at_s, row in placed.samples if row["observer"] == "parent"]
+    inside = [(at_s, row) for at_s, row in placed.samples if row["observer"] != "parent"]
+    around = [(at_s, row) for swap in placed.swaps for at_s, row in _of_all(swap) if not row["span"]]
+    for ledger in ALL_LEDGERS:
+        label = LEDGER_LABELS[ledger]
+        column = f"{ledger}_bytes"
+        yield from _counter(label, [*_column(inside, column), *_around(around, ledger)])
+        yield from _counter(f"{label}, seen from outside", _column(outside, column))
+    yield from _counter("machine's swap used", _column(inside, "swap_used_bytes"))
+
+
+_Points = Iterable[tuple[float, float]]
+
+
+def _column(samples: Iterable[tuple[float, Row]], column: str) -> _Points:
+    return ((at_s, value) for at_s, row in samples if (value := number(row[column])) is not None)
+
+
+def _around(phases: Iterable[tuple[float, Row]], ledger: str) -> _Points:
+    """What was read right before and right after each phase."""
+    for at_s, row in phases:
+        seconds = number(row["seconds"]) or 0.0
+        for side, when_s in (("before", at_s), ("after", at_s + seconds)):
+            value = number(row[f"{ledger}_{side}_bytes"])
+            if value is not None:
+                yield when_s, value
+
+
+def _counter(name: str, points: _Points) -> Iterator[Counter]:
+    """One value a microsecond, the latest; a value that stays is said once, and again at the very end."""
+    latest = {_us(at_s): int(value) for at_s, value in sorted(points, key=lambda point: point[0])}
+    if not latest:
+        return
+    end = list(latest)[-1]
+    kept: list[tuple[int, int]] = []
+    for at_us, value in latest.items():
+        if not kept or kept[-1][1] != value or at_us == end:
+            kept.append((at_us, value))
+    yield Counter(name, tuple(kept))
+
+
+def _failures(swaps: Sequence[PlacedSwap]) -> Iterator[Moment]:
+    """Failed, rolled back, refused and invalid swaps, where they ended."""
+    for swap in swaps:
+        if not swap.row or (swap.row["status"] == "ok" and swap.row["valid"]):
+            continue
+        status = "invalid" if swap.row["status"] == "ok" else str(swap.row["status"]).replace("_", " ")
+        yield Moment(f"{swap.key[3]}: {status}", "failure", _us(swap.end_s), _facts(swap.row))
+
+
+def _requests(run: Run, swaps: Sequence[PlacedSwap]) -> Iterator[Request]:
+    starts: dict[Key, float] = {}
+    for swap in swaps:
+        # Requests from before there were strategies name none.
+        starts[swap.key] = starts[*swap.key[:2], "", swap.key[3]] = swap.start_s
+    for named in records(run.requests):
+        sent_s = number(named["sent_s"])
+        start_s = starts.get(key_of(named))
+        if start_s is not None and sent_s is not None:
+            yield _request(named, start_s, sent_s)
+
+
+def _request(row: Row, start_s: float, sent_s: float) -> Request:
+    first_s, answered_s = number(row["first_token_s"]), number(row["answered_s"])
+    end_s = next(s for s in (answered_s, first_s, sent_s) if s is not None)
+    return Request(
+        client=int(number(row["client"]) or 0),
+        sent_us=_us(start_s + sent_s),
+        first_token_us=None if first_s is None else _us(start_s + first_s),
+        end_us=_us(start_s + max(end_s, sent_s)),
+        facts=_facts(row),
+    )

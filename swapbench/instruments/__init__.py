@@ -1,0 +1,1 @@
+"""What reads memory and page cache from the operating system."""

@@ -1,0 +1,282 @@
+"""What the OS tells about the memory of a process and of the machine, in microseconds, for worker and parent.
+
+The one place that knows the platform: Linux reads /proc, macOS asks libproc and the Mach host.
+"""
+
+import ctypes
+import mmap
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import psutil
+
+from swapbench.machine import mac
+
+
+@dataclass(frozen=True)
+class ProcessMemory:
+    """What one process holds, in bytes; None where the OS does not tell.
+
+    `footprint_bytes` is what the OS would kill it for. `file_backed_bytes` are resident pages of mapped
+    files, a mapped checkpoint's among them: the OS takes them back whenever it likes, so they are apart.
+    """
+
+    footprint_bytes: int | None
+    file_backed_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class SystemMemory:
+    """What the machine has, in bytes; None where the OS does not tell."""
+
+    available_bytes: int | None
+    wired_bytes: int | None = None
+    compressed_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class SwapSpace:
+    """Bytes in the machine's swap now, and written to it since boot; None where the OS does not tell."""
+
+    used_bytes: int | None
+    out_bytes: int | None
+
+
+class Process(Protocol):
+    """One process as the OS sees it."""
+
+    def memory(self) -> ProcessMemory:
+        """What it holds now.
+
+        Raises:
+            OSError: it is gone, or may not be looked at.
+        """
+        ...
+
+    def disk_read_bytes(self) -> int | None:
+        """Bytes it has made the disk deliver."""
+        ...
+
+
+class System(Protocol):
+    """The machine as the OS sees it."""
+
+    def memory(self, *, exact: bool = False) -> SystemMemory:
+        """What there is now; `exact`: of this moment in every figure, which may take some milliseconds."""
+        ...
+
+    def swap(self) -> SwapSpace:
+        """Its swap: takes longer to tell."""
+        ...
+
+
+class LinuxProcess:
+    """/proc/<pid>, through files held open: a read is one system call and no path lookup."""
+
+    def __init__(self, pid: int) -> None:
+        self._status = os.open(f"/proc/{pid}/status", os.O_RDONLY)
+        # Containers may withhold io; then disk bytes stay unknown.
+        io = f"/proc/{pid}/io"
+        self._io = os.open(io, os.O_RDONLY) if os.access(io, os.R_OK) else None
+
+    def __del__(self) -> None:
+        for descriptor in (getattr(self, "_status", None), getattr(self, "_io", None)):
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def memory(self) -> ProcessMemory:
+        """Anonymous, shared and swapped-out pages; and those of files."""
+        text = os.pread(self._status, 4096, 0)
+        ours = _number(text, b"RssAnon:") + _number(text, b"RssShmem:") + _number(text, b"VmSwap:")
+        return ProcessMemory(ours * 1024, _number(text, b"RssFile:") * 1024)
+
+    def disk_read_bytes(self) -> int | None:
+        """read_bytes of /proc/<pid>/io: what really came from storage, not from the page cache."""
+        return None if self._io is None else _number(os.pread(self._io, 4096, 0), b"\nread_bytes:")
+
+
+class LinuxSystem:
+    """/proc/meminfo and /proc/vmstat."""
+
+    def __init__(self) -> None:
+        self._meminfo = os.open("/proc/meminfo", os.O_RDONLY)
+        self._vmstat = os.open("/proc/vmstat", os.O_RDONLY)
+
+    def memory(self, *, exact: bool = False) -> SystemMemory:
+        """The kernel's own estimate, MemAvailable; it is always of this moment."""
+        return SystemMemory(_number(self._text(), b"MemAvailable:") * 1024)
+
+    def swap(self) -> SwapSpace:
+        """SwapTotal less SwapFree; pswpout of /proc/vmstat, which counts pages."""
+        text = self._text()
+        used = (_number(text, b"SwapTotal:") - _number(text, b"SwapFree:")) * 1024
+        return SwapSpace(used, _number(os.pread(self._vmstat, 1 << 16, 0), b"\npswpout ") * mmap.PAGESIZE)
+
+    def _text(self) -> bytes:
+        return os.pread(self._meminfo, 4096, 0)
+
+
+def _number(text: bytes, label: bytes) -> int:
+    """The integer after `label`; 0 when the kernel does not print that line."""
+    at = text.find(label)
+    return int(text[at + len(label) :].split(None, 1)[0]) if at >= 0 else 0
+
+
+class _RUsageInfoV4(ctypes.Structure):
+    """struct rusage_info_v4 of macOS's <sys/resource.h>."""
+
+    _fields_ = (
+        ("ri_uuid", ctypes.c_uint8 * 16),
+        *(
+            (name, ctypes.c_uint64)
+            for name in (
+                *("ri_user_time", "ri_system_time", "ri_pkg_idle_wkups", "ri_interrupt_wkups", "ri_pageins"),
+                *("ri_wired_size", "ri_resident_size", "ri_phys_footprint", "ri_proc_start_abstime"),
+                *("ri_proc_exit_abstime", "ri_child_user_time", "ri_child_system_time"),
+                *("ri_child_pkg_idle_wkups", "ri_child_interrupt_wkups", "ri_child_pageins"),
+                *("ri_child_elapsed_abstime", "ri_diskio_bytesread", "ri_diskio_byteswritten"),
+                *("ri_cpu_time_qos_default", "ri_cpu_time_qos_maintenance", "ri_cpu_time_qos_background"),
+                *("ri_cpu_time_qos_utility", "ri_cpu_time_qos_legacy", "ri_cpu_time_qos_user_initiated"),
+                *("ri_cpu_time_qos_user_interactive", "ri_billed_system_time", "ri_serviced_system_time"),
+                *("ri_logical_writes", "ri_lifetime_max_phys_footprint", "ri_instructions", "ri_cycles"),
+                *("ri_billed_energy", "ri_serviced_energy", "ri_interval_max_phys_footprint"),
+                "ri_runnable_time",
+            )
+        ),
+    )
+
+
+class MacProcess:
+    """macOS through proc_pid_rusage: phys_footprint counts Metal's memory, which RSS under-reports."""
+
+    _FLAVOUR = 4  # RUSAGE_INFO_V4
+
+    def __init__(self, pid: int) -> None:
+        self._libproc = ctypes.CDLL("/usr/lib/libproc.dylib", use_errno=True)
+        self._pid = pid
+
+    def _usage(self) -> _RUsageInfoV4:
+        usage = _RUsageInfoV4()
+        if self._libproc.proc_pid_rusage(self._pid, self._FLAVOUR, ctypes.byref(usage)):
+            raise OSError(ctypes.get_errno(), "proc_pid_rusage failed")
+        return usage
+
+    def memory(self) -> ProcessMemory:
+        """ri_phys_footprint, what Activity Monitor calls Memory and jetsam kills for: no clean file pages."""
+        return ProcessMemory(int(self._usage().ri_phys_footprint))
+
+    def disk_read_bytes(self) -> int | None:
+        """ri_diskio_bytesread."""
+        return int(self._usage().ri_diskio_bytesread)
+
+
+class _VMStatistics64(ctypes.Structure):
+    """struct vm_statistics64 of macOS's <mach/vm_statistics.h>, as far as its first revision goes."""
+
+    _fields_ = (
+        *((name, ctypes.c_uint32) for name in ("free", "active", "inactive", "wire")),
+        *(
+            (name, ctypes.c_uint64)
+            for name in (
+                *("zero_fill", "reactivations", "pageins", "pageouts", "faults", "cow_faults"),
+                *("lookups", "hits", "purges"),
+            )
+        ),
+        *((name, ctypes.c_uint32) for name in ("purgeable", "speculative")),
+        *((name, ctypes.c_uint64) for name in ("decompressions", "compressions", "swapins", "swapouts")),
+        *((name, ctypes.c_uint32) for name in ("compressor", "throttled", "external", "internal")),
+        ("uncompressed_in_compressor", ctypes.c_uint64),
+    )
+
+
+class MacSystem:
+    """macOS; its counts are in pages.
+
+    host_statistics64 answers some calls a second afresh, those of all programs together, and the others from
+    what it said before, up to a second old (xnu, osfmk/kern/host.c). What is available is therefore asked of
+    variables that aren't limited so; wired and compressed pages have none, and vm_stat, which is Apple's,
+    alone hears of them as they are.
+
+    Args:
+        libc: that has the calls; the system's by default.
+        vm_stat: prints what /usr/bin/vm_stat prints.
+    """
+
+    _FLAVOUR = 4  # HOST_VM_INFO64
+    # Free, of files (those read ahead by guess among them), and volatile: had without compressing anything.
+    _AVAILABLE = ("vm.page_free_count", "vm.page_pageable_external_count", "vm.page_purgeable_count")
+
+    def __init__(self, libc: Any = None, vm_stat: Callable[[], str] | None = None) -> None:
+        self._libc = libc or ctypes.CDLL(None, use_errno=True)
+        self._vm_stat = vm_stat or (lambda: mac.printed_by("/usr/bin/vm_stat"))
+        self._libc.mach_host_self.restype = ctypes.c_uint32
+        # Each call adds a reference to the port: asked for once.
+        self._host = self._libc.mach_host_self()
+
+    def memory(self, *, exact: bool = False) -> SystemMemory:
+        """Pages that can be had, of this moment; wired ones, and those that the compressor takes, of the last
+        second, or of this moment by vm_stat."""
+        if exact:
+            told = _vm_stat(self._vm_stat())
+            if told is not None:
+                return told
+        available = [known for name in self._AVAILABLE if (known := self._variable(name)) is not None]
+        pages = self._statistics()
+        return SystemMemory(
+            available_bytes=_bytes(sum(available)) if len(available) == len(self._AVAILABLE) else None,
+            wired_bytes=None if pages is None else _bytes(pages.wire),
+            compressed_bytes=None if pages is None else _bytes(pages.compressor),
+        )
+
+    def swap(self) -> SwapSpace:
+        """vm.swapusage; pages that the compressor wrote to its swap files."""
+        pages = self._statistics()
+        return SwapSpace(psutil.swap_memory().used, None if pages is None else _bytes(pages.swapouts))
+
+    def _statistics(self) -> _VMStatistics64 | None:
+        statistics = _VMStatistics64()
+        count = ctypes.c_uint32(ctypes.sizeof(statistics) // ctypes.sizeof(ctypes.c_int32))
+        failed = self._libc.host_statistics64(
+            ctypes.c_uint32(self._host), self._FLAVOUR, ctypes.byref(statistics), ctypes.byref(count)
+        )
+        return None if failed else statistics
+
+    def _variable(self, name: str) -> int | None:
+        value, size = ctypes.c_uint64(0), ctypes.c_size_t(ctypes.sizeof(ctypes.c_uint64))
+        failed = self._libc.sysctlbyname(name.encode(), ctypes.byref(value), ctypes.byref(size), None, 0)
+        # Some are of 32 bits, some of 64: Macs are little-endian, and the rest stays zero.
+        return None if failed else value.value
+
+
+def _bytes(pages: int) -> int:
+    return int(pages) * mmap.PAGESIZE
+
+
+def _vm_stat(text: str) -> SystemMemory | None:
+    """What vm_stat prints, a line a count; None where it isn't that."""
+    size = re.search(r"page size of (\d+) bytes", text)
+    lines = re.findall(r"^([A-Z][^:]+):\s+(\d+)\.", text, re.MULTILINE)
+    pages = {name: int(count) for name, count in lines}
+    available = [pages.get(name) for name in ("Pages free", "File-backed pages", "Pages purgeable")]
+    wired, compressed = pages.get("Pages wired down"), pages.get("Pages occupied by compressor")
+    if size is None or wired is None or compressed is None or None in available:
+        return None
+    page = int(size[1])
+    return SystemMemory(sum(pages or 0 for pages in available) * page, wired * page, compressed * page)
+
+
+def process(pid: int) -> Process:
+    """The reader of a process that fits this platform.
+
+    Raises:
+        OSError: there is no such process, or it may not be looked at.
+    """
+    return MacProcess(pid) if mac.HERE else LinuxProcess(pid)
+
+
+def system() -> System:
+    """The reader of the machine that fits this platform."""
+    return MacSystem() if mac.HERE else LinuxSystem()

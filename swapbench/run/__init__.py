@@ -1,0 +1,1 @@
+"""Carrying a run out: plan, worker process, gate, and what a target can do."""

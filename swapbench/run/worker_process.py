@@ -1,0 +1,212 @@
+"""The worker as the parent sees it: a child that takes a plan and gives events, until it ends or dies."""
+
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from swapbench.base.endings import how_it_ended
+from swapbench.base.errors import WorkerError
+from swapbench.base.interpreter import LENT
+from swapbench.instruments.process_tree import ProcessTree
+from swapbench.run.fresh_process import last_line
+from swapbench.wire.events import (
+    Event,
+    GaveUp,
+    MemorySample,
+    Plan,
+    RoundStarted,
+    RunFinished,
+    StepStarted,
+    SwapStarted,
+    WorkerReady,
+    decode_event,
+    encode,
+)
+
+_READ_BYTES = 1 << 16
+_LONGEST_LINE_BYTES = 1 << 20
+_GRACE_S = 10.0
+# The worker samples itself much more often; this is for when it can't.
+_LOOK_EVERY_S = 0.25
+
+
+class WorkerProcess:
+    """swapbench.worker in a process group of its own, killed when left.
+
+    Args:
+        python: the interpreter; it is lent this swapbench if it has none.
+        log: where what the worker's libraries print is kept.
+        silence_s: a worker without any event but memory samples for longer is hung.
+    """
+
+    def __init__(self, python: str, plan: Plan, log: Path, silence_s: float) -> None:
+        self._log = log
+        # Another worker, or another run, may have left its own last words.
+        self._log_begins = log.stat().st_size if log.exists() else 0
+        self._silence_s = silence_s
+        self._step = "starting"
+        # A server is looked at from outside already.
+        self._looks = plan.server is None
+        read_end, write_end = os.pipe()
+        self._events = read_end
+        try:
+            with log.open("ab") as output:
+                self._child = subprocess.Popen(
+                    [python, *LENT, "swapbench.worker", "--events-fd", str(write_end)],
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=(write_end,),
+                    start_new_session=True,
+                )
+        except OSError as error:
+            os.close(read_end)
+            raise WorkerError(f"{python}: can't be started: {error.strerror}") from None
+        finally:
+            os.close(write_end)
+        assert self._child.stdin is not None
+        self._plan_to = self._child.stdin.fileno()
+        os.set_blocking(self._plan_to, False)
+        self._unsent = memoryview(encode(plan))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+        os.close(self._events)
+
+    def events(self) -> Iterator[Event]:
+        """Events until the worker says that it is done, or gives up.
+
+        Raises:
+            WorkerError: it died, hung, or sent what is no event; the message says which, and where it was.
+        """
+        outside = _Outside(self._child.pid)
+        for line in self._lines():
+            if line is None:
+                if self._looks and (sample := outside.sample()) is not None:
+                    yield sample
+                continue
+            event = decode_event(line)
+            outside.note(event)
+            if isinstance(event, StepStarted):
+                self._step = event.step
+            yield event
+            if isinstance(event, RunFinished | GaveUp):
+                self._wait()
+                return
+        raise WorkerError(self._epitaph())
+
+    def kill(self) -> None:
+        """End the worker and whatever it started."""
+        if self._child.stdin is not None:
+            with suppress(BrokenPipeError):
+                self._child.stdin.close()
+        # macOS answers "not permitted" for a group of which only an unreaped child is left.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+        self._child.wait()
+
+    def _send(self) -> None:
+        """As much of the plan as the pipe takes; a worker that has died is found out by events()."""
+        try:
+            self._unsent = self._unsent[os.write(self._plan_to, self._unsent) :]
+        except BrokenPipeError:
+            self._unsent = memoryview(b"")
+
+    def _lines(self) -> Iterator[bytes | None]:
+        """Whole lines, and None when it is time to look at the worker from outside.
+
+        A last line without its end is what a dying worker could not finish.
+        """
+        pending = b""
+        last_progress_s = look_s = time.monotonic()
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._events, selectors.EVENT_READ)
+            selector.register(self._plan_to, selectors.EVENT_WRITE)
+            while True:
+                now_s = time.monotonic()
+                if now_s >= look_s:
+                    yield None
+                    look_s = now_s + _LOOK_EVERY_S
+                left_s = last_progress_s + self._silence_s - now_s
+                # Looked at before anybody is called hung: this process may have been stopped meanwhile.
+                ready = {key.fd for key, _ in selector.select(max(0.0, min(left_s, look_s - now_s)))}
+                if self._plan_to in ready:
+                    self._send()
+                    if not self._unsent:
+                        selector.unregister(self._plan_to)
+                if self._events not in ready:
+                    if left_s <= 0:
+                        raise WorkerError(
+                            f"the worker hung: silent for {self._silence_s:g} s in {self._step}"
+                        )
+                    continue
+                data = os.read(self._events, _READ_BYTES)
+                if not data:
+                    return
+                *lines, pending = (pending + data).split(b"\n")
+                if len(pending) > _LONGEST_LINE_BYTES:
+                    raise WorkerError(f"the worker sent a line of over {_LONGEST_LINE_BYTES} bytes")
+                for line in lines:
+                    if _SAMPLE not in line:
+                        last_progress_s = time.monotonic()
+                    yield line
+
+    def _wait(self) -> None:
+        try:
+            self._child.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def _epitaph(self) -> str:
+        """How the worker ended: signal or exit code, where, and the last it printed."""
+        self._wait()
+        code = self._child.returncode
+        said = last_line(self._log, self._log_begins)
+        return f"the worker {how_it_ended(code)} in {self._step}" + (f": {said}" if said and code > 0 else "")
+
+
+class _Outside:
+    """Samples of the worker that it does not take itself, laid on its clock and named by its swap."""
+
+    def __init__(self, pid: int) -> None:
+        self._tree = ProcessTree(pid)
+        self._origin_ns: int | None = None
+        self._round = 0
+        self._scenario = self._strategy = ""
+
+    def note(self, event: Event) -> None:
+        """Follow the worker."""
+        if isinstance(event, WorkerReady):
+            self._origin_ns = event.clock_origin_ns
+        elif isinstance(event, RoundStarted | SwapStarted):
+            self._round = event.round
+            self._scenario = event.scenario if isinstance(event, SwapStarted) else ""
+            self._strategy = event.strategy
+
+    def sample(self) -> MemorySample | None:
+        """What it holds now; None as long as its clock is not known, or is a script's."""
+        if self._origin_ns is None:
+            return None
+        return MemorySample(
+            round=self._round,
+            scenario=self._scenario,
+            strategy=self._strategy,
+            t_s=(time.perf_counter_ns() - self._origin_ns) / 1e9,
+            ledgers=self._tree.read(),
+            observer="parent",
+        )
+
+
+_SAMPLE = f'"event":"{MemorySample.model_fields["event"].default}"'.encode()

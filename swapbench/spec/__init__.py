@@ -1,0 +1,1 @@
+"""What people write down: experiments, strategies, server presets, overrides."""

@@ -1,0 +1,57 @@
+"""Experiments: what a file says, strictly checked."""
+
+from swapbench.spec.experiment.document import SCHEMA_VERSION, Experiment, find_fault
+from swapbench.spec.experiment.files import (
+    discover,
+    experiment_dirs,
+    find,
+    load,
+    schema,
+    validate,
+    with_strategies,
+)
+from swapbench.spec.experiment.tables import (
+    CacheFill,
+    Criterion,
+    CriterionKind,
+    EngineSettings,
+    Fault,
+    FaultKind,
+    Gate,
+    PageCache,
+    Scenario,
+    Script,
+    ScriptedSwap,
+    Sharded,
+    Source,
+    Verify,
+    Workload,
+)
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "CacheFill",
+    "Criterion",
+    "CriterionKind",
+    "EngineSettings",
+    "Experiment",
+    "Fault",
+    "FaultKind",
+    "Gate",
+    "PageCache",
+    "Scenario",
+    "Script",
+    "ScriptedSwap",
+    "Sharded",
+    "Source",
+    "Verify",
+    "Workload",
+    "discover",
+    "experiment_dirs",
+    "find",
+    "find_fault",
+    "load",
+    "schema",
+    "validate",
+    "with_strategies",
+]

@@ -1,0 +1,1 @@
+"""Statistics of few, long, skewed samples, which know nothing of swaps."""

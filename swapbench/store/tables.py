@@ -1,0 +1,139 @@
+"""The tables of a run's folder, read back as they were written."""
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final
+
+from swapbench.base.errors import ResultsError
+from swapbench.store.document import RunInfo
+from swapbench.wire.columns import Columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TEXT: Final = frozenset(
+    (
+        *("run_id", "arm", "scenario", "strategy", "from_model", "to_model", "phase", "span", "request"),
+        *("status", "error", "invalid_reason", "failed_phase", "fault", "outcome", "model", "observer"),
+        *("loader", "loader_why", "recovery"),
+    )
+)
+_FLAGS: Final = frozenset(("warmup", "valid", "carried"))
+
+
+def read_rows(path: Path, columns: Sequence[str], may_lack: bool) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a table as text, without a torn last line; `columns` are the header of an empty one.
+
+    Raises:
+        ResultsError: it can't be read, or a line has too few or too many fields.
+    """
+    if may_lack and not path.exists():
+        return list(columns), []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = csv.reader(whole_lines(file))
+            header = next(lines, list(columns))
+            numbered = [(lines.line_num, row) for row in lines]
+    except FileNotFoundError:
+        raise ResultsError(f"{path} is missing") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ResultsError(f"{path}: can't be read as CSV: {error}") from None
+    if numbered and len(numbered[-1][1]) != len(header):
+        del numbered[-1]  # torn within a quoted field that holds a line break
+    for number, row in numbered:
+        if len(row) != len(header):
+            raise ResultsError(f"{path}: line {number} has {len(row)} fields, not {len(header)}")
+    return header, [row for _, row in numbered]
+
+
+def damage(folder: Path, info: RunInfo) -> str:
+    """What has become of a run's tables since it ended; empty where they are whole.
+
+    Of thousands of runs a history must know: a table of its old size is not opened.
+
+    Raises:
+        ResultsError: as `read_rows`.
+    """
+    changed = []
+    for name, written in (info.rows or {}).items():
+        try:
+            if (folder / name).stat().st_size == (info.sizes or {}).get(name):
+                continue
+        except FileNotFoundError:
+            changed.append(f"{name} is missing")
+            continue
+        rows = _count(folder / name)
+        if rows != written:
+            changed.append(
+                f"{name} has {rows} of its {written} rows" if rows < written else f"{name} has rows added"
+            )
+    if not changed:
+        return ""
+    return f"{', '.join(changed)}: changed since the run ended; its figures are not to be believed"
+
+
+def _count(path: Path) -> int:
+    data = path.read_bytes()
+    plain = b'"' not in data
+    return max(data.count(b"\n") - 1, 0) if plain else len(read_rows(path, (), may_lack=False)[1])
+
+
+def whole_lines(file: IO[str]) -> Iterator[str]:
+    """Without one that a crash has torn."""
+    return (line for line in file if line.endswith("\n"))
+
+
+def read_table(folder: Path, columns: Columns, may_lack: bool) -> "pd.DataFrame":
+    """A table with today's columns; what an older run did not record is NaN.
+
+    Raises:
+        ResultsError: as `read_rows`, or a column is missing, there twice, or of another kind.
+    """
+    path = folder / columns.file
+    header, rows = read_rows(path, columns.all, may_lack)
+    twice = [column for column in header if header.count(column) > 1]
+    if twice:
+        raise ResultsError(f"{path}: column {twice[0][:80]!r} is there twice")
+    missing = [column for column in columns.first if column not in header]
+    if missing:
+        raise ResultsError(f"{path}: column {missing[0]} is missing")
+    # A run from before a column was added did not record it.
+    later = [column for column in columns.added if column not in header]
+    frame = _frame([*header, *later], [[*row, *("" for _ in later)] for row in rows])
+    for column in frame.columns:
+        frame[column] = _typed(frame[column], path, known=column in columns.all)
+    return frame
+
+
+def empty(columns: Columns) -> "pd.DataFrame":
+    """A table without a row."""
+    return _frame(columns.all, [])
+
+
+def _frame(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=list(columns), dtype=object)
+
+
+def _typed(column: "pd.Series[Any]", path: Path, *, known: bool) -> "pd.Series[Any]":
+    import pandas as pd
+
+    if column.name == "round" and not all(str(value).isdecimal() for value in column):
+        raise ResultsError(f"{path}: column round holds something that is no number of a round")
+    if column.name in _TEXT:
+        return column.astype(str)
+    if column.name in _FLAGS:
+        return column == "true"
+    try:
+        numbers = [float(value) if value else math.nan for value in column]
+    except ValueError as error:
+        if not known:  # a newer swapbench's, of text
+            return column.astype(str)
+        raise ResultsError(f"{path}: column {str(column.name)[:80]}: {str(error)[:80]}") from None
+    for value, text in zip(numbers, column, strict=True):
+        if math.isinf(value):
+            raise ResultsError(f"{path}: column {str(column.name)[:80]}: no finite number: {text[:80]!r}")
+    return pd.Series(numbers, index=column.index, dtype=float)

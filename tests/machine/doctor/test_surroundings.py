@@ -1,0 +1,138 @@
+"""What platforms print, read; and this machine, looked at for real."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from swapbench.machine.doctor.surroundings import (
+    busiest_of_mine,
+    chosen,
+    look_around,
+    low_power_mode,
+    memory_waits,
+    on_battery,
+    pressure_level,
+    thermal_warning,
+)
+from swapbench.machine.limits import Volume
+
+ON_MAINS = """Now drawing from 'AC Power'
+ -InternalBattery-0 (id=1234567)\t80%; charging; 1:07 remaining present: true
+"""
+NO_LIMIT = """Note: No thermal warning level has been recorded
+Note: No performance warning level has been recorded
+Note: No CPU power status has been recorded
+"""
+WARNED = "Thermal Warning Level \t= 2\n"
+SETTINGS = (
+    "System-wide power settings:\nCurrently in use:\n standby              1\n lowpowermode         1\n"
+)
+# Where there is a high power mode too, as on an M4 Pro.
+PRO_SETTINGS = "System-wide power settings:\nCurrently in use:\n standby     1\n powermode   {}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "battery"),
+    [
+        (ON_MAINS, False),
+        (ON_MAINS.replace("AC Power", "Battery Power"), True),
+        (ON_MAINS.replace("AC Power", "UPS Power"), True),
+        ("", None),
+    ],
+)
+def test_the_power_source_of_a_mac(text: str, battery: bool | None) -> None:
+    assert on_battery(text) is battery
+
+
+@pytest.mark.parametrize(
+    ("text", "low"),
+    [
+        (SETTINGS, True),
+        (SETTINGS.replace("  1\n", "  0\n"), False),
+        (PRO_SETTINGS.format(0), False),
+        (PRO_SETTINGS.format(1), True),
+        (PRO_SETTINGS.format(2), False),
+        ("", None),
+    ],
+)
+def test_the_low_power_mode_of_a_mac(text: str, low: bool | None) -> None:
+    assert low_power_mode(text) is low
+
+
+@pytest.mark.parametrize(("text", "warned"), [(NO_LIMIT, False), (WARNED, True), ("", False)])
+def test_the_thermal_warning_of_a_mac(text: str, warned: bool) -> None:
+    assert thermal_warning(text) is warned
+
+
+@pytest.mark.parametrize(
+    ("text", "word"), [("always [madvise] never\n", "madvise"), ("[never]", "never"), ("", None)]
+)
+def test_the_chosen_word_of_a_kernel_setting(text: str, word: str | None) -> None:
+    assert chosen(text) == word
+
+
+@pytest.mark.parametrize(
+    ("level", "says"),
+    [
+        ("1", ""),
+        ("2", "the kernel calls memory pressure warning"),
+        ("4", "the kernel calls memory pressure critical"),
+        # Withheld, as from what runs in a sandbox.
+        ("", ""),
+    ],
+)
+def test_the_memory_pressure_of_a_mac(level: str, says: str) -> None:
+    assert pressure_level(level) == says
+
+
+@pytest.mark.parametrize(
+    ("some", "says"),
+    [
+        ("0.00", ""),
+        ("9.99", ""),
+        ("38.20", "processes waited for memory in 38 % of the last ten seconds"),
+    ],
+)
+def test_the_memory_pressure_of_linux(some: str, says: str) -> None:
+    rest = "avg60=99.00 avg300=99.00 total=123456"
+    assert memory_waits(f"some avg10={some} {rest}\nfull avg10=99.00 {rest}\n") == says
+    assert memory_waits("") == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ionice is Linux's; macOS has its own")
+@pytest.mark.parametrize(
+    ("prefix", "says"),
+    [
+        ((), ""),
+        (("nice", "-n", "7"), "nice, by 7"),
+        (("ionice", "-c", "3"), "of the disk's idle class, as by `ionice -c 3`"),
+    ],
+)
+def test_a_process_that_was_started_to_be_held_back_knows(prefix: tuple[str, ...], says: str) -> None:
+    ask = "from swapbench.machine.doctor import surroundings; print(surroundings._held_back())"
+    done = subprocess.run([*prefix, sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{says}\n"
+
+
+def test_this_machine_is_seen_as_it_is(tmp_path: Path) -> None:
+    around = look_around((tmp_path, tmp_path / "to" / "come"))
+    assert [storage.volume for storage in around.storages] == [Volume.of(tmp_path)]
+    assert around.cores == os.cpu_count()
+    assert around.memory.total.bytes <= psutil.virtual_memory().total
+    assert 0 < around.memory.available.bytes <= around.memory.total.bytes
+    if sys.platform == "linux":
+        assert around.wired_limit_bytes is None
+
+
+def test_a_process_of_ones_own_that_is_busy_is_named() -> None:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        try:
+            named = busiest_of_mine()
+            # On a busy machine two others may be busier.
+            assert any(f"({busy.pid}, " in text for text in named) or len(named) == 2
+        finally:
+            busy.kill()

@@ -1,0 +1,98 @@
+"""An estimate is a median with an honest spread."""
+
+import math
+from statistics import median
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import beta, binom
+
+from swapbench.stats.estimate import FEW, Estimate, Interval, estimate, median_interval, supported_reliability
+
+seconds = st.floats(0, 1e6, allow_nan=False)
+
+
+def test_few_values_have_a_median_and_their_least_and_greatest() -> None:
+    assert estimate([3.0, 1.0, 2.0]) == Estimate(point=2.0, low=1.0, high=3.0, n=3)
+
+
+def test_one_value_is_its_own_spread() -> None:
+    assert estimate([3.2]) == Estimate(3.2, 3.2, 3.2, 1)
+
+
+def test_from_thirty_values_on_the_spread_is_the_middle_half() -> None:
+    many = estimate(float(value) for value in range(101))
+    assert many == Estimate(point=50.0, low=25.0, high=75.0, n=101)
+
+
+def test_what_was_not_recorded_does_not_count() -> None:
+    assert estimate([None, math.nan, 2.0, math.inf]) == Estimate(2.0, 2.0, 2.0, 1)
+    assert estimate([None, math.nan]) is None
+    assert estimate([]) is None
+
+
+@given(st.lists(seconds, min_size=1, max_size=3 * FEW))
+def test_the_median_lies_within_its_spread_and_the_spread_within_the_values(values: list[float]) -> None:
+    found = estimate(values)
+    assert found is not None
+    assert found.point == pytest.approx(median(values))
+    assert min(values) <= found.low <= found.point <= found.high <= max(values)
+
+
+def test_ten_of_ten_support_74_percent() -> None:
+    assert supported_reliability(10, 10) == pytest.approx(0.05**0.1)
+    assert round(supported_reliability(10, 10), 2) == 0.74
+
+
+def test_no_success_supports_nothing() -> None:
+    assert supported_reliability(0, 10) == 0
+
+
+@given(st.integers(1, 400), st.data())
+def test_reliability_is_the_clopper_pearson_bound(n: int, data: st.DataObject) -> None:
+    successes = data.draw(st.integers(1, n))
+    expected = beta.ppf(0.05, successes, n - successes + 1)
+    assert supported_reliability(successes, n) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [*range(1, 60), 100, 1001, 3000])
+def test_the_interval_leaves_out_what_the_binomial_lets_it(n: int) -> None:
+    inside = median_interval(float(value) for value in range(n))
+    if n < 6:
+        assert inside is None
+        return
+    assert inside is not None
+    cut = int(inside.low)
+    assert (inside.high, inside.n) == (n - 1 - cut, n)
+    assert inside.confidence == pytest.approx(1 - 2 * binom.cdf(cut, n, 0.5))
+    assert inside.confidence >= 0.95 > 1 - 2 * binom.cdf(cut + 1, n, 0.5)
+
+
+def test_six_values_vouch_for_least_to_greatest_at_97_percent() -> None:
+    assert median_interval([5.0, 1.0, None, 4.0, 2.0, math.nan, 6.0, 3.0]) == Interval(
+        1.0, 6.0, 1 - 2 / 64, 6
+    )
+
+
+def test_equal_values_are_an_interval_of_no_width() -> None:
+    tied = median_interval([2.0] * 10 + [9.0])
+    assert tied is not None
+    assert (tied.low, tied.high) == (2.0, 2.0)
+
+
+@pytest.mark.parametrize("n", [6, 7, 10, 12, 29])
+def test_the_interval_covers_the_median_of_skewed_times_as_often_as_it_says(n: int) -> None:
+    """Times with a long tail, as swaps have: 4000 runs, so that chance moves the share by 0.007 at most."""
+    runs = 1.0 + np.random.default_rng(n).exponential(1.0, size=(4000, n))
+    truth = 1.0 + math.log(2)
+    found = [inside for run in runs if (inside := median_interval(run)) is not None]
+    covered = sum(inside.low <= truth <= inside.high for inside in found) / len(runs)
+    assert covered == pytest.approx(found[0].confidence, abs=0.012)
+
+
+def test_coarse_clocks_only_make_the_interval_more_certain() -> None:
+    runs = np.random.default_rng(3).integers(1, 4, size=(4000, 10)).astype(float)
+    found = [inside for run in runs if (inside := median_interval(run)) is not None]
+    assert sum(inside.low <= 2.0 <= inside.high for inside in found) / len(runs) >= found[0].confidence
