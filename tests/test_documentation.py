@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from docgen.pages import pages, renewed
 from swapbench.base.errors import Exit
 from swapbench.cli import app
-from swapbench.cli.run import overrides_of
+from swapbench.cli.options import overrides_of
 from swapbench.run.targets import BUILT_IN, server_of
 from swapbench.spec import experiment
 from swapbench.spec.overrides import sets

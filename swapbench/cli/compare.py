@@ -21,9 +21,9 @@ from swapbench.cli.options import (
     Results,
     Strict,
     Verbose,
+    overrides_of,
     refuse_page_and_form,
 )
-from swapbench.cli.run import overrides_of
 from swapbench.spec.overrides import sets, short_for
 
 if TYPE_CHECKING:

@@ -8,8 +8,17 @@ import typer
 from swapbench.base.errors import UsageError, one_line
 from swapbench.cli import completion
 from swapbench.cli.carrying import carry_out_watched, complain, say
-from swapbench.cli.options import Experiment, Margin, Models, Out, PageCache, Quiet, Verbose
-from swapbench.cli.run import interpreter_of, overrides_of
+from swapbench.cli.options import (
+    Experiment,
+    Margin,
+    Models,
+    Out,
+    PageCache,
+    Quiet,
+    Verbose,
+    interpreter_of,
+    overrides_of,
+)
 
 if TYPE_CHECKING:
     from swapbench.compare.gate import Gate

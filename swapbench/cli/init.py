@@ -10,7 +10,7 @@ import typer
 
 from swapbench.base.errors import UsageError
 from swapbench.cli.carrying import say
-from swapbench.cli.run import interpreter_of
+from swapbench.cli.options import interpreter_of
 from swapbench.cli.usage import Command, Commands
 
 _ASK = """

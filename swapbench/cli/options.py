@@ -7,6 +7,7 @@ import typer
 
 from swapbench.base.errors import UsageError
 from swapbench.cli import completion
+from swapbench.spec.overrides import Override, sets, short_for
 
 
 def _writable(ctx: typer.Context, out: Path) -> Path:
@@ -90,3 +91,31 @@ Margin = Annotated[
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Say what is done and why: steps, phases, page cache, loader.")
 ]
+
+
+def overrides_of(
+    models: str | None,
+    rounds: int | None,
+    warmup: int | None,
+    page_cache: str | None,
+    settings: list[str],
+    target: str | None = None,
+) -> list[Override]:
+    """The options are short for overrides, and checked as these are."""
+    return [
+        *sets(settings),
+        *short_for("source", "--models", models),
+        *short_for("rounds", "--rounds", rounds),
+        *short_for("warmup", "--warmup", warmup),
+        *short_for("page_cache", "--page-cache", page_cache),
+        *short_for("target", "--target", target),
+    ]
+
+
+def interpreter_of(python: Path | None) -> str:
+    """By a path that leads there from anywhere; links stay, or an environment would not know itself."""
+    import shutil
+    import sys
+
+    found = sys.executable if python is None else shutil.which(python)
+    return str(python) if found is None else str(Path(found).absolute())

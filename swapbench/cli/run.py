@@ -9,8 +9,18 @@ import typer
 from swapbench.base.errors import IncomparableError, UsageError, one_line
 from swapbench.cli import completion
 from swapbench.cli.carrying import carry_out_watched, say
-from swapbench.cli.options import FailFast, Models, Out, PageCache, Quiet, Strict, Verbose
-from swapbench.spec.overrides import Override, sets, short_for
+from swapbench.cli.options import (
+    FailFast,
+    Models,
+    Out,
+    PageCache,
+    Quiet,
+    Strict,
+    Verbose,
+    interpreter_of,
+    overrides_of,
+)
+from swapbench.spec.overrides import Override, short_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,25 +132,6 @@ def run(
     _report(job.writer.folder, json=json, strict=strict)
 
 
-def overrides_of(
-    models: str | None,
-    rounds: int | None,
-    warmup: int | None,
-    page_cache: str | None,
-    settings: list[str],
-    target: str | None = None,
-) -> list[Override]:
-    """The options are short for overrides, and checked as these are."""
-    return [
-        *sets(settings),
-        *short_for("source", "--models", models),
-        *short_for("rounds", "--rounds", rounds),
-        *short_for("warmup", "--warmup", warmup),
-        *short_for("page_cache", "--page-cache", page_cache),
-        *short_for("target", "--target", target),
-    ]
-
-
 def _job(
     name: str | None,
     resume: str | None,
@@ -189,15 +180,6 @@ def _job(
         fail_fast=fail_fast,
         alone=strict,
     )
-
-
-def interpreter_of(python: Path | None) -> str:
-    """By a path that leads there from anywhere; links stay, or an environment would not know itself."""
-    import shutil
-    import sys
-
-    found = sys.executable if python is None else shutil.which(python)
-    return str(python) if found is None else str(Path(found).absolute())
 
 
 @contextmanager
