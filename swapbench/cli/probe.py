@@ -31,18 +31,12 @@ def probe(
 
     Exit codes: 0 fine, 2 usage, 7 it can't be measured.
     """
-    from swapbench.base.files import why_no_folder
-    from swapbench.models.store import cache_root
     from swapbench.report.limits import print_limits
     from swapbench.report.terminal import make_console
     from swapbench.run.roofline import measure, models_folder
 
     if folder is not None and not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; --folder chooses another place")
-    if why := why_no_folder(cache_root()):
-        raise UsageError(
-            f"{cache_root()}: what is found can't be kept there: {why}; SWAPBENCH_CACHE names another folder"
-        )
     limits, path = measure(folder or models_folder(), say)
     if json:
         print(limits.model_dump_json(indent=2))

@@ -105,8 +105,8 @@ def stale(limits: Limits, machine: Machine, volume: Volume, now: datetime) -> st
 
 
 def save(limits: Limits, root: Path) -> Path:
-    """Keep the limits of a volume, in place of older ones."""
-    path = _path(limits.volume, root)
+    """Keep the limits of a machine and a volume, in place of older ones."""
+    path = _path(limits.machine, limits.volume, root)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, limits.model_dump_json(indent=2) + "\n")
     return path
@@ -115,7 +115,7 @@ def save(limits: Limits, root: Path) -> Path:
 def load(machine: Machine, volume: Volume, root: Path, now: datetime | None = None) -> Limits | None:
     """The limits of a volume; None where none were measured, or they are stale or of a newer swapbench."""
     try:
-        raw = json.loads(_path(volume, root).read_text(encoding="utf-8"))
+        raw = json.loads(_path(machine, volume, root).read_text(encoding="utf-8"))
         if not isinstance(raw, dict) or raw.get("schema_version") != LIMITS_VERSION:
             return None
         limits = Limits.model_validate(raw)
@@ -124,6 +124,8 @@ def load(machine: Machine, volume: Volume, root: Path, now: datetime | None = No
     return None if stale(limits, machine, volume, now or datetime.now(UTC)) else limits
 
 
-def _path(volume: Volume, root: Path) -> Path:
-    digest = hashlib.blake2b(f"{volume.mount}\0{volume.device}".encode(), digest_size=8).hexdigest()
+def _path(machine: Machine, volume: Volume, root: Path) -> Path:
+    # A process with less memory than the machine has, as in a container, is another machine.
+    key = f"{machine.model_dump_json()}\0{volume.mount}\0{volume.device}"
+    digest = hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
     return root / "limits" / f"{digest}.json"

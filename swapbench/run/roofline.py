@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from swapbench.base.errors import UsageError
+from swapbench.base.files import why_no_folder
 from swapbench.base.interpreter import LENT
 from swapbench.machine.environment import Machine, this_machine
 from swapbench.machine.limits import Limits, Rate, Volume, load, save
@@ -22,8 +23,12 @@ def measure(folder: Path, say: Callable[[str], None]) -> tuple[Limits, Path]:
     """Measure the volume of `folder`, told step by step; returns the limits and the file that keeps them.
 
     Raises:
-        UsageError: there is no room to measure in, or the folder can't be written.
+        UsageError: there is no room to measure in, or the folder, or swapbench's cache, can't be written.
     """
+    if why := why_no_folder(cache_root()):
+        raise UsageError(
+            f"{cache_root()}: what is found can't be kept there: {why}; SWAPBENCH_CACHE names another folder"
+        )
     say(f"measuring the volume of {folder}: under a minute, about 1 GB of disk and memory")
     child = subprocess.Popen(
         [sys.executable, *LENT, "swapbench.worker.roofline", str(folder)],

@@ -58,6 +58,14 @@ def test_what_was_kept_is_found_again_by_its_volume(tmp_path: Path) -> None:
     assert load(MACHINE, VOLUME.model_copy(update={"mount": "/"}), tmp_path, NOW) is None
 
 
+def test_limits_under_a_memory_limit_leave_those_of_the_whole_machine(tmp_path: Path) -> None:
+    limited = MACHINE.model_copy(update={"memory_limit_bytes": 4 << 30, "memory_limited_by": "ulimit -v"})
+    save(limits(), tmp_path)
+    save(limits(machine=limited, rates=(rate("disk", 2.0),)), tmp_path)
+    assert load(MACHINE, VOLUME, tmp_path, NOW) == limits()
+    assert load(limited, VOLUME, tmp_path, NOW) == limits(machine=limited, rates=(rate("disk", 2.0),))
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"schema_version": 2}', '{"schema_version": 1}'])
 def test_a_file_that_can_not_be_read_counts_as_nothing_measured(text: str, tmp_path: Path) -> None:
     path = save(limits(), tmp_path)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from swapbench.machine.doctor.claims import Found
+from swapbench.machine.limits import Volume
 from swapbench.worker.selfcheck import files, loading, memory, processes, readings
-from swapbench.worker.selfcheck.prepared import prepare
+from swapbench.worker.selfcheck.prepared import not_here, prepare
 
 CHECKS: Final[Mapping[str, Callable[[Path], Found]]] = {
     "footprint": memory.footprint,
@@ -40,13 +41,24 @@ CHECKS: Final[Mapping[str, Callable[[Path], Found]]] = {
     "energy": readings.energy,
 }
 
+# What is about a disk, and about a page cache that can be emptied.
+OF_DISKS: Final = frozenset({"eviction", "mincore", "uncached", "disk_bytes", "reads", "map"})
+_IN_MEMORY: Final = ("tmpfs", "ramfs")
+
+
+def check(key: str, folder: Path) -> Found:
+    """Try a claim."""
+    if key in OF_DISKS and Volume.of(folder).file_system in _IN_MEMORY:
+        return not_here("this volume is in memory; --folder chooses one on a disk")
+    return CHECKS[key](folder)
+
 
 def main() -> None:
     """One line of JSON; whatever libraries print goes to standard error."""
     key, folder = sys.argv[1], Path(sys.argv[2])
     line = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    found = prepare(folder) if key == "prepare" else CHECKS[key](folder)
+    found = prepare(folder) if key == "prepare" else check(key, folder)
     line.write(found.model_dump_json() + "\n")
     line.close()
     # Half a model in memory, threads and mappings: nothing of it has to be taken down in order.

@@ -28,7 +28,7 @@ from swapbench.machine.environment import this_machine
 from swapbench.machine.limits import Limits, Rate, Volume
 from swapbench.spec.strategy import LoaderKind
 from swapbench.worker.selfcheck import files, loading, memory, processes, readings
-from swapbench.worker.selfcheck.__main__ import CHECKS
+from swapbench.worker.selfcheck.__main__ import CHECKS, OF_DISKS, check
 from swapbench.worker.selfcheck.prepared import MINI, UNALIGNED
 from swapbench.worker.targets.http import keeper
 
@@ -45,7 +45,7 @@ def test_one_checkpoint_is_aligned_and_the_other_is_not(scratch: Path) -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        *("footprint", "unload", "worker_footprint", "eviction", "mincore", "loaders", "views"),
+        *("footprint", "unload", "worker_footprint", "loaders", "views"),
         *("substitution", "other_thread", "children", "listener", "full_disk", "release"),
     ],
 )
@@ -54,9 +54,9 @@ def test_it_holds_on_this_machine(key: str, scratch: Path) -> None:
     assert found.result == "right", found.finding
 
 
-@pytest.mark.parametrize("key", ["uncached", "map", "disk_bytes"])
+@pytest.mark.parametrize("key", ["eviction", "mincore", "uncached", "map", "disk_bytes"])
 def test_it_holds_where_the_file_system_has_it(key: str, scratch: Path) -> None:
-    found = CHECKS[key](scratch)
+    found = check(key, scratch)
     assert found.result in ("right", "not here"), found.finding
 
 
@@ -93,6 +93,14 @@ def test_energy_is_judged_by_its_watts(
         assert readings.energy(scratch).result == result
     monkeypatch.setattr(readings, "of_this_machine", Energy)
     assert readings.energy(scratch).result == "not here"
+
+
+def test_what_is_about_disks_is_not_here_on_a_volume_in_memory() -> None:
+    memory_disk = Path("/dev/shm")
+    if Volume.of(memory_disk).file_system != "tmpfs":
+        pytest.skip("no volume in memory here")
+    for key in OF_DISKS:
+        assert check(key, memory_disk).result == "not here"
 
 
 def wrong(found: Found) -> str:
