@@ -200,7 +200,9 @@ class _Tracked:
 
         self._psutil = psutil
         # By its path, as this file: the interpreter may have no swapbench.
-        self._family = family or runpy.run_path(str(Path(__file__).parents[3] / "mac.py"))["family"]
+        self._family = (
+            family or runpy.run_path(str(Path(__file__).parents[3] / "machine" / "mac.py"))["family"]
+        )
         self._known: set[Any] = set()
         self._add(pid)
 
