@@ -29,8 +29,8 @@ from swapbench.worker.targets.http.speaking import (
 # Some servers stream more pieces than tokens, or a few tokens over; none this many.
 _PIECES_PER_TOKEN: Final = 4
 _PIECES_BESIDE: Final = 64
-# Pieces that come sooner than that after one another were waiting, whatever a busy machine adds to it: hardly a
-# model says 1,000 a second.
+# Pieces that come sooner than that after one another were waiting, whatever a busy machine adds to it: hardly
+# a model says 1,000 a second.
 _AT_ONCE_S: Final = 1e-3
 # Clients that are told to come later without being told when.
 _AGAIN_AFTER_S: Final = 0.5
