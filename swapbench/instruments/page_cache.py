@@ -15,6 +15,10 @@ from pathlib import Path
 
 from swapbench.spec.experiment import PageCache
 
+# A file counts as warm or cold when this share of it is, or isn't, in the page cache.
+WARM_SHARE = 0.99
+COLD_SHARE = 0.01
+
 _CHUNK_BYTES = 8 << 20
 _WINDOW_BYTES = 64 << 10
 _WINDOWS = 512

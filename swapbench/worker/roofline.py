@@ -39,9 +39,6 @@ _REPEATS: Final = 3
 _WRITE_BUDGET_S: Final = 8.0
 _RATE_BUDGET_S: Final = 4.0
 _SYNC_BYTES: Final = 64 << 20
-# As swaps are proven to be cold and warm.
-_COLD_SHARE: Final = 0.01
-_WARM_SHARE: Final = 0.99
 
 # <sys/mman.h> of Linux; Python's mmap has them only where it was built with them.
 _MADV_HUGEPAGE: Final = 14
@@ -73,15 +70,15 @@ class Scratch:
     def made_cold(self) -> bool:
         """Drop it from the page cache; whether it is gone."""
         page_cache.evict([self.path])
-        return self.share() <= _COLD_SHARE
+        return self.share() <= page_cache.COLD_SHARE
 
     def made_warm(self) -> bool:
         """Read into the page cache what is not there; whether all of it is."""
-        if self.share() < _WARM_SHARE:
+        if self.share() < page_cache.WARM_SHARE:
             # macOS opens /dev/fd as a duplicate, which goes on where the descriptor stands.
             os.lseek(self.cached, 0, os.SEEK_SET)
             page_cache.prime([self.path])
-        return self.share() >= _WARM_SHARE
+        return self.share() >= page_cache.WARM_SHARE
 
 
 def main() -> None:

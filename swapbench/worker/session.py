@@ -8,6 +8,7 @@ from itertools import groupby
 
 from swapbench.base.phases import FIRST_TOKEN
 from swapbench.base.tracebacks import let_go, sentence
+from swapbench.instruments.page_cache import COLD_SHARE, WARM_SHARE
 from swapbench.machine.energy import Used
 from swapbench.spec.experiment import PageCache, find_fault
 from swapbench.wire.events import (
@@ -35,9 +36,6 @@ from swapbench.worker.stillness import STILLNESS
 from swapbench.worker.targets import Audit, Outcome, RefusedError, Restored, Steady, Target, Verifies
 from swapbench.worker.verification import MismatchError, compare
 
-# A checkpoint counts as warm or cold when this share of it is, or isn't, in the page cache.
-WARM_SHARE = 0.99
-COLD_SHARE = 0.01
 # A file's header is looked at before it is read, and a mini model is hardly more than that.
 COLD_BYTES = 512 << 10
 # Of what the same question takes once the model is there: no swap is that quick.

@@ -21,8 +21,6 @@ from swapbench.spec.strategy import LoaderKind
 from swapbench.worker.selfcheck.prepared import MODEL, judged, large_file, loader, not_here
 
 _CHUNK_BYTES: Final = 8 << 20
-_COLD_SHARE: Final = 0.01
-_WARM_SHARE: Final = 0.99
 # What a disk delivers varies, and more from one minute to the next on a virtual machine.
 _FASTER: Final = 1.25
 _READ: Final = (
@@ -39,7 +37,7 @@ def eviction(folder: Path) -> Found:
         shares.append(page_cache.residency([path]).share)
     warm, cold = shares
     finding = f"{warm:.1%} of {path.stat().st_size >> 20} MiB resident when read, {cold:.1%} when evicted"
-    return judged(warm >= _WARM_SHARE and cold <= _COLD_SHARE, finding)
+    return judged(warm >= page_cache.WARM_SHARE and cold <= page_cache.COLD_SHARE, finding)
 
 
 def mincore(folder: Path) -> Found:
@@ -68,7 +66,9 @@ def uncached(folder: Path) -> Found:
     took_s = time.perf_counter() - begun_s
     os.close(descriptor)
     share = page_cache.residency([path]).share
-    return judged(share <= _COLD_SHARE, f"{share:.1%} resident afterwards, {size / took_s / 1e9:.2f} GB/s")
+    return judged(
+        share <= page_cache.COLD_SHARE, f"{share:.1%} resident afterwards, {size / took_s / 1e9:.2f} GB/s"
+    )
 
 
 def disk_bytes(folder: Path) -> Found:
@@ -85,7 +85,7 @@ def disk_bytes(folder: Path) -> Found:
         shares.append(((ours.disk_read_bytes() or 0) - before) / size)
     cold, warm = shares
     finding = f"{cold:.1%} of the file cold, {warm:.1%} warm"
-    return judged(cold >= _WARM_SHARE and warm <= _COLD_SHARE, finding)
+    return judged(cold >= page_cache.WARM_SHARE and warm <= page_cache.COLD_SHARE, finding)
 
 
 def reads(folder: Path) -> Found:

@@ -40,7 +40,6 @@ from swapbench.worker.selfcheck.prepared import (
 )
 
 _NEARLY_NOTHING: Final = 0.1
-_WARM_SHARE: Final = 0.99
 _LONGEST_STALL_S: Final = 0.25
 # A loader that keeps others waiting does so each time; a busy machine, now and then.
 _TRIES: Final = 3
@@ -106,7 +105,9 @@ def map_copies_nothing(folder: Path) -> Found:
     )
     most = size * _NEARLY_NOTHING
     mapped = loaded.report.loader is LoaderKind.MAP
-    return judged(mapped and after_load <= most and after_token <= most and share >= _WARM_SHARE, finding)
+    return judged(
+        mapped and after_load <= most and after_token <= most and share >= page_cache.WARM_SHARE, finding
+    )
 
 
 def views_anywhere(_folder: Path) -> Found:
