@@ -1,7 +1,10 @@
-"""Writing files so that a reader never sees half of one, and asking beforehand whether that can be done."""
+"""Files: never half-written, below a home folder, or made from a template."""
 
 import os
 from pathlib import Path
+from typing import Final
+
+from swapbench.base.errors import UsageError
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -44,3 +47,45 @@ def why_no_file(path: Path) -> str:
 
 def _part_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with its ~ replaced.
+
+    Raises:
+        UsageError: nobody knows where that home folder is.
+    """
+    try:
+        found = Path(path).expanduser()
+    except RuntimeError:
+        found = Path(path)
+    if str(found).startswith("~"):
+        raise UsageError(f"{path}: nobody knows that home folder; set HOME, or say the path from / on")
+    return found
+
+
+_TEMPLATES: Final = Path(__file__).parent / "_templates"
+_TARGET: Final = _TEMPLATES / "target"
+_EXPERIMENT: Final = _TEMPLATES / "experiment.toml.template"
+
+
+def write_experiment(path: Path, name: str) -> Path:
+    """An experiment called `name` that explains itself; returns its file."""
+    write_atomically(path, _EXPERIMENT.read_text(encoding="utf-8").replace("{{name}}", name))
+    return path
+
+
+def write_target(folder: Path, name: str) -> tuple[Path, ...]:
+    """A package called `name` with an orchestrator to be filled in; returns its files."""
+    module = name.replace("-", "_")
+    of = {"{{name}}": name, "{{module}}": module, "{{class}}": "".join(p.title() for p in name.split("-"))}
+    folder.mkdir()
+    written = []
+    for template in sorted(_TARGET.iterdir()):
+        text = template.read_text(encoding="utf-8")
+        for mark, value in of.items():
+            text = text.replace(mark, value)
+        path = folder / template.name.removesuffix(".template").replace("module", module)
+        write_atomically(path, text)
+        written.append(path)
+    return tuple(written)

@@ -1,7 +1,7 @@
-"""The eight phases of a swap and the ledgers of memory: the vocabulary everything else shares."""
+"""The eight phases of a swap, the ledgers of memory, the headline: the vocabulary everything else shares."""
 
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 
 class Phase(StrEnum):
@@ -57,3 +57,16 @@ LEDGER_LABELS: Final[dict[str, str]] = {
     "system_wired": "system wired",
     "system_compressed": "system compressed",
 }
+
+
+HeadlineFigure = Literal["to_first_token", "total"]
+
+
+def headline_figure(counted: int, answered: int) -> HeadlineFigure:
+    """Swap request to first token, where every counted swap has one; the total where not.
+
+    Args:
+        counted: how many swaps of one scenario, under one strategy, count.
+        answered: how many of these have a first token.
+    """
+    return "to_first_token" if 0 < counted == answered else "total"

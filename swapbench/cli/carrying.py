@@ -8,7 +8,7 @@ import typer
 
 from swapbench.base.errors import one_line
 from swapbench.base.interrupts import exit_code, in_words
-from swapbench.base.shell import quoted
+from swapbench.base.process import quoted
 
 if TYPE_CHECKING:
     from swapbench.run.runner import Job

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swapbench.base.errors import UsageError
-from swapbench.base.shell import quoted
+from swapbench.base.process import quoted
 
 if TYPE_CHECKING:
-    from swapbench.base.headline import HeadlineFigure
+    from swapbench.base.phases import HeadlineFigure
     from swapbench.compare.comparison import Comparison
     from swapbench.findings import Findings
     from swapbench.machine.limits import Limits
@@ -44,7 +44,7 @@ def write_comparisons(
         UsageError: as `write_run`.
     """
     from swapbench.findings import analyse
-    from swapbench.findings.arms import arms_of
+    from swapbench.findings.runs import arms_of
     from swapbench.report.html import comparison_to_html
 
     sides = arms_of(runs[0]) if len(runs) == 1 else runs
@@ -58,7 +58,7 @@ def write_comparisons(
 def _view(
     run: "Run", findings: "Findings", compared_by: "Mapping[str, HeadlineFigure] | None" = None
 ) -> "RunView":
-    from swapbench.findings.pictures import pictures_of
+    from swapbench.findings.chart_data import pictures_of
     from swapbench.report.html import RunView
     from swapbench.store import raw_files
 
@@ -72,8 +72,8 @@ def _limits(run: "Run") -> "Limits | None":
 
 
 def _write(path: Path, text: str) -> None:
+    from swapbench.base.figures import size
     from swapbench.base.files import write_atomically
-    from swapbench.findings.figures import size
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

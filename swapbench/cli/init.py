@@ -50,7 +50,7 @@ def target(
 
     Exit codes: 0 fine, 2 usage, or it is there already.
     """
-    from swapbench.base.templates import write_target
+    from swapbench.base.files import write_target
 
     _refuse_name(name, "a target", "my-server")
     _refuse_what_is_another(name)
@@ -85,7 +85,7 @@ def experiment(
 
     Exit codes: 0 fine, 2 usage, or it is there already.
     """
-    from swapbench.base.templates import write_experiment
+    from swapbench.base.files import write_experiment
 
     _refuse_name(name, "an experiment", "my-experiment")
     place = folder / f"{name}.toml"
@@ -119,7 +119,7 @@ def _refuse_what_is_another(name: str) -> None:
 
 def _refuse_what_is_installed(name: str, python: str) -> None:
     """A package of that name would hide one that is there, or replace it."""
-    from swapbench.base.interpreter import said_by
+    from swapbench.base.process import said_by
 
     said, last = said_by(python, _ASK, name)
     if not said:

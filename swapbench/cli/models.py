@@ -181,7 +181,7 @@ def repack(
 
     Exit codes: 0 fine, 2 usage, 130 interrupted.
     """
-    from swapbench.base.home import expanded
+    from swapbench.base.files import expanded
     from swapbench.models.locate import find
     from swapbench.models.repack import Outcome
     from swapbench.models.repack import repack as copy
@@ -223,7 +223,7 @@ def rm(
 
     Exit codes: 0 fine, 2 usage, or no such model.
     """
-    from swapbench.findings.figures import size
+    from swapbench.base.figures import size
     from swapbench.models import store
     from swapbench.spec.experiment import Source
 

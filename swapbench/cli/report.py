@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from swapbench.base.errors import Exit, ResultsError, UsageError
-from swapbench.base.shell import quoted
+from swapbench.base.process import quoted
 from swapbench.cli import completion
 from swapbench.cli.carrying import complain, say
 from swapbench.cli.options import Html, Json, Results, refuse_page_and_form
 
 if TYPE_CHECKING:
-    from swapbench.findings.listing import RunOutline
+    from swapbench.findings.runs import RunOutline
     from swapbench.store import Run
 
 
@@ -95,8 +95,7 @@ def print_run(
     from swapbench.cli.compare import print_arms
     from swapbench.cli.html import write_run
     from swapbench.findings import analyse, exit_code
-    from swapbench.findings.arms import arm_of
-    from swapbench.findings.cells import only
+    from swapbench.findings.runs import arm_of, only
     from swapbench.report import make_console, show
     from swapbench.run.roofline import limits_of
     from swapbench.store import read
@@ -163,7 +162,7 @@ def runs(
 
     Exit codes: 0 fine, 2 usage.
     """
-    from swapbench.findings.listing import outline
+    from swapbench.findings.runs import outline
     from swapbench.report.listing import list_console, print_runs, to_json
     from swapbench.store import find_runs, read_outline
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from swapbench.base.errors import IncomparableError, ResultsError, UsageError, did_you_mean
 from swapbench.base.files import write_atomically
-from swapbench.base.headline import HeadlineFigure
+from swapbench.base.phases import HeadlineFigure
 
 # 1: first published form.
 BASELINE_VERSION: Final = 1

@@ -8,18 +8,14 @@ from statistics import stdev
 from typing import Final
 
 from swapbench.base.errors import Exit
-from swapbench.base.headline import HeadlineFigure
-from swapbench.base.phases import PHASES
+from swapbench.base.figures import counted as counted_words
+from swapbench.base.phases import PHASES, HeadlineFigure
 from swapbench.compare.change import FEWEST, Change, Unit, Verdict, paired_change, unpaired_change
 from swapbench.compare.fingerprint import Difference, differences
-from swapbench.findings.arms import arm_of
-from swapbench.findings.cells import by_cell
-from swapbench.findings.facts import facts_of, reloads
-from swapbench.findings.figures import counted as counted_words
-from swapbench.findings.headline import headline_figure
-from swapbench.findings.leak import LeakFinding, find_leaks
+from swapbench.findings.memory import LeakFinding, find_leaks
+from swapbench.findings.runs import arm_of, by_cell, facts_of, reloads
 from swapbench.findings.summary import Counts, count
-from swapbench.findings.swaps import Swap, swaps_of
+from swapbench.findings.swaps import Swap, headline_figure, swaps_of
 from swapbench.spec.experiment import Experiment
 from swapbench.stats.estimate import estimate
 from swapbench.stats.ranks import CONFIDENCE, holm

@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from swapbench.base.headline import HeadlineFigure
+from swapbench.base.phases import HeadlineFigure
 from swapbench.compare.baselines import KeptRun
 from swapbench.compare.change import Change, Verdict
 from swapbench.compare.prediction import Prediction, predict
-from swapbench.findings.cells import by_cell
+from swapbench.findings.runs import by_cell
 from swapbench.findings.summary import headline
 from swapbench.findings.swaps import swaps_of
 from swapbench.stats.estimate import Estimate, estimate

@@ -6,17 +6,16 @@ from enum import StrEnum
 from typing import Final
 
 from swapbench.base.errors import Exit
-from swapbench.base.headline import HeadlineFigure
+from swapbench.base.figures import counted, ratio_change, share_change
+from swapbench.base.phases import HeadlineFigure
 from swapbench.compare.baselines import KeptRun
 from swapbench.compare.change import FEWEST, Change, Verdict
 from swapbench.compare.comparison import Comparison, compare_arms
 from swapbench.compare.expectation import against_history
 from swapbench.compare.fingerprint import digest, fingerprint_of_history
 from swapbench.compare.prediction import FEWEST_RUNS
-from swapbench.findings.arms import arms_of
-from swapbench.findings.facts import RunFacts, facts_of
-from swapbench.findings.figures import counted, ratio_change, share_change
-from swapbench.findings.leak import JUDGED, LeakFinding, find_leaks
+from swapbench.findings.memory import JUDGED, LeakFinding, find_leaks
+from swapbench.findings.runs import RunFacts, arms_of, facts_of
 from swapbench.findings.swaps import swaps_of
 from swapbench.store import Run, experiment_of
 

@@ -3,8 +3,7 @@
 from swapbench.base.errors import UsageError
 from swapbench.compare.baselines import KeptRun, KeptScenario
 from swapbench.compare.fingerprint import digest, fingerprint_of_history
-from swapbench.findings.cells import by_cell
-from swapbench.findings.facts import facts_of
+from swapbench.findings.runs import by_cell, facts_of
 from swapbench.findings.summary import summarise
 from swapbench.findings.swaps import swaps_of
 from swapbench.store import Run, experiment_of

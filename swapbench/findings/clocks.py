@@ -4,14 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from swapbench.findings.rows import Row, number, records
+from swapbench.findings.swaps import Key, Row, key_of, number, records
 from swapbench.store import Run
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# Arm, round, strategy, scenario: each of them is carried out once.
-Key = tuple[str, int, str, str]
 
 _NOTHING: Final[Row] = {}
 
@@ -190,11 +187,6 @@ def _swaps(run: Run, samples: Sequence[Row], epochs: Sequence[int]) -> list[_Swa
             if swap.epoch == epoch:
                 swap.samples_s.append(seconds)
     return list(swaps.values())
-
-
-def key_of(row: Row) -> Key:
-    """Which swap a row of any table is of."""
-    return str(row["arm"]), int(row["round"]), str(row["strategy"]), str(row["scenario"])
 
 
 def _epochs(memory: "pd.DataFrame") -> tuple[list[Row], list[int]]:

@@ -5,24 +5,24 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final, Literal
 
+from swapbench.base import figures
 from swapbench.base.errors import Exit
-from swapbench.findings import figures
-from swapbench.findings.cells import by_cell
-from swapbench.findings.clients import ClientsFelt, clients_felt
-from swapbench.findings.drift import Drift, drift_advice, find_drift
-from swapbench.findings.facts import RunFacts, facts_of, reloads
-from swapbench.findings.failures import Failure, failures_of
-from swapbench.findings.first_swaps import FirstSwaps, first_swaps
-from swapbench.findings.ladder import Ladder, ladders
-from swapbench.findings.leak import LeakFinding, find_leaks
-from swapbench.findings.memory import ScenarioMemory, baseline_of, memory_of
-from swapbench.findings.outliers import Outlier, find_outliers
-from swapbench.findings.proof import Restores, restores_of
-from swapbench.findings.roofline import AgainstLimit, against_limits
-from swapbench.findings.sharing import Sharing, sharing_of
-from swapbench.findings.summary import Counts, ScenarioSummary, count, summarise
+from swapbench.findings.failures import Failure, Symptom, failures_of, find_symptoms
+from swapbench.findings.memory import LeakFinding, ScenarioMemory, baseline_of, find_leaks, memory_of
+from swapbench.findings.runs import RunFacts, by_cell, facts_of, reloads
+from swapbench.findings.serving import ClientsFelt, Restores, clients_felt, restores_of
+from swapbench.findings.stability import (
+    Drift,
+    FirstSwaps,
+    Outlier,
+    drift_advice,
+    find_drift,
+    find_outliers,
+    first_swaps,
+)
+from swapbench.findings.strategies import AgainstLimit, Ladder, against_limits, ladders
+from swapbench.findings.summary import Counts, ScenarioSummary, Sharing, count, sharing_of, summarise
 from swapbench.findings.swaps import Swap, swaps_of
-from swapbench.findings.symptoms import Symptom, find_symptoms
 from swapbench.findings.verdict import Evidence, Outcome, Verdict, judge
 from swapbench.machine.limits import Limits
 from swapbench.spec.experiment import CriterionKind, Experiment, Scenario

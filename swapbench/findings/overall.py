@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from swapbench.base.errors import Exit
-from swapbench.findings.figures import counted
+from swapbench.base.figures import counted
 from swapbench.findings.findings import Findings, exit_code
 from swapbench.findings.verdict import Outcome, Verdict
 

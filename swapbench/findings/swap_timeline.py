@@ -7,9 +7,7 @@ from statistics import median_low
 from typing import TYPE_CHECKING, Final
 
 from swapbench.base.phases import ALL_LEDGERS, FIRST_TOKEN, PHASES
-from swapbench.findings.headline import headline_figure
-from swapbench.findings.rows import Row, records
-from swapbench.findings.swaps import Swap, rows_of_all, samples_of
+from swapbench.findings.swaps import Row, Swap, headline_figure, records, rows_of_all, samples_of
 from swapbench.store import Run
 
 if TYPE_CHECKING:

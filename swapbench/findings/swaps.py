@@ -1,18 +1,38 @@
-"""From the three tables to swaps: one record each, with its phases, its spans and its memory."""
+"""Swaps of a run: one record each from the tables, with phases, spans and memory, and the headline figure."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from swapbench.base.phases import ALL_LEDGERS, WHOLE, Phase
-from swapbench.findings.clocks import Key, key_of
-from swapbench.findings.rows import Row, number, records
+from swapbench.base import phases
+from swapbench.base.phases import ALL_LEDGERS, WHOLE, HeadlineFigure, Phase
 from swapbench.store import Run
 from swapbench.wire.columns import released_column, settled_column
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+Row = Mapping[str, Any]
+# Arm, round, strategy, scenario: each of them is carried out once.
+Key = tuple[str, int, str, str]
+
+
+def records(frame: "pd.DataFrame") -> list[Row]:
+    """Each row by its columns' names."""
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+
+
+def number(value: Any) -> float | None:
+    """A figure of a table; None where it was not recorded."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def key_of(row: Row) -> Key:
+    """Which swap a row of any table is of."""
+    return str(row["arm"]), int(row["round"]), str(row["strategy"]), str(row["scenario"])
+
 
 # The bytes of each ledger that was recorded; one that this machine lacks is left out.
 Ledgers = Mapping[str, float]
@@ -303,3 +323,48 @@ def _workers(rows: Iterable[Mapping[str, Any]]) -> list[int]:
 def _recorded(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, float]:
     found = {name: number(row[column]) for name, column in columns.items()}
     return {name: value for name, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Headlined:
+    """A counted swap with its headline figure in seconds, which is never 0: logarithms are taken of it.
+
+    `first` is whether it is the first of its scenario in its worker process, which pays for what later
+    ones find done: kernels compiled, allocators grown, libraries read.
+    """
+
+    swap: Swap
+    seconds: float
+    first: bool
+
+
+def headline_figure(counted: Sequence[Swap]) -> HeadlineFigure:
+    """The figure that the counted swaps of one scenario stand for."""
+    return phases.headline_figure(len(counted), sum("to_first_token_s" in swap.figures for swap in counted))
+
+
+def headlines_by_scenario(swaps: Sequence[Swap]) -> Mapping[str, Sequence[Headlined]]:
+    """The counted swaps of each scenario in the order in which they were carried out."""
+    firsts = _firsts(swaps)
+    return {
+        scenario: _headlined([swap for swap in swaps if swap.counted and swap.scenario == scenario], firsts)
+        for scenario in dict.fromkeys(swap.scenario for swap in swaps)
+    }
+
+
+def _headlined(counted: Sequence[Swap], firsts: frozenset[int]) -> list[Headlined]:
+    figure = f"{headline_figure(counted)}_s"
+    return [
+        Headlined(swap, seconds, swap.index in firsts)
+        for swap in counted
+        if (seconds := swap.figures.get(figure, 0.0)) > 0
+    ]
+
+
+def _firsts(swaps: Sequence[Swap]) -> frozenset[int]:
+    """The first swap of each scenario in each worker process, whether it is counted or a warm-up."""
+    first_of: dict[tuple[int, str], int] = {}
+    for swap in swaps:
+        if swap.status == "ok":
+            first_of.setdefault((swap.worker, swap.scenario), swap.index)
+    return frozenset(first_of.values())

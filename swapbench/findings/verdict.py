@@ -5,11 +5,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from swapbench.base import figures
 from swapbench.base.phases import LEDGER_LABELS
-from swapbench.findings import figures
-from swapbench.findings.ladder import STOCK, Ladder
-from swapbench.findings.leak import JUDGED, LeakFinding, LeakOutcome, per_swap, undecided, worst
-from swapbench.findings.memory import ScenarioMemory
+from swapbench.findings.memory import (
+    JUDGED,
+    LeakFinding,
+    LeakOutcome,
+    ScenarioMemory,
+    per_swap,
+    undecided,
+    worst,
+)
+from swapbench.findings.strategies import STOCK, Ladder
 from swapbench.findings.summary import AgainstTarget, Bottleneck, ScenarioSummary
 from swapbench.spec.experiment import Criterion, CriterionKind, Experiment
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from swapbench.base.errors import ModelError, TransferError
-from swapbench.base.home import expanded
+from swapbench.base.files import expanded
 from swapbench.models.checkpoint import PATTERNS, WEIGHTS
 from swapbench.models.soundness import Fault, examined, fault
 

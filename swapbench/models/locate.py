@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from swapbench.base.errors import ModelError, did_you_mean
-from swapbench.base.home import expanded
+from swapbench.base.files import expanded
 from swapbench.models import hub, making, order, store
 from swapbench.models.catalogue import CATALOGUE, Entry, lookup
 from swapbench.models.checkpoint import weight_bytes

@@ -11,7 +11,7 @@ from typing import IO
 from pydantic import ValidationError
 
 from swapbench.base.errors import ModelError
-from swapbench.base.interpreter import LENT
+from swapbench.base.process import LENT
 from swapbench.machine.allowance import want_of_files
 from swapbench.models import store
 from swapbench.models.order import Order, Progress, Request

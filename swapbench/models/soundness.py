@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from swapbench.base.interpreter import LENT
+from swapbench.base.process import LENT
 from swapbench.models.checkpoint import WITHOUT_MARK, damage, looks_whole
 from swapbench.models.remembered import keep, recall, remembered, state_of
 from swapbench.models.store import is_own

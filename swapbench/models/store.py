@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from swapbench.base.errors import ModelError, UsageError, did_you_mean
-from swapbench.base.home import expanded
+from swapbench.base.files import expanded
 from swapbench.models.order import RECIPE_VERSION, Order
 from swapbench.spec.experiment import Source
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
+from swapbench.base import figures as f
 from swapbench.compare.baselines import KeptRun
 from swapbench.compare.prediction import FEWEST_RUNS
-from swapbench.findings import figures as f
 from swapbench.report.shapes import Cell, Line, Part, Table
 from swapbench.report.terminal import print_parts, print_table
 from swapbench.stats.estimate import estimate

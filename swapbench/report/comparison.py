@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+from swapbench.base import figures as f
 from swapbench.base.errors import Exit
 from swapbench.base.phases import LEDGER_LABELS
 from swapbench.compare.change import FEWEST, Change, Verdict
 from swapbench.compare.comparison import Comparison, LeakComparison, ScenarioComparison, SideFacts, exit_code
 from swapbench.compare.fingerprint import Difference
-from swapbench.findings import figures as f
 from swapbench.report.shapes import Cell, Line, Part, Table, Tone
 from swapbench.report.tables import REQUEST_TO_FIRST_TOKEN
 from swapbench.stats.estimate import Estimate

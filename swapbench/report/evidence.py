@@ -4,15 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
+from swapbench.base import figures
+from swapbench.base.figures import NOT_RECORDED
 from swapbench.base.phases import LEDGER_LABELS
-from swapbench.findings import Findings, figures
-from swapbench.findings.clients import ClientsFelt
+from swapbench.findings import Findings
 from swapbench.findings.failures import Failure
-from swapbench.findings.figures import NOT_RECORDED
 from swapbench.findings.findings import Problem
 from swapbench.findings.memory import ScenarioMemory
-from swapbench.findings.proof import Restores
-from swapbench.findings.sharing import RankSummary, Sharing
+from swapbench.findings.serving import ClientsFelt, Restores
+from swapbench.findings.summary import RankSummary, Sharing
 from swapbench.report.shapes import Cell, Line, Table, Tone, point
 from swapbench.stats.estimate import Estimate
 

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from swapbench.findings.figures import memory, size
+from swapbench.base.figures import memory, size
 from swapbench.models.locate import Located
 from swapbench.report.narrow import readable
 from swapbench.run.needs import Available, Needs

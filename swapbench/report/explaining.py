@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from swapbench.findings.figures import memory, size
+from swapbench.base.figures import memory, size
 from swapbench.spec.experiment import Experiment, PageCache
 from swapbench.wire.events import (
     Event,

@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from swapbench.base import figures
 from swapbench.compare.change import Change
 from swapbench.compare.comparison import Comparison, ScenarioComparison
-from swapbench.findings import Findings, figures
-from swapbench.findings.cells import cell_name
-from swapbench.findings.ladder import STOCK
+from swapbench.findings import Findings
+from swapbench.findings.runs import cell_name
+from swapbench.findings.strategies import STOCK
 from swapbench.findings.summary import ScenarioSummary
 from swapbench.report.shapes import shortened
 from swapbench.stats.estimate import Estimate

@@ -6,11 +6,11 @@ from pathlib import Path
 from shlex import join
 from typing import Final
 
+from swapbench.base import figures as f
 from swapbench.base.files import write_atomically
 from swapbench.base.phases import LEDGER_LABELS
 from swapbench.compare.comparison import Comparison
 from swapbench.compare.gate import FailedSwap, Gate, GatedScenario, GateOutcome
-from swapbench.findings import figures as f
 from swapbench.report import comparison as compared
 from swapbench.report.json_document import as_document
 from swapbench.report.junit import to_junit

@@ -7,10 +7,10 @@ from typing import Final
 
 from rich.console import Console
 
+from swapbench.base import figures
+from swapbench.base.figures import NOT_RECORDED
 from swapbench.compare.series import LevelChange, Past, Series, Setting, VersionChange
-from swapbench.findings import figures
-from swapbench.findings.cells import cell_name
-from swapbench.findings.figures import NOT_RECORDED
+from swapbench.findings.runs import cell_name
 from swapbench.report.json_document import as_document
 from swapbench.report.shapes import Cell, Line, Table
 from swapbench.report.sparkline import sparkline

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
+from swapbench.base import figures as f
 from swapbench.findings import Findings
-from swapbench.findings import figures as f
-from swapbench.findings.ladder import STOCK, Ladder, Rung
+from swapbench.findings.strategies import STOCK, Ladder, Rung
 from swapbench.report.shapes import Cell, Line, Table
 from swapbench.stats.estimate import Estimate
 

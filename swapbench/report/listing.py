@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from swapbench.findings import figures
-from swapbench.findings.listing import RunOutline
+from swapbench.base import figures
+from swapbench.findings.runs import RunOutline
 from swapbench.report.narrow import readable
 from swapbench.report.terminal import make_console
 

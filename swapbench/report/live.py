@@ -5,7 +5,7 @@ from typing import Final
 
 from rich.text import Text
 
-from swapbench.findings.figures import NOT_RECORDED, counted, memory
+from swapbench.base.figures import NOT_RECORDED, counted, memory
 from swapbench.findings.progress import Course, Row, Standing
 from swapbench.report.console import plain
 from swapbench.report.shapes import shortened

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+from swapbench.base import figures
 from swapbench.compare.comparison import Comparison
-from swapbench.findings import Findings, figures
+from swapbench.findings import Findings
 from swapbench.report import comparison as compared
 from swapbench.report import evidence, ladder, tables, within
 from swapbench.report.console import plain

@@ -18,7 +18,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from swapbench.findings.figures import size
+from swapbench.base.figures import size
 from swapbench.report.narrow import readable
 
 

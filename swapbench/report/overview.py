@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from typing import Final
 
+from swapbench.base import figures
 from swapbench.base.errors import Exit
-from swapbench.findings import Findings, figures
-from swapbench.findings.ladder import STOCK, Ladder, Rung
+from swapbench.findings import Findings
 from swapbench.findings.overall import outcome, overall
+from swapbench.findings.strategies import STOCK, Ladder, Rung
 from swapbench.findings.summary import Counts, ScenarioSummary
 from swapbench.report.ladder import against_stock
 from swapbench.report.shapes import Cell, Line, Table, short

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from swapbench.findings.figures import NOT_RECORDED
+from swapbench.base.figures import NOT_RECORDED
 from swapbench.stats.estimate import Estimate
 
 Tone = Literal["plain", "quiet", "strong", "good", "bad", "doubt"]

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+from swapbench.base import figures
+from swapbench.base.figures import EN_DASH, NOT_RECORDED
 from swapbench.base.phases import LEDGER_LABELS, Phase
-from swapbench.findings import Findings, figures
-from swapbench.findings.facts import RunFacts
-from swapbench.findings.figures import EN_DASH, NOT_RECORDED
+from swapbench.findings import Findings
 from swapbench.findings.memory import LedgerSummary
-from swapbench.findings.outside import Outside
+from swapbench.findings.runs import RunFacts
+from swapbench.findings.serving import Outside
 from swapbench.findings.summary import PhaseSummary, ScenarioSummary
 from swapbench.findings.verdict import Outcome
 from swapbench.report.shapes import Cell, Line, Table, Tone, point

@@ -6,18 +6,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from swapbench.findings import Findings
-from swapbench.findings.clients import ClientsFelt
-from swapbench.findings.drift import Drift
-from swapbench.findings.first_swaps import FirstSwaps
-from swapbench.findings.ladder import Ladder
-from swapbench.findings.leak import LeakFinding
-from swapbench.findings.memory import ScenarioMemory
-from swapbench.findings.outliers import Outlier
-from swapbench.findings.outside import Outside
-from swapbench.findings.proof import Restores
-from swapbench.findings.roofline import AgainstLimit
-from swapbench.findings.sharing import Sharing
-from swapbench.findings.summary import AgainstTarget, ScenarioSummary
+from swapbench.findings.memory import LeakFinding, ScenarioMemory
+from swapbench.findings.serving import ClientsFelt, Outside, Restores
+from swapbench.findings.stability import Drift, FirstSwaps, Outlier
+from swapbench.findings.strategies import AgainstLimit, Ladder
+from swapbench.findings.summary import AgainstTarget, ScenarioSummary, Sharing
 from swapbench.stats.estimate import Estimate, Interval
 
 COLUMNS: Final = ("run_id", "source", "scenario", "measure", "subject", "unit", "point", "low", "high", "n")

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
-from swapbench.findings import Findings, figures
-from swapbench.findings.drift import Drift
-from swapbench.findings.first_swaps import FirstSwaps
-from swapbench.findings.outliers import Outlier
+from swapbench.base import figures
+from swapbench.findings import Findings
+from swapbench.findings.stability import Drift, FirstSwaps, Outlier
 from swapbench.report.shapes import Line
 from swapbench.stats.estimate import Estimate
 

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from swapbench import __version__
 from swapbench.base.errors import IncomparableError, UsageError
-from swapbench.base.interpreter import OWN_CODE
+from swapbench.base.process import OWN_CODE
 
 _PYTHON: Final = Path(".venv") / "bin" / "python"
 _OF_A_HOOK: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY")

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from swapbench.base.errors import WorkerError
-from swapbench.base.interpreter import LENT
+from swapbench.base.process import LENT
 from swapbench.spec.experiment import Experiment
 from swapbench.wire.events import Checkpoint, PlannedSwap, Questions, Replies, Reply, encode
 

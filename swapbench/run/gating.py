@@ -9,7 +9,7 @@ from pathlib import Path
 from swapbench.compare.baselines import KeptRun
 from swapbench.compare.comparison import compare_arms
 from swapbench.compare.gate import Gate, GateOutcome, Soak, judge_history, judge_pairs, seems_to_leak
-from swapbench.findings.leak import WARMUP_SWAPS
+from swapbench.findings.memory import WARMUP_SWAPS
 from swapbench.run.base_checkout import (
     base_checkout,
     merge_base,

@@ -9,7 +9,7 @@ from string import ascii_uppercase
 from typing import Final
 
 from swapbench.base.errors import IncomparableError, UsageError
-from swapbench.base.interpreter import said_by
+from swapbench.base.process import said_by
 from swapbench.machine.allowance import memory
 from swapbench.models.digest import checkpoint_digest, undigested
 from swapbench.models.locate import provide

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from swapbench.base.errors import UsageError
 from swapbench.base.files import why_no_folder
-from swapbench.base.interpreter import LENT
+from swapbench.base.process import LENT
 from swapbench.machine.environment import Machine, this_machine
 from swapbench.machine.limits import Limits, Rate, Volume, load, save
 from swapbench.models.checkpoint import weight_bytes

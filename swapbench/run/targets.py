@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from swapbench.base.errors import UsageError, did_you_mean
-from swapbench.base.interpreter import said_by
+from swapbench.base.process import said_by
 from swapbench.machine.allowance import want_of_files, want_of_temporary_folder
 from swapbench.orchestrator import GROUP
 from swapbench.spec.experiment import Experiment, Fault, FaultKind, PageCache

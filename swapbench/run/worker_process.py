@@ -11,9 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from swapbench.base.endings import how_it_ended
 from swapbench.base.errors import WorkerError
-from swapbench.base.interpreter import LENT
+from swapbench.base.process import LENT, how_it_ended
 from swapbench.instruments.process_tree import ProcessTree
 from swapbench.run.fresh_process import last_line
 from swapbench.wire.events import (

@@ -9,8 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from swapbench.base.errors import UsageError
-from swapbench.base.fields import Flag, PositiveSeconds, Strict, Whole
-from swapbench.spec.complaints import LocatedError, complain
+from swapbench.spec.validation import Flag, LocatedError, PositiveSeconds, Strict, Whole, complain
 
 # 1: first published form.
 PRESET_VERSION: Final = 1

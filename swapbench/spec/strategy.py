@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import Field
 
-from swapbench.base.fields import Flag, Strict, Whole
+from swapbench.spec.validation import Flag, Strict, Whole
 
 
 class LoaderKind(StrEnum):

@@ -7,8 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from swapbench.base.errors import ResultsError
-from swapbench.base.headline import headline_figure
-from swapbench.base.phases import FIRST_TOKEN, PHASES
+from swapbench.base.phases import FIRST_TOKEN, PHASES, headline_figure
 from swapbench.machine.allowance import processors
 from swapbench.store.gathering import Gathered, Tables
 from swapbench.wire.columns import PHASES as PHASES_TABLE

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from swapbench.base.tracebacks import let_go
+from swapbench.base.errors import let_go
 from swapbench.worker.stillness import STILLNESS
 
 _EVERY_S = 0.02

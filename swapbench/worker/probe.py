@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from swapbench.base.errors import sentence
 from swapbench.base.phases import FIRST_TOKEN, WHOLE, Phase
-from swapbench.base.tracebacks import sentence
 from swapbench.wire.events import Event, PhaseMeasured, Reading, StepStarted
 from swapbench.worker.counters import Counters
 from swapbench.worker.meter import Meter

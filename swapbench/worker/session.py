@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 
+from swapbench.base.errors import let_go, sentence
 from swapbench.base.phases import FIRST_TOKEN
-from swapbench.base.tracebacks import let_go, sentence
 from swapbench.instruments.page_cache import COLD_SHARE, WARM_SHARE
 from swapbench.machine.energy import Used
 from swapbench.spec.experiment import PageCache, find_fault

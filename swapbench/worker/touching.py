@@ -10,7 +10,7 @@ import sys
 
 import psutil
 
-from swapbench.base.interpreter import LENT
+from swapbench.base.process import LENT
 from swapbench.machine import allowance
 
 # What is free is the system's to hand out meanwhile; what is left keeps it from reclaiming for us.

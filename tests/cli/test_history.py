@@ -11,11 +11,11 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from swapbench.base import figures
 from swapbench.base.errors import Exit, UsageError
 from swapbench.cli.history import history
 from swapbench.compare.history import read_history
 from swapbench.compare.series import analyse_history
-from swapbench.findings import figures
 from swapbench.report.history import print_history
 from tests.findings.recording import Recording
 

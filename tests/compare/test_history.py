@@ -15,7 +15,7 @@ from swapbench.base.errors import UsageError
 from swapbench.compare.history import History, only, read_history
 from swapbench.compare.series import Past, analyse_history
 from swapbench.findings import analyse
-from swapbench.findings.listing import outline
+from swapbench.findings.runs import outline
 from swapbench.spec.experiment import Source
 from swapbench.store import Run, gathering, read
 from swapbench.wire.columns import PHASES, SWAPS

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.base.interpreter import LENT, OWN_CODE
+from swapbench.base.process import LENT, OWN_CODE
 from swapbench.spec.preset import read_preset, shipped
 from tests.environment.circumstances import run_command, with_models
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swapbench.findings import analyse
-from swapbench.findings.pictures import pictures_of
+from swapbench.findings.chart_data import pictures_of
 from swapbench.findings.swap_timeline import (
     SwapTimeline,
     nearest_median,

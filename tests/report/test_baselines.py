@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from swapbench.findings.figures import EN_DASH
+from swapbench.base.figures import EN_DASH
 from swapbench.report.baselines import print_baseline, print_baselines
 from tests.compare.test_baselines import ASPECTS, kept
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from swapbench.base.figures import EN_DASH
 from swapbench.compare.comparison import Comparison
-from swapbench.findings.figures import EN_DASH
 from swapbench.report.comparison import noise_floor, parts, verdict_line
 from swapbench.report.markdown import parts_to_markdown
 from swapbench.report.side_by_side import COMPARISON_VERSION, show_comparisons

@@ -11,8 +11,8 @@ from xml.etree import ElementTree as Xml
 import pytest
 from rich.console import Console
 
+from swapbench.base.figures import EN_DASH
 from swapbench.compare.gate import FailedSwap, Gate, GateOutcome
-from swapbench.findings.figures import EN_DASH
 from swapbench.report.gate import (
     GATE_VERSION,
     MARKER,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from swapbench.findings.listing import RunOutline
+from swapbench.findings.runs import RunOutline
 from swapbench.report.listing import list_console, print_runs
 
 RUN_ID = "20261125T211555Z-mini-12"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from swapbench.base.figures import NOT_RECORDED, factor, times
 from swapbench.findings import analyse
-from swapbench.findings.figures import NOT_RECORDED, factor, times
 from swapbench.report import to_markdown
 from swapbench.report.console import plain
 from swapbench.report.markdown import MOST_CHARACTERS, parts_to_markdown

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swapbench.findings.arms import arm_of
+from swapbench.findings.runs import arm_of
 from swapbench.findings.timeline import timeline_of
 from swapbench.report.trace import to_trace
 from swapbench.spec.experiment import Source

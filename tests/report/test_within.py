@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from swapbench.base.figures import EN_DASH, times
 from swapbench.findings import Findings, analyse
-from swapbench.findings.figures import EN_DASH, times
 from swapbench.report import to_csv, to_json, to_markdown
 from swapbench.report.within import outliers, within
 from tests.findings.recording import Recording

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from swapbench.base.errors import WorkerError
-from swapbench.base.interpreter import LENT
+from swapbench.base.process import LENT
 
 
 class Examination(BaseModel):

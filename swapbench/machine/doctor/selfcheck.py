@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from swapbench import __version__
 from swapbench.base.errors import UsageError, WorkerError
-from swapbench.base.interpreter import LENT
+from swapbench.base.process import LENT
 from swapbench.machine.allowance import want_of_files
 from swapbench.machine.doctor.claims import CLAIMS, Claim, Found, Prepared, Row, Selfcheck
 from swapbench.machine.environment import this_machine

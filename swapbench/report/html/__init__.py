@@ -7,8 +7,7 @@ from typing import Final
 from swapbench import __version__
 from swapbench.compare.comparison import Comparison
 from swapbench.findings import Findings
-from swapbench.findings.pictures import Pictures
-from swapbench.findings.thinning import thinned
+from swapbench.findings.chart_data import Pictures, thinned
 from swapbench.report.html import comparison_sections, run_sections
 from swapbench.report.html.comparison_sections import SideView, side_name
 from swapbench.report.html.downloads import MOST_BYTES, downloads

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from swapbench.base import figures
 from swapbench.base.errors import Exit
 from swapbench.compare.comparison import Comparison, gravest
-from swapbench.findings import Findings, figures
-from swapbench.findings.dots import Dots
+from swapbench.findings import Findings
+from swapbench.findings.chart_data import Dots, Pictures
 from swapbench.findings.overall import GRADES
-from swapbench.findings.pictures import Pictures
 from swapbench.report import comparison as text
 from swapbench.report.html.charts.forest import drawable
 from swapbench.report.html.charts.forest import forest as draw_forest

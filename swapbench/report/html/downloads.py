@@ -5,7 +5,7 @@ import gzip
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from swapbench.findings import figures
+from swapbench.base import figures
 from swapbench.report.html.page import Download
 
 # What can still be sent, and opened on a phone. Of it this much may be data, or less where charts and tables

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from swapbench.findings import Findings, figures
-from swapbench.findings.ladder import Ladder
+from swapbench.base import figures
+from swapbench.findings import Findings
+from swapbench.findings.chart_data import Pictures
 from swapbench.findings.overall import overall
-from swapbench.findings.pictures import Pictures
+from swapbench.findings.strategies import Ladder
 from swapbench.findings.summary import ScenarioSummary
 from swapbench.report import evidence, tables, within
 from swapbench.report import ladder as strategies

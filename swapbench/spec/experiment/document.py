@@ -7,9 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from swapbench.base.errors import did_you_mean
-from swapbench.base.fields import Bytes, Flag, Name, PositiveSeconds, Real, Reference, Seconds, Strict, Whole
 from swapbench.base.phases import PHASES, Phase
-from swapbench.spec.complaints import LocatedError
 from swapbench.spec.experiment.tables import (
     Criterion,
     CriterionKind,
@@ -25,6 +23,18 @@ from swapbench.spec.experiment.tables import (
     Workload,
 )
 from swapbench.spec.strategy import NAMED, Strategy
+from swapbench.spec.validation import (
+    Bytes,
+    Flag,
+    LocatedError,
+    Name,
+    PositiveSeconds,
+    Real,
+    Reference,
+    Seconds,
+    Strict,
+    Whole,
+)
 
 # 1: first published form.
 SCHEMA_VERSION: Final = 1

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 
 from swapbench.base.errors import ExperimentError, UsageError, did_you_mean, one_line
 from swapbench.spec import overrides as settings
-from swapbench.spec.complaints import Complaint, Location, complain
 from swapbench.spec.experiment.document import Experiment
 from swapbench.spec.experiment.tables import CriterionKind
 from swapbench.spec.overrides import Override
 from swapbench.spec.strategy import NAMED
+from swapbench.spec.validation import Complaint, Location, complain
 
 _MISSING: Final = "no such file"
 # Of the overrides of which none is to blame alone.

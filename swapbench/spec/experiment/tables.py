@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from swapbench.base.fields import Bytes, Flag, Name, PositiveSeconds, Real, Seconds, Strict, Tokens, Whole
 from swapbench.base.phases import Phase
+from swapbench.spec.validation import Bytes, Flag, Name, PositiveSeconds, Real, Seconds, Strict, Tokens, Whole
 
 
 class Source(StrEnum):

@@ -12,7 +12,7 @@ from typing import Any
 import mlx.core as mx
 from mlx_lm.generate import BatchGenerator, generation_stream
 
-from swapbench.base.tracebacks import let_go
+from swapbench.base.errors import let_go
 from swapbench.worker.engine.blocks import BlockPool, Reservation
 from swapbench.worker.engine.geometry import PREFILL_STEP
 from swapbench.worker.engine.serial import SerialGenerator

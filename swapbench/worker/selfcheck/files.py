@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from swapbench.base.interpreter import OWN_CODE
+from swapbench.base.process import OWN_CODE
 from swapbench.instruments import page_cache
 from swapbench.instruments.ledgers import process
 from swapbench.loaders.layout import weight_bytes

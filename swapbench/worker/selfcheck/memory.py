@@ -14,7 +14,7 @@ from typing import Final
 import mlx.core as mx
 import numpy as np
 
-from swapbench.base.interpreter import LENT
+from swapbench.base.process import LENT
 from swapbench.instruments.ledgers import process
 from swapbench.loaders.layout import weight_bytes
 from swapbench.machine import allowance, mac

@@ -13,7 +13,7 @@ from typing import Final
 
 import psutil
 
-from swapbench.base.interpreter import OWN_CODE
+from swapbench.base.process import OWN_CODE
 from swapbench.machine import mac
 from swapbench.machine.doctor.claims import Found
 from swapbench.worker.faults import full_disk as no_room

@@ -15,8 +15,7 @@ from typing import Final
 
 import psutil
 
-from swapbench.base.endings import how_it_ended
-from swapbench.base.interpreter import LENT, OWN_CODE
+from swapbench.base.process import LENT, OWN_CODE, how_it_ended
 from swapbench.spec import hostfile
 from swapbench.spec.experiment import Sharded
 from swapbench.worker.sharding.messages import TOKEN_VARIABLE

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from swapbench.compare.comparison import Side, compare_runs
 from swapbench.findings import analyse
-from swapbench.findings.pictures import pictures_of
+from swapbench.findings.chart_data import pictures_of
 from swapbench.machine.limits import Limits
 from swapbench.report.html import RunView, comparison_to_html, run_to_html
 from swapbench.spec.experiment import Source

@@ -7,7 +7,7 @@ import pytest
 
 from swapbench.compare.comparison import compare_arms
 from swapbench.findings import analyse
-from swapbench.findings.pictures import pictures_of
+from swapbench.findings.chart_data import pictures_of
 from swapbench.report.html import RunView, comparison_to_html
 from swapbench.store import Run
 from tests.findings.recording import Recording

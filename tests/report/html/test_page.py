@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.findings.dots import dots_of
-from swapbench.findings.growth import growth_of
+from swapbench.findings.chart_data import dots_of
+from swapbench.findings.memory import growth_of
 from swapbench.findings.swaps import swaps_of
 from swapbench.report import to_csv
 from swapbench.report.html import RunView, run_to_html

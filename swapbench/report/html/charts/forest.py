@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+from swapbench.base import figures
 from swapbench.compare.change import Verdict
 from swapbench.compare.comparison import Comparison, ScenarioComparison
-from swapbench.findings import figures
 from swapbench.report.comparison import verdict_words
 from swapbench.report.html.charts.drawing import SOFT, Drawing, Spec, draw, layer, layered, name, number
 from swapbench.report.html.charts.scales import across, names_axis

@@ -1,7 +1,7 @@
 """Settled memory over the swaps of a run, with its slope and what would still be no leak."""
 
-from swapbench.findings import figures
-from swapbench.findings.growth import Growth, Settled, SlopeLine
+from swapbench.base import figures
+from swapbench.findings.memory import Growth, Settled, SlopeLine
 from swapbench.report.html.charts.drawing import (
     ACCENT,
     INK,

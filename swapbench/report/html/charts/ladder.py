@@ -1,8 +1,8 @@
 """Strategies side by side: every swap a dot, every median a line, the fastest on top."""
 
-from swapbench.findings import figures
-from swapbench.findings.dots import Dot, Dots, LadderDots
-from swapbench.findings.ladder import Ladder
+from swapbench.base import figures
+from swapbench.findings.chart_data import Dot, Dots, LadderDots
+from swapbench.findings.strategies import Ladder
 from swapbench.report.html.charts.drawing import (
     ACCENT,
     INK,

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from swapbench.findings import figures
-from swapbench.findings.roofline import AgainstLimit
+from swapbench.base import figures
+from swapbench.findings.strategies import AgainstLimit
 from swapbench.report.html.charts.drawing import (
     ACCENT,
     NARROW,

@@ -1,7 +1,7 @@
 """Every swap of a scenario as a dot over the rounds."""
 
-from swapbench.findings import figures
-from swapbench.findings.dots import Dot, Dots
+from swapbench.base import figures
+from swapbench.findings.chart_data import Dot, Dots
 from swapbench.report.html.charts.drawing import (
     ACCENT,
     INK,

@@ -1,7 +1,7 @@
 """Two sides of a comparison: every swap of either as a dot over the rounds."""
 
-from swapbench.findings import figures
-from swapbench.findings.dots import Dots
+from swapbench.base import figures
+from swapbench.findings.chart_data import Dots
 from swapbench.report.html.charts.drawing import (
     ACCENT,
     INK,

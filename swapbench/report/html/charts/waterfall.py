@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from swapbench.findings import figures
+from swapbench.base import figures
 from swapbench.findings.swap_timeline import Stretch, SwapTimeline
 from swapbench.report.html.charts.drawing import (
     INK,

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import psutil
 
-from swapbench.base.interpreter import OWN_CODE
+from swapbench.base.process import OWN_CODE
 from swapbench.spec.preset import Preset, fill_secrets
 from swapbench.wire.events import Checkpoint
 from swapbench.worker.targets.http import keeper

@@ -1,5 +1,8 @@
-"""Interpreters of others: what they are lent, what they are asked for, what they say."""
+"""Interpreters asked, ends in words, paths in commands."""
 
+import io
+import signal
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -11,7 +14,7 @@ import pytest
 import swapbench
 from swapbench.base import lend
 from swapbench.base.errors import UsageError
-from swapbench.base.interpreter import said_by
+from swapbench.base.process import how_it_ended, quoted, said_by
 from tests.environments import packages_of, thin
 
 ROOT = Path(__file__).parents[2]
@@ -74,3 +77,43 @@ def test_this_interpreter_answers_as_any_other() -> None:
     assert said_by(sys.executable, "print(sys.argv[1])", "so") == ("so", "it printed nothing")
     with pytest.raises(UsageError, match="name a Python interpreter"):
         said_by("/nowhere/python", "")
+
+
+@pytest.mark.parametrize(
+    ("ending", "said"),
+    [
+        ("raise SystemExit(3)", "ended with exit code 3"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "was killed by SIGKILL"),
+    ],
+)
+def test_a_process_ends_by_itself_or_by_a_signal(ending: str, said: str) -> None:
+    assert how_it_ended(subprocess.run([sys.executable, "-c", ending], check=False).returncode) == said
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGRTMIN"), reason="macOS has no real-time signals")
+def test_a_signal_that_has_no_name_is_told_by_its_number() -> None:
+    number = int(getattr(signal, "SIGRTMIN", 0)) + 5
+    assert how_it_ended(-number) == f"was killed by signal {number}"
+
+
+@pytest.mark.parametrize(
+    ("path", "encoding", "shown"),
+    [
+        ("results/quick", "ascii", "results/quick"),
+        ("else where", "ascii", "'else where'"),
+        ("-x/quick", "utf-8", "./-x/quick"),
+        ("é ü", "utf-8", "'é ü'"),
+        ("é ü", "ascii", r"$'\303\251 \303\274'"),
+        ("two\nlines", "utf-8", r"$'two\012lines'"),
+        ("-it's\n\\", "utf-8", r"$'./-it\047s\012\134'"),
+    ],
+)
+def test_a_path_is_named_so_that_a_shell_finds_it(
+    path: str, encoding: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    assert quoted(path) == shown
+    said = subprocess.run(
+        ["bash", "-c", f"printf %s {quoted(path)}"], capture_output=True, check=True
+    ).stdout.decode()
+    assert Path(said) == Path(path)

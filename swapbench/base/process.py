@@ -1,6 +1,9 @@
-"""How Python is started for whatever measures or makes."""
+"""Processes: how Python is started, how one ended, a path in a command that is printed."""
 
+import shlex
+import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -43,3 +46,29 @@ def said_by(python: str, code: str, *arguments: str) -> tuple[str, str]:
     if complaints[0].lower() == "unknown option -p":  # which is of 3.11
         complaints = ["it takes Python 3.11 or newer"]
     return "" if done.returncode else done.stdout.strip(), complaints[-1]
+
+
+def how_it_ended(code: int) -> str:
+    """Of a return code as subprocess has it: `was killed by SIGKILL`, `ended with exit code 3`."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:  # real-time signals have numbers alone
+        return f"was killed by signal {-code}"
+
+
+def quoted(path: str | Path) -> str:
+    """No option, one line, and in signs that standard output has: $'...' is what bash, zsh and ksh read."""
+    word = str(path)
+    if word.startswith("-"):
+        word = f"./{word}"
+    try:
+        word.encode(sys.stdout.encoding or "utf-8")
+        shown = word.isprintable()
+    except UnicodeEncodeError:
+        shown = False
+    if shown:
+        return shlex.quote(word)
+    plain = (chr(b) if 32 <= b < 127 and b not in b"\\'" else f"\\{b:03o}" for b in word.encode())
+    return f"$'{''.join(plain)}'"

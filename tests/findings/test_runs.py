@@ -1,4 +1,4 @@
-"""A run that compares two things, taken apart."""
+"""The arms of a run, each as a run of its own."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +8,8 @@ import pytest
 from swapbench.base.errors import UsageError
 from swapbench.compare.comparison import compare_arms
 from swapbench.compare.fingerprint import differences
-from swapbench.findings.arms import arm_of, arms_of
 from swapbench.findings.findings import analyse
+from swapbench.findings.runs import arm_of, arms_of
 from swapbench.findings.swaps import swaps_of
 from swapbench.store import Run
 from swapbench.wire.events import ClientRequest

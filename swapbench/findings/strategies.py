@@ -1,18 +1,73 @@
-"""Strategies side by side: how much faster than stock, how near the limit, at what price."""
+"""How fast a load could be: against the machine's limits, and strategies side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from swapbench.findings.cells import cell_name
-from swapbench.findings.roofline import limit_for
-from swapbench.findings.summary import headline
+from swapbench.findings.runs import cell_name
+from swapbench.findings.summary import ScenarioSummary, headline
 from swapbench.findings.swaps import Swap
-from swapbench.machine.limits import Limits
-from swapbench.spec.experiment import Experiment, Scenario
+from swapbench.machine.limits import Limits, Rate
+from swapbench.spec.experiment import Experiment, PageCache, Scenario
 from swapbench.spec.strategy import MANUALS, Strategy
 from swapbench.stats.estimate import Estimate, estimate
 from swapbench.stats.paired import largest, times_as_fast
+
+
+@dataclass(frozen=True)
+class AgainstLimit:
+    """One scenario's load against the limit that holds for it.
+
+    `share` is the load phase's rate over the limit; `floor_s` the seconds in which the checkpoint's bytes
+    could be moved at the limit: no swap that moves them all can be faster.
+    """
+
+    scenario: str
+    limit: str
+    limit_gb_per_s: float
+    load_gb_per_s: Estimate | None
+    share: float | None
+    floor_s: float | None
+    target_s: float
+
+
+def against_limits(
+    scenarios: Sequence[ScenarioSummary],
+    limits: Limits | None,
+    page_cache: Callable[[str], PageCache],
+    target_s: float,
+) -> tuple[AgainstLimit, ...]:
+    """Each scenario against the disk (cold) or memory (warm); empty without limits, or where neither holds.
+
+    A checkpoint in the page cache has to be copied once to where computing wants it, and no faster than
+    memory can be copied. A loader that computes on the mapped file itself copies nothing, and may beat it.
+    """
+    return tuple(
+        _against(scenario, limit, target_s)
+        for scenario in scenarios
+        if (limit := limit_for(limits, page_cache(scenario.name))) is not None
+    )
+
+
+def limit_for(limits: Limits | None, page_cache: PageCache) -> Rate | None:
+    """The machine's limit for loads that find the page cache so; None where none is known or holds."""
+    if limits is None or page_cache is PageCache.AS_IS:
+        return None
+    return limits.best("disk", "disk_buffered") if page_cache is PageCache.COLD else limits.best("copy")
+
+
+def _against(scenario: ScenarioSummary, limit: Rate, target_s: float) -> AgainstLimit:
+    rate, loaded = scenario.load_gb_per_s, scenario.loaded_bytes
+    return AgainstLimit(
+        scenario=scenario.name,
+        limit=limit.describe(),
+        limit_gb_per_s=limit.median,
+        load_gb_per_s=rate,
+        share=rate.point / limit.median if rate else None,
+        floor_s=loaded.point / limit.median / 1e9 if loaded else None,
+        target_s=target_s,
+    )
+
 
 STOCK: Final = "stock"
 

@@ -1,0 +1,296 @@
+"""A run as a whole: its arms and strategies taken apart, what it was run on, its entry in a list."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from swapbench.base.errors import UsageError, did_you_mean
+from swapbench.base.figures import counted
+from swapbench.base.process import quoted
+from swapbench.findings.summary import count, headline
+from swapbench.findings.swaps import Swap, swaps_of
+from swapbench.spec.experiment import Experiment, Source
+from swapbench.spec.strategy import Strategy
+from swapbench.store import ArmInfo, Run, RunInfo, RunStatus, experiment_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def arms_of(run: Run) -> tuple[Run, ...]:
+    """A run for each arm, in their order; the run itself where it compares nothing."""
+    return tuple(_alone(run, arm) for arm in run.info.arms) or (run,)
+
+
+def arm_of(run: Run, name: str) -> Run:
+    """One arm as a run of its own.
+
+    Raises:
+        UsageError: the run has no such arm, or no arms.
+    """
+    if not run.info.arms:
+        raise UsageError(f'no arm "{name}": this run has no two arms; leave --arm out')
+    for arm in run.info.arms:
+        if arm.name == name:
+            return _alone(run, arm)
+    names = [arm.name for arm in run.info.arms]
+    raise UsageError(f'no arm "{name}" in this run; {did_you_mean(name, names)}')
+
+
+def _alone(run: Run, arm: ArmInfo) -> Run:
+    info = run.info.model_copy(
+        update={
+            "experiment": arm.experiment,
+            "models": arm.models,
+            "worker": arm.worker,
+            "baselines": arm.baselines,
+            "server": arm.server,
+            "notes": (*run.info.notes, *arm.notes),
+            "arms": (),
+        }
+    )
+    return replace(
+        run,
+        info=info,
+        phases=_of_arm(run.phases, arm.name),
+        swaps=_of_arm(run.swaps, arm.name),
+        memory=_of_arm(run.memory, arm.name),
+        requests=_of_arm(run.requests, arm.name),
+    )
+
+
+def _of_arm(frame: "pd.DataFrame", arm: str) -> "pd.DataFrame":
+    return frame[frame["arm"] == arm]
+
+
+def cell_name(scenario: str, strategy: str) -> str:
+    """What a scenario is called under a strategy, where there are several."""
+    return f"{scenario} ({strategy})"
+
+
+def by_cell(run: Run, experiment: Experiment) -> tuple[Run, Experiment]:
+    """The run with a scenario for every cell; as it is where there is one strategy."""
+    if len(experiment.strategy) == 1:
+        return run, experiment
+    scenarios = tuple(
+        scenario.model_copy(update={"name": cell_name(scenario.name, strategy)})
+        for scenario in experiment.scenario
+        for strategy in experiment.strategy
+    )
+    named = replace(
+        run,
+        phases=_renamed(run.phases),
+        swaps=_renamed(run.swaps),
+        memory=_renamed(run.memory),
+        requests=_renamed(run.requests),
+    )
+    return named, experiment.model_copy(update={"scenario": scenarios})
+
+
+def only(run: Run, strategy: str) -> Run:
+    """What a run says of one of its strategies, as a run of it alone.
+
+    Raises:
+        UsageError: the run has no such strategy.
+    """
+    names = list(experiment_of(run).strategy)
+    if strategy not in names:
+        raise UsageError(f'no strategy "{strategy}" in this run; {did_you_mean(strategy, names)}')
+    how = experiment_of(run).strategy[strategy].model_dump(mode="json")
+    alone = run.info.experiment | {"strategy": {strategy: how}, "criterion": []}
+    info = run.info.model_copy(update={"experiment": alone})
+    return replace(
+        run,
+        info=info,
+        phases=_of_strategy(run.phases, strategy),
+        swaps=_of_strategy(run.swaps, strategy),
+        memory=_of_strategy(run.memory, strategy),
+        requests=_of_strategy(run.requests, strategy),
+    )
+
+
+def _of_strategy(frame: "pd.DataFrame", strategy: str) -> "pd.DataFrame":
+    return frame[frame["strategy"] == strategy]
+
+
+def _renamed(frame: "pd.DataFrame") -> "pd.DataFrame":
+    named = frame.copy()
+    named["scenario"] = [
+        cell_name(scenario, strategy) if scenario else ""
+        for scenario, strategy in zip(frame["scenario"], frame["strategy"], strict=True)
+    ]
+    return named
+
+
+_SOURCE_SAYS: Final = {
+    Source.HUB: "the published checkpoints",
+    Source.LOCAL: "checkpoints in folders given by path; nothing is known of where they are from",
+    Source.SYNTHETIC: "full size and real shapes, random weights",
+    Source.MINI: "the same architectures scaled down; no claim about the real models",
+}
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """One model of the run; a server's own, asked for by name, has no known size."""
+
+    name: str
+    reference: str
+    source: str
+    weight_bytes: int | None
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """The run as its report introduces it. `claims` is whether its figures speak of the real models."""
+
+    run_id: str
+    folder: str
+    experiment: str
+    title: str
+    started_at: datetime
+    status: RunStatus
+    incomplete: str
+    resume_command: str
+    sources: tuple[str, ...]
+    source_says: str
+    claims: bool
+    transcribed_from: str
+    target: str
+    strategy: str
+    page_cache: str
+    rounds: int
+    warmup_rounds: int
+    planned_swaps: int
+    finished_swaps: int
+    machine: str
+    device: str
+    versions: Mapping[str, str]
+    models: tuple[ModelFacts, ...]
+
+
+def facts_of(run: Run, experiment: Experiment, swaps: Sequence[Swap]) -> RunFacts:
+    """The facts of a run."""
+    info = run.info
+    planned = (experiment.rounds + experiment.warmup) * len(experiment.scenario)
+    finished = len({(swap.round, swap.scenario) for swap in swaps})
+    incomplete = _incomplete(info, finished, planned)
+    return RunFacts(
+        run_id=info.run_id,
+        folder=str(run.folder),
+        experiment=info.experiment_name,
+        title=experiment.title or info.experiment_name,
+        started_at=info.started_at,
+        status=info.status,
+        incomplete=incomplete,
+        resume_command="" if run.damage or not incomplete else f"swapbench run --resume {quoted(run.folder)}",
+        sources=("scripted",) if experiment.target == "scripted" else tuple(map(str, info.sources())),
+        source_says=_source_says(info, experiment),
+        claims=all(source.is_full_size for source in info.sources()),
+        transcribed_from=info.transcribed_from,
+        target=experiment.target,
+        strategy="; ".join(_in_words(name, how) for name, how in experiment.strategy.items()),
+        page_cache=str(experiment.page_cache),
+        rounds=len({swap.round for swap in swaps if not swap.warmup}),
+        warmup_rounds=len({swap.round for swap in swaps if swap.warmup}),
+        planned_swaps=planned,
+        finished_swaps=finished,
+        machine=info.machine.describe(),
+        device=info.worker.device if info.worker else "",
+        versions=_versions(info),
+        models=tuple(
+            ModelFacts(m.name, m.reference, str(m.source), m.weight_bytes or None) for m in info.models
+        ),
+    )
+
+
+def reloads(run: Run, experiment: Experiment) -> Iterator[str]:
+    """What swaps a model for itself, by one name or by two."""
+    meant = {m.name: str(m.path) if m.path.parts else m.reference for m in run.info.models}
+    for scenario in experiment.reloads(meant):
+        yield f"{scenario}: both models are the same: this is a reload, no swap for another"
+
+
+def _in_words(name: str, strategy: Strategy) -> str:
+    does = strategy.describe()
+    return name if does == f"loader {name}" else f"{name} ({does})"
+
+
+def _source_says(info: RunInfo, experiment: Experiment) -> str:
+    if experiment.target == "scripted":
+        return "no model at all: times and memory come from a script"
+    sources = info.sources()
+    says = [_SOURCE_SAYS[source] for source in sources]
+    if len(sources) > 1:
+        says = [f"{_named(info, source)}: {words}" for source, words in zip(sources, says, strict=True)]
+    if info.transcribed_from:
+        says.append("these figures are transcribed, not measured by swapbench")
+    return "; ".join(says)
+
+
+def _named(info: RunInfo, source: Source) -> str:
+    return ", ".join(dict.fromkeys(model.name for model in info.all_models() if model.source is source))
+
+
+def _incomplete(info: RunInfo, finished: int, planned: int) -> str:
+    """Why a run ended early, and how far it got; empty for one that did not."""
+    if info.status == "complete":
+        return ""
+    why = {
+        "running": "it is still running, or was killed",
+        "interrupted": "it was interrupted",
+        "incomplete": "it broke off",
+    }[info.status]
+    cause = f": {info.failure}" if info.failure else ""
+    return f"{finished} of {counted(planned, 'swap')} done; {why}{cause}"
+
+
+def _versions(info: RunInfo) -> dict[str, str]:
+    versions = {"swapbench": info.swapbench_version}
+    if info.worker:
+        versions |= dict(info.worker.versions) | {"python": info.worker.python}
+    return {name: version for name, version in versions.items() if version}
+
+
+@dataclass(frozen=True)
+class RunOutline:
+    """One run in a list; `headline_s` is what each scenario took under each strategy, as a report has it."""
+
+    run_id: str
+    experiment: str
+    started_at: datetime
+    sources: tuple[str, ...]
+    status: RunStatus
+    swaps_ok: int
+    swaps_failed: int
+    headline_s: dict[str, float]
+    folder: str
+
+
+def outline(run: Run) -> RunOutline:
+    """The outline of a run, from its swaps alone.
+
+    Raises:
+        ResultsError: run.json holds no experiment that this swapbench understands.
+    """
+    cells, experiment = by_cell(run, experiment_of(run))
+    swaps = swaps_of(cells)
+    facts, counts = facts_of(run, experiment, swaps), count(swaps)
+    arms = [(f" ({arm.name})", alone) for arm, alone in zip(run.info.arms, arms_of(run), strict=False)]
+    headlines = {
+        f"{s.name}{mark}": headline([swap for swap in own if swap.counted and swap.scenario == s.name])[0]
+        for mark, own in [(mark, swaps_of(alone)) for mark, alone in arms] or [("", swaps)]
+        for s in experiment.scenario
+    }
+    return RunOutline(
+        run_id=facts.run_id,
+        experiment=facts.experiment,
+        started_at=facts.started_at,
+        sources=facts.sources,
+        status=facts.status,
+        swaps_ok=counts.counted + counts.warmup + counts.invalid,
+        swaps_failed=counts.failed + counts.rolled_back + counts.refused,
+        headline_s={name: value.point for name, value in headlines.items() if value and not run.damage},
+        folder=facts.folder,
+    )

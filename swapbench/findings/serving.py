@@ -1,0 +1,242 @@
+"""Beside the phases: what clients wait, what a server tells of itself, what the new model answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+from swapbench.base.phases import WHOLE, Phase
+from swapbench.findings.swaps import Swap, records
+from swapbench.stats.estimate import Estimate, estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class ClientsFelt:
+    """The requests of one scenario's swaps but warm-up, failed ones too. Numbers are sums over swaps; waits
+    are to first token, of those that count. From outside nobody sees what was carried over, refused or lost.
+
+    `longest_stall` is, by swap, the longest time between the swap request and the first answer by the new
+    model in which no client got a first token or an answer.
+    """
+
+    scenario: str
+    sent: int
+    answered_by_old: int
+    answered_by_new: int
+    carried: int | None
+    refused: int | None
+    lost: int | None
+    failed: int
+    stalled: int
+    wait_before: Estimate | None
+    wait_during: Estimate | None
+    wait_after: Estimate | None
+    longest_stall: Estimate | None
+
+    @property
+    def unanswered(self) -> int:
+        """Requests that nobody answered, for whatever reason but that they were refused."""
+        return (self.lost or 0) + self.failed + self.stalled
+
+
+def clients_felt(scenario: str, swaps: Sequence[Swap], requests: "pd.DataFrame") -> ClientsFelt | None:
+    """The clients' view of a scenario; None where none sent."""
+    mine = requests[requests["scenario"] == scenario]
+    by_round = dict(iter(mine.groupby("round")))
+    parts = [(swap, by_round[swap.round]) for swap in swaps if swap.round in by_round and not swap.warmup]
+    rows = [(swap, row) for swap, part in parts for row in records(part)]
+    if not rows:
+        return None
+    waits: dict[str, list[float]] = {"before": [], "during": [], "after": []}
+    for swap, row in rows:
+        if row["outcome"] == "answered" and swap.counted:
+            waits[_when(row["sent_s"], swap)].append(row["first_token_s"] - row["sent_s"])
+    outcomes = [row["outcome"] for _, row in rows]
+    inside = not any(swap.from_outside for swap, _ in parts)
+    return ClientsFelt(
+        scenario=scenario,
+        sent=len(rows),
+        answered_by_old=sum(row["model"] == swap.from_model for swap, row in rows),
+        answered_by_new=sum(row["model"] == swap.to_model for swap, row in rows),
+        carried=sum(bool(row["carried"]) for _, row in rows) if inside else None,
+        refused=outcomes.count("refused") if inside else None,
+        lost=outcomes.count("lost") if inside else None,
+        failed=outcomes.count("failed"),
+        stalled=outcomes.count("stalled"),
+        wait_before=estimate(waits["before"]),
+        wait_during=estimate(waits["during"]),
+        wait_after=estimate(waits["after"]),
+        longest_stall=estimate(_longest_stall(swap, part) for swap, part in parts if swap.counted),
+    )
+
+
+def _when(sent_s: float, swap: Swap) -> str:
+    if sent_s < 0:
+        return "before"
+    lasts_s = swap.total_s if swap.total_s is not None else swap.figures.get("to_first_token_s")
+    return "during" if lasts_s is not None and sent_s < lasts_s else "after"
+
+
+def _longest_stall(swap: Swap, requests: "pd.DataFrame") -> float | None:
+    answered = requests[requests["outcome"] == "answered"]
+    new = answered[answered["model"] == swap.to_model]
+    if new.empty:
+        return None
+    end_s = float(new["first_token_s"].min())
+    heard = sorted({*answered["first_token_s"], *answered["answered_s"]})
+    moments = [0.0, *(float(at_s) for at_s in heard if 0 < at_s < end_s), end_s]
+    return max(later - earlier for earlier, later in pairwise(moments))
+
+
+@dataclass(frozen=True)
+class Outside:
+    """The counted swaps of one scenario, as a client and the operating system see them.
+
+    `unreported` is what the client felt beyond what the server says that its load took: swap request to first
+    token (to the end of the call, where one swaps), less `reported_load`.
+    """
+
+    first_byte: Estimate | None
+    reported_load: Estimate | None
+    unreported: Estimate | None
+    reported_memory: Estimate | None
+    disk_read_bytes: Estimate | None
+    in_flight: Estimate | None
+    failed_requests: Estimate | None
+    stalled_requests: Estimate | None
+
+
+def outside_of(swaps: Sequence[Swap]) -> Outside | None:
+    """None where phases were measured, or nothing was."""
+    seen = [swap for swap in swaps if swap.counted and swap.from_outside]
+    if not seen:
+        return None
+
+    def figure(name: str) -> Estimate | None:
+        return estimate(swap.figures.get(name) for swap in seen)
+
+    flown = ("answered_requests", "failed_requests", "stalled_requests")
+    busy = any(swap.figures.get(name) for swap in seen for name in flown)
+    return Outside(
+        first_byte=figure("to_first_byte_s"),
+        reported_load=figure("reported_load_s"),
+        unreported=estimate(_unreported(swap) for swap in seen),
+        reported_memory=figure("reported_memory_bytes"),
+        disk_read_bytes=estimate(swap.phases[WHOLE].disk_read_bytes for swap in seen),
+        in_flight=estimate(sum(swap.figures.get(name, 0.0) for name in flown) for swap in seen)
+        if busy
+        else None,
+        failed_requests=figure("failed_requests") if busy else None,
+        stalled_requests=figure("stalled_requests") if busy else None,
+    )
+
+
+def _unreported(swap: Swap) -> float | None:
+    felt_s, reported_s = swap.phases[WHOLE].seconds, swap.figures.get("reported_load_s")
+    return None if felt_s is None or reported_s is None else felt_s - reported_s
+
+
+# Of the model, what a process may have kept for what load adds to it to be told.
+_KEPT_SHARE: Final = 0.05
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The new model of one scenario, asked after its swaps.
+
+    `resident_bytes` is what load added to the process, its mapped files included: less than the
+    checkpoint means that reading is put off; None where it went into memory that the process had kept. A
+    `second_first_token` much shorter than the first means that the first token paid for something that load
+    should have.
+    """
+
+    resident_bytes: Estimate | None
+    second_first_token: Estimate | None
+    steady_tokens_per_s: Estimate | None
+    verified_tokens: Estimate | None
+    longest_stall: Estimate | None
+    kv_capacity_bytes: Estimate | None
+
+
+@dataclass(frozen=True)
+class Restores:
+    """The agents' KV caches of one model: brought back, against computing them again.
+
+    How large they are, and how long that took, is not known of every server.
+    """
+
+    model: str
+    caches: Estimate
+    bytes: Estimate | None
+    seconds: Estimate | None
+    gb_per_s: Estimate | None
+    tokens_per_s: Estimate | None
+    prefill_tokens_per_s: Estimate | None
+
+    @property
+    def factor(self) -> float | None:
+        """How many times faster restoring is than prefilling."""
+        if self.tokens_per_s is None or self.prefill_tokens_per_s is None:
+            return None
+        return self.tokens_per_s.point / self.prefill_tokens_per_s.point
+
+
+def proof_of(counted: Sequence[Swap]) -> Proof:
+    """What the counted swaps of a scenario prove."""
+
+    def figure(name: str) -> Estimate | None:
+        return estimate(swap.figures.get(name) for swap in counted)
+
+    return Proof(
+        resident_bytes=estimate(_resident(swap) for swap in counted),
+        second_first_token=figure("second_first_token_s"),
+        steady_tokens_per_s=figure("steady_tokens_per_s"),
+        verified_tokens=figure("verified_tokens"),
+        longest_stall=figure("longest_stall_s"),
+        kv_capacity_bytes=figure("kv_capacity_bytes"),
+    )
+
+
+def _resident(swap: Swap) -> float | None:
+    load = swap.phases.get(Phase.LOAD)
+    if load is None or "footprint" not in load.before or "footprint" not in load.after:
+        return None
+    # A load into memory that the process had kept adds nothing to it, and tells nothing.
+    kept = (swap.figures.get("kept_bytes") or 0.0) - load.before.get("mlx_active", 0.0)
+    if kept > _KEPT_SHARE * (swap.figures.get("loaded_bytes") or 0.0):
+        return None
+    ledgers = ("footprint", "file_backed")
+    return sum(load.after.get(ledger, 0.0) - load.before.get(ledger, 0.0) for ledger in ledgers)
+
+
+def restores_of(swaps: Sequence[Swap]) -> tuple[Restores, ...]:
+    """For each model that agents came back to, in the order in which it was first served."""
+    counted = [swap for swap in swaps if swap.counted]
+    models = dict.fromkeys(swap.to_model for swap in counted if swap.figures.get("restored_caches"))
+    return tuple(_restores(model, counted) for model in models)
+
+
+def _restores(model: str, counted: Sequence[Swap]) -> Restores:
+    returns = [s.figures for s in counted if s.to_model == model and s.figures.get("restored_caches")]
+    fills = [s.figures for s in counted if s.from_model == model and s.figures.get("prefill_s")]
+    caches, size, seconds = (
+        estimate(figures.get(name) for figures in returns)
+        for name in ("restored_caches", "restored_bytes", "restore_s")
+    )
+    assert caches is not None
+    return Restores(
+        model=model,
+        caches=caches,
+        bytes=size,
+        seconds=seconds,
+        gb_per_s=estimate(_per(f.get("restored_bytes"), f.get("restore_s"), 1e9) for f in returns),
+        tokens_per_s=estimate(_per(f.get("restored_tokens"), f.get("restore_s")) for f in returns),
+        prefill_tokens_per_s=estimate(_per(f.get("prefilled_tokens"), f.get("prefill_s")) for f in fills),
+    )
+
+
+def _per(amount: float | None, seconds: float | None, unit: float = 1.0) -> float | None:
+    return amount / seconds / unit if amount is not None and seconds else None
