@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from swapbench.worker.engine.batch import BatchEngine
 
 _ROOT: Final = Path(__file__).parent.parent
-_CONFIGS: Final = _ROOT / "tests" / "models" / "architectures.json"
+_CONFIGS: Final = _ROOT / "tests" / "models" / "stand_ins" / "architectures.json"
 _PAGE: Final = _ROOT / "docs" / "models.md"
 _MARKS: Final = ("<!-- made by benchmarks/architectures.py -->\n", "<!-- end -->")
 _COLUMNS: Final = ("synth", "mini", "loaders", "served", "caches", "verified")
@@ -35,8 +35,8 @@ _CACHE_TOKENS: Final = 48  # more than a mini's windows
 
 def synth(published: Path, _mini: Path) -> str:
     """Plan the full size."""
-    from swapbench.models import order
-    from swapbench.models.tree import tensors
+    from swapbench.models.stand_ins import order
+    from swapbench.models.stand_ins.tensors import tensors
     from swapbench.spec.experiment import Source
 
     planned = tensors(order.of_config_file("full", Source.SYNTHETIC, published))
@@ -45,8 +45,8 @@ def synth(published: Path, _mini: Path) -> str:
 
 def mini(published: Path, folder: Path) -> str:
     """Make the mini that the other columns are about."""
-    from swapbench.models import order, synthesize
     from swapbench.models.checkpoint import weight_bytes
+    from swapbench.models.stand_ins import order, synthesize
     from swapbench.spec.experiment import Source
 
     synthesize.make(order.of_config_file("mini", Source.MINI, published), folder, lambda _: None)

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from swapbench.models import store
+from swapbench.models.cache import cache_root
+from swapbench.models.stand_ins import store
 
 SMOLLM2: Final = "SmolLM2-135M-Instruct"
 GEMMA_3: Final = "gemma-3-270m"
@@ -56,7 +57,7 @@ _READER: Final = "gguf==0.19.0"
 def folder() -> Path:
     """Where real models lie: SWAPBENCH_REAL_MODELS, or `real` in swapbench's cache folder."""
     chosen = os.environ.get("SWAPBENCH_REAL_MODELS")
-    return Path(chosen).expanduser().absolute() if chosen else store.cache_root() / "real"
+    return Path(chosen).expanduser().absolute() if chosen else cache_root() / "real"
 
 
 def checkpoints() -> dict[str, Path]:

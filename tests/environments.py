@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from swapbench.models.store import cache_root
+from swapbench.models.cache import cache_root
 
 # pip's words where it reaches nobody; whatever else it complains of is a failure.
 _UNREACHED = ("connection broken by", "Read timed out")

@@ -121,7 +121,7 @@ def named_sources(incomplete: str) -> Completions:
 
 def made_sources(incomplete: str) -> Completions:
     """Where those come from that were made."""
-    from swapbench.models.store import MADE_SOURCES
+    from swapbench.models.stand_ins.store import MADE_SOURCES
 
     return [pair for pair in sources(incomplete) if pair[0] in MADE_SOURCES]
 
@@ -231,7 +231,7 @@ def _from_home(path: Path | str) -> Path:
 
 def _made() -> list[str]:
     from swapbench.base.errors import UsageError
-    from swapbench.models.store import MADE_SOURCES, made
+    from swapbench.models.stand_ins.store import MADE_SOURCES, made
 
     try:
         return sorted({name for source in MADE_SOURCES for name in made(source)})

@@ -46,7 +46,7 @@ def doctor(
     )
     from swapbench.machine.doctor.surroundings import busiest_of_mine, look_around
     from swapbench.machine.environment import this_machine
-    from swapbench.models.store import cache_root
+    from swapbench.models.cache import cache_root
     from swapbench.report.checkup import checks_to_json, print_checks
     from swapbench.report.terminal import make_console
     from swapbench.run.roofline import models_folders, weights_here

@@ -14,7 +14,7 @@ from swapbench.cli.usage import Command, Commands
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from swapbench.models.order import Order, Progress
+    from swapbench.models.stand_ins.order import Order, Progress
     from swapbench.spec.experiment import Source
 
 app = typer.Typer(
@@ -48,9 +48,10 @@ def list_(as_json: Json = False) -> None:
 
     Exit codes: 0 fine, 2 usage.
     """
-    from swapbench.models import store
+    from swapbench.models.cache import cache_root
     from swapbench.models.catalogue import CATALOGUE
     from swapbench.models.locate import NAMED_SOURCES
+    from swapbench.models.stand_ins import store
     from swapbench.report.listing import list_console
     from swapbench.report.models import print_models
 
@@ -64,7 +65,7 @@ def list_(as_json: Json = False) -> None:
         sources = [_row(name, source) for source in there]
         rows.append({"name": name, "title": "made from a config.json", "repo": None, "sources": sources})
     if as_json:
-        print(json.dumps({"cache": str(store.cache_root()), "models": rows}, indent=2))
+        print(json.dumps({"cache": str(cache_root()), "models": rows}, indent=2))
     else:
         print_models(rows, list_console())
 
@@ -89,9 +90,9 @@ def synth(
 
     Exit codes: 0 fine, 2 usage, 130 interrupted: what is half made is made anew.
     """
-    from swapbench.models import store
-    from swapbench.models.making import make
-    from swapbench.models.order import of_config_file
+    from swapbench.models.stand_ins import store
+    from swapbench.models.stand_ins.order import of_config_file
+    from swapbench.models.stand_ins.store import make
     from swapbench.report.models import progress_of
     from swapbench.spec.experiment import Source
 
@@ -224,7 +225,7 @@ def rm(
     Exit codes: 0 fine, 2 usage, or no such model.
     """
     from swapbench.base.figures import size
-    from swapbench.models import store
+    from swapbench.models.stand_ins import store
     from swapbench.spec.experiment import Source
 
     chosen = [known for known in store.MADE_SOURCES if source in ("", known)]
@@ -255,8 +256,8 @@ def _sources(wanted: str) -> "list[Source]":
 
 def _made_names(names: list[str]) -> list[str]:
     """Names as folders bear them: a catalogue model may be given by its repository, too."""
-    from swapbench.models import store
     from swapbench.models.catalogue import lookup
+    from swapbench.models.stand_ins import store
     from swapbench.spec.experiment import Source
 
     known = [entry.name if (entry := lookup(name)) else name for name in names]
@@ -267,7 +268,7 @@ def _made_names(names: list[str]) -> list[str]:
 
 def _refuse_absent(names: list[str], there: set[str]) -> None:
     from swapbench.base.errors import did_you_mean
-    from swapbench.models import store
+    from swapbench.models.stand_ins import store
 
     for name in names:
         if name not in there:

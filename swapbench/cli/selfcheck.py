@@ -36,7 +36,7 @@ def selfcheck(
     from swapbench.machine.doctor.selfcheck import selfcheck as tried
     from swapbench.machine.environment import this_machine
     from swapbench.machine.limits import Volume, load
-    from swapbench.models.store import cache_root
+    from swapbench.models.cache import cache_root
     from swapbench.report.selfcheck import in_a_line, print_end, print_row
     from swapbench.report.terminal import make_console
     from swapbench.run.roofline import measure, models_folder

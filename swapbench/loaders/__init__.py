@@ -15,7 +15,7 @@ from swapbench.loaders.model_loader import ModelLoader, explained
 from swapbench.loaders.report import Loaded, LoadReport
 from swapbench.loaders.tokenizer import refuse_mute
 from swapbench.loaders.unfit import HeldError, UnfitError
-from swapbench.models.explaining import fault_of_tokenizer
+from swapbench.models.validation import fault_of_tokenizer
 from swapbench.spec.strategy import NAMED, Strategy
 
 __all__ = ["HeldError", "LoadReport", "Loaded", "ModelLoader", "Strategy", "UnfitError", "load"]

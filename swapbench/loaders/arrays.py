@@ -14,7 +14,7 @@ import mlx.core as mx
 import numpy as np
 
 from swapbench.loaders.layout import Shard, dtype_of
-from swapbench.models.headers import Entry
+from swapbench.models.checkpoint import Entry
 
 _WORD: Final = 8
 # MLX counts the items of an axis in 32 bits, one of them a sign.

@@ -11,7 +11,7 @@ from swapbench.loaders.slab import room_for
 from swapbench.loaders.unfit import UnfitError
 from swapbench.machine import allowance, limits
 from swapbench.machine.environment import this_machine
-from swapbench.models.store import cache_root
+from swapbench.models.cache import cache_root
 from swapbench.spec.strategy import LoaderKind
 
 # What counts as in the page cache: pages come and go by themselves.

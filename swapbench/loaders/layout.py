@@ -8,8 +8,7 @@ from typing import Final
 import mlx.core as mx
 
 from swapbench.loaders.unfit import UnfitError
-from swapbench.models.checkpoint import WEIGHTS
-from swapbench.models.headers import Entry, HeaderError, read_layout
+from swapbench.models.checkpoint import WEIGHTS, Entry, HeaderError, read_layout
 
 # As mx.load reads them: it has no 8-bit floats, and hands out their bytes.
 _DTYPES: Final[dict[str, mx.Dtype]] = {

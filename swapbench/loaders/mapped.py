@@ -21,7 +21,7 @@ from swapbench.loaders.arrival import Arrival
 from swapbench.loaders.layout import Shard, shards_of
 from swapbench.loaders.platform import HUGE_PAGE_BYTES
 from swapbench.loaders.unfit import UnfitError
-from swapbench.models.headers import Entry
+from swapbench.models.checkpoint import Entry
 
 # Tensors of one mapping over an array: fewer mappings than tensors.
 _SEGMENT_BYTES: Final = 1 << 30

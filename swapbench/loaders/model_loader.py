@@ -23,8 +23,7 @@ from swapbench.loaders.span import Span, unmeasured
 from swapbench.loaders.tokenizers import Tokenizers
 from swapbench.loaders.unfit import UnfitError
 from swapbench.machine import allowance
-from swapbench.models.explaining import fault_of_model, fault_of_tokenizer
-from swapbench.models.soundness import Fault, damaged
+from swapbench.models.validation import Fault, damaged, fault_of_model, fault_of_tokenizer
 from swapbench.spec.experiment import Source
 from swapbench.spec.strategy import LoaderKind, ReadAhead, Strategy
 

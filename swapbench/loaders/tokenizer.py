@@ -18,7 +18,7 @@ import mlx_lm.tokenizer_utils
 from mlx_lm.utils import load_tokenizer
 from transformers import AddedToken, AutoTokenizer
 
-from swapbench.models.explaining import NO_TOKENIZER_CODE
+from swapbench.models.validation import NO_TOKENIZER_CODE
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _DECODER: Final = json.JSONDecoder()

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from swapbench.models.dimensions import is_part_of_more
-from swapbench.models.vocabulary import Vocabulary
+from swapbench.models.stand_ins.dimensions import is_part_of_more
+from swapbench.models.stand_ins.tokenizer import Vocabulary
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from swapbench.base.errors import ModelError, TransferError
 from swapbench.base.files import expanded
 from swapbench.models.checkpoint import PATTERNS, WEIGHTS
-from swapbench.models.soundness import Fault, examined, fault
+from swapbench.models.validation import Fault, examined, fault
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling

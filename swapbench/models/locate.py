@@ -7,11 +7,12 @@ from typing import Final
 
 from swapbench.base.errors import ModelError, did_you_mean
 from swapbench.base.files import expanded
-from swapbench.models import hub, making, order, store
+from swapbench.models import hub
 from swapbench.models.catalogue import CATALOGUE, Entry, lookup
 from swapbench.models.checkpoint import weight_bytes
-from swapbench.models.order import Order
-from swapbench.models.soundness import Fault, examined, fault
+from swapbench.models.stand_ins import order, store
+from swapbench.models.stand_ins.order import Order
+from swapbench.models.validation import Fault, examined, fault
 from swapbench.spec.experiment import Source
 from swapbench.wire.events import Checkpoint
 
@@ -265,7 +266,7 @@ def _made_mini(model: Located, on_progress: Callable[[str], None]) -> Located:
     if wanted is None:
         return model
     on_progress(f"making the mini model {wanted.name}")
-    making.make(wanted, lambda _: None)
+    store.make(wanted, lambda _: None)
     return locate(model.name, model.reference, model.source)
 
 

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from swapbench.base.errors import ModelError
-from swapbench.models import store
-from swapbench.models.headers import Entry, HeaderError, Layout, read_layout
-from swapbench.models.shards import write_all
-from swapbench.models.soundness import fault
+from swapbench.models.checkpoint import Entry, HeaderError, Layout, read_layout
+from swapbench.models.stand_ins import store
+from swapbench.models.stand_ins.shards import write_all
+from swapbench.models.validation import fault
 from swapbench.spec.experiment import Source
 
 # From a cache line, which no item is bigger than, to half of a huge page.

@@ -50,8 +50,8 @@ def available(source: Source) -> Available:
     """What there is now for checkpoints of that source, and for results in this folder."""
     import psutil
 
+    from swapbench.models.cache import cache_root
     from swapbench.models.hub import hub_cache
-    from swapbench.models.store import cache_root
 
     memory = allowance.memory().available
     folder = hub_cache() if source is Source.HUB else cache_root()

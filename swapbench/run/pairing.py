@@ -11,7 +11,7 @@ from typing import Final
 from swapbench.base.errors import IncomparableError, UsageError
 from swapbench.base.process import said_by
 from swapbench.machine.allowance import memory
-from swapbench.models.digest import checkpoint_digest, undigested
+from swapbench.models.cache import checkpoint_digest, undigested
 from swapbench.models.locate import provide
 from swapbench.run.targets import Fitted, fit, refuse_silent, refuse_wants, server_of
 from swapbench.spec.experiment import Experiment, load

@@ -12,9 +12,10 @@ from swapbench.base.files import why_no_folder
 from swapbench.base.process import LENT
 from swapbench.machine.environment import Machine, this_machine
 from swapbench.machine.limits import Limits, Rate, Volume, load, save
+from swapbench.models.cache import cache_root
 from swapbench.models.checkpoint import weight_bytes
 from swapbench.models.hub import hub_cache
-from swapbench.models.store import MADE_SOURCES, cache_root
+from swapbench.models.stand_ins.store import MADE_SOURCES
 from swapbench.spec.experiment import Source
 from swapbench.wire.events import Checkpoint
 

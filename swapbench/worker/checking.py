@@ -16,9 +16,18 @@ from mlx_lm.utils import load_config, load_model
 from swapbench.instruments.page_cache import weight_files
 from swapbench.loaders.tokenizer import load_stock, refuse_mute
 from swapbench.machine.allowance import Share
-from swapbench.models.explaining import fault_of_model, fault_of_tokenizer
-from swapbench.models.remembered import remembered, state_of
-from swapbench.models.soundness import Fault, UnansweredError, ask, damaged, keep_fault, read, written
+from swapbench.models.cache import remembered, state_of
+from swapbench.models.validation import (
+    Fault,
+    UnansweredError,
+    ask,
+    damaged,
+    fault_of_model,
+    fault_of_tokenizer,
+    keep_fault,
+    read,
+    written,
+)
 from swapbench.wire.events import Checkpoint
 from swapbench.worker.engine.geometry import KVGeometry
 from swapbench.worker.engine.serial import can_batch

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from swapbench.base.errors import ModelError, SwapbenchError, UsageError
 from swapbench.cli.models import app
-from tests.models.test_order import LLAMA
+from tests.models.stand_ins.test_order import LLAMA
 
 Cli = Callable[..., Result]
 

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swapbench.models.checkpoint import looks_whole, missing_files
-from swapbench.models.headers import HeaderError, read_header
+from swapbench.models.checkpoint import HeaderError, looks_whole, missing_files, read_header
 from tests.fuzz.mutations import spoilt
 
 pytestmark = pytest.mark.fuzz

@@ -21,7 +21,7 @@ from swapbench.loaders.slab import Slab, room_for
 from swapbench.machine import allowance
 from swapbench.machine.environment import this_machine
 from swapbench.machine.limits import Volume, save
-from swapbench.models.store import cache_root
+from swapbench.models.cache import cache_root
 from swapbench.spec.strategy import NAMED, LoaderKind, ReadAhead, TokenizerMode
 from tests import allowed
 from tests.loaders.test_sources import bits

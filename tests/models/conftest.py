@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.models import order
 from swapbench.models.catalogue import CATALOGUE
-from swapbench.models.making import make
+from swapbench.models.stand_ins import order
+from swapbench.models.stand_ins.store import make
 from swapbench.spec.experiment import Source
 
 

@@ -9,9 +9,9 @@ import pytest
 from mlx.utils import tree_flatten
 from mlx_lm.utils import load_model
 
-from swapbench.models import order, shards
 from swapbench.models.catalogue import CATALOGUE, Entry, lookup
-from swapbench.models.tree import tensors
+from swapbench.models.stand_ins import order, shards
+from swapbench.models.stand_ins.tensors import tensors
 from swapbench.spec.experiment import Source
 
 by_name = pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)

@@ -1,12 +1,135 @@
+"""What a folder's files say: headers, and what is missing of a checkpoint, by its own files alone."""
+
 import json
 import shutil
+import struct
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import mlx.core as mx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from swapbench.models.checkpoint import damage, looks_whole, missing_files, weight_bytes
-from swapbench.models.shards import Tensor, plan, write
-from swapbench.models.values import Normal
+from swapbench.models.checkpoint import (
+    Entry,
+    HeaderError,
+    damage,
+    looks_whole,
+    missing_files,
+    read_header,
+    weight_bytes,
+)
+from swapbench.models.stand_ins.shards import Normal, Tensor, plan, write
+
+GOOD = {
+    "a": {"dtype": "BF16", "shape": [2, 3], "data_offsets": [0, 12]},
+    "b": {"dtype": "U8", "shape": [4], "data_offsets": [12, 16]},
+}
+
+
+def headed(folder: Path, header: Any, data_bytes: int = 16) -> Path:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path = folder / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(data_bytes))
+    return path
+
+
+def complaint(path: Path) -> str:
+    with pytest.raises(HeaderError) as caught:
+        read_header(path)
+    return str(caught.value)
+
+
+def test_tensors_are_told_in_the_order_of_their_bytes(tmp_path: Path) -> None:
+    header = {"__metadata__": {"format": "mlx"}, "b": GOOD["b"], "a": GOOD["a"]}
+    assert read_header(headed(tmp_path, header)) == (
+        Entry("a", "BF16", (2, 3), 0, 12),
+        Entry("b", "U8", (4,), 12, 16),
+    )
+
+
+@pytest.mark.parametrize(
+    ("header", "data_bytes", "says"),
+    [
+        (GOOD, 15, "is cut short: b ends 1 bytes beyond it"),
+        (b"{", 16, "has a header of 1 bytes"),
+        (b"nonsense", 16, "it is not JSON"),
+        (b"[" * 5000, 16, "it is not JSON"),
+        ([1, 2], 16, "it is no table of tensors"),
+        ({"a": {"dtype": "U8"}}, 16, "a is no tensor"),
+        ({"a": {"dtype": "U8", "shape": [True], "data_offsets": [0, 1]}}, 1, "a is no tensor"),
+        ({"a": {"dtype": "U8", "shape": [-1], "data_offsets": [0, 1]}}, 1, "a is no tensor"),
+        ({"a": {"dtype": "U8", "shape": [4], "data_offsets": [4, 0]}}, 4, "a is no tensor"),
+        ({"a": GOOD["a"] | {"shape": [2, 4]}, "b": GOOD["b"]}, 16, "a has other bytes than its shape takes"),
+        ({"a": {"dtype": "U8", "shape": [1 << 60] * 40, "data_offsets": [0, 1]}}, 1, "a has other bytes"),
+        (GOOD | {"__metadata__": {"total": 3}}, 16, "has a __metadata__ that is no table of texts"),
+        (GOOD | {"__metadata__": [1]}, 16, "has a __metadata__ that is no table of texts"),
+    ],
+)
+def test_what_is_wrong_is_said(header: Any, data_bytes: int, says: str, tmp_path: Path) -> None:
+    assert says in complaint(headed(tmp_path, header, data_bytes))
+
+
+def test_a_pointer_of_git_lfs_is_called_one(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0a1b\nsize 123\n")
+    assert complaint(path).startswith("is a pointer of Git LFS")
+
+
+LAYOUTS: dict[str, tuple[Any, int]] = {
+    "as written": (GOOD, 16),
+    "bytes after the last tensor": (GOOD, 40),
+    "a gap": (GOOD | {"b": GOOD["b"] | {"data_offsets": [20, 24]}}, 24),
+    "an overlap": (GOOD | {"b": GOOD["b"] | {"data_offsets": [8, 12]}}, 16),
+    "filled up with NUL": (json.dumps(GOOD).encode() + bytes(7), 16),
+    "something after a NUL": (json.dumps(GOOD).encode() + b"\0}}", 16),
+    "filled up with spaces": (json.dumps(GOOD).encode() + b" " * 7, 16),
+    "no tensors": ({}, 0),
+    "metadata that is null": (GOOD | {"__metadata__": None}, 16),
+    "a number in the metadata": (GOOD | {"__metadata__": {"total": 3}}, 16),
+    "a table in the metadata": (GOOD | {"__metadata__": {"total": {}}}, 16),
+    "metadata that is a number": (GOOD | {"__metadata__": 3}, 16),
+    "a byte too few": (GOOD, 15),
+    "no JSON": (json.dumps(GOOD).encode() + b"xyz", 16),
+    "a tensor of other bytes than its shape": ({"a": GOOD["a"] | {"shape": [7]}}, 12),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_what_mx_load_takes_is_taken_and_nothing_else(name: str, tmp_path: Path) -> None:
+    path = headed(tmp_path, *LAYOUTS[name])
+    try:
+        arrays = mx.load(str(path))
+    except RuntimeError:
+        assert complaint(path)
+    else:
+        assert {entry.name: entry.shape for entry in read_header(path)} == {
+            key: array.shape
+            for key, array in arrays.items()  # type: ignore[union-attr]
+        }
+
+
+@pytest.mark.parametrize("data", [b"", b"1234567", struct.pack("<Q", 1 << 63) + b"x", bytes(8)])
+def test_a_file_without_a_whole_header_is_no_safetensors_file(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(data)
+    assert complaint(path)
+
+
+@given(data=st.binary(max_size=400), at=st.integers(0, 300), patch=st.binary(min_size=1, max_size=40))
+def test_whatever_a_file_says_no_tensor_lies_beyond_it_and_nothing_else_is_raised(
+    data: bytes, at: int, patch: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("fuzz")
+    path = headed(folder, GOOD)
+    whole = bytearray(path.read_bytes())
+    whole[at : at + len(patch)] = patch
+    for content in (data, bytes(whole)):
+        path.write_bytes(content)
+        with suppress(HeaderError):
+            assert all(entry.end <= len(content) for entry in read_header(path))
 
 
 @pytest.fixture

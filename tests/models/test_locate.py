@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from swapbench.base.errors import ModelError
-from swapbench.models import order, store
 from swapbench.models.locate import locate, provide
 from swapbench.models.repack import repack
+from swapbench.models.stand_ins import order, store
 from swapbench.spec.experiment import Source
-from tests.models.test_order import LLAMA
+from tests.models.stand_ins.test_order import LLAMA
 
 REPO = "mlx-community/gemma-3-12b-it-4bit"
 
@@ -230,7 +230,7 @@ def test_a_damaged_checkpoint_given_by_path_is_told_before_anything_runs(
 def test_a_model_made_of_ones_own_config_is_found_by_its_name_and_has_a_mini(
     cache: Path, tmp_path: Path
 ) -> None:
-    from swapbench.models.making import make
+    from swapbench.models.stand_ins.store import make
 
     path = tmp_path / "config.json"
     path.write_text(json.dumps(LLAMA))
@@ -253,7 +253,8 @@ def test_the_parent_looks_for_models_without_importing_mlx(cache: Path) -> None:
     script = (
         "import sys\n"
         "from swapbench.spec.experiment import Source\n"
-        "from swapbench.models import hub, making\n"
+        "from swapbench.models import hub\n"
+        "from swapbench.models.stand_ins import store\n"
         "from swapbench.models.locate import provide\n"
         "provide({'small': 'smollm2-135m'}, Source.MINI, print)\n"
         "assert not {'mlx', 'mlx_lm', 'transformers', 'numpy', 'pandas'} & sys.modules.keys()\n"

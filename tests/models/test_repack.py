@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from safetensors import deserialize, safe_open
 
 from swapbench.base.errors import ModelError
-from swapbench.models.checkpoint import looks_whole
-from swapbench.models.headers import read_layout
+from swapbench.models.checkpoint import looks_whole, read_layout
 from swapbench.models.locate import locate
 from swapbench.models.repack import Outcome, repack
 from swapbench.spec.experiment import Source

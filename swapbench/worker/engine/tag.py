@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from swapbench.models.digest import checkpoint_digest
+from swapbench.models.cache import checkpoint_digest
 
 
 @dataclass(frozen=True)

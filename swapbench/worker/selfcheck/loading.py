@@ -22,7 +22,7 @@ from swapbench.loaders.layout import shards_of, weight_bytes
 from swapbench.loaders.mapped import arrays_over, unmappable
 from swapbench.loaders.tokenizer import load_lean, load_stock
 from swapbench.machine.doctor.claims import Found
-from swapbench.models.headers import Entry
+from swapbench.models.checkpoint import Entry
 from swapbench.spec.experiment import PageCache
 from swapbench.spec.strategy import LoaderKind, Strategy, TokenizerMode
 from swapbench.worker.heartbeat import Heartbeat

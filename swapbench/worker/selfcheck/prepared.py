@@ -13,10 +13,10 @@ from mlx.utils import tree_flatten
 from swapbench.loaders import ModelLoader
 from swapbench.machine import allowance
 from swapbench.machine.doctor.claims import Found, Prepared
-from swapbench.models import synthesize
 from swapbench.models.catalogue import lookup
 from swapbench.models.checkpoint import WEIGHTS
-from swapbench.models.order import Order, of_entry
+from swapbench.models.stand_ins import synthesize
+from swapbench.models.stand_ins.order import Order, of_entry
 from swapbench.spec.experiment import Source
 from swapbench.spec.strategy import NAMED, LoaderKind
 from swapbench.worker.mlx_here import mlx_identity

@@ -12,7 +12,7 @@ from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import load_config, load_model
 
 from swapbench.loaders.span import Span
-from swapbench.models.explaining import brief
+from swapbench.models.validation import brief
 from swapbench.spec.experiment import EngineSettings, Source
 from swapbench.worker.checking import fault_of
 from swapbench.worker.engine.batch import prompt_of

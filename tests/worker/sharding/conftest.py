@@ -8,9 +8,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from swapbench.models import order
 from swapbench.models.catalogue import lookup
-from swapbench.models.making import make
+from swapbench.models.stand_ins import order
+from swapbench.models.stand_ins.store import make
 from swapbench.spec.experiment import Source, load
 from swapbench.spec.overrides import sets
 from swapbench.wire.events import Checkpoint, Plan

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from swapbench.base.errors import ModelError
-from swapbench.models import order
 from swapbench.models.catalogue import CATALOGUE
-from swapbench.models.tree import tensors
+from swapbench.models.stand_ins import order
+from swapbench.models.stand_ins.tensors import tensors
 from swapbench.spec.experiment import Source
 
 LLAMA: dict[str, Any] = {

@@ -7,19 +7,23 @@ from functools import partial
 from math import gcd
 from typing import Any, Final
 
-from swapbench.models.dimensions import (
+from swapbench.models.stand_ins.dimensions import (
     KV_OF,
     Kind,
+    fewer_layers,
+    fewer_sharing,
     integers,
     is_part_of_more,
     kind_of,
+    layer_count,
     merged,
     of_kind,
     other_senses,
+    sharing_layers,
+    shorten,
     state_heads,
 )
-from swapbench.models.patterns import fewer_layers, fewer_sharing, layer_count, sharing_layers, shorten
-from swapbench.models.vocabulary import Vocabulary, renumbered
+from swapbench.models.stand_ins.tokenizer import Vocabulary, renumbered
 
 _HEADS: Final = 4
 _RANKS: Final = 2  # of a sharded target: each needs whole KV heads

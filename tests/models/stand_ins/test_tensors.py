@@ -11,11 +11,11 @@ from mlx.utils import tree_flatten
 from mlx_lm.models.bitlinear_layers import BitLinear
 from mlx_lm.utils import load_config, load_model
 
-from swapbench.models import order, synthesize
-from swapbench.models.headers import read_header
-from swapbench.models.making import make
+from swapbench.models.checkpoint import read_header
+from swapbench.models.stand_ins import order, synthesize
+from swapbench.models.stand_ins.store import make
 from swapbench.spec.experiment import Source
-from tests.models.test_order import LLAMA
+from tests.models.stand_ins.test_order import LLAMA
 
 ENDLESS = {
     "model_type": "mamba2",

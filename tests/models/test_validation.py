@@ -12,9 +12,9 @@ import pytest
 from swapbench.base.errors import ModelError
 from swapbench.cli.experiments import show
 from swapbench.loaders import load
-from swapbench.models import repack, soundness
+from swapbench.models import repack, validation
 from swapbench.models.locate import NAMED_SOURCES, find, provide
-from swapbench.models.soundness import examined, fault
+from swapbench.models.validation import examined, fault
 from swapbench.spec.experiment import Source
 from swapbench.wire.events import Checkpoint
 from swapbench.worker.checking import fault_of, refuse_broken
@@ -162,7 +162,7 @@ def test_mlx_lm_is_asked_once_for_each_state_of_the_files(
         asked.append(path)
         return {}
 
-    monkeypatch.setattr(soundness, "ask", ask)
+    monkeypatch.setattr(validation, "ask", ask)
     assert [fault(folder) for _ in range(3)] == [None] * 3
     assert asked == [folder]
     (folder / "generation_config.json").write_text("{}")
@@ -206,7 +206,7 @@ def test_what_mlx_lm_could_not_be_asked_is_asked_again(folder: Path, monkeypatch
 def test_a_folder_that_agrees_with_itself_is_looked_at_alone(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(soundness, "ask", lambda path: pytest.fail(f"mlx-lm was asked about {path}"))
+    monkeypatch.setattr(validation, "ask", lambda path: pytest.fail(f"mlx-lm was asked about {path}"))
     assert fault(folder) is None
 
 

@@ -1,4 +1,4 @@
-"""The child that makes checkpoints: `python -m swapbench.models.synthesize`.
+"""The child that makes checkpoints: `python -m swapbench.models.stand_ins.synthesize`.
 
 One request as JSON on stdin; progress as JSON lines on stdout. mlx and mlx_lm are imported here, so that the
 process that asked stays without them.
@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from swapbench.base.errors import ModelError
-from swapbench.models import shards
-from swapbench.models.order import Order, Progress, Request
-from swapbench.models.tokenizer import write_tokenizer
-from swapbench.models.tree import tensors
+from swapbench.models.stand_ins import shards
+from swapbench.models.stand_ins.order import Order, Progress, Request
+from swapbench.models.stand_ins.tensors import tensors
+from swapbench.models.stand_ins.tokenizer import write_tokenizer
 
 # What a disk should have left when the checkpoint is there.
 _SPARE_BYTES: Final = 512 << 20

@@ -7,13 +7,13 @@ import mlx_lm
 import pytest
 from mlx_lm.models.cache import KVCache, RotatingKVCache, make_prompt_cache
 
-from swapbench.models import order
 from swapbench.models.catalogue import CATALOGUE, Entry, lookup
 from swapbench.models.locate import provide
-from swapbench.models.making import make
-from swapbench.models.tree import tensors
+from swapbench.models.stand_ins import order
+from swapbench.models.stand_ins.store import make
+from swapbench.models.stand_ins.tensors import tensors
 from swapbench.spec.experiment import Source
-from tests.models.test_order import LLAMA
+from tests.models.stand_ins.test_order import LLAMA
 
 by_name = pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)
 

@@ -1,51 +1,31 @@
-"""Where the checkpoints that swapbench makes lie: <cache>/synthetic/<name> and <cache>/mini/<name>."""
+"""The checkpoints that swapbench makes, <cache>/synthetic/<name> and <cache>/mini/<name>, each by a child."""
 
 import fcntl
 import json
 import os
 import re
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
-from swapbench.base.errors import ModelError, UsageError, did_you_mean
-from swapbench.base.files import expanded
-from swapbench.models.order import RECIPE_VERSION, Order
+from pydantic import ValidationError
+
+from swapbench.base.errors import ModelError, did_you_mean
+from swapbench.base.process import LENT
+from swapbench.machine.allowance import want_of_files
+from swapbench.models.cache import cache_root
+from swapbench.models.stand_ins.order import RECIPE_VERSION, Order, Progress, Request
 from swapbench.spec.experiment import Source
 
 MADE_SOURCES: Final = (Source.SYNTHETIC, Source.MINI)
 
-_CACHES: Final = "Library/Caches" if sys.platform == "darwin" else ".cache"
 _MANIFEST: Final = "swapbench.json"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-def cache_root() -> Path:
-    """swapbench's cache folder: SWAPBENCH_CACHE, or the platform's place for caches.
-
-    Raises:
-        UsageError: that is in a home folder, and there is none.
-        UnicodeEncodeError: its name is no text.
-    """
-    chosen = os.environ.get("SWAPBENCH_CACHE")
-    root = expanded(chosen).absolute() if chosen else _users_place()
-    str(root).encode()  # what lies there is told to children as text
-    return root
-
-
-def _users_place() -> Path:
-    with suppress(RuntimeError):
-        chosen = os.environ.get("XDG_CACHE_HOME", "").strip()
-        place = Path(chosen) if chosen else Path.home() / _CACHES
-        if place.is_absolute():
-            return place / "swapbench"
-    raise UsageError(
-        "this user has no home folder, where swapbench would keep models: set HOME, or SWAPBENCH_CACHE to a "
-        "folder"
-    )
 
 
 def folder_of(name: str, source: Source) -> Path:
@@ -189,3 +169,85 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def make(order: Order, on_progress: OnProgress) -> Path:
+    """The folder of the checkpoint that `order` describes, made where it is missing or of an older recipe.
+
+    Until it is complete nothing lies under its name. Two processes that want the same one wait for each
+    other.
+
+    Raises:
+        ModelError: it can't be made; the message says why.
+    """
+    folder = folder_of(order.name, order.source)
+    if not state(folder, order):
+        return folder
+    if why := want_of_files():
+        raise ModelError(why)
+    try:
+        with locked(folder) as lock:
+            if state(folder, order):
+                _make(order, folder, lock, on_progress)
+    except OSError as error:
+        raise ModelError(
+            f"{error.filename or folder.parent}: {error.strerror}; "
+            "set SWAPBENCH_CACHE to a folder that can be written"
+        ) from None
+    return folder
+
+
+def _make(order: Order, folder: Path, lock: int, on_progress: OnProgress) -> None:
+    retire(folder)  # of an older recipe: of no use any more, and its room may be needed
+    part = part_of(folder)
+    part.mkdir()
+    try:
+        for progress in _child(Request(order=order, folder=part), lock):
+            if progress.event == "refused":
+                raise ModelError(progress.reason)
+            on_progress(progress)
+        write_manifest(part, order)
+        put(part, folder)
+    finally:
+        discard(part)
+
+
+def _child(request: Request, lock: int) -> Iterator[Progress]:
+    """What the child says, to its end; it is killed when nobody wants to hear more."""
+    with tempfile.TemporaryFile(dir=request.folder.parent) as said:
+        child = subprocess.Popen(
+            [sys.executable, *LENT, "swapbench.models.stand_ins.synthesize"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+            pass_fds=(lock,),
+            start_new_session=True,  # Ctrl-C is for the parent, which then ends the child
+        )
+        try:
+            yield from _follow(child, request, said)
+        finally:
+            child.kill()
+            child.wait()
+
+
+def _follow(child: "subprocess.Popen[bytes]", request: Request, said: IO[bytes]) -> Iterator[Progress]:
+    assert child.stdin is not None
+    assert child.stdout is not None
+    with suppress(BrokenPipeError), child.stdin as stdin:
+        stdin.write(request.model_dump_json().encode())
+    for line in child.stdout:
+        try:
+            progress = Progress.model_validate_json(line)
+        except ValidationError:
+            break
+        yield progress
+        if progress.event in ("done", "refused"):
+            return
+    said.seek(0)
+    last = (said.read().decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+    raise ModelError(
+        f"{request.order.name}: the child that makes it died (exit code {child.wait()}): {last:.200}"
+    )

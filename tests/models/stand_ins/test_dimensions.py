@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from swapbench.models.patterns import fewer_layers, fewer_sharing, layer_count, shorten
+from swapbench.models.stand_ins.dimensions import fewer_layers, fewer_sharing, layer_count, shorten
 
 EVERY_FOURTH = ["linear", "linear", "linear", "full"]
 

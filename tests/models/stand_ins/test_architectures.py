@@ -19,10 +19,9 @@ from mlx_lm.models.cache import CacheList, make_prompt_cache
 from mlx_lm.utils import _get_classes
 
 from swapbench.base.errors import ModelError
-from swapbench.models import formats, order, synthesize
-from swapbench.models.order import Order
-from swapbench.models.shards import Tensor
-from swapbench.models.tree import tensors
+from swapbench.models.stand_ins import order, synthesize, tensors
+from swapbench.models.stand_ins.order import Order
+from swapbench.models.stand_ins.shards import Tensor
 from swapbench.spec.experiment import Source
 
 KNOWN: Final[dict[str, Any]] = json.loads(Path(__file__).with_name("architectures.json").read_text())
@@ -78,7 +77,7 @@ def answer(checkpoint: Path) -> None:
 
 def test_everything_that_mlx_lm_has_is_known_and_nothing_else() -> None:
     assert not set(MODULES) - set(KNOWN), (
-        "mlx-lm has models that tests/models/architectures.json doesn't know: add what their makers publish "
+        "mlx-lm has models that architectures.json doesn't know: add what their makers publish "
         "of config.json, or why there is no such thing"
     )
     assert set(KNOWN) == set(MODULES)
@@ -87,8 +86,8 @@ def test_everything_that_mlx_lm_has_is_known_and_nothing_else() -> None:
 @of_each
 def test_the_full_size_is_planned_and_its_mini_has_its_kinds_of_layers(name: str, tmp_path: Path) -> None:
     full, mini = (ordered(name, source, tmp_path) for source in (Source.SYNTHETIC, Source.MINI))
-    assert size(tensors(mini)) < min(MOST_BYTES, size(tensors(full)) / 4)
-    models = [formats.empty_model(formats.read(made.config), _get_classes)[0] for made in (full, mini)]
+    assert size(tensors.tensors(mini)) < min(MOST_BYTES, size(tensors.tensors(full)) / 4)
+    models = [tensors.empty_model(tensors.read(made.config), _get_classes)[0] for made in (full, mini)]
     assert kinds_of_caches(models[0]) == kinds_of_caches(models[1])
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from swapbench.base.errors import ModelError
 from swapbench.models.catalogue import Entry
-from swapbench.models.dimensions import (
+from swapbench.models.stand_ins.dimensions import (
     Kind,
     integers,
     is_part_of_more,
@@ -22,8 +22,8 @@ from swapbench.models.dimensions import (
     other_senses,
     vocabulary_size,
 )
-from swapbench.models.mini import mini_config, mini_dtype
-from swapbench.models.vocabulary import BYTE_TOKENS, Vocabulary, of_config, scaled_down
+from swapbench.models.stand_ins.mini import mini_config, mini_dtype
+from swapbench.models.stand_ins.tokenizer import BYTE_TOKENS, Vocabulary, of_config, scaled_down
 from swapbench.spec.experiment import Source
 
 # How checkpoints are written; a new number has those of an older one made again.

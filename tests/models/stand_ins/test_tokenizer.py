@@ -10,8 +10,13 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from swapbench.models.catalogue import CATALOGUE, Entry
-from swapbench.models.tokenizer import tokenizer_json, write_tokenizer
-from swapbench.models.vocabulary import Vocabulary, of_config, scaled_down
+from swapbench.models.stand_ins.tokenizer import (
+    Vocabulary,
+    of_config,
+    scaled_down,
+    tokenizer_json,
+    write_tokenizer,
+)
 
 by_name = pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)
 MINI = scaled_down(CATALOGUE[0].vocabulary)

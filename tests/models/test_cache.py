@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from swapbench.models import digest
-from swapbench.models.digest import checkpoint_digest, undigested
+from swapbench.models import cache as cached
+from swapbench.models.cache import checkpoint_digest, undigested
 from tests.worker.engine.conftest import tag_file
 
 WEIGHTS = bytes(range(256)) * 40
@@ -34,8 +34,8 @@ def test_a_file_is_read_once_and_again_when_it_has_changed(
     folder = tag_file(tmp_path / "model", WEIGHTS)
     file = folder / "model.safetensors"
     read: list[Path] = []
-    original = digest._read
-    monkeypatch.setattr(digest, "_read", lambda path: read.append(path) or original(path))  # type: ignore[func-returns-value]
+    original = cached._read
+    monkeypatch.setattr(cached, "_read", lambda path: read.append(path) or original(path))  # type: ignore[func-returns-value]
     assert undigested(folder) == file.stat().st_size
     first = checkpoint_digest(folder)
     assert (checkpoint_digest(folder), undigested(folder), read) == (first, 0, [file])
@@ -70,7 +70,7 @@ def test_what_the_hub_names_by_its_hash_is_not_read(
     file.rename(blob)
     file.symlink_to(Path("../../blobs") / blob.name)
     expected = checkpoint_digest(plain)
-    monkeypatch.setattr(digest, "_read", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr(cached, "_read", lambda path: pytest.fail(f"{path} was read"))
     assert undigested(snapshot) == 0
     assert checkpoint_digest(snapshot) == expected
 

@@ -1,23 +1,153 @@
-"""What a checkpoint of a configuration holds, asked of mlx-lm's own model class. Imports mlx and mlx_lm."""
+"""Every tensor of a configuration's checkpoint, asked of mlx-lm's own model class. Imports mlx and mlx_lm."""
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import mlx.core as mx
 import mlx_lm
 import numpy as np
+from mlx.nn.layers.embedding import Embedding
+from mlx.nn.layers.quantized import quantize
 from mlx.utils import tree_flatten, tree_map_with_path
 from mlx_lm.models.bitlinear_layers import BitLinear
-from mlx_lm.utils import _get_classes
+from mlx_lm.utils import _get_classes, load_config, load_model
 
 from swapbench.base.errors import ModelError, did_you_mean
-from swapbench.models import formats
-from swapbench.models.order import Order
-from swapbench.models.shards import Tensor
-from swapbench.models.values import WEIGHT_STD, Given, Normal, Same, Scales, Ternary, Values, Words, centring
+from swapbench.models.stand_ins.order import Order
+from swapbench.models.stand_ins.shards import (
+    WEIGHT_STD,
+    Given,
+    Normal,
+    Same,
+    Scales,
+    Tensor,
+    Ternary,
+    Values,
+    Words,
+    ZeroPoints,
+    centring,
+)
+
+# The packed integers of AutoAWQ and GPTQ, which mlx-lm unpacks.
+_TRANSPOSED: Final = ("awq", "gptq")
+_CODES_PER_WORD: Final = 8
+
+
+def read(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration as mlx-lm reads it from its file: non-finite numbers, tagged or not, are numbers."""
+    with TemporaryDirectory() as folder:
+        return load_config(_written(config, Path(folder)))
+
+
+def empty_model(config: Mapping[str, Any], get_classes: Callable[[dict[str, Any]], Any]) -> tuple[Any, Any]:
+    """What mlx-lm's load_model makes of a folder without weights; and the quantisation it found, or None."""
+
+    def blind(config: dict[str, Any]) -> tuple[Any, Any]:
+        model_class, args_class = get_classes(config)
+
+        def make(args: Any) -> Any:
+            model = model_class(args)
+            if hasattr(model, "sanitize"):
+                model.sanitize = dict  # there is nothing to put right, and classes miss what isn't there
+            return model
+
+        return make, args_class
+
+    with TemporaryDirectory() as folder:
+        path = _written(config, Path(folder))
+        model, found = load_model(path, lazy=True, strict=False, get_model_classes=blind)
+    model.__dict__.pop("sanitize", None)
+    return model, found.get("quantization")
+
+
+def _written(config: Mapping[str, Any], folder: Path) -> Path:
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+def foreign(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The quantization_config that decides, where no MLX quantisation does; empty where there is none."""
+    if config.get("quantization") is not None:
+        return {}
+    table = config.get("quantization_config", (config.get("text_config") or {}).get("quantization_config"))
+    return table if isinstance(table, dict) else {}
+
+
+def quantise(model: Any, config: Mapping[str, Any], quantization: dict[str, Any]) -> None:
+    """Quantise what a published checkpoint has quantised.
+
+    Of MLX's own format that is whatever can be. Others say what they leave alone, and leave the embeddings
+    and the head alone without saying so.
+    """
+    group_size = quantization["group_size"]
+    table = foreign(config)
+    left = [
+        *(table.get("modules_to_not_convert") or ()),
+        *(table.get("ignore") or ()),
+        *(table.get("exclude_modules") or ()),
+    ]
+
+    def fits(path: str, module: Any) -> bool:
+        if not hasattr(module, "to_quantized") or module.weight.shape[-1] % (group_size or 1):
+            return False
+        if not table:
+            return True
+        if table.get("quant_method") in _TRANSPOSED and (
+            module.weight.ndim > 2 or module.weight.shape[0] % _CODES_PER_WORD
+        ):
+            return False
+        head = isinstance(module, Embedding) or path.endswith("lm_head")
+        return not head and not _is_left(path, left)
+
+    def how(path: str, module: Any) -> Any:
+        # load_model has quantised the layers that have an entry of their own.
+        return path not in quantization and fits(path, module)
+
+    mode = quantization.get("mode", "affine")
+    quantize(model, group_size, quantization["bits"], mode=mode, class_predicate=how)
+
+
+def _is_left(path: str, patterns: list[str]) -> bool:
+    """Whether a list of modules names one, itself or as part of another; `re:` begins an expression."""
+    return any(
+        re.match(pattern[3:], path)
+        if pattern.startswith("re:")
+        else fnmatchcase(f".{path}.", f"*.{pattern}.*")
+        for pattern in patterns
+    )
+
+
+def as_published(tensors: tuple[Tensor, ...], config: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    """Tensors in the form from which mlx-lm makes those: AWQ and GPTQ pack weights the other way round."""
+    if foreign(config).get("quant_method") not in _TRANSPOSED:
+        return tensors
+    quantised = {t.name.removesuffix(".scales") for t in tensors if t.name.endswith(".scales")}
+    return tuple(_packed(t) if t.name.rpartition(".")[0] in quantised else t for t in tensors)
+
+
+def _packed(tensor: Tensor) -> Tensor:
+    path, _, leaf = tensor.name.rpartition(".")
+    match leaf:
+        case "weight":
+            rows, words = tensor.shape
+            shape = (words * _CODES_PER_WORD, rows // _CODES_PER_WORD)
+            return replace(tensor, name=f"{path}.qweight", shape=shape, dtype="I32", values=Words())
+        case "scales":
+            assert isinstance(tensor.values, Scales)
+            return replace(tensor, shape=tensor.shape[::-1])
+        case "biases":
+            rows, groups = tensor.shape
+            shape = (groups, rows // _CODES_PER_WORD)
+            return replace(tensor, name=f"{path}.qzeros", shape=shape, dtype="I32", values=ZeroPoints())
+    return tensor
+
 
 _SAFETENSORS: Final = {
     mx.bfloat16: "BF16",
@@ -50,17 +180,17 @@ def tensors(order: Order) -> tuple[Tensor, ...]:
     Raises:
         ModelError: mlx-lm has no such architecture, or its class refuses the configuration.
     """
-    config = formats.read(order.config)
+    config = read(order.config)
     model_type = config["model_type"]
     _refuse_unknown(config)
     mx.random.seed(int(order.digest()[:8], 16))  # what a class draws itself shall be the same each time
     try:
-        model, quantization = formats.empty_model(config, _get_classes)
+        model, quantization = empty_model(config, _get_classes)
         _prepare(model, config, getattr(mx, order.dtype))
         if quantization is not None:
-            formats.quantise(model, config, quantization)
-        _check_names(formats.empty_model(config, _get_classes)[0], _flat(model))
-        described = formats.as_published(_described(model, config), config)
+            quantise(model, config, quantization)
+        _check_names(empty_model(config, _get_classes)[0], _flat(model))
+        described = as_published(_described(model, config), config)
     except _CLASS_ERRORS as error:
         raise ModelError(
             f"{order.name}: mlx-lm's class for {model_type} refuses the config: {_brief(error)}"

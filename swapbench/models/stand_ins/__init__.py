@@ -1,0 +1,1 @@
+"""Stand-ins for published checkpoints: synthetic ones of full size, and minis."""
