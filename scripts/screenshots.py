@@ -21,7 +21,7 @@ from scripts.chromium import ADVICE, chromium
 from swapbench.cli.progress import course_of
 from swapbench.cli.report import print_run
 from swapbench.findings import analyse
-from swapbench.findings.progress import Progress, Standing
+from swapbench.findings.progress import RunProgress, Standing
 from swapbench.report.live import live_lines
 from swapbench.report.terminal import print_report
 from swapbench.run.pairing import checkpoints_of
@@ -44,7 +44,7 @@ class Photographer:
     """Keeps the view of the moment when the last model but one is loaded."""
 
     def __init__(self, job: Job) -> None:
-        self._progress = Progress(course_of(job), time.monotonic())
+        self._progress = RunProgress(course_of(job), time.monotonic())
         self._swaps_left = len(course_of(job).swaps)
         self.seen: Standing | None = None
 

@@ -16,7 +16,7 @@ from swapbench.spec.experiment import (
     Criterion,
     EngineSettings,
     Experiment,
-    Gate,
+    GateSettings,
     Scenario,
     Script,
     ScriptedSwap,
@@ -29,10 +29,10 @@ from swapbench.spec.preset import (
     Health,
     Models,
     Preset,
-    Ready,
+    Readiness,
     Reported,
     Start,
-    Swap,
+    SwapTrigger,
     read_preset,
     shipped,
 )
@@ -77,7 +77,7 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
         Strategy,
         Workload,
         EngineSettings,
-        Gate,
+        GateSettings,
         Criterion,
         Script,
         ScriptedSwap,
@@ -95,7 +95,9 @@ def test_every_key_of_an_experiment_file_is_documented_with_its_default(table: t
             assert re.search(rf"\| `{key}` \||`\[+{key}\]+`", EXPERIMENTS_PAGE), key
 
 
-@pytest.mark.parametrize("table", [Preset, Start, Ready, Health, Models, Ask, Swap, Call, Reported])
+@pytest.mark.parametrize(
+    "table", [Preset, Start, Readiness, Health, Models, Ask, SwapTrigger, Call, Reported]
+)
 def test_every_key_of_a_preset_is_documented(table: type[Preset]) -> None:
     page = (ROOT / "docs" / "targets.md").read_text(encoding="utf-8")
     for name, field in table.model_fields.items():
@@ -138,6 +140,22 @@ def test_whatever_reads_text_of_another_program_says_in_which_encoding() -> None
     assert calls
     as_text = [where for where, given in calls if getattr(given.get("text"), "value", None) is True]
     assert as_text == []  # `encoding` says so, too
+
+
+# Class names that stand in more than one module. One that is unique again has to go from here, none may come.
+SHARED_CLASS_NAMES = {
+    *("Answer", "Change", "Command", "Entry", "Line", "Look", "Order", "Outcome", "Probe", "Reading"),
+    *("Request", "Shard", "Share", "_Teller"),
+}
+
+
+def test_a_class_name_is_unique_in_the_package() -> None:
+    modules: dict[str, set[Path]] = {}
+    for path in (ROOT / "swapbench").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                modules.setdefault(node.name, set()).add(path)
+    assert {name for name, paths in modules.items() if len(paths) > 1} <= SHARED_CLASS_NAMES
 
 
 def test_the_wheel_carries_package_experiments_and_licence(tmp_path: Path) -> None:

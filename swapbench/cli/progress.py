@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from swapbench.findings.progress import Course, Progress
+from swapbench.findings.progress import Course, RunProgress
 from swapbench.report.console import PlainConsole, plain
 from swapbench.report.explaining import explanations, opening
 from swapbench.report.live import live_lines, swap_line
@@ -78,7 +78,7 @@ class LiveView:
     """Where the run is, redrawn; what went wrong scrolls by above, and stays."""
 
     def __init__(self, course: Course, console: Console) -> None:
-        self._progress = Progress(course, time.monotonic())
+        self._progress = RunProgress(course, time.monotonic())
         self._course = course
         self._console = console
         self._round = ""
@@ -113,7 +113,7 @@ class Explaining:
         self._say = say
         self._arm = self._scenario = ""
         for arm in job.arms:
-            for line in opening(arm, course.side(arm.name)):
+            for line in opening(arm, course.label_of(arm.name)):
                 say(line)
 
     def on(self, event: Event) -> None:
@@ -123,7 +123,7 @@ class Explaining:
         if isinstance(event, SwapStarted):
             self._scenario = event.scenario
         experiment = self._experiments.get(self._arm) or next(iter(self._experiments.values()))
-        side = self._course.side(self._arm)
+        side = self._course.label_of(self._arm)
         for line in explanations(event, experiment, self._scenario, side, claims=self._course.claims):
             self._say(line)
         self._shown.on(event)
@@ -147,7 +147,7 @@ def course_of(job: Job, sides: Mapping[str, str] | None = None) -> Course:
         memory_bytes=job.writer.info.machine.usable_memory_bytes,
         sources=job.writer.info.sources(),
         several_strategies=len(experiment.strategy) > 1,
-        sides=sides,
+        arm_labels=sides,
     )
 
 

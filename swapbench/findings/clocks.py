@@ -59,7 +59,7 @@ class Placed:
 
 
 @dataclass
-class _Swap:
+class _ClockedSwap:
     """A swap on its worker's own clock."""
 
     key: Key
@@ -95,7 +95,7 @@ def place(run: Run) -> Placed:
 
 
 def _of_workers(
-    swaps: Sequence[_Swap], samples: Sequence[Row], epochs: Sequence[int]
+    swaps: Sequence[_ClockedSwap], samples: Sequence[Row], epochs: Sequence[int]
 ) -> Iterator[tuple[int, float, Row]]:
     """Each sample with its worker, which is that of the first swap on the same clock."""
     of_epoch = {swap.epoch: swap.worker for swap in reversed(swaps) if swap.epoch is not None}
@@ -112,7 +112,7 @@ class _Clocks:
         self.end_s: dict[int, float] = {}
         self._free_s: dict[int, float] = {}
 
-    def add(self, swap: _Swap) -> tuple[float, float]:
+    def add(self, swap: _ClockedSwap) -> tuple[float, float]:
         """When a swap began and ended on its worker's clock."""
         free_s = self._free_s.get(swap.worker, 0.0)
         start_s = number(swap.row.get("start_s"))
@@ -136,14 +136,14 @@ class _Clocks:
         return zeros
 
 
-def _length_s(swap: _Swap) -> float:
+def _length_s(swap: _ClockedSwap) -> float:
     """From the request to the last that is known of it: first token, total, or the end of a phase."""
     ends = [number(swap.row.get(name)) for name in ("to_first_token_s", "total_s")]
     ends += [at_s + (number(row["seconds"]) or 0.0) for at_s, row in _own_phases(swap)]
     return max((end for end in ends if end is not None), default=0.0)
 
 
-def _own_phases(swap: _Swap) -> Iterator[tuple[float, Row]]:
+def _own_phases(swap: _ClockedSwap) -> Iterator[tuple[float, Row]]:
     """Phases and spans since the swap's start; published ones have no times, and follow each other."""
     end_s = begun_s = 0.0
     for row in swap.phases:
@@ -155,7 +155,7 @@ def _own_phases(swap: _Swap) -> Iterator[tuple[float, Row]]:
             begun_s, end_s = start_s, max(end_s, start_s + (number(row["seconds"]) or 0.0))
 
 
-def _placed(swap: _Swap, zero_s: float, start_s: float, end_s: float) -> PlacedSwap:
+def _placed(swap: _ClockedSwap, zero_s: float, start_s: float, end_s: float) -> PlacedSwap:
     return PlacedSwap(
         key=swap.key,
         worker=swap.worker,
@@ -167,22 +167,22 @@ def _placed(swap: _Swap, zero_s: float, start_s: float, end_s: float) -> PlacedS
     )
 
 
-def _arm(swaps: Sequence[_Swap], worker: int) -> str:
+def _arm(swaps: Sequence[_ClockedSwap], worker: int) -> str:
     return next(swap.key[0] for swap in swaps if swap.worker == worker)
 
 
-def _swaps(run: Run, samples: Sequence[Row], epochs: Sequence[int]) -> list[_Swap]:
+def _swaps(run: Run, samples: Sequence[Row], epochs: Sequence[int]) -> list[_ClockedSwap]:
     """Every swap of swaps.csv, then what was begun and has no row there."""
-    swaps = {key_of(row): _Swap(key_of(row), row) for row in records(run.swaps)}
+    swaps = {key_of(row): _ClockedSwap(key_of(row), row) for row in records(run.swaps)}
     for row in records(run.phases):
-        swaps.setdefault(key_of(row), _Swap(key_of(row), _NOTHING)).phases.append(row)
+        swaps.setdefault(key_of(row), _ClockedSwap(key_of(row), _NOTHING)).phases.append(row)
     # Samples from before there were strategies name none.
     unnamed = {(*key[:2], "", key[3]): key for key in swaps}
     for row, epoch in zip(samples, epochs, strict=True):
         key = unnamed.get(key_of(row), key_of(row))
         seconds = number(row["t_s"])
         if row["scenario"] and seconds is not None:
-            swap = swaps.setdefault(key, _Swap(key, _NOTHING))
+            swap = swaps.setdefault(key, _ClockedSwap(key, _NOTHING))
             swap.epoch = epoch if swap.epoch is None else swap.epoch
             if swap.epoch == epoch:
                 swap.samples_s.append(seconds)
@@ -202,7 +202,7 @@ def _epochs(memory: "pd.DataFrame") -> tuple[list[Row], list[int]]:
     return rows, epochs
 
 
-def _tell_workers(swaps: Sequence[_Swap]) -> None:
+def _tell_workers(swaps: Sequence[_ClockedSwap]) -> None:
     """Number the workers: another one has begun where turn, count of swaps, clock or samples say so."""
     worker, latest = 0, dict[str, float]()
     counts = any(number(swap.row.get("position")) is not None for swap in swaps)
@@ -217,7 +217,7 @@ def _tell_workers(swaps: Sequence[_Swap]) -> None:
         lost = counts and bool(swap.row) and "position" not in told
 
 
-def _told(swap: _Swap) -> dict[str, float]:
+def _told(swap: _ClockedSwap) -> dict[str, float]:
     """By what workers can be told apart, as far as it was recorded."""
     told = {name: number(swap.row.get(name)) for name in ("position", "start_s", "turn")}
     told["epoch"] = swap.epoch

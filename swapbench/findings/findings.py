@@ -23,7 +23,7 @@ from swapbench.findings.stability import (
 from swapbench.findings.strategies import AgainstLimit, Ladder, against_limits, ladders
 from swapbench.findings.summary import Counts, ScenarioSummary, Sharing, count, sharing_of, summarise
 from swapbench.findings.swaps import Swap, swaps_of
-from swapbench.findings.verdict import Evidence, Outcome, Verdict, judge
+from swapbench.findings.verdict import CriterionOutcome, CriterionVerdict, Evidence, judge
 from swapbench.machine.limits import Limits
 from swapbench.spec.experiment import CriterionKind, Experiment, Scenario
 from swapbench.store import Run, experiment_of
@@ -75,7 +75,7 @@ class Findings:
     outliers: tuple[Outlier, ...]
     memory: tuple[ScenarioMemory, ...]
     leaks: tuple[LeakFinding, ...]
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[CriterionVerdict, ...]
     problems: tuple[Problem, ...]
     clients: tuple[ClientsFelt, ...]
     sharing: tuple[Sharing, ...]
@@ -158,12 +158,12 @@ def exit_code(findings: Findings, strict: bool = False) -> Exit:
         return Exit.FAILED
     if findings.unanswered_requests:
         return Exit.FAILED
-    failed = {verdict.kind for verdict in findings.verdicts if verdict.outcome is Outcome.FAIL}
+    failed = {verdict.kind for verdict in findings.verdicts if verdict.outcome is CriterionOutcome.FAIL}
     if failed & {CriterionKind.NO_LEAK, CriterionKind.MEMORY_RECLAIMED}:
         return Exit.LEAK
     if failed:
         return Exit.TARGET_MISSED
-    undecided = any(v.declared and v.outcome is Outcome.INCONCLUSIVE for v in findings.verdicts)
+    undecided = any(v.declared and v.outcome is CriterionOutcome.INCONCLUSIVE for v in findings.verdicts)
     doubtful = undecided or findings.symptoms or findings.counts.invalid
     if strict and (doubtful or findings.facts.status != "complete"):
         return Exit.INCONCLUSIVE

@@ -299,7 +299,7 @@ def worst(findings: Iterable[LeakFinding]) -> LeakOutcome:
 
 
 @dataclass(frozen=True)
-class Settled:
+class SettledPoint:
     """What a ledger had settled to after a swap, less what it had after the first considered one like it.
 
     Those like it are of the same scenario in the same worker: the same model is resident. `considered` are
@@ -329,7 +329,7 @@ class Growth:
     """
 
     finding: LeakFinding
-    points: tuple[Settled, ...]
+    points: tuple[SettledPoint, ...]
     slope: SlopeLine
     tolerance: SlopeLine
     left_out: int = 0
@@ -358,7 +358,7 @@ def _growth(swaps: Sequence[Swap], leak: LeakFinding, tolerance_bytes: int) -> G
     )
 
 
-def _points(swaps: Sequence[Swap], ledger: str) -> tuple[Settled, ...]:
+def _points(swaps: Sequence[Swap], ledger: str) -> tuple[SettledPoint, ...]:
     judged = {swap.index for swap in considered(swaps)}
     having = [swap for swap in swaps if swap.counted and ledger in swap.settled]
     origin: dict[tuple[int, str], float] = {}
@@ -366,7 +366,7 @@ def _points(swaps: Sequence[Swap], ledger: str) -> tuple[Settled, ...]:
         if swap.index in judged:
             origin.setdefault((swap.worker, swap.scenario), swap.settled[ledger])
     return tuple(
-        Settled(
+        SettledPoint(
             swap=swap.index,
             scenario=swap.scenario,
             bytes=swap.settled[ledger],

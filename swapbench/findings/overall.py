@@ -8,7 +8,7 @@ from typing import Final, Literal
 from swapbench.base.errors import Exit
 from swapbench.base.figures import counted
 from swapbench.findings.findings import Findings, exit_code
-from swapbench.findings.verdict import Outcome, Verdict
+from swapbench.findings.verdict import CriterionOutcome, CriterionVerdict
 
 Grade = Literal["good", "bad", "doubt"]
 
@@ -35,7 +35,7 @@ def outcome(findings: Findings) -> Exit:
     """As the strict exit code says it; where nothing is demanded, what all are held to has to be settled."""
     code = exit_code(findings, strict=True)
     demanded = any(verdict.declared for verdict in findings.verdicts)
-    settled = not any(verdict.outcome is Outcome.INCONCLUSIVE for verdict in findings.verdicts)
+    settled = not any(verdict.outcome is CriterionOutcome.INCONCLUSIVE for verdict in findings.verdicts)
     return Exit.INCONCLUSIVE if code is Exit.OK and not demanded and not settled else code
 
 
@@ -48,7 +48,7 @@ def overall(findings: Findings) -> Overall:
 def _found(findings: Findings) -> tuple[str, tuple[str, ...]]:
     """What is said, and why, in the order of `exit_code`."""
     counts, facts = findings.counts, findings.facts
-    missed = tuple(f"{v.title}: {v.reason}" for v in findings.verdicts if v.outcome is Outcome.FAIL)
+    missed = tuple(f"{v.title}: {v.reason}" for v in findings.verdicts if v.outcome is CriterionOutcome.FAIL)
     lost = {"failed": counts.failed, "rolled back": counts.rolled_back, "refused": counts.refused}
     if any(lost.values()):
         return _lost({how: number for how, number in lost.items() if number}), missed
@@ -78,18 +78,18 @@ def _in_doubt(findings: Findings) -> tuple[str, tuple[str, ...]] | None:
         return f"{counted(len(symptoms), 'symptom')} of known faults", symptoms
     declared = [verdict for verdict in findings.verdicts if verdict.declared]
     if not declared:
-        open_ = [verdict for verdict in findings.verdicts if verdict.outcome is not Outcome.PASS]
+        open_ = [verdict for verdict in findings.verdicts if verdict.outcome is not CriterionOutcome.PASS]
         return "Every swap succeeded; no criterion was declared", _reasons(open_)
-    if any(verdict.outcome is Outcome.INCONCLUSIVE for verdict in declared):
+    if any(verdict.outcome is CriterionOutcome.INCONCLUSIVE for verdict in declared):
         return _so_many(declared)
     if findings.counts.invalid:
         return f"{counted(findings.counts.invalid, 'swap')} left out as invalid", ()
     return None
 
 
-def _so_many(declared: Sequence[Verdict]) -> tuple[str, tuple[str, ...]]:
+def _so_many(declared: Sequence[CriterionVerdict]) -> tuple[str, tuple[str, ...]]:
     """`1 of 2 criteria met, 1 not judged`."""
-    open_ = [verdict for verdict in declared if verdict.outcome is not Outcome.PASS]
+    open_ = [verdict for verdict in declared if verdict.outcome is not CriterionOutcome.PASS]
     rest = ", ".join(f"{n} {outcome}" for outcome, n in Counter(str(v.outcome) for v in open_).items())
     return f"{len(declared) - len(open_)} of {len(declared)} criteria met, {rest}", _reasons(open_)
 
@@ -97,21 +97,21 @@ def _so_many(declared: Sequence[Verdict]) -> tuple[str, tuple[str, ...]]:
 def _met(findings: Findings) -> tuple[str, tuple[str, ...]]:
     """Of a run that is good, what was asked of it; and what of that which every run is held to is open."""
     declared = [verdict for verdict in findings.verdicts if verdict.declared]
-    open_ = [verdict for verdict in findings.verdicts if verdict.outcome is not Outcome.PASS]
+    open_ = [verdict for verdict in findings.verdicts if verdict.outcome is not CriterionOutcome.PASS]
     if not open_:
         return "Every criterion is met", ()
-    unjudged = [verdict for verdict in declared if verdict.outcome is Outcome.NOT_JUDGED]
+    unjudged = [verdict for verdict in declared if verdict.outcome is CriterionOutcome.NOT_JUDGED]
     if len(unjudged) == len(declared):
         text = "Every swap succeeded; no criterion was judged"
     elif unjudged:
         text, _ = _so_many(declared)
     else:
         text = "Every declared criterion is met"
-    undecided = [verdict.title for verdict in open_ if verdict.outcome is Outcome.INCONCLUSIVE]
+    undecided = [verdict.title for verdict in open_ if verdict.outcome is CriterionOutcome.INCONCLUSIVE]
     return text + "".join(f"; inconclusive: {title}" for title in undecided), _reasons(open_)
 
 
-def _reasons(open_: Sequence[Verdict]) -> tuple[str, ...]:
+def _reasons(open_: Sequence[CriterionVerdict]) -> tuple[str, ...]:
     """What is true of all is said once."""
     reasons = {verdict.reason for verdict in open_}
     if len(reasons) == 1 < len(open_):

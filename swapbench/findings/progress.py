@@ -28,7 +28,7 @@ class Course:
     """What a run is going to do: its swaps in order, of how many rounds, of which the first `warmup` do not
     count, under which target in seconds.
 
-    `sides` are what its arms are called: base and change in a gate, their own names where left out.
+    `arm_labels` are what its arms are called: base and change in a gate, their own names where left out.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Course:
     memory_bytes: int
     sources: tuple[Source, ...] = (Source.HUB,)
     several_strategies: bool = False
-    sides: Mapping[str, str] | None = None
+    arm_labels: Mapping[str, str] | None = None
     warmup: int = 0
 
     @property
@@ -46,9 +46,9 @@ class Course:
         """Whether times of these models say something about real ones."""
         return all(source.is_full_size for source in self.sources)
 
-    def side(self, arm: str) -> str:
+    def label_of(self, arm: str) -> str:
         """What an arm is called."""
-        return (self.sides or {}).get(arm, arm)
+        return (self.arm_labels or {}).get(arm, arm)
 
     def round_title(self, event: RoundStarted, arm: str) -> str:
         """`warm-up 1/1, slab`; then, of two arms, `round 1/6, B`: what counts is counted by itself."""
@@ -57,11 +57,11 @@ class Course:
         else:
             title = f"round {event.round - self.warmup + 1}/{self.rounds - self.warmup}"
         strategy = event.strategy if self.several_strategies else ""
-        return ", ".join(part for part in (title, self.side(arm), strategy) if part)
+        return ", ".join(part for part in (title, self.label_of(arm), strategy) if part)
 
 
 @dataclass(frozen=True)
-class Row:
+class ProgressRow:
     """The swaps of one kind so far: seconds of those that went well, the last whatever became of it, and the
     how manieth swap of all that was."""
 
@@ -86,7 +86,7 @@ class Standing:
     step_s: float
     mlx_bytes: int | None
     process_bytes: int | None
-    rows: tuple[Row, ...]
+    rows: tuple[ProgressRow, ...]
 
     @property
     def in_phase(self) -> bool:
@@ -94,7 +94,7 @@ class Standing:
         return self.step in set(Phase)
 
 
-class Progress:
+class RunProgress:
     """Follows events; `now_s` is any clock that only goes forward."""
 
     def __init__(self, course: Course, now_s: float) -> None:
@@ -108,7 +108,7 @@ class Progress:
         self._done = 0
         self._lasted_s: _Lasted = defaultdict(list)
         self._failed_after_s: _Lasted = defaultdict(list)
-        self._rows: dict[str, Row] = {}
+        self._rows: dict[str, ProgressRow] = {}
 
     def on(self, event: Event, now_s: float) -> None:
         """Take note of an event that came at `now_s`."""
@@ -137,12 +137,12 @@ class Progress:
         self._mark_s = now_s
         self._done += 1
         strategy = event.strategy if self.course.several_strategies else ""
-        parts = (event.scenario, self.course.side(self.arm), strategy)
+        parts = (event.scenario, self.course.label_of(self.arm), strategy)
         label = ", ".join(part for part in parts if part)
         totals_s = self._rows[label].totals_s if label in self._rows else ()
         if event.status == "ok" and event.total_s is not None:
             totals_s = (*totals_s, event.total_s)
-        self._rows[label] = Row(label, totals_s, event, self._done)
+        self._rows[label] = ProgressRow(label, totals_s, event, self._done)
 
     def standing(self, now_s: float) -> Standing:
         """Where the run is."""

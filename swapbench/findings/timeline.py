@@ -76,7 +76,7 @@ class Track:
 
 
 @dataclass(frozen=True)
-class Counter:
+class CounterTrack:
     """A ledger over time, in bytes: (microseconds, value), each time once and later than the one before."""
 
     name: str
@@ -94,7 +94,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Request:
+class RequestSlice:
     """A client's request; it ends with its last known time."""
 
     client: int
@@ -111,9 +111,9 @@ class ArmTimeline:
     arm: str
     label: str
     tracks: tuple[Track, ...]
-    counters: tuple[Counter, ...]
+    counters: tuple[CounterTrack, ...]
     failures: tuple[Moment, ...]
-    requests: tuple[Request, ...]
+    requests: tuple[RequestSlice, ...]
 
 
 def timeline_of(run: Run) -> tuple[ArmTimeline, ...]:
@@ -260,7 +260,7 @@ def _workers(placed: Placed) -> Iterator[Slice]:
         yield Slice(name, "worker", _us(worker.start_s), _us(worker.end_s), facts)
 
 
-def _counters(placed: Placed) -> Iterator[Counter]:
+def _counters(placed: Placed) -> Iterator[CounterTrack]:
     """Every ledger: as the worker sees it, in samples and around phases, and as the parent does."""
     outside = [(at_s, row) for at_s, row in placed.samples if row["observer"] == "parent"]
     inside = [(at_s, row) for at_s, row in placed.samples if row["observer"] != "parent"]
@@ -290,7 +290,7 @@ def _around(phases: Iterable[tuple[float, Row]], ledger: str) -> _Points:
                 yield when_s, value
 
 
-def _counter(name: str, points: _Points) -> Iterator[Counter]:
+def _counter(name: str, points: _Points) -> Iterator[CounterTrack]:
     """One value a microsecond, the latest; a value that stays is said once, and again at the very end."""
     latest = {_us(at_s): int(value) for at_s, value in sorted(points, key=lambda point: point[0])}
     if not latest:
@@ -300,7 +300,7 @@ def _counter(name: str, points: _Points) -> Iterator[Counter]:
     for at_us, value in latest.items():
         if not kept or kept[-1][1] != value or at_us == end:
             kept.append((at_us, value))
-    yield Counter(name, tuple(kept))
+    yield CounterTrack(name, tuple(kept))
 
 
 def _failures(swaps: Sequence[PlacedSwap]) -> Iterator[Moment]:
@@ -312,7 +312,7 @@ def _failures(swaps: Sequence[PlacedSwap]) -> Iterator[Moment]:
         yield Moment(f"{swap.key[3]}: {status}", "failure", _us(swap.end_s), _facts(swap.row))
 
 
-def _requests(run: Run, swaps: Sequence[PlacedSwap]) -> Iterator[Request]:
+def _requests(run: Run, swaps: Sequence[PlacedSwap]) -> Iterator[RequestSlice]:
     starts: dict[Key, float] = {}
     for swap in swaps:
         # Requests from before there were strategies name none.
@@ -324,10 +324,10 @@ def _requests(run: Run, swaps: Sequence[PlacedSwap]) -> Iterator[Request]:
             yield _request(named, start_s, sent_s)
 
 
-def _request(row: Row, start_s: float, sent_s: float) -> Request:
+def _request(row: Row, start_s: float, sent_s: float) -> RequestSlice:
     first_s, answered_s = number(row["first_token_s"]), number(row["answered_s"])
     end_s = next(s for s in (answered_s, first_s, sent_s) if s is not None)
-    return Request(
+    return RequestSlice(
         client=int(number(row["client"]) or 0),
         sent_us=_us(start_s + sent_s),
         first_token_us=None if first_s is None else _us(start_s + first_s),

@@ -33,7 +33,7 @@ _ENOUGH_ROUNDS: Final = 5
 _WHAT: Final = {"total": "the whole swap", "weights": "weights"}
 
 
-class Outcome(StrEnum):
+class CriterionOutcome(StrEnum):
     """What became of a criterion."""
 
     PASS = "pass"
@@ -43,12 +43,12 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CriterionVerdict:
     """One criterion with its outcome. Those that every run is held to need not be declared."""
 
     kind: CriterionKind
     title: str
-    outcome: Outcome
+    outcome: CriterionOutcome
     reason: str
     declared: bool
 
@@ -65,16 +65,16 @@ class Evidence:
     ladders: Sequence[Ladder] = ()
 
 
-_Judgement = tuple[Outcome, str]
+_Judgement = tuple[CriterionOutcome, str]
 _TARGET_KINDS: Final = (CriterionKind.ANY_UNDER_TARGET, CriterionKind.ALL_UNDER_TARGET)
-_OF_LEAKS: Final[dict[LeakOutcome, Outcome]] = {
-    "leak": Outcome.FAIL,
-    "clean": Outcome.PASS,
-    "not judged": Outcome.NOT_JUDGED,
+_OF_LEAKS: Final[dict[LeakOutcome, CriterionOutcome]] = {
+    "leak": CriterionOutcome.FAIL,
+    "clean": CriterionOutcome.PASS,
+    "not judged": CriterionOutcome.NOT_JUDGED,
 }
 
 
-def judge(evidence: Evidence) -> tuple[Verdict, ...]:
+def judge(evidence: Evidence) -> tuple[CriterionVerdict, ...]:
     """A verdict for each declared criterion, and for the target and leaks where they are not declared."""
     declared = evidence.experiment.criterion
     kinds = {criterion.kind for criterion in declared}
@@ -88,7 +88,7 @@ def judge(evidence: Evidence) -> tuple[Verdict, ...]:
     )
 
 
-def _verdict(criterion: Criterion, evidence: Evidence, declared: bool) -> Verdict:
+def _verdict(criterion: Criterion, evidence: Evidence, declared: bool) -> CriterionVerdict:
     judges: dict[CriterionKind, Callable[[], _Judgement]] = {
         CriterionKind.ANY_UNDER_TARGET: lambda: _under_target(evidence, some=True),
         CriterionKind.ALL_UNDER_TARGET: lambda: _under_target(evidence, some=False),
@@ -99,7 +99,7 @@ def _verdict(criterion: Criterion, evidence: Evidence, declared: bool) -> Verdic
     }
     outcome, reason = judges[criterion.kind]()
     title = criterion.title or _own_words(criterion, evidence.experiment.target_s)
-    return Verdict(criterion.kind, title, outcome, reason, declared)
+    return CriterionVerdict(criterion.kind, title, outcome, reason, declared)
 
 
 def _own_words(criterion: Criterion, target_s: float) -> str:
@@ -118,20 +118,20 @@ def _own_words(criterion: Criterion, target_s: float) -> str:
 def _under_target(evidence: Evidence, some: bool) -> _Judgement:
     """By the median total of each scenario: any (`some`) or all of them under the target."""
     if not evidence.claims:
-        return Outcome.NOT_JUDGED, "mini models: their times say nothing about the real ones"
+        return CriterionOutcome.NOT_JUDGED, "mini models: their times say nothing about the real ones"
     measured = [(s.name, s.against_target) for s in evidence.scenarios if s.against_target is not None]
     if not measured:
         told = any(s.headline for s in evidence.scenarios)
         why = "no total is told of swaps like these" if told else "no swap was measured that counts"
-        return Outcome.INCONCLUSIVE, why
+        return CriterionOutcome.INCONCLUSIVE, why
     under = [name for name, against in measured if against.side == "under"]
     reached = bool(under) if some else len(under) == len(measured)
     missing = len(evidence.scenarios) - len(measured)
     reason = _target_reason(measured, some)
     if missing and reached is not some:
         # What was not measured could still turn the verdict.
-        return Outcome.INCONCLUSIVE, f"{reason}; {figures.counted(missing, 'scenario')} not measured"
-    return (Outcome.PASS if reached else Outcome.FAIL), reason
+        return CriterionOutcome.INCONCLUSIVE, f"{reason}; {figures.counted(missing, 'scenario')} not measured"
+    return (CriterionOutcome.PASS if reached else CriterionOutcome.FAIL), reason
 
 
 def _target_reason(measured: Sequence[tuple[str, AgainstTarget]], some: bool) -> str:
@@ -155,14 +155,14 @@ def _reliability(against: AgainstTarget) -> str:
 
 def _bottleneck(scenarios: Sequence[ScenarioSummary]) -> _Judgement:
     if scenarios and all(s.outside is not None for s in scenarios):
-        return Outcome.NOT_JUDGED, "seen from outside: no phase of a swap can be told from another"
+        return CriterionOutcome.NOT_JUDGED, "seen from outside: no phase of a swap can be told from another"
     if not any(s.bottleneck for s in scenarios):
-        return Outcome.INCONCLUSIVE, "no swap was measured that counts"
+        return CriterionOutcome.INCONCLUSIVE, "no swap was measured that counts"
     for scenario in scenarios:
         doubt = _doubt(scenario)
         if doubt:
-            return Outcome.INCONCLUSIVE, f"{scenario.name}: {doubt}"
-    return Outcome.PASS, _shares([(s.name, s.bottleneck) for s in scenarios if s.bottleneck])
+            return CriterionOutcome.INCONCLUSIVE, f"{scenario.name}: {doubt}"
+    return CriterionOutcome.PASS, _shares([(s.name, s.bottleneck) for s in scenarios if s.bottleneck])
 
 
 def _shares(found: Sequence[tuple[str, Bottleneck]]) -> str:
@@ -188,7 +188,7 @@ def _doubt(scenario: ScenarioSummary) -> str:
 
 def _no_leak(leaks: Sequence[LeakFinding]) -> _Judgement:
     overall = worst(leaks)
-    outcome = _OF_LEAKS.get(overall, Outcome.INCONCLUSIVE)
+    outcome = _OF_LEAKS.get(overall, CriterionOutcome.INCONCLUSIVE)
     deciding = [leak for leak in leaks if leak.ledger in JUDGED and leak.outcome == overall]
     if not deciding:
         return outcome, "no memory of its own was recorded, and the machine's is not judged"
@@ -206,7 +206,7 @@ def _no_leak(leaks: Sequence[LeakFinding]) -> _Judgement:
 def _times_faster(evidence: Evidence, criterion: Criterion) -> _Judgement:
     """By the median ratio of rounds; the best strategy of all, where none is named."""
     if not evidence.claims:
-        return Outcome.NOT_JUDGED, "mini models: their times say nothing about the real ones"
+        return CriterionOutcome.NOT_JUDGED, "mini models: their times say nothing about the real ones"
     rungs = next((ladder.rungs for ladder in evidence.ladders if ladder.scenario == criterion.scenario), ())
     ratios = [
         (ratio, rung.strategy)
@@ -215,15 +215,15 @@ def _times_faster(evidence: Evidence, criterion: Criterion) -> _Judgement:
         if (ratio := rung.total_times if criterion.of == "total" else rung.weights_times) is not None
     ]
     if not ratios:
-        return Outcome.INCONCLUSIVE, "there is no round in which both it and stock were measured"
+        return CriterionOutcome.INCONCLUSIVE, "there is no round in which both it and stock were measured"
     ratio, strategy = max(ratios, key=lambda entry: entry[0].point)
     reason = (
         f"{strategy} is {figures.factor(ratio.point)} as fast ({figures.factor(ratio.low)} to "
         f"{figures.factor(ratio.high)} over {figures.counted(ratio.n, 'round')})"
     )
     if ratio.n < _ENOUGH_ROUNDS:
-        return Outcome.INCONCLUSIVE, f"{reason}; {_ENOUGH_ROUNDS} rounds are wanted"
-    return (Outcome.PASS if ratio.point >= criterion.times else Outcome.FAIL), reason
+        return CriterionOutcome.INCONCLUSIVE, f"{reason}; {_ENOUGH_ROUNDS} rounds are wanted"
+    return (CriterionOutcome.PASS if ratio.point >= criterion.times else CriterionOutcome.FAIL), reason
 
 
 def _label(leak: LeakFinding) -> str:
@@ -239,10 +239,11 @@ def _reclaimed(memory: Sequence[ScenarioMemory], at_least: float) -> _Judgement:
         if (share := _share_returned(scenario, ledger.ledger)) is not None
     ]
     if not shares:
-        return Outcome.INCONCLUSIVE, "neither the old models' bytes nor the ledgers around unload are known"
+        why = "neither the old models' bytes nor the ledgers around unload are known"
+        return CriterionOutcome.INCONCLUSIVE, why
     share, where = min(shares)
     reason = f"unload gives back at least {figures.percent(share)} of the old model's bytes ({where})"
-    return (Outcome.PASS if share >= at_least else Outcome.FAIL), reason
+    return (CriterionOutcome.PASS if share >= at_least else CriterionOutcome.FAIL), reason
 
 
 def _share_returned(scenario: ScenarioMemory, ledger: str) -> float | None:

@@ -6,7 +6,7 @@ from typing import Final
 from rich.text import Text
 
 from swapbench.base.figures import NOT_RECORDED, counted, memory
-from swapbench.findings.progress import Course, Row, Standing
+from swapbench.findings.progress import Course, ProgressRow, Standing
 from swapbench.report.console import plain
 from swapbench.report.shapes import shortened
 from swapbench.report.sparkline import sparkline
@@ -88,7 +88,7 @@ def _gauge(standing: Standing, labels: int, width: int) -> Text:
     return line.append(f"  ({', '.join(parts)})", style="dim")
 
 
-def _latest(rows: Sequence[Row]) -> list[Row]:
+def _latest(rows: Sequence[ProgressRow]) -> list[ProgressRow]:
     """Those that changed last, in the order in which they always stand."""
     shown = sorted(rows, key=lambda row: row.changed)[-_ROWS:]
     return [row for row in rows if row in shown]
@@ -100,7 +100,7 @@ def _labelled(text: str, width: int) -> Text:
     return label
 
 
-def _row(row: Row, labels: int, course: Course, width: int) -> Text:
+def _row(row: ProgressRow, labels: int, course: Course, width: int) -> Text:
     label, last = _labelled(row.label, labels), row.last
     if last.status != "ok":
         why = " ".join(plain(last.error).split())

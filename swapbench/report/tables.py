@@ -12,7 +12,7 @@ from swapbench.findings.memory import LedgerSummary
 from swapbench.findings.runs import RunFacts
 from swapbench.findings.serving import Outside
 from swapbench.findings.summary import PhaseSummary, ScenarioSummary
-from swapbench.findings.verdict import Outcome
+from swapbench.findings.verdict import CriterionOutcome
 from swapbench.report.shapes import Cell, Line, Table, Tone, point
 from swapbench.stats.estimate import FEW, Estimate, Interval
 
@@ -26,10 +26,10 @@ _INSIDE: Final = "  interval"
 
 _MARKS: Final = {"above": ABOVE, "below": BELOW, "within": "", None: ""}
 _OUTCOME_TONES: Final[dict[str, Tone]] = {
-    Outcome.PASS: "good",
-    Outcome.FAIL: "bad",
-    Outcome.INCONCLUSIVE: "doubt",
-    Outcome.NOT_JUDGED: "quiet",
+    CriterionOutcome.PASS: "good",
+    CriterionOutcome.FAIL: "bad",
+    CriterionOutcome.INCONCLUSIVE: "doubt",
+    CriterionOutcome.NOT_JUDGED: "quiet",
     "clean": "good",
     "leak": "bad",
     "not measurable": "doubt",

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from swapbench.findings.timeline import ArmTimeline, Request, Track
+from swapbench.findings.timeline import ArmTimeline, RequestSlice, Track
 from swapbench.store import RunInfo
 
 # 1: first published form.
@@ -108,7 +108,7 @@ def _slices(track: Track, pid: int, tid: int) -> Iterator[_Event]:
         }
 
 
-def _request(request: Request, pid: int, id_: str) -> Iterator[_Event]:
+def _request(request: RequestSlice, pid: int, id_: str) -> Iterator[_Event]:
     """An asynchronous slice: a client may send again while it waits. Its first token is an instant on it.
 
     Its id is local to the process: what has a global one is shown outside of any.

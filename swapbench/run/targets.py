@@ -17,7 +17,7 @@ from swapbench.base.errors import UsageError, did_you_mean
 from swapbench.base.process import said_by
 from swapbench.machine.allowance import want_of_files, want_of_temporary_folder
 from swapbench.orchestrator import GROUP
-from swapbench.spec.experiment import Experiment, Fault, FaultKind, PageCache
+from swapbench.spec.experiment import Experiment, FaultKind, InjectedFault, PageCache
 from swapbench.spec.preset import Preset, read_preset, shipped
 from swapbench.spec.strategy import LoaderKind
 from swapbench.wire.events import Server
@@ -251,7 +251,7 @@ def fit(experiment: Experiment, python: str = sys.executable) -> Fitted:
     return Fitted(experiment.model_copy(update=changes), server, notes=tuple(notes))
 
 
-def _not_from_outside(experiment: Experiment, server: Server) -> list[Fault]:
+def _not_from_outside(experiment: Experiment, server: Server) -> list[InjectedFault]:
     """Faults that can't be committed on a server: a damaged checkpoint has to be named by its folder, and
     where calls swap there is no client of the swap that could go away.
     """
@@ -266,7 +266,7 @@ def _not_from_outside(experiment: Experiment, server: Server) -> list[Fault]:
     return [fault for fault in experiment.fault if fault.kind not in possible]
 
 
-def _refuse_faults(experiment: Experiment, impossible: Sequence[Fault], title: str) -> None:
+def _refuse_faults(experiment: Experiment, impossible: Sequence[InjectedFault], title: str) -> None:
     if impossible:
         kinds = ", ".join(dict.fromkeys(str(fault.kind) for fault in impossible))
         raise UsageError(f'target "{experiment.target}": {kinds}: no fault that can be committed on {title}')

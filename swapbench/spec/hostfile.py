@@ -12,14 +12,14 @@ HERE: Final = "127.0.0.1"
 
 
 @dataclass(frozen=True)
-class Machine:
+class Host:
     """Where a rank runs: the name that ssh knows, and its addresses for the ring."""
 
     ssh: str
     ips: tuple[str, ...] = ()
 
 
-def read(path: Path) -> tuple[Machine, ...]:
+def read(path: Path) -> tuple[Host, ...]:
     """The machines of a hostfile, rank 0 first.
 
     Raises:
@@ -37,9 +37,9 @@ def read(path: Path) -> tuple[Machine, ...]:
     return tuple(_machine(path, number, host) for number, host in enumerate(hosts))
 
 
-def _machine(path: Path, number: int, host: object) -> Machine:
+def _machine(path: Path, number: int, host: object) -> Host:
     ssh = host.get("ssh") if isinstance(host, dict) else None
     ips = host.get("ips", []) if isinstance(host, dict) else None
     if not isinstance(ssh, str) or not ssh or not isinstance(ips, list):
         raise UsageError(f'{path}: hosts.{number}: must be {{"ssh": NAME, "ips": [ADDRESS]}}')
-    return Machine(ssh, tuple(map(str, ips)))
+    return Host(ssh, tuple(map(str, ips)))

@@ -58,7 +58,7 @@ class Start(Strict):
     config_between: str = Field("", description="what is between two models")
 
 
-class Ready(Strict):
+class Readiness(Strict):
     """When the server is up."""
 
     method: Method = Field("GET", description="how it is asked")
@@ -73,7 +73,7 @@ class Health(Strict):
     path: Path_ = Field("/v1/models", description="where it is asked, by GET")
 
 
-class Process(Strict):
+class ServerProcess(Strict):
     """Whose memory is the server's, where it runs already and is not what listens at its address."""
 
     name: str = Field("", description="the name of its processes, as `ps -o comm` shows it")
@@ -152,7 +152,7 @@ class Call(Strict):
     )
 
 
-class Swap(Strict):
+class SwapTrigger(Strict):
     """How a swap is triggered."""
 
     by: Literal["request", "call"] = Field(
@@ -234,13 +234,13 @@ class Preset(Strict):
     url: str = Field("", description="where a running one is, as a rule")
     headers: dict[str, str] = Field({}, description="of every request; secrets as {env:NAME}, or {env:NAME?}")
     start: Start | None = None
-    ready: Ready = Ready()
+    ready: Readiness = Readiness()
     health: Health = Health()
-    process: Process = Process()
+    process: ServerProcess = ServerProcess()
     version: Version | None = None
     models: Models = Models()
     ask: Ask
-    swap: Swap = Swap()
+    swap: SwapTrigger = SwapTrigger()
     unload: tuple[Call, ...] = Field((), description="calls that unload {old}, before it is swapped to")
     reported: tuple[Reported, ...] = ()
 

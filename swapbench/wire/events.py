@@ -11,7 +11,7 @@ from swapbench.base.errors import WorkerError
 from swapbench.base.phases import Phase
 from swapbench.spec.experiment import (
     EngineSettings,
-    Fault,
+    InjectedFault,
     PageCache,
     Scenario,
     Script,
@@ -132,7 +132,7 @@ class Plan(Message):
     orchestrator: str = ""
     script: Script | None = None
     sharded: Sharded | None = None
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[InjectedFault, ...] = ()
     # The swap in which the worker before was lost: its old model is to answer again, first of all.
     recover: PlannedSwap | None = None
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from swapbench.loaders.span import Span
 from swapbench.machine.allowance import Share
-from swapbench.spec.experiment import Fault, FaultKind, find_fault
+from swapbench.spec.experiment import FaultKind, InjectedFault, find_fault
 from swapbench.wire.events import Checkpoint, PlannedSwap
 from swapbench.worker.damage import FULL_DISK_BYTES, damaged
 from swapbench.worker.targets.inprocess import InProcessTarget
@@ -21,7 +21,7 @@ _LITTLE_MEMORY_BYTES: Final = 1 << 16
 class FaultyTarget(InProcessTarget):
     """The in-process target, with the plan's faults in the swaps that they are meant for."""
 
-    _fault: Fault | None = None
+    _fault: InjectedFault | None = None
 
     def serve(self, checkpoint: Checkpoint) -> None:
         """The old model is loaded without any fault."""

@@ -8,7 +8,7 @@ import pytest
 
 from swapbench.findings import analyse
 from swapbench.findings.chart_data import Dot, Dots, LadderDots, Pictures, pictures_of, thinned
-from swapbench.findings.memory import Growth, LeakFinding, Settled, SlopeLine
+from swapbench.findings.memory import Growth, LeakFinding, SettledPoint, SlopeLine
 from swapbench.findings.swap_timeline import LedgerSeries, SwapTimeline
 from tests.findings.recording import Recording
 
@@ -116,7 +116,7 @@ def test_a_long_ladder_is_thinned_strategy_by_strategy() -> None:
 
 def growth(swaps: int) -> Growth:
     line = SlopeLine((0.0, 0.0), (1.0, 1.0))
-    points = tuple(Settled(i, "up", 9.0, 5.0 if i == 1000 else 0.0, i > 2) for i in range(swaps))
+    points = tuple(SettledPoint(i, "up", 9.0, 5.0 if i == 1000 else 0.0, i > 2) for i in range(swaps))
     finding = LeakFinding("footprint", "clean", "why", swaps, 23, None, None)
     return Growth(finding, points, line, line)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from swapbench.findings.progress import Course, Progress
+from swapbench.findings.progress import Course, RunProgress
 from swapbench.wire.events import (
     MemorySample,
     Reading,
@@ -42,13 +42,13 @@ def finished(scenario: str, number: int = 0, total_s: float | None = 3.0, **chan
 
 
 def test_before_anything_was_done_nobody_knows_how_long_it_takes() -> None:
-    standing = Progress(course(), 100.0).standing(107.0)
+    standing = RunProgress(course(), 100.0).standing(107.0)
     assert (standing.swaps_done, standing.rounds_left, standing.left_s) == (0, 3, None)
     assert (standing.step, standing.elapsed_s) == ("starting", 7.0)
 
 
 def test_what_a_swap_took_is_what_others_of_its_kind_will_take() -> None:
-    progress = Progress(course(), 0.0)
+    progress = RunProgress(course(), 0.0)
     progress.on(TurnStarted(turn=0), 5.0)
     progress.on(finished("up"), 25.0)  # 20 s
     progress.on(finished("down"), 30.0)  # 5 s
@@ -59,14 +59,14 @@ def test_what_a_swap_took_is_what_others_of_its_kind_will_take() -> None:
 
 
 def test_a_kind_that_was_not_seen_yet_takes_what_the_others_took() -> None:
-    progress = Progress(course(), 0.0)
+    progress = RunProgress(course(), 0.0)
     progress.on(TurnStarted(turn=0), 0.0)
     progress.on(finished("up"), 10.0)
     assert progress.standing(10.0).left_s == 50.0
 
 
 def test_starting_the_next_worker_is_part_of_what_a_swap_takes() -> None:
-    progress = Progress(course(), 0.0)
+    progress = RunProgress(course(), 0.0)
     progress.on(TurnStarted(turn=0), 5.0)
     progress.on(finished("up"), 15.0)  # 10 s
     progress.on(TurnStarted(turn=1), 40.0)
@@ -76,7 +76,7 @@ def test_starting_the_next_worker_is_part_of_what_a_swap_takes() -> None:
 
 @pytest.mark.parametrize("status", ["failed", "rolled_back"])
 def test_what_a_failure_took_is_no_measure_where_anything_went_well(status: Any) -> None:
-    progress = Progress(course(), 0.0)
+    progress = RunProgress(course(), 0.0)
     progress.on(TurnStarted(turn=0), 0.0)
     progress.on(finished("down", status=status), 900.0)  # it hung
     assert progress.standing(900.0).left_s == 5 * 900.0
@@ -97,14 +97,14 @@ def test_one_median_is_taken_of_each_kind_however_many_swaps_are_left(
 
     monkeypatch.setattr("swapbench.findings.progress.median", counted)
     swaps = [("", number, "stock", scenario) for number in range(500) for scenario in ("up", "down")]
-    progress = Progress(course(tuple(swaps)), 0.0)
+    progress = RunProgress(course(tuple(swaps)), 0.0)
     progress.on(finished("up"), 2.0)
     assert progress.standing(2.0).left_s == 999 * 2.0
     assert len(taken) == 3  # up, down, and any
 
 
 def test_in_the_end_nothing_is_left() -> None:
-    progress = Progress(course(), 0.0)
+    progress = RunProgress(course(), 0.0)
     for _, number, _, scenario in UP_AND_DOWN:
         progress.on(finished(scenario, number), 1.0)
     standing = progress.standing(1.0)
@@ -112,7 +112,7 @@ def test_in_the_end_nothing_is_left() -> None:
 
 
 def test_the_step_that_is_going_on_ticks() -> None:
-    progress = Progress(course(), 0.0)
+    progress = RunProgress(course(), 0.0)
     progress.on(RoundStarted(round=1, warmup=False), 1.0)
     progress.on(SwapStarted(round=1, warmup=False, scenario="up", strategy="stock"), 1.0)
     progress.on(StepStarted(step="load"), 2.0)
@@ -129,7 +129,7 @@ def test_the_step_that_is_going_on_ticks() -> None:
 
 
 def test_memory_is_the_workers_own_reading() -> None:
-    progress = Progress(course(), 0.0)
+    progress = RunProgress(course(), 0.0)
     for observer, held in (("worker", 7), ("parent", 9)):
         sample = {"round": 0, "scenario": "up", "t_s": 1.0, "observer": observer}
         progress.on(MemorySample(ledgers=Reading(footprint_bytes=held, mlx_active_bytes=5), **sample), 1.0)
@@ -138,7 +138,7 @@ def test_memory_is_the_workers_own_reading() -> None:
 
 
 def test_each_kind_of_swap_has_a_row_with_those_that_went_well() -> None:
-    progress = Progress(course(), 0.0)
+    progress = RunProgress(course(), 0.0)
     for event in (
         finished("up"),
         finished("down"),
@@ -160,7 +160,7 @@ def test_each_kind_of_swap_has_a_row_with_those_that_went_well() -> None:
     ],
 )
 def test_arms_are_called_what_they_are_to_the_user(sides: Any, title: str, label: str) -> None:
-    progress = Progress(course((("B", 0, "stock", "up"),), sides=sides, warmup=1), 0.0)
+    progress = RunProgress(course((("B", 0, "stock", "up"),), arm_labels=sides, warmup=1), 0.0)
     progress.on(TurnStarted(turn=0, arm="B"), 0.0)
     progress.on(RoundStarted(round=0, warmup=True), 0.0)
     progress.on(finished("up"), 1.0)
@@ -182,7 +182,7 @@ def test_rounds_that_count_are_counted_without_those_before_them() -> None:
 
 
 def test_several_strategies_are_told_apart() -> None:
-    progress = Progress(course((("", 0, "slab", "up"),), several_strategies=True), 0.0)
+    progress = RunProgress(course((("", 0, "slab", "up"),), several_strategies=True), 0.0)
     progress.on(RoundStarted(round=0, warmup=False, strategy="slab"), 0.0)
     progress.on(finished("up", strategy="slab"), 1.0)
     standing = progress.standing(1.0)

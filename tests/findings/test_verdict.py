@@ -7,7 +7,7 @@ import pytest
 
 from swapbench.base.errors import Exit
 from swapbench.findings import analyse, exit_code
-from swapbench.findings.verdict import Verdict
+from swapbench.findings.verdict import CriterionVerdict
 from swapbench.spec.experiment import Source
 from swapbench.wire.events import Reading
 from tests.findings.recording import Recording, reading
@@ -23,7 +23,7 @@ def recording(folder: Path, *criteria: dict[str, Any], **changes: Any) -> Record
     return Recording(folder, criterion=list(criteria), **changes)
 
 
-def first(made: Recording) -> Verdict:
+def first(made: Recording) -> CriterionVerdict:
     return analyse(made.run()).verdicts[0]
 
 

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from swapbench.findings.progress import Progress, Standing
+from swapbench.findings.progress import RunProgress, Standing
 from swapbench.report.live import clock, live_lines
 from swapbench.spec.experiment import Source
 from swapbench.wire.events import MemorySample, Reading, RoundStarted, StepStarted, SwapStarted, TurnStarted
@@ -14,7 +14,7 @@ from tests.findings.test_progress import course, finished
 
 def standing() -> Standing:
     """In the load of the fourth of six swaps; the swap up missed its target once."""
-    progress = Progress(course(), 0.0)
+    progress = RunProgress(course(), 0.0)
     progress.on(TurnStarted(turn=0), 0.0)
     progress.on(finished("up", 0, 3.0), 10.0)
     progress.on(finished("down", 0, 33.0), 20.0)
@@ -59,13 +59,13 @@ def test_what_is_colour_is_told_without_colour() -> None:
 
 
 def test_a_failed_swap_says_why_in_its_row() -> None:
-    progress = Progress(course(), 0.0)
+    progress = RunProgress(course(), 0.0)
     progress.on(finished("up", total_s=1.0, status="rolled_back", error="load failed: out of memory"), 1.0)
     assert lines(80, progress.standing(1.0))[-1] == "up      rolled back: load failed: out of memory"
 
 
 def test_many_kinds_of_swaps_show_those_that_changed_last() -> None:
-    progress = Progress(course(), 0.0)
+    progress = RunProgress(course(), 0.0)
     for name in [*"abcdefghijkl", "a"]:
         progress.on(finished(name), 1.0)
     shown = [line.split()[0] for line in lines(80, progress.standing(1.0))[4:]]
@@ -73,7 +73,7 @@ def test_many_kinds_of_swaps_show_those_that_changed_last() -> None:
 
 
 def test_before_anything_is_known_it_can_be_drawn() -> None:
-    heading, course_line, now, memory = lines(60, Progress(course(), 0.0).standing(2.0))
+    heading, course_line, now, memory = lines(60, RunProgress(course(), 0.0).standing(2.0))
     assert heading == "quick  3 rounds  0 of 6 swaps, 3 rounds left"
     assert course_line == "─" * 54 + "  0:02"
     assert (now, memory) == ("starting 2.0 s", "memory  not read yet")
@@ -88,7 +88,7 @@ def test_time_is_told_as_on_a_clock(seconds: float, said: str) -> None:
 
 def test_one_round_is_one() -> None:
     one = (("", 0, "stock", "up"),)
-    heading = lines(60, Progress(course(one, rounds=1), 0.0).standing(2.0))[0]
+    heading = lines(60, RunProgress(course(one, rounds=1), 0.0).standing(2.0))[0]
     assert heading == "quick  1 round  0 of 1 swaps, 1 round left"
 
 
@@ -98,7 +98,7 @@ LONG = "from-a-model-with-a-long-name-of-70b-8bit-to-another-with-a-long-name-of
 @pytest.mark.parametrize("width", [40, 60, 80, 100])
 @pytest.mark.parametrize("step", ["reconfigure", "serving " + LONG])
 def test_however_long_the_names_what_goes_on_and_for_how_long_is_there(width: int, step: str) -> None:
-    progress = Progress(course(name=f"experiment-{LONG}"), 0.0)
+    progress = RunProgress(course(name=f"experiment-{LONG}"), 0.0)
     progress.on(RoundStarted(round=1, warmup=False), 0.0)
     progress.on(SwapStarted(round=1, warmup=False, scenario=LONG, strategy="stock"), 0.0)
     progress.on(StepStarted(step=step), 1.0)
@@ -115,7 +115,7 @@ def test_however_long_the_names_what_goes_on_and_for_how_long_is_there(width: in
 
 
 def test_strategies_of_a_scenario_with_a_long_name_are_told_apart() -> None:
-    progress = Progress(course(several_strategies=True), 0.0)
+    progress = RunProgress(course(several_strategies=True), 0.0)
     for strategy in ("stock", "slab"):
         progress.on(finished(LONG, strategy=strategy), 1.0)
     stock, slab = lines(80, progress.standing(1.0))[4:]
@@ -124,7 +124,7 @@ def test_strategies_of_a_scenario_with_a_long_name_are_told_apart() -> None:
 
 
 def test_a_terminal_obeys_nothing_that_a_message_or_a_name_says() -> None:
-    progress = Progress(course(name="a\x1b[2J", sides={"B": "b\x1b[31m"}), 0.0)
+    progress = RunProgress(course(name="a\x1b[2J", arm_labels={"B": "b\x1b[31m"}), 0.0)
     progress.on(TurnStarted(turn=0, arm="B"), 0.0)
     progress.on(RoundStarted(round=0, warmup=False), 0.0)
     progress.on(SwapStarted(round=0, warmup=False, scenario="u\x1bp", strategy="stock"), 0.0)
@@ -144,13 +144,13 @@ def test_a_terminal_obeys_nothing_that_a_message_or_a_name_says() -> None:
     ],
 )
 def test_what_models_are_is_said_but_of_the_published_ones(sources: tuple[Source, ...], said: str) -> None:
-    heading = lines(100, Progress(course(sources=sources), 0.0).standing(2.0))[0]
+    heading = lines(100, RunProgress(course(sources=sources), 0.0).standing(2.0))[0]
     assert heading.startswith(f"{said}  3 rounds")
 
 
 @pytest.mark.parametrize("sources", [(Source.MINI,), (Source.HUB, Source.MINI)])
 def test_no_mini_model_is_held_against_the_target(sources: tuple[Source, ...]) -> None:
-    progress = Progress(course(sources=sources), 0.0)
+    progress = RunProgress(course(sources=sources), 0.0)
     progress.on(finished("up", 0, 3.0), 10.0)
     row = lines(100, progress.standing(11.0))[-1]
     assert row.startswith("up        3.000 s")
@@ -158,7 +158,7 @@ def test_no_mini_model_is_held_against_the_target(sources: tuple[Source, ...]) -
 
 
 def test_a_swap_whose_total_is_lost_in_noise_is_no_failure_and_shows_its_first_token() -> None:
-    progress = Progress(course(), 0.0)
+    progress = RunProgress(course(), 0.0)
     progress.on(finished("up", total_s=None, to_first_token_s=1.12), 1.0)
     shown = live_lines(progress.standing(1.0), 100).plain
     assert "1.120 s  to the first token" in shown

@@ -7,7 +7,7 @@ import pytest
 
 from swapbench.compare.comparison import Side, compare_runs
 from swapbench.findings import Findings, analyse, exit_code
-from swapbench.findings.verdict import Outcome
+from swapbench.findings.verdict import CriterionOutcome
 from swapbench.report import to_csv, to_markdown
 from swapbench.run.runner import follow, new_job
 from swapbench.spec.experiment import CriterionKind, validate
@@ -68,9 +68,9 @@ def test_nothing_is_said_to_be_in_no_phase(findings: Findings) -> None:
 
 def test_the_bottleneck_is_not_judged(findings: Findings) -> None:
     outcomes = {verdict.kind: verdict.outcome for verdict in findings.verdicts}
-    assert outcomes[CriterionKind.BOTTLENECK_IDENTIFIED] is Outcome.NOT_JUDGED
-    assert outcomes[CriterionKind.MEMORY_RECLAIMED] is Outcome.INCONCLUSIVE
-    assert outcomes[CriterionKind.ALL_UNDER_TARGET] is Outcome.PASS
+    assert outcomes[CriterionKind.BOTTLENECK_IDENTIFIED] is CriterionOutcome.NOT_JUDGED
+    assert outcomes[CriterionKind.MEMORY_RECLAIMED] is CriterionOutcome.INCONCLUSIVE
+    assert outcomes[CriterionKind.ALL_UNDER_TARGET] is CriterionOutcome.PASS
     assert exit_code(findings) == 0
 
 

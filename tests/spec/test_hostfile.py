@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from swapbench.base.errors import UsageError
-from swapbench.spec.hostfile import Machine, read
+from swapbench.spec.hostfile import Host, read
 
 TWO = '[{"ssh": "mac-1", "ips": ["10.0.0.1"]}, {"ssh": "mac-2", "ips": ["10.0.0.2"]}]'
 
@@ -14,7 +14,7 @@ TWO = '[{"ssh": "mac-1", "ips": ["10.0.0.1"]}, {"ssh": "mac-2", "ips": ["10.0.0.
 def test_hosts_are_listed_plainly_or_with_what_belongs_to_them(text: str, tmp_path: Path) -> None:
     path = tmp_path / "hosts.json"
     path.write_text(text)
-    assert read(path) == (Machine("mac-1", ("10.0.0.1",)), Machine("mac-2", ("10.0.0.2",)))
+    assert read(path) == (Host("mac-1", ("10.0.0.1",)), Host("mac-2", ("10.0.0.2",)))
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from swapbench.spec.experiment.tables import (
     Criterion,
     CriterionKind,
     EngineSettings,
-    Fault,
-    Gate,
+    GateSettings,
+    InjectedFault,
     PageCache,
     Scenario,
     Script,
@@ -144,9 +144,9 @@ class Experiment(Strict):
     workload: Workload = Workload()
     engine: EngineSettings = EngineSettings()
     verify: Verify = Verify()
-    gate: Gate = Gate()
+    gate: GateSettings = GateSettings()
     criterion: tuple[Criterion, ...] = ()
-    fault: tuple[Fault, ...] = ()
+    fault: tuple[InjectedFault, ...] = ()
     sharded: Sharded | None = None
     script: Script | None = None
 
@@ -176,12 +176,12 @@ class Experiment(Strict):
         """What is to be true of the page cache in a scenario's swaps."""
         return scenario.page_cache or self.page_cache
 
-    def fault_in(self, scenario: str, round_: int) -> Fault | None:
+    def fault_in(self, scenario: str, round_: int) -> InjectedFault | None:
         """The fault that a swap is to have."""
         return find_fault(self.fault, scenario, round_)
 
 
-def find_fault(faults: Iterable[Fault], scenario: str, round_: int) -> Fault | None:
+def find_fault(faults: Iterable[InjectedFault], scenario: str, round_: int) -> InjectedFault | None:
     """The first fault that is meant for a scenario in a round."""
     return next((f for f in faults if f.scenario == scenario and f.round in (None, round_)), None)
 

@@ -205,7 +205,7 @@ class Criterion(Strict):
     )
 
 
-class Gate(Strict):
+class GateSettings(Strict):
     """How two sides are compared by `swapbench ab` and `swapbench gate`, and when the gate fails."""
 
     margin: Real = Field(
@@ -250,7 +250,7 @@ class FaultKind(StrEnum):
     CLIENT_GONE = "client-gone"
 
 
-class Fault(Strict):
+class InjectedFault(Strict):
     """A fault in the swaps of one scenario (in one round, or in all)."""
 
     kind: FaultKind = Field(

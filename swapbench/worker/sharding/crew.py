@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from swapbench.spec.experiment import EngineSettings, Sharded
-from swapbench.spec.hostfile import Machine
+from swapbench.spec.hostfile import Host
 from swapbench.wire.events import Reading, encode
 from swapbench.worker.sharding.gather import sum_up
 from swapbench.worker.sharding.launch import Launch, machines_of, own_address
@@ -115,7 +115,7 @@ class Crew:
         with self._changed:
             return tuple(rank.report for rank in self._ranks if rank.report is not None)
 
-    def _started(self, machines: Sequence[Machine]) -> tuple[socket.socket, Launch]:
+    def _started(self, machines: Sequence[Host]) -> tuple[socket.socket, Launch]:
         """Where ranks report to, and the ranks."""
         try:
             server = socket.create_server((own_address(self._sharded, machines), 0))

@@ -30,7 +30,7 @@ class Launch:
     """mlx.launch, running, with all ranks that it started."""
 
     def __init__(
-        self, sharded: Sharded, machines: Sequence[hostfile.Machine], report_to: str, token: str
+        self, sharded: Sharded, machines: Sequence[hostfile.Host], report_to: str, token: str
     ) -> None:
         """Start ranks on `machines` that report to an address, HOST:PORT, of this one.
 
@@ -108,7 +108,7 @@ class Launch:
                     self._last_line = text[:300]
 
 
-def machines_of(sharded: Sharded) -> tuple[hostfile.Machine, ...]:
+def machines_of(sharded: Sharded) -> tuple[hostfile.Host, ...]:
     """Where the ranks run, rank 0 first.
 
     Raises:
@@ -116,10 +116,10 @@ def machines_of(sharded: Sharded) -> tuple[hostfile.Machine, ...]:
     """
     if sharded.hostfile:
         return hostfile.read(Path(sharded.hostfile))
-    return (hostfile.Machine(hostfile.HERE, (hostfile.HERE,)),) * sharded.ranks
+    return (hostfile.Host(hostfile.HERE, (hostfile.HERE,)),) * sharded.ranks
 
 
-def own_address(sharded: Sharded, machines: Sequence[hostfile.Machine]) -> str:
+def own_address(sharded: Sharded, machines: Sequence[hostfile.Host]) -> str:
     """Where ranks find this machine: as it is seen on the way to the first that is another.
 
     Raises:
@@ -140,7 +140,7 @@ def _mlx_launch() -> str:
     return str(beside) if beside.exists() else shutil.which("mlx.launch") or "mlx.launch"
 
 
-def _where(sharded: Sharded, machines: Sequence[hostfile.Machine]) -> list[str]:
+def _where(sharded: Sharded, machines: Sequence[hostfile.Host]) -> list[str]:
     where = ["--hostfile", sharded.hostfile] if sharded.hostfile else ["-n", str(sharded.ranks)]
     here = all(machine.ssh == hostfile.HERE for machine in machines)
     port = sharded.port or (_free_ports(len(machines)) if here else 0)

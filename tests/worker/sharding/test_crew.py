@@ -11,7 +11,7 @@ from types import MappingProxyType
 import pytest
 
 from swapbench.spec.experiment import EngineSettings, Sharded
-from swapbench.spec.hostfile import Machine
+from swapbench.spec.hostfile import Host
 from swapbench.wire.events import Message, Reading, encode
 from swapbench.worker.sharding import crew as crews
 from swapbench.worker.sharding.crew import Crew, RankError
@@ -110,7 +110,7 @@ class PlayedLaunch:
     token = ""
     ended = ""
 
-    def __init__(self, sharded: Sharded, machines: Sequence[Machine], report_to: str, token: str) -> None:
+    def __init__(self, sharded: Sharded, machines: Sequence[Host], report_to: str, token: str) -> None:
         self.killed = False
         for number, part in enumerate(self.parts):
             word = self.token or token

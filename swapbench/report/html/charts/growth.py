@@ -1,7 +1,7 @@
 """Settled memory over the swaps of a run, with its slope and what would still be no leak."""
 
 from swapbench.base import figures
-from swapbench.findings.memory import Growth, Settled, SlopeLine
+from swapbench.findings.memory import Growth, SettledPoint, SlopeLine
 from swapbench.report.html.charts.drawing import (
     ACCENT,
     INK,
@@ -57,7 +57,7 @@ def _shown_bytes(shown: Growth, judged: bool) -> list[float]:
     return [*ends, *(point.growth_bytes for point in shown.points)]
 
 
-def _row(point: Settled, unit: UnitOf) -> Spec:
+def _row(point: SettledPoint, unit: UnitOf) -> Spec:
     aside = "" if point.considered else ", left out: warm-up"
     return {
         "swap": point.swap,

@@ -12,7 +12,7 @@ from typing import Final
 
 import psutil
 
-from swapbench.spec.preset import Process
+from swapbench.spec.preset import ServerProcess
 from swapbench.worker.targets.http.speaking import ServerError
 
 _ANSWERS_WITHIN_S: Final = 20.0
@@ -29,7 +29,7 @@ print(json.dumps(found))
 """
 
 
-def processes_of(told: Process, listeners: Sequence[int]) -> list[int]:
+def processes_of(told: ServerProcess, listeners: Sequence[int]) -> list[int]:
     """Those that a preset names, else those that listen.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Final
 
 import psutil
 
-from swapbench.spec.experiment import Fault, FaultKind, find_fault
+from swapbench.spec.experiment import FaultKind, InjectedFault, find_fault
 from swapbench.wire.events import Checkpoint, PlannedSwap
 from swapbench.worker.damage import DAMAGES, FULL_DISK_BYTES, damaged
 from swapbench.worker.probe import Probe
@@ -24,7 +24,7 @@ _STRIKES_AFTER_S: Final = 0.1
 class FaultyHttpTarget(HttpTarget):
     """A server, with the plan's faults in the swaps that they are meant for."""
 
-    _fault: Fault | None = None
+    _fault: InjectedFault | None = None
     _gone = False
 
     def serve(self, checkpoint: Checkpoint) -> None:

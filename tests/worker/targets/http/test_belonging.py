@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from swapbench.spec.preset import Process
+from swapbench.spec.preset import ServerProcess
 from swapbench.wire.events import Note, WorkerReady
 from swapbench.worker.targets.http.belonging import names_of, processes_of, versions_of
 from swapbench.worker.targets.http.calling import _figure
@@ -88,15 +88,15 @@ def test_a_forwarders_memory_is_not_the_servers(server: subprocess.Popen[bytes],
 
 def test_processes_are_named_by_a_preset_in_place_of_who_listens() -> None:
     me = psutil.Process(os.getpid())
-    assert processes_of(Process(), [1, 2]) == [1, 2]
-    assert processes_of(Process(pid=me.pid), [1]) == [me.pid]
-    found = processes_of(Process(name=me.name()), [])
+    assert processes_of(ServerProcess(), [1, 2]) == [1, 2]
+    assert processes_of(ServerProcess(pid=me.pid), [1]) == [me.pid]
+    found = processes_of(ServerProcess(name=me.name()), [])
     assert found
     assert names_of(found) == me.name()
 
 
-@pytest.mark.parametrize("told", [Process(name="no such program"), Process(pid=2**22 + 1)])
-def test_a_preset_that_names_nobody_is_told_so(told: Process, tmp_path: Path) -> None:
+@pytest.mark.parametrize("told", [ServerProcess(name="no such program"), ServerProcess(pid=2**22 + 1)])
+def test_a_preset_that_names_nobody_is_told_so(told: ServerProcess, tmp_path: Path) -> None:
     with pytest.raises(ServerError, match=r"\[process\] .*runs here"):
         processes_of(told, [1])
 
