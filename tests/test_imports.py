@@ -16,9 +16,8 @@ ROOMS = (
     *("instruments", "machine", "wire", "orchestrator", "spec", "base"),
 )
 MLX = {"mlx", "mlx_lm", "transformers"}
-INTERFACE = {"typer", "rich", "pandas", "duckdb", "vl_convert"}
+INTERFACE = {"typer", "rich", "duckdb", "vl_convert"}
 HEAVY = MLX | {
-    "pandas",
     "duckdb",
     "numpy",
     "pydantic",
@@ -112,11 +111,11 @@ def test_the_worker_never_imports_a_user_interface_not_even_inside_a_function(pa
     assert not imported(ast.walk(parse(path))) & INTERFACE
 
 
-def test_the_whole_worker_can_be_imported_without_pandas() -> None:
+def test_the_whole_worker_can_be_imported_without_duckdb() -> None:
     names = [dotted(path) for path in WORKER if path.name != "__main__.py"]
     loaded = loaded_by(f"import importlib\nfor name in {names!r}: importlib.import_module(name)")
     assert "mlx" in loaded
-    assert "pandas" not in loaded
+    assert "duckdb" not in loaded
 
 
 def test_a_server_is_measured_without_mlx_in_the_worker() -> None:

@@ -221,7 +221,7 @@ def _facts(side: Side, experiment: Experiment, swaps: Sequence[Swap]) -> SideFac
 
 def _turns(run: Run) -> str:
     """Which arm had the run's turns, in order: ABBAAB..."""
-    turns = dict(zip(run.swaps["turn"], run.swaps["arm"], strict=True))
+    turns = {row["turn"]: row["arm"] for row in run.swaps}
     return "".join(turns[turn] for turn in sorted(turns))
 
 

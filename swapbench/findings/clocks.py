@@ -1,14 +1,12 @@
 """A run's workers on one clock: each measures on its own, whose zero is when it began."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from swapbench.findings.swaps import Key, Row, key_of, number, records
+from swapbench.findings.swaps import Key, key_of
 from swapbench.store import Run
-
-if TYPE_CHECKING:
-    import pandas as pd
+from swapbench.store.tables import Row, number
 
 _NOTHING: Final[Row] = {}
 
@@ -75,7 +73,7 @@ def place(run: Run) -> Placed:
 
     Samples of a worker that carried out no swap are left out.
     """
-    rows, epochs = _epochs(run.memory)
+    rows, epochs = run.memory, _epochs(run.memory)
     swaps = _swaps(run, rows, epochs)
     _tell_workers(swaps)
     clocks = _Clocks()
@@ -173,8 +171,8 @@ def _arm(swaps: Sequence[_ClockedSwap], worker: int) -> str:
 
 def _swaps(run: Run, samples: Sequence[Row], epochs: Sequence[int]) -> list[_ClockedSwap]:
     """Every swap of swaps.csv, then what was begun and has no row there."""
-    swaps = {key_of(row): _ClockedSwap(key_of(row), row) for row in records(run.swaps)}
-    for row in records(run.phases):
+    swaps = {key_of(row): _ClockedSwap(key_of(row), row) for row in run.swaps}
+    for row in run.phases:
         swaps.setdefault(key_of(row), _ClockedSwap(key_of(row), _NOTHING)).phases.append(row)
     # Samples from before there were strategies name none.
     unnamed = {(*key[:2], "", key[3]): key for key in swaps}
@@ -189,17 +187,17 @@ def _swaps(run: Run, samples: Sequence[Row], epochs: Sequence[int]) -> list[_Clo
     return list(swaps.values())
 
 
-def _epochs(memory: "pd.DataFrame") -> tuple[list[Row], list[int]]:
-    """The samples, and for each which clock it was taken on: one observer's time never runs backwards."""
-    rows, epochs = records(memory), []
+def _epochs(samples: Iterable[Row]) -> list[int]:
+    """For each sample which clock it was taken on: one observer's time never runs backwards."""
+    epochs = []
     epoch, latest = 0, dict[str, float]()
-    for row in rows:
+    for row in samples:
         seconds, observer = number(row["t_s"]) or 0.0, str(row["observer"])
         if seconds < latest.get(observer, 0.0):
             epoch, latest = epoch + 1, {}
         latest[observer] = seconds
         epochs.append(epoch)
-    return rows, epochs
+    return epochs
 
 
 def _tell_workers(swaps: Sequence[_ClockedSwap]) -> None:

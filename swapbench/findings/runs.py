@@ -1,9 +1,9 @@
 """A run as a whole: its arms and strategies taken apart, what it was run on, its entry in a list."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from swapbench.base.errors import UsageError, did_you_mean
 from swapbench.base.figures import counted
@@ -13,9 +13,7 @@ from swapbench.findings.swaps import Swap, swaps_of
 from swapbench.spec.experiment import Experiment, Source
 from swapbench.spec.strategy import Strategy
 from swapbench.store import ArmInfo, Run, RunInfo, RunStatus, experiment_of
-
-if TYPE_CHECKING:
-    import pandas as pd
+from swapbench.store.tables import Row
 
 
 def arms_of(run: Run) -> tuple[Run, ...]:
@@ -53,15 +51,15 @@ def _alone(run: Run, arm: ArmInfo) -> Run:
     return replace(
         run,
         info=info,
-        phases=_of_arm(run.phases, arm.name),
-        swaps=_of_arm(run.swaps, arm.name),
-        memory=_of_arm(run.memory, arm.name),
-        requests=_of_arm(run.requests, arm.name),
+        phases=_having(run.phases, "arm", arm.name),
+        swaps=_having(run.swaps, "arm", arm.name),
+        memory=_having(run.memory, "arm", arm.name),
+        requests=_having(run.requests, "arm", arm.name),
     )
 
 
-def _of_arm(frame: "pd.DataFrame", arm: str) -> "pd.DataFrame":
-    return frame[frame["arm"] == arm]
+def _having(rows: Iterable[Row], column: str, value: str) -> tuple[Row, ...]:
+    return tuple(row for row in rows if row[column] == value)
 
 
 def cell_name(scenario: str, strategy: str) -> str:
@@ -103,24 +101,18 @@ def only(run: Run, strategy: str) -> Run:
     return replace(
         run,
         info=info,
-        phases=_of_strategy(run.phases, strategy),
-        swaps=_of_strategy(run.swaps, strategy),
-        memory=_of_strategy(run.memory, strategy),
-        requests=_of_strategy(run.requests, strategy),
+        phases=_having(run.phases, "strategy", strategy),
+        swaps=_having(run.swaps, "strategy", strategy),
+        memory=_having(run.memory, "strategy", strategy),
+        requests=_having(run.requests, "strategy", strategy),
     )
 
 
-def _of_strategy(frame: "pd.DataFrame", strategy: str) -> "pd.DataFrame":
-    return frame[frame["strategy"] == strategy]
-
-
-def _renamed(frame: "pd.DataFrame") -> "pd.DataFrame":
-    named = frame.copy()
-    named["scenario"] = [
-        cell_name(scenario, strategy) if scenario else ""
-        for scenario, strategy in zip(frame["scenario"], frame["strategy"], strict=True)
-    ]
-    return named
+def _renamed(rows: Iterable[Row]) -> tuple[Row, ...]:
+    return tuple(
+        {**row, "scenario": cell_name(row["scenario"], row["strategy"]) if row["scenario"] else ""}
+        for row in rows
+    )
 
 
 _SOURCE_SAYS: Final = {

@@ -1,16 +1,15 @@
 """Beside the phases: what clients wait, what a server tells of itself, what the new model answers."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from swapbench.base.phases import WHOLE, Phase
-from swapbench.findings.swaps import Swap, records
+from swapbench.findings.swaps import Swap
 from swapbench.stats.estimate import Estimate, estimate
-
-if TYPE_CHECKING:
-    import pandas as pd
+from swapbench.store.tables import Row
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,14 @@ class ClientsFelt:
         return (self.lost or 0) + self.failed + self.stalled
 
 
-def clients_felt(scenario: str, swaps: Sequence[Swap], requests: "pd.DataFrame") -> ClientsFelt | None:
+def clients_felt(scenario: str, swaps: Sequence[Swap], requests: Sequence[Row]) -> ClientsFelt | None:
     """The clients' view of a scenario; None where none sent."""
-    mine = requests[requests["scenario"] == scenario]
-    by_round = dict(iter(mine.groupby("round")))
+    by_round: dict[int, list[Row]] = {}
+    for row in requests:
+        if row["scenario"] == scenario:
+            by_round.setdefault(int(row["round"]), []).append(row)
     parts = [(swap, by_round[swap.round]) for swap in swaps if swap.round in by_round and not swap.warmup]
-    rows = [(swap, row) for swap, part in parts for row in records(part)]
+    rows = [(swap, row) for swap, part in parts for row in part]
     if not rows:
         return None
     waits: dict[str, list[float]] = {"before": [], "during": [], "after": []}
@@ -80,14 +81,15 @@ def _when(sent_s: float, swap: Swap) -> str:
     return "during" if lasts_s is not None and sent_s < lasts_s else "after"
 
 
-def _longest_stall(swap: Swap, requests: "pd.DataFrame") -> float | None:
-    answered = requests[requests["outcome"] == "answered"]
-    new = answered[answered["model"] == swap.to_model]
-    if new.empty:
+def _longest_stall(swap: Swap, requests: Sequence[Row]) -> float | None:
+    answered = [row for row in requests if row["outcome"] == "answered"]
+    first_s = [row["first_token_s"] for row in answered if row["model"] == swap.to_model]
+    known_s = [at_s for at_s in first_s if not math.isnan(at_s)]
+    if not known_s:
         return None
-    end_s = float(new["first_token_s"].min())
-    heard = sorted({*answered["first_token_s"], *answered["answered_s"]})
-    moments = [0.0, *(float(at_s) for at_s in heard if 0 < at_s < end_s), end_s]
+    end_s: float = min(known_s)
+    heard = {row[column] for row in answered for column in ("first_token_s", "answered_s")}
+    moments: list[float] = [0.0, *sorted(at_s for at_s in heard if 0 < at_s < end_s), end_s]
     return max(later - earlier for earlier, later in pairwise(moments))
 
 

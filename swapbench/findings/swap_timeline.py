@@ -4,14 +4,12 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median_low
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from swapbench.base.phases import ALL_LEDGERS, FIRST_TOKEN, PHASES
-from swapbench.findings.swaps import Row, Swap, headline_figure, records, rows_of_all, samples_of
+from swapbench.findings.swaps import Swap, headline_figure, rows_of_all, samples_of
 from swapbench.store import Run
-
-if TYPE_CHECKING:
-    import pandas as pd
+from swapbench.store.tables import Row
 
 # More points than a picture has columns only make it heavier.
 _MOST_POINTS: Final = 600
@@ -84,8 +82,8 @@ def timeline_of(run: Run, swaps: Sequence[Swap]) -> SwapTimeline | None:
     swap = nearest_median(counted)
     if swap is None or swap.total_s is None:
         return None
-    rows = run.phases[(run.phases["round"] == swap.round) & (run.phases["scenario"] == swap.scenario)]
-    rows = rows_of_all(rows)
+    its = [row for row in run.phases if row["round"] == swap.round and row["scenario"] == swap.scenario]
+    rows = rows_of_all(its)
     stretches, end_to_end = _stretches(rows)
     if not stretches:
         return None
@@ -115,12 +113,12 @@ def nearest_median(counted: Sequence[Swap]) -> Swap | None:
     return next(swap for swap in having if swap.figures[figure] == middle)
 
 
-def _stretches(rows: "pd.DataFrame") -> tuple[tuple[Stretch, ...], bool]:
+def _stretches(rows: Sequence[Row]) -> tuple[tuple[Stretch, ...], bool]:
     """Phases in their order, each followed by its spans; and whether they had to be laid end to end.
 
     One that was entered several times is several stretches.
     """
-    found = [row for row in records(rows) if math.isfinite(row["seconds"])]
+    found = [row for row in rows if math.isfinite(row["seconds"])]
     order = [*map(str, PHASES), FIRST_TOKEN]
     phases = [row for name in order for row in found if row["phase"] == name and not row["span"]]
     end_to_end = any(not math.isfinite(row["start_s"]) for row in phases)
@@ -153,13 +151,12 @@ def _spans(rows: Sequence[Row], phase: str) -> list[Stretch]:
     return sorted(spans, key=lambda stretch: (stretch.start_s, -stretch.seconds))
 
 
-def _ledgers(run: Run, rows: "pd.DataFrame", swap: Swap, end_s: float) -> Iterator[LedgerSeries]:
+def _ledgers(run: Run, rows: Sequence[Row], swap: Swap, end_s: float) -> Iterator[LedgerSeries]:
     """Readings around every phase and span, and the samples between them."""
     samples = _samples(run, swap, end_s)
-    measured = records(rows)
     for ledger in ALL_LEDGERS:
-        points = [(row["start_s"], row[f"{ledger}_before_bytes"]) for row in measured]
-        points += [(row["start_s"] + row["seconds"], row[f"{ledger}_after_bytes"]) for row in measured]
+        points = [(row["start_s"], row[f"{ledger}_before_bytes"]) for row in rows]
+        points += [(row["start_s"] + row["seconds"], row[f"{ledger}_after_bytes"]) for row in rows]
         points += [(t_s, row[f"{ledger}_bytes"]) for t_s, row in samples]
         known = sorted((t, value) for t, value in points if math.isfinite(t) and math.isfinite(value))
         if len(known) > 1:
@@ -170,10 +167,12 @@ def _samples(run: Run, swap: Swap, end_s: float) -> list[tuple[float, Row]]:
     start_s = swap.figures.get("start_s")
     if start_s is None:
         return []
-    samples = samples_of(run)
-    theirs = samples[(samples["round"] == swap.round) & (samples["scenario"] == swap.scenario)]
-    near = theirs[theirs["t_s"].between(start_s - _LEAD * end_s, start_s + (1 + _TAIL) * end_s)]
-    return [(row["t_s"] - start_s, row) for row in records(near)]
+    first_s, last_s = start_s - _LEAD * end_s, start_s + (1 + _TAIL) * end_s
+    return [
+        (row["t_s"] - start_s, row)
+        for row in samples_of(run)
+        if (row["round"], row["scenario"]) == (swap.round, swap.scenario) and first_s <= row["t_s"] <= last_s
+    ]
 
 
 def thinned_keeping_extremes(points: Sequence[Point], most: int) -> tuple[Point, ...]:

@@ -3,30 +3,16 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from swapbench.base import phases
 from swapbench.base.phases import ALL_LEDGERS, WHOLE, HeadlineFigure, Phase
 from swapbench.store import Run
+from swapbench.store.tables import Row, number
 from swapbench.wire.columns import released_column, settled_column
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-Row = Mapping[str, Any]
 # Arm, round, strategy, scenario: each of them is carried out once.
 Key = tuple[str, int, str, str]
-
-
-def records(frame: "pd.DataFrame") -> list[Row]:
-    """Each row by its columns' names."""
-    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
-
-
-def number(value: Any) -> float | None:
-    """A figure of a table; None where it was not recorded."""
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def key_of(row: Row) -> Key:
@@ -137,34 +123,37 @@ _Rows = dict[tuple[str, str], Measured]
 
 def swaps_of(run: Run) -> tuple[Swap, ...]:
     """Every swap of a run, in the order in which they were carried out."""
-    rows = records(run.swaps)
+    rows = run.swaps
     measured = _measured_by_swap(run.phases)
-    samples = dict(iter(samples_of(run).groupby(["round", "scenario"])))
+    samples: dict[tuple[int, str], list[Row]] = {}
+    for sample in samples_of(run):
+        samples.setdefault((int(sample["round"]), sample["scenario"]), []).append(sample)
     workers = _workers(rows)
     swaps = []
     for index, (row, worker) in enumerate(zip(rows, workers, strict=True)):
-        its = _during(samples.get((int(row["round"]), str(row["scenario"]))), row)
+        its = _during(samples.get((int(row["round"]), row["scenario"])), row)
         swaps.append(_swap(index, worker, row, measured.get(key_of(row), {}), its))
     return tuple(swaps)
 
 
-def samples_of(run: Run) -> "pd.DataFrame":
+def samples_of(run: Run) -> Sequence[Row]:
     """The samples of what swaps.
 
     The parent sees the worker and its children: what the worker sees of itself, also when it can't look. But
     where servers or ranks are swapped, the worker is one process more, which only watches them.
     """
     watches = run.info.server is not None or run.info.experiment.get("target") == "sharded"
-    return run.memory[run.memory["observer"] != "parent"] if watches else run.memory
+    return [row for row in run.memory if row["observer"] != "parent"] if watches else run.memory
 
 
-def rows_of_all(rows: "pd.DataFrame") -> "pd.DataFrame":
+def rows_of_all(rows: Sequence[Row]) -> Sequence[Row]:
     """Of one swap's rows of phases.csv, those of the whole target: of several ranks, those that name none.
 
     Where a swap broke off, only single ranks may have got as far as rows: the first of them.
     """
-    together = rows["rank"].isna()
-    return rows[together] if together.any() else rows[rows["rank"] == rows["rank"].min()]
+    together = [row for row in rows if math.isnan(row["rank"])]
+    least = min((row["rank"] for row in rows), default=0)
+    return together or [row for row in rows if row["rank"] == least]
 
 
 def _swap(
@@ -172,7 +161,7 @@ def _swap(
     worker: int,
     row: Mapping[str, Any],
     by_rank: Mapping[int | None, _Rows],
-    samples: "pd.DataFrame | None",
+    samples: Sequence[Row] | None,
 ) -> Swap:
     # A target of one process has its own rows for the whole; of several ranks, those without a rank are.
     several = None in by_rank
@@ -218,10 +207,10 @@ def _spans(rows: _Rows) -> dict[str, Measured]:
     return {f"{phase}/{span}": value for (phase, span), value in rows.items() if span}
 
 
-def _measured_by_swap(frame: "pd.DataFrame") -> dict[Key, dict[int | None, _Rows]]:
+def _measured_by_swap(measured: Iterable[Row]) -> dict[Key, dict[int | None, _Rows]]:
     """Rows of phases.csv by swap and rank, those of one phase, or of one span, taken together."""
     swaps: dict[Key, dict[int | None, dict[tuple[str, str], list[Row]]]] = {}
-    for row in records(frame):
+    for row in measured:
         swap = swaps.setdefault(key_of(row), {})
         rank = number(row["rank"])
         rows = swap.setdefault(None if rank is None else int(rank), {})
@@ -269,33 +258,34 @@ def _sum(rows: Sequence[Row], column: str) -> float | None:
     return math.fsum(known) if len(known) == len(values) else None
 
 
-def _during(samples: "pd.DataFrame | None", row: Mapping[str, Any]) -> "pd.DataFrame | None":
+def _during(samples: Sequence[Row] | None, row: Row) -> Sequence[Row] | None:
     """The samples taken during the swap itself, first token included; None where there is no telling."""
     start_s, total_s = number(row["start_s"]), number(row["total_s"])
     lasted_s = number(row["to_first_token_s"]) or total_s
     if samples is None or start_s is None or lasted_s is None:
         return None
     end_s = start_s + lasted_s
-    return samples[samples["t_s"].between(start_s, end_s)]
+    return [sample for sample in samples if start_s <= sample["t_s"] <= end_s]
 
 
-def _extremes(during: "pd.DataFrame | None") -> Ledgers:
+def _extremes(during: Sequence[Row] | None) -> Ledgers:
     """The most of each ledger among the samples."""
     if during is None:
         return {}
-    most = {
-        ledger: during[f"{ledger}_bytes"].agg("min" if ledger == COUNTS_DOWN else "max")
-        for ledger in ALL_LEDGERS
-    }
-    return {ledger: float(value) for ledger, value in most.items() if number(value) is not None}
+    most: dict[str, float] = {}
+    for ledger in ALL_LEDGERS:
+        values = [value for row in during if (value := number(row[f"{ledger}_bytes"])) is not None]
+        if values:
+            most[ledger] = min(values) if ledger == COUNTS_DOWN else max(values)
+    return most
 
 
-def _swap_used_growth(during: "pd.DataFrame | None") -> float | None:
+def _swap_used_growth(during: Sequence[Row] | None) -> float | None:
     if during is None:
         return None
     # The parent's samples have none.
-    used = during["swap_used_bytes"].dropna()
-    return None if used.empty else number(used.max() - used.iloc[0])
+    used = [value for row in during if (value := number(row["swap_used_bytes"])) is not None]
+    return max(used) - used[0] if used else None
 
 
 def _workers(rows: Iterable[Mapping[str, Any]]) -> list[int]:

@@ -7,8 +7,9 @@ from typing import Final
 
 from swapbench.base.phases import ALL_LEDGERS, LEDGER_LABELS
 from swapbench.findings.clocks import Placed, PlacedSwap, place
-from swapbench.findings.swaps import Key, Row, key_of, number, records
+from swapbench.findings.swaps import Key, key_of
 from swapbench.store import Run
+from swapbench.store.tables import Row, number
 
 Fact = str | int | float | bool
 
@@ -317,7 +318,7 @@ def _requests(run: Run, swaps: Sequence[PlacedSwap]) -> Iterator[RequestSlice]:
     for swap in swaps:
         # Requests from before there were strategies name none.
         starts[swap.key] = starts[*swap.key[:2], "", swap.key[3]] = swap.start_s
-    for named in records(run.requests):
+    for named in run.requests:
         sent_s = number(named["sent_s"])
         start_s = starts.get(key_of(named))
         if start_s is not None and sent_s is not None:

@@ -2,31 +2,27 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from swapbench.base.errors import IncomparableError, ResultsError
 from swapbench.spec.experiment import Experiment
 from swapbench.store.document import RunInfo, experiment_in, read_info
-from swapbench.store.tables import damage, empty, read_table
+from swapbench.store.tables import Row, damage, read_table
 from swapbench.wire.columns import MEMORY, PHASES, REQUESTS, SWAPS
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run read back: run.json and the three tables, columns as named above, empty fields NaN.
+    """A run read back: run.json and its tables, row by row.
 
     `damage` is what has become of the tables since it ended.
     """
 
     folder: Path
     info: RunInfo
-    phases: "pd.DataFrame"
-    swaps: "pd.DataFrame"
-    memory: "pd.DataFrame"
-    requests: "pd.DataFrame"
+    phases: tuple[Row, ...]
+    swaps: tuple[Row, ...]
+    memory: tuple[Row, ...]
+    requests: tuple[Row, ...]
     damage: str = ""
 
 
@@ -70,7 +66,7 @@ def read_outline(folder: Path) -> Run:
         failure = "; ".join(filter(None, (changed, info.failure)))
         info = info.model_copy(update={"status": "incomplete", "failure": failure})
     swaps = read_table(folder, SWAPS, _may_lack_tables(info))
-    return Run(folder, info, empty(PHASES), swaps, empty(MEMORY), empty(REQUESTS), changed)
+    return Run(folder, info, (), swaps, (), (), changed)
 
 
 def _may_lack_tables(info: RunInfo) -> bool:

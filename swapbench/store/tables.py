@@ -1,17 +1,17 @@
-"""The tables of a run's folder, read back as they were written."""
+"""The tables of a run's folder, read back as they were written: a row is a mapping by column."""
 
 import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, Any, Final
 
 from swapbench.base.errors import ResultsError
 from swapbench.store.document import RunInfo
 from swapbench.wire.columns import Columns
 
-if TYPE_CHECKING:
-    import pandas as pd
+# By column: text, flags, and figures that are NaN where they were not recorded.
+Row = Mapping[str, Any]
 
 _TEXT: Final = frozenset(
     (
@@ -85,7 +85,7 @@ def whole_lines(file: IO[str]) -> Iterator[str]:
     return (line for line in file if line.endswith("\n"))
 
 
-def read_table(folder: Path, columns: Columns, may_lack: bool) -> "pd.DataFrame":
+def read_table(folder: Path, columns: Columns, may_lack: bool) -> tuple[Row, ...]:
     """A table with today's columns; what an older run did not record is NaN.
 
     Raises:
@@ -101,39 +101,35 @@ def read_table(folder: Path, columns: Columns, may_lack: bool) -> "pd.DataFrame"
         raise ResultsError(f"{path}: column {missing[0]} is missing")
     # A run from before a column was added did not record it.
     later = [column for column in columns.added if column not in header]
-    frame = _frame([*header, *later], [[*row, *("" for _ in later)] for row in rows])
-    for column in frame.columns:
-        frame[column] = _typed(frame[column], path, known=column in columns.all)
-    return frame
+    names = [*header, *later]
+    whole = ([*row, *("" for _ in later)] for row in rows)
+    texts = zip(*whole, strict=True) if rows else ((),) * len(names)
+    by_column = [
+        _typed(name, column, path, known=name in columns.all)
+        for name, column in zip(names, texts, strict=True)
+    ]
+    return tuple(dict(zip(names, values, strict=True)) for values in zip(*by_column, strict=True))
 
 
-def empty(columns: Columns) -> "pd.DataFrame":
-    """A table without a row."""
-    return _frame(columns.all, [])
+def number(value: Any) -> float | None:
+    """A figure of a table; None where it was not recorded."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def _frame(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "pd.DataFrame":
-    import pandas as pd
-
-    return pd.DataFrame(rows, columns=list(columns), dtype=object)
-
-
-def _typed(column: "pd.Series[Any]", path: Path, *, known: bool) -> "pd.Series[Any]":
-    import pandas as pd
-
-    if column.name == "round" and not all(str(value).isdecimal() for value in column):
+def _typed(column: str, texts: Sequence[str], path: Path, *, known: bool) -> Sequence[str | bool | float]:
+    if column == "round" and not all(text.isdecimal() for text in texts):
         raise ResultsError(f"{path}: column round holds something that is no number of a round")
-    if column.name in _TEXT:
-        return column.astype(str)
-    if column.name in _FLAGS:
-        return column == "true"
+    if column in _TEXT:
+        return texts
+    if column in _FLAGS:
+        return [text == "true" for text in texts]
     try:
-        numbers = [float(value) if value else math.nan for value in column]
+        numbers = [float(text) if text else math.nan for text in texts]
     except ValueError as error:
         if not known:  # a newer swapbench's, of text
-            return column.astype(str)
-        raise ResultsError(f"{path}: column {str(column.name)[:80]}: {str(error)[:80]}") from None
-    for value, text in zip(numbers, column, strict=True):
+            return texts
+        raise ResultsError(f"{path}: column {column[:80]}: {str(error)[:80]}") from None
+    for value, text in zip(numbers, texts, strict=True):
         if math.isinf(value):
-            raise ResultsError(f"{path}: column {str(column.name)[:80]}: no finite number: {text[:80]!r}")
-    return pd.Series(numbers, index=column.index, dtype=float)
+            raise ResultsError(f"{path}: column {column[:80]}: no finite number: {text[:80]!r}")
+    return numbers

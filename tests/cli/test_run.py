@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from swapbench.store import list_runs, read
+from tests.frames import frame
 from tests.programs import FALSE
 from tests.scripted import raw_experiment, toml
 
@@ -53,7 +54,7 @@ def test_a_failed_swap_exits_with_7_and_the_run_goes_on(tmp_path: Path) -> None:
     done = _run(tmp_path, script={"swap": failing})
     assert done.returncode == 7
     ((folder, _),) = list_runs(tmp_path / "results")
-    assert list(read(folder).swaps.status) == ["ok", "ok", "rolled_back", "ok", "ok", "ok"]
+    assert list(frame(read(folder).swaps).status) == ["ok", "ok", "rolled_back", "ok", "ok", "ok"]
 
 
 def test_fail_fast_stops_there(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_a_soak_too_short_to_tell_is_inconclusive(tmp_path: Path) -> None:
 def test_ledgers_that_nobody_sees_of_a_server_leave_the_others_their_verdict(tmp_path: Path) -> None:
     soak = soaked(tmp_path)
     unseen = dict.fromkeys(("settled_mlx_active_bytes", "settled_mlx_cache_bytes"), float("nan"))
-    outside = replace(soak, swaps=soak.swaps.assign(**unseen))
+    outside = replace(soak, swaps=tuple({**row, **unseen} for row in soak.swaps))
     gate = judge_pairs(measured(tmp_path), None, Soak(outside), None)
     assert [ledger.ledger for ledger in gate.ledgers] == ["footprint"]
     assert gate.outcome is GateOutcome.PASS
@@ -299,7 +299,7 @@ def test_all_scenarios_of_a_history_are_held_to_one_level(tmp_path: Path) -> Non
 
 def test_a_scenario_without_a_swap_that_counts_is_inconclusive_and_not_left_out(tmp_path: Path) -> None:
     usual = day(tmp_path)
-    run = replace(usual, swaps=usual.swaps.assign(valid=usual.swaps.scenario != "up"))
+    run = replace(usual, swaps=tuple({**row, "valid": row["scenario"] != "up"} for row in usual.swaps))
     gate = judge_history(run, None, None, None, "nightly", past(usual, DAYS))
     assert outcomes(gate) == {"up": GateOutcome.INCONCLUSIVE, "down": GateOutcome.PASS}
     assert gate.scenarios[0].reason == "no swap of the change counts"

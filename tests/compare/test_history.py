@@ -20,6 +20,7 @@ from swapbench.spec.experiment import Source
 from swapbench.store import Run, gathering, read
 from swapbench.wire.columns import PHASES, SWAPS
 from tests.findings.recording import MACHINE, Recording
+from tests.frames import frame
 
 BEGUN = datetime(2026, 3, 1, tzinfo=UTC)
 EXPERIMENT = "up-and-down"
@@ -90,9 +91,9 @@ def test_it_says_what_a_report_of_each_run_says(tmp_path: Path) -> None:
         past_run(tmp_path, day, [2.0 + day, 2.5, 7.25 + day])
     runs: list[Run] = [read(folder) for folder in sorted((tmp_path / EXPERIMENT).iterdir())]
     for figure, column in (("total", "total_s"), ("first_token", "first_token_s")):
-        expected = [run.swaps[column].median() for run in runs]
+        expected = [frame(run.swaps)[column].median() for run in runs]
         assert seconds(read_history([tmp_path], EXPERIMENT, figure)) == pytest.approx(expected)
-    loads = [run.phases.query("phase == 'load' and span == ''")["seconds"].median() for run in runs]
+    loads = [frame(run.phases).query("phase == 'load' and span == ''")["seconds"].median() for run in runs]
     assert seconds(read_history([tmp_path], EXPERIMENT, "load")) == pytest.approx(loads)
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from swapbench.store import Run, list_runs, read
 from tests.e2e.conftest import UNPROVEN, Cli
+from tests.frames import frame
 from tests.repository import ROOT
 
 pytestmark = pytest.mark.e2e
@@ -124,7 +125,7 @@ def test_a_checkpoint_that_can_not_be_served_is_refused_and_the_old_model_goes_o
     done = cli("run", str(_experiment(tmp_path, broken, _mini(model_cache, "mollm"))))
     assert done.returncode == 7, done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    (swap,) = _only_run(tmp_path).swaps.to_dict("records")
+    (swap,) = frame(_only_run(tmp_path).swaps).to_dict("records")
     assert swap["status"] == "refused"
     assert swap["failed_phase"] == ""
     assert swap["error"].startswith("broken")
@@ -177,8 +178,8 @@ def test_a_killed_worker_is_a_recorded_failure(background: _Background, cli: Cli
     background.process.send_signal(signal.SIGINT)
     background.end()
     run = _only_run(tmp_path)
-    assert (run.swaps.status == "ok").sum() >= finished + 2
-    (lost,) = run.swaps[run.swaps.status != "ok"].to_dict("records")
+    assert (frame(run.swaps).status == "ok").sum() >= finished + 2
+    (lost,) = frame(run.swaps)[frame(run.swaps).status != "ok"].to_dict("records")
     assert "killed by SIGKILL" in lost["error"]
     assert lost["status"] == "rolled_back"
     report = cli("report")
@@ -202,7 +203,7 @@ def test_a_killed_parent_leaves_every_finished_swap_and_can_be_resumed(
     after = _only_run(tmp_path)
     assert after.info.status == "complete"
     assert len(after.swaps) > finished
-    assert not after.swaps.duplicated(["round", "scenario"]).any()
+    assert not frame(after.swaps).duplicated(["round", "scenario"]).any()
     assert not _alive(worker)
 
 
@@ -225,7 +226,7 @@ def test_ctrl_c_exits_with_130_and_keeps_what_was_measured(
     assert "--resume" in said
     run = _only_run(tmp_path)
     assert run.info.status == "interrupted"
-    assert (run.swaps.status == "ok").sum() >= 3
+    assert (frame(run.swaps).status == "ok").sum() >= 3
     assert not _alive(worker)
     assert not list(tmp_path.glob("results/*/*/caches"))
 
@@ -251,10 +252,10 @@ def test_a_swap_in_which_the_worker_stood_still_is_invalid(
     )
     assert done.returncode == 0, done.stderr
     run = _only_run(tmp_path)
-    stopped = run.swaps[run.swaps.scenario == run.swaps.scenario.iloc[0]]
+    stopped = frame(run.swaps)[frame(run.swaps).scenario == frame(run.swaps).scenario.iloc[0]]
     assert not stopped.valid.any()
     assert stopped.invalid_reason.str.fullmatch(
         r"the machine slept, or this process was stopped, for \d+\.\d s of it"
     ).all()
     assert (stopped.total_s > 3.0).all()
-    assert run.swaps[run.swaps.scenario != run.swaps.scenario.iloc[0]].valid.all()
+    assert frame(run.swaps)[frame(run.swaps).scenario != frame(run.swaps).scenario.iloc[0]].valid.all()

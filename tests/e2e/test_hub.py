@@ -12,6 +12,7 @@ import mlx_lm
 import pytest
 
 from swapbench.store import read, resolve
+from tests.frames import frame
 from tests.models.published import GEMMA_3, QWEN2_5, SMOLLM2, published
 from tests.models.stand_in_hub import StandInHub, serving
 
@@ -69,10 +70,10 @@ def test_exp012_swaps_the_models_as_the_hub_has_them(swapbench: Swapbench, tmp_p
     done = swapbench("run", "exp012", *once, "--strategy", "stock", "--strategy", "slab")
     assert done.returncode == 0, done.stdout + done.stderr
     run = read(resolve(tmp_path / "results", None))
-    assert set(run.swaps.scenario) == {"small-to-large", "large-to-large", "large-to-small"}
-    assert list(run.swaps.status) == ["ok"] * 6
-    assert run.swaps.valid.all()
-    assert (run.swaps.verified_tokens > 0).all()
+    assert set(frame(run.swaps).scenario) == {"small-to-large", "large-to-large", "large-to-small"}
+    assert list(frame(run.swaps).status) == ["ok"] * 6
+    assert frame(run.swaps).valid.all()
+    assert (frame(run.swaps).verified_tokens > 0).all()
 
 
 def test_they_are_listed_and_shown_as_there(swapbench: Swapbench, fetched: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from swapbench.store import list_runs, read
 from tests.e2e.pooled import POOL_BYTES
+from tests.frames import frame
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,8 +32,8 @@ def test_what_mlx_had_pooled_is_the_systems_again_after_unload(
     assert {(before >= POOL_BYTES, after) for before, after in seen} == {(True, 0)}
     ((path, _),) = list_runs(tmp_path)
     run = read(path)
-    assert run.swaps["released_mlx_cache_bytes"].tolist() == [0, 0]
-    unload = run.phases[(run.phases["phase"] == "unload") & (run.phases["span"] == "")]
+    assert frame(run.swaps)["released_mlx_cache_bytes"].tolist() == [0, 0]
+    unload = frame(run.phases)[(frame(run.phases)["phase"] == "unload") & (frame(run.phases)["span"] == "")]
     freed = unload["footprint_before_bytes"] - unload["footprint_after_bytes"]
     assert len(unload) == 2
     assert (freed > 0.9 * POOL_BYTES).all()

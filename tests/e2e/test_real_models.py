@@ -20,6 +20,7 @@ from swapbench.store import read, resolve
 from swapbench.worker.targets.http.server import free_port
 from tests.e2e.conftest import Cli
 from tests.e2e.speaking import COURSE, SAYINGS
+from tests.frames import frame
 from tests.repository import ROOT
 
 pytestmark = pytest.mark.e2e
@@ -100,7 +101,7 @@ def test_a_busy_engine_swaps_real_models_and_restores_their_caches(
 ) -> None:
     done = cli("run", str(experiment))
     assert done.returncode == 0, done.stdout + done.stderr
-    swaps = read(resolve(tmp_path / "results", None)).swaps
+    swaps = frame(read(resolve(tmp_path / "results", None)).swaps)
     assert list(swaps.status) == ["ok"] * 2
     assert (swaps.verified_tokens == 2).all()
     assert (swaps.answered_requests == 1).all()
@@ -120,7 +121,7 @@ def test_mlx_lm_server_says_what_is_right_after_swaps(cli: Cli, experiment: Path
         gemma_3 = _asked(url, "completions", model=models[GEMMA_3], prompt=SAYINGS[GEMMA_3][0], max_tokens=1)
         question = {"role": "user", "content": "What is the capital of France?"}
         smollm2 = _asked(url, "chat/completions", model=models[SMOLLM2], messages=[question], max_tokens=8)
-    swaps = read(resolve(tmp_path / "results", None)).swaps
+    swaps = frame(read(resolve(tmp_path / "results", None)).swaps)
     assert list(swaps.status) == ["ok"] * 2
     # Of a server by its URL, what a model said first is what it is held against.
     assert swaps.verified_tokens.iloc[-1] > 0

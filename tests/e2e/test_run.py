@@ -10,6 +10,7 @@ import pytest
 from swapbench.base.phases import LEDGERS, PHASES
 from swapbench.store import Run, list_runs, read
 from tests.e2e.conftest import UNPROVEN, Cli
+from tests.frames import frame
 
 pytestmark = pytest.mark.e2e
 
@@ -29,7 +30,7 @@ def _only_run(folder: Path) -> Run:
 
 
 def _whole_phases(run: Run) -> pd.DataFrame:
-    return run.phases[(run.phases.span == "") & run.phases.phase.isin(list(PHASES))]
+    return frame(run.phases)[(frame(run.phases).span == "") & frame(run.phases).phase.isin(list(PHASES))]
 
 
 def test_exp012_runs_on_mini_models_and_claims_nothing_about_the_real_ones(cli: Cli, tmp_path: Path) -> None:
@@ -39,12 +40,12 @@ def test_exp012_runs_on_mini_models_and_claims_nothing_about_the_real_ones(cli: 
     for scenario in ("small-to-large", "large-to-large", "large-to-small"):
         assert scenario in done.stdout
     run = _only_run(tmp_path)
-    assert list(run.swaps.status) == ["ok"] * 6
-    assert run.swaps.valid.all()
-    assert (run.swaps.resident_before >= 0.99).all()
-    assert (run.swaps.first_token_s > 0).all()
-    assert (run.swaps.verified_tokens == 16).all()
-    assert (run.swaps.steady_tokens_per_s > 0).all()
+    assert list(frame(run.swaps).status) == ["ok"] * 6
+    assert frame(run.swaps).valid.all()
+    assert (frame(run.swaps).resident_before >= 0.99).all()
+    assert (frame(run.swaps).first_token_s > 0).all()
+    assert (frame(run.swaps).verified_tokens == 16).all()
+    assert (frame(run.swaps).steady_tokens_per_s > 0).all()
 
 
 def test_minis_given_by_path_are_minis_whatever_the_source(
@@ -76,7 +77,7 @@ def test_every_swaps_phases_sum_to_its_wall_time(cli: Cli, tmp_path: Path) -> No
     assert cli("run", "quick", "--rounds", "2", *UNPROVEN).returncode == 0
     run = _only_run(tmp_path)
     sums = _whole_phases(run).groupby(["round", "scenario"]).seconds.sum()
-    swaps = run.swaps.set_index(["round", "scenario"])
+    swaps = frame(run.swaps).set_index(["round", "scenario"])
     assert (sums + swaps.unattributed_s).sort_index().tolist() == pytest.approx(
         swaps.total_s.sort_index().tolist()
     )
@@ -94,7 +95,7 @@ def test_every_phase_has_all_ledgers_before_and_after(cli: Cli, tmp_path: Path) 
         assert whole[f"{ledger}_after_bytes"].notna().all()
     load = whole[whole.phase == "load"]
     assert (load.mlx_active_after_bytes > load.mlx_active_before_bytes).all()
-    assert not run.memory.empty
+    assert not frame(run.memory).empty
 
 
 def test_under_load_drain_and_evict_do_real_work_and_everybody_is_answered(cli: Cli, tmp_path: Path) -> None:
@@ -104,11 +105,11 @@ def test_under_load_drain_and_evict_do_real_work_and_everybody_is_answered(cli: 
     phases = _whole_phases(run)
     assert (phases[phases.phase == "drain"].seconds > 0.001).all()
     assert (phases[phases.phase == "evict"].seconds > 0.001).all()
-    assert (run.swaps.answered_requests == 2).all()
-    assert (run.swaps.drained_requests + run.swaps.carried_requests == 2).all()
-    assert (run.swaps.evicted_caches == 2).all()
-    assert (run.swaps.evicted_bytes > 0).all()
-    assert {"write", "write/agent-1"} <= set(run.phases[run.phases.phase == "evict"].span)
+    assert (frame(run.swaps).answered_requests == 2).all()
+    assert (frame(run.swaps).drained_requests + frame(run.swaps).carried_requests == 2).all()
+    assert (frame(run.swaps).evicted_caches == 2).all()
+    assert (frame(run.swaps).evicted_bytes > 0).all()
+    assert {"write", "write/agent-1"} <= set(frame(run.phases)[frame(run.phases).phase == "evict"].span)
 
 
 def test_without_patience_every_request_is_carried_over_and_answered_by_the_new_model(
@@ -116,7 +117,7 @@ def test_without_patience_every_request_is_carried_over_and_answered_by_the_new_
 ) -> None:
     done = cli(*LOADED, *UNPROVEN, "--set", "workload.drain_deadline_s=0")
     assert done.returncode == 0, done.stderr
-    swaps = _only_run(tmp_path).swaps
+    swaps = frame(_only_run(tmp_path).swaps)
     assert (swaps.carried_requests > 0).all()
     assert (swaps.answered_requests == 2).all()
 
@@ -124,10 +125,10 @@ def test_without_patience_every_request_is_carried_over_and_answered_by_the_new_
 def test_a_cold_run_proves_that_it_was_cold(undisturbed_cli: Cli, tmp_path: Path) -> None:
     assert undisturbed_cli("run", "quick", "--rounds", "1", "--page-cache", "cold", *UNPROVEN).returncode == 0
     run = _only_run(tmp_path)
-    assert (run.swaps.resident_before == 0).all()
-    assert run.swaps.valid.all()
+    assert (frame(run.swaps).resident_before == 0).all()
+    assert frame(run.swaps).valid.all()
     load = _whole_phases(run).query("phase == 'load'").set_index("scenario").disk_read_bytes
-    swaps = run.swaps.set_index("scenario")
+    swaps = frame(run.swaps).set_index("scenario")
     assert (load >= 0.9 * swaps.loaded_bytes).all()
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from swapbench.store import Run, list_runs, read
 from tests.e2e.conftest import UNPROVEN, Cli
+from tests.frames import frame
 
 pytestmark = pytest.mark.e2e
 
@@ -32,16 +33,16 @@ def test_a_sharded_model_is_swapped_measured_on_every_rank_and_answers_as_fresh_
     assert done.returncode == 0, done.stderr
     assert "Ranks, median" in done.stdout
     run = _only_run(tmp_path)
-    assert list(run.swaps.status) == ["ok", "ok"]
-    assert run.swaps.verified_tokens.dropna().to_list() == [16]
-    loads = run.phases[(run.phases.phase == "load") & (run.phases.span == "")]
+    assert list(frame(run.swaps).status) == ["ok", "ok"]
+    assert frame(run.swaps).verified_tokens.dropna().to_list() == [16]
+    loads = frame(run.phases)[(frame(run.phases).phase == "load") & (frame(run.phases).span == "")]
     assert (
         loads.groupby("scenario")["rank"].apply(lambda ranks: sorted(ranks.dropna())).to_list()
         == [[0, 1]] * 2
     )
     assert loads.groupby("scenario")["rank"].size().to_list() == [3, 3]
     together = loads[loads["rank"].isna()].set_index("scenario").weight_bytes
-    assert (together == run.swaps.set_index("scenario").loaded_bytes).all()
+    assert (together == frame(run.swaps).set_index("scenario").loaded_bytes).all()
 
 
 def test_the_machines_of_a_hostfile_are_started_by_mlx_launch(cli: Cli, tmp_path: Path) -> None:

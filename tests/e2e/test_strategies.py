@@ -7,6 +7,7 @@ import pytest
 
 from swapbench.store import read, resolve
 from tests.e2e.conftest import UNPROVEN, Cli
+from tests.frames import frame
 
 
 def test_several_strategies_swap_side_by_side_and_answer_as_fresh_processes_do(
@@ -20,14 +21,14 @@ def test_several_strategies_swap_side_by_side_and_answer_as_fresh_processes_do(
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Strategies, large-to-large" in done.stdout
     run = read(resolve(tmp_path / "results", None))
-    strategies = set(run.swaps.strategy)
+    strategies = set(frame(run.swaps).strategy)
     assert strategies == set(chosen)
-    assert set(run.swaps.status) == {"ok"}
+    assert set(frame(run.swaps).status) == {"ok"}
     for name in chosen:
-        assert set(run.swaps[run.swaps.strategy == name].loader) == {name.partition("-")[0]}
+        assert set(frame(run.swaps)[frame(run.swaps).strategy == name].loader) == {name.partition("-")[0]}
     # As many tokens as were asked for were the same as a process's that never swapped.
-    assert (run.swaps.verified_tokens > 0).all()
-    assert set(run.memory.strategy[run.memory.scenario != ""]) <= strategies
+    assert (frame(run.swaps).verified_tokens > 0).all()
+    assert set(frame(run.memory).strategy[frame(run.memory).scenario != ""]) <= strategies
 
 
 def test_what_was_read_while_the_old_model_drained_is_counted(undisturbed_cli: Cli, tmp_path: Path) -> None:
@@ -37,7 +38,7 @@ def test_what_was_read_while_the_old_model_drained_is_counted(undisturbed_cli: C
     )
     assert done.returncode == 0, done.stdout + done.stderr
     run = read(resolve(tmp_path / "results", None))
-    drained = run.swaps[run.swaps.scenario == "drained-cold"].iloc[0]
+    drained = frame(run.swaps)[frame(run.swaps).scenario == "drained-cold"].iloc[0]
     assert drained.ahead_bytes > 0
     assert drained.kept_bytes > 0
 

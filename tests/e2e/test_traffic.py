@@ -7,6 +7,7 @@ import pytest
 from swapbench.findings import analyse
 from swapbench.store import list_runs, read
 from tests.e2e.conftest import UNPROVEN, Cli
+from tests.frames import frame
 
 pytestmark = pytest.mark.e2e
 
@@ -20,8 +21,11 @@ def test_clients_are_answered_by_the_old_or_the_new_model_and_nobody_is_lost(
     assert done.returncode == 0, done.stderr
     ((folder, _),) = list_runs(tmp_path / "results")
     run = read(folder)
-    assert set(run.requests["outcome"]) == {"answered"}
-    assert (run.swaps["sent_requests"].sum(), run.swaps["lost_requests"].sum()) == (len(run.requests), 0)
+    assert set(frame(run.requests)["outcome"]) == {"answered"}
+    assert (frame(run.swaps)["sent_requests"].sum(), frame(run.swaps)["lost_requests"].sum()) == (
+        len(run.requests),
+        0,
+    )
     for felt in analyse(run).clients:
         assert felt.answered_by_new > 0
         assert felt.sent == felt.answered_by_old + felt.answered_by_new

@@ -13,6 +13,7 @@ import pytest
 
 from swapbench.store import Run, list_runs, read
 from tests.environment.circumstances import error_of, run_command, with_kernels_files, with_models
+from tests.frames import frame
 from tests.scripted import toml
 
 MIB = 1 << 20
@@ -121,7 +122,7 @@ def test_a_model_that_the_group_has_no_room_for_is_refused(
     )
     done = run_command(["run", "tight.toml", "--quiet"], tmp_path, inside)
     assert done.returncode == 7, done.stderr
-    (swap,) = _the_run(tmp_path / "results").swaps.itertuples()
+    (swap,) = frame(_the_run(tmp_path / "results").swaps).itertuples()
     error = str(swap.error)
     assert swap.status == "refused"
     assert "large does not fit: " in error
@@ -187,5 +188,5 @@ def test_a_run_in_a_real_group_goes_well_and_says_so(
     done = run_command(words, tmp_path, with_models(model_cache), prefix=_in_group(real_group))
     assert done.returncode == 0, done.stderr
     run = _the_run(tmp_path / "results")
-    assert set(run.swaps.status) == {"ok"}
+    assert set(frame(run.swaps).status) == {"ok"}
     assert run.info.machine.memory_limit_bytes == LIMIT_BYTES

@@ -13,6 +13,7 @@ import pytest
 from swapbench.store import Run, list_runs, read
 from tests.e2e.conftest import UNPROVEN
 from tests.environment.circumstances import run_command, with_kernels_files, with_models
+from tests.frames import frame
 
 ROWS = ("machine's energy", "machine's power, idle")
 
@@ -66,9 +67,9 @@ def test_energy_that_the_machine_tells_is_in_tables_and_reports(
     inside: dict[str, str], tmp_path: Path
 ) -> None:
     printed, run = _run(tmp_path, inside)
-    assert (run.swaps.energy_j > 0).all()
+    assert (frame(run.swaps).energy_j > 0).all()
     # That a window of 40 ms holds a count of a thread's isn't certain.
-    assert (run.swaps.idle_w.dropna() > 0).any()
+    assert (frame(run.swaps).idle_w.dropna() > 0).any()
     assert next(check.finding for check in run.info.checks if check.name == "energy") == "package-0 by RAPL"
     markdown, document, table = (
         run_command(["report", "--format", form], tmp_path, inside).stdout for form in ("md", "json", "csv")
@@ -82,6 +83,6 @@ def test_energy_that_the_machine_tells_is_in_tables_and_reports(
 
 def test_energy_that_nobody_tells_is_empty_and_in_no_report(inside: dict[str, str], tmp_path: Path) -> None:
     printed, run = _run(tmp_path, inside)
-    assert run.swaps[["energy_j", "idle_w"]].isna().all(axis=None)
+    assert frame(run.swaps)[["energy_j", "idle_w"]].isna().all(axis=None)
     assert not any(row in printed for row in ROWS)
     assert next(check.status for check in run.info.checks if check.name == "energy") == "unknown"

@@ -16,6 +16,7 @@ import pytest
 
 from swapbench.base.errors import ResultsError
 from swapbench.store import list_runs, read
+from tests.frames import frame
 from tests.scripted import raw_experiment, toml
 
 pytestmark = pytest.mark.fuzz
@@ -46,10 +47,10 @@ def _finished(folder: Path) -> int:
     """Swaps of a run on disk, each once and each whole."""
     run = read(folder)
     keys = ["round", "scenario"]
-    assert not run.swaps.duplicated(keys).any()
-    whole = run.phases[(run.phases.span == "") & (run.phases.phase != "first_token")]
+    assert not frame(run.swaps).duplicated(keys).any()
+    whole = frame(run.phases)[(frame(run.phases).span == "") & (frame(run.phases).phase != "first_token")]
     phases = whole.groupby(keys).size()
-    for key in run.swaps[run.swaps.status == "ok"][keys].itertuples(index=False, name=None):
+    for key in frame(run.swaps)[frame(run.swaps).status == "ok"][keys].itertuples(index=False, name=None):
         assert phases[key] == 8
     return len(run.swaps)
 

@@ -9,6 +9,7 @@ import pytest
 
 from swapbench.store import list_runs, read
 from tests.environment.circumstances import as_stranger, error_of, limited, run_command, with_models
+from tests.frames import frame
 from tests.scripted import toml
 
 FEW = 1024
@@ -101,7 +102,7 @@ def test_a_model_that_does_not_fit_below_the_ulimit_is_refused_before_the_swap(
     assert done.returncode == 7, done.stderr
     ((folder, _),) = list_runs(tmp_path / "results")
     run = read(folder)
-    (swap,) = run.swaps.itertuples()
+    (swap,) = frame(run.swaps).itertuples()
     error = str(swap.error)
     assert swap.status == "refused"
     assert "huge does not fit: 12,885.9 MB of weights, and only " in error

@@ -14,6 +14,7 @@ from swapbench.findings.swaps import swaps_of
 from swapbench.store import Run
 from swapbench.wire.events import ClientRequest
 from tests.findings.recording import Recording, arm, worker
+from tests.frames import frame
 
 
 def two_arms(folder: Path) -> Run:
@@ -40,14 +41,14 @@ def test_each_arm_is_a_run_with_its_own_rows(tmp_path: Path) -> None:
     whole = two_arms(tmp_path)
     a, b = arms_of(whole)
     for alone, seconds in ((a, 3.0), (b, 4.0)):
-        assert list(alone.swaps.total_s) == [seconds] * 4
+        assert list(frame(alone.swaps).total_s) == [seconds] * 4
         assert len(alone.memory) == 4
-        assert set(alone.phases[alone.phases.phase == "load"].seconds) == {seconds}
-    assert list(a.requests.request) == ["a"] * 4
-    assert list(b.requests.request) == ["b"] * 4
+        assert set(frame(alone.phases)[frame(alone.phases).phase == "load"].seconds) == {seconds}
+    assert list(frame(a.requests).request) == ["a"] * 4
+    assert list(frame(b.requests).request) == ["b"] * 4
     assert len(a.phases) + len(b.phases) == len(whole.phases)
-    assert list(a.swaps.turn) == [0, 0, 3, 3]
-    assert list(b.swaps.turn) == [1, 1, 2, 2]
+    assert list(frame(a.swaps).turn) == [0, 0, 3, 3]
+    assert list(frame(b.swaps).turn) == [1, 1, 2, 2]
 
 
 def test_each_arm_has_its_own_experiment_and_workers(tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_an_arm_is_analysed_as_any_other_run(tmp_path: Path) -> None:
 
 def test_an_arm_is_had_by_its_name(tmp_path: Path) -> None:
     whole = two_arms(tmp_path)
-    assert list(arm_of(whole, "b").swaps.total_s) == [4.0] * 4
+    assert list(frame(arm_of(whole, "b").swaps).total_s) == [4.0] * 4
     with pytest.raises(UsageError, match='no arm "c" in this run; '):
         arm_of(whole, "c")
 

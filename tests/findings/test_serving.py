@@ -76,7 +76,7 @@ def test_a_run_without_clients_has_no_table_of_requests(tmp_path: Path) -> None:
     recording.swap(0, "up")
     run = recording.run()
     assert not (run.folder / "requests.csv").exists()
-    assert run.requests.empty
+    assert run.requests == ()
     assert analyse(run).clients == ()
 
 

@@ -61,12 +61,20 @@ def test_rounds_hold_swaps_and_phases_hold_spans(tmp_path: Path) -> None:
     assert times(trace, "phases and spans", "load/read") == [(1000, 2000), (5000, 2000)]
 
 
+def changed(run: Run, span: str | None = None, **figures: float) -> Run:
+    """The run with other figures of its phases, or of one span."""
+    return replace(
+        run,
+        phases=tuple(
+            {**row, **figures} if span is None or row["span"] == span else row for row in run.phases
+        ),
+    )
+
+
 def test_a_phase_bears_faults_disk_bytes_and_ledgers_as_its_row_names_them(tmp_path: Path) -> None:
     recording = Recording(tmp_path)
     recording.swap(0, "up", active=[100] * 4 + [0] + [7000] * 4)
-    run = recording.run()
-    run.phases["major_faults"] = 12
-    run.phases["disk_read_bytes"] = 4096
+    run = changed(recording.run(), major_faults=12.0, disk_read_bytes=4096.0)
     load = next(e for _, e in trace_of(run).slices[TITLE, "phases and spans"] if e["name"] == "load")
     assert load["args"] == {
         "round": 0,
@@ -93,10 +101,8 @@ def test_a_phase_bears_faults_disk_bytes_and_ledgers_as_its_row_names_them(tmp_p
 def test_spans_that_overlap_have_tracks_of_their_own(tmp_path: Path) -> None:
     recording = Recording(tmp_path)
     recording.swap(0, "up", {"unload": 1.0, "load": 3.0}, spans={"load/read": 2.0, "load/tokenizer": 1.0})
-    run = recording.run()
-    tokenizer = run.phases["span"] == "tokenizer"
-    run.phases.loc[tokenizer, "start_s"] = 2.5  # from the middle of reading until after it
-    trace = trace_of(run)
+    # From the middle of reading until after it.
+    trace = trace_of(changed(recording.run(), span="tokenizer", start_s=2.5))
     assert "  load/read" in names(trace, "phases and spans")
     assert names(trace, "spans that overlap") == ["load/tokenizer"]
     assert times(trace, "spans that overlap", "load/tokenizer") == [(3500, 1000)]
@@ -116,9 +122,7 @@ def test_ranks_have_tracks_of_their_own_and_their_sum_is_counted_alone(tmp_path:
 def test_a_span_that_begins_before_its_phase_is_not_forced_into_it(tmp_path: Path) -> None:
     recording = Recording(tmp_path)
     recording.swap(0, "up", {"unload": 1.0, "load": 3.0}, spans={"load/read": 2.0})
-    run = recording.run()
-    run.phases.loc[run.phases["span"] == "read", "start_s"] = 0.5
-    trace = trace_of(run)
+    trace = trace_of(changed(recording.run(), span="read", start_s=0.5))
     assert times(trace, "spans that overlap", "load/read") == [(1500, 2000)]
     assert times(trace, "phases and spans", "load") == [(2000, 3000)]
 

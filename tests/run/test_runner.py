@@ -34,6 +34,7 @@ from swapbench.wire.events import (
     encode,
 )
 from swapbench.wire.plan import PairOrder, make_plan, scripted_checkpoints
+from tests.frames import frame
 from tests.scripted import play, scripted
 
 
@@ -65,11 +66,11 @@ def test_a_run_leaves_a_row_for_every_swap_and_phase(tmp_path: Path) -> None:
     follow(play(experiment), experiment, job.writer, _Seen())
     run = read(job.writer.folder)
     assert run.info.status == "complete"
-    assert list(run.swaps.scenario) == ["up", "down"] * 3
-    assert list(run.swaps.warmup) == [True, True, False, False, False, False]
-    whole = run.phases[run.phases.span == ""]
+    assert list(frame(run.swaps).scenario) == ["up", "down"] * 3
+    assert list(frame(run.swaps).warmup) == [True, True, False, False, False, False]
+    whole = frame(run.phases)[frame(run.phases).span == ""]
     assert len(whole) == 6 * 9
-    assert run.swaps.total_s.tolist() == pytest.approx([3.3] * 6)
+    assert frame(run.swaps).total_s.tolist() == pytest.approx([3.3] * 6)
 
 
 def test_the_observer_sees_every_event_after_it_is_written(tmp_path: Path) -> None:
@@ -98,7 +99,7 @@ def test_a_worker_that_is_lost_leaves_the_run_incomplete_with_the_reason(tmp_pat
     run = read(job.writer.folder)
     assert run.info.status == "incomplete"
     assert "SIGKILL" in run.info.failure
-    assert list(run.swaps.status) == ["ok", "ok"]
+    assert list(frame(run.swaps).status) == ["ok", "ok"]
 
 
 def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
         follow(interrupted(), experiment, job.writer, _Seen())
     run = read(job.writer.folder)
     assert run.info.status == "interrupted"
-    assert list(run.swaps.status) == ["ok"] * 3
+    assert list(frame(run.swaps).status) == ["ok"] * 3
 
 
 def test_a_resumed_run_measures_what_is_left_and_nothing_twice(tmp_path: Path) -> None:
@@ -130,10 +131,10 @@ def test_a_resumed_run_measures_what_is_left_and_nothing_twice(tmp_path: Path) -
     follow(left, experiment, resumed.writer, _Seen())
     run = read(job.writer.folder)
     assert run.info.status == "complete"
-    assert [(int(r), s) for r, s in zip(run.swaps["round"], run.swaps.scenario, strict=True)] == [
-        (r, s) for r in range(3) for s in ("up", "down")
-    ]
-    whole = run.phases[run.phases.span == ""]
+    assert [
+        (int(r), s) for r, s in zip(frame(run.swaps)["round"], frame(run.swaps).scenario, strict=True)
+    ] == [(r, s) for r in range(3) for s in ("up", "down")]
+    whole = frame(run.phases)[frame(run.phases).span == ""]
     assert not whole.duplicated(["round", "scenario", "phase"]).any()
     assert len(whole) == 6 * 9
     assert any("resumed" in note for note in run.info.notes)
@@ -192,16 +193,16 @@ def test_a_real_worker_that_ends_is_a_failed_swap_and_another_goes_on(
     carry_out(job, _Seen())
     run = read(job.writer.folder)
     assert run.info.status == "complete"
-    assert list(run.swaps.scenario) == ["up", "down"] * 2
+    assert list(frame(run.swaps).scenario) == ["up", "down"] * 2
     # The old model is served by the new worker, and answers: that took a while.
-    assert list(run.swaps.status) == ["ok", "rolled_back", "ok", "ok"]
-    assert run.swaps.rollback_s.iloc[1] > 0
-    assert reason in run.swaps.error.iloc[1]
-    assert run.swaps.failed_phase.iloc[1] == "load"
+    assert list(frame(run.swaps).status) == ["ok", "rolled_back", "ok", "ok"]
+    assert frame(run.swaps).rollback_s.iloc[1] > 0
+    assert reason in frame(run.swaps).error.iloc[1]
+    assert frame(run.swaps).failed_phase.iloc[1] == "load"
     # What it had counted went with the worker, and what settles is another one's.
     unknown = ("drained_requests", "evicted_caches", "evicted_bytes", "answered_requests", "lost_requests")
-    assert run.swaps.iloc[1][[*unknown, "settle_s", "settled_footprint_bytes"]].isna().all()
-    assert run.swaps.iloc[2][[*unknown, "settle_s", "settled_footprint_bytes"]].notna().all()
+    assert frame(run.swaps).iloc[1][[*unknown, "settle_s", "settled_footprint_bytes"]].isna().all()
+    assert frame(run.swaps).iloc[2][[*unknown, "settle_s", "settled_footprint_bytes"]].notna().all()
     assert any("a new worker goes on" in note for note in run.info.notes)
 
 
@@ -210,7 +211,7 @@ def test_a_run_that_is_to_fail_fast_ends_with_its_worker(tmp_path: Path) -> None
     job = _job(experiment, tmp_path, fail_fast=True)
     carry_out(job, _Seen())
     run = read(job.writer.folder)
-    assert (run.info.status, list(run.swaps.status)) == ("incomplete", ["ok", "failed"])
+    assert (run.info.status, list(frame(run.swaps).status)) == ("incomplete", ["ok", "failed"])
     assert "SIGKILL" in run.info.failure
 
 
@@ -245,7 +246,7 @@ def test_after_a_rollback_that_failed_another_worker_goes_on(tmp_path: Path) -> 
     carry_out(job, seen)
     run = read(job.writer.folder)
     assert run.info.status == "complete"
-    assert list(run.swaps.status) == ["ok", "ok", "failed", "ok", "ok", "ok"]
+    assert list(frame(run.swaps).status) == ["ok", "ok", "failed", "ok", "ok", "ok"]
     workers = [event for event in seen.events if isinstance(event, WorkerReady)]
     assert len({worker.pid for worker in workers}) == 2
     assert run.info.baselines == tuple(worker.baseline for worker in workers)
@@ -258,7 +259,7 @@ def test_every_swap_that_kills_its_worker_has_one_row_and_the_run_ends(tmp_path:
     carry_out(job, _Seen())
     run = read(job.writer.folder)
     assert run.info.status == "complete"
-    assert list(run.swaps.status) == ["rolled_back"] * 2
+    assert list(frame(run.swaps).status) == ["rolled_back"] * 2
 
 
 def test_a_real_worker_that_hangs_is_killed_and_told(tmp_path: Path) -> None:
@@ -309,8 +310,7 @@ def _loading(seconds: float, swaps: list[dict[str, Any]] | None = None, **change
 
 def _took(run: Run) -> list[tuple[str, int, str]]:
     """Arm, round and scenario of every row of swaps.csv, in order."""
-    rows = run.swaps
-    return [(arm, int(n), s) for arm, n, s in zip(rows.arm, rows["round"], rows.scenario, strict=True)]
+    return [(row["arm"], int(row["round"]), row["scenario"]) for row in run.swaps]
 
 
 ABBA = [
@@ -328,9 +328,9 @@ def test_a_run_of_two_arms_goes_a_b_b_a_with_a_worker_for_every_turn(tmp_path: P
     run = read(job.writer.folder)
     assert run.info.status == "complete"
     assert _took(run) == ABBA
-    assert list(run.swaps.turn) == [turn for turn in range(6) for _ in range(2)]
+    assert list(frame(run.swaps).turn) == [turn for turn in range(6) for _ in range(2)]
     # Each by its own experiment.
-    loads = run.phases[(run.phases.phase == "load") & (run.phases.span == "")]
+    loads = frame(run.phases)[(frame(run.phases).phase == "load") & (frame(run.phases).span == "")]
     assert {arm: set(rows.seconds) for arm, rows in loads.groupby("arm")} == {"a": {3.0}, "b": {4.0}}
     turns = [event.arm for event in seen.events if isinstance(event, TurnStarted)]
     assert turns == ["a", "b", "b", "a", "a", "b"]
@@ -408,8 +408,8 @@ def test_a_resumed_run_does_rounds_anew_that_only_one_arm_has_done(
     # A B B A goes on where it was, whoever was interrupted.
     turns = [(event.turn, event.arm) for event in seen.events if isinstance(event, TurnStarted)]
     assert turns == list(enumerate("abbaab"))[len(kept) // 2 :]
-    assert list(run.swaps.turn) == [turn for turn in range(6) for _ in range(2)]
-    whole = run.phases[run.phases.span == ""]
+    assert list(frame(run.swaps).turn) == [turn for turn in range(6) for _ in range(2)]
+    whole = frame(run.phases)[frame(run.phases).span == ""]
     assert not whole.duplicated(["arm", "round", "scenario", "phase"]).any()
     assert len(whole) == 12 * 9
     assert f"after {len(kept)} swaps: interrupted by the user" in run.info.notes[-1]
@@ -433,7 +433,7 @@ def test_a_worker_of_one_arm_that_is_lost_costs_the_other_nothing(tmp_path: Path
     run = read(job.writer.folder)
     assert run.info.status == "complete"
     assert _took(run) == ABBA
-    bad = run.swaps[run.swaps.status != "ok"]
+    bad = frame(run.swaps)[frame(run.swaps).status != "ok"]
     assert [(row.arm, int(row["round"]), row.scenario, row.status) for _, row in bad.iterrows()] == [
         ("b", 1, "up", "rolled_back")
     ]

@@ -29,6 +29,7 @@ from swapbench.store import (
 from swapbench.wire.columns import MEMORY, PHASES, SWAPS, Columns
 from swapbench.wire.events import ClientRequest
 from tests.findings.recording import Recording, reading
+from tests.frames import frame
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTED = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
@@ -51,19 +52,21 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     run = read(recorded(tmp_path).folder)
     assert run.info.status == "complete"
     assert run.info.worker is not None
-    assert list(run.phases["phase"][:3]) == ["drain", "evict", "shutdown"]
-    load = run.phases[(run.phases["phase"] == "load") & (run.phases["span"] == "read")].iloc[0]
+    assert list(frame(run.phases)["phase"][:3]) == ["drain", "evict", "shutdown"]
+    load = frame(run.phases)[
+        (frame(run.phases)["phase"] == "load") & (frame(run.phases)["span"] == "read")
+    ].iloc[0]
     assert (load["seconds"], load["rank"]) == (2.0, 0)
-    swap = run.swaps.iloc[0]
+    swap = frame(run.swaps).iloc[0]
     assert (swap["total_s"], swap["valid"], swap["warmup"], swap["error"]) == (3.0, True, False, "")
     assert swap["settled_mlx_active_bytes"] == 100
-    assert run.memory.iloc[0]["t_s"] == 1.5
+    assert frame(run.memory).iloc[0]["t_s"] == 1.5
 
 
 def test_an_empty_field_is_not_a_number_and_never_zero(tmp_path: Path) -> None:
     run = read(recorded(tmp_path).folder)
-    assert run.swaps["first_token_s"].isna().all()
-    assert run.phases["footprint_after_bytes"].isna().all()
+    assert frame(run.swaps)["first_token_s"].isna().all()
+    assert frame(run.phases)["footprint_after_bytes"].isna().all()
 
 
 def test_the_headers_are_golden(tmp_path: Path) -> None:
@@ -105,9 +108,9 @@ def test_a_run_from_before_a_column_was_added_is_read_as_not_having_recorded_it(
         table.writeheader()
         table.writerows(rows)
     run = read(folder)
-    frame = {"phases.csv": run.phases, "swaps.csv": run.swaps, "memory.csv": run.memory}[columns.file]
-    assert len(frame) == len(rows)
-    assert tuple(frame.columns) == columns.all
+    found = {"phases.csv": run.phases, "swaps.csv": run.swaps, "memory.csv": run.memory}[columns.file]
+    assert len(found) == len(rows)
+    assert all(tuple(row) == columns.all for row in found)
 
 
 @pytest.mark.parametrize("field", sorted(RunInfo.model_fields))
@@ -127,7 +130,7 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
     recording.writer.sync()
     path = recording.folder / "swaps.csv"
     path.write_bytes(path.read_bytes()[:-20])
-    assert list(read(recording.folder).swaps["scenario"]) == ["up"]
+    assert list(frame(read(recording.folder).swaps)["scenario"]) == ["up"]
 
 
 def test_a_line_torn_within_a_message_of_two_lines_is_left_out(tmp_path: Path) -> None:
@@ -137,7 +140,7 @@ def test_a_line_torn_within_a_message_of_two_lines_is_left_out(tmp_path: Path) -
     path = recording.folder / "swaps.csv"
     text = path.read_text()
     path.write_text(text[: text.index("more") + 2])
-    assert list(read(recording.folder).swaps["scenario"]) == ["up"]
+    assert list(frame(read(recording.folder).swaps)["scenario"]) == ["up"]
 
 
 def test_a_short_line_elsewhere_is_an_error_that_names_the_line(tmp_path: Path) -> None:
@@ -156,7 +159,7 @@ def test_columns_that_a_later_version_adds_do_no_harm(tmp_path: Path) -> None:
     path = folder / "swaps.csv"
     header, row = path.read_text().splitlines()
     path.write_text(f"{header},joules\n{row},12.5\n")
-    assert read(folder).swaps.iloc[0]["joules"] == 12.5
+    assert frame(read(folder).swaps).iloc[0]["joules"] == 12.5
 
 
 @pytest.mark.parametrize(
@@ -318,7 +321,7 @@ def test_a_swap_with_a_torn_row_has_not_finished(tmp_path: Path, torn: str) -> N
     done = finished_swaps(recording.folder)
     assert {key[3] for key in done} == {"up"}
     drop_unfinished(recording.folder, done)
-    assert set(read(recording.folder).phases["scenario"]) == {"up"}
+    assert set(frame(read(recording.folder).phases)["scenario"]) == {"up"}
 
 
 def test_a_table_that_has_grown_is_told_of(tmp_path: Path) -> None:
@@ -341,15 +344,15 @@ def test_what_a_newer_swapbench_has_written_is_carried(tmp_path: Path) -> None:
     change_json(folder, weather="mild")
     header, row = (folder / "swaps.csv").read_text().splitlines()
     (folder / "swaps.csv").write_text(f"{header},mood\n{row},calm\n")
-    assert read(folder).swaps.iloc[0]["mood"] == "calm"
+    assert frame(read(folder).swaps).iloc[0]["mood"] == "calm"
     drop_unfinished(folder, finished_swaps(folder))
     writer = RunWriter(folder, read_info(folder))
     recording.writer = writer
     recording.swap(0, "down")
     writer.close("complete", "")
     run = read(folder)
-    assert list(run.swaps["mood"]) == ["calm", ""]
-    assert list(run.swaps["scenario"]) == ["up", "down"]
+    assert list(frame(run.swaps)["mood"]) == ["calm", ""]
+    assert list(frame(run.swaps)["scenario"]) == ["up", "down"]
     assert json.loads((folder / "run.json").read_text())["weather"] == "mild"
 
 
