@@ -100,7 +100,7 @@ def caches(_published: Path, folder: Path) -> str:
 
 def verified(_published: Path, folder: Path) -> str:
     """Compare the engine with a fresh process."""
-    from swapbench.run.fresh_process import replies_of
+    from swapbench.run.worker_process import replies_of
     from swapbench.spec import experiment
     from swapbench.wire.events import Checkpoint
     from swapbench.worker.engine.workload import ask

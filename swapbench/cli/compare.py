@@ -28,7 +28,7 @@ from swapbench.spec.overrides import sets, short_for
 
 if TYPE_CHECKING:
     from swapbench.compare.comparison import Comparison
-    from swapbench.run.pairing import Asked
+    from swapbench.run.arms import Asked
     from swapbench.store import Run
 
 Format = Literal["rich", "md", "json"]
@@ -174,7 +174,7 @@ def ab(
     """
     import sys
 
-    from swapbench.run.pairing import make_arms, refuse_equal, refuse_too_few_pairs
+    from swapbench.run.arms import make_arms, refuse_equal, refuse_too_few_pairs
     from swapbench.run.runner import new_paired_job
     from swapbench.spec.experiment import find
     from swapbench.store import read
@@ -213,7 +213,7 @@ def _asked(
     """
     import sys
 
-    from swapbench.run.pairing import Asked
+    from swapbench.run.arms import Asked
 
     differ = bool(a or b or a_set or b_set)
     if aa and differ:

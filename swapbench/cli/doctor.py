@@ -49,7 +49,7 @@ def doctor(
     from swapbench.models.cache import cache_root
     from swapbench.report.checkup import checks_to_json, print_checks
     from swapbench.report.terminal import make_console
-    from swapbench.run.roofline import models_folders, weights_here
+    from swapbench.run.capacity import models_folders, weights_here
 
     if not json:
         say("looking: some seconds")

@@ -109,7 +109,7 @@ def show(
         return
     from swapbench.report.experiments import print_experiment, print_settings, to_json
     from swapbench.report.terminal import make_console
-    from swapbench.run.needs import ModelSize, available, needs
+    from swapbench.run.capacity import ModelSize, available, needs
     from swapbench.spec.experiment import find, load
 
     path = find(experiment)

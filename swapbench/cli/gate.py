@@ -22,7 +22,7 @@ from swapbench.cli.options import (
 
 if TYPE_CHECKING:
     from swapbench.compare.gate import Gate
-    from swapbench.run.gating import Asking
+    from swapbench.run.gate import Asking
     from swapbench.run.runner import Job
     from swapbench.store import Run
 
@@ -111,7 +111,7 @@ def gate(
     import sys
 
     from swapbench.compare.gate import exit_code
-    from swapbench.run.gating import Asking
+    from swapbench.run.gate import Asking
     from swapbench.spec.experiment import find
 
     if (base is None) == (baseline is None):
@@ -141,7 +141,7 @@ def _judged(
     asking: "Asking", base: str | None, baseline: str | None, build: str | None, *, trusted: bool
 ) -> "Gate":
     from swapbench.compare.baselines import load
-    from swapbench.run.gating import gate_on_base, gate_on_history
+    from swapbench.run.gate import gate_on_base, gate_on_history
 
     if base is not None:
         return gate_on_base(asking, base, build, trusted=trusted)

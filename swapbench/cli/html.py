@@ -66,7 +66,7 @@ def _view(
 
 
 def _limits(run: "Run") -> "Limits | None":
-    from swapbench.run.roofline import limits_of
+    from swapbench.run.capacity import limits_of
 
     return limits_of(run.info.models, run.info.machine)
 

@@ -33,7 +33,7 @@ def probe(
     """
     from swapbench.report.limits import print_limits
     from swapbench.report.terminal import make_console
-    from swapbench.run.roofline import measure, models_folder
+    from swapbench.run.capacity import measure, models_folder
 
     if folder is not None and not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; --folder chooses another place")

@@ -97,7 +97,7 @@ def print_run(
     from swapbench.findings import analyse, exit_code
     from swapbench.findings.runs import arm_of, only
     from swapbench.report import make_console, show
-    from swapbench.run.roofline import limits_of
+    from swapbench.run.capacity import limits_of
     from swapbench.store import read
 
     if form == "trace":

@@ -144,7 +144,7 @@ def _job(
 ) -> "Job":
     import sys
 
-    from swapbench.run.pairing import checkpoints_of, refuse_unfit
+    from swapbench.run.arms import checkpoints_of, refuse_unfit
     from swapbench.run.runner import new_job, resumed_job
     from swapbench.spec import experiment as experiments
     from swapbench.spec.hostfile import read as read_hostfile
@@ -205,7 +205,7 @@ def _comparing_job(
     """A run of several targets, in turn."""
     import sys
 
-    from swapbench.run.pairing import Asked, make_arms
+    from swapbench.run.arms import Asked, make_arms
     from swapbench.run.runner import new_paired_job
     from swapbench.spec import experiment as experiments
 

@@ -39,7 +39,7 @@ def selfcheck(
     from swapbench.models.cache import cache_root
     from swapbench.report.selfcheck import in_a_line, print_end, print_row
     from swapbench.report.terminal import make_console
-    from swapbench.run.roofline import measure, models_folder
+    from swapbench.run.capacity import measure, models_folder
 
     if folder is not None and not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; --folder chooses another place")

@@ -15,7 +15,7 @@ from rich.text import Text
 from swapbench.base.figures import memory, size
 from swapbench.models.locate import Located
 from swapbench.report.narrow import readable
-from swapbench.run.needs import Available, Needs
+from swapbench.run.capacity import Available, Needs
 from swapbench.spec.experiment import Experiment
 
 # What the other tables of `show` have.

@@ -18,11 +18,11 @@ from swapbench.machine.doctor.judge import judge_surroundings
 from swapbench.machine.doctor.surroundings import look_around
 from swapbench.machine.environment import this_machine, tuning
 from swapbench.machine.neighbours import Presence
-from swapbench.run.fresh_process import replies_of, verified_models
-from swapbench.run.pairing import refuse_changed, refuse_unfit
-from swapbench.run.roofline import limits_of
-from swapbench.run.supervision import Supervisor
+from swapbench.run.arms import refuse_changed, refuse_unfit
+from swapbench.run.capacity import limits_of
+from swapbench.run.supervisor import Supervisor
 from swapbench.run.targets import fit, orchestrator_of, refuse_missing_keys, refuse_wants
+from swapbench.run.worker_process import replies_of, verified_models
 from swapbench.spec.experiment import Experiment, validate
 from swapbench.store import (
     ArmInfo,

@@ -11,10 +11,9 @@ import traceback
 from pathlib import Path
 
 from swapbench.wire.events import WIRE_VERSION, Event, MemorySample, Plan, RoundStarted, SwapStarted, encode
-from swapbench.worker.leaving import leave
 from swapbench.worker.meter import Meter
+from swapbench.worker.process import STILLNESS, leave
 from swapbench.worker.session import run_session
-from swapbench.worker.stillness import STILLNESS
 from swapbench.worker.targets import Target
 
 _STDIN = 0

@@ -31,7 +31,7 @@ from swapbench.models.validation import (
 from swapbench.wire.events import Checkpoint
 from swapbench.worker.engine.geometry import KVGeometry
 from swapbench.worker.engine.serial import can_batch
-from swapbench.worker.leaving import leave
+from swapbench.worker.process import leave
 from swapbench.worker.targets import RefusedError
 
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from swapbench.base.errors import sentence
 from swapbench.base.phases import FIRST_TOKEN, WHOLE, Phase
 from swapbench.wire.events import Event, PhaseMeasured, Reading, StepStarted
-from swapbench.worker.counters import Counters
-from swapbench.worker.meter import Meter
+from swapbench.worker.meter import Counters, Meter
 from swapbench.worker.sharding.gather import gather
 
 Emit = Callable[[Event], None]

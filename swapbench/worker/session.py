@@ -29,12 +29,11 @@ from swapbench.wire.events import (
     SwapStatus,
     WorkerReady,
 )
-from swapbench.worker.heartbeat import Heartbeat
+from swapbench.worker.meter import Settled
 from swapbench.worker.probe import Probe
-from swapbench.worker.settling import Settled
-from swapbench.worker.stillness import STILLNESS
+from swapbench.worker.process import STILLNESS, Heartbeat
+from swapbench.worker.reference import MismatchError, compare
 from swapbench.worker.targets import Audit, Outcome, RefusedError, Restored, Steady, Target, Verifies
-from swapbench.worker.verification import MismatchError, compare
 
 # A file's header is looked at before it is read, and a mini model is hardly more than that.
 COLD_BYTES = 512 << 10

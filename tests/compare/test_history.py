@@ -17,7 +17,7 @@ from swapbench.compare.series import Past, analyse_history
 from swapbench.findings import analyse
 from swapbench.findings.runs import outline
 from swapbench.spec.experiment import Source
-from swapbench.store import Run, gathering, read
+from swapbench.store import Run, medians, read
 from swapbench.wire.columns import PHASES, SWAPS
 from tests.findings.recording import MACHINE, Recording
 from tests.frames import frame
@@ -341,7 +341,7 @@ def test_batches_of_any_size_give_the_same(tmp_path: Path, monkeypatch: pytest.M
     for day in range(5):
         past_run(tmp_path, day, [3.0 + day])
     whole = read_history([tmp_path], EXPERIMENT, "load")
-    monkeypatch.setattr(gathering, "_BATCH_BYTES", 1)
+    monkeypatch.setattr(medians, "_BATCH_BYTES", 1)
     assert read_history([tmp_path], EXPERIMENT, "load") == whole
 
 

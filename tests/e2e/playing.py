@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from swapbench.models.locate import provide
-from swapbench.run.fresh_process import replies_of, verified_models
 from swapbench.run.runner import follow, new_job
+from swapbench.run.worker_process import replies_of, verified_models
 from swapbench.spec.experiment import find, load
 from swapbench.spec.overrides import sets
 from swapbench.wire.events import Event

@@ -9,7 +9,7 @@ from scripts.real_models import GEMMA_3, SMOLLM2, checkpoints, quantised
 from swapbench.spec.experiment import EngineSettings
 from swapbench.spec.strategy import NAMED
 from swapbench.worker.engine.batch import Request
-from swapbench.worker.leaving import leave
+from swapbench.worker.process import leave
 from swapbench.worker.reference import engine_of
 
 # How a model goes on, in bfloat16 and in 4-bit: three times as likely as the next word, at least.

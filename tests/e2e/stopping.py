@@ -8,8 +8,8 @@ from pathlib import Path
 
 from swapbench.loaders.span import Span
 from swapbench.wire.events import Checkpoint
-from swapbench.worker.leaving import leave
 from swapbench.worker.probe import Probe
+from swapbench.worker.process import leave
 from swapbench.worker.targets.inprocess import InProcessTarget
 from tests.e2e.conftest import UNPROVEN
 from tests.e2e.playing import carry_out

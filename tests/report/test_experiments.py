@@ -9,7 +9,7 @@ from rich.console import Console
 
 from swapbench.models.locate import Located
 from swapbench.report.experiments import print_experiment, print_experiments, print_settings
-from swapbench.run.needs import Available, ModelSize, needs
+from swapbench.run.capacity import Available, ModelSize, needs
 from swapbench.spec.experiment import Experiment, Source, find, load, validate
 
 ROWS = [

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from swapbench.base.errors import UsageError
-from swapbench.run.pairing import checkpoints_of
+from swapbench.run.arms import checkpoints_of
 from swapbench.run.targets import fit, refuse_silent, server_of
 from swapbench.spec.experiment import PageCache, validate
 from tests.environments import thin

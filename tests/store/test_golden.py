@@ -27,7 +27,7 @@ from swapbench.wire.events import (
     Reading,
     SwapStarted,
 )
-from swapbench.worker.settling import Settled
+from swapbench.worker.meter import Settled
 from swapbench.worker.targets import Audit, Outcome, RefusedError, Restored, Steady
 from swapbench.worker.targets.scripted import ScriptedTarget
 from tests import played
@@ -37,8 +37,8 @@ GOLDEN = Path(__file__).parent / "golden"
 TABLES = ("swaps.csv", "phases.csv", "memory.csv", "requests.csv")
 # Of run.json: when, where, by whom and with what.
 VOLATILE = {
-    *("run_id", "started_at", "finished_at", "swapbench_version", "machine", "process", "variables", "checks"),
-    *("limits", "sizes", "worker", "experiment"),
+    *("run_id", "started_at", "finished_at", "swapbench_version", "machine", "process", "variables"),
+    *("limits", "checks", "sizes", "worker", "experiment"),
 }
 
 
@@ -140,9 +140,7 @@ def _sampled(events: Iterable[Event]) -> Iterator[Event]:
         yield event
         if isinstance(event, SwapStarted):
             of: dict[str, Any] = event.model_dump(include={"round", "scenario", "strategy"})
-            yield MemorySample(
-                **of, t_s=1.5, ledgers=_everything(300), swap_used_bytes=23, swap_out_bytes=24
-            )
+            yield MemorySample(**of, t_s=1.5, ledgers=_everything(300), swap_used_bytes=23, swap_out_bytes=24)
             yield MemorySample(**of, t_s=1.75, ledgers=Reading(footprint_bytes=25), observer="parent")
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from swapbench.base.phases import PHASES, Phase
 from swapbench.wire.events import Event, PhaseMeasured, Reading
-from swapbench.worker.counters import Counters
+from swapbench.worker.meter import Counters
 from swapbench.worker.probe import OverlapError, PhaseFailure, Probe
 from swapbench.worker.targets.scripted import ScriptedError, ScriptedMeter
 

@@ -18,9 +18,9 @@ from swapbench.wire.events import (
     SwapFinished,
     WorkerReady,
 )
+from swapbench.worker.meter import Settled
 from swapbench.worker.probe import Probe
 from swapbench.worker.session import run_session
-from swapbench.worker.settling import Settled
 from swapbench.worker.targets.scripted import ScriptedMeter, ScriptedTarget
 from tests.scripted import LARGE_BYTES, SMALL_BYTES, plan_of, play, scripted
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from swapbench.spec.experiment import Workload
 from swapbench.wire.events import PlannedSwap
 from swapbench.worker.engine.batch import Answer, Request, Ticket
-from swapbench.worker.open_loop import Sent, Traffic, arrivals
-from swapbench.worker.traffic import Asked, client_request, seen_by_client
+from swapbench.worker.traffic import Sent, Traffic, arrivals, client_request, seen_by_client
 
 SWAP = PlannedSwap(round=1, warmup=False, scenario="up")
 WORK = Workload(clients=3, prompt_tokens=4, decode_tokens=4)
@@ -59,7 +58,7 @@ def test_requests_differ_from_round_to_round_and_from_one_another() -> None:
     assert len(texts) > 12
 
 
-def _seen(ticket: Ticket | None, at_s: float = 10.0) -> Asked:
+def _seen(ticket: Ticket | None, at_s: float = 10.0) -> Sent[Request, Ticket | None]:
     return Sent(client=1, request=client_request(1, WORK, 0), at_s=at_s, ticket=ticket)
 
 

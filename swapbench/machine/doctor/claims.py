@@ -103,7 +103,7 @@ CLAIMS: Final = (
     Claim(
         "heartbeat",
         "no load by our loaders keeps other Python threads from running for 0.25 s",
-        "worker/heartbeat.py",
+        "worker/process.py",
     ),
     Claim(
         "children",
@@ -119,7 +119,7 @@ CLAIMS: Final = (
     Claim(
         "clocks",
         "parent and child have one clock, of a microsecond or less, that runs as the one that counts sleep",
-        "worker/stillness.py",
+        "worker/process.py",
     ),
     Claim("awake", "no Mac falls asleep while a run goes on", "machine/mac.py"),
     Claim("release", "the system tells its release and its processor's name", "machine/environment.py"),

@@ -25,8 +25,8 @@ from swapbench.machine.doctor.claims import Found
 from swapbench.models.checkpoint import Entry
 from swapbench.spec.experiment import PageCache
 from swapbench.spec.strategy import LoaderKind, Strategy, TokenizerMode
-from swapbench.worker.heartbeat import Heartbeat
 from swapbench.worker.meter import MlxMeter
+from swapbench.worker.process import Heartbeat
 from swapbench.worker.selfcheck.prepared import (
     KINDS,
     MINI,

@@ -17,8 +17,8 @@ from swapbench.base.process import OWN_CODE
 from swapbench.machine import mac
 from swapbench.machine.doctor.claims import Found
 from swapbench.worker.faults import full_disk as no_room
+from swapbench.worker.process import Look
 from swapbench.worker.selfcheck.prepared import judged, not_here
-from swapbench.worker.stillness import Look
 from swapbench.worker.targets.http import keeper
 from swapbench.worker.targets.http.server import listener as who_listens
 

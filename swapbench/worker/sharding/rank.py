@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from swapbench.base.phases import Phase
 from swapbench.wire.events import Event, Message, PhaseMeasured, encode
-from swapbench.worker.leaving import leave
+from swapbench.worker.process import leave
 from swapbench.worker.sharding.messages import (
     TOKEN_VARIABLE,
     Hello,
@@ -184,7 +184,7 @@ class _Worker:
     def _settle(self) -> dict[str, object]:
         import gc
 
-        from swapbench.worker.settling import settle
+        from swapbench.worker.meter import settle
 
         gc.collect()
         settled = settle(self._meter)

@@ -5,9 +5,8 @@ from typing import Final, Literal, Protocol, runtime_checkable
 
 from swapbench.spec.strategy import LoaderKind
 from swapbench.wire.events import Checkpoint, ClientRequest, PlannedSwap, Recovery, Reply
-from swapbench.worker.meter import Meter
+from swapbench.worker.meter import Meter, Settled
 from swapbench.worker.probe import Probe
-from swapbench.worker.settling import Settled
 
 
 @dataclass(frozen=True)

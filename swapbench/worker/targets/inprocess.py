@@ -24,16 +24,13 @@ from swapbench.worker.engine.caches import CacheStore, unsavable
 from swapbench.worker.engine.front_door import FrontDoor
 from swapbench.worker.engine.tag import ModelTag
 from swapbench.worker.engine.workload import HELLO, PATIENCE_S, ask, requests
-from swapbench.worker.meter import MlxMeter
+from swapbench.worker.meter import MlxMeter, Settled, settle
 from swapbench.worker.mlx_here import mlx_identity, wire
-from swapbench.worker.open_loop import Traffic
-from swapbench.worker.preparing import keep_page_cache, set_page_cache
+from swapbench.worker.preparation import keep_page_cache, set_page_cache, touch_free_memory
 from swapbench.worker.probe import Probe
-from swapbench.worker.settling import Settled, settle
 from swapbench.worker.targets import Audit, Outcome, RefusedError, Restored, Steady
 from swapbench.worker.targets.agents import Agents
-from swapbench.worker.touching import touch_free_memory
-from swapbench.worker.traffic import client_request, seen_by_client
+from swapbench.worker.traffic import Traffic, client_request, seen_by_client
 
 # Requests that clients still send once the new model has shown its first token.
 _SENT_AFTERWARDS = 2

@@ -9,12 +9,11 @@ from typing import Any, Literal, cast
 from swapbench.instruments import page_cache
 from swapbench.orchestrator import GROUP, REPORTED, Orchestrator
 from swapbench.wire.events import Checkpoint, ClientRequest, Plan, PlannedSwap, Recovery, Reply
-from swapbench.worker.meter import Meter
-from swapbench.worker.preparing import set_page_cache
+from swapbench.worker.meter import Meter, Settled, settle
+from swapbench.worker.preparation import set_page_cache
 from swapbench.worker.probe import Probe
-from swapbench.worker.settling import Settled, settle
+from swapbench.worker.reference import MismatchError
 from swapbench.worker.targets import NOTHING_SEEN, Audit, Outcome, Restored, Steady
-from swapbench.worker.verification import MismatchError
 
 
 class OrchestratedTarget:

@@ -10,9 +10,8 @@ from swapbench.instruments.ledgers import SwapSpace
 from swapbench.machine.energy import NONE, Energy
 from swapbench.spec.experiment import Script, ScriptedSwap
 from swapbench.wire.events import Checkpoint, ClientRequest, Plan, PlannedSwap, Reading, Recovery, Reply
-from swapbench.worker.counters import Counters
+from swapbench.worker.meter import Counters, Settled
 from swapbench.worker.probe import Probe
-from swapbench.worker.settling import Settled
 from swapbench.worker.targets import Audit, Outcome, Restored, Steady
 
 _MACHINE_BYTES = 24 << 30

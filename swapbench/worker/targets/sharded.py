@@ -18,14 +18,13 @@ from swapbench.wire.events import (
     Recovery,
     Reply,
 )
-from swapbench.worker.counters import Counters
+from swapbench.worker.meter import Counters, Settled
+from swapbench.worker.preparation import touch_free_memory
 from swapbench.worker.probe import Probe
-from swapbench.worker.settling import Settled
 from swapbench.worker.sharding.crew import Crew
 from swapbench.worker.sharding.gather import sum_up
 from swapbench.worker.sharding.messages import Order, Report, Work
 from swapbench.worker.targets import Audit, Outcome, RefusedError, Restored, Steady
-from swapbench.worker.touching import touch_free_memory
 
 _HELLO_TOKENS = 8
 

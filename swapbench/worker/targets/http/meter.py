@@ -8,7 +8,7 @@ from swapbench.instruments.ledgers import SwapSpace, system
 from swapbench.instruments.process_tree import ProcessTree
 from swapbench.machine.energy import NONE, of_this_machine
 from swapbench.wire.events import Reading
-from swapbench.worker.counters import Counters
+from swapbench.worker.meter import Counters
 
 # Some servers swap by ending one process and starting another.
 _LOOK_EVERY_S: Final = 0.25

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from swapbench.base.files import write_atomically
-from swapbench.worker.verification import MismatchError
+from swapbench.worker.reference import MismatchError
 
 _PROSE: Final = "the old port lay quiet while small boats came home one by one and every lamp was lit again"
 

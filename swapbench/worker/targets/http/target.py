@@ -8,11 +8,11 @@ from typing import Final
 
 from swapbench.instruments import page_cache
 from swapbench.wire.events import Checkpoint, ClientRequest, Plan, PlannedSwap, Recovery, Reply
-from swapbench.worker.heartbeat import DeafError
-from swapbench.worker.open_loop import Traffic
-from swapbench.worker.preparing import keep_page_cache, set_page_cache
+from swapbench.worker.meter import Settled, settle
+from swapbench.worker.preparation import keep_page_cache, set_page_cache
 from swapbench.worker.probe import Probe
-from swapbench.worker.settling import Settled, settle
+from swapbench.worker.process import DeafError
+from swapbench.worker.reference import MismatchError
 from swapbench.worker.targets import NOTHING_SEEN, Audit, Outcome, Restored, Steady
 from swapbench.worker.targets.http.asking import Answer, Question
 from swapbench.worker.targets.http.belonging import versions_of
@@ -23,7 +23,7 @@ from swapbench.worker.targets.http.fleet import Fleet
 from swapbench.worker.targets.http.flight import InFlight, Landed
 from swapbench.worker.targets.http.references import Prompt, Reference, References, prompts
 from swapbench.worker.targets.http.speaking import Exchange, HungError, ServerError, StatusError
-from swapbench.worker.verification import MismatchError
+from swapbench.worker.traffic import Traffic
 
 # Of the experiment's timeout, so that what hangs is told before whoever waits for us loses patience.
 _PATIENCE_SHARE: Final = 0.8

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from swapbench.wire.events import Note
+from swapbench.worker.reference import MismatchError
 from swapbench.worker.targets.http.references import Prompt, Reference, References
-from swapbench.worker.verification import MismatchError
 from tests.worker.targets.http.standing import THERE, play, preset, swaps_of
 
 BOOTED = ("--model", "{model}")

@@ -11,7 +11,7 @@ from swapbench.base.errors import IncomparableError, UsageError
 from swapbench.compare.baselines import KeptRun
 from swapbench.compare.gate import Gate, GateOutcome
 from swapbench.compare.keeping import kept_run
-from swapbench.run.gating import Asking, gate_on_base, gate_on_history
+from swapbench.run.gate import Asking, gate_on_base, gate_on_history
 from swapbench.run.runner import Job, carry_out
 from swapbench.spec.experiment import Experiment
 from swapbench.spec.overrides import sets

@@ -10,20 +10,20 @@ from swapbench.compare.baselines import KeptRun
 from swapbench.compare.comparison import compare_arms
 from swapbench.compare.gate import Gate, GateOutcome, Soak, judge_history, judge_pairs, seems_to_leak
 from swapbench.findings.memory import WARMUP_SWAPS
-from swapbench.run.base_checkout import (
-    base_checkout,
-    merge_base,
-    refuse_other_code,
-    refuse_shared_code,
-    working_tree,
-)
-from swapbench.run.pairing import (
+from swapbench.run.arms import (
     Asked,
     checkpoints_of,
     make_arms,
     refuse_several_strategies,
     refuse_too_few_pairs,
     refuse_unfit,
+)
+from swapbench.run.base_checkout import (
+    base_checkout,
+    merge_base,
+    refuse_other_code,
+    refuse_shared_code,
+    working_tree,
 )
 from swapbench.run.runner import Job, arms_from, new_job, new_paired_job
 from swapbench.spec.experiment import load

@@ -3,9 +3,9 @@
 import pytest
 
 from swapbench.wire.events import Reply, SwapFinished
+from swapbench.worker.reference import MismatchError, compare
 from swapbench.worker.session import run_session
 from swapbench.worker.targets.scripted import ScriptedTarget
-from swapbench.worker.verification import MismatchError, compare
 from tests.scripted import plan_of, scripted
 
 SMALL = (Reply(prompt_tokens=8, tokens=(1, 2, 3)), Reply(prompt_tokens=64, tokens=(4, 5, 6)))

@@ -7,8 +7,7 @@ import pydantic
 import pytest
 
 from swapbench.base.errors import Exit, IncomparableError, ModelError, UsageError
-from swapbench.run import pairing
-from swapbench.run.pairing import Asked, make_arms, refuse_too_few_pairs, refuse_unfit
+from swapbench.run.arms import Asked, checkpoints_of, make_arms, refuse_too_few_pairs, refuse_unfit
 from swapbench.spec.experiment import find, load, validate
 from swapbench.spec.overrides import sets
 from swapbench.store import ArmInfo
@@ -168,7 +167,7 @@ def test_so_few_pairs_that_nothing_could_be_found_are_refused(file: Path) -> Non
 def test_what_an_arms_target_can_not_do_is_noted_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("swapbench.run.pairing.refuse_silent", lambda server: None)
+    monkeypatch.setattr("swapbench.run.arms.refuse_silent", lambda server: None)
     raw = raw_experiment()
     del raw["script"]
     path = tmp_path / "served.toml"
@@ -187,7 +186,7 @@ def test_another_interpreters_mlx_lm_may_know_more_than_this_one(monkeypatch: py
         asked.append(elsewhere)
         return {}
 
-    monkeypatch.setattr(pairing, "provide", provide)
+    monkeypatch.setattr("swapbench.run.arms.provide", provide)
     for python in (sys.executable, "/elsewhere/bin/python"):
-        pairing.checkpoints_of(load(find("quick")), print, python)
+        checkpoints_of(load(find("quick")), print, python)
     assert asked == [False, True]

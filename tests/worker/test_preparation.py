@@ -3,7 +3,7 @@
 import resource
 import sys
 
-from swapbench.worker.touching import touch_free_memory
+from swapbench.worker.preparation import touch_free_memory
 
 # In which the kernel tells the most that was resident.
 UNIT = 1 if sys.platform == "darwin" else 1024
