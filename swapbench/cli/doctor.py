@@ -36,15 +36,14 @@ def doctor(
     Exit codes: 0 fine, 6 there is something to do (--strict), 7 MLX can't be examined, or computes on another
     device than --device.
     """
-    from swapbench.machine.doctor.check import unknown
-    from swapbench.machine.doctor.examination import examine, room_for
+    from swapbench.machine.doctor import unknown
     from swapbench.machine.doctor.judge import (
         complaint_about_device,
         judge_examination,
         judge_room,
         judge_surroundings,
     )
-    from swapbench.machine.doctor.surroundings import busiest_of_mine, look_around
+    from swapbench.machine.doctor.surroundings import busiest_of_mine, examine, look_around, room_for
     from swapbench.machine.environment import this_machine
     from swapbench.models.cache import cache_root
     from swapbench.report.checkup import checks_to_json, print_checks

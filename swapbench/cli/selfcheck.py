@@ -32,7 +32,7 @@ def selfcheck(
 
     Exit codes: 0 nothing is wrong, 2 usage, 7 a claim is wrong, or nothing can be tried.
     """
-    from swapbench.machine.doctor.claims import Row
+    from swapbench.machine.doctor.selfcheck import Row
     from swapbench.machine.doctor.selfcheck import selfcheck as tried
     from swapbench.machine.environment import this_machine
     from swapbench.machine.limits import Volume, load

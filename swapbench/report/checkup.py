@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from swapbench.machine.doctor.check import Check, Status
+from swapbench.machine.doctor import Check, Status
 from swapbench.machine.environment import Machine
 from swapbench.report.narrow import readable
 

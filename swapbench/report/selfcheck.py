@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from swapbench.machine.doctor.claims import Result, Row, Selfcheck
+from swapbench.machine.doctor.selfcheck import Result, Row, Selfcheck
 
 MARKS: Final[dict[Result, tuple[str, str]]] = {
     "right": ("\N{CHECK MARK}", "green"),

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from swapbench.base.errors import WorkerError
 from swapbench.base.process import LENT, how_it_ended
-from swapbench.instruments.process_tree import ProcessTree
+from swapbench.instruments.ledgers import ProcessTree
 from swapbench.spec.experiment import Experiment
 from swapbench.wire.events import (
     Checkpoint,

@@ -15,7 +15,7 @@ import mlx.core as mx
 
 from swapbench.base.phases import PHASES
 from swapbench.instruments import page_cache
-from swapbench.machine.doctor.examination import Examination
+from swapbench.machine.doctor.surroundings import Examination
 from swapbench.wire.events import Event, MemorySample
 from swapbench.worker.meter import MlxMeter
 from swapbench.worker.mlx_here import device_info

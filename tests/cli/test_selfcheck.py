@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from swapbench.base.errors import Exit, UsageError
 from swapbench.cli import app
 from swapbench.machine.doctor import selfcheck
-from swapbench.machine.doctor.claims import CLAIMS, Claim, Selfcheck
+from swapbench.machine.doctor.selfcheck import CLAIMS, Claim, Selfcheck
 from swapbench.machine.environment import this_machine
 from swapbench.machine.limits import Limits, Rate, Volume, save
 

@@ -17,7 +17,7 @@ from filelock import FileLock
 from scripts.real_models import GEMMA_3, SMOLLM2, checkpoints, quantised
 from swapbench.spec.strategy import NAMED
 from swapbench.store import read, resolve
-from swapbench.worker.targets.http.server import free_port
+from swapbench.worker.targets.http.process import free_port
 from tests.e2e.conftest import Cli
 from tests.e2e.speaking import COURSE, SAYINGS
 from tests.frames import frame

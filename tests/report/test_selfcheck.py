@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 
 from swapbench.cli import streams
-from swapbench.machine.doctor.claims import Result, Row, Selfcheck
+from swapbench.machine.doctor.selfcheck import Result, Row, Selfcheck
 from swapbench.machine.environment import Machine
 from swapbench.report.selfcheck import MARKS, in_a_line, print_end, print_row
 

@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping
 
-from swapbench.machine.doctor.check import Check, advise, fine, unknown
-from swapbench.machine.doctor.examination import Examination, Room
-from swapbench.machine.doctor.surroundings import Power, Surroundings
-from swapbench.machine.doctor.volumes import Storage
+from swapbench.machine.doctor import Check, advise, fine, unknown
+from swapbench.machine.doctor.surroundings import Examination, Power, Room, Storage, Surroundings
 
 _GIB = 1 << 30
 

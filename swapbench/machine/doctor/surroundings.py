@@ -1,17 +1,25 @@
 """What goes on around a run, gathered in less than half a second: before every run, and by the doctor."""
 
 import os
+import plistlib
 import re
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+from xml.parsers.expat import ExpatError
 
 import psutil
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from swapbench.base.errors import WorkerError
+from swapbench.base.process import LENT
 from swapbench.machine import allowance, energy, mac
-from swapbench.machine.doctor.volumes import Storage, storages_of
+from swapbench.machine.limits import Volume
 
 # How long the busiest processes are watched.
 _WATCH_S = 0.1
@@ -26,6 +34,16 @@ class Power:
     on_battery: bool | None = None
     low_power_mode: bool | None = None
     governor: str | None = None
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A volume; what only macOS tells of its drive is empty and False elsewhere."""
+
+    volume: Volume
+    bus: str = ""
+    external: bool = False
+    encrypted: bool = False
 
 
 @dataclass(frozen=True)
@@ -194,3 +212,80 @@ def _text(path: str | Path) -> str:
         return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+
+
+def storages_of(folders: Iterable[Path]) -> tuple[Storage, ...]:
+    """Each volume once; those that no mount is known of are left out."""
+    volumes = dict.fromkeys(map(Volume.of, folders))
+    return tuple(described(volume, _diskutil(volume.mount)) for volume in volumes if volume.mount)
+
+
+def described(volume: Volume, diskutil: str) -> Storage:
+    """A volume, with what `diskutil info -plist` prints of it, which may be that it knows no such volume."""
+    try:
+        told = plistlib.loads(diskutil.encode())
+    except (ValueError, ExpatError):
+        told = {}
+    # A built-in card reader is Internal, too; older releases have no other word.
+    external = bool(told.get("RemovableMediaOrExternalDevice", not told.get("Internal", True)))
+    return Storage(volume, str(told.get("BusProtocol", "")), external, bool(told.get("FileVault")))
+
+
+def _diskutil(mount: str) -> str:
+    return mac.printed_by("/usr/sbin/diskutil", "info", "-plist", mount) if mac.HERE else ""
+
+
+class Examination(BaseModel):
+    """What the child found. Seconds, bytes, and GB/s (1e9)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mlx_version: str
+    mlx_lm_version: str
+    device: Literal["cpu", "gpu"]
+    device_name: str
+    working_set_bytes: int | None
+    probe_phases: int
+    probe_phase_s: float
+    probe_phase_most_s: float
+    sample_every_s: float
+    sampler_share: float
+    first_touch_gb_per_s: float
+    second_touch_gb_per_s: float
+    resident_after_evict: float | None
+
+
+@dataclass(frozen=True)
+class Room:
+    """Free space where something is kept."""
+
+    what: str
+    folder: Path
+    free_bytes: int
+
+
+def examine(models: Path, python: str = sys.executable) -> Examination:
+    """Have a child examine this machine; `models` is where checkpoints lie.
+
+    Raises:
+        WorkerError: it could not; the message says why.
+    """
+    command = [python, *LENT, "swapbench.worker.examine", str(models)]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=120
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise WorkerError(f"{python}: the examination could not be carried out: {error}") from None
+    try:
+        return Examination.model_validate_json(done.stdout)
+    except ValidationError:
+        said = done.stderr.strip().splitlines()
+        why = said[-1] if said else f"exit code {done.returncode}"
+        raise WorkerError(f"MLX could not be examined: {why}") from None
+
+
+def room_for(what: str, folder: Path) -> Room:
+    """Free space on the volume of a folder, which need not exist yet."""
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return Room(what, folder, shutil.disk_usage(existing).free)

@@ -1,1 +1,114 @@
-"""The checks of `swapbench selfcheck`: a function for each claim, carried out in a process of its own."""
+"""What claims are tried with: a large file, a model of a few hundred MB, a mini one aligned and not."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import mlx.core as mx
+import numpy as np
+from mlx.utils import tree_flatten
+
+from swapbench.loaders import ModelLoader
+from swapbench.machine import allowance
+from swapbench.machine.doctor.selfcheck import Found, Prepared
+from swapbench.models.catalogue import lookup
+from swapbench.models.checkpoint import WEIGHTS
+from swapbench.models.stand_ins import synthesize
+from swapbench.models.stand_ins.order import Order, of_entry
+from swapbench.spec.experiment import Source
+from swapbench.spec.strategy import NAMED, LoaderKind
+from swapbench.worker.mlx_here import mlx_identity
+
+MODEL: Final = "model"
+MINI: Final = "mini"
+UNALIGNED: Final = "unaligned"
+
+# Of the loaders that are tried: auto picks one of them.
+KINDS: Final = tuple(kind for kind in LoaderKind if kind is not LoaderKind.AUTO)
+
+_FILE_BYTES: Final = 1 << 30
+_CHUNK_BYTES: Final = 8 << 20
+# Frequencies of its own, which are no parameters, and which MLX computes where it is built.
+_SCALED_ROPE: Final = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 2048,
+}
+
+
+def prepare(folder: Path) -> Prepared:
+    """Write everything into `folder`."""
+    entry = lookup("smollm2-135m")
+    assert entry is not None
+    _checkpoint(of_entry(entry, Source.SYNTHETIC), folder / MODEL)
+    mini = of_entry(entry, Source.MINI)
+    config = {**mini.config, "rope_scaling": _SCALED_ROPE}
+    _checkpoint(mini.model_copy(update={"config": config}), folder / MINI)
+    shutil.copytree(folder / MINI, folder / UNALIGNED)
+    for shard in (folder / UNALIGNED).glob(WEIGHTS):
+        _shift(shard)
+    versions, device = mlx_identity()
+    return Prepared(versions=versions, device=device)
+
+
+def _checkpoint(order: Order, folder: Path) -> None:
+    folder.mkdir()
+    synthesize.make(order, folder, lambda _progress: None)
+
+
+def _shift(shard: Path) -> None:
+    """Have the data begin at an odd byte: headers may end in spaces."""
+    data = shard.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = data[8 : 8 + length].rstrip()
+    header += b" " * (1 + len(header) % 2)
+    assert len(header) % 2
+    shard.write_bytes(len(header).to_bytes(8, "little") + header + data[8 + length :])
+
+
+def large_file(folder: Path) -> Path:
+    """A file that no disk can compress, written by who wants it first."""
+    path = folder / "file"
+    if path.exists():
+        return path
+    room = min(_FILE_BYTES, shutil.disk_usage(path.parent).free // 4, allowance.memory().available.bytes // 8)
+    random = np.random.default_rng(0)
+    with path.open("wb") as file:
+        for _ in range(room // _CHUNK_BYTES):
+            file.write(random.bytes(_CHUNK_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+    return path
+
+
+def loader(kind: LoaderKind) -> ModelLoader:
+    """As the known strategy of that name loads."""
+    return ModelLoader(NAMED[kind])
+
+
+def weights_of(model: Any) -> Iterator[tuple[str, mx.array]]:
+    """Every parameter, by name."""
+    parameters: list[tuple[str, mx.array]] = tree_flatten(model.parameters())  # type: ignore[assignment]
+    yield from parameters
+
+
+def first_token(model: Any) -> mx.array:
+    """The numbers that a prompt of three tokens is answered by, computed: every weight is used."""
+    numbers = model(mx.array([[1, 2, 3]]))[:, -1]
+    assert isinstance(numbers, mx.array)
+    mx.eval(numbers)
+    return numbers
+
+
+def judged(holds: bool, finding: str) -> Found:
+    """Right where it holds, wrong where not."""
+    return Found(result="right" if holds else "wrong", finding=finding)
+
+
+def not_here(why: str) -> Found:
+    """A claim about something that this platform does not have."""
+    return Found(result="not here", finding=why)

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from swapbench.machine.doctor.claims import Found
+from swapbench.machine.doctor.selfcheck import Found
 from swapbench.machine.limits import Volume
-from swapbench.worker.selfcheck import files, loading, memory, processes, readings
-from swapbench.worker.selfcheck.prepared import not_here, prepare
+from swapbench.worker.selfcheck import loading, memory, not_here, prepare, processes
 
 CHECKS: Final[Mapping[str, Callable[[Path], Found]]] = {
     "footprint": memory.footprint,
@@ -17,11 +16,11 @@ CHECKS: Final[Mapping[str, Callable[[Path], Found]]] = {
     "unload": memory.unload,
     "wired": memory.wired,
     "worker_footprint": memory.worker_footprint,
-    "eviction": files.eviction,
-    "mincore": files.mincore,
-    "uncached": files.uncached,
-    "disk_bytes": files.disk_bytes,
-    "reads": files.reads,
+    "eviction": memory.eviction,
+    "mincore": memory.mincore,
+    "uncached": memory.uncached,
+    "disk_bytes": memory.disk_bytes,
+    "reads": memory.reads,
     "loaders": loading.loaders,
     "map": loading.map_copies_nothing,
     "views": loading.views_anywhere,
@@ -34,11 +33,11 @@ CHECKS: Final[Mapping[str, Callable[[Path], Found]]] = {
     "full_disk": processes.full_disk,
     "clocks": processes.clocks,
     "awake": processes.awake,
-    "release": readings.release,
-    "power": readings.power,
-    "low_power": readings.low_power,
-    "thermal": readings.thermal,
-    "energy": readings.energy,
+    "release": processes.release,
+    "power": processes.power,
+    "low_power": processes.low_power,
+    "thermal": processes.thermal,
+    "energy": processes.energy,
 }
 
 # What is about a disk, and about a page cache that can be emptied.

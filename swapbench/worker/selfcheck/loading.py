@@ -21,13 +21,13 @@ from swapbench.loaders.building import build
 from swapbench.loaders.layout import shards_of, weight_bytes
 from swapbench.loaders.mapped import arrays_over, unmappable
 from swapbench.loaders.tokenizer import load_lean, load_stock
-from swapbench.machine.doctor.claims import Found
+from swapbench.machine.doctor.selfcheck import Found
 from swapbench.models.checkpoint import Entry
 from swapbench.spec.experiment import PageCache
 from swapbench.spec.strategy import LoaderKind, Strategy, TokenizerMode
 from swapbench.worker.meter import MlxMeter
 from swapbench.worker.process import Heartbeat
-from swapbench.worker.selfcheck.prepared import (
+from swapbench.worker.selfcheck import (
     KINDS,
     MINI,
     MODEL,

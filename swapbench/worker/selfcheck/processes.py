@@ -2,25 +2,31 @@
 
 import json
 import os
+import platform
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import mlx.core as mx
 import psutil
 
 from swapbench.base.process import OWN_CODE
 from swapbench.machine import mac
-from swapbench.machine.doctor.claims import Found
+from swapbench.machine.doctor.selfcheck import Found
+from swapbench.machine.doctor.surroundings import look_around
+from swapbench.machine.energy import of_this_machine
+from swapbench.machine.environment import this_machine
 from swapbench.worker.faults import full_disk as no_room
 from swapbench.worker.process import Look
-from swapbench.worker.selfcheck.prepared import judged, not_here
-from swapbench.worker.targets.http import keeper
-from swapbench.worker.targets.http.server import listener as who_listens
+from swapbench.worker.selfcheck import judged, not_here
+from swapbench.worker.targets.http import reaper
+from swapbench.worker.targets.http.process import listener as who_listens
 
 _ENDED_WITHIN_S: Final = 5.0
 _TICK_S: Final = 1e-6
@@ -38,7 +44,7 @@ with open(sys.argv[1], "w") as file:
 os.rename(sys.argv[1], sys.argv[1] + ".there")
 signal.pause()
 """
-# Somebody who starts a keeper, and is killed.
+# Somebody who starts a reaper, and is killed.
 _STARTER: Final = """
 import signal, subprocess, sys
 kept = subprocess.Popen(sys.argv[2:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -49,21 +55,22 @@ signal.pause()
 
 
 def children(folder: Path) -> Found:
-    """A server under a keeper, whose starter is killed."""
+    """A server under a reaper, whose starter is killed."""
+    folder = Path(tempfile.mkdtemp(dir=folder))
     pids = folder / "pids"
     order = {
         "command": [sys.executable, *OWN_CODE, "-c", _SERVER, str(pids)],
         "log": str(folder / "server.log"),
         "hide": [],
     }
-    kept = [sys.executable, *OWN_CODE, keeper.__file__]
+    kept = [sys.executable, *OWN_CODE, reaper.__file__]
     starter = subprocess.Popen([sys.executable, *OWN_CODE, "-c", _STARTER, json.dumps(order), *kept])
     there = Path(f"{pids}.there")
     _until(there.exists, 20.0)
     if not there.exists():
         starter.kill()
         return judged(holds=False, finding="the server did not start")
-    # What the keeper has to have seen before, where orphans can't be found.
+    # What the reaper has to have seen before, where orphans can't be found.
     time.sleep(0.5)
     ours = [int(pid) for pid in there.read_text(encoding="utf-8").split()]
     starter.kill()
@@ -154,3 +161,50 @@ def _keep_awake(pids: set[int]) -> bool:
     """Whether a caffeinate among these is told of as one who keeps the machine awake."""
     told = mac.printed_by("/usr/bin/pmset", "-g", "assertions")
     return any(f"pid {pid}(caffeinate)" in told for pid in pids)
+
+
+_COMPUTING_S: Final = 3.0
+_LINUX: Final = "Linux tells nothing of the kind here"
+
+
+def release(_folder: Path) -> Found:
+    """As in About This Mac."""
+    machine = this_machine()
+    told = bool(machine.processor) and machine.release == (mac.release() if mac.HERE else platform.release())
+    return judged(told and bool(machine.release), f"{machine.processor}, {machine.system} {machine.release}")
+
+
+def power(_folder: Path) -> Found:
+    """On battery, or on mains."""
+    return _told(look_around(()).power.on_battery, {True: "not on mains", False: "on mains"})
+
+
+def low_power(_folder: Path) -> Found:
+    """The mode that saves power."""
+    return _told(look_around(()).power.low_power_mode, {True: "on", False: "off"})
+
+
+def thermal(_folder: Path) -> Found:
+    """The pressure, as macOS counts it."""
+    return _told(look_around(()).thermal_pressure, {level: f"level {level}" for level in range(5)})
+
+
+def energy(_folder: Path) -> Found:
+    """The counters before and after three seconds of sums of products."""
+    reader = of_this_machine()
+    before = reader.look()
+    if before is None:
+        return not_here(reader.source or "nothing tells; on a Mac the extra swapbench[energy] does")
+    matrix = mx.random.normal((1024, 1024))
+    while time.perf_counter() - before.at_s < _COMPUTING_S:
+        mx.eval(matrix @ matrix)
+    used = reader.since(before)
+    if used is None:
+        return judged(holds=False, finding=f"{reader.source}: the counters stood still, or went back")
+    return judged(0.1 < used.watts < 1000, f"{used.watts:.1f} W, {reader.source}")
+
+
+def _told(value: int | None, words: dict[int, str]) -> Found:
+    if value is None:
+        return judged(holds=False, finding="nothing is told") if mac.HERE else not_here(_LINUX)
+    return judged(value in words, words.get(value, f"{value}, which is none of the known ones"))

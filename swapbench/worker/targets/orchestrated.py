@@ -216,7 +216,7 @@ def _meter(own: Orchestrator) -> Meter:
         from swapbench.worker.meter import MlxMeter
 
         return MlxMeter()
-    from swapbench.worker.targets.http.meter import TreeMeter
+    from swapbench.worker.targets.meter import TreeMeter
 
     meter = TreeMeter(here=True)
     meter.watch([os.getpid()])

@@ -7,16 +7,14 @@ from typing import Any
 import pytest
 
 from swapbench.machine.allowance import Processors
-from swapbench.machine.doctor.check import Check
-from swapbench.machine.doctor.examination import Examination, Room
+from swapbench.machine.doctor import Check
 from swapbench.machine.doctor.judge import (
     complaint_about_device,
     judge_examination,
     judge_room,
     judge_surroundings,
 )
-from swapbench.machine.doctor.surroundings import Power, Surroundings
-from swapbench.machine.doctor.volumes import Storage
+from swapbench.machine.doctor.surroundings import Examination, Power, Room, Storage, Surroundings
 from swapbench.machine.limits import Volume
 from tests.allowed import memory
 

@@ -8,7 +8,7 @@ import pytest
 
 from swapbench.base.errors import UsageError, WorkerError
 from swapbench.machine.doctor import selfcheck
-from swapbench.machine.doctor.claims import CLAIMS, Claim, Found
+from swapbench.machine.doctor.selfcheck import CLAIMS, Claim, Found
 
 CLAIM = Claim("footprint", "what is to be seen", "ledgers.py")
 PACKAGE = Path(selfcheck.__file__).parents[2]

@@ -1,6 +1,8 @@
 """What platforms print, read; and this machine, looked at for real."""
 
 import os
+import plistlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,17 +10,23 @@ from pathlib import Path
 import psutil
 import pytest
 
+from swapbench.base.errors import WorkerError
 from swapbench.machine.doctor.surroundings import (
+    Storage,
     busiest_of_mine,
     chosen,
+    described,
+    examine,
     look_around,
     low_power_mode,
     memory_waits,
     on_battery,
     pressure_level,
+    room_for,
     thermal_warning,
 )
 from swapbench.machine.limits import Volume
+from tests.programs import FALSE
 
 ON_MAINS = """Now drawing from 'AC Power'
  -InternalBattery-0 (id=1234567)\t80%; charging; 1:07 remaining present: true
@@ -136,3 +144,68 @@ def test_a_process_of_ones_own_that_is_busy_is_named() -> None:
             assert any(f"({busy.pid}, " in text for text in named) or len(named) == 2
         finally:
             busy.kill()
+
+
+VOLUME = Volume(mount="/Volumes/models", device="/dev/disk5s1", file_system="apfs")
+
+
+EITHER = "RemovableMediaOrExternalDevice"
+
+
+def printed(bus: str, **told: bool) -> str:
+    return plistlib.dumps({"DeviceNode": "/dev/disk5s1", "BusProtocol": bus, **told}).decode()
+
+
+@pytest.mark.parametrize(
+    ("diskutil", "storage"),
+    [
+        # The drive of a Mac with Apple Silicon.
+        (
+            printed("Apple Fabric", Internal=True, FileVault=True, **{EITHER: False}),
+            Storage(VOLUME, "Apple Fabric", encrypted=True),
+        ),
+        # A drive on Thunderbolt, whose bus is an internal one's.
+        (
+            printed("PCI-Express", Internal=False, FileVault=False, **{EITHER: True}),
+            Storage(VOLUME, "PCI-Express", external=True),
+        ),
+        # A card in a built-in reader.
+        (
+            printed("Secure Digital", Internal=True, **{EITHER: True}),
+            Storage(VOLUME, "Secure Digital", external=True),
+        ),
+        # Releases that have no word for both.
+        (printed("USB", Internal=False), Storage(VOLUME, "USB", external=True)),
+        (printed("SATA", Internal=True), Storage(VOLUME, "SATA")),
+        # A volume that it knows nothing of, as one on the network.
+        (plistlib.dumps({"Error": True, "ErrorMessage": "Could not find disk"}).decode(), Storage(VOLUME)),
+        ("Could not find disk: /Volumes/models\n", Storage(VOLUME)),
+        ('<?xml version="1.0"?><plist><dict><key>', Storage(VOLUME)),
+        ("", Storage(VOLUME)),
+    ],
+)
+def test_the_drive_below_a_volume(diskutil: str, storage: Storage) -> None:
+    assert described(VOLUME, diskutil) == storage
+
+
+def test_a_real_examination(tmp_path: Path) -> None:
+    found = examine(tmp_path)
+    assert found.mlx_version
+    assert (found.device, found.working_set_bytes is not None) in [("cpu", False), ("gpu", True)]
+    assert 0 < found.probe_phase_s <= found.probe_phase_most_s
+    assert 0 < found.sampler_share < 1
+    assert found.first_touch_gb_per_s > 0
+    assert found.resident_after_evict is not None
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interpreter_without_mlx_is_said(tmp_path: Path) -> None:
+    with pytest.raises(WorkerError, match="MLX could not be examined: exit code 1"):
+        examine(tmp_path, python=FALSE)
+    with pytest.raises(WorkerError, match="/nowhere/python"):
+        examine(tmp_path, python="/nowhere/python")
+
+
+def test_room_is_told_for_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    room = room_for("results", tmp_path / "to" / "come")
+    assert room.free_bytes == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.05)

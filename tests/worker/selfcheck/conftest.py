@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.machine.doctor.claims import Prepared
-from swapbench.worker.selfcheck import prepared
+from swapbench.machine.doctor.selfcheck import Prepared
+from swapbench.worker import selfcheck
 
 
 @pytest.fixture(scope="package")
@@ -13,9 +13,9 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared folder."""
     folder = tmp_path_factory.mktemp("selfcheck")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(prepared, "_FILE_BYTES", 64 << 20)
-        told = prepared.prepare(folder)
-        prepared.large_file(folder)
+        patched.setattr(selfcheck, "_FILE_BYTES", 64 << 20)
+        told = selfcheck.prepare(folder)
+        selfcheck.large_file(folder)
     assert isinstance(told, Prepared)
     assert {"mlx", "mlx-lm"} <= told.versions.keys()
     return folder

@@ -22,15 +22,14 @@ from swapbench.loaders import evaluation, fill, platform
 from swapbench.loaders import stock as stock_loader
 from swapbench.loaders.layout import shards_of
 from swapbench.machine import mac
-from swapbench.machine.doctor.claims import CLAIMS, Found
+from swapbench.machine.doctor.selfcheck import CLAIMS, Found
 from swapbench.machine.energy import Energy
 from swapbench.machine.environment import this_machine
 from swapbench.machine.limits import Limits, Rate, Volume
 from swapbench.spec.strategy import LoaderKind
-from swapbench.worker.selfcheck import files, loading, memory, processes, readings
+from swapbench.worker.selfcheck import MINI, UNALIGNED, loading, memory, processes
 from swapbench.worker.selfcheck.__main__ import CHECKS, OF_DISKS, check
-from swapbench.worker.selfcheck.prepared import MINI, UNALIGNED
-from swapbench.worker.targets.http import keeper
+from swapbench.worker.targets.http import reaper
 
 
 def test_there_is_a_check_for_every_claim() -> None:
@@ -75,7 +74,7 @@ def test_ages_rates_and_stalls_are_told(scratch: Path) -> None:
         rates=(disk,),
     )
     (scratch / "limits.json").write_text(limits.model_dump_json(), encoding="utf-8")
-    assert "the disk by probe 2.00 GB/s" in files.reads(scratch).finding
+    assert "the disk by probe 2.00 GB/s" in memory.reads(scratch).finding
     assert "in footprint after" in memory.ledgers(scratch).finding
     assert "stock" in loading.heartbeat(scratch).finding
     assert "ns" in processes.clocks(scratch).finding
@@ -87,12 +86,12 @@ def test_energy_is_judged_by_its_watts(
     def drawing(watts: float) -> Energy:
         return Energy("package by RAPL", lambda: [time.perf_counter() * watts], ranges=[0])
 
-    monkeypatch.setattr(readings, "_COMPUTING_S", 0.1)
+    monkeypatch.setattr(processes, "_COMPUTING_S", 0.1)
     for watts, result in ((20.0, "right"), (20_000.0, "wrong"), (0.0, "wrong")):
-        monkeypatch.setattr(readings, "of_this_machine", partial(drawing, watts))
-        assert readings.energy(scratch).result == result
-    monkeypatch.setattr(readings, "of_this_machine", Energy)
-    assert readings.energy(scratch).result == "not here"
+        monkeypatch.setattr(processes, "of_this_machine", partial(drawing, watts))
+        assert processes.energy(scratch).result == result
+    monkeypatch.setattr(processes, "of_this_machine", Energy)
+    assert processes.energy(scratch).result == "not here"
 
 
 def test_what_is_about_disks_is_not_here_on_a_volume_in_memory() -> None:
@@ -110,9 +109,9 @@ def wrong(found: Found) -> str:
 
 def test_a_page_cache_that_is_not_emptied_is_seen(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_cache, "evict", lambda _files: None)
-    assert "100.0% when evicted" in wrong(files.eviction(scratch))
-    assert "resident after another process" in wrong(files.mincore(scratch))
-    if (found := files.uncached(scratch)).result != "not here":
+    assert "100.0% when evicted" in wrong(memory.eviction(scratch))
+    assert "resident after another process" in wrong(memory.mincore(scratch))
+    if (found := memory.uncached(scratch)).result != "not here":
         assert "100.0% resident afterwards" in wrong(found)
 
 
@@ -181,7 +180,7 @@ def test_a_server_that_nobody_ends_is_seen(
         "subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL).wait()\n",
         encoding="utf-8",
     )
-    monkeypatch.setattr(keeper, "__file__", str(careless))
+    monkeypatch.setattr(reaper, "__file__", str(careless))
     monkeypatch.setattr(processes, "_ENDED_WITHIN_S", 0.2)
     assert "2 of 2 processes left" in wrong(processes.children(scratch))
 
@@ -190,8 +189,8 @@ def test_a_disk_that_is_faster_through_the_page_cache_is_no_wrong(
     scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates = iter([4.2, 4.2, 9.0, 9.0])
-    monkeypatch.setattr(files, "weight_bytes", lambda _: 10**9)
-    monkeypatch.setattr(files, "_weights_s", lambda *_: 1 / next(rates))
+    monkeypatch.setattr(memory, "weight_bytes", lambda _: 10**9)
+    monkeypatch.setattr(memory, "_weights_s", lambda *_: 1 / next(rates))
     past = Rate(kind="disk", how="queue depth 1", n=1, low=3.2, median=3.2, high=3.2)
     through = past.model_copy(update={"kind": "disk_buffered", "median": 4.2})
     limits = Limits(
@@ -201,7 +200,7 @@ def test_a_disk_that_is_faster_through_the_page_cache_is_no_wrong(
         rates=(past, through),
     )
     (scratch / "limits.json").write_text(limits.model_dump_json(), encoding="utf-8")
-    assert files.reads(scratch).result == "right"
+    assert memory.reads(scratch).result == "right"
 
 
 @pytest.mark.parametrize(("stalls", "result"), [((0.3, 0.4, 0.1), "right"), ((0.3, 0.4, 0.26), "wrong")])

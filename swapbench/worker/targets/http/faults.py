@@ -12,8 +12,8 @@ from swapbench.spec.experiment import FaultKind, InjectedFault, find_fault
 from swapbench.wire.events import Checkpoint, PlannedSwap
 from swapbench.worker.damage import DAMAGES, FULL_DISK_BYTES, damaged
 from swapbench.worker.probe import Probe
-from swapbench.worker.targets.http.asking import Answer, WrongModelError
-from swapbench.worker.targets.http.speaking import ServerError
+from swapbench.worker.targets.http.client import ServerError
+from swapbench.worker.targets.http.completion import Answer, WrongModelError
 from swapbench.worker.targets.http.target import HttpTarget
 
 _NO_MODEL: Final = "swapbench/there-is-no-such-model"

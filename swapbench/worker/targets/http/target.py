@@ -14,15 +14,12 @@ from swapbench.worker.probe import Probe
 from swapbench.worker.process import DeafError
 from swapbench.worker.reference import MismatchError
 from swapbench.worker.targets import NOTHING_SEEN, Audit, Outcome, Restored, Steady
-from swapbench.worker.targets.http.asking import Answer, Question
-from swapbench.worker.targets.http.belonging import versions_of
-from swapbench.worker.targets.http.calling import Caller
-from swapbench.worker.targets.http.conversations import Conversations
-from swapbench.worker.targets.http.dialect import Voice
-from swapbench.worker.targets.http.fleet import Fleet
-from swapbench.worker.targets.http.flight import InFlight, Landed
+from swapbench.worker.targets.http.calls import Caller
+from swapbench.worker.targets.http.client import Exchange, HungError, ServerError, StatusError
+from swapbench.worker.targets.http.completion import Answer, Question, Voice
 from swapbench.worker.targets.http.references import Prompt, Reference, References, prompts
-from swapbench.worker.targets.http.speaking import Exchange, HungError, ServerError, StatusError
+from swapbench.worker.targets.http.servers import Fleet, versions_of
+from swapbench.worker.targets.http.workload import Conversations, InFlight, Landed
 from swapbench.worker.traffic import Traffic
 
 # Of the experiment's timeout, so that what hangs is told before whoever waits for us loses patience.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from swapbench.wire.events import GaveUp, RunFinished, SwapFinished
-from swapbench.worker.targets.http.server import Running
+from swapbench.worker.targets.http.process import Running
 from tests.worker.targets.http.stand_in import IN_FLIGHT
 from tests.worker.targets.http.standing import flights_of, play, preset, swaps_of
 

@@ -9,10 +9,16 @@ from urllib.parse import quote
 
 from swapbench.spec.preset import BYTES, SECONDS, Call, Preset, Reported, Until
 from swapbench.wire.events import Checkpoint
-from swapbench.worker.targets.http.asking import filled
-from swapbench.worker.targets.http.fleet import Fleet
-from swapbench.worker.targets.http.server import filled_headers
-from swapbench.worker.targets.http.speaking import Exchange, GarbledError, HungError, ServerError, dig
+from swapbench.worker.targets.http.client import (
+    Exchange,
+    GarbledError,
+    HungError,
+    ServerError,
+    dig,
+    filled,
+    filled_headers,
+)
+from swapbench.worker.targets.http.servers import Fleet
 
 _TELLS_WITHIN_S: Final = 10.0
 

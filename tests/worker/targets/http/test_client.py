@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swapbench.worker.targets.http.asking import filled
-from swapbench.worker.targets.http.speaking import Endpoint, Exchange, ServerError, dig, lines_of, sse_events
+from swapbench.worker.targets.http.client import Endpoint, Exchange, ServerError, dig, filled
+from swapbench.worker.targets.http.completion import lines_of, sse_events
 
 STREAM = (
     b": keep-alive 1/2\n\nevent: x\nid: 7\nretry: 10\n"

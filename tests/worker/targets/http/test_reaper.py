@@ -18,8 +18,8 @@ from swapbench.machine import mac
 from swapbench.spec.experiment import validate
 from swapbench.spec.preset import Preset
 from swapbench.wire.plan import scripted_checkpoints
-from swapbench.worker.targets.http import keeper
-from swapbench.worker.targets.http.server import Running, free_port, listener
+from swapbench.worker.targets.http import reaper
+from swapbench.worker.targets.http.process import Running, free_port, listener
 from tests.libproc import Libproc
 from tests.worker.targets.http.standing import STAND_IN, experiment, play, preset, swaps_of
 
@@ -88,7 +88,7 @@ class Run:
         children = psutil.Process(self.parent.pid).children(recursive=True)
         self.worker = next(p for p in children if "swapbench.worker" in p.cmdline())
         self.server = next(p for p in children if STAND_IN in p.cmdline())
-        self.keeper = next(p for p in children if keeper.__file__ in p.cmdline())
+        self.reaper = next(p for p in children if reaper.__file__ in p.cmdline())
         self.daemon = psutil.Process(int(child.read_text(encoding="utf-8")))
 
     def _swaps_now(self, folder: Path) -> bool:
@@ -99,7 +99,7 @@ class Run:
 
     def all_gone(self) -> bool:
         """Whether nothing of it is left."""
-        return all(gone(p) for p in (self.worker, self.server, self.keeper, self.daemon))
+        return all(gone(p) for p in (self.worker, self.server, self.reaper, self.daemon))
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_killing_the_worker_ends_its_server_and_the_run_goes_on_with_another(run
 
 
 def test_killing_the_keeper_ends_the_server_it_keeps(run: Run) -> None:
-    run.keeper.kill()
+    run.reaper.kill()
     until(lambda: gone(run.server))
     run.daemon.kill()
 
@@ -182,7 +182,7 @@ def test_tracked_families_are_ended_where_there_is_no_subreaper(tmp_path: Path) 
     process = subprocess.Popen([sys.executable, "-c", NAPPING])
     until(lambda: len(psutil.Process(process.pid).children()) == 1)
     (child,) = psutil.Process(process.pid).children()
-    family = keeper._Tracked(process.pid, lambda pids: mac.family(pids, Libproc()))
+    family = reaper._Tracked(process.pid, lambda pids: mac.family(pids, Libproc()))
     family.look()
     family.end(gently=True)
     process.wait(PATIENCE_S)
@@ -194,7 +194,7 @@ def test_the_keeper_of_a_mac_finds_its_call_without_swapbench_being_there(tmp_pa
         "import os, runpy, sys; kept = runpy.run_path(sys.argv[1])['_Tracked'](os.getpid()); "
         "print(kept._family.__name__, 'swapbench' in sys.modules)"
     )
-    command = [sys.executable, "-P", "-c", ask, keeper.__file__]
+    command = [sys.executable, "-P", "-c", ask, reaper.__file__]
     assert subprocess.check_output(command, cwd=tmp_path, text=True) == "family False\n"
 
 
@@ -202,7 +202,7 @@ def test_a_process_that_got_the_pid_of_an_ended_one_is_no_child_of_the_server() 
     command = [sys.executable, "-c", "input()"]
     ended, stranger = (subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(2))
     below: dict[int, list[int]] = {ended.pid: []}
-    family = keeper._Tracked(ended.pid, lambda pids: mac.family(pids, Libproc(lambda p: below.get(p, []))))
+    family = reaper._Tracked(ended.pid, lambda pids: mac.family(pids, Libproc(lambda p: below.get(p, []))))
     ended.communicate(b"\n")
     below[ended.pid] = [stranger.pid]
     family.look()
@@ -213,7 +213,7 @@ def test_a_process_that_got_the_pid_of_an_ended_one_is_no_child_of_the_server() 
 
 
 def test_a_keeper_whose_worker_is_gone_at_once_keeps_nothing(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, keeper.__file__], input=b"", timeout=PATIENCE_S, check=False)
+    done = subprocess.run([sys.executable, reaper.__file__], input=b"", timeout=PATIENCE_S, check=False)
     assert done.returncode == 0
 
 
@@ -252,7 +252,7 @@ def test_a_server_that_finds_its_port_taken_is_started_on_another(
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         ports = chain([taken.getsockname()[1]], iter(free_port, 0))
-        monkeypatch.setattr("swapbench.worker.targets.http.server.free_port", lambda: next(ports))
+        monkeypatch.setattr("swapbench.worker.targets.http.process.free_port", lambda: next(ports))
         swaps = swaps_of(play(tmp_path, preset("mlx_lm")))
     assert [swap.status for swap in swaps] == ["ok", "ok"]
 

@@ -4,8 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from swapbench.instruments.ledgers import SwapSpace, system
-from swapbench.instruments.process_tree import ProcessTree
+from swapbench.instruments.ledgers import ProcessTree, SwapSpace, system
 from swapbench.machine.energy import NONE, of_this_machine
 from swapbench.wire.events import Reading
 from swapbench.worker.meter import Counters

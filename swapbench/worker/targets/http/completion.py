@@ -2,18 +2,15 @@
 
 import json
 import math
-import re
-import shlex
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from swapbench.spec.preset import PLACEHOLDER, Ask
-from swapbench.worker.targets.http.dialect import Voice, error_of, finish_of, reasons, text_of
-from swapbench.worker.targets.http.speaking import (
+from swapbench.spec.preset import Ask
+from swapbench.worker.targets.http.client import (
     Endpoint,
     Exchange,
     GarbledError,
@@ -21,10 +18,132 @@ from swapbench.worker.targets.http.speaking import (
     ServerError,
     StatusError,
     dig,
-    lines_of,
+    filled,
     same_model,
-    sse_events,
 )
+
+# Ways to end that are none: what was said before is half an answer.
+_BROKEN_OFF: Final = frozenset(
+    ("error", "failed", "abort", "aborted", "cancelled", "canceled", "timeout", "content_filter")
+)
+_FINISH: Final = ("choices.0.finish_reason", "done_reason")
+_REASONING: Final = ("choices.0.delta.reasoning_content", "choices.0.delta.reasoning", "thinking")
+
+
+def text_of(event: Any, ask: Ask) -> str:
+    """The text of an event, as one string or as parts; empty where it has none."""
+    for where in ask.text:
+        found = dig(event, where)
+        if isinstance(found, list):
+            parts = [part.get("text") if isinstance(part, dict) else part for part in found]
+            found = "".join(part for part in parts if isinstance(part, str))
+        if isinstance(found, str) and found:
+            return found
+    return ""
+
+
+def finish_of(event: Any) -> str:
+    """Why an answer has ended, as the server says it; empty where it goes on."""
+    return next((found for where in _FINISH if isinstance(found := dig(event, where), str)), "")
+
+
+def error_of(name: str, event: Any, ask: Ask) -> str:
+    """The server's reason for breaking off, in its words; empty where it doesn't.
+
+    Args:
+        name: of the server-sent event; empty for most.
+    """
+    found = next((found for where in ask.error if (found := dig(event, where))), None)
+    if found is None and not text_of(event, ask) and isinstance(told := dig(event, "detail"), str):
+        found = told
+    if found is None and (name == "error" or "error" in (dig(event, "object"), dig(event, "type"))):
+        found = dig(event, "message") or event or "an error without words"
+    if found is None and (reason := finish_of(event).lower()) in _BROKEN_OFF:
+        found = f"finish_reason {reason}"
+    return found if isinstance(found, str) else json.dumps(found) if found is not None else ""
+
+
+def reasons(event: Any) -> bool:
+    """Whether it has a piece of reasoning, wherever servers put that."""
+    return any(dig(event, where) for where in _REASONING)
+
+
+class Voice:
+    """What a server's own models bear in their pieces, learnt from whole answers.
+
+    A proxy that tells of its progress speaks in the same stream, without the `id` and the `model` that the
+    answer itself has, or before the piece that says whose turn it is. Of a server that never sends these,
+    every text counts.
+    """
+
+    def __init__(self) -> None:
+        self._marks: frozenset[str] = frozenset()
+        # Whether whole answers have a reason for their end.
+        self.says_why = False
+
+    def learn(self, events: list[Any], ask: Ask) -> None:
+        """From the events of an answer that has ended; its last piece is the model's."""
+        spoken = [event for event in events if text_of(event, ask)]
+        if spoken:
+            last = spoken[-1]
+            marks = {name for name in ("id", "model") if dig(last, name)}
+            if any(dig(event, "choices.0.delta.role") for event in events):
+                marks.add("role")
+            self._marks = frozenset(marks)
+            self.says_why = any(map(finish_of, events))
+
+    def is_the_models(self, event: Any, before: list[Any]) -> bool:
+        """Whether the text of an event is the model's; `before` are those of the same answer."""
+        if not all(dig(event, name) for name in self._marks - {"role"}):
+            return False
+        return "role" not in self._marks or any(dig(e, "choices.0.delta.role") for e in (*before, event))
+
+    def changes(self, events: list[Any], ask: Ask) -> bool:
+        """Whether an answer is two: its first piece bears another id than its last."""
+        if "id" not in self._marks:
+            return False
+        spoken = [event for event in events if text_of(event, ask) and self.is_the_models(event, events)]
+        ids = [dig(event, "id") for event in spoken]
+        return len(ids) > 2 and ids[-1] == ids[-2] != ids[0]
+
+
+def sse_events(chunks: Iterator[bytes]) -> Iterator[tuple[str, str]]:
+    """Names, most often empty, and data of server-sent events; comments and ids are passed over.
+
+    A field `error`, which the standard doesn't have and llama.cpp does, is an event of that name; an event of
+    that name counts without data, too. A line of bare JSON, as servers say that remember too late that they
+    stream, is an event.
+    """
+    name, data = "", list[str]()
+    for line in lines_of(chunks):
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if not line:
+            if data or name == "error":
+                yield name, "\n".join(data)
+            name, data = "", []
+        elif field == "data":
+            data.append(value)
+        elif field == "event":
+            name = value
+        elif field == "error":
+            yield "error", value
+        elif field.startswith("{"):
+            yield "", line
+    if data or name == "error":
+        yield name, "\n".join(data)
+
+
+def lines_of(chunks: Iterator[bytes]) -> Iterator[str]:
+    """Lines, whichever way they end; the last one with or without its end."""
+    pending = b""
+    for chunk in chunks:
+        *lines, pending = (pending + chunk).split(b"\n")
+        for line in lines:
+            yield line.removesuffix(b"\r").decode("utf-8", "replace")
+    if pending:
+        yield pending.removesuffix(b"\r").decode("utf-8", "replace")
+
 
 # Some servers stream more pieces than tokens, or a few tokens over; none this many.
 _PIECES_PER_TOKEN: Final = 4
@@ -35,12 +154,6 @@ _AT_ONCE_S: Final = 1e-3
 # Clients that are told to come later without being told when.
 _AGAIN_AFTER_S: Final = 0.5
 _LEAST_PAUSE_S: Final = 0.02
-
-# How a value is written within a shell's command line, and within the double quotes of JSON and YAML.
-_QUOTES: Final[Mapping[str, Callable[[str], str]]] = {
-    "shell": shlex.quote,
-    "json": lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
-}
 
 
 class SilentError(GarbledError):
@@ -59,30 +172,6 @@ class Question:
     prompt: str
     max_tokens: int
     session: str = "swapbench"
-
-
-def filled(template: Any, values: Mapping[str, Any]) -> Any:
-    """A template with its placeholders filled; a text that is one placeholder alone becomes its value."""
-    if isinstance(template, str):
-        whole = PLACEHOLDER.fullmatch(template)
-        if whole and not whole[2] and whole[1] in values:
-            return values[whole[1]]
-        return PLACEHOLDER.sub(lambda found: _quoted(found, values), template)
-    if isinstance(template, Mapping):
-        return {key: filled(value, values) for key, value in template.items()}
-    if isinstance(template, list | tuple):
-        return [filled(value, values) for value in template]
-    return template
-
-
-def _quoted(found: re.Match[str], values: Mapping[str, Any]) -> str:
-    quotes = found[2].split("|")[1:]
-    if found[1] not in values or any(quote not in _QUOTES for quote in quotes):
-        return found[0]
-    text = str(values[found[1]])
-    for quote in quotes:
-        text = _QUOTES[quote](text)
-    return text
 
 
 class Answer:

@@ -45,7 +45,7 @@ def main() -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_die_with_keeper if linux else None,
+            preexec_fn=_die_with_reaper if linux else None,
         )
     except OSError as error:
         _say(f"error {error.strerror or error}")
@@ -66,7 +66,7 @@ def _first_line() -> bytes:
     return line
 
 
-def _die_with_keeper() -> None:
+def _die_with_reaper() -> None:
     for restored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(restored, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

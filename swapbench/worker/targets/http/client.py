@@ -2,14 +2,18 @@
 
 import http.client
 import json
+import os
 import re
+import shlex
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
+
+from swapbench.spec.preset import PLACEHOLDER, Preset, fill_secrets
 
 _READ_BYTES: Final = 1 << 16
 _LONGEST_ANSWER_BYTES: Final = 16 << 20
@@ -234,39 +238,43 @@ def dig(document: Any, where: str, model: str = "") -> Any:
     return document
 
 
-def sse_events(chunks: Iterator[bytes]) -> Iterator[tuple[str, str]]:
-    """Names, most often empty, and data of server-sent events; comments and ids are passed over.
-
-    A field `error`, which the standard doesn't have and llama.cpp does, is an event of that name; an event of
-    that name counts without data, too. A line of bare JSON, as servers say that remember too late that they
-    stream, is an event.
-    """
-    name, data = "", list[str]()
-    for line in lines_of(chunks):
-        field, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if not line:
-            if data or name == "error":
-                yield name, "\n".join(data)
-            name, data = "", []
-        elif field == "data":
-            data.append(value)
-        elif field == "event":
-            name = value
-        elif field == "error":
-            yield "error", value
-        elif field.startswith("{"):
-            yield "", line
-    if data or name == "error":
-        yield name, "\n".join(data)
+# How a value is written within a shell's command line, and within the double quotes of JSON and YAML.
+_QUOTES: Final[Mapping[str, Callable[[str], str]]] = {
+    "shell": shlex.quote,
+    "json": lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+}
 
 
-def lines_of(chunks: Iterator[bytes]) -> Iterator[str]:
-    """Lines, whichever way they end; the last one with or without its end."""
-    pending = b""
-    for chunk in chunks:
-        *lines, pending = (pending + chunk).split(b"\n")
-        for line in lines:
-            yield line.removesuffix(b"\r").decode("utf-8", "replace")
-    if pending:
-        yield pending.removesuffix(b"\r").decode("utf-8", "replace")
+def filled(template: Any, values: Mapping[str, Any]) -> Any:
+    """A template with its placeholders filled; a text that is one placeholder alone becomes its value."""
+    if isinstance(template, str):
+        whole = PLACEHOLDER.fullmatch(template)
+        if whole and not whole[2] and whole[1] in values:
+            return values[whole[1]]
+        return PLACEHOLDER.sub(lambda found: _quoted(found, values), template)
+    if isinstance(template, Mapping):
+        return {key: filled(value, values) for key, value in template.items()}
+    if isinstance(template, list | tuple):
+        return [filled(value, values) for value in template]
+    return template
+
+
+def _quoted(found: re.Match[str], values: Mapping[str, Any]) -> str:
+    quotes = found[2].split("|")[1:]
+    if found[1] not in values or any(quote not in _QUOTES for quote in quotes):
+        return found[0]
+    text = str(values[found[1]])
+    for quote in quotes:
+        text = _QUOTES[quote](text)
+    return text
+
+
+def secrets_of(preset: Preset) -> tuple[str, ...]:
+    """The keys that the preset takes from the environment, to be told nowhere."""
+    return tuple(value for name in preset.secrets() if (value := os.environ.get(name)))
+
+
+def filled_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers with their keys; those whose key may be missing, and is, are left out."""
+    known = {name: fill_secrets(text, os.environ) for name, text in headers.items()}
+    return {name: text for name, text in known.items() if text is not None}

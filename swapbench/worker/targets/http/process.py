@@ -1,4 +1,4 @@
-"""A server process of ours: started under a keeper, ready or not, ended with all that it started."""
+"""A server process of ours: started under a reaper, ready or not, ended with all that it started."""
 
 import json
 import os
@@ -19,14 +19,14 @@ import psutil
 from swapbench.base.process import OWN_CODE
 from swapbench.spec.preset import Preset, fill_secrets
 from swapbench.wire.events import Checkpoint
-from swapbench.worker.targets.http import keeper
-from swapbench.worker.targets.http.asking import filled
-from swapbench.worker.targets.http.speaking import (
+from swapbench.worker.targets.http import reaper
+from swapbench.worker.targets.http.client import (
     Endpoint,
     Exchange,
     HungError,
     ServerError,
     UnreachableError,
+    filled,
 )
 
 HOST: Final = "127.0.0.1"
@@ -76,7 +76,7 @@ class Running:
         self._checkpoints = checkpoints
         self._hide = hide
         self._model = model
-        self._keeper: subprocess.Popen[bytes] | None = None
+        self._reaper: subprocess.Popen[bytes] | None = None
         self._begins = 0
         self._ended = threading.Event()
         self._exit_code: int | None = None
@@ -108,7 +108,7 @@ class Running:
 
     def stop(self, gently: bool = False) -> None:
         """End it and all that it started; returns when they are gone."""
-        kept = self._keeper
+        kept = self._reaper
         if kept is None:
             return
         assert kept.stdin is not None
@@ -122,10 +122,10 @@ class Running:
         except subprocess.TimeoutExpired:
             kept.kill()
             kept.wait()
-        self._keeper = self.pid = None
+        self._reaper = self.pid = None
 
     def await_end(self, seconds: float) -> None:
-        """Give its keeper a moment to learn of an end that the socket shows at once."""
+        """Give its reaper a moment to learn of an end that the socket shows at once."""
         self._ended.wait(seconds)
 
     def died(self) -> DiedError:
@@ -174,13 +174,13 @@ class Running:
         added = {name: fill_secrets(text, os.environ) for name, text in self._start.environment.items()}
         environment = os.environ | {k: str(filled(v, values)) for k, v in added.items() if v is not None}
         kept = subprocess.Popen(
-            [sys.executable, *_LEAN, keeper.__file__],
+            [sys.executable, *_LEAN, reaper.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
             start_new_session=True,
         )
-        self._keeper = kept
+        self._reaper = kept
         assert kept.stdin is not None
         assert kept.stdout is not None
         command = [str(filled(part, values)) for part in self._start.command]
@@ -190,22 +190,22 @@ class Running:
         word, _, rest = kept.stdout.readline().decode().strip().partition(" ")
         if word != "pid":
             self.stop()
-            raise DiedError(f"the server can't be started: {command[0]}: {rest or 'its keeper ended'}")
+            raise DiedError(f"the server can't be started: {command[0]}: {rest or 'its reaper ended'}")
         self.pid = int(rest)
-        threading.Thread(target=self._listen, args=(kept, self.pid), name="keeper", daemon=True).start()
+        threading.Thread(target=self._listen, args=(kept, self.pid), name="reaper", daemon=True).start()
 
     def _listen(self, kept: "subprocess.Popen[bytes]", pid: int) -> None:
         assert kept.stdout is not None
         for line in kept.stdout:
             word, _, rest = line.decode().strip().partition(" ")
-            if word == "exit" and kept is self._keeper:
+            if word == "exit" and kept is self._reaper:
                 self._exit_code = int(rest)
                 self._ended.set()
-        # A keeper that was killed could end nobody: what its server started shares the server's group.
+        # A reaper that was killed could end nobody: what its server started shares the server's group.
         if kept.wait() < 0:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
-            if kept is self._keeper:
+            if kept is self._reaper:
                 self._ended.set()
 
     def _of(self, model: str) -> dict[str, str]:
@@ -254,10 +254,10 @@ class Running:
             raise ServerError(f"address already in use: process {owner} listens on port {port}")
 
     def _tree(self) -> set[int]:
-        if self._keeper is None:
+        if self._reaper is None:
             return set()
         with suppress(psutil.Error):
-            return {child.pid for child in psutil.Process(self._keeper.pid).children(recursive=True)}
+            return {child.pid for child in psutil.Process(self._reaper.pid).children(recursive=True)}
         return set()
 
 
@@ -286,14 +286,3 @@ def _listens(process: psutil.Process, port: int) -> bool:
 
 def _is_listener(connection: Any, port: int) -> bool:
     return connection.status == psutil.CONN_LISTEN and bool(connection.laddr) and connection.laddr[1] == port
-
-
-def secrets_of(preset: Preset) -> tuple[str, ...]:
-    """The keys that the preset takes from the environment, to be told nowhere."""
-    return tuple(value for name in preset.secrets() if (value := os.environ.get(name)))
-
-
-def filled_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Headers with their keys; those whose key may be missing, and is, are left out."""
-    known = {name: fill_secrets(text, os.environ) for name, text in headers.items()}
-    return {name: text for name, text in known.items() if text is not None}

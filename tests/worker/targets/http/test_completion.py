@@ -7,7 +7,7 @@ import pytest
 
 from swapbench.spec.preset import Ask
 from swapbench.wire.events import Note, SwapFinished
-from swapbench.worker.targets.http.dialect import text_of
+from swapbench.worker.targets.http.completion import text_of
 from tests.worker.targets.http.stand_in import ERRORS
 from tests.worker.targets.http.standing import THERE, play, preset, swaps_of
 
