@@ -9,16 +9,12 @@ import typer
 from swapbench import __version__
 from swapbench.base import interrupts
 from swapbench.base.errors import Exit, OutputError, SwapbenchError, UsageError
-from swapbench.cli import baseline, experiments, init, models, report, streams
-from swapbench.cli.carrying import complain, say
+from swapbench.cli import experiments, init, models, output, report
 from swapbench.cli.compare import ab, compare
-from swapbench.cli.doctor import doctor
 from swapbench.cli.gate import gate
-from swapbench.cli.history import history
-from swapbench.cli.probe import probe
+from swapbench.cli.history import baseline, history
+from swapbench.cli.machine import doctor, probe, selfcheck
 from swapbench.cli.run import run
-from swapbench.cli.selfcheck import selfcheck
-from swapbench.cli.targets import targets
 from swapbench.cli.usage import Command, Commands, UnderstoodNot, sentence_of
 
 # Of the operating system's failures, those that only the user can mend, and how.
@@ -42,13 +38,13 @@ app.command(cls=Command)(report.runs)
 app.command(cls=Command)(compare)
 app.command(cls=Command)(ab)
 app.command(cls=Command)(gate)
-app.add_typer(baseline.app, name="baseline")
+app.add_typer(baseline, name="baseline")
 app.add_typer(init.app, name="init")
 app.command(cls=Command)(history)
 app.command("list", cls=Command)(experiments.list_)
 app.command(cls=Command)(experiments.show)
 app.command(cls=Command)(experiments.schema)
-app.command(cls=Command)(targets)
+app.command(cls=Command)(experiments.targets)
 app.command(cls=Command)(probe)
 app.command(cls=Command)(doctor)
 app.command(cls=Command)(selfcheck)
@@ -96,7 +92,7 @@ def _options(
 
 def main() -> None:
     """Run the command line; every failure that is explained becomes one line and its exit code."""
-    streams.guard()
+    output.guard()
     interrupts.heed()
     try:
         sys.exit(_carry_out())
@@ -110,17 +106,17 @@ def _explained(error: KeyboardInterrupt | Exception) -> Exit:
     """Have a failure told; a crash goes on."""
     if ended := interrupts.behind(error):
         interrupts.ignore()
-        complain(interrupts.in_words(ended))
+        output.complain(interrupts.in_words(ended))
         return interrupts.exit_code(ended)
     if isinstance(error, SwapbenchError):
-        complain(error)
+        output.complain(error)
         return error.exit_code
     if not isinstance(error, UnderstoodNot):
         raise error
     if type(error).__name__ == "NoArgsIsHelpError":
-        say(str(error))
+        output.say(str(error))
     else:
-        complain(sentence_of(error))
+        output.complain(sentence_of(error))
     return Exit.USAGE
 
 
@@ -146,5 +142,5 @@ def _carry_out() -> int | None:
             "LC_ALL=C.UTF-8"
         ) from None
     finally:
-        streams.flush_output()
+        output.flush_output()
     return code

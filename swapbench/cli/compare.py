@@ -8,7 +8,6 @@ import typer
 
 from swapbench.base.errors import Exit, UsageError, one_line
 from swapbench.cli import completion
-from swapbench.cli.carrying import carry_out_watched, say
 from swapbench.cli.options import (
     Experiment,
     FailFast,
@@ -24,6 +23,7 @@ from swapbench.cli.options import (
     overrides_of,
     refuse_page_and_form,
 )
+from swapbench.cli.output import say
 from swapbench.spec.overrides import sets, short_for
 
 if TYPE_CHECKING:
@@ -174,6 +174,7 @@ def ab(
     """
     import sys
 
+    from swapbench.cli.progress import carry_out_watched
     from swapbench.run.arms import make_arms, refuse_equal, refuse_too_few_pairs
     from swapbench.run.runner import new_paired_job
     from swapbench.spec.experiment import find
@@ -256,7 +257,7 @@ def _show(
     html: Path | None,
     options: Sequence[str],
 ) -> Exit:
-    from swapbench.cli.html import write_comparisons
+    from swapbench.cli.report import write_comparisons
     from swapbench.compare.comparison import gravest
     from swapbench.report import make_console
     from swapbench.report.side_by_side import show_comparisons

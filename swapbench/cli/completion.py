@@ -1,142 +1,152 @@
-"""What a shell completes: names that are known here, had without opening what they name."""
+"""What a shell completes: names that are known here, had without opening what they name.
+
+Typer keeps those that begin as the word does.
+"""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from swapbench.store import RunInfo
 
-Completions = list[str | tuple[str, str]]
+# A name, or a name and what it is.
+Names = Iterable[str | tuple[str, str]]
+
+SOURCES: Final = {
+    "hub": "the real checkpoints",
+    "synthetic": "full size, random weights",
+    "mini": "scaled down",
+    "local": "folders that the experiment names",
+}
+PAGE_CACHES: Final = {"warm": "read in before", "cold": "dropped before", "as-is": "only looked at"}
 
 
-def experiments(incomplete: str) -> Completions:
+def sources() -> Names:
+    """Where checkpoints can come from."""
+    return SOURCES.items()
+
+
+def named_sources() -> Names:
+    """Those in which models have names."""
+    return (pair for pair in SOURCES.items() if pair[0] != "local")
+
+
+def made_sources() -> Names:
+    """Where those come from that were made."""
+    from swapbench.models.stand_ins.store import MADE_SOURCES
+
+    return (pair for pair in SOURCES.items() if pair[0] in MADE_SOURCES)
+
+
+def page_caches() -> Names:
+    """What can be made true of the page cache."""
+    return PAGE_CACHES.items()
+
+
+def experiments() -> Names:
     """Experiments by name; their files complete as files do."""
     from swapbench.spec.experiment import discover
 
-    return _beginning(incomplete, discover())
+    return discover()
 
 
-def runs(ctx: Any, incomplete: str) -> Completions:
+def runs(ctx: Any) -> Names:
     """Run ids with their experiment, latest first."""
     found = sorted(_run_folders(ctx), key=lambda folder: folder.name, reverse=True)
-    return [(f.name, f.parent.name) for f in found if f.name.startswith(incomplete)]
+    return [(folder.name, folder.parent.name) for folder in found]
 
 
-def runs_and_experiments(ctx: Any, incomplete: str) -> Completions:
+def runs_and_experiments(ctx: Any) -> Names:
     """As `runs`, and the experiments that have been run, which stand for their latest."""
-    ran = {folder.parent.name for folder in _run_folders(ctx)}
-    return [
-        *runs(ctx, incomplete),
-        *((name, "its latest run") for name in sorted(ran) if _fits(name, incomplete)),
-    ]
+    return [*runs(ctx), *((name, "its latest run") for name in experiments_run(ctx))]
 
 
-def experiments_run(ctx: Any, incomplete: str) -> Completions:
+def experiments_run(ctx: Any) -> list[str]:
     """Experiments that have a run."""
-    return _beginning(incomplete, sorted({folder.parent.name for folder in _run_folders(ctx)}))
+    return sorted({folder.parent.name for folder in _run_folders(ctx)})
 
 
-def baselines(ctx: Any, incomplete: str) -> Completions:
+def baselines(ctx: Any) -> Names:
     """Baselines by name."""
     from swapbench.compare.baselines import names
 
-    return _beginning(incomplete, [name for root in _roots(ctx) for name in names(root)])
+    return [name for root in _roots(ctx) for name in names(root)]
 
 
-def models(incomplete: str) -> Completions:
+def models() -> Names:
     """Models of the catalogue, and those that were made."""
     from swapbench.models.catalogue import CATALOGUE
 
     titles = {entry.name: entry.title for entry in CATALOGUE}
-    known_minis = {entry.mini_name for entry in CATALOGUE}
-    others = [name for name in _made() if name not in titles and name not in known_minis]
-    known = [*titles.items(), *((name, "made here") for name in others)]
-    return [pair for pair in known if _fits(pair[0], incomplete)]
+    known = {*titles, *(entry.mini_name for entry in CATALOGUE)}
+    return [*titles.items(), *((name, "made here") for name in made_models() if name not in known)]
 
 
-def made_models(incomplete: str) -> Completions:
+def made_models() -> list[str]:
     """Models that were made, and can be removed."""
-    return _beginning(incomplete, _made())
+    from swapbench.base.errors import UsageError
+    from swapbench.models.stand_ins.store import MADE_SOURCES, made
+
+    try:
+        return sorted({name for source in MADE_SOURCES for name in made(source)})
+    except UsageError:  # of a user without a home
+        return []
 
 
-def models_and_experiments(incomplete: str) -> Completions:
+def models_and_experiments() -> Names:
     """Models, and experiments, which stand for theirs."""
-    return [*experiments(incomplete), *models(incomplete)]
+    return [*experiments(), *models()]
 
 
-def targets(incomplete: str) -> Completions:
+def targets() -> Names:
     """What `--target` takes by name."""
     from swapbench.run.targets import BUILT_IN, orchestrators
     from swapbench.spec.preset import shipped
 
-    return _beginning(incomplete, (*BUILT_IN, *shipped(), *orchestrators()))
+    return (*BUILT_IN, *shipped(), *orchestrators())
 
 
-def strategies(ctx: Any, incomplete: str) -> Completions:
+def strategies(ctx: Any) -> Names:
     """Strategies by name: those of the run on the line; or all that are known, with the experiment's own."""
     from swapbench.spec.strategy import NAMED
 
-    known = () if "run" in ctx.params else NAMED
-    return _beginning(incomplete, dict.fromkeys((*known, *_strategies_in(_document(ctx)))))
+    # A file may give one name, a list of names, or tables by name.
+    written = _document(ctx).get("strategy")
+    own = _texts(written if isinstance(written, list | dict) else [written])
+    return dict.fromkeys((*(() if "run" in ctx.params else NAMED), *own))
 
 
-def scenarios(ctx: Any, incomplete: str) -> Completions:
+def scenarios(ctx: Any) -> Names:
     """Scenarios of the experiment that stands on the line."""
     written = _document(ctx).get("scenario")
     tables = written if isinstance(written, list) else []
-    return _beginning(incomplete, _texts(table.get("name") for table in tables if isinstance(table, dict)))
+    return _texts(table.get("name") for table in tables if isinstance(table, dict))
 
 
-def figures(incomplete: str) -> Completions:
+def figures() -> Names:
     """What `history` can follow."""
     from swapbench.store.medians import FIGURES
 
-    return _beginning(incomplete, FIGURES)
+    return FIGURES
 
 
-def arms(ctx: Any, incomplete: str) -> Completions:
+def arms(ctx: Any) -> Names:
     """The sides of the run that stands on the line; of one that has none, the two that most have."""
     run = _run(ctx)
-    return _beginning(incomplete, [arm.name for arm in run.arms] if run is not None and run.arms else "AB")
+    return [arm.name for arm in run.arms] if run is not None and run.arms else "AB"
 
 
-def sources(incomplete: str) -> Completions:
-    """Where checkpoints can come from."""
-    known = {
-        "hub": "the real checkpoints",
-        "synthetic": "full size, random weights",
-        "mini": "scaled down",
-        "local": "folders that the experiment names",
-    }
-    return [pair for pair in known.items() if _fits(pair[0], incomplete)]
-
-
-def named_sources(incomplete: str) -> Completions:
-    """Those in which models have names."""
-    return [pair for pair in sources(incomplete) if pair[0] != "local"]
-
-
-def made_sources(incomplete: str) -> Completions:
-    """Where those come from that were made."""
-    from swapbench.models.stand_ins.store import MADE_SOURCES
-
-    return [pair for pair in sources(incomplete) if pair[0] in MADE_SOURCES]
-
-
-def settings(ctx: Any, incomplete: str) -> Completions:
+def settings(ctx: Any) -> Names:
     """Keys that `--set` takes, as far as the equals sign; models by the names that the experiment has."""
     from swapbench.spec.experiment import Experiment
 
     named = _document(ctx).get("models")
-    keys = [
-        *keys_of(Experiment),
-        "strategy",  # by name; its tables have names of their own
-        *(f"models.{name}" for name in _texts(named if isinstance(named, dict) else ())),
-    ]
-    return _beginning(incomplete, [f"{key}=" for key in keys])
+    models = _texts(named if isinstance(named, dict) else ())
+    # Strategies are given by name: their tables have names of their own.
+    return [f"{key}=" for key in (*keys_of(Experiment), "strategy", *(f"models.{name}" for name in models))]
 
 
 def keys_of(model: "type[BaseModel]", above: str = "") -> Iterator[str]:
@@ -152,18 +162,6 @@ def keys_of(model: "type[BaseModel]", above: str = "") -> Iterator[str]:
             yield from keys_of(tables[0], f"{above}{name}.")
         else:
             yield f"{above}{field.alias or name}"
-
-
-def page_caches(incomplete: str) -> Completions:
-    """What can be made true of the page cache."""
-    known = {"warm": "read in before", "cold": "dropped before", "as-is": "only looked at"}
-    return [pair for pair in known.items() if _fits(pair[0], incomplete)]
-
-
-def _strategies_in(document: dict[str, Any]) -> list[str]:
-    """A file may give one name, a list of names, or tables by name."""
-    written = document.get("strategy")
-    return _texts(written if isinstance(written, list | dict) else [written])
 
 
 def _texts(written: Iterable[Any]) -> list[str]:
@@ -227,21 +225,3 @@ def _from_home(path: Path | str) -> Path:
         return Path(path).expanduser()
     except RuntimeError:  # of a user who isn't there
         return Path(path)
-
-
-def _made() -> list[str]:
-    from swapbench.base.errors import UsageError
-    from swapbench.models.stand_ins.store import MADE_SOURCES, made
-
-    try:
-        return sorted({name for source in MADE_SOURCES for name in made(source)})
-    except UsageError:  # of a user without a home
-        return []
-
-
-def _beginning(incomplete: str, names: Iterable[str]) -> Completions:
-    return [name for name in names if _fits(name, incomplete)]
-
-
-def _fits(name: str, incomplete: str) -> bool:
-    return name.startswith(incomplete)

@@ -7,7 +7,6 @@ import typer
 
 from swapbench.base.errors import UsageError, one_line
 from swapbench.cli import completion
-from swapbench.cli.carrying import carry_out_watched, complain, say
 from swapbench.cli.options import (
     Experiment,
     Margin,
@@ -19,6 +18,7 @@ from swapbench.cli.options import (
     interpreter_of,
     overrides_of,
 )
+from swapbench.cli.output import complain, say
 
 if TYPE_CHECKING:
     from swapbench.compare.gate import Gate
@@ -151,6 +151,7 @@ def _judged(
 
 
 def _carried(job: "Job", *, quiet: bool, verbose: bool, json: bool) -> "Run":
+    from swapbench.cli.progress import carry_out_watched
     from swapbench.store import read
 
     # The base is gone once the gate has ended, and a gate is judged in one go.

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from swapbench.base.errors import UsageError
-from swapbench.cli.carrying import say
 from swapbench.cli.options import interpreter_of
+from swapbench.cli.output import say
 from swapbench.cli.usage import Command, Commands
 
 _ASK = """

@@ -1,4 +1,4 @@
-"""Who watches a run: a live view on a terminal, plain lines elsewhere, or nobody."""
+"""A run under the user's eyes: a live view on a terminal, plain lines elsewhere, or nobody watching."""
 
 import os
 import sys
@@ -7,14 +7,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TextIO
 
+import typer
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from swapbench.base.interrupts import exit_code, in_words
+from swapbench.base.process import quoted
+from swapbench.cli.output import complain, say
 from swapbench.findings.progress import Course, RunProgress
+from swapbench.machine import mac
 from swapbench.report.console import PlainConsole, plain
 from swapbench.report.explaining import explanations, opening
 from swapbench.report.live import live_lines, swap_line
+from swapbench.run import runner
 from swapbench.run.runner import Job, Observer
 from swapbench.wire.events import (
     Event,
@@ -185,3 +191,41 @@ def is_watched(out: TextIO, environment: Mapping[str, str]) -> bool:
     redraws = out.isatty() and not environment.get("CI") and environment.get("TERM") not in _DUMB
     # In other encodings what it draws with takes more room than it counts on.
     return redraws and (out.encoding or "utf-8").lower().startswith("utf")
+
+
+def carry_out_watched(
+    job: Job,
+    *,
+    quiet: bool,
+    verbose: bool = False,
+    json: bool = False,
+    resumable: bool = True,
+    sides: Mapping[str, str] | None = None,
+) -> None:
+    """Carry a run out under the user's eyes.
+
+    Args:
+        json: whether the report is for a program: then nobody watches, unless `verbose` says so.
+        resumable: whether what it needs is still there once this command has ended.
+        sides: what its arms are called, where not by their names.
+
+    Raises:
+        typer.Exit: interrupted; what was measured is kept, and the user is told how to go on.
+    """
+    quiet = quiet or (json and not verbose)
+    if not quiet:
+        for check in job.writer.info.checks:
+            if check.advice:
+                say(f"note: {check.finding}: {check.advice}")
+    if job.presence.others:
+        say(f"warning: {runner.told_of(job.presence.others)}")
+    try:
+        with mac.kept_awake(), observing(job, quiet=quiet, verbose=verbose, sides=sides) as observer:
+            runner.carry_out(job, observer)
+    except KeyboardInterrupt as error:
+        folder = job.writer.folder
+        complain(f"{in_words(error)}; every finished swap is kept in {folder}")
+        run = quoted(folder)
+        go_on = f"go on with `swapbench run --resume {run}`, " if resumable else ""
+        say(f"{go_on}look with `swapbench report {run}`")
+        raise typer.Exit(exit_code(error)) from None

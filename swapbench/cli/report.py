@@ -1,6 +1,8 @@
-"""`swapbench report` and `swapbench runs`."""
+"""`swapbench report` and `swapbench runs`; pages of runs, and of comparisons."""
 
+import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,13 +11,16 @@ import typer
 from swapbench.base.errors import Exit, ResultsError, UsageError
 from swapbench.base.process import quoted
 from swapbench.cli import completion
-from swapbench.cli.carrying import complain, say
 from swapbench.cli.options import Html, Json, Results, refuse_page_and_form
+from swapbench.cli.output import complain, say
 
 if TYPE_CHECKING:
+    from swapbench.base.phases import HeadlineFigure
+    from swapbench.compare.comparison import Comparison
+    from swapbench.findings import Findings
     from swapbench.findings.runs import RunOutline
+    from swapbench.report.html import RunView
     from swapbench.store import Run
-
 
 Format = Literal["rich", "md", "csv", "json", "trace"]
 
@@ -93,7 +98,6 @@ def print_run(
         UsageError: the run has no such strategy, or no such arm.
     """
     from swapbench.cli.compare import print_arms
-    from swapbench.cli.html import write_run
     from swapbench.findings import analyse, exit_code
     from swapbench.findings.runs import arm_of, only
     from swapbench.report import make_console, show
@@ -185,3 +189,65 @@ def runs(
         complain(failure)
     if not found and not unreadable and not as_json:
         say(f"no run under {results}; `swapbench run quick` makes one")
+
+
+def write_run(run: "Run", findings: "Findings", path: Path, options: Sequence[str]) -> None:
+    """Write a run's page.
+
+    Args:
+        options: of `swapbench report`, by which it shows what it shows.
+
+    Raises:
+        UsageError: it can't be written there.
+    """
+    from swapbench.report.html import run_to_html
+
+    again = f"swapbench report {quoted(run.folder)} {shlex.join([*options, '--html', path.name])}"
+    _write(path, run_to_html(_view(run, findings), again))
+
+
+def write_comparisons(
+    comparisons: "Sequence[Comparison]", runs: "Sequence[Run]", path: Path, options: Sequence[str]
+) -> None:
+    """Write the page of comparisons of every other run with the first; or of the two arms of one.
+
+    Args:
+        options: of `swapbench compare`, by which it judges as it judges.
+
+    Raises:
+        UsageError: as `write_run`.
+    """
+    from swapbench.findings import analyse
+    from swapbench.findings.runs import arms_of
+    from swapbench.report.html import comparison_to_html
+    from swapbench.run.capacity import limits_of
+
+    sides = arms_of(runs[0]) if len(runs) == 1 else runs
+    by = {s.scenario: s.figure for comparison in comparisons for s in comparison.scenarios}
+    limits = [limits_of(side.info.models, side.info.machine) for side in sides]
+    views = [_view(s, analyse(s, within), by) for s, within in zip(sides, limits, strict=True)]
+    folders = " ".join(quoted(run.folder) for run in runs)
+    again = f"swapbench compare {folders} {shlex.join([*options, '--html', path.name])}"
+    _write(path, comparison_to_html(comparisons, views, again))
+
+
+def _view(
+    run: "Run", findings: "Findings", compared_by: "Mapping[str, HeadlineFigure] | None" = None
+) -> "RunView":
+    from swapbench.findings.chart_data import pictures_of
+    from swapbench.report.html import RunView
+    from swapbench.store import raw_files
+
+    return RunView(findings, pictures_of(run, findings, compared_by), raw_files(run.folder))
+
+
+def _write(path: Path, text: str) -> None:
+    from swapbench.base.figures import size
+    from swapbench.base.files import write_atomically
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text)
+    except OSError as error:
+        raise UsageError(f"--html {path}: can't be written: {error.strerror}") from None
+    print(f"report: {path} ({size(path.stat().st_size)})")

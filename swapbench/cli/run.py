@@ -8,7 +8,6 @@ import typer
 
 from swapbench.base.errors import IncomparableError, UsageError, one_line
 from swapbench.cli import completion
-from swapbench.cli.carrying import carry_out_watched, say
 from swapbench.cli.options import (
     FailFast,
     Models,
@@ -20,6 +19,7 @@ from swapbench.cli.options import (
     interpreter_of,
     overrides_of,
 )
+from swapbench.cli.output import say
 from swapbench.spec.overrides import Override, short_for
 
 if TYPE_CHECKING:
@@ -114,6 +114,8 @@ def run(
     Exit codes: 0 fine, 2 usage, 4 target missed, 5 leak, 6 inconclusive (--strict),
     7 a swap failed, 130 interrupted.
     """
+    from swapbench.cli.progress import carry_out_watched
+
     targets = target or []
     overrides = [
         *overrides_of(

@@ -8,7 +8,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from swapbench.base.errors import UsageError, did_you_mean, nearest
 from swapbench.base.interrupts import exit_code, in_words
-from swapbench.cli.carrying import complain
+from swapbench.cli.output import complain
 
 # Typer carries Click within itself from 0.29 on, and before took it from elsewhere: whichever is here.
 UnderstoodNot: Final[type[Exception]] = typer.BadParameter.__mro__[1]

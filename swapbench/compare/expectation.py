@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from swapbench.base.phases import HeadlineFigure
 from swapbench.compare.baselines import KeptRun
 from swapbench.compare.change import Change, Verdict
-from swapbench.compare.prediction import Prediction, predict
 from swapbench.findings.runs import by_cell
 from swapbench.findings.summary import headline
 from swapbench.findings.swaps import swaps_of
 from swapbench.stats.estimate import Estimate, estimate
+from swapbench.stats.prediction import Prediction, predict
 from swapbench.stats.ranks import CONFIDENCE, Shift, holm
 from swapbench.store import Run, experiment_of
 

@@ -13,10 +13,10 @@ from swapbench.compare.change import FEWEST, Change, Verdict
 from swapbench.compare.comparison import Comparison, compare_arms
 from swapbench.compare.expectation import against_history
 from swapbench.compare.fingerprint import digest, fingerprint_of_history
-from swapbench.compare.prediction import FEWEST_RUNS
 from swapbench.findings.memory import JUDGED, LeakFinding, find_leaks
 from swapbench.findings.runs import RunFacts, arms_of, facts_of
 from swapbench.findings.swaps import swaps_of
+from swapbench.stats.prediction import FEWEST_RUNS
 from swapbench.store import Run, experiment_of
 
 

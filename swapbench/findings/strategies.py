@@ -10,8 +10,7 @@ from swapbench.findings.swaps import Swap
 from swapbench.machine.limits import Limits, Rate
 from swapbench.spec.experiment import Experiment, PageCache, Scenario
 from swapbench.spec.strategy import MANUALS, Strategy
-from swapbench.stats.estimate import Estimate, estimate
-from swapbench.stats.paired import largest, times_as_fast
+from swapbench.stats.estimate import Estimate, estimate, largest, times_as_fast
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from rich.console import Console
 
 from swapbench.base import figures as f
 from swapbench.compare.baselines import KeptRun
-from swapbench.compare.prediction import FEWEST_RUNS
 from swapbench.report.shapes import Cell, Line, Part, Table
 from swapbench.report.terminal import print_parts, print_table
 from swapbench.stats.estimate import estimate
+from swapbench.stats.prediction import FEWEST_RUNS
 
 
 def print_baselines(found: Mapping[str, Sequence[KeptRun]], console: Console) -> None:

@@ -1,8 +1,9 @@
 """What stands behind every figure that is shown: a median, its spread, and how many swaps it rests on."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Final
 
 import numpy as np
@@ -110,3 +111,22 @@ def _at_least(k: int, n: int, p: float) -> float:
         )
         for i in range(k, n + 1)
     )
+
+
+def times_as_fast(of: Mapping[int, float], than: Mapping[int, float]) -> Estimate | None:
+    """The median over rounds of `than` / `of`, seconds by round; only rounds that have both.
+
+    The spread is the 95 % interval of the median by order statistics from 6 rounds on, and the least and the
+    greatest ratio below.
+    """
+    ratios = [than[number] / seconds for number, seconds in of.items() if number in than and seconds > 0]
+    if not ratios:
+        return None
+    inside = median_interval(ratios)
+    low, high = (inside.low, inside.high) if inside else (min(ratios), max(ratios))
+    return Estimate(median(ratios), low, high, len(ratios))
+
+
+def largest(values: Sequence[float | None]) -> float | None:
+    """The greatest of what was recorded."""
+    return max((value for value in values if value is not None), default=None)

@@ -1,5 +1,6 @@
 """What a shell completes."""
 
+import contextlib
 import json
 import re
 import subprocess
@@ -8,12 +9,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from typer.testing import CliRunner
 
-from swapbench.cli import completion
+from swapbench.cli import app, completion
 from swapbench.spec.experiment import Experiment
 from swapbench.spec.strategy import NAMED
 from swapbench.store import Run
-from tests.cli.invoking import swapbench
 from tests.played import pairs
 from tests.scripted import scripted
 
@@ -24,7 +25,9 @@ def completed(folder: Path, line: str, shell: str = "bash") -> list[str]:
         told = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
     else:
         told = {"_TYPER_COMPLETE_ARGS": line}
-    done = swapbench(folder, _SWAPBENCH_COMPLETE=f"complete_{shell}", **told)
+    environment = {"_SWAPBENCH_COMPLETE": f"complete_{shell}", **told}
+    with contextlib.chdir(folder):
+        done = CliRunner().invoke(app, env=environment, prog_name="swapbench")
     assert done.stderr == ""
     if shell == "bash":
         return done.stdout.split()
@@ -154,32 +157,35 @@ def test_a_file_that_is_no_experiment_completes_as_far_as_it_can_be_read(
 
 
 def test_experiments_by_the_beginning_of_their_names() -> None:
-    assert completion.experiments("exp012") == [
+    assert [name for name in completion.experiments() if str(name).startswith("exp012")] == [
         *("exp012", "exp012-loaded", "exp012-sharded", "exp012-traffic")
     ]
 
 
 def test_runs_latest_first_with_their_experiments(results: Path) -> None:
     line = SimpleNamespace(params={"results": results}, args=[])
-    assert completion.runs(line, "2026") == [
+    assert completion.runs(line) == [
         ("20260127T101500Z-mini", "quick"),
         ("20260126T101500Z-hub", "exp012"),
         ("20260125T101500Z-hub", "exp012"),
     ]
-    assert completion.runs_and_experiments(line, "q") == [("quick", "its latest run")]
+    assert list(completion.runs_and_experiments(line))[3:] == [
+        ("exp012", "its latest run"),
+        ("quick", "its latest run"),
+    ]
 
 
 def test_models_with_their_titles() -> None:
-    assert ("gemma-3-12b", "Gemma 3 12B it, 4-bit") in completion.models("gemma")
+    assert ("gemma-3-12b", "Gemma 3 12B it, 4-bit") in list(completion.models())
 
 
 def test_targets_built_in_and_by_preset() -> None:
-    assert completion.targets("")[:3] == ["inprocess", "sharded", "scripted"]
-    assert "mlx_lm" in completion.targets("mlx")
+    assert list(completion.targets())[:3] == ["inprocess", "sharded", "scripted"]
+    assert "mlx_lm" in list(completion.targets())
 
 
 def test_strategies_of_no_experiment_are_those_that_are_known() -> None:
-    assert completion.strategies(SimpleNamespace(params={}, args=[]), "") == [str(name) for name in NAMED]
+    assert list(completion.strategies(SimpleNamespace(params={}, args=[]))) == [*NAMED]
 
 
 def test_completing_loads_nothing_that_takes_long() -> None:
@@ -188,10 +194,10 @@ def test_completing_loads_nothing_that_takes_long() -> None:
         "from types import SimpleNamespace\n"
         "from swapbench.cli import completion\n"
         "line = SimpleNamespace(params={}, args=[])\n"
-        "completion.runs(line, ''), completion.models(''), completion.targets('')\n"
-        "completion.experiments(''), completion.figures('')\n"
-        "completion.strategies(line, ''), completion.baselines(line, '')\n"
-        "completion.scenarios(line, ''), completion.arms(line, '')\n"
+        "completion.runs(line), completion.models(), completion.targets()\n"
+        "completion.experiments(), completion.figures()\n"
+        "completion.strategies(line), completion.baselines(line)\n"
+        "completion.scenarios(line), completion.arms(line)\n"
         "print({'mlx', 'mlx_lm', 'pandas', 'duckdb', 'numpy', 'rich', 'huggingface_hub'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

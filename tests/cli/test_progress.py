@@ -1,12 +1,13 @@
-"""Which view a run has, and what it is told it will do."""
+"""Which view a run has, what it is told it will do, and who wants none."""
 
 import io
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
-from swapbench.cli.progress import LiveView, PlainLines, course_of, is_watched, observing
-from swapbench.run.runner import Job, new_job
+from swapbench.cli.progress import LiveView, PlainLines, carry_out_watched, course_of, is_watched, observing
+from swapbench.run.runner import Job, Observer, new_job
 from swapbench.wire.events import Note
 from swapbench.wire.plan import scripted_checkpoints
 from tests.findings.test_progress import course, finished
@@ -94,3 +95,26 @@ def test_quiet_shows_nothing(job: Job, capsys: pytest.CaptureFixture[str]) -> No
         for event in play(scripted()):
             observer.on(event)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("quiet", "verbose", "json", "told"),
+    [
+        (False, False, False, True),
+        (True, False, False, False),
+        (False, False, True, False),
+        (False, True, True, True),
+    ],
+)
+def test_who_wants_json_is_told_nothing_beside_it_unless_they_ask(
+    job: Job, capsys: pytest.CaptureFixture[str], *, quiet: bool, verbose: bool, json: bool, told: bool
+) -> None:
+    def carry_out(_job: Job, observer: Observer) -> None:
+        for event in play(job.experiment):
+            observer.on(event)
+
+    with patch("swapbench.run.runner.carry_out", carry_out):
+        carry_out_watched(job, quiet=quiet, verbose=verbose, json=json)
+    said = capsys.readouterr()
+    assert ("round 1/" in said.err) is told
+    assert said.out == ""

@@ -1,6 +1,7 @@
 """An estimate is a median with an honest spread."""
 
 import math
+import random
 from statistics import median
 
 import numpy as np
@@ -9,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, binom
 
-from swapbench.stats.estimate import FEW, Estimate, Interval, estimate, median_interval, supported_reliability
+from swapbench.stats.estimate import (
+    FEW,
+    Estimate,
+    Interval,
+    estimate,
+    median_interval,
+    supported_reliability,
+    times_as_fast,
+)
 
 seconds = st.floats(0, 1e6, allow_nan=False)
 
@@ -96,3 +105,32 @@ def test_coarse_clocks_only_make_the_interval_more_certain() -> None:
     runs = np.random.default_rng(3).integers(1, 4, size=(4000, 10)).astype(float)
     found = [inside for run in runs if (inside := median_interval(run)) is not None]
     assert sum(inside.low <= 2.0 <= inside.high for inside in found) / len(runs) >= found[0].confidence
+
+
+def test_a_ratio_is_of_one_round_and_rounds_without_either_count_for_nothing() -> None:
+    ratio = times_as_fast({0: 1.0, 1: 2.0, 3: 1.0}, {0: 5.0, 1: 6.0, 2: 99.0})
+    assert ratio is not None
+    assert (ratio.point, ratio.low, ratio.high, ratio.n) == (4.0, 3.0, 5.0, 2)
+
+
+def test_without_a_common_round_there_is_none() -> None:
+    assert times_as_fast({0: 1.0}, {1: 1.0}) is None
+
+
+def test_the_interval_covers_the_median_as_often_as_it_says() -> None:
+    chance = random.Random(7)
+    covered = 0
+    for _ in range(2000):
+        than = {i: chance.lognormvariate(0.0, 0.5) for i in range(9)}
+        ratio = times_as_fast(dict.fromkeys(range(9), 1.0), than)
+        assert ratio is not None
+        covered += ratio.low <= 1.0 <= ratio.high
+    assert covered / 2000 >= 0.94
+
+
+@given(st.dictionaries(st.integers(0, 30), st.floats(0.01, 100), min_size=1))
+def test_stock_is_once_as_fast_as_itself(seconds: dict[int, float]) -> None:
+    ratio = times_as_fast(seconds, seconds)
+    assert ratio is not None
+    assert (ratio.low, ratio.point, ratio.high) == (1.0, 1.0, 1.0)
+    assert median([1.0]) == ratio.point

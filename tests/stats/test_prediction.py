@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from swapbench.compare.prediction import FEWEST_RUNS, predict, student_quantile, student_tail
+from swapbench.stats.prediction import FEWEST_RUNS, predict, student_quantile, student_tail
 
 DAYS = [3.0, 3.1, 2.9, 3.05, 2.95, 3.02, 2.98, 3.1, 2.9, 3.0]
 

@@ -1,6 +1,6 @@
-"""Standard output and standard error that can't be written any more: what that ends, and what it doesn't.
+"""Standard output and standard error: what is said there, and what happens where it can't be written.
 
-Nor is anything ended by a sign that the terminal's or a pipe's encoding has not.
+A closed pipe or a full disk ends no measurement, nor does a sign that the encoding has not.
 """
 
 import codecs
@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Final, TextIO
 
-from swapbench.base.errors import OutputError
+from swapbench.base.errors import OutputError, one_line
 
 _READABLE: Final = "swapbench.readable"
 # What reports draw with and speak in, for encodings that lack it.
@@ -32,13 +32,22 @@ PLAINER: Final = {
 }
 
 
+def say(text: str) -> None:
+    """To the user, beside the report."""
+    print(text, file=sys.stderr)
+
+
+def complain(what: object) -> None:
+    """What went wrong, as every failure is told: in one line."""
+    say(one_line(f"swapbench: {what}"))
+
+
 class Outlet(io.TextIOWrapper):
     """A standard stream that never fails: where it can't be written any more, the rest goes nowhere."""
 
     failure: OSError | None = None
 
     def write(self, text: str, /) -> int:
-        """As of any stream."""
         try:
             return super().write(text)
         except OSError as error:
@@ -46,7 +55,6 @@ class Outlet(io.TextIOWrapper):
             return len(text)
 
     def flush(self) -> None:
-        """As of any stream."""
         try:
             super().flush()
         except OSError as error:

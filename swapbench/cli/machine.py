@@ -1,0 +1,168 @@
+"""`swapbench doctor`, `probe` and `selfcheck`: what this machine is good for."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from swapbench.base.errors import Exit, UsageError, WorkerError
+from swapbench.cli.options import Json, Results
+from swapbench.cli.output import say
+
+# Where MLX can compute.
+Device = Literal["cpu", "gpu"]
+
+
+def doctor(
+    results: Results = Path("results"),
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 6 where there is anything to do.")
+    ] = False,
+    device: Annotated[
+        Device | None, typer.Option(help="Exit with 7 where MLX computes on another device than this.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Look whether this machine can be measured on as it is now.
+
+    It says what disturbs, and what to do about it.
+
+    \b
+    Examples:
+      swapbench doctor
+      swapbench doctor --strict --json
+      swapbench doctor --device gpu
+
+    Exit codes: 0 fine, 6 there is something to do (--strict), 7 MLX can't be examined, or computes on another
+    device than --device.
+    """
+    from swapbench.machine.doctor import unknown
+    from swapbench.machine.doctor.judge import (
+        complaint_about_device,
+        judge_examination,
+        judge_room,
+        judge_surroundings,
+    )
+    from swapbench.machine.doctor.surroundings import busiest_of_mine, examine, look_around, room_for
+    from swapbench.machine.environment import this_machine
+    from swapbench.models.cache import cache_root
+    from swapbench.report.checkup import checks_to_json, print_checks
+    from swapbench.report.terminal import make_console
+    from swapbench.run.capacity import models_folders, weights_here
+
+    if not json:
+        say("looking: some seconds")
+    rooms, homeless = [room_for("results", results)], ""
+    folders: tuple[Path, ...] = ()
+    weights: dict[str, int] = {}
+    try:
+        models = cache_root()
+        rooms.insert(0, room_for("models", models))
+        folders, weights = models_folders(), weights_here()
+    except UsageError as error:
+        models, homeless = results, str(error)
+    around = look_around(folders)
+    found = examine(models)
+    checks = (
+        *judge_surroundings(around, weights, found.working_set_bytes),
+        *((unknown("disk for models", homeless),) if homeless else ()),
+        *judge_room(tuple(rooms)),
+        *judge_examination(found),
+    )
+    if json:
+        print(checks_to_json(this_machine(), checks), end="")
+    else:
+        busy = any(check.name == "load" and check.advice for check in checks)
+        print_checks(this_machine(), checks, make_console(), busiest_of_mine() if busy else ())
+    if device is not None and (complaint := complaint_about_device(found, device)):
+        raise WorkerError(complaint)
+    if strict and any(check.status == "advice" for check in checks):
+        raise typer.Exit(Exit.INCONCLUSIVE)
+
+
+def probe(
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--folder",
+            metavar="DIR",
+            help="Measure the volume of this folder; that of the models if left out.",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the limits as JSON.")] = False,
+) -> None:
+    """Measure what this machine's disk and memory could do.
+
+    Reports set loads against it. Takes under a minute and about 1 GB of disk and memory, which it gives back.
+
+    \b
+    Examples:
+      swapbench probe
+      swapbench probe --folder /Volumes/models --json
+
+    Exit codes: 0 fine, 2 usage, 7 it can't be measured.
+    """
+    from swapbench.report.limits import print_limits
+    from swapbench.report.terminal import make_console
+    from swapbench.run.capacity import measure, models_folder
+
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder; --folder chooses another place")
+    limits, path = measure(folder or models_folder(), say)
+    if json:
+        print(limits.model_dump_json(indent=2))
+        return
+    print_limits(limits, make_console())
+    say(f"kept for reports: {path}")
+
+
+def selfcheck(
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--folder", metavar="DIR", help="Try the volume of this folder; that of the models if left out."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Try on this machine what swapbench relies on.
+
+    Each claim is right, wrong, or not here: the machine has no such thing. It takes under three minutes, and
+    some 1.5 GB of disk and memory, which it gives back. What --json prints is a file to attach to an issue.
+
+    \b
+    Examples:
+      swapbench selfcheck
+      swapbench selfcheck --folder /Volumes/models
+      swapbench selfcheck --json > selfcheck.json
+
+    Exit codes: 0 nothing is wrong, 2 usage, 7 a claim is wrong, or nothing can be tried.
+    """
+    from swapbench.machine.doctor.selfcheck import Row
+    from swapbench.machine.doctor.selfcheck import selfcheck as tried
+    from swapbench.machine.environment import this_machine
+    from swapbench.machine.limits import Volume, load
+    from swapbench.models.cache import cache_root
+    from swapbench.report.selfcheck import in_a_line, print_end, print_row
+    from swapbench.report.terminal import make_console
+    from swapbench.run.capacity import measure, models_folder
+
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder; --folder chooses another place")
+    folder = folder or models_folder()
+    limits = load(this_machine(), Volume.of(folder), cache_root()) or measure(folder, say)[0]
+    console = make_console()
+
+    def show(row: Row) -> None:
+        if json:
+            say(in_a_line(row))
+        else:
+            print_row(row, console)
+
+    found = tried(folder, limits, say, show)
+    if json:
+        print(found.model_dump_json(indent=2))
+    else:
+        print_end(found, console)
+    if found.wrong():
+        raise typer.Exit(Exit.FAILED)
