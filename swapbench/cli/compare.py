@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from swapbench.base.errors import Exit, UsageError, one_line
+from swapbench.base.errors import UsageError, one_line
 from swapbench.cli import completion
 from swapbench.cli.options import (
     Experiment,
@@ -24,6 +24,7 @@ from swapbench.cli.options import (
     refuse_page_and_form,
 )
 from swapbench.cli.output import say
+from swapbench.cli.report import margin_said, print_arms, print_comparisons
 from swapbench.spec.overrides import sets, short_for
 
 if TYPE_CHECKING:
@@ -81,12 +82,8 @@ def compare(
             "`swapbench runs` shows them"
         )
     comparisons = _compared(found, margin, anyway=anyway)
-    options = [*_margin_said(margin), *(["--anyway"] if anyway else [])]
-    raise typer.Exit(_show(comparisons, found, form, strict=strict, html=html, options=options))
-
-
-def _margin_said(margin: float | None) -> list[str]:
-    return [] if margin is None else ["--margin", f"{margin:g}"]
+    options = [*margin_said(margin), *(["--anyway"] if anyway else [])]
+    raise typer.Exit(print_comparisons(comparisons, found, form, strict=strict, html=html, options=options))
 
 
 def _compared(runs: "Sequence[Run]", margin: float | None, *, anyway: bool) -> "list[Comparison]":
@@ -233,37 +230,3 @@ def _asked(
         for python, settings, option in ((a, a_set, "--a-set"), (b, b_set, "--b-set"))
     )
     return one, other
-
-
-def print_arms(
-    run: "Run", form: str, margin: float | None, *, strict: bool, html: Path | None = None
-) -> Exit:
-    """Print a run of two arms as their comparison, or write it as a page; returns the exit code it means."""
-    from swapbench.compare.comparison import compare_arms
-
-    if form == "csv":
-        raise UsageError("a comparison has no CSV form: the rows are in the run's folder; use md or json")
-    others = range(1, len(run.info.arms))
-    compared = [compare_arms(run, margin, other) for other in others]
-    return _show(compared, [run], form, strict=strict, html=html, options=_margin_said(margin))
-
-
-def _show(
-    comparisons: "Sequence[Comparison]",
-    runs: "Sequence[Run]",
-    form: str,
-    *,
-    strict: bool,
-    html: Path | None,
-    options: Sequence[str],
-) -> Exit:
-    from swapbench.cli.report import write_comparisons
-    from swapbench.compare.comparison import gravest
-    from swapbench.report import make_console
-    from swapbench.report.side_by_side import show_comparisons
-
-    if html is None:
-        show_comparisons(comparisons, form, make_console())
-    else:
-        write_comparisons(comparisons, runs, html, options)
-    return gravest(comparisons, strict=strict)[1]

@@ -97,7 +97,6 @@ def print_run(
         ResultsError: the folder holds no run, or one this swapbench can't read.
         UsageError: the run has no such strategy, or no such arm.
     """
-    from swapbench.cli.compare import print_arms
     from swapbench.findings import analyse, exit_code
     from swapbench.findings.runs import arm_of, only
     from swapbench.report import make_console, show
@@ -189,6 +188,45 @@ def runs(
         complain(failure)
     if not found and not unreadable and not as_json:
         say(f"no run under {results}; `swapbench run quick` makes one")
+
+
+def print_arms(
+    run: "Run", form: str, margin: float | None, *, strict: bool, html: Path | None = None
+) -> Exit:
+    """Print a run of two arms as their comparison, or write it as a page; returns the exit code it means."""
+    from swapbench.compare.comparison import compare_arms
+
+    if form == "csv":
+        raise UsageError("a comparison has no CSV form: the rows are in the run's folder; use md or json")
+    others = range(1, len(run.info.arms))
+    compared = [compare_arms(run, margin, other) for other in others]
+    return print_comparisons(compared, [run], form, strict=strict, html=html, options=margin_said(margin))
+
+
+def print_comparisons(
+    comparisons: "Sequence[Comparison]",
+    runs: "Sequence[Run]",
+    form: str,
+    *,
+    strict: bool,
+    html: Path | None,
+    options: Sequence[str],
+) -> Exit:
+    """Print comparisons, or write them as a page; returns the exit code that they mean."""
+    from swapbench.compare.comparison import gravest
+    from swapbench.report import make_console
+    from swapbench.report.side_by_side import show_comparisons
+
+    if html is None:
+        show_comparisons(comparisons, form, make_console())
+    else:
+        write_comparisons(comparisons, runs, html, options)
+    return gravest(comparisons, strict=strict)[1]
+
+
+def margin_said(margin: float | None) -> list[str]:
+    """A margin as it is said again on a command line."""
+    return [] if margin is None else ["--margin", f"{margin:g}"]
 
 
 def write_run(run: "Run", findings: "Findings", path: Path, options: Sequence[str]) -> None:
