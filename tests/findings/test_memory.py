@@ -237,10 +237,10 @@ def test_warm_up_rounds_failed_and_invalid_swaps_are_no_points(tmp_path: Path) -
 
 
 # Seeded simulations of settled bytes, one scenario, 20 swaps after the warm-up. The bounds are what the
-# rule promises (2.5 % of false alarms at the most against a slope on the tolerance itself) plus what 400
+# rule promises (2.5 % of false alarms at the most against a slope on the tolerance itself) plus what 200
 # draws can deviate by chance.
 
-DRAWS = 400
+DRAWS = 200
 Settled = Callable[[np.random.Generator, npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 
 

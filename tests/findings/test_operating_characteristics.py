@@ -1,12 +1,14 @@
-"""How often a comparison cries wolf, and how often it finds what is there, on simulated machines.
+"""How often a comparison gives false alarms, and how often it finds what is there, on simulated machines.
 
-What was measured is of 20,000 runs each (SWAPBENCH_RUNS=20000); the tests draw fewer.
+What was measured is of 20,000 runs each (SWAPBENCH_RUNS=20000); the tests draw fewer. Runs without ties are
+judged all at once: their bounds are order statistics, and their p-values follow from a count; both are taken
+from `stats.ranks`, and some runs of every kind are judged by `paired_change` too.
 """
 
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import Final, Literal
@@ -14,24 +16,24 @@ from typing import Final, Literal
 import numpy as np
 import pytest
 
-from swapbench.compare.change import Change, Verdict, paired_change, unpaired_change
-from swapbench.stats.ranks import holm
+from swapbench.compare.change import Verdict, paired_change, unpaired_change
+from swapbench.stats.ranks import Shift, holm, paired_shift, signed_rank_p, two_sample_shift
 from swapbench.wire.plan import Arm, Turn, paired_turns
-from tests.findings.noise import BUSY_RUNNER, SHARED_RUNNER, Noise
+from tests.findings.noise import BUSY_RUNNER, SHARED_RUNNER, Array, Noise
 from tests.scripted import scripted
 
 RUNS: Final = int(os.environ.get("SWAPBENCH_RUNS", "1000"))
 MARGIN: Final = 0.05
 PAIRS: Final = 10
 SWAP_S: Final = 3.0
+# So many runs of every kind are judged one by one as well.
+CHECKED: Final = 20
 
 # Three standard errors of a share of 5 % among so many runs.
 SIMULATION_ERROR: Final = 3 * math.sqrt(0.05 * 0.95 / RUNS)
 
 Order = Literal["abba", "random", "blocks"]
-
-# Of each arm, what each round took.
-Sides = tuple[dict[int, float], dict[int, float]]
+Shares = dict[Verdict, float]
 
 
 @cache
@@ -42,6 +44,14 @@ def order_of_turns(order: Order, pairs: int, seed: int) -> tuple[Turn, ...]:
     return tuple(sorted(turns, key=lambda turn: turn.arm)) if order == "blocks" else turns
 
 
+@cache
+def places(order: Order, pairs: int, seed: int) -> tuple[list[int], list[int]]:
+    """Which turn is A's in each round, and which is B's."""
+    turns = [(turn.arm, turn.rounds[0]) for turn in order_of_turns(order, pairs, seed)]
+    a, b = ([turns.index((arm, number)) for number in range(pairs)] for arm in ("a", "b"))
+    return a, b
+
+
 def runs(
     times: float,
     noise: Noise = SHARED_RUNNER,
@@ -50,44 +60,71 @@ def runs(
     pairs: int = PAIRS,
     scenarios: int = 1,
     warmup: int = 0,
-) -> Iterator[tuple[Sides, ...]]:
-    """Runs in which B takes so many times as long as A, in each of several scenarios.
+) -> tuple[Array, Array]:
+    """Seconds of A and of B, by run, scenario and round, where B takes so many times as long as A.
 
     Rounds of `warmup` come before the pairs, and count for nothing.
     """
     rng = np.random.default_rng([int(1000 * times), pairs, scenarios])
-    drawn = SWAP_S * noise.draw(rng, RUNS, 2 * (warmup + pairs) * scenarios)
-    for number, seconds in enumerate(drawn):
-        found: tuple[Sides, ...] = tuple(({}, {}) for _ in range(scenarios))
-        took = iter(seconds)
-        for turn in order_of_turns(order, warmup + pairs, number % 100):
-            for a, b in found:
-                if turn.arm == "a":
-                    a[turn.rounds[0]] = next(took)
-                else:
-                    b[turn.rounds[0]] = times * next(took)
-        yield tuple((counted(a, warmup), counted(b, warmup)) for a, b in found)
+    turns = 2 * (warmup + pairs)
+    drawn = SWAP_S * noise.draw(rng, RUNS, turns * scenarios).reshape(RUNS, turns, scenarios)
+    where = np.array([places(order, warmup + pairs, number % 100) for number in range(RUNS)])
+    a, b = (np.take_along_axis(drawn, where[:, arm, warmup:, None], axis=1).swapaxes(1, 2) for arm in (0, 1))
+    return a, times * b
 
 
-def counted(side: dict[int, float], warmup: int) -> dict[int, float]:
-    return {number: seconds for number, seconds in side.items() if number >= warmup}
+def verdict_of(low: float, high: float) -> Verdict:
+    """Of the bounds of a logarithm, as compare.change has it."""
+    edge = math.log1p(MARGIN)
+    if low > edge:
+        return Verdict.SLOWER
+    if high < -edge:
+        return Verdict.FASTER
+    return Verdict.NO_WORSE if high <= edge else Verdict.INCONCLUSIVE
 
 
-def compared(sides: Sides) -> Change:
-    return paired_change("to first token", *sides, MARGIN)
+def judged(candidates: Array, example: Array, shift: Shift | None, one: Callable[[int], Verdict]) -> Shares:
+    """How often each verdict is given.
+
+    Args:
+        candidates: of each run, what the shift may be.
+        example: those of a run as large, without ties, whose `shift` tells which of them, in order, bound it.
+        one: a run's verdict, as the product gives it.
+    """
+    assert shift is not None
+    low, high = (int(np.searchsorted(np.sort(example), bound - 1e-9)) for bound in (shift.low, shift.high))
+    ordered = np.sort(candidates, axis=1)
+    given = [verdict_of(*bounds) for bounds in ordered[:, [low, high]]]
+    assert given[:CHECKED] == [one(run) for run in range(min(CHECKED, len(given)))]
+    counts = Counter(given)
+    return {verdict: counts[verdict] / len(given) for verdict in Verdict}
 
 
-def shares(changes: Iterable[Change]) -> dict[Verdict, float]:
-    """How often each verdict is given."""
-    given = Counter(change.verdict for change in changes)
-    return {verdict: given[verdict] / given.total() for verdict in Verdict}
+def walsh(differences: Array) -> Array:
+    i, j = np.triu_indices(differences.shape[-1])
+    averages: Array = (differences[..., i] + differences[..., j]) / 2
+    return averages
+
+
+def paired(a: Array, b: Array) -> Shares:
+    """The verdicts on runs of one scenario."""
+    untied = np.sqrt(np.arange(2.0, 2.0 + a.shape[-1]))
+    return judged(
+        walsh(np.log(b / a)),
+        walsh(untied),
+        paired_shift(untied),
+        lambda run: paired_change("", by_round(a[run]), by_round(b[run]), MARGIN).verdict,
+    )
+
+
+def by_round(seconds: Array) -> dict[int, float]:
+    return dict(enumerate(seconds.tolist()))
 
 
 @cache
-def verdicts(
-    times: float, noise: Noise = SHARED_RUNNER, order: Order = "abba", pairs: int = PAIRS
-) -> dict[Verdict, float]:
-    return shares(compared(sides) for (sides,) in runs(times, noise, order=order, pairs=pairs))
+def verdicts(times: float, noise: Noise = SHARED_RUNNER, order: Order = "abba", pairs: int = PAIRS) -> Shares:
+    a, b = runs(times, noise, order=order, pairs=pairs)
+    return paired(a[:, 0], b[:, 0])
 
 
 either_order = pytest.mark.parametrize("order", ["abba", "random"])
@@ -133,9 +170,7 @@ def test_what_became_faster_by_15_percent_is_found_as_often() -> None:
 
 
 @pytest.mark.parametrize(("noise", "least"), [(SHARED_RUNNER, 0.1), (BUSY_RUNNER, 0.15)])
-def test_all_of_a_and_then_all_of_b_cries_wolf_where_taking_turns_does_not(
-    noise: Noise, least: float
-) -> None:
+def test_all_of_a_and_then_all_of_b_alarms_where_taking_turns_does_not(noise: Noise, least: float) -> None:
     """Measured: 14.3 and 19.2 %, against 0.01 %."""
     assert verdicts(1.0, noise, "blocks")[Verdict.SLOWER] >= least
     assert verdicts(1.0, noise)[Verdict.SLOWER] <= 0.01
@@ -143,23 +178,17 @@ def test_all_of_a_and_then_all_of_b_cries_wolf_where_taking_turns_does_not(
 
 def test_a_neighbour_that_comes_half_way_is_what_blocks_take_for_b() -> None:
     """Measured: every run, against none."""
-    assert shares(compared(stepped("blocks", rng)) for rng in generators())[Verdict.SLOWER] >= 0.9
-    assert shares(compared(stepped("abba", rng)) for rng in generators())[Verdict.SLOWER] <= 0.01
+    assert stepped("blocks")[Verdict.SLOWER] >= 0.9
+    assert stepped("abba")[Verdict.SLOWER] <= 0.01
 
 
-def generators() -> Iterator[np.random.Generator]:
-    return (np.random.default_rng(seed) for seed in range(RUNS // 4))
-
-
-def stepped(order: Order, rng: np.random.Generator) -> Sides:
+def stepped(order: Order) -> Shares:
     """Everything takes 30 % longer from the eleventh swap on; the machine is calm otherwise."""
     calm = replace(SHARED_RUNNER, spike_chance=0.0, state_sd=0.0, ramp=0.0)
-    seconds = SWAP_S * calm.draw(rng, 1, 2 * PAIRS)[0]
-    seconds[PAIRS:] *= 1.3
-    sides: Sides = ({}, {})
-    for turn, took in zip(order_of_turns(order, PAIRS, 0), seconds, strict=True):
-        sides[turn.arm == "b"][turn.rounds[0]] = took
-    return sides
+    seconds = SWAP_S * calm.draw(np.random.default_rng(0), RUNS, 2 * PAIRS)
+    seconds[:, PAIRS:] *= 1.3
+    a, b = places(order, PAIRS, 0)
+    return paired(seconds[:, a], seconds[:, b])
 
 
 def test_all_of_a_and_then_all_of_b_hides_what_became_faster() -> None:
@@ -167,7 +196,7 @@ def test_all_of_a_and_then_all_of_b_hides_what_became_faster() -> None:
     assert verdicts(1 / 1.15, order="blocks")[Verdict.FASTER] <= 0.4
 
 
-def test_six_pairs_cry_wolf_no_more_often_but_find_less() -> None:
+def test_six_pairs_alarm_no_more_often_but_find_less() -> None:
     """Measured: 0.1 % false alarms, 4.9 % at the margin; 69 % of 15 % are found, 82 % of 25 %."""
     assert verdicts(1.0, pairs=6)[Verdict.SLOWER] <= 0.01
     assert verdicts(1 + MARGIN, pairs=6)[Verdict.SLOWER] <= 0.05 + SIMULATION_ERROR
@@ -176,11 +205,35 @@ def test_six_pairs_cry_wolf_no_more_often_but_find_less() -> None:
 
 
 @cache
+def chances(pairs: int) -> Array:
+    """The p-value of each sum of signed ranks."""
+    found = []
+    for reached in range(pairs * (pairs + 1) // 2 + 1):
+        signs, left = -np.ones(pairs), reached
+        for rank in range(pairs, 0, -1):
+            if rank <= left:
+                signs[rank - 1], left = 1.0, left - rank
+        found.append(signed_rank_p(signs * np.arange(1.0, pairs + 1)))
+    return np.array(found)
+
+
+def p_values(logs: Array) -> Array:
+    """Of B no slower than the margin: as many Walsh averages lie above it as positive ranks sum up to."""
+    reached = (walsh(logs) > math.log1p(MARGIN)).sum(axis=-1)
+    found: Array = chances(logs.shape[-1])[reached]
+    return found
+
+
+@cache
 def adjusted(times: float, warmup: int = 0) -> tuple[tuple[float, ...], ...]:
     """Of every run of three scenarios, their p-values by Holm."""
-    drawn = runs(times, scenarios=3, warmup=warmup)
-    changes = ([compared(sides) for sides in found] for found in drawn)
-    return tuple(holm([change.p for change in found if change.p is not None]) for found in changes)
+    a, b = runs(times, scenarios=3, warmup=warmup)
+    found = p_values(np.log(b / a))
+    for run in range(CHECKED):
+        for scenario, p in enumerate(found[run]):
+            sides = by_round(a[run, scenario]), by_round(b[run, scenario])
+            assert paired_change("", *sides, MARGIN).p == pytest.approx(p)
+    return tuple(holm(p.tolist()) for p in found)
 
 
 def alarming(found: tuple[tuple[float, ...], ...]) -> float:
@@ -207,32 +260,47 @@ def test_of_three_scenarios_15_percent_slower_most_runs_alarm() -> None:
 
 
 def test_a_verdict_of_slower_is_a_p_of_no_more_than_a_twentieth() -> None:
-    for (sides,) in runs(1.1):
-        change = compared(sides)
+    a, b = (seconds[:200, 0] for seconds in runs(1.1))
+    seen = set()
+    for run in range(len(a)):
+        change = paired_change("", by_round(a[run]), by_round(b[run]), MARGIN)
         assert change.p is not None
         assert (change.verdict is Verdict.SLOWER) == (change.p <= 0.05)
+        seen.add(change.verdict)
+    assert {Verdict.SLOWER, Verdict.INCONCLUSIVE} <= seen
 
 
-def another_day(noise: Noise) -> Iterator[Change]:
+def another_day(noise: Noise) -> Shares:
     """A from an earlier day against A of today: a run each, on a machine that is not quite the same."""
     rng = np.random.default_rng(1)
-    for a, b in zip(noise.draw(rng, RUNS, PAIRS), noise.draw(rng, RUNS, PAIRS), strict=True):
-        yield unpaired_change("to first token", dict(enumerate(a)), dict(enumerate(b)), MARGIN)
+    a, b = noise.draw(rng, RUNS, PAIRS), noise.draw(rng, RUNS, PAIRS)
+    x, y = (np.sqrt(np.arange(first, first + PAIRS)) for first in (200.0, 2.0))
+    return judged(
+        differences(np.log(a), np.log(b)),
+        differences(x[None], y[None])[0],
+        two_sample_shift(x, y),
+        lambda run: unpaired_change("", by_round(a[run]), by_round(b[run]), MARGIN).verdict,
+    )
+
+
+def differences(a: Array, b: Array) -> Array:
+    found: Array = (b[:, :, None] - a[:, None, :]).reshape(len(a), -1)
+    return found
 
 
 @pytest.mark.parametrize(
     ("noise", "day_sd", "least"),
     [(SHARED_RUNNER, 0.05, 0.08), (BUSY_RUNNER, 0.05, 0.14), (SHARED_RUNNER, 0.1, 0.2)],
 )
-def test_against_a_run_of_another_day_one_in_ten_and_more_cry_wolf(
+def test_against_a_run_of_another_day_one_in_ten_and_more_alarm(
     noise: Noise, day_sd: float, least: float
 ) -> None:
     """Measured: 10.1, 16.8 and 23.9 % are called slower, and 11.0, 17.4 and 24.6 % faster."""
-    found = shares(another_day(replace(noise, day_sd=day_sd)))
+    found = another_day(replace(noise, day_sd=day_sd))
     assert found[Verdict.SLOWER] >= least
     assert found[Verdict.FASTER] >= least
 
 
 def test_it_is_the_days_that_differ_and_not_the_test_that_is_wrong() -> None:
     """Measured: none in 20,000, on a machine that is the same in both runs."""
-    assert shares(another_day(replace(SHARED_RUNNER, state_sd=0.0)))[Verdict.SLOWER] <= 0.01
+    assert another_day(replace(SHARED_RUNNER, state_sd=0.0))[Verdict.SLOWER] <= 0.01

@@ -213,7 +213,7 @@ def test_memory_that_goes_to_swap_is_noted(tmp_path: Path) -> None:
 durations = st.dictionaries(st.sampled_from([str(phase) for phase in PHASES]), st.floats(0, 100), min_size=1)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(swaps=st.lists(st.tuples(durations, st.floats(0, 5)), min_size=1, max_size=5))
 def test_shares_sum_to_one_and_medians_lie_within_their_spread(
     tmp_path_factory: pytest.TempPathFactory, swaps: list[tuple[dict[str, float], float]]
