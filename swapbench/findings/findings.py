@@ -25,7 +25,7 @@ from swapbench.findings.summary import Counts, ScenarioSummary, Sharing, count, 
 from swapbench.findings.swaps import Swap, swaps_of
 from swapbench.findings.verdict import CriterionOutcome, CriterionVerdict, Evidence, judge
 from swapbench.machine.limits import Limits
-from swapbench.spec.experiment import CriterionKind, Experiment, Scenario
+from swapbench.spec.experiment import CriterionKind, Experiment
 from swapbench.store import Run, experiment_of
 
 # More of a swap than this in no phase is explained, or the phases do not explain the swap.
@@ -49,11 +49,15 @@ _PROBE_FIRST: Final = (
 )
 
 
+ProblemKind = Literal["failed", "rolled_back", "refused", "invalid"]
+_NOT_OK: Final[dict[str, ProblemKind]] = {"rolled_back": "rolled_back", "refused": "refused"}
+
+
 @dataclass(frozen=True)
 class Problem:
     """A swap that failed, or that is not what its label says."""
 
-    kind: Literal["failed", "rolled_back", "refused", "invalid"]
+    kind: ProblemKind
     round: int
     warmup: bool
     scenario: str
@@ -106,11 +110,16 @@ def analyse(run: Run, limits: Limits | None = None) -> Findings:
     scenarios = tuple(
         summarise(s, by_scenario[s.name], experiment, facts.claims) for s in experiment.scenario
     )
-    memory = tuple(_memory(run, s, by_scenario[s.name]) for s in experiment.scenario)
+    weights = {model.name: model.weight_bytes for model in run.info.models if model.weight_bytes}
+    baseline = _baseline(run)
+    memory = tuple(
+        memory_of(s.name, by_scenario[s.name], baseline, weights.get(s.from_model))
+        for s in experiment.scenario
+    )
     known = (run.info.limits or limits) if _loads_models(facts) else None
     drift = find_drift(swaps)
     leaks = find_leaks(swaps, experiment.leak_tolerance_bytes)
-    compared = ladders(whole, swaps, _weights(run), known)
+    compared = ladders(whole, swaps, weights, known)
     page_caches = {s.name: experiment.page_cache_of(s) for s in experiment.scenario}
     return Findings(
         facts=facts,
@@ -135,7 +144,7 @@ def analyse(run: Run, limits: Limits | None = None) -> Findings:
             if (shared := sharing_of(s.name, by_scenario[s.name])) is not None
         ),
         failures=failures_of(swaps),
-        symptoms=find_symptoms(swaps, _baseline(run), _weights(run)),
+        symptoms=find_symptoms(swaps, baseline, weights),
         restores=restores_of(swaps),
         limits=against_limits(scenarios, known, page_caches.__getitem__, experiment.target_s),
         ladders=compared,
@@ -144,7 +153,7 @@ def analyse(run: Run, limits: Limits | None = None) -> Findings:
             *reloads(run, whole),
             *drift_advice(drift),
             *([_PROBE_FIRST] if _loads_models(facts) and known is None else []),
-            *_advice(run),
+            *(f"{check.finding}: {check.advice}" for check in run.info.checks if check.advice),
             *run.info.notes,
         ),
     )
@@ -173,12 +182,7 @@ def exit_code(findings: Findings, strict: bool = False) -> Exit:
 def _loads_models(facts: RunFacts) -> bool:
     """A script's loads move no bytes, a server's can't be told from the rest of its swap, a mini's are over
     before any limit is felt, a published run's machine is not at hand."""
-    in_the_worker = facts.target == "inprocess"
-    return facts.claims and in_the_worker and not facts.transcribed_from
-
-
-def _memory(run: Run, scenario: Scenario, swaps: Sequence[Swap]) -> ScenarioMemory:
-    return memory_of(scenario.name, swaps, _baseline(run), _weights(run).get(scenario.from_model))
+    return facts.claims and facts.target == "inprocess" and not facts.transcribed_from
 
 
 def _baseline(run: Run) -> dict[str, float]:
@@ -190,20 +194,13 @@ def _baseline(run: Run) -> dict[str, float]:
     return {ledger: median(b[ledger] for b in known if ledger in b) for ledger in ledgers}
 
 
-def _weights(run: Run) -> dict[str, int]:
-    return {model.name: model.weight_bytes for model in run.info.models if model.weight_bytes}
-
-
 def _problems(swaps: Sequence[Swap]) -> Iterator[Problem]:
     for swap in swaps:
         rollback_s = swap.figures.get("rollback_s")
         where = (swap.round, swap.warmup, swap.scenario, swap.failed_phase)
-        if swap.status == "rolled_back":
-            yield Problem("rolled_back", *where, swap.error, rollback_s)
-        elif swap.status == "refused":
-            yield Problem("refused", *where, swap.error, None)
-        elif swap.status != "ok":
-            yield Problem("failed", *where, swap.error, rollback_s)
+        if swap.status != "ok":
+            kind = _NOT_OK.get(swap.status, "failed")
+            yield Problem(kind, *where, swap.error, None if kind == "refused" else rollback_s)
         elif not swap.valid:
             yield Problem("invalid", *where, swap.invalid_reason, None)
         elif swap.total_s is None and "to_first_token_s" not in swap.figures:
@@ -225,8 +222,8 @@ def _notes(
         yield _FROM_OUTSIDE
     if all(_was_idle(swap) for swap in counted):
         yield "no request was in flight and no cache was held: drain and evict had nothing to do"
-    if sum(_phases_disagree(swap) for swap in counted):
-        n = figures.counted(sum(_phases_disagree(swap) for swap in counted), "swap")
+    if disagree := sum(map(_phases_disagree, counted)):
+        n = figures.counted(disagree, "swap")
         yield f"{n}: the phases and the unattributed time do not add up to the total"
     growth = max(swap.swap_used_growth_bytes or 0.0 for swap in counted)
     if growth > _SWAP_USED_GROWTH_BYTES:
@@ -234,49 +231,34 @@ def _notes(
     # Of dozens of cells the worst speaks for all.
     yield from list(_in_no_phase(scenarios))[: 1 if len(experiment.strategy) > 1 else None]
     for scenario in scenarios:
-        yield from _lost_total(scenario, [swap for swap in counted if swap.scenario == scenario.name])
-        yield from _late_token(scenario, experiment.target_s)
-
-
-def _advice(run: Run) -> Iterator[str]:
-    """What was not as it should be on the machine when the run began."""
-    return (f"{check.finding}: {check.advice}" for check in run.info.checks if check.advice)
+        its = [swap for swap in counted if swap.scenario == scenario.name]
+        lost = sum(swap.total_s is None for swap in its)
+        if lost and scenario.headline_is == "to_first_token":
+            # The median of those that have one would be of the slower ones alone.
+            yield (
+                f"{scenario.name}: {lost} of {figures.counted(len(its), 'swap')} took no longer than the "
+                "same request hot, so no total is told"
+            )
+        against, waited, target_s = scenario.against_target, scenario.to_first_token, experiment.target_s
+        if against and against.side == "under" and waited and waited.point >= target_s:
+            yield (
+                f"{scenario.name}: the swap stays under {target_s:g} s, but its first token comes after "
+                f"{figures.seconds(waited.point)}"
+            )
 
 
 def _in_no_phase(scenarios: Sequence[ScenarioSummary]) -> Iterator[str]:
     """Where phases leave much unexplained, the worst first."""
     for scenario in sorted(scenarios, key=lambda s: s.unattributed.share or 0.0, reverse=True):
         rest = scenario.unattributed
-        if rest.share is not None and rest.share > _UNATTRIBUTED_SHARE:
-            observer = (
-                f", {figures.seconds(rest.probe_s.point)} of it the observer's own" if rest.probe_s else ""
-            )
-            if rest.settled_s and rest.settled_s.point:
-                observer += (
-                    f", which waited {figures.seconds(rest.settled_s.point)} for memory to settle "
-                    "(settle_after_unload)"
-                )
-            spent = f" ({figures.seconds(rest.seconds.point)}{observer})" if rest.seconds else ""
-            yield f"{scenario.name}: {rest.share:.1%} of the swap is in no phase{spent}"
-
-
-def _lost_total(scenario: ScenarioSummary, counted: Sequence[Swap]) -> Iterator[str]:
-    """The median of those that have one would be of the slower ones alone."""
-    lost = sum(swap.total_s is None for swap in counted)
-    if lost and scenario.headline_is == "to_first_token":
-        yield (
-            f"{scenario.name}: {lost} of {figures.counted(len(counted), 'swap')} took no longer than the "
-            "same request hot, so no total is told"
-        )
-
-
-def _late_token(scenario: ScenarioSummary, target_s: float) -> Iterator[str]:
-    against, waited = scenario.against_target, scenario.to_first_token
-    if against and against.side == "under" and waited and waited.point >= target_s:
-        yield (
-            f"{scenario.name}: the swap stays under {target_s:g} s, but its first token comes after "
-            f"{figures.seconds(waited.point)}"
-        )
+        if rest.share is None or rest.share <= _UNATTRIBUTED_SHARE:
+            continue
+        observer = f", {figures.seconds(rest.probe_s.point)} of it the observer's own" if rest.probe_s else ""
+        if rest.settled_s and rest.settled_s.point:
+            waited = figures.seconds(rest.settled_s.point)
+            observer += f", which waited {waited} for memory to settle (settle_after_unload)"
+        spent = f" ({figures.seconds(rest.seconds.point)}{observer})" if rest.seconds else ""
+        yield f"{scenario.name}: {rest.share:.1%} of the swap is in no phase{spent}"
 
 
 def _was_idle(swap: Swap) -> bool:

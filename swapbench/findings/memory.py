@@ -1,7 +1,7 @@
 """Memory during swaps and across them: before, peak, after, what unloading gave back, and leaks."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Final, Literal
@@ -109,7 +109,8 @@ def _peak(swap: Swap, ledger: str) -> float | None:
         readings += [measured.before.get(ledger), measured.after.get(ledger)]
         if ledger == "mlx_active":
             readings.append(measured.mlx_peak_bytes)
-    return _most(readings, lowest=ledger == COUNTS_DOWN)
+    recorded = [reading for reading in readings if reading is not None]
+    return (min if ledger == COUNTS_DOWN else max)(recorded, default=None)
 
 
 def _overlap(swap: Swap, ledger: str, sign: int) -> float | None:
@@ -117,13 +118,6 @@ def _overlap(swap: Swap, ledger: str, sign: int) -> float | None:
     if peak is None or before is None or after is None:
         return None
     return sign * peak - max(sign * before, sign * after)
-
-
-def _most(readings: Iterable[float | None], lowest: bool) -> float | None:
-    recorded = [reading for reading in readings if reading is not None]
-    if not recorded:
-        return None
-    return min(recorded) if lowest else max(recorded)
 
 
 def _minus(left: float | None, right: float | None, sign: int) -> float | None:
@@ -175,8 +169,10 @@ def find_leaks(swaps: Sequence[Swap], tolerance_bytes: int) -> tuple[LeakFinding
     rounds = len({swap.round for swap in swaps if swap.counted})
     wanted = math.ceil((WARMUP_SWAPS + ENOUGH_SWAPS) / max(1, scenarios))
     seen = {ledger for swap in swaps for ledger in swap.settled}
-    series = {ledger: _series(judged_on, _settled(ledger)) for ledger in ALL_LEDGERS}
-    kept = theil_sen(_series(judged_on, lambda swap: swap.figures.get("kept_bytes")))
+    series = {
+        ledger: _series(judged_on, [swap.settled.get(ledger) for swap in judged_on]) for ledger in ALL_LEDGERS
+    }
+    kept = theil_sen(_series(judged_on, [swap.figures.get("kept_bytes") for swap in judged_on]))
     found = (
         _judge(ledger, series[ledger], tolerance_bytes, rounds, wanted)
         for ledger in ALL_LEDGERS
@@ -185,10 +181,6 @@ def find_leaks(swaps: Sequence[Swap], tolerance_bytes: int) -> tuple[LeakFinding
     if kept is None or kept.point <= tolerance_bytes:
         return tuple(found)
     return tuple(_beside_kept(leak, kept) if leak.ledger == "footprint" else leak for leak in found)
-
-
-def _settled(ledger: str) -> Callable[[Swap], float | None]:
-    return lambda swap: swap.settled.get(ledger)
 
 
 def _beside_kept(leak: LeakFinding, kept: Slope) -> LeakFinding:
@@ -209,11 +201,10 @@ def considered(swaps: Sequence[Swap]) -> list[Swap]:
     return [s for s in swaps if s.counted and s.index - first_of[s.worker] >= WARMUP_SWAPS]
 
 
-def _series(swaps: Iterable[Swap], figure: Callable[[Swap], float | None]) -> list[Series]:
+def _series(swaps: Iterable[Swap], values: Iterable[float | None]) -> list[Series]:
     """A figure over the swap's number, by worker and scenario: the same model is resident in each."""
     groups: dict[tuple[int, str], tuple[list[float], list[float]]] = {}
-    for swap in swaps:
-        value = figure(swap)
+    for swap, value in zip(swaps, values, strict=True):
         if value is not None:
             xs, ys = groups.setdefault((swap.worker, swap.scenario), ([], []))
             xs.append(float(swap.index))
@@ -227,21 +218,22 @@ def _judge(
     slope = theil_sen(series)
     if slope is None:
         return LeakFinding(ledger, "not measurable", _too_few(series, rounds), rounds, wanted, None, None)
-    one_off = one_off_bytes(series, slope.point)
-    if ledger not in JUDGED:
-        reason = f"{per_swap(slope.point)}; everything else that runs on the machine is in it"
-        return LeakFinding(ledger, "not judged", reason, rounds, wanted, slope, one_off)
-    outcome, reason = _verdict(slope, series, tolerance_bytes, undecided(rounds, wanted))
-    return LeakFinding(ledger, outcome, reason, rounds, wanted, slope, one_off)
+    outcome: LeakOutcome = "not judged"
+    reason = f"{per_swap(slope.point)}; everything else that runs on the machine is in it"
+    if ledger in JUDGED:
+        outcome, reason = _verdict(slope, series, tolerance_bytes, undecided(rounds, wanted))
+    return LeakFinding(ledger, outcome, reason, rounds, wanted, slope, one_off_bytes(series, slope.point))
 
 
 def _too_few(series: Sequence[Series], rounds: int) -> str:
-    if not series and rounds > 1:
+    if rounds <= 1:
+        return f"not measurable from {'one round' if rounds else '0 rounds'}"
+    if not series:
         return f"no settled memory was recorded after the first {WARMUP_SWAPS} swaps"
-    left_out = (
-        "" if rounds <= 1 else f": the first {WARMUP_SWAPS} swaps are warm-up, and one a scenario is left"
+    return (
+        f"not measurable from {counted(rounds, 'round')}: the first {WARMUP_SWAPS} swaps are warm-up, and "
+        "one a scenario is left"
     )
-    return f"not measurable from {counted(rounds, 'round') if rounds != 1 else 'one round'}{left_out}"
 
 
 def _verdict(
@@ -339,23 +331,17 @@ def growth_of(
     swaps: Sequence[Swap], leaks: Sequence[LeakFinding], tolerance_bytes: int
 ) -> tuple[Growth, ...]:
     """The growth of each ledger whose slope is known."""
-    found = (_growth(swaps, leak, tolerance_bytes) for leak in leaks if leak.slope is not None)
-    return tuple(growth for growth in found if growth is not None)
-
-
-def _growth(swaps: Sequence[Swap], leak: LeakFinding, tolerance_bytes: int) -> Growth | None:
-    points = _points(swaps, leak.ledger)
-    judged = [point for point in points if point.considered]
-    if not judged or leak.slope is None:
-        return None
-    first, last = float(judged[0].swap), float(judged[-1].swap)
-    middle = median(point.swap for point in judged), median(point.growth_bytes for point in judged)
-    return Growth(
-        finding=leak,
-        points=points,
-        slope=_through(middle, leak.slope.point, first, last),
-        tolerance=_through((first, 0.0), float(tolerance_bytes), first, last),
-    )
+    found = []
+    for leak in leaks:
+        points = _points(swaps, leak.ledger)
+        judged = [point for point in points if point.considered]
+        if judged and leak.slope is not None:
+            ends = float(judged[0].swap), float(judged[-1].swap)
+            middle = median(point.swap for point in judged), median(point.growth_bytes for point in judged)
+            slope = _through(middle, leak.slope.point, *ends)
+            tolerance = _through((ends[0], 0.0), float(tolerance_bytes), *ends)
+            found.append(Growth(leak, points, slope, tolerance))
+    return tuple(found)
 
 
 def _points(swaps: Sequence[Swap], ledger: str) -> tuple[SettledPoint, ...]:

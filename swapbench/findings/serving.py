@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Final
 
 from swapbench.base.phases import WHOLE, Phase
-from swapbench.findings.swaps import Swap
+from swapbench.findings.swaps import Swap, estimated
 from swapbench.stats.estimate import Estimate, estimate
 from swapbench.store.tables import Row
 
@@ -117,22 +117,19 @@ def outside_of(swaps: Sequence[Swap]) -> Outside | None:
     if not seen:
         return None
 
-    def figure(name: str) -> Estimate | None:
-        return estimate(swap.figures.get(name) for swap in seen)
-
     flown = ("answered_requests", "failed_requests", "stalled_requests")
     busy = any(swap.figures.get(name) for swap in seen for name in flown)
     return Outside(
-        first_byte=figure("to_first_byte_s"),
-        reported_load=figure("reported_load_s"),
+        first_byte=estimated(seen, "to_first_byte_s"),
+        reported_load=estimated(seen, "reported_load_s"),
         unreported=estimate(_unreported(swap) for swap in seen),
-        reported_memory=figure("reported_memory_bytes"),
+        reported_memory=estimated(seen, "reported_memory_bytes"),
         disk_read_bytes=estimate(swap.phases[WHOLE].disk_read_bytes for swap in seen),
         in_flight=estimate(sum(swap.figures.get(name, 0.0) for name in flown) for swap in seen)
         if busy
         else None,
-        failed_requests=figure("failed_requests") if busy else None,
-        stalled_requests=figure("stalled_requests") if busy else None,
+        failed_requests=estimated(seen, "failed_requests") if busy else None,
+        stalled_requests=estimated(seen, "stalled_requests") if busy else None,
     )
 
 
@@ -188,17 +185,13 @@ class Restores:
 
 def proof_of(counted: Sequence[Swap]) -> Proof:
     """What the counted swaps of a scenario prove."""
-
-    def figure(name: str) -> Estimate | None:
-        return estimate(swap.figures.get(name) for swap in counted)
-
     return Proof(
         resident_bytes=estimate(_resident(swap) for swap in counted),
-        second_first_token=figure("second_first_token_s"),
-        steady_tokens_per_s=figure("steady_tokens_per_s"),
-        verified_tokens=figure("verified_tokens"),
-        longest_stall=figure("longest_stall_s"),
-        kv_capacity_bytes=figure("kv_capacity_bytes"),
+        second_first_token=estimated(counted, "second_first_token_s"),
+        steady_tokens_per_s=estimated(counted, "steady_tokens_per_s"),
+        verified_tokens=estimated(counted, "verified_tokens"),
+        longest_stall=estimated(counted, "longest_stall_s"),
+        kv_capacity_bytes=estimated(counted, "kv_capacity_bytes"),
     )
 
 
@@ -222,23 +215,21 @@ def restores_of(swaps: Sequence[Swap]) -> tuple[Restores, ...]:
 
 
 def _restores(model: str, counted: Sequence[Swap]) -> Restores:
-    returns = [s.figures for s in counted if s.to_model == model and s.figures.get("restored_caches")]
-    fills = [s.figures for s in counted if s.from_model == model and s.figures.get("prefill_s")]
-    caches, size, seconds = (
-        estimate(figures.get(name) for figures in returns)
-        for name in ("restored_caches", "restored_bytes", "restore_s")
-    )
+    returns = [s for s in counted if s.to_model == model and s.figures.get("restored_caches")]
+    fills = [s for s in counted if s.from_model == model and s.figures.get("prefill_s")]
+    caches = estimated(returns, "restored_caches")
     assert caches is not None
     return Restores(
         model=model,
         caches=caches,
-        bytes=size,
-        seconds=seconds,
-        gb_per_s=estimate(_per(f.get("restored_bytes"), f.get("restore_s"), 1e9) for f in returns),
-        tokens_per_s=estimate(_per(f.get("restored_tokens"), f.get("restore_s")) for f in returns),
-        prefill_tokens_per_s=estimate(_per(f.get("prefilled_tokens"), f.get("prefill_s")) for f in fills),
+        bytes=estimated(returns, "restored_bytes"),
+        seconds=estimated(returns, "restore_s"),
+        gb_per_s=estimate(_per(s, "restored_bytes", "restore_s", 1e9) for s in returns),
+        tokens_per_s=estimate(_per(s, "restored_tokens", "restore_s") for s in returns),
+        prefill_tokens_per_s=estimate(_per(s, "prefilled_tokens", "prefill_s") for s in fills),
     )
 
 
-def _per(amount: float | None, seconds: float | None, unit: float = 1.0) -> float | None:
-    return amount / seconds / unit if amount is not None and seconds else None
+def _per(swap: Swap, amount: str, seconds: str, unit: float = 1.0) -> float | None:
+    total, lasted_s = swap.figures.get(amount), swap.figures.get(seconds)
+    return total / lasted_s / unit if total is not None and lasted_s else None

@@ -4,12 +4,13 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import methodcaller
 from statistics import fmean
 from typing import Literal
 
 from swapbench.base.phases import BARRIER, FIRST_TOKEN, PHASES, SKEW, HeadlineFigure, Phase
 from swapbench.findings.serving import Outside, Proof, outside_of, proof_of
-from swapbench.findings.swaps import Measured, RankRows, Swap, headline_figure
+from swapbench.findings.swaps import Measured, RankRows, Swap, estimated, headline_figure
 from swapbench.spec.experiment import Experiment, Scenario
 from swapbench.stats.estimate import Estimate, Interval, estimate, median_interval, supported_reliability
 
@@ -145,16 +146,14 @@ class ScenarioSummary:
 
 def count(swaps: Sequence[Swap]) -> Counts:
     """How many swaps are counted, and how many are not, by reason. Every swap is in exactly one group."""
-    groups = Counter(_group(swap) for swap in swaps)
+
+    def group(swap: Swap) -> str:
+        if swap.status != "ok":
+            return swap.status if swap.status in ("rolled_back", "refused") else "failed"
+        return "warmup" if swap.warmup else "counted" if swap.counted else "invalid"
+
+    groups = Counter(map(group, swaps))
     return Counts(**{name: groups[name] for name in Counts.__dataclass_fields__})
-
-
-def _group(swap: Swap) -> str:
-    if swap.status != "ok":
-        return swap.status if swap.status in ("rolled_back", "refused") else "failed"
-    if swap.warmup:
-        return "warmup"
-    return "counted" if swap.counted else "invalid"
 
 
 def summarise(
@@ -177,21 +176,23 @@ def summarise(
         counts=count(swaps),
         headline=headline_estimate,
         headline_is=headline_is,
-        headline_interval=_interval(counted, f"{headline_is}_s"),
-        total=_figure(totals, "total_s"),
-        total_interval=_interval(totals, "total_s"),
-        first_token=_first_token(counted),
+        headline_interval=median_interval(swap.figures.get(f"{headline_is}_s") for swap in counted),
+        total=estimated(totals, "total_s"),
+        total_interval=median_interval(swap.total_s for swap in totals),
+        # A transcribed run may have it among the phases only.
+        first_token=estimated(counted, "first_token_s")
+        or estimate(swap.phase_s(FIRST_TOKEN) for swap in counted),
         to_first_token=headline_estimate if by_token else None,
         unattributed=_unattributed(counted),
         against_target=_against_target(counted, held, experiment.target_s) if claims else None,
         phases=tuple(_phase(phase, counted, expected.get(phase)) for phase in PHASES),
         bottleneck=_bottleneck(counted, headline_is),
-        loaded_bytes=_figure(counted, "loaded_bytes"),
-        load_gb_per_s=_figure(counted, "load_gb_per_s"),
-        resident_before=_figure(counted, "resident_before"),
-        settle_s=_figure(counted, "settle_s"),
-        energy_j=_figure(counted, "energy_j"),
-        idle_w=_figure(counted, "idle_w"),
+        loaded_bytes=estimated(counted, "loaded_bytes"),
+        load_gb_per_s=estimated(counted, "load_gb_per_s"),
+        resident_before=estimated(counted, "resident_before"),
+        settle_s=estimated(counted, "settle_s"),
+        energy_j=estimated(counted, "energy_j"),
+        idle_w=estimated(counted, "idle_w"),
         workload=_workload(counted),
         proof=proof_of(counted),
         outside=outside_of(counted),
@@ -201,42 +202,17 @@ def summarise(
 def headline(counted: Sequence[Swap]) -> tuple[Estimate | None, HeadlineFigure]:
     """Swap request to first token, where every counted swap has one; the total where not."""
     figure = headline_figure(counted)
-    return _figure(counted, f"{figure}_s"), figure
-
-
-def _figure(swaps: Sequence[Swap], name: str) -> Estimate | None:
-    return estimate(swap.figures.get(name) for swap in swaps)
-
-
-def _interval(swaps: Sequence[Swap], name: str) -> Interval | None:
-    return median_interval(swap.figures.get(name) for swap in swaps)
-
-
-def _first_token(swaps: Sequence[Swap]) -> Estimate | None:
-    """From swaps.csv; a transcribed run may have it among the phases only."""
-    return _figure(swaps, "first_token_s") or estimate(swap.phase_s(FIRST_TOKEN) for swap in swaps)
+    return estimated(counted, f"{figure}_s"), figure
 
 
 def _phase(phase: Phase, swaps: Sequence[Swap], expected: tuple[float, float] | None) -> PhaseSummary:
     seconds = estimate(swap.phase_s(phase) for swap in swaps)
-    return PhaseSummary(
-        phase=phase,
-        seconds=seconds,
-        share=_share(swaps, phase) if seconds else None,
-        expected_s=expected,
-        expectation=_expectation(seconds, expected),
-    )
-
-
-def _expectation(seconds: Estimate | None, expected: tuple[float, float] | None) -> Expectation | None:
-    if seconds is None or expected is None:
-        return None
-    least, most = expected
-    return "below" if seconds.point < least else "above" if seconds.point > most else "within"
-
-
-def _share(swaps: Sequence[Swap], phase: Phase, whole: HeadlineFigure = "total") -> float | None:
-    return _mean_share(swaps, lambda swap: swap.phase_s(phase), whole)
+    expectation: Expectation | None = None
+    if seconds and expected:
+        least, most = expected
+        expectation = "below" if seconds.point < least else "above" if seconds.point > most else "within"
+    share = _mean_share(swaps, lambda swap: swap.phase_s(phase)) if seconds else None
+    return PhaseSummary(phase, seconds, share, expected, expectation)
 
 
 def _mean_share(
@@ -250,9 +226,9 @@ def _mean_share(
 
 def _unattributed(swaps: Sequence[Swap]) -> Unattributed:
     return Unattributed(
-        seconds=_figure(swaps, "unattributed_s"),
-        probe_s=_figure(swaps, "probe_s"),
-        settled_s=_figure(swaps, "release_settle_s"),
+        seconds=estimated(swaps, "unattributed_s"),
+        probe_s=estimated(swaps, "probe_s"),
+        settled_s=estimated(swaps, "release_settle_s"),
         share=_mean_share(
             [swap for swap in swaps if not swap.from_outside],
             lambda swap: (swap.total_s or 0.0) - swap.attributed_s,
@@ -287,15 +263,15 @@ def _longest(swap: Swap) -> Phase | None:
 
 
 def _bottleneck(swaps: Sequence[Swap], whole: HeadlineFigure) -> Bottleneck | None:
-    shares = {phase: _share(swaps, phase, whole) or 0.0 for phase in PHASES}
-    phase = max(PHASES, key=lambda phase: shares[phase])
+    shares = {name: _mean_share(swaps, methodcaller("phase_s", name), whole) or 0.0 for name in PHASES}
+    phase = max(PHASES, key=shares.__getitem__)
     if shares[phase] == 0:
         return None
     measured = [swap.phases[phase] for swap in swaps if phase in swap.phases]
     return Bottleneck(
         phase=phase,
         share=shares[phase],
-        longest_in=sum(1 for swap in swaps if _longest(swap) == phase),
+        longest_in=sum(_longest(swap) == phase for swap in swaps),
         n=len(swaps),
         spans=_spans(phase, swaps),
         disk_read_bytes=estimate(m.disk_read_bytes for m in measured),
@@ -307,41 +283,31 @@ def _spans(phase: Phase, swaps: Sequence[Swap]) -> tuple[SpanSummary, ...]:
     """The spans of a phase in the order of their time; spans within spans (evict/write/agent) left out."""
     names = {name for swap in swaps for name in swap.spans if name.count("/") == 1}
     summaries = []
-    for name in sorted(names):
-        if name.partition("/")[0] != phase:
-            continue
-        having = [swap for swap in swaps if name in swap.spans]
-        seconds = estimate(swap.spans[name].seconds for swap in having)
-        if seconds is not None:
-            shares = [_ratio(swap.spans[name], swap.phases.get(phase)) for swap in having]
-            known = [share for share in shares if share is not None]
-            summaries.append(SpanSummary(name, seconds, fmean(known) if known else None))
+    for name in sorted(name for name in names if name.startswith(f"{phase}/")):
+        pairs = [(swap.spans[name].seconds, swap.phase_s(phase)) for swap in swaps if name in swap.spans]
+        if (seconds := estimate(part for part, _ in pairs)) is not None:
+            shares = [part / whole for part, whole in pairs if part is not None and whole]
+            summaries.append(SpanSummary(name, seconds, fmean(shares) if shares else None))
     return tuple(sorted(summaries, key=lambda span: -span.seconds.point))
-
-
-def _ratio(part: Measured, whole: Measured | None) -> float | None:
-    if part.seconds is None or whole is None or not whole.seconds:
-        return None
-    return part.seconds / whole.seconds
 
 
 def _workload(swaps: Sequence[Swap]) -> WorkloadSummary:
     names = ("drained_requests", "carried_requests", "answered_requests", "evicted_caches", "evicted_bytes")
+    written = [
+        (swap.figures.get("evicted_bytes"), swap.spans.get("evict/write") or swap.phases.get(Phase.EVICT))
+        for swap in swaps
+    ]
     caches = [
         m.seconds for swap in swaps for name, m in swap.spans.items() if name.startswith("evict/write/")
     ]
     return WorkloadSummary(
-        **{name: _figure(swaps, name) for name in names},
-        evict_gb_per_s=estimate(_evict_gb_per_s(swap) for swap in swaps),
+        **{name: estimated(swaps, name) for name in names},
+        evict_gb_per_s=estimate(
+            evicted / write.seconds / 1e9 for evicted, write in written if evicted and write and write.seconds
+        ),
         cache_write_s=estimate(caches),
         busy=any(swap.figures.get(name) for swap in swaps for name in names),
     )
-
-
-def _evict_gb_per_s(swap: Swap) -> float | None:
-    write = swap.spans.get("evict/write") or swap.phases.get(Phase.EVICT)
-    written = swap.figures.get("evicted_bytes")
-    return written / write.seconds / 1e9 if written and write and write.seconds else None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from swapbench.base import phases
 from swapbench.base.phases import ALL_LEDGERS, WHOLE, HeadlineFigure, Phase
+from swapbench.stats.estimate import Estimate, estimate
 from swapbench.store import Run
 from swapbench.store.tables import Row, number
 from swapbench.wire.columns import released_column, settled_column
@@ -103,6 +104,11 @@ class Swap:
     def attributed_s(self) -> float:
         """The sum of the eight phases."""
         return math.fsum(self.phase_s(phase) or 0.0 for phase in Phase)
+
+
+def estimated(swaps: Iterable[Swap], figure: str) -> Estimate | None:
+    """The estimate of one of the swaps' figures; None where none was recorded."""
+    return estimate(swap.figures.get(figure) for swap in swaps)
 
 
 _FIGURES: Final = (

@@ -1,6 +1,7 @@
 """What the experiment demands, and whether the results meet it."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -17,15 +18,14 @@ from swapbench.findings.memory import (
     worst,
 )
 from swapbench.findings.strategies import STOCK, Ladder
-from swapbench.findings.summary import AgainstTarget, Bottleneck, ScenarioSummary
+from swapbench.findings.summary import AgainstTarget, ScenarioSummary
 from swapbench.spec.experiment import Criterion, CriterionKind, Experiment
 
 # A phase is the bottleneck when it is the longest in at least this share of a scenario's swaps.
 _LONGEST_IN: Final = 0.9
 
 # Allocators keep and return memory in steps of megabytes: of a smaller model, the footprint tells nothing.
-_FOOTPRINT_TELLS_BYTES: Final = 64 << 20
-
+_TELLS_FROM_BYTES: Final = {"mlx_active": 1, "footprint": 64 << 20}
 
 # A median of fewer ratios is one swap's luck.
 _ENOUGH_ROUNDS: Final = 5
@@ -66,12 +66,17 @@ class Evidence:
 
 
 _Judgement = tuple[CriterionOutcome, str]
+_MINI: Final = CriterionOutcome.NOT_JUDGED, "mini models: their times say nothing about the real ones"
 _TARGET_KINDS: Final = (CriterionKind.ANY_UNDER_TARGET, CriterionKind.ALL_UNDER_TARGET)
 _OF_LEAKS: Final[dict[LeakOutcome, CriterionOutcome]] = {
     "leak": CriterionOutcome.FAIL,
     "clean": CriterionOutcome.PASS,
     "not judged": CriterionOutcome.NOT_JUDGED,
 }
+
+
+def _passed(reached: bool) -> CriterionOutcome:
+    return CriterionOutcome.PASS if reached else CriterionOutcome.FAIL
 
 
 def judge(evidence: Evidence) -> tuple[CriterionVerdict, ...]:
@@ -89,36 +94,32 @@ def judge(evidence: Evidence) -> tuple[CriterionVerdict, ...]:
 
 
 def _verdict(criterion: Criterion, evidence: Evidence, declared: bool) -> CriterionVerdict:
-    judges: dict[CriterionKind, Callable[[], _Judgement]] = {
-        CriterionKind.ANY_UNDER_TARGET: lambda: _under_target(evidence, some=True),
-        CriterionKind.ALL_UNDER_TARGET: lambda: _under_target(evidence, some=False),
-        CriterionKind.BOTTLENECK_IDENTIFIED: lambda: _bottleneck(evidence.scenarios),
-        CriterionKind.NO_LEAK: lambda: _no_leak(evidence.leaks),
-        CriterionKind.MEMORY_RECLAIMED: lambda: _reclaimed(evidence.memory, criterion.at_least),
-        CriterionKind.TIMES_FASTER: lambda: _times_faster(evidence, criterion),
-    }
-    outcome, reason = judges[criterion.kind]()
-    title = criterion.title or _own_words(criterion, evidence.experiment.target_s)
-    return CriterionVerdict(criterion.kind, title, outcome, reason, declared)
-
-
-def _own_words(criterion: Criterion, target_s: float) -> str:
-    return {
-        CriterionKind.ANY_UNDER_TARGET: f"at least one scenario under {target_s:g} s",
-        CriterionKind.ALL_UNDER_TARGET: f"every scenario under {target_s:g} s",
-        CriterionKind.BOTTLENECK_IDENTIFIED: "the bottleneck is identified",
-        CriterionKind.NO_LEAK: "no memory leak across swaps",
-        CriterionKind.MEMORY_RECLAIMED: f"at least {figures.percent(criterion.at_least)} of the old model's "
-        "memory comes back",
-        CriterionKind.TIMES_FASTER: f"{criterion.strategy or 'the best strategy'} is at least "
-        f"{figures.factor(criterion.times)} as fast as stock: {_WHAT[criterion.of]} of {criterion.scenario}",
-    }[criterion.kind]
+    target = f"under {evidence.experiment.target_s:g} s"
+    match criterion.kind:
+        case CriterionKind.ANY_UNDER_TARGET:
+            title, judgement = f"at least one scenario {target}", _under_target(evidence, some=True)
+        case CriterionKind.ALL_UNDER_TARGET:
+            title, judgement = f"every scenario {target}", _under_target(evidence, some=False)
+        case CriterionKind.BOTTLENECK_IDENTIFIED:
+            title, judgement = "the bottleneck is identified", _bottleneck(evidence.scenarios)
+        case CriterionKind.NO_LEAK:
+            title, judgement = "no memory leak across swaps", _no_leak(evidence.leaks)
+        case CriterionKind.MEMORY_RECLAIMED:
+            title = f"at least {figures.percent(criterion.at_least)} of the old model's memory comes back"
+            judgement = _reclaimed(evidence.memory, criterion.at_least)
+        case CriterionKind.TIMES_FASTER:
+            title = (
+                f"{criterion.strategy or 'the best strategy'} is at least {figures.factor(criterion.times)} "
+                f"as fast as stock: {_WHAT[criterion.of]} of {criterion.scenario}"
+            )
+            judgement = _times_faster(evidence, criterion)
+    return CriterionVerdict(criterion.kind, criterion.title or title, *judgement, declared)
 
 
 def _under_target(evidence: Evidence, some: bool) -> _Judgement:
     """By the median total of each scenario: any (`some`) or all of them under the target."""
     if not evidence.claims:
-        return CriterionOutcome.NOT_JUDGED, "mini models: their times say nothing about the real ones"
+        return _MINI
     measured = [(s.name, s.against_target) for s in evidence.scenarios if s.against_target is not None]
     if not measured:
         told = any(s.headline for s in evidence.scenarios)
@@ -131,26 +132,20 @@ def _under_target(evidence: Evidence, some: bool) -> _Judgement:
     if missing and reached is not some:
         # What was not measured could still turn the verdict.
         return CriterionOutcome.INCONCLUSIVE, f"{reason}; {figures.counted(missing, 'scenario')} not measured"
-    return (CriterionOutcome.PASS if reached else CriterionOutcome.FAIL), reason
+    return _passed(reached), reason
 
 
 def _target_reason(measured: Sequence[tuple[str, AgainstTarget]], some: bool) -> str:
     """Where the scenario that decides stands: the fastest for any, the slowest for all."""
-    pick = min if some else max
-    name, held = pick(measured, key=lambda entry: entry[1].seconds)
+    name, held = (min if some else max)(measured, key=lambda entry: entry[1].seconds)
     until = "" if held.figure == "total" else " to the first token"
+    reliability = f"{held.swaps_under} of {figures.counted(held.n, 'swap')} under"
+    if held.swaps_under:
+        reliability += f" supports {figures.percent(held.reliability)} reliability at 95 % confidence"
     return (
         f"{name} takes {figures.seconds(held.seconds)}{until}, {figures.factor(held.factor)} {held.side} "
-        f"{held.target_s:g} s; {_reliability(held)}"
+        f"{held.target_s:g} s; {reliability}"
     )
-
-
-def _reliability(against: AgainstTarget) -> str:
-    """What the number of swaps under the target supports, in words."""
-    swaps = f"{against.swaps_under} of {figures.counted(against.n, 'swap')} under"
-    if against.swaps_under == 0:
-        return swaps
-    return f"{swaps} supports {figures.percent(against.reliability)} reliability at 95 % confidence"
 
 
 def _bottleneck(scenarios: Sequence[ScenarioSummary]) -> _Judgement:
@@ -158,19 +153,15 @@ def _bottleneck(scenarios: Sequence[ScenarioSummary]) -> _Judgement:
         return CriterionOutcome.NOT_JUDGED, "seen from outside: no phase of a swap can be told from another"
     if not any(s.bottleneck for s in scenarios):
         return CriterionOutcome.INCONCLUSIVE, "no swap was measured that counts"
-    for scenario in scenarios:
-        doubt = _doubt(scenario)
-        if doubt:
-            return CriterionOutcome.INCONCLUSIVE, f"{scenario.name}: {doubt}"
-    return CriterionOutcome.PASS, _shares([(s.name, s.bottleneck) for s in scenarios if s.bottleneck])
-
-
-def _shares(found: Sequence[tuple[str, Bottleneck]]) -> str:
-    """`load takes 98 % of there, 64 % of back`, by phase."""
     by_phase: dict[str, list[str]] = {}
-    for name, bottleneck in found:
-        by_phase.setdefault(bottleneck.phase, []).append(f"{figures.percent(bottleneck.share)} of {name}")
-    return "; ".join(f"{phase} takes {', '.join(shares)}" for phase, shares in by_phase.items())
+    for scenario in scenarios:
+        doubt, bottleneck = _doubt(scenario), scenario.bottleneck
+        if doubt or bottleneck is None:
+            return CriterionOutcome.INCONCLUSIVE, f"{scenario.name}: {doubt}"
+        share = f"{figures.percent(bottleneck.share)} of {scenario.name}"
+        by_phase.setdefault(bottleneck.phase, []).append(share)
+    reason = "; ".join(f"{phase} takes {', '.join(shares)}" for phase, shares in by_phase.items())
+    return CriterionOutcome.PASS, reason
 
 
 def _doubt(scenario: ScenarioSummary) -> str:
@@ -190,14 +181,14 @@ def _no_leak(leaks: Sequence[LeakFinding]) -> _Judgement:
     overall = worst(leaks)
     outcome = _OF_LEAKS.get(overall, CriterionOutcome.INCONCLUSIVE)
     deciding = [leak for leak in leaks if leak.ledger in JUDGED and leak.outcome == overall]
+    names = ", ".join(LEDGER_LABELS[leak.ledger] for leak in deciding)
     if not deciding:
         return outcome, "no memory of its own was recorded, and the machine's is not judged"
     if overall in ("not measurable", "not judged"):
         return outcome, deciding[0].reason
     if overall == "leak":
-        grows = [f"{_label(leak)} {per_swap(leak.slope.point)}" for leak in deciding if leak.slope]
-        return outcome, ", ".join(grows)
-    names = ", ".join(_label(leak) for leak in deciding)
+        grows = [(leak.ledger, leak.slope.point) for leak in deciding if leak.slope]
+        return outcome, ", ".join(f"{LEDGER_LABELS[name]} {per_swap(slope)}" for name, slope in grows)
     if overall == "clean":
         return outcome, f"settled memory grows by less than is tolerated: {names}"
     return outcome, f"{undecided(deciding[0].rounds, deciding[0].rounds_wanted)}: {names}"
@@ -206,7 +197,7 @@ def _no_leak(leaks: Sequence[LeakFinding]) -> _Judgement:
 def _times_faster(evidence: Evidence, criterion: Criterion) -> _Judgement:
     """By the median ratio of rounds; the best strategy of all, where none is named."""
     if not evidence.claims:
-        return CriterionOutcome.NOT_JUDGED, "mini models: their times say nothing about the real ones"
+        return _MINI
     rungs = next((ladder.rungs for ladder in evidence.ladders if ladder.scenario == criterion.scenario), ())
     ratios = [
         (ratio, rung.strategy)
@@ -223,34 +214,21 @@ def _times_faster(evidence: Evidence, criterion: Criterion) -> _Judgement:
     )
     if ratio.n < _ENOUGH_ROUNDS:
         return CriterionOutcome.INCONCLUSIVE, f"{reason}; {_ENOUGH_ROUNDS} rounds are wanted"
-    return (CriterionOutcome.PASS if ratio.point >= criterion.times else CriterionOutcome.FAIL), reason
-
-
-def _label(leak: LeakFinding) -> str:
-    return LEDGER_LABELS[leak.ledger]
+    return _passed(ratio.point >= criterion.times), reason
 
 
 def _reclaimed(memory: Sequence[ScenarioMemory], at_least: float) -> _Judgement:
     """By what unload gave back of the old model's bytes, in MLX's counter and in the process footprint."""
     shares = [
-        (share, f"{LEDGER_LABELS[ledger.ledger]} in {scenario.scenario}")
+        (ledger.returned.point / old, f"{LEDGER_LABELS[ledger.ledger]} in {scenario.scenario}")
         for scenario in memory
         for ledger in scenario.ledgers
-        if (share := _share_returned(scenario, ledger.ledger)) is not None
+        if (old := scenario.old_model_bytes) and old >= _TELLS_FROM_BYTES.get(ledger.ledger, math.inf)
+        if ledger.returned is not None
     ]
     if not shares:
         why = "neither the old models' bytes nor the ledgers around unload are known"
         return CriterionOutcome.INCONCLUSIVE, why
     share, where = min(shares)
     reason = f"unload gives back at least {figures.percent(share)} of the old model's bytes ({where})"
-    return (CriterionOutcome.PASS if share >= at_least else CriterionOutcome.FAIL), reason
-
-
-def _share_returned(scenario: ScenarioMemory, ledger: str) -> float | None:
-    old = scenario.old_model_bytes
-    returned = next((entry.returned for entry in scenario.ledgers if entry.ledger == ledger), None)
-    if not old or returned is None or ledger not in ("mlx_active", "footprint"):
-        return None
-    if ledger == "footprint" and old < _FOOTPRINT_TELLS_BYTES:
-        return None
-    return returned.point / old
+    return _passed(share >= at_least), reason
