@@ -58,10 +58,10 @@ def loaders(_published: Path, folder: Path) -> str:
     import mlx_lm
     from bits import digests, digests_of
 
-    from swapbench.spec.strategy import LoaderKind
+    from swapbench.spec.strategy import LOADERS
 
     right = digests_of(mlx_lm.load(str(folder))[0])
-    wrong = [kind for kind in LoaderKind if digests(folder, kind)[0] != right]
+    wrong = [kind for kind in LOADERS if digests(folder, kind)[0] != right]
     if wrong:
         raise RuntimeError(f"other bits by {', '.join(wrong)}")
     return "yes"

@@ -14,7 +14,7 @@ import numpy as np
 from mlx.utils import tree_flatten
 
 from swapbench.loaders import ModelLoader
-from swapbench.spec.strategy import NAMED, LoaderKind
+from swapbench.spec.strategy import LOADERS, NAMED
 
 
 def digests_of(model: Any) -> dict[str, str]:
@@ -26,7 +26,7 @@ def digests_of(model: Any) -> dict[str, str]:
     }
 
 
-def digests(checkpoint: Path, kind: LoaderKind) -> tuple[dict[str, str], LoaderKind]:
+def digests(checkpoint: Path, kind: str) -> tuple[dict[str, str], str]:
     """A digest of each parameter's bytes, and what loaded them."""
     loader = ModelLoader(NAMED[kind])
     loaded = loader.load(checkpoint)
@@ -44,8 +44,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("checkpoints", nargs="+", type=Path)
     for checkpoint in parser.parse_args().checkpoints:
-        stock, _ = digests(checkpoint, LoaderKind.STOCK)
-        for kind in LoaderKind:
+        stock, _ = digests(checkpoint, "stock")
+        for kind in LOADERS:
             found, did = digests(checkpoint, kind)
             differ = sum(found.get(name) != digest for name, digest in stock.items())
             print(

@@ -12,7 +12,19 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "swapbench"
 # From the roof to the ground: a room imports from rooms below it, and from none above.
 ROOMS = (
-    *("cli", "report", "run", "compare", "findings", "stats", "store", "worker", "loaders", "models"),
+    *(
+        "cli",
+        "report",
+        "run",
+        "compare",
+        "findings",
+        "stats",
+        "store",
+        "worker",
+        "loaders",
+        "models",
+        "compat",
+    ),
     *("instruments", "machine", "wire", "orchestrator", "spec", "base"),
 )
 MLX = {"mlx", "mlx_lm", "transformers"}
@@ -63,7 +75,7 @@ def modules_under(*rooms: str) -> list[Path]:
     return sorted(path for room in rooms for path in (PACKAGE / room).rglob("*.py"))
 
 
-WORKER = modules_under("worker", "loaders")
+WORKER = modules_under("worker", "loaders", "compat")
 # models/ has both: the catalogue for the parent, and what is done in a child because it needs MLX.
 PARENT = [path for path in modules_under(".") if path not in (*WORKER, *modules_under("models"))]
 

@@ -8,7 +8,7 @@ from typing import Final
 from swapbench.base import figures
 from swapbench.base.phases import LEDGER_LABELS, WHOLE, Phase
 from swapbench.findings.swaps import Swap
-from swapbench.spec.strategy import LoaderKind
+from swapbench.spec.strategy import LOADERS
 from swapbench.stats.estimate import estimate
 
 
@@ -66,9 +66,6 @@ _HOLDS_MODEL: Final = 0.9
 # among which a mini model can't be seen.
 _LEAST_MODEL_BYTES: Final = {"mlx_active": 1 << 20, "footprint": 64 << 20}
 
-# Loaders that keep memory of the largest model, whichever model is in it.
-_SLABS: Final = (LoaderKind.SLAB, LoaderKind.DIRECT)
-
 _KEPT_SHARE: Final = 0.25
 _LEAST_KEPT_BYTES: Final = 128 << 20
 
@@ -121,7 +118,9 @@ def _boot_model_kept(
     counted: Sequence[Swap], baseline: Mapping[str, float], weight_bytes: Mapping[str, int]
 ) -> Iterator[Symptom]:
     """The first model stays alive for ever, and every later one is freed."""
-    counted = [swap for swap in counted if swap.loader not in _SLABS]
+    counted = [
+        swap for swap in counted if swap.loader not in LOADERS or not LOADERS[swap.loader].keeps_memory
+    ]
     if len(counted) < 2:
         return
     boot = counted[0].from_model

@@ -9,7 +9,7 @@ from swapbench.findings.summary import ScenarioSummary, headline
 from swapbench.findings.swaps import Swap
 from swapbench.machine.limits import Limits, Rate
 from swapbench.spec.experiment import Experiment, PageCache, Scenario
-from swapbench.spec.strategy import MANUALS, Strategy
+from swapbench.spec.strategy import LOADERS, Strategy
 from swapbench.stats.estimate import Estimate, estimate, largest, times_as_fast
 
 
@@ -182,7 +182,7 @@ def _rung(
     found, figure = headline(counted)
     rates = estimate(_rate(swap) for swap in counted)
     peak = largest([swap.extremes.get("footprint") for swap in counted])
-    manual = MANUALS[strategy.loader]
+    manual = LOADERS[strategy.loader]
     return Rung(
         strategy=name,
         does=strategy.describe(),

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from swapbench.base.errors import did_you_mean
-from swapbench.loaders.model_loader import ModelLoader, explained
-from swapbench.loaders.report import Loaded, LoadReport
+from swapbench.loaders.model_loader import Loaded, LoadReport, ModelLoader, explained
+from swapbench.loaders.source import HeldError, UnfitError
 from swapbench.loaders.tokenizer import refuse_mute
-from swapbench.loaders.unfit import HeldError, UnfitError
 from swapbench.models.validation import fault_of_tokenizer
 from swapbench.spec.strategy import NAMED, Strategy
 

@@ -5,14 +5,20 @@ from typing import Final
 
 from swapbench.base.errors import UsageError
 from swapbench.instruments import page_cache
-from swapbench.loaders.layout import shards_of
+from swapbench.loaders.arrays import shards_of
 from swapbench.loaders.mapped import unmappable
 from swapbench.loaders.slab import room_for
-from swapbench.loaders.unfit import UnfitError
+from swapbench.loaders.source import UnfitError
 from swapbench.machine import allowance, limits
 from swapbench.machine.environment import this_machine
 from swapbench.models.cache import cache_root
-from swapbench.spec.strategy import LoaderKind
+
+LOADERS: Final = {
+    "auto": {
+        "cost": "a look at page cache and memory",
+        "avoid": "where every swap must go the same way",
+    },
+}
 
 # What counts as in the page cache: pages come and go by themselves.
 _RESIDENT_SHARE: Final = 0.9
@@ -20,7 +26,7 @@ _RESIDENT_SHARE: Final = 0.9
 _MEMORY_SHARE: Final = 0.9
 
 
-def pick(checkpoint: Path, slab_bytes: int) -> tuple[LoaderKind, str]:
+def pick(checkpoint: Path, slab_bytes: int) -> tuple[str, str]:
     """The loader for a checkpoint now, and why; `slab_bytes` of memory are held by a slab already.
 
     Raises:
@@ -29,36 +35,36 @@ def pick(checkpoint: Path, slab_bytes: int) -> tuple[LoaderKind, str]:
     try:
         shards = shards_of(checkpoint)
     except UnfitError as error:
-        return LoaderKind.STOCK, f"auto picked stock: {error}"
+        return "stock", f"auto picked stock: {error}"
     share = page_cache.residency([shard.path for shard in shards]).share
     resident = f"{share:.0%} of it is in the page cache"
     hindrance = unmappable(shards)
     if share >= _RESIDENT_SHARE and not hindrance:
-        return LoaderKind.MAP, f"auto picked map: {resident}"
+        return "map", f"auto picked map: {resident}"
     free = allowance.memory().available
     if room_for(shards) - slab_bytes > _MEMORY_SHARE * free.bytes:
         short = f"memory is too short for a copy{free.limited}"
         if hindrance:
-            return LoaderKind.STOCK, f"auto picked stock: {short}, and map can't be: {hindrance}"
-        return LoaderKind.MAP, f"auto picked map: {short}"
+            return "stock", f"auto picked stock: {short}, and map can't be: {hindrance}"
+        return "map", f"auto picked map: {short}"
     if share >= _RESIDENT_SHARE:
-        return LoaderKind.SLAB, f"auto picked slab: {resident}, and map can't be: {hindrance}"
+        return "slab", f"auto picked slab: {resident}, and map can't be: {hindrance}"
     kind, measured = _slab_or_direct(_limits_of(checkpoint), share)
     return kind, f"auto picked {kind}: {resident}, {measured}"
 
 
-def _slab_or_direct(known: limits.Limits | None, share: float) -> tuple[LoaderKind, str]:
+def _slab_or_direct(known: limits.Limits | None, share: float) -> tuple[str, str]:
     """Past the page cache where that, by what was measured, is no slower than reading what it lacks."""
     if known is None:
-        return LoaderKind.SLAB, "and cold reads aren't measured there: run swapbench probe"
+        return "slab", "and cold reads aren't measured there: run swapbench probe"
     direct, buffered, cached = known.best("disk"), known.best("disk_buffered"), known.best("read_touched")
     if direct is None or buffered is None:
-        return LoaderKind.SLAB, "and probe has not measured cold reads both ways there"
+        return "slab", "and probe has not measured cold reads both ways there"
     rates = f"{direct.median:.1f} GB/s past it and {buffered.median:.1f} through it by swapbench probe"
     resident = share / cached.median if cached else 0.0
     if 1 / direct.median <= (1 - share) / buffered.median + resident:
-        return LoaderKind.DIRECT, rates
-    return LoaderKind.SLAB, rates
+        return "direct", rates
+    return "slab", rates
 
 
 def _limits_of(checkpoint: Path) -> limits.Limits | None:

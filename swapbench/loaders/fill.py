@@ -4,22 +4,30 @@ Ordinary memory, owned and freed by MLX: safe wherever MLX can read from a file 
 """
 
 from pathlib import Path
+from typing import Final
 
 import mlx.core as mx
 
-from swapbench.loaders.arrays import address_of, unwritten_shard
-from swapbench.loaders.arrival import Arrival
-from swapbench.loaders.layout import shards_of
+from swapbench.loaders.arrays import address_of, shards_of, unwritten_shard
 from swapbench.loaders.platform import HUGE_PAGE_BYTES, ask_for_huge_pages
 from swapbench.loaders.reading import Reading, Transfer
-from swapbench.loaders.unfit import UnfitError
+from swapbench.loaders.slab import Slab
+from swapbench.loaders.source import Arrival, UnfitError, WeightSource
+from swapbench.spec.strategy import Strategy
+
+LOADERS: Final = {
+    "fill": {
+        "cost": "two threads while it reads",
+        "avoid": "where slab or map can be had",
+        "fallback": "stock",
+    },
+}
 
 
 class Fill:
     """Keeps nothing between loads."""
 
     def begin(self, checkpoint: Path) -> Arrival:
-        """As `WeightSource`."""
         weights: dict[str, mx.array] = {}
         transfers = []
         for shard in shards_of(checkpoint):
@@ -37,3 +45,8 @@ class Fill:
 
     def released(self) -> None:
         """Nothing is kept."""
+
+
+def sources(_strategy: Strategy, _slab: Slab) -> dict[str, WeightSource]:
+    """By the names that are declared above."""
+    return {"fill": Fill()}

@@ -16,12 +16,20 @@ import mlx.core as mx
 import numpy as np
 
 from swapbench.loaders import platform
-from swapbench.loaders.arrays import address_of, longest_array_bytes, unwritten, views
-from swapbench.loaders.arrival import Arrival
-from swapbench.loaders.layout import Shard, shards_of
+from swapbench.loaders.arrays import Shard, address_of, longest_array_bytes, shards_of, unwritten, views
 from swapbench.loaders.platform import HUGE_PAGE_BYTES
-from swapbench.loaders.unfit import UnfitError
+from swapbench.loaders.slab import Slab
+from swapbench.loaders.source import Arrival, UnfitError, WeightSource
 from swapbench.models.checkpoint import Entry
+from swapbench.spec.strategy import Strategy
+
+LOADERS: Final = {
+    "map": {
+        "cost": "weights are page cache, which the system may take back",
+        "avoid": "where memory is short: tokens wait for disk",
+        "fallback": "fill",
+    },
+}
 
 # Tensors of one mapping over an array: fewer mappings than tensors.
 _SEGMENT_BYTES: Final = 1 << 30
@@ -72,6 +80,11 @@ class Mapped:
         if self._population is not None:
             self._population.stop()
             self._population = None
+
+
+def sources(strategy: Strategy, _slab: Slab) -> dict[str, WeightSource]:
+    """By the name that is declared above."""
+    return {"map": Mapped(incremental=strategy.incremental)}
 
 
 def unmappable(shards: Sequence[Shard]) -> str:

@@ -3,42 +3,66 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 import mlx.core as mx
-from mlx.utils import tree_reduce
+from mlx.utils import tree_flatten, tree_reduce, tree_unflatten
 
+from swapbench.compat.mlx_lm import UnaskedError, build, unasked
 from swapbench.loaders import auto, platform, stock
-from swapbench.loaders.arrival import Arrival, WeightSource
-from swapbench.loaders.building import build, put_in_place
-from swapbench.loaders.evaluation import evaluate
-from swapbench.loaders.fill import Fill
-from swapbench.loaders.layout import shards_of
-from swapbench.loaders.mapped import Mapped
-from swapbench.loaders.report import Loaded, LoadReport
+from swapbench.loaders.arrays import shards_of
 from swapbench.loaders.reuse import Reuse
-from swapbench.loaders.slab import InSlab, Slab, room_for
-from swapbench.loaders.span import Span, unmeasured
-from swapbench.loaders.tokenizers import Tokenizers
-from swapbench.loaders.unfit import UnfitError
+from swapbench.loaders.slab import Slab, room_for
+from swapbench.loaders.source import Arrival, Span, UnfitError, WeightSource, unmeasured
+from swapbench.loaders.stock import evaluate
+from swapbench.loaders.tokenizer import Tokenizers
 from swapbench.machine import allowance
 from swapbench.models.validation import Fault, damaged, fault_of_model, fault_of_tokenizer
-from swapbench.spec.experiment import Source
-from swapbench.spec.strategy import LoaderKind, ReadAhead, Strategy
+from swapbench.spec.strategy import LOADERS, ReadAhead, Strategy, TokenizerMode
 
 _OF_THE_MACHINE: Final = (MemoryError, OSError, RuntimeError, UnfitError)
-# What is tried where a loader can't.
-_NEXT: Final = {
-    LoaderKind.DIRECT: LoaderKind.SLAB,
-    LoaderKind.SLAB: LoaderKind.FILL,
-    LoaderKind.MAP: LoaderKind.FILL,
-    LoaderKind.FILL: LoaderKind.STOCK,
-}
 # More than the largest model takes: the price of reading ahead.
 _SPARE: Final = 1.05
 # Of what is available when memory is reserved.
 _MOST_OF_AVAILABLE: Final = 0.9
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """How a model came into memory.
+
+    Attributes:
+        loader: what brought the weights; another than was asked for where `why` says so.
+        why: reasons, as a sentence: what `auto` picked, what was fallen back from; empty when as asked.
+        weight_bytes: bytes of all parameters.
+        ahead_bytes: of these, what was there already when the old model was gone.
+        kept_bytes: memory that the loader keeps, whichever model is in it: its slab.
+        seconds: for weights and tokenizer together.
+    """
+
+    loader: str
+    why: str
+    weight_bytes: int
+    ahead_bytes: int
+    kept_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to compute: every weight evaluated, and resident unless the strategy is incremental."""
+
+    model: Any
+    tokenizer: Any
+    report: LoadReport
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all parameters."""
+        return self.report.weight_bytes
 
 
 class ModelLoader:
@@ -51,14 +75,14 @@ class ModelLoader:
     def __init__(self, strategy: Strategy) -> None:
         self._strategy = strategy
         self._tokenizers = Tokenizers(strategy.tokenizer)
-        self._reuse = Reuse() if strategy.loader is LoaderKind.REUSE else None
+        self._reuse = Reuse() if strategy.loader == "reuse" else None
         self._slab = Slab()
-        self._sources: dict[LoaderKind, WeightSource] = {
-            LoaderKind.SLAB: InSlab(self._slab, direct=False),
-            LoaderKind.DIRECT: InSlab(self._slab, direct=True),
-            LoaderKind.FILL: Fill(),
-            LoaderKind.MAP: Mapped(incremental=strategy.incremental),
-        }
+        self._sources: dict[str, WeightSource] = {}
+        for module in dict.fromkeys(loader.module for loader in LOADERS.values()):
+            sources = getattr(import_module(f"swapbench.loaders.{module}"), "sources", None)
+            self._sources |= sources(strategy, self._slab) if sources else {}
+        # Of a strategy that has its own way to bring weights, why this mlx-lm wouldn't take them.
+        self._unasked = "" if strategy.loader in ("stock", "reuse") else unasked("weights")
         self._last: Path | None = None
         self._notes: list[str] = []
 
@@ -67,9 +91,15 @@ class ModelLoader:
         """Memory that is held whichever model serves, none included."""
         return self._slab.kept_bytes
 
+    @property
+    def unasked(self) -> str:
+        """What this mlx-lm does otherwise than swapbench knows, so that stock's way is gone; else empty."""
+        stock_tokenizer = self._strategy.tokenizer is TokenizerMode.STOCK
+        return "; ".join(filter(None, (self._unasked, "" if stock_tokenizer else unasked("tokenizer"))))
+
     def reserve(self, checkpoints: Iterable[Path]) -> None:
         """Have the memory at hand that the largest of these will want, for strategies that keep some."""
-        if self._strategy.loader not in (LoaderKind.SLAB, LoaderKind.DIRECT):
+        if not LOADERS[self._strategy.loader].keeps_memory or self._unasked:
             return
         rooms = []
         for checkpoint in checkpoints:
@@ -96,10 +126,10 @@ class ModelLoader:
     def begin(self, checkpoint: Path) -> None:
         """A swap to this checkpoint is asked for; the old model still serves."""
         self._tokenizers.begin(checkpoint)
-        if self._strategy.read_ahead is not ReadAhead.OFF:
+        if self._strategy.read_ahead is not ReadAhead.OFF and not self._unasked:
             # What can't be read ahead is read afterwards, and told then.
             with suppress(UnfitError, OSError):
-                self._slab.read_ahead(checkpoint, direct=self._strategy.loader is LoaderKind.DIRECT)
+                self._slab.read_ahead(checkpoint, direct=self._strategy.loader == "direct")
 
     def load(self, checkpoint: Path, span: Span = unmeasured) -> Loaded:
         """Bring a model and its tokenizer into memory; the one before is dropped, and `released` called.
@@ -139,7 +169,7 @@ class ModelLoader:
         Args:
             following: the checkpoint that is loaded next, if that is known.
         """
-        if self._strategy.loader is not LoaderKind.STOCK:
+        if self._strategy.loader != "stock":
             # Every layer that was built drew from MLX's chain of random keys, lazily; unless somebody
             # evaluates it, the chain grows with each load for ever, as mlx_lm's does.
             mx.eval(mx.random.state)
@@ -170,27 +200,39 @@ class ModelLoader:
             case ReadAhead.OFF:
                 return rooms[-1]
 
-    def _weights(self, checkpoint: Path, span: Span) -> tuple[Any, dict[str, Any], LoaderKind, str, int]:
-        kind, why = self._strategy.loader, ""
+    def _weights(self, checkpoint: Path, span: Span) -> tuple[Any, dict[str, Any], str, str, int]:
+        kind = self._strategy.loader
         if self._reuse is not None:
             model, config = stock.load_weights(checkpoint, span)
             return model, config, kind, self._reuse.why, 0
-        if kind is LoaderKind.AUTO:
-            kind, why = auto.pick(checkpoint, self.kept_bytes)
-            if kind not in (LoaderKind.SLAB, LoaderKind.DIRECT):
+        reasons: list[str] = []
+        if self._unasked:
+            reasons, kind = [f"not {kind}: {self._unasked}"], "stock"
+        elif kind == "auto":
+            kind, picked = auto.pick(checkpoint, self.kept_bytes)
+            reasons.append(picked)
+            if kind == "stock" or not LOADERS[kind].keeps_memory:
                 # Beside weights that are elsewhere it would be memory twice.
                 self._slab.drop()
-        while kind is not LoaderKind.STOCK:
+        while kind != "stock":
             try:
                 arrival = self._sources[kind].begin(checkpoint)
             except UnfitError as error:
-                why = "; ".join([*([why] if why else []), f"not {kind}: {error}"])
-                kind = _NEXT[kind]
+                reasons.append(f"not {kind}: {error}")
+                kind = LOADERS[kind].fallback
                 continue
-            model, config = self._arrive(checkpoint, arrival, span)
-            return model, config, kind, why, arrival.ahead_bytes
+            try:
+                model, config = self._arrive(checkpoint, arrival, span)
+            except UnaskedError as error:
+                self._unasked = str(error)
+                reasons.append(f"not {kind}: {error}")
+                kind = "stock"
+                del arrival
+                self._slab.drop()
+            else:
+                return model, config, kind, "; ".join(reasons), arrival.ahead_bytes
         model, config = stock.load_weights(checkpoint, span)
-        return model, config, kind, why, 0
+        return model, config, kind, "; ".join(reasons), 0
 
     def _arrive(self, checkpoint: Path, arrival: Arrival, span: Span) -> tuple[Any, dict[str, Any]]:
         try:
@@ -218,8 +260,7 @@ def explained(checkpoint: Path, explain: Callable[[Path, Exception], Fault]) -> 
     except Exception as error:
         if explain is fault_of_model and isinstance(error, _OF_THE_MACHINE) and not damaged(checkpoint):
             raise
-        found = explain(checkpoint, error).advised(Source.LOCAL, checkpoint)
-        raise ValueError(f"{checkpoint}: {found}") from error
+        raise ValueError(f"{checkpoint}: {explain(checkpoint, error)}") from error
 
 
 def _built_beside(checkpoint: Path, weights: dict[str, mx.array]) -> tuple[Any, dict[str, Any]]:
@@ -234,4 +275,18 @@ def _built_beside(checkpoint: Path, weights: dict[str, mx.array]) -> tuple[Any, 
         assert isinstance(arrays, dict)
         lazy |= arrays
     model, config = build(checkpoint, lazy)
-    return (model, config) if put_in_place(model, lazy, weights) else (None, config)
+    return (model, config) if _put_in_place(model, lazy, weights) else (None, config)
+
+
+def _put_in_place(model: Any, stand_ins: dict[str, mx.array], weights: dict[str, mx.array]) -> bool:
+    """Replace each parameter that is one of `stand_ins` by the weight of its name.
+
+    Returns:
+        Whether all parameters were: where mlx-lm made new ones of them, the model is left as it was.
+    """
+    names = {id(array): name for name, array in stand_ins.items()}
+    parameters: list[tuple[str, mx.array]] = tree_flatten(model.parameters())  # type: ignore[assignment]
+    if not all(id(array) in names for _, array in parameters):
+        return False
+    model.update(tree_unflatten([(path, weights[names[id(array)]]) for path, array in parameters]))
+    return True

@@ -14,7 +14,7 @@ import numpy as np
 from swapbench.instruments import page_cache
 from swapbench.loaders.arrays import address_of
 from swapbench.loaders.platform import BLOCK_BYTES, HUGE_PAGE_BYTES, ask_for_huge_pages
-from swapbench.loaders.unfit import UnfitError
+from swapbench.loaders.source import UnfitError
 from swapbench.machine.allowance import processors
 
 # Large enough for one request to keep a disk busy, small enough for the last thread not to be waited for.

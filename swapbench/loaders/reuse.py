@@ -1,12 +1,21 @@
 """reuse: mlx_lm's own way, in memory that the model before has left."""
 
 from pathlib import Path
+from typing import Final
 
 import mlx.core as mx
 
 from swapbench.loaders import platform
-from swapbench.loaders.layout import shards_of, weight_bytes
-from swapbench.loaders.unfit import UnfitError
+from swapbench.loaders.arrays import shards_of, weight_bytes
+from swapbench.loaders.source import UnfitError
+
+LOADERS: Final = {
+    "reuse": {
+        "cost": "freed memory stays with the process",
+        "avoid": "where other programs want the memory between models",
+        "fallback": "stock",
+    },
+}
 
 
 class Reuse:

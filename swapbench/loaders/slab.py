@@ -12,12 +12,26 @@ from typing import Any, Final
 
 import mlx.core as mx
 
-from swapbench.loaders.arrays import address_of, longest_array_bytes, unwritten, views
-from swapbench.loaders.arrival import Arrival
-from swapbench.loaders.layout import Shard, shards_of
+from swapbench.loaders.arrays import Shard, address_of, longest_array_bytes, shards_of, unwritten, views
 from swapbench.loaders.platform import BLOCK_BYTES, HUGE_PAGE_BYTES, ask_for_huge_pages
 from swapbench.loaders.reading import Reading, Transfer, touch
-from swapbench.loaders.unfit import HeldError, UnfitError
+from swapbench.loaders.source import Arrival, HeldError, UnfitError, WeightSource
+from swapbench.spec.strategy import Strategy
+
+LOADERS: Final = {
+    "slab": {
+        "cost": "memory of the largest model, always",
+        "avoid": "where small models serve for hours, or models go cold",
+        "fallback": "fill",
+        "keeps_memory": True,
+    },
+    "direct": {
+        "cost": "memory of the largest model, always",
+        "avoid": "where models stay in the page cache: it reads the disk anyhow",
+        "fallback": "slab",
+        "keeps_memory": True,
+    },
+}
 
 # Of any two neighbouring files in the slab: room for the alignment of the second.
 _SLACK_BYTES: Final = 2 * BLOCK_BYTES
@@ -213,6 +227,11 @@ class InSlab:
 
     def released(self) -> None:
         """The slab stays as it is."""
+
+
+def sources(_strategy: Strategy, slab: Slab) -> dict[str, WeightSource]:
+    """By the names that are declared above."""
+    return {"slab": InSlab(slab, direct=False), "direct": InSlab(slab, direct=True)}
 
 
 def _wait(readings: Sequence[Reading]) -> None:

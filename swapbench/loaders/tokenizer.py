@@ -1,33 +1,28 @@
-"""The lean way to mlx-lm's tokenizer: the same objects by the same code, with nothing done twice.
+"""The tokenizer: mlx-lm's way after the weights, leanly from the swap request on, or kept across swaps.
 
 mlx_lm.utils.load_tokenizer parses tokenizer.json once to learn its decoder, transformers again to learn its
 added tokens, and then for what it is; and the vocabulary is fetched three times, and once token by token.
-Here decoder and added tokens are read from the file's beginning, and the vocabulary is fetched once.
+Leanly, decoder and added tokens are read from the file's beginning, and the vocabulary is fetched once.
 """
 
 import json
 import re
-import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any, Final
 
-import mlx_lm.tokenizer_utils
-from mlx_lm.utils import load_tokenizer
-from transformers import AddedToken, AutoTokenizer
+from mlx_lm.utils import load_config, load_tokenizer
 
+from swapbench.compat.mlx_lm import NO_CODE, UnaskedError, tokenizer_of, unasked
 from swapbench.models.validation import NO_TOKENIZER_CODE
+from swapbench.spec.strategy import TokenizerMode
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _DECODER: Final = json.JSONDecoder()
-
-# A fresh one for each call: said outright, for where nothing is said transformers asks on standard input.
-_NO_CODE: Final = {"trust_remote_code": False}
-
-# Where these are, transformers merges them with what tokenizer.json says; that is left to it.
-_LEGACY: Final = ("special_tokens_map.json", "added_tokens.json")
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,7 @@ def load_stock(path: Path, eos_token_ids: int | list[int] | None) -> Any:
         Exception: what mlx-lm and transformers raise, where the files are at fault.
     """
     with _code_refused():
-        return load_tokenizer(path, dict(_NO_CODE), eos_token_ids=eos_token_ids)
+        return load_tokenizer(path, dict(NO_CODE), eos_token_ids=eos_token_ids)
 
 
 def load_lean(path: Path, eos_token_ids: int | list[int] | None) -> Lean:
@@ -57,10 +52,12 @@ def load_lean(path: Path, eos_token_ids: int | list[int] | None) -> Lean:
     """
     try:
         head = _head(path)
-    except _UnlikeError as error:
+        if why := unasked("tokenizer"):
+            raise _UnlikeError(why)
+        with _code_refused():
+            return Lean(tokenizer_of(path, eos_token_ids, head.decoder, head.added_tokens), "")
+    except (_UnlikeError, UnaskedError) as error:
         return Lean(load_stock(path, eos_token_ids), f"tokenizer by mlx-lm's way: {error}")
-    with _code_refused():
-        return Lean(_load(path, eos_token_ids, head), "")
 
 
 def refuse_mute(tokenizer: Any) -> None:
@@ -138,66 +135,73 @@ def _after_space(text: str, at: int) -> int:
     return match.end()
 
 
-def _load(path: Path, eos_token_ids: int | list[int] | None, head: _Head) -> Any:
-    original = mlx_lm.tokenizer_utils.load
-    # A copy of the function that sees other globals: patching the module would reach other threads' loads.
-    seen = original.__globals__ | {"json": _Json(head), "AutoTokenizer": _Auto(head)}
-    load = types.FunctionType(original.__code__, seen, original.__name__, original.__defaults__)
-    wrapper = load(path, dict(_NO_CODE), eos_token_ids, *_defaults(path))
-    # Laid over the methods while the wrapper was made; from here on tokens may be added.
-    for name in ("get_vocab", "convert_ids_to_tokens"):
-        vars(wrapper._tokenizer).pop(name, None)
-    return wrapper
+class Tokenizers:
+    """Tokenizers of one process."""
+
+    def __init__(self, mode: TokenizerMode) -> None:
+        self._mode = mode
+        self._coming: dict[Path, _Later] = {}
+        self._kept: dict[tuple[Path, tuple[tuple[str, int, int], ...]], tuple[Any, str]] = {}
+
+    def begin(self, checkpoint: Path) -> None:
+        """Have a checkpoint's tokenizer soon."""
+        if (
+            self._mode is TokenizerMode.STOCK
+            or checkpoint in self._coming
+            or _state(checkpoint) in self._kept
+        ):
+            return
+        # One at a time: what was begun for a swap that came to nothing is of no use.
+        self._coming = {checkpoint: _Later(lambda: _lean(checkpoint))}
+
+    def get(self, checkpoint: Path, config: dict[str, Any]) -> tuple[Any, str]:
+        """The tokenizer, and why it came otherwise than asked for; empty when it didn't.
+
+        Raises:
+            Exception: whatever transformers makes of the files.
+        """
+        if self._mode is TokenizerMode.STOCK:
+            return load_stock(checkpoint, config.get("eos_token_id")), ""
+        state = _state(checkpoint)
+        if state in self._kept:
+            return self._kept[state]
+        coming = self._coming.pop(checkpoint, None)
+        found: tuple[Any, str] = coming.result() if coming is not None else _lean(checkpoint)
+        if self._mode is TokenizerMode.KEEP:
+            self._kept[state] = found
+        return found
+
+    def close(self) -> None:
+        """Keep none."""
+        self._coming.clear()
+        self._kept.clear()
 
 
-def _defaults(path: Path) -> list[Any]:
-    """A model's settings for checkpoints without them, where this mlx-lm has them (0.32.1 and newer)."""
-    look_up = getattr(mlx_lm.utils, "_tokenizer_defaults", None)
-    return [look_up(path)] if look_up is not None else []
+def _lean(checkpoint: Path) -> tuple[Any, str]:
+    lean = load_lean(checkpoint, load_config(checkpoint).get("eos_token_id"))
+    return lean.tokenizer, lean.why
 
 
-class _Json:
-    """json, for a function that wants nothing of tokenizer.json but its decoder."""
-
-    def __init__(self, head: _Head) -> None:
-        self._head = head
-
-    def load(self, _file: Any) -> dict[str, Any]:
-        return {"decoder": self._head.decoder}
+def _state(checkpoint: Path) -> tuple[Path, tuple[tuple[str, int, int], ...]]:
+    """A folder with what its small files are: other contents are another tokenizer."""
+    files = sorted(path for path in checkpoint.iterdir() if path.suffix != ".safetensors" and path.is_file())
+    stats = [(path.name, path.stat()) for path in files]
+    return checkpoint, tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 
 
-class _Auto:
-    """AutoTokenizer, told of the added tokens, and handing out the vocabulary that it fetched once."""
+class _Later:
+    """A call on a thread of its own, of which the result is wanted later."""
 
-    def __init__(self, head: _Head) -> None:
-        self._head = head
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._future: Future[Any] = Future()
+        Thread(target=self._run, args=(call,), name="tokenizer", daemon=True).start()
 
-    def from_pretrained(self, path: Path, **settings: Any) -> Any:
-        if not _says_added_tokens(path) and not any((path / name).exists() for name in _LEGACY):
-            settings["added_tokens_decoder"] = {
-                entry["id"]: AddedToken(**{name: value for name, value in entry.items() if name != "id"})
-                for entry in self._head.added_tokens
-            }
-        tokenizer = AutoTokenizer.from_pretrained(path, **settings)
-        vocabulary = tokenizer.get_vocab()
-        tokens: list[str | None] = [None] * len(tokenizer)
-        for token, number in vocabulary.items():
-            if number < len(tokens):
-                tokens[number] = token
-        own = tokenizer.convert_ids_to_tokens
+    def _run(self, call: Callable[[], Any]) -> None:
+        try:
+            self._future.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - a thread's border: whoever waits is told
+            self._future.set_exception(error)
 
-        def convert(ids: Any, *args: Any, **kwargs: Any) -> Any:
-            whole = isinstance(ids, list) and not args and not kwargs and ids == list(range(len(tokens)))
-            return list(tokens) if whole and len(vocabulary) == len(tokens) else own(ids, *args, **kwargs)
-
-        vars(tokenizer)["get_vocab"] = lambda: vocabulary
-        vars(tokenizer)["convert_ids_to_tokens"] = convert
-        return tokenizer
-
-
-def _says_added_tokens(path: Path) -> bool:
-    try:
-        config = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(config, dict) and "added_tokens_decoder" in config
+    def result(self) -> Any:
+        """Wait for it; raises what it raised."""
+        return self._future.result()

@@ -194,7 +194,7 @@ def _located_folder(name: str, reference: str) -> Located:
 
 
 def _unfit(model: Located, folder: Path, found: Fault) -> Located:
-    found = found.advised(model.source, folder, model.reference)
+    found = store.advised(found, model.source, folder, model.reference)
     state = "is no whole checkpoint" if found.incomplete else "can't be loaded"
     return replace(model, hint=f"{folder} {state}: {found}", fault=found)
 
@@ -230,7 +230,7 @@ def _located_on_hub(name: str, reference: str) -> Located:
     wanted = entry.name if entry else repo
     hint = f"not in the Hugging Face cache; `swapbench models fetch {wanted}`"
     if found:
-        found = found.advised(Source.HUB, Path(), wanted)
+        found = store.advised(found, Source.HUB, Path(), wanted)
         hint = f"incomplete in the Hugging Face cache ({found.what}); {found.remedy}"
     return Located(name, reference, Source.HUB, None, entry.hub_bytes if entry else 0, hint, found)
 

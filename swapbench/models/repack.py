@@ -101,7 +101,7 @@ def plan(source: Path, align_bytes: int) -> tuple[Copy, ...]:
         OSError: it can't be read.
     """
     if found := fault(source):
-        raise ModelError(f"{source}: {found.advised(Source.LOCAL, source)}")
+        raise ModelError(f"{source}: {store.advised(found, Source.LOCAL, source)}")
     return tuple(_planned(source, path, align_bytes) for path in _files(source))
 
 

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -24,8 +24,6 @@ from swapbench.models.checkpoint import (
     pointers,
     weight_map,
 )
-from swapbench.models.stand_ins.store import is_own
-from swapbench.spec.experiment import Source
 
 _QUESTION: Final = "fault"
 _PATIENCE_S: Final = 120
@@ -33,7 +31,8 @@ _PATIENCE_S: Final = 120
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a checkpoint, as a clause, and what mends it; empty where whole files would.
+    """What is wrong with a checkpoint, as a clause, and what mends it; empty where whole files would, which
+    `stand_ins.store.advised` says how to get.
 
     `incomplete` is what no mlx-lm could load.
     """
@@ -43,19 +42,7 @@ class Fault:
     incomplete: bool = True
 
     def __str__(self) -> str:
-        return f"{self.what}; {self.remedy}"
-
-    def advised(self, source: Source, folder: Path, reference: str = "") -> "Fault":
-        """With how to get whole files, where those would mend it."""
-        if self.remedy:
-            return self
-        remedy = "put a whole checkpoint there"
-        if source is Source.HUB:
-            remedy = f"`swapbench models fetch {reference}` completes it"
-        elif is_own(folder, source):
-            remove = f"`swapbench models rm {folder.name} --source {source}`"
-            remedy = f"remove it by {remove}, and make it again by `swapbench models synth`"
-        return replace(self, remedy=remedy)
+        return f"{self.what}; {self.remedy or 'put a whole checkpoint there'}"
 
 
 def damaged(folder: Path) -> Fault | None:

@@ -19,7 +19,6 @@ from swapbench.machine.allowance import want_of_files, want_of_temporary_folder
 from swapbench.orchestrator import GROUP
 from swapbench.spec.experiment import Experiment, FaultKind, InjectedFault, PageCache
 from swapbench.spec.preset import Preset, read_preset, shipped
-from swapbench.spec.strategy import LoaderKind
 from swapbench.wire.events import Server
 
 
@@ -273,7 +272,7 @@ def _refuse_faults(experiment: Experiment, impossible: Sequence[InjectedFault], 
 
 
 def _refuse_strategies(experiment: Experiment) -> None:
-    if list(experiment.strategy) != [LoaderKind.STOCK]:
+    if list(experiment.strategy) != ["stock"]:
         raise UsageError(
             f'target "{experiment.target}": strategies are ways of the engine in the worker; a server has '
             "its own: leave --strategy out"

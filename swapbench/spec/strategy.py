@@ -1,24 +1,58 @@
 """Strategies: named ways to carry out the phases of a swap, as data; `swapbench.loaders` carries them out."""
 
+import ast
+import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import Field
 
 from swapbench.spec.validation import Flag, Strict, Whole
 
 
-class LoaderKind(StrEnum):
-    """How weights come into memory."""
+@dataclass(frozen=True)
+class Loader:
+    """A way to get weights into memory, as its module in swapbench.loaders declares it.
 
-    STOCK = "stock"
-    REUSE = "reuse"
-    FILL = "fill"
-    SLAB = "slab"
-    DIRECT = "direct"
-    MAP = "map"
-    AUTO = "auto"
+    Args:
+        cost: what it costs, and `avoid`, when it is the wrong one; in words.
+        fallback: the loader that is tried where this one can't; empty where there is none.
+        keeps_memory: whether memory of the largest model is held, whichever serves.
+    """
+
+    name: str
+    module: str
+    cost: str
+    avoid: str
+    fallback: str = ""
+    keeps_memory: bool = False
+
+
+def _declared() -> dict[str, Loader]:
+    """Read off the modules' text: importing one would bring MLX to whoever only wants to know its name."""
+    found: dict[str, Loader] = {}
+    for path in sorted(Path(__file__).parents[1].joinpath("loaders").glob("*.py")):
+        table = re.search(
+            r"^LOADERS: Final = (\{.*?^\})", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        )
+        for name, said in ast.literal_eval(table[1]).items() if table else ():
+            found[name] = Loader(name, path.stem, **said)
+
+    def distance(loader: Loader) -> int:
+        return 1 + distance(found[loader.fallback]) if loader.fallback else 0
+
+    # From mlx_lm's own way to what is furthest from it.
+    return dict(sorted(found.items(), key=lambda item: (item[0] == "auto", distance(item[1]), item[0])))
+
+
+LOADERS: Final = _declared()
+
+if TYPE_CHECKING:
+    LoaderName = str
+else:
+    LoaderName = Literal[*LOADERS]
 
 
 class TokenizerMode(StrEnum):
@@ -51,9 +85,8 @@ class Fsync(StrEnum):
 class Strategy(Strict):
     """What a strategy does otherwise than mlx-lm alone would."""
 
-    loader: LoaderKind = Field(
-        LoaderKind.STOCK,
-        description="how weights come into memory: `stock`, `reuse`, `fill`, `slab`, `direct`, `map`, `auto`",
+    loader: LoaderName = Field(
+        "stock", description=f"how weights come into memory: {', '.join(f'`{name}`' for name in LOADERS)}"
     )
     tokenizer: TokenizerMode = Field(
         TokenizerMode.STOCK,
@@ -86,7 +119,7 @@ class Strategy(Strict):
         """Whether freed memory is returned to the system when a model is unloaded."""
         if self.give_back is not None:
             return self.give_back
-        return self.loader not in (LoaderKind.STOCK, LoaderKind.REUSE)
+        return self.loader not in ("stock", "reuse")
 
     def describe(self) -> str:
         """In words: `slab, tokenizer overlap, read ahead spare`."""
@@ -110,39 +143,6 @@ class Strategy(Strict):
 
 # What a name means where the experiment has no table of it. The denominator changes nothing at all.
 NAMED: Final[dict[str, Strategy]] = {
-    kind: Strategy(
-        loader=kind,
-        tokenizer=TokenizerMode.STOCK if kind is LoaderKind.STOCK else TokenizerMode.OVERLAP,
-    )
-    for kind in LoaderKind
-}
-
-
-@dataclass(frozen=True)
-class Manual:
-    """What a loader costs, and when it is the wrong one."""
-
-    cost: str
-    avoid: str
-
-
-MANUALS: Final[dict[LoaderKind, Manual]] = {
-    LoaderKind.STOCK: Manual(
-        "on Linux, freed memory stays with the process, as in mlx_lm", "where swaps are to be fast"
-    ),
-    LoaderKind.REUSE: Manual(
-        "freed memory stays with the process", "where other programs want the memory between models"
-    ),
-    LoaderKind.FILL: Manual("two threads while it reads", "where slab or map can be had"),
-    LoaderKind.SLAB: Manual(
-        "memory of the largest model, always", "where small models serve for hours, or models go cold"
-    ),
-    LoaderKind.DIRECT: Manual(
-        "memory of the largest model, always", "where models stay in the page cache: it reads the disk anyhow"
-    ),
-    LoaderKind.MAP: Manual(
-        "weights are page cache, which the system may take back",
-        "where memory is short: tokens wait for disk",
-    ),
-    LoaderKind.AUTO: Manual("a look at page cache and memory", "where every swap must go the same way"),
+    name: Strategy(loader=name, tokenizer=TokenizerMode.STOCK if name == "stock" else TokenizerMode.OVERLAP)
+    for name in LOADERS
 }

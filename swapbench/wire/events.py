@@ -21,7 +21,7 @@ from swapbench.spec.experiment import (
     Workload,
 )
 from swapbench.spec.preset import Preset
-from swapbench.spec.strategy import LoaderKind, Strategy
+from swapbench.spec.strategy import Strategy
 
 # 1: first published form.
 # 2: servers seen from outside: `server` and `swap_timeout_s` of the plan; what they report, and requests in
@@ -290,7 +290,7 @@ class SwapFinished(Message):
     fault: str = ""
     readable_caches: int | None = None
     broken_caches: int | None = None
-    loader: LoaderKind | None = None
+    loader: str | None = None
     loader_why: str = ""
     ahead_bytes: int | None = 0
     kept_bytes: int | None = 0

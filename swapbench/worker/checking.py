@@ -17,6 +17,7 @@ from swapbench.instruments.page_cache import weight_files
 from swapbench.loaders.tokenizer import load_stock, refuse_mute
 from swapbench.machine.allowance import Share
 from swapbench.models.cache import remembered, state_of
+from swapbench.models.stand_ins.store import advised
 from swapbench.models.validation import (
     Fault,
     UnansweredError,
@@ -55,7 +56,7 @@ def refuse_broken(checkpoint: Checkpoint) -> Serving:
         raise RefusedError(f"{checkpoint.name}: {error} ({checkpoint.path}); try again") from None
     if isinstance(found, Fault):
         keep_fault(checkpoint.path, found)
-        found = found.advised(checkpoint.source, checkpoint.path, checkpoint.reference)
+        found = advised(found, checkpoint.source, checkpoint.path, checkpoint.reference)
         raise RefusedError(f"{checkpoint.name}: {found.what} ({checkpoint.path}); {found.remedy}")
     return found
 

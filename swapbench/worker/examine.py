@@ -14,6 +14,7 @@ from statistics import median
 import mlx.core as mx
 
 from swapbench.base.phases import PHASES
+from swapbench.compat.mlx_lm import PARTS, unasked
 from swapbench.instruments import page_cache
 from swapbench.machine.doctor.surroundings import Examination
 from swapbench.wire.events import Event, MemorySample
@@ -53,6 +54,7 @@ def examine(folder: Path) -> Examination:
         first_touch_gb_per_s=first,
         second_touch_gb_per_s=second,
         resident_after_evict=_resident_after_evict(folder),
+        unasked=tuple(why for part in PARTS if (why := unasked(part))),
     )
 
 

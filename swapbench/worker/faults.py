@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
-from swapbench.loaders.span import Span
+from swapbench.loaders.source import Span
 from swapbench.machine.allowance import Share
 from swapbench.spec.experiment import FaultKind, InjectedFault, find_fault
 from swapbench.wire.events import Checkpoint, PlannedSwap

@@ -71,7 +71,9 @@ def run_session(plan: Plan, target: Target, emit: Callable[[Event], None], pid: 
 def _carry_out(plan: Plan, target: Target, emit: Callable[[Event], None]) -> str:
     """Every swap of the schedule, in order; returns why it was stopped early, empty if it was not."""
     position = 0
-    told: set[str] = set()
+    told = {target.outcome().note}
+    for note in told - {""}:
+        emit(Note(text=note))
     for (round_, warmup), planned in groupby(plan.schedule, key=lambda swap: (swap.round, swap.warmup)):
         emit(RoundStarted(round=round_, warmup=warmup, strategy=plan.strategy))
         for swap in planned:

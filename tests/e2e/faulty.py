@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 from swapbench.loaders import Loaded
-from swapbench.loaders.span import Span, unmeasured
+from swapbench.loaders.source import Span, unmeasured
 from swapbench.wire.events import Checkpoint, Recovery, Reply
 from swapbench.worker.engine.batch import BatchEngine
 from swapbench.worker.engine.blocks import BlockPool

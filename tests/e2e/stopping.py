@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from swapbench.loaders.span import Span
+from swapbench.loaders.source import Span
 from swapbench.wire.events import Checkpoint
 from swapbench.worker.probe import Probe
 from swapbench.worker.process import leave

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+import mlx.core as mx
 import numpy as np
 import pytest
+from mlx.utils import tree_flatten
 
 from swapbench.models.locate import provide
 from swapbench.spec.experiment import Source
@@ -66,3 +68,16 @@ def minis(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             "qwen": "mlx-community/Qwen2.5-14B-Instruct-4bit",
         }
         return {name: found.path for name, found in provide(wanted, Source.MINI, lambda _: None).items()}
+
+
+def bits(array: mx.array) -> bytes:
+    """The bytes of an array as they are: NaNs and all, and bfloat16, which NumPy has not."""
+    if array.size == 0:
+        return b""
+    flat = array.reshape(-1)
+    return np.array(flat.view(mx.uint8) if array.dtype != mx.bool_ else flat).tobytes()
+
+
+def parameters(model: object) -> dict[str, bytes]:
+    flat: list[tuple[str, mx.array]] = tree_flatten(model.parameters())  # type: ignore[assignment, attr-defined]
+    return {name: bits(array) for name, array in flat}

@@ -11,36 +11,30 @@ from pathlib import Path
 import mlx.core as mx
 import mlx_lm
 import pytest
-from mlx.utils import tree_flatten
 from mlx_lm.utils import load_model
 
 from swapbench.instruments import page_cache
 from swapbench.loaders import HeldError, ModelLoader, Strategy, auto, load, platform, reading
-from swapbench.loaders.layout import shards_of
+from swapbench.loaders.arrays import shards_of
 from swapbench.loaders.slab import Slab, room_for
 from swapbench.machine import allowance
 from swapbench.machine.environment import this_machine
 from swapbench.machine.limits import Volume, save
 from swapbench.models.cache import cache_root
-from swapbench.spec.strategy import NAMED, LoaderKind, ReadAhead, TokenizerMode
+from swapbench.spec.strategy import LOADERS, NAMED, ReadAhead, TokenizerMode
 from tests import allowed
-from tests.loaders.test_sources import bits
+from tests.loaders.conftest import bits, parameters
 from tests.machine.test_limits import limits, rate
 
 STRATEGIES = {
-    **{str(kind): NAMED[kind] for kind in LoaderKind},
-    "slab-overlap": Strategy(loader=LoaderKind.SLAB, overlap=True),
-    "map-incremental": Strategy(loader=LoaderKind.MAP, incremental=True),
-    "direct-ahead": Strategy(loader=LoaderKind.DIRECT, read_ahead=ReadAhead.SPARE),
-    "direct-double": Strategy(loader=LoaderKind.DIRECT, read_ahead=ReadAhead.DOUBLE),
-    "map-keep": Strategy(loader=LoaderKind.MAP, tokenizer=TokenizerMode.KEEP),
+    **{str(kind): NAMED[kind] for kind in LOADERS},
+    "slab-overlap": Strategy(loader="slab", overlap=True),
+    "map-incremental": Strategy(loader="map", incremental=True),
+    "direct-ahead": Strategy(loader="direct", read_ahead=ReadAhead.SPARE),
+    "direct-double": Strategy(loader="direct", read_ahead=ReadAhead.DOUBLE),
+    "map-keep": Strategy(loader="map", tokenizer=TokenizerMode.KEEP),
 }
 PROMPT = mx.array([[1, 5, 7, 11, 2, 3]])
-
-
-def parameters(model: object) -> dict[str, bytes]:
-    flat: list[tuple[str, mx.array]] = tree_flatten(model.parameters())  # type: ignore[assignment, attr-defined]
-    return {name: bits(array) for name, array in flat}
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -88,7 +82,7 @@ def test_what_mx_load_refuses_no_strategy_takes(name: str, minis: dict[str, Path
 
 def test_a_strategy_can_be_named_and_says_how_it_went(minis: dict[str, Path]) -> None:
     model, tokenizer, report = load(str(minis["smollm2"]), strategy="auto")
-    assert report.loader in (LoaderKind.MAP, LoaderKind.DIRECT, LoaderKind.SLAB)
+    assert report.loader in ("map", "direct", "slab")
     assert report.why.startswith(f"auto picked {report.loader}")
     assert tokenizer.decode(tokenizer.encode("abc"))
     assert model(PROMPT).shape[1] == 6
@@ -108,7 +102,7 @@ def test_what_a_loader_can_not_do_is_done_otherwise_and_told(
     shutil.copytree(minis["smollm2"], folder)
     shift(folder / "model.safetensors")
     loaded = ModelLoader(NAMED[kind]).load(folder)
-    assert loaded.report.loader is LoaderKind.FILL
+    assert loaded.report.loader == "fill"
     assert f"not {kind}: " in loaded.report.why
     assert "aligned" in loaded.report.why
     assert parameters(loaded.model) == parameters(load_model(minis["smollm2"])[0])
@@ -139,7 +133,7 @@ def test_an_old_model_that_is_held_is_not_overwritten(minis: dict[str, Path]) ->
     before = parameters(held.model)
     loader.released()
     loaded = loader.load(minis["gemma"])
-    assert loaded.report.loader is LoaderKind.FILL
+    assert loaded.report.loader == "fill"
     assert "still holds" in loaded.report.why
     assert parameters(held.model) == before
 
@@ -196,12 +190,12 @@ def test_where_nothing_is_read_past_the_page_cache_the_slab_is_filled_by_it(
 ) -> None:
     monkeypatch.setattr(page_cache, "open_past", lambda _: None)
     loaded = ModelLoader(NAMED[kind]).load(minis["gemma"])
-    assert loaded.report.loader is LoaderKind.SLAB
+    assert loaded.report.loader == "slab"
     assert ("no reads past the page cache" in loaded.report.why) == (kind == "direct")
     assert parameters(loaded.model) == parameters(load_model(minis["gemma"])[0])
 
 
-@pytest.mark.parametrize("strategy", [NAMED[kind] for kind in LoaderKind if kind not in ("stock", "reuse")])
+@pytest.mark.parametrize("strategy", [NAMED[kind] for kind in LOADERS if kind not in ("stock", "reuse")])
 def test_a_file_that_becomes_shorter_fails_the_load_and_the_next_one_works(
     strategy: Strategy, minis: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,9 +235,9 @@ def nothing_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("resident", "available", "kind"),
     [
-        (1.0, 1 << 40, LoaderKind.MAP),
-        (0.0, 1 << 40, LoaderKind.SLAB),
-        (0.0, 1 << 10, LoaderKind.MAP),
+        (1.0, 1 << 40, "map"),
+        (0.0, 1 << 40, "slab"),
+        (0.0, 1 << 10, "map"),
     ],
 )
 def test_auto_picks_by_what_is_in_the_page_cache_and_by_memory(
@@ -252,28 +246,28 @@ def test_auto_picks_by_what_is_in_the_page_cache_and_by_memory(
     monkeypatch: pytest.MonkeyPatch,
     resident: float,
     available: int,
-    kind: LoaderKind,
+    kind: str,
 ) -> None:
     found = page_cache.Residency(int(100 * resident), 100)
     monkeypatch.setattr(page_cache, "residency", lambda _: found)
     monkeypatch.setattr(allowance, "memory", lambda: allowed.memory(available, by="a control group"))
     picked, why = auto.pick(minis["gemma"], 0)
-    assert picked is kind
+    assert picked == kind
     assert ("too short for a copy, limited by a control group" in why) is (available == 1 << 10)
-    assert ("aren't measured there: run swapbench probe" in why) is (kind is LoaderKind.SLAB)
+    assert ("aren't measured there: run swapbench probe" in why) is (kind == "slab")
 
 
 @pytest.mark.parametrize(
     ("past", "through", "resident", "kind"),
     [
-        (2.1, 2.0, 0, LoaderKind.DIRECT),
-        (2.0, 2.0, 0, LoaderKind.DIRECT),
+        (2.1, 2.0, 0, "direct"),
+        (2.0, 2.0, 0, "direct"),
         # An M3, as somebody measured it.
-        (3.28, 4.22, 0, LoaderKind.SLAB),
+        (3.28, 4.22, 0, "slab"),
         # Half of it needn't be read at all: 0.5 s past the page cache, and 0.3 through it.
-        (2.0, 2.0, 50, LoaderKind.SLAB),
+        (2.0, 2.0, 50, "slab"),
         # 0.29 s past it.
-        (3.5, 2.0, 50, LoaderKind.DIRECT),
+        (3.5, 2.0, 50, "direct"),
     ],
 )
 def test_auto_goes_past_the_page_cache_where_probe_found_that_no_slower(
@@ -283,7 +277,7 @@ def test_auto_goes_past_the_page_cache_where_probe_found_that_no_slower(
     past: float,
     through: float,
     resident: int,
-    kind: LoaderKind,
+    kind: str,
 ) -> None:
     cold = (rate("disk", 0.1), rate("disk", past), rate("disk_buffered", through))
     here = limits(
@@ -313,7 +307,7 @@ def test_auto_goes_through_the_page_cache_where_probe_could_not_measure_the_disk
     save(here, cache_root())
     monkeypatch.setattr(page_cache, "residency", lambda _: page_cache.Residency(0, 100))
     kind, why = auto.pick(minis["gemma"], 0)
-    assert kind is LoaderKind.SLAB
+    assert kind == "slab"
     assert "not measured cold reads both ways" in why
 
 
@@ -325,7 +319,7 @@ def test_auto_needs_no_home(minis: dict[str, Path], monkeypatch: pytest.MonkeyPa
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(Path, "home", no_home)
     monkeypatch.setattr(page_cache, "residency", lambda _: page_cache.Residency(0, 100))
-    assert auto.pick(minis["gemma"], 0)[0] is LoaderKind.SLAB
+    assert auto.pick(minis["gemma"], 0)[0] == "slab"
 
 
 def test_auto_takes_the_slab_where_a_resident_file_cannot_be_mapped(
@@ -334,7 +328,7 @@ def test_auto_takes_the_slab_where_a_resident_file_cannot_be_mapped(
     monkeypatch.setattr(page_cache, "residency", lambda _: page_cache.Residency(1, 1))
     monkeypatch.setattr(auto, "unmappable", lambda _: "it is not aligned")
     kind, why = auto.pick(minis["gemma"], 0)
-    assert kind is LoaderKind.SLAB
+    assert kind == "slab"
     assert "it is not aligned" in why
 
 

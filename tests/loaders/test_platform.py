@@ -11,11 +11,10 @@ import pytest
 
 from swapbench.instruments.ledgers import process
 from swapbench.loaders import mapped, platform
-from swapbench.loaders.arrays import address_of
-from swapbench.loaders.layout import shards_of
+from swapbench.loaders.arrays import address_of, shards_of
 from swapbench.loaders.mapped import Mapped
 from swapbench.loaders.platform import give_back_freed_memory
-from swapbench.loaders.unfit import UnfitError
+from swapbench.loaders.source import UnfitError
 from tests.loaders.test_sources import assert_same
 
 MIB = 1 << 20

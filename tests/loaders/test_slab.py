@@ -6,11 +6,11 @@ from pathlib import Path
 import mlx.core as mx
 import pytest
 
-from swapbench.loaders.layout import shards_of
+from swapbench.loaders.arrays import shards_of
 from swapbench.loaders.slab import Slab, room_for
-from swapbench.loaders.unfit import HeldError, UnfitError
-from tests.loaders.conftest import Tensor, write_checkpoint
-from tests.loaders.test_sources import assert_same, bits
+from swapbench.loaders.source import HeldError, UnfitError
+from tests.loaders.conftest import Tensor, bits, write_checkpoint
+from tests.loaders.test_sources import assert_same
 
 
 def model(folder: Path, kib: int, seed: int) -> Path:

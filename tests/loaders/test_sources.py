@@ -5,18 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import mlx.core as mx
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from swapbench.loaders.arrival import WeightSource
+from swapbench.loaders.arrays import shards_of
 from swapbench.loaders.fill import Fill
-from swapbench.loaders.layout import shards_of
 from swapbench.loaders.mapped import Mapped
 from swapbench.loaders.slab import InSlab, Slab
-from swapbench.loaders.unfit import UnfitError
-from tests.loaders.conftest import ITEM_BYTES, Tensor, write_checkpoint
+from swapbench.loaders.source import UnfitError, WeightSource
+from tests.loaders.conftest import ITEM_BYTES, Tensor, bits, write_checkpoint
 
 KINDS = ("fill", "slab", "direct", "map")
 
@@ -29,14 +27,6 @@ def source(kind: str) -> WeightSource:
         "map": Mapped,
     }
     return made[kind]()
-
-
-def bits(array: mx.array) -> bytes:
-    """The bytes of an array as they are: NaNs and all, and bfloat16, which NumPy has not."""
-    if array.size == 0:
-        return b""
-    flat = array.reshape(-1)
-    return np.array(flat.view(mx.uint8) if array.dtype != mx.bool_ else flat).tobytes()
 
 
 def expected(checkpoint: Path) -> dict[str, mx.array]:

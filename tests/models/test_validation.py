@@ -19,8 +19,8 @@ from swapbench.spec.experiment import Source
 from swapbench.wire.events import Checkpoint
 from swapbench.worker.checking import fault_of, refuse_broken
 from swapbench.worker.targets import RefusedError
+from tests.loaders.conftest import bits
 from tests.loaders.test_load import PROMPT
-from tests.loaders.test_sources import bits
 from tests.models.spoiling import AGREEING, BROKEN, TWO, UNFIT, WHOLE, sharded, vocabulary_of_another_class
 from tests.programs import FALSE
 

@@ -17,7 +17,6 @@ import pytest
 from swapbench.base.phases import Phase
 from swapbench.machine.energy import Energy, Used
 from swapbench.spec.experiment import Experiment
-from swapbench.spec.strategy import LoaderKind
 from swapbench.wire.events import (
     Checkpoint,
     ClientRequest,
@@ -74,7 +73,7 @@ class FullTarget(ScriptedTarget):
             prefilled_tokens=7,
             prefill_s=0.875,
             release=Settled(0.03, _everything(100), 3.0),
-            loader=LoaderKind.SLAB,
+            loader="slab",
             loader_why='auto: "slab", since nothing mapped',
             ahead_bytes=9,
             kept_bytes=10,

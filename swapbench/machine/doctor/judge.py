@@ -214,11 +214,21 @@ def judge_examination(found: Examination) -> tuple[Check, ...]:
 
 def _mlx(found: Examination) -> tuple[Check, ...]:
     device = f"{found.device} ({found.device_name})"
-    mlx = fine("MLX", f"{found.mlx_version} on {device}, mlx-lm {found.mlx_lm_version}")
+    mlx = (
+        fine("MLX", f"{found.mlx_version} on {device}, mlx-lm {found.mlx_lm_version}"),
+        _substitutes(found),
+    )
     if found.working_set_bytes is None:
         advice = "models compute slowly here, and no figure is a Mac's"
-        return (mlx, advise("Metal", "not available: this is MLX's CPU build", advice))
-    return (mlx, fine("Metal", f"recommended working set {found.working_set_bytes / _GIB:.1f} GiB"))
+        return (*mlx, advise("Metal", "not available: this is MLX's CPU build", advice))
+    return (*mlx, fine("Metal", f"recommended working set {found.working_set_bytes / _GIB:.1f} GiB"))
+
+
+def _substitutes(found: Examination) -> Check:
+    if not found.unasked:
+        return fine("loaders", "mlx-lm asks for weights and tokenizers where they come in")
+    advice = "they load as stock does; install an mlx-lm that swapbench was tested with"
+    return advise("loaders", "; ".join(found.unasked), advice)
 
 
 def _probe(found: Examination) -> Check:

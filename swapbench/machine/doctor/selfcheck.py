@@ -104,12 +104,12 @@ CLAIMS: Final = (
     Claim(
         "substitution",
         "mlx-lm loads weights and tokenizers through what swapbench puts in the place of its own",
-        "loaders/building.py",
+        "compat/mlx_lm.py",
     ),
     Claim(
         "other_thread",
         "a model of scaled RoPE computes on another thread than the one that loaded it, the same numbers",
-        "loaders/evaluation.py",
+        "loaders/stock.py",
     ),
     Claim(
         "heartbeat",

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -20,6 +21,7 @@ from swapbench.base.process import LENT
 from swapbench.machine.allowance import want_of_files
 from swapbench.models.cache import cache_root
 from swapbench.models.stand_ins.order import RECIPE_VERSION, Order, Progress, Request
+from swapbench.models.validation import Fault
 from swapbench.spec.experiment import Source
 
 MADE_SOURCES: Final = (Source.SYNTHETIC, Source.MINI)
@@ -92,6 +94,19 @@ def made_as(folder: Path) -> Source | None:
 def is_own(folder: Path, source: Source) -> bool:
     """Whether swapbench made a checkpoint, of this source, where it lies."""
     return source in MADE_SOURCES and folder.parent == cache_root() / source
+
+
+def advised(found: Fault, source: Source, folder: Path, reference: str = "") -> Fault:
+    """What is wrong with a checkpoint, with how to get whole files where those would mend it."""
+    if found.remedy:
+        return found
+    remedy = ""
+    if source is Source.HUB:
+        remedy = f"`swapbench models fetch {reference}` completes it"
+    elif is_own(folder, source):
+        remove = f"`swapbench models rm {folder.name} --source {source}`"
+        remedy = f"remove it by {remove}, and make it again by `swapbench models synth`"
+    return replace(found, remedy=remedy)
 
 
 def part_of(folder: Path) -> Path:

@@ -16,10 +16,10 @@ import numpy as np
 from mlx.nn.layers.embedding import Embedding
 from mlx.nn.layers.quantized import quantize
 from mlx.utils import tree_flatten, tree_map_with_path
-from mlx_lm.models.bitlinear_layers import BitLinear
-from mlx_lm.utils import _get_classes, load_config, load_model
+from mlx_lm.utils import load_config, load_model
 
 from swapbench.base.errors import ModelError, did_you_mean
+from swapbench.compat.mlx_lm import classes_of, is_bit_linear
 from swapbench.models.stand_ins.order import Order
 from swapbench.models.stand_ins.shards import (
     WEIGHT_STD,
@@ -185,11 +185,11 @@ def tensors(order: Order) -> tuple[Tensor, ...]:
     _refuse_unknown(config)
     mx.random.seed(int(order.digest()[:8], 16))  # what a class draws itself shall be the same each time
     try:
-        model, quantization = empty_model(config, _get_classes)
+        model, quantization = empty_model(config, classes_of)
         _prepare(model, config, getattr(mx, order.dtype))
         if quantization is not None:
             quantise(model, config, quantization)
-        _check_names(empty_model(config, _get_classes)[0], _flat(model))
+        _check_names(empty_model(config, classes_of)[0], _flat(model))
         described = as_published(_described(model, config), config)
     except _CLASS_ERRORS as error:
         raise ModelError(
@@ -204,7 +204,7 @@ def _refuse_unknown(config: Mapping[str, Any]) -> None:
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", model_type) or model_type.startswith("."):
         raise unknown
     try:
-        _get_classes(dict(config))
+        classes_of(dict(config))
     except (ValueError, AttributeError):
         raise unknown from None
 
@@ -266,7 +266,7 @@ def _check_names(fresh: Any, parameters: Mapping[str, mx.array]) -> None:
 def _values(
     module: Any, leaf: str, array: mx.array, config: Mapping[str, Any], neutral: dict[type, float]
 ) -> Values:
-    if isinstance(module, BitLinear) and leaf != "bias":
+    if is_bit_linear(module) and leaf != "bias":
         scale = 1 / WEIGHT_STD if module.invert_weight_scales else WEIGHT_STD
         return Ternary() if leaf == "weight" else Given(np.full(array.shape, scale, np.float32))
     mode = getattr(module, "mode", "affine")

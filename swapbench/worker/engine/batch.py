@@ -9,15 +9,11 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from typing import Any
 
-import mlx.core as mx
-from mlx_lm.generate import BatchGenerator, generation_stream
-
 from swapbench.base.errors import let_go
+from swapbench.compat.mlx_lm import await_generation, batch_generator, responses_of
 from swapbench.worker.engine.blocks import BlockPool, Reservation
 from swapbench.worker.engine.geometry import PREFILL_STEP
 from swapbench.worker.engine.serial import SerialGenerator
-
-Generator = BatchGenerator | SerialGenerator
 
 
 @dataclass(frozen=True)
@@ -299,9 +295,7 @@ class BatchEngine:
             self._ready.set()
             try:
                 while self._admit(generator):
-                    told = generator.next()
-                    # Before mlx-lm 0.31 nothing was told of prompts.
-                    self._hand_out(told[1] if isinstance(told, tuple) else told)
+                    self._hand_out(responses_of(generator.next()))
             finally:
                 generator.close()
         except Exception as error:  # noqa: BLE001 - the thread's border: nobody may wait for a dead engine
@@ -309,17 +303,12 @@ class BatchEngine:
             self._fail_waiting(error)
             self._ready.set()
 
-    def _generator(self) -> Generator:
+    def _generator(self) -> Any:
         if not self._batches:
             return SerialGenerator(self._model)
-        return BatchGenerator(
-            self._model,
-            completion_batch_size=self._max_batch,
-            prefill_batch_size=self._max_batch,
-            prefill_step_size=PREFILL_STEP,
-        )
+        return batch_generator(self._model, self._max_batch, PREFILL_STEP)
 
-    def _admit(self, generator: Generator) -> bool:
+    def _admit(self, generator: Any) -> bool:
         """Wait for work and put what fits into the batch; False when it is time to stop."""
         with self._changed:
             self._changed.wait_for(self._has_work)
@@ -333,7 +322,7 @@ class BatchEngine:
                 self._begin(generator, self._queue.popleft(), reservation)
             return not self._stopping
 
-    def _begin(self, generator: Generator, ticket: Ticket, reservation: Reservation) -> None:
+    def _begin(self, generator: Any, ticket: Ticket, reservation: Reservation) -> None:
         request = ticket.request
         try:
             (uid,) = generator.insert([prompt_of(request, self._tokenizer)], max_tokens=[request.max_tokens])
@@ -347,7 +336,7 @@ class BatchEngine:
     def _has_work(self) -> bool:
         return bool(self._stopping or self._cut or self._running or (self._admitting and self._queue))
 
-    def _give_back(self, generator: Generator) -> None:
+    def _give_back(self, generator: Any) -> None:
         """Take everything out of the batch; requests go back to the head of the queue, oldest first."""
         generator.remove(list(self._running))
         for uid in sorted(self._running, reverse=True):
@@ -359,7 +348,7 @@ class BatchEngine:
 
     def _rest(self) -> None:
         """A step that was begun ahead is over, and not left to whoever measures the next phase."""
-        mx.synchronize(generation_stream)
+        await_generation()
         self._changed.notify_all()
 
     def _hand_out(self, responses: list[Any]) -> None:

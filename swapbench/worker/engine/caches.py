@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
-import mlx_lm.models.cache
 from mlx_lm.models.cache import load_prompt_cache, save_prompt_cache
 
-from swapbench.loaders.span import Span
+from swapbench.compat.mlx_lm import is_savable
+from swapbench.loaders.source import Span
 from swapbench.machine import mac
 from swapbench.spec.strategy import Fsync
 from swapbench.worker.engine.geometry import array_bytes
@@ -203,8 +203,7 @@ class CacheStore:
 
 def unsavable(caches: Iterable[Any]) -> str:
     """The class of the first cache that mlx-lm can't bring back from a file; empty where there is none."""
-    names = (type(entry).__name__ for entry in caches)
-    return next((name for name in names if not hasattr(mlx_lm.models.cache, name)), "")
+    return next((type(entry).__name__ for entry in caches if not is_savable(entry)), "")
 
 
 def _for_each(agents: list[str], workers: int, call: Callable[[str], None]) -> None:

@@ -9,6 +9,8 @@ import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm.models.cache import make_prompt_cache
 
+from swapbench.compat.mlx_lm import holds_tokens, parts_of, step_of, window_of
+
 # What one call of a model is given of a prompt at most, as in mlx-lm's BatchGenerator.
 PREFILL_STEP: Final = 2048
 
@@ -55,7 +57,7 @@ class KVGeometry:
             Exception: what the model's class raises when it is called.
         """
         one = list(_leaves(traced(model, 1)))
-        two = one if all(map(_attends, one)) else list(_leaves(traced(model, 2)))
+        two = one if all(map(holds_tokens, one)) else list(_leaves(traced(model, 2)))
         return cls(tuple(_layer(*pair) for pair in zip(one, two, strict=True)))
 
     @property
@@ -94,25 +96,20 @@ def untouched(model: Any) -> Iterator[None]:
 def _leaves(caches: Iterable[Any]) -> Iterator[Any]:
     """Caches, with the parts of those that are made of others in their place."""
     for cache in caches:
-        parts = getattr(cache, "caches", None)
+        parts = parts_of(cache)
         if parts is None:
             yield cache
         else:
             yield from _leaves(parts)
 
 
-def _attends(cache: Any) -> bool:
-    """Whether it holds keys and values, token by token."""
-    return all(isinstance(getattr(cache, name, None), mx.array) for name in ("keys", "values"))
-
-
 def _layer(one: Any, two: Any) -> LayerCache:
     """The same cache of one token and of two."""
-    if _attends(one):
+    if holds_tokens(one):
         return LayerCache(
             token_bytes=sum(array.nbytes // array.shape[2] for array in (one.keys, one.values)),
-            step=getattr(one, "step", 1),
-            window=getattr(one, "max_size", getattr(one, "chunk_size", None)),
+            step=step_of(one),
+            window=window_of(one),
         )
     # A state that stays as large as it is, or something of a class's own: whatever its second token adds.
     first, second = array_bytes(one), array_bytes(two)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import mlx.core as mx
-from mlx_lm.generate import generate_step, generation_stream, wired_limit
+from mlx_lm.generate import generate_step
 from mlx_lm.models.cache import make_prompt_cache
 
+from swapbench.compat.mlx_lm import can_merge, merged, wired
 from swapbench.worker.engine.geometry import PREFILL_STEP, untouched
 
 
@@ -38,7 +39,7 @@ class SerialGenerator:
         self._next_uid = 0
         # Steps that take turns leave the stream of one of them behind.
         self._stream = mx.default_stream(mx.default_device())
-        self._wired = wired_limit(model, [generation_stream])  # type: ignore[list-item]
+        self._wired = wired(model)
         self._wired.__enter__()
 
     def insert(self, prompts: list[list[int]], max_tokens: list[int]) -> list[int]:
@@ -93,15 +94,11 @@ def can_batch(model: Any) -> bool:
     has an offset for each of its sequences.
     """
     pairs = list(zip(make_prompt_cache(model), make_prompt_cache(model), strict=True))
-    if not all(_can_merge(cache) for cache, _ in pairs):
+    if not all(can_merge(cache) for cache, _ in pairs):
         return False
     try:
         with untouched(model):
-            model(mx.array([[0], [0]]), cache=[one.merge([one, other]) for one, other in pairs])
+            model(mx.array([[0], [0]]), cache=[merged(*pair) for pair in pairs])
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
         return False
     return True
-
-
-def _can_merge(cache: Any) -> bool:
-    return hasattr(cache, "merge") and all(map(_can_merge, getattr(cache, "caches", ())))

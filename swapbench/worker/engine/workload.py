@@ -7,6 +7,7 @@ import mlx.core as mx
 from mlx.utils import tree_map
 from mlx_lm.models.cache import make_prompt_cache
 
+from swapbench.compat.mlx_lm import copied, holds_tokens, parts_of, trim_front
 from swapbench.spec.experiment import CacheFill, Verify
 from swapbench.wire.events import Reply
 from swapbench.worker.engine.batch import BatchEngine, Request
@@ -72,24 +73,13 @@ def verification(prompt_tokens: int, tokens: int) -> Request:
 
 def continuation(model: Any, cache: list[Any], tokens: int) -> tuple[int, ...]:
     """What the model says after a KV cache, greedily. The cache stays as it is."""
-    copy = [_copied(entry) for entry in cache]
+    copy = [copied(entry) for entry in cache]
     said = [mx.array(_FIRST_TOKEN)]
     with untouched(model):
         for _ in range(tokens):
             logits = model(said[-1].reshape(1, 1), cache=copy)
             said.append(mx.argmax(logits[0, -1]))
     return tuple(cast(int, token.item()) for token in said[1:])
-
-
-def _copied(entry: Any) -> Any:
-    # Before mlx-lm 0.32, what a cache counts was not part of its state.
-    counted = (entry.meta_state,) if hasattr(entry, "meta_state") else ()
-    return type(entry).from_state(tree_map(_another, entry.state), *counted)
-
-
-def _another(leaf: Any) -> Any:
-    """Caches write into their arrays in place: another Python object, though not yet other bytes."""
-    return mx.array(leaf) if isinstance(leaf, mx.array) else leaf
 
 
 def fill_cache(model: Any, tokenizer: Any, tokens: int, how: CacheFill, seed: int) -> list[Any]:
@@ -128,15 +118,16 @@ def _fill_randomly(model: Any, cache: list[Any], tokens: int, seed: int) -> None
 
 def _randomise(entry: Any, shaped: Any, tokens: int, key: mx.array) -> None:
     """Bring an empty cache to so many tokens; `shaped` is one of the same model's after a single token."""
-    parts = getattr(entry, "caches", None)
+    parts = parts_of(entry)
     if parts is not None:
-        for part, like, own in zip(parts, shaped.caches, mx.random.split(key, len(parts)), strict=True):
+        for part, like, own in zip(
+            parts, parts_of(shaped) or (), mx.random.split(key, len(parts)), strict=True
+        ):
             _randomise(part, like, tokens, own)
-    elif isinstance(getattr(shaped, "keys", None), mx.array):
+    elif holds_tokens(shaped):
         for step in _steps(tokens):
             key, *halves = mx.random.split(key, 3)
-            if hasattr(entry, "maybe_trim_front"):
-                entry.maybe_trim_front()  # a chunked cache is trimmed by its model, before each step
+            trim_front(entry)
             entry.update_and_fetch(
                 *(
                     _random((1, like.shape[1], step, like.shape[-1]), like.dtype, half)

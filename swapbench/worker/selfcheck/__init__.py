@@ -18,7 +18,7 @@ from swapbench.models.checkpoint import WEIGHTS
 from swapbench.models.stand_ins import synthesize
 from swapbench.models.stand_ins.order import Order, of_entry
 from swapbench.spec.experiment import Source
-from swapbench.spec.strategy import NAMED, LoaderKind
+from swapbench.spec.strategy import LOADERS, NAMED
 from swapbench.worker.mlx_here import mlx_identity
 
 MODEL: Final = "model"
@@ -26,7 +26,7 @@ MINI: Final = "mini"
 UNALIGNED: Final = "unaligned"
 
 # Of the loaders that are tried: auto picks one of them.
-KINDS: Final = tuple(kind for kind in LoaderKind if kind is not LoaderKind.AUTO)
+KINDS: Final = tuple(kind for kind in LOADERS if kind != "auto")
 
 _FILE_BYTES: Final = 1 << 30
 _CHUNK_BYTES: Final = 8 << 20
@@ -85,7 +85,7 @@ def large_file(folder: Path) -> Path:
     return path
 
 
-def loader(kind: LoaderKind) -> ModelLoader:
+def loader(kind: str) -> ModelLoader:
     """As the known strategy of that name loads."""
     return ModelLoader(NAMED[kind])
 

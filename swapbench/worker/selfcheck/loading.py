@@ -3,28 +3,25 @@
 import json
 import os
 import struct
-import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 import mlx.core as mx
 import numpy as np
 
+from swapbench.compat.mlx_lm import PARTS, build, unasked
 from swapbench.instruments import page_cache
 from swapbench.loaders import ModelLoader
-from swapbench.loaders.arrays import longest_array_bytes, unwritten, views
-from swapbench.loaders.building import build
-from swapbench.loaders.layout import shards_of, weight_bytes
+from swapbench.loaders.arrays import longest_array_bytes, shards_of, unwritten, views, weight_bytes
 from swapbench.loaders.mapped import arrays_over, unmappable
 from swapbench.loaders.tokenizer import load_lean, load_stock
 from swapbench.machine.doctor.selfcheck import Found
 from swapbench.models.checkpoint import Entry
 from swapbench.spec.experiment import PageCache
-from swapbench.spec.strategy import LoaderKind, Strategy, TokenizerMode
+from swapbench.spec.strategy import Strategy, TokenizerMode
 from swapbench.worker.meter import MlxMeter
 from swapbench.worker.process import Heartbeat
 from swapbench.worker.selfcheck import (
@@ -43,26 +40,25 @@ _NEARLY_NOTHING: Final = 0.1
 _LONGEST_STALL_S: Final = 0.25
 # A loader that keeps others waiting does so each time; a busy machine, now and then.
 _TRIES: Final = 3
-_NOT_OURS: Final = (LoaderKind.STOCK, LoaderKind.REUSE)
+_NOT_OURS: Final = ("stock", "reuse")
 _TEXT: Final = "The capital of France is Paris."
 _ROWS: Final = 1024
 _HOLE_BYTES: Final = 64 << 20
 # Multiples of an item's size, none of which is a multiple of anything larger.
 _ODD: Final = (1, 3, 5, 7)
-_SUBSTITUTES: Final = {"_Core.load", "_Json.load", "_Auto.from_pretrained"}
 
 
 def loaders(folder: Path) -> Found:
     """Each loader's weights beside stock's."""
     differ, instead = [], []
     for name in (MINI, UNALIGNED):
-        stock = dict(weights_of(loader(LoaderKind.STOCK).load(folder / name).model))
+        stock = dict(weights_of(loader("stock").load(folder / name).model))
         for kind in KINDS:
             loaded = loader(kind).load(folder / name)
             ours = dict(weights_of(loaded.model))
             if ours.keys() != stock.keys() or not all(_equal(ours[key], stock[key]) for key in stock):
                 differ.append(f"{kind} of the {name} checkpoint")
-            if loaded.report.loader is not kind:
+            if loaded.report.loader != kind:
                 instead.append(f"{kind} was {loaded.report.loader} of the {name} checkpoint")
     finding = f"differ: {', '.join(differ)}" if differ else f"{len(KINDS)} loaders, equal"
     return judged(not differ, "; ".join([finding, *instead]))
@@ -83,7 +79,7 @@ def map_copies_nothing(folder: Path) -> Found:
     page_cache.arrange(files, PageCache.WARM)
     meter = MlxMeter()
     # What computing takes by itself is not the model's, and what the tokenizer takes, not the weights'.
-    first_token(loader(LoaderKind.STOCK).load(folder / MINI).model)
+    first_token(loader("stock").load(folder / MINI).model)
     grown: dict[str, int] = {}
 
     @contextmanager
@@ -92,7 +88,7 @@ def map_copies_nothing(folder: Path) -> Found:
         yield
         grown[name] = (meter.read().footprint_bytes or 0) - before
 
-    by_map = ModelLoader(Strategy(loader=LoaderKind.MAP, tokenizer=TokenizerMode.STOCK))
+    by_map = ModelLoader(Strategy(loader="map", tokenizer=TokenizerMode.STOCK))
     loaded = by_map.load(checkpoint, span)
     with span("first token"):
         first_token(loaded.model)
@@ -104,7 +100,7 @@ def map_copies_nothing(folder: Path) -> Found:
         f"after the first token; {share:.0%} in the page cache"
     )
     most = size * _NEARLY_NOTHING
-    mapped = loaded.report.loader is LoaderKind.MAP
+    mapped = loaded.report.loader == "map"
     return judged(
         mapped and after_load <= most and after_token <= most and share >= page_cache.WARM_SHARE, finding
     )
@@ -202,38 +198,21 @@ def substitution(folder: Path) -> Found:
         arrays = mx.load(str(shard.path))
         assert isinstance(arrays, dict)
         zeros |= {name: mx.zeros_like(array) for name, array in arrays.items()}
-    asked: set[str] = set()
-    model, config = _watched(asked, lambda: build(checkpoint, dict(zeros)))
+    if missing := [why for part in PARTS if (why := unasked(part))]:
+        return judged(False, "; ".join(missing))
+    model, config = build(checkpoint, dict(zeros))
     used = all(not bool(mx.any(array)) for _, array in weights_of(model))
     eos = config.get("eos_token_id")
-    lean = _watched(asked, lambda: load_lean(checkpoint, eos))
+    lean = load_lean(checkpoint, eos)
     alike = lean.tokenizer.encode(_TEXT) == load_stock(checkpoint, eos).encode(_TEXT)
-    missing = sorted(_SUBSTITUTES - asked)
-    findings = [f"asked: {', '.join(sorted(_SUBSTITUTES & asked))}"]
-    findings += [f"never asked: {', '.join(missing)}"] if missing else []
-    findings += [] if used else ["the model has other weights than those that it was given"]
-    findings += [] if alike else ["the tokenizer's tokens differ"]
-    return judged(used and alike and not missing, "; ".join(findings))
-
-
-def _watched(asked: set[str], call: Callable[[], Any]) -> Any:
-    """What a call returns; `asked` gets the functions of our loaders that ran meanwhile."""
-
-    def look(frame: FrameType, event: str, _argument: object) -> None:
-        code = frame.f_code
-        if event == "call" and Path(code.co_filename).parent.name == "loaders":
-            asked.add(code.co_qualname)
-
-    sys.setprofile(look)
-    try:
-        return call()
-    finally:
-        sys.setprofile(None)
+    findings = [] if used else ["the model has other weights than those that it was given"]
+    findings += [] if alike and not lean.why else [f"the tokenizer's tokens differ; {lean.why}"]
+    return judged(not findings, "; ".join(findings) or f"asked for {', '.join(PARTS)}")
 
 
 def other_thread(folder: Path) -> Found:
     """The first token's numbers, by a thread that loaded nothing."""
-    model = loader(LoaderKind.STOCK).load(folder / MINI).model
+    model = loader("stock").load(folder / MINI).model
     told: list[mx.array | Exception] = []
 
     def compute() -> None:
@@ -265,7 +244,7 @@ def heartbeat(folder: Path) -> Found:
     return judged(max(ours) <= _LONGEST_STALL_S, f"longest: {told}")
 
 
-def _stall_s(kind: LoaderKind, checkpoint: Path) -> float:
+def _stall_s(kind: str, checkpoint: Path) -> float:
     page_cache.arrange(page_cache.weight_files(checkpoint), PageCache.COLD)
     with Heartbeat(lambda: None) as beat:
         loader(kind).load(checkpoint)

@@ -20,12 +20,11 @@ import swapbench
 from swapbench.base.process import OWN_CODE
 from swapbench.instruments import page_cache
 from swapbench.instruments.ledgers import process
-from swapbench.loaders.layout import weight_bytes
+from swapbench.loaders.arrays import weight_bytes
 from swapbench.machine import allowance, mac
 from swapbench.machine.doctor.selfcheck import Found
 from swapbench.machine.limits import Limits
 from swapbench.spec.experiment import PageCache
-from swapbench.spec.strategy import LoaderKind
 from swapbench.worker.meter import MlxMeter
 from swapbench.worker.mlx_here import wire
 from swapbench.worker.selfcheck import MODEL, first_token, judged, large_file, loader, not_here
@@ -127,7 +126,7 @@ def _told(age_s: float | None) -> str:
 
 def unload(folder: Path) -> Found:
     """MLX's ledgers with a model, and after it."""
-    meter, stock = MlxMeter(), loader(LoaderKind.STOCK)
+    meter, stock = MlxMeter(), loader("stock")
     size = weight_bytes(folder / MODEL)
     loaded = stock.load(folder / MODEL)
     first_token(loaded.model)
@@ -152,7 +151,7 @@ def _mib(size: int | None) -> str:
 
 def wired(folder: Path) -> Found:
     """Wired memory without a model, with one that computes, and after it, each by an exact reading."""
-    meter, stock = MlxMeter(), loader(LoaderKind.STOCK)
+    meter, stock = MlxMeter(), loader("stock")
     without = meter.read(exact=True).system_wired_bytes
     if without is None:
         return not_here("this system has no wired memory")
@@ -258,7 +257,7 @@ def reads(folder: Path) -> Found:
         return not_here("this volume has no reads past the page cache, so that the disk is unknown")
     size, rates = weight_bytes(folder / MODEL), {}
     for state in (PageCache.COLD, PageCache.WARM):
-        for kind in (LoaderKind.STOCK, LoaderKind.FILL):
+        for kind in ("stock", "fill"):
             page_cache.arrange([*(folder / MODEL).glob("*")], state)
             rates[state, kind] = size / _weights_s(folder / MODEL, kind) / 1e9
     told = ", ".join(f"{kind} {state} {rate:.2f}" for (state, kind), rate in rates.items())
@@ -268,7 +267,7 @@ def reads(folder: Path) -> Found:
     return judged(max(cold) <= _FASTER * disk.median and max(warm) > max(cold), finding)
 
 
-def _weights_s(checkpoint: Path, kind: LoaderKind) -> float:
+def _weights_s(checkpoint: Path, kind: str) -> float:
     """Seconds of a load's weights, tokenizer left out."""
     spent_s = 0.0
 

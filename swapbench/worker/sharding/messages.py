@@ -65,6 +65,7 @@ class Ready(Message):
     said: Literal["ready"] = "ready"
     versions: dict[str, str]
     device: str
+    note: str = ""
 
 
 class Pulse(Message):

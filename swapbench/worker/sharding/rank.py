@@ -101,6 +101,7 @@ class _Worker:
         # Imported now, and not before the coordinator knows of this rank: it takes seconds.
         import mlx.core as mx
 
+        from swapbench.compat.mlx_lm import unasked
         from swapbench.worker.meter import MlxMeter
         from swapbench.worker.mlx_here import mlx_identity, wire
         from swapbench.worker.sharding.share import Share
@@ -121,7 +122,7 @@ class _Worker:
             raise RuntimeError(f"{group.size()} ranks met, and {welcome.ranks} were to")
         self._share = Share(welcome.sharded.mode, group, welcome.engine)
         versions, device = mlx_identity()
-        line.say(Ready(versions=versions, device=device))
+        line.say(Ready(versions=versions, device=device, note=unasked("shares")))
 
     def carry_out(self, order: Order) -> Report:
         """The report of one order. A failure is told: the coordinator decides what becomes of the others."""

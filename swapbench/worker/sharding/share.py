@@ -11,7 +11,9 @@ from mlx.utils import tree_flatten
 from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import load_config, load_model
 
-from swapbench.loaders.span import Span
+from swapbench.compat.mlx_lm import Mode, load_share
+from swapbench.loaders.source import Span
+from swapbench.models.stand_ins.store import advised
 from swapbench.models.validation import brief
 from swapbench.spec.experiment import EngineSettings, Source
 from swapbench.worker.checking import fault_of
@@ -20,7 +22,6 @@ from swapbench.worker.engine.blocks import BlockPool
 from swapbench.worker.engine.geometry import KVGeometry
 from swapbench.worker.engine.tag import ModelTag
 from swapbench.worker.engine.workload import verification
-from swapbench.worker.sharding.loading import Mode, load_share
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Share:
         """Why the checkpoint can't be loaded in shares; empty when it can."""
         fault = fault_of(path)
         if fault is not None:
-            return str(fault.advised(Source.LOCAL, path))
+            return str(advised(fault, Source.LOCAL, path))
         try:
             ModelTag.of(path, "")  # found here, outside the timed swap, and remembered
             return self._unshareable(load_model(path, lazy=True)[0], path)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, runtime_checkable
 
-from swapbench.spec.strategy import LoaderKind
+from swapbench.spec.strategy import LOADERS as LOADERS
 from swapbench.wire.events import Checkpoint, ClientRequest, PlannedSwap, Recovery, Reply
 from swapbench.worker.meter import Meter, Settled
 from swapbench.worker.probe import Probe
@@ -29,7 +29,7 @@ class Outcome:
     prefilled_tokens: int | None = 0
     prefill_s: float | None = None
     release: Settled | None = None
-    loader: LoaderKind | None = None
+    loader: str | None = None
     loader_why: str = ""
     ahead_bytes: int | None = 0
     kept_bytes: int | None = 0

@@ -14,7 +14,7 @@ from mlx_lm.models.cache import make_prompt_cache
 from swapbench.base.phases import Phase
 from swapbench.instruments import page_cache
 from swapbench.loaders import Loaded, ModelLoader, platform
-from swapbench.loaders.span import Span, unmeasured
+from swapbench.loaders.source import Span, unmeasured
 from swapbench.machine.allowance import Share, memory
 from swapbench.wire.events import Checkpoint, ClientRequest, Plan, PlannedSwap, Recovery, Reply
 from swapbench.worker.checking import Serving, refuse_broken, refuse_too_large
@@ -66,7 +66,7 @@ class InProcessTarget:
         self._door = FrontDoor(plan.workload.queue_limit)
         self._traffic: Traffic[Request, Ticket | None] | None = None
         self._planned: PlannedSwap | None = None
-        self._outcome = Outcome()
+        self._outcome = Outcome(note=self._loader.unasked)
 
     def identity(self) -> tuple[dict[str, str], str]:
         """Versions of mlx and mlx-lm; MLX's default device."""
@@ -338,6 +338,7 @@ class InProcessTarget:
             loaded_bytes=loaded.weight_bytes,
             loader=loaded.report.loader,
             loader_why=loaded.report.why,
+            note=self._loader.unasked,
             ahead_bytes=loaded.report.ahead_bytes,
             kept_bytes=loaded.report.kept_bytes + self._freed_bytes,
         )

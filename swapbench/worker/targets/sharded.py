@@ -92,6 +92,7 @@ class ShardedTarget:
         ready = self._ranks().ready
         sharded = self._plan.sharded
         assert sharded is not None
+        self._outcome = replace(self._outcome, note=ready.note)
         shared = f"{self._ranks().size} ranks, {sharded.mode}, {sharded.backend}"
         return ready.versions, f"{ready.device}; {shared}"
 

@@ -13,7 +13,7 @@ from mlx_lm.tokenizer_utils import load as load_tokenizer
 from mlx_lm.utils import _get_classes
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from swapbench.loaders.evaluation import evaluate
+from swapbench.loaders.stock import evaluate
 from swapbench.worker.engine.workload import text
 
 VOCABULARY = 400

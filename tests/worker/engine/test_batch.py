@@ -85,7 +85,7 @@ def test_an_engine_that_cannot_be_made_says_so_when_it_is_waited_for(
     def refuse(*_: Any, **__: Any) -> None:
         raise RuntimeError("no stream to be had")
 
-    monkeypatch.setattr("swapbench.worker.engine.batch.BatchGenerator", refuse)
+    monkeypatch.setattr("swapbench.worker.engine.batch.batch_generator", refuse)
     engine = _engine(make_model("llama"), tokenizer, thread)
     with pytest.raises(RuntimeError, match="engine one broke: no stream to be had"):
         engine.await_ready(PATIENCE_S)

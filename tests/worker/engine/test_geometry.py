@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlx_lm.models.cache import make_prompt_cache
 
-from swapbench.loaders.evaluation import arrays_of
+from swapbench.loaders.stock import arrays_of
 from swapbench.worker.engine.geometry import PREFILL_STEP, KVGeometry, LayerCache, array_bytes
 from tests.worker.engine.conftest import UNLIKE, WINDOW, make_model, next_token
 

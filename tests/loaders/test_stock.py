@@ -12,9 +12,9 @@ import mlx.nn as nn
 import pytest
 
 from swapbench.loaders import ModelLoader, load
-from swapbench.loaders.evaluation import arrays_of, evaluate
+from swapbench.loaders.stock import arrays_of, evaluate
+from tests.loaders.conftest import bits
 from tests.loaders.test_load import PROMPT, STRATEGIES
-from tests.loaders.test_sources import bits
 
 # As Llama 3.1, gpt-oss and DeepSeek, and Phi-3.5 have them.
 SCALINGS: dict[str, dict[str, Any]] = {

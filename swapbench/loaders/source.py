@@ -1,11 +1,28 @@
-"""Weights on their way: arrays that exist already, and bytes that are still coming."""
+"""What a loader brings: arrays that exist already, and bytes that are still coming; and how it says no."""
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import mlx.core as mx
+
+
+class UnfitError(Exception):
+    """A loader can't load this checkpoint here; the message is the reason, as a clause."""
+
+
+class HeldError(UnfitError):
+    """Somebody still holds arrays of the model before, whose memory would be overwritten under him."""
+
+
+Span = Callable[[str], AbstractContextManager[None]]
+
+
+def unmeasured(_name: str) -> AbstractContextManager[None]:
+    """A span that nobody looks at."""
+    return nullcontext()
 
 
 def _nothing() -> None:

@@ -1,0 +1,1 @@
+"""Libraries whose inner parts are used: one module each."""

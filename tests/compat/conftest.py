@@ -1,0 +1,5 @@
+"""The minis that loaders are tried on."""
+
+from tests.loaders.conftest import minis
+
+__all__ = ["minis"]
