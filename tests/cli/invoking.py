@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.forking import run_forked_text
+
 _OF_A_CI_SYSTEM = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "PYTHONPATH")
 
 
@@ -13,15 +15,19 @@ def swapbench(
 ) -> subprocess.CompletedProcess[str]:
     """What `swapbench` says to these arguments, called in that folder; no traceback is ever among it."""
     inherited = {name: value for name, value in os.environ.items() if name not in _OF_A_CI_SYSTEM}
-    done = subprocess.run(
-        [python, "-m", "swapbench", *map(str, arguments)],
-        cwd=folder,
-        env=inherited | environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    words, variables = [*map(str, arguments)], inherited | environment
+    if python == sys.executable:
+        done = run_forked_text(words, folder, variables)
+    else:
+        done = subprocess.run(
+            [python, "-m", "swapbench", *words],
+            cwd=folder,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
     assert "Traceback" not in done.stdout + done.stderr
     return done
 

@@ -3,13 +3,13 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from swapbench.spec.experiment import schema
+from tests.forking import run_forked_text
 
 TWO_MODELS = """
 title = "Mine [of two]"
@@ -36,14 +36,7 @@ model_bytes = { small = 1_073_741_824, large = 8_589_934_592 }
 def swapbench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """The command, with an empty cache of models in `cwd`."""
     homes = {"HF_HOME": str(cwd / "hf"), "SWAPBENCH_CACHE": str(cwd / "cache"), "COLUMNS": "160"}
-    return subprocess.run(
-        [sys.executable, "-m", "swapbench", *arguments],
-        cwd=cwd,
-        env=os.environ | homes,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_forked_text([*arguments], cwd, os.environ | homes)
 
 
 def answer(*arguments: str, cwd: Path) -> Any:

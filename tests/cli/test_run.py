@@ -1,13 +1,14 @@
 """`swapbench run` on scripted experiments: the whole line but MLX, and what each outcome exits with."""
 
+import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from swapbench.store import list_runs, read
+from tests.forking import run_forked_text
 from tests.frames import frame
 from tests.programs import FALSE
 from tests.scripted import raw_experiment, toml
@@ -20,8 +21,7 @@ def _run(folder: Path, *options: str, **changes: Any) -> subprocess.CompletedPro
 
 
 def _swapbench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "swapbench", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return run_forked_text([*arguments], folder, os.environ)
 
 
 def test_a_fine_run_exits_with_0_and_tells_where_its_results_are(tmp_path: Path) -> None:

@@ -3,13 +3,14 @@
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from filelock import FileLock
+
+from tests.forking import run_forked_text
 
 # For what is not about answers: asking for them takes longer than the swaps.
 UNPROVEN = ("--set", "verify.tokens=0", "--set", "steady_tokens=0")
@@ -67,15 +68,7 @@ def environment(model_cache: Path, tmp_path: Path) -> dict[str, str]:
 def _swapbench(
     arguments: list[str] | tuple[str, ...], folder: Path, cache: Path
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "swapbench", *arguments],
-        cwd=folder,
-        env=_environment(cache, folder),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    return run_forked_text([*arguments], folder, _environment(cache, folder))
 
 
 def _environment(cache: Path, folder: Path) -> dict[str, str]:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.forking import run_forked_text
+
 # Nobody has this number: no name, no home folder, no privileges.
 STRANGER = 12345
 
@@ -23,16 +25,19 @@ def run_command(
     words: Sequence[str | Path], folder: Path, environment: Mapping[str, str], *, prefix: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[str]:
     """`swapbench`, in exactly that environment, called by `prefix`; it never says a traceback."""
-    done = subprocess.run(
-        [*prefix, sys.executable, "-m", "swapbench", *map(str, words)],
-        cwd=folder,
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    if not prefix:
+        done = run_forked_text([*map(str, words)], folder, environment)
+    else:
+        done = subprocess.run(
+            [*prefix, sys.executable, "-m", "swapbench", *map(str, words)],
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
     return done
 

@@ -1,10 +1,10 @@
 """Every command that can be tried at no cost, and a folder to try it in."""
 
-import subprocess
-import sys
+import os
 from pathlib import Path
 from typing import Final
 
+from tests.forking import run_forked
 from tests.scripted import toml
 
 COMMANDS: Final[tuple[tuple[str, ...], ...]] = (
@@ -31,6 +31,5 @@ def prepared(folder: Path) -> Path:
     """A folder with a scripted experiment, and two runs of it."""
     (folder / "scripted.toml").write_text(toml())
     for _ in range(2):
-        command = [sys.executable, "-m", "swapbench", "run", "scripted.toml", "--quiet"]
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        run_forked(["run", "scripted.toml", "--quiet"], folder, os.environ).check_returncode()
     return folder

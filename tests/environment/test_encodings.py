@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from swapbench.store import list_runs, read
 from tests.cli.invoking import error_of, swapbench
 from tests.environment.measured import LINES
+from tests.forking import run_forked
 
 # What makes Python write in each of them.
 ENCODINGS = {
@@ -25,14 +25,7 @@ REPORTS = [f"report slow --format {form}" for form in ("md", "csv", "json", "tra
 
 def printed(folder: Path, encoding: str, *words: str) -> tuple[int, str, str]:
     """Exit code and both streams, which have to be in that encoding."""
-    done = subprocess.run(
-        [sys.executable, "-m", "swapbench", *words],
-        cwd=folder,
-        env=os.environ | ENCODINGS[encoding],
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_forked([*words], folder, os.environ | ENCODINGS[encoding])
     out, err = done.stdout.decode(encoding), done.stderr.decode(encoding)
     assert "Traceback" not in err
     return done.returncode, out, err
