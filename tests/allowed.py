@@ -1,10 +1,10 @@
 """What a process may have, made up."""
 
-from swapbench.machine.allowance import Memory, Share
+from swapbench.machine.allowance import ByteLimit, Memory
 
 PLENTY = 1 << 40
 
 
 def memory(available: int, *, total: int = PLENTY, obtainable: int = PLENTY, by: str = "") -> Memory:
     """So much is available; the rest is no matter, unless it is said."""
-    return Memory(Share(total, by), Share(available, by), Share(obtainable, by))
+    return Memory(ByteLimit(total, by), ByteLimit(available, by), ByteLimit(obtainable, by))

@@ -8,7 +8,7 @@ import mmap
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -309,13 +309,10 @@ class ProcessTree:
                 held.append(known.memory())
             except OSError:  # it has ended
                 self._known.pop(pid, None)
-        machine = self._system.memory(exact=exact)
-        return Reading(
+        return reading(
+            self._system.memory(exact=exact),
             footprint_bytes=sum(memory.footprint_bytes or 0 for memory in held) if held else None,
-            file_backed_bytes=_sum_known([memory.file_backed_bytes for memory in held]),
-            system_available_bytes=machine.available_bytes,
-            system_wired_bytes=machine.wired_bytes,
-            system_compressed_bytes=machine.compressed_bytes,
+            file_backed_bytes=sum_known([memory.file_backed_bytes for memory in held]),
         )
 
     def disk_read_bytes(self) -> int | None:
@@ -326,7 +323,7 @@ class ProcessTree:
         for known in list(self._known.values()):
             with suppress(OSError):
                 delivered.append(known.disk_read_bytes())
-        return _sum_known(delivered)
+        return sum_known(delivered)
 
     def _look(self) -> None:
         self._looked_s = time.monotonic()
@@ -345,6 +342,17 @@ def _family(pid: int) -> set[int]:
     return set()
 
 
-def _sum_known(values: list[int | None]) -> int | None:
+def reading(machine: SystemMemory, **held: int | None) -> Reading:
+    """What the machine has, beside what somebody holds by other fields of a reading."""
+    return Reading(
+        system_available_bytes=machine.available_bytes,
+        system_wired_bytes=machine.wired_bytes,
+        system_compressed_bytes=machine.compressed_bytes,
+        **held,
+    )
+
+
+def sum_known(values: Sequence[int | None]) -> int | None:
+    """None where none is known."""
     known = [value for value in values if value is not None]
     return sum(known) if known else None

@@ -35,7 +35,7 @@ _TEMPORARY: Final = ("TMPDIR", "TMP", "TEMP", "TEMPDIR")
 
 
 @dataclass(frozen=True)
-class Share:
+class ByteLimit:
     """So many bytes, and who limits them to that; empty where it is the machine."""
 
     bytes: int
@@ -52,9 +52,9 @@ class Memory:
     """What a process may have in all; what of it is available now; and the most that it could still obtain,
     swap included, before it would be killed or refused."""
 
-    total: Share
-    available: Share
-    obtainable: Share
+    total: ByteLimit
+    available: ByteLimit
+    obtainable: ByteLimit
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def want_of_temporary_folder() -> str:
 
 
 def _bound(total: int, available: int, obtainable: int, by: str = "") -> Memory:
-    return Memory(*(Share(max(0, figure), by) for figure in (total, available, obtainable)))
+    return Memory(*(ByteLimit(max(0, figure), by) for figure in (total, available, obtainable)))
 
 
 def _of_machine(swap_free: int) -> Memory:

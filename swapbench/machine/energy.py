@@ -26,7 +26,7 @@ _FIELDS: Final = {"CPU": "cpu_total_mj", "GPU": "gpu_mj", "DRAM": "dram_mj", "AN
 
 
 @dataclass(frozen=True)
-class Look:
+class EnergyReading:
     """Counters in joules at a moment; only their differences mean anything."""
 
     at_s: float
@@ -68,15 +68,15 @@ class Energy:
         self._least_s = least_s
         self._ranges = ranges
 
-    def look(self) -> Look | None:
+    def look(self) -> EnergyReading | None:
         """The counters now."""
         try:
             counters = tuple(self._read())
         except (OSError, ValueError, RuntimeError):
             return None
-        return Look(time.perf_counter(), counters) if counters else None
+        return EnergyReading(time.perf_counter(), counters) if counters else None
 
-    def since(self, before: Look | None) -> Used | None:
+    def since(self, before: EnergyReading | None) -> Used | None:
         """What was used since; None where that isn't known."""
         after = self.look()
         if before is None or after is None or after.at_s - before.at_s < self._least_s:

@@ -15,7 +15,7 @@ from mlx_lm.utils import load_config, load_model
 
 from swapbench.instruments.page_cache import weight_files
 from swapbench.loaders.tokenizer import load_stock, refuse_mute
-from swapbench.machine.allowance import Share
+from swapbench.machine.allowance import ByteLimit
 from swapbench.models.cache import remembered, state_of
 from swapbench.models.stand_ins.store import advised
 from swapbench.models.validation import (
@@ -61,7 +61,7 @@ def refuse_broken(checkpoint: Checkpoint) -> Serving:
     return found
 
 
-def refuse_too_large(checkpoint: Checkpoint, room: Share) -> None:
+def refuse_too_large(checkpoint: Checkpoint, room: ByteLimit) -> None:
     """MLX's CPU build does not survive an allocation that fails, nor any build the OOM killer.
 
     Raises:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
 from swapbench.loaders.source import Span
-from swapbench.machine.allowance import Share
+from swapbench.machine.allowance import ByteLimit
 from swapbench.spec.experiment import FaultKind, InjectedFault, find_fault
 from swapbench.wire.events import Checkpoint, PlannedSwap
 from swapbench.worker.damage import FULL_DISK_BYTES, damaged
@@ -68,9 +68,9 @@ class FaultyTarget(InProcessTarget):
         else:
             super()._load(self._damaged(checkpoint), span)
 
-    def _room_for(self, checkpoint: Checkpoint) -> Share:
+    def _room_for(self, checkpoint: Checkpoint) -> ByteLimit:
         if self._kind is FaultKind.MEMORY_LIMIT and self._is_meant_for(checkpoint):
-            return Share(_LITTLE_MEMORY_BYTES, "a fault of the experiment")
+            return ByteLimit(_LITTLE_MEMORY_BYTES, "a fault of the experiment")
         return super()._room_for(checkpoint)
 
     def _is_meant_for(self, checkpoint: Checkpoint) -> bool:

@@ -5,10 +5,19 @@ import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final
 
-from swapbench.instruments.ledgers import Process, SwapSpace, System, process, system
-from swapbench.machine.energy import Energy, Look, of_this_machine
+from swapbench.instruments.ledgers import (
+    Process,
+    ProcessTree,
+    SwapSpace,
+    System,
+    process,
+    reading,
+    sum_known,
+    system,
+)
+from swapbench.machine.energy import NONE, Energy, EnergyReading, of_this_machine
 from swapbench.wire.events import Reading
 
 
@@ -39,54 +48,53 @@ def _grown(now: int | None, before: int | None) -> int | None:
     return None if now is None or before is None else now - before
 
 
-class Meter(Protocol):
-    """The instruments of a target."""
+class Meter:
+    """The instruments of a target; what one doesn't override is not seen by it."""
+
+    # The zero of `now_s` on the machine's monotonic clock; None for a clock of its own.
+    clock_origin_ns: int | None
+    # What the machine uses; `NONE` where the target runs on another one, or nobody knows on which.
+    energy: Energy = NONE
+
+    def __init__(self) -> None:
+        self.clock_origin_ns = time.perf_counter_ns()
 
     def now_s(self) -> float:
-        """Seconds on a monotonic clock."""
-        ...
+        """Seconds on a monotonic clock, since this meter was made."""
+        assert self.clock_origin_ns is not None
+        return (time.perf_counter_ns() - self.clock_origin_ns) / 1e9
 
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked of it: MLX computes lazily."""
-        ...
 
     def read(self, *, exact: bool = False) -> Reading:
         """All ledgers; `exact`: the machine's are of this moment, too, which may take some milliseconds."""
-        ...
+        return Reading()
 
     def read_inside(self) -> Reading:
         """Only what can be read without lengthening a phase."""
-        ...
+        return Reading()
 
     def counters(self) -> Counters:
         """Page faults and disk bytes so far."""
-        ...
+        return Counters(None, None, None)
 
     def start_peak(self) -> None:
         """Forget MLX's peak, so that the next `peak_bytes` is of what follows."""
-        ...
 
     def peak_bytes(self) -> int | None:
         """MLX's peak since `start_peak`."""
-        ...
-
-    @property
-    def clock_origin_ns(self) -> int | None:
-        """The zero of `now_s` on the machine's monotonic clock; None for a clock of its own."""
-        ...
+        return None
 
     def swap(self) -> SwapSpace:
         """The machine's swap."""
-        ...
-
-    @property
-    def energy(self) -> Energy:
-        """What the machine uses; `NONE` where the target runs on another one, or nobody knows on which."""
-        ...
+        return SwapSpace(None, None)
 
 
-class MlxMeter:
+class MlxMeter(Meter):
     """perf_counter_ns, the OS, and MLX's counters."""
+
+    clock_origin_ns: int
 
     def __init__(self) -> None:
         import mlx.core as mx
@@ -95,11 +103,7 @@ class MlxMeter:
         self._process: Process = process(os.getpid())
         self._system: System = system()
         self.energy = of_this_machine()
-        self.clock_origin_ns = time.perf_counter_ns()
-
-    def now_s(self) -> float:
-        """Seconds since this meter was made."""
-        return (time.perf_counter_ns() - self.clock_origin_ns) / 1e9
+        super().__init__()
 
     def synchronize(self) -> None:
         """mx.synchronize on the default stream."""
@@ -107,15 +111,13 @@ class MlxMeter:
 
     def read(self, *, exact: bool = False) -> Reading:
         """All ledgers: some 40 microseconds on Linux."""
-        ours, machine = self._process.memory(), self._system.memory(exact=exact)
-        return Reading(
+        ours = self._process.memory()
+        return reading(
+            self._system.memory(exact=exact),
             mlx_active_bytes=self._mx.get_active_memory(),
             mlx_cache_bytes=self._mx.get_cache_memory(),
             footprint_bytes=ours.footprint_bytes,
-            system_available_bytes=machine.available_bytes,
             file_backed_bytes=ours.file_backed_bytes,
-            system_wired_bytes=machine.wired_bytes,
-            system_compressed_bytes=machine.compressed_bytes,
         )
 
     def read_inside(self) -> Reading:
@@ -139,6 +141,56 @@ class MlxMeter:
     def swap(self) -> SwapSpace:
         """Swap in use, and written so far."""
         return self._system.swap()
+
+
+# Some servers swap by ending one process and starting another.
+_LOOK_EVERY_S: Final = 0.25
+
+
+class TreeMeter(Meter):
+    """Sums up the trees of the processes that are watched; of a server elsewhere there is nothing to see.
+
+    Args:
+        here: whether the server runs on this machine.
+    """
+
+    clock_origin_ns: int
+
+    def __init__(self, here: bool) -> None:
+        self._here = here
+        self._system = system()
+        if here:
+            self.energy = of_this_machine()
+        self._trees: tuple[ProcessTree, ...] = ()
+        self.pids: tuple[int, ...] = ()
+        super().__init__()
+
+    def watch(self, pids: Sequence[int]) -> None:
+        """Look at these processes and their children from now on, and at no others."""
+        self.pids = tuple(pids)
+        self._trees = tuple(ProcessTree(pid, _LOOK_EVERY_S) for pid in pids)
+
+    def read(self, *, exact: bool = False) -> Reading:
+        """Footprint and mapped files of the trees, and the machine; MLX's ledgers can't be seen."""
+        if not self._here:
+            return Reading()
+        readings = [tree.read(exact=exact) for tree in self._trees]
+        if not readings:
+            return reading(self._system.memory(exact=exact))
+        return readings[0].model_copy(
+            update={
+                name: sum_known([getattr(reading, name) for reading in readings])
+                for name in ("footprint_bytes", "file_backed_bytes")
+            }
+        )
+
+    def counters(self) -> Counters:
+        """What the disk delivered to the trees."""
+        return Counters(None, None, sum_known([tree.disk_read_bytes() for tree in self._trees]))
+
+    def swap(self) -> SwapSpace:
+        """The machine's swap."""
+        return self._system.swap() if self._here else SwapSpace(None, None)
 
 
 _STEP_S = 0.01
@@ -174,7 +226,7 @@ def settle(meter: Meter) -> Settled:
         time.sleep(_STEP_S)
 
 
-def _settled(meter: Meter, seconds: float, ledgers: Reading, before: Look | None) -> Settled:
+def _settled(meter: Meter, seconds: float, ledgers: Reading, before: EnergyReading | None) -> Settled:
     """With the machine's ledgers of this moment: what they say in passing may be a second old."""
     used = meter.energy.since(before)
     exact = meter.read(exact=True)

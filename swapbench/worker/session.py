@@ -33,7 +33,7 @@ from swapbench.worker.meter import Settled
 from swapbench.worker.probe import Probe
 from swapbench.worker.process import STILLNESS, Heartbeat
 from swapbench.worker.reference import MismatchError, compare
-from swapbench.worker.targets import Audit, Outcome, RefusedError, Restored, Steady, Target, Verifies
+from swapbench.worker.targets import Audit, RefusedError, Restored, Steady, SwapOutcome, Target
 
 # A file's header is looked at before it is read, and a mini model is hardly more than that.
 COLD_BYTES = 512 << 10
@@ -206,7 +206,7 @@ class _Swap:
             self._verified_tokens = compare(
                 self._to.name, self._from.name, target.replies(), self._plan.expected
             )
-        elif isinstance(target, Verifies):
+        else:
             self._verified_tokens = target.verify(self._to)
 
     def _begin(self, step: str) -> None:
@@ -347,7 +347,7 @@ class _Swap:
             idle_w=settled.watts if settled and complete else None,
         )
 
-    def _total_s(self, outcome: Outcome) -> float | None:
+    def _total_s(self, outcome: SwapOutcome) -> float | None:
         """Of a swap by asking, what it costs: its first token less the first token of the same request, hot.
 
         None where that is not above nothing: the swap is lost in the noise of answering.
@@ -359,7 +359,7 @@ class _Swap:
             return None
         return swapped_s - hot_s
 
-    def _why_invalid(self, outcome: Outcome) -> str:
+    def _why_invalid(self, outcome: SwapOutcome) -> str:
         if self._still_s:
             return f"the machine slept, or this process was stopped, for {self._still_s:.1f} s of it"
         swapped_s, hot_s = self._probe.to_first_token_s, self._steady.first_token_s
@@ -370,7 +370,7 @@ class _Swap:
             )
         return self._contradiction(outcome)
 
-    def _contradiction(self, outcome: Outcome) -> str:
+    def _contradiction(self, outcome: SwapOutcome) -> str:
         """Why mincore contradicts the page cache's label; empty when it does not."""
         label, share = self._plan.page_cache_of(self._planned.scenario), outcome.resident_before
         if label is PageCache.AS_IS:

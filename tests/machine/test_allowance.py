@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from swapbench.machine import allowance
-from swapbench.machine.allowance import Memory, Processors, Share, memory, processors, want_of_files
+from swapbench.machine.allowance import ByteLimit, Memory, Processors, memory, processors, want_of_files
 
 MIB = 1 << 20
 GROUP = "a control group"
@@ -24,7 +24,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the kernel's files are to be laid out, on a machine with 24 GiB, 2 GiB of swap, and 8 cores."""
     monkeypatch.setattr(allowance, "ROOT", tmp_path)
     monkeypatch.setattr(
-        allowance, "_of_machine", lambda _: Memory(*map(Share, (24 << 30, 16 << 30, 18 << 30)))
+        allowance, "_of_machine", lambda _: Memory(*map(ByteLimit, (24 << 30, 16 << 30, 18 << 30)))
     )
     monkeypatch.setattr(allowance, "_of_process", lambda: ())
     monkeypatch.setattr(psutil, "swap_memory", lambda: SimpleNamespace(free=2 << 30))
@@ -63,7 +63,7 @@ VERSION_1 = {
 
 
 def test_without_control_groups_it_is_the_machines(tree: Path) -> None:
-    assert memory().total == Share(24 << 30)
+    assert memory().total == ByteLimit(24 << 30)
     assert memory().total.limited == ""
     assert processors() == Processors(8)
 
@@ -93,19 +93,19 @@ def test_a_groups_limit_counts_and_what_it_caches_can_be_had(
 ) -> None:
     lay(tree, membership, files)
     found = memory()
-    assert found.total == Share(600 * MIB, GROUP)
-    assert found.available == Share(300 * MIB, GROUP)
+    assert found.total == ByteLimit(600 * MIB, GROUP)
+    assert found.available == ByteLimit(300 * MIB, GROUP)
     assert found.total.limited == ", limited by a control group"
 
 
 def test_swap_can_be_obtained_as_far_as_the_group_may_have_any(tree: Path) -> None:
     lay(tree, "0::/job\n", VERSION_2)
-    assert memory().obtainable == Share(300 * MIB, GROUP)
+    assert memory().obtainable == ByteLimit(300 * MIB, GROUP)
     (tree / "sys/fs/cgroup/job/memory.swap.max").write_text(str(50 * MIB))
     (tree / "sys/fs/cgroup/job/memory.swap.current").write_text(str(10 * MIB))
-    assert memory().obtainable == Share(340 * MIB, GROUP)
+    assert memory().obtainable == ByteLimit(340 * MIB, GROUP)
     (tree / "sys/fs/cgroup/job/memory.swap.max").write_text("max\n")
-    assert memory().obtainable == Share(300 * MIB + (2 << 30), GROUP)
+    assert memory().obtainable == ByteLimit(300 * MIB + (2 << 30), GROUP)
 
 
 def test_version_1_limits_memory_and_swap_together(tree: Path) -> None:
@@ -118,25 +118,25 @@ def test_version_1_limits_memory_and_swap_together(tree: Path) -> None:
             "memory/job/memory.memsw.usage_in_bytes": 500 * MIB,
         },
     )
-    assert memory().obtainable == Share(400 * MIB, GROUP)
+    assert memory().obtainable == ByteLimit(400 * MIB, GROUP)
 
 
 def test_version_1_tells_of_groups_above_that_a_container_cannot_see(tree: Path) -> None:
     told = f"hierarchical_memory_limit {550 * MIB}\ntotal_inactive_file 0\ntotal_active_file 0"
     lay(tree, "4:memory:/job\n", VERSION_1 | {"memory/job/memory.stat": told})
-    assert memory().total == Share(550 * MIB, GROUP)
-    assert memory().available == Share(50 * MIB, GROUP)
+    assert memory().total == ByteLimit(550 * MIB, GROUP)
+    assert memory().available == ByteLimit(50 * MIB, GROUP)
 
 
 def test_a_group_that_holds_more_than_it_may_has_nothing_left(tree: Path) -> None:
     lay(tree, "0::/job\n", VERSION_2 | {"job/memory.current": 900 * MIB, "job/memory.stat": ""})
-    assert memory().available == Share(0, GROUP)
+    assert memory().available == ByteLimit(0, GROUP)
 
 
 def test_what_the_machine_lacks_no_group_gives(tree: Path) -> None:
     lay(tree, "0::/job\n", VERSION_2 | {"job/memory.max": 20 << 30, "job/memory.current": 0})
-    assert memory().total == Share(20 << 30, GROUP)
-    assert memory().available == Share(16 << 30)
+    assert memory().total == ByteLimit(20 << 30, GROUP)
+    assert memory().available == ByteLimit(16 << 30)
 
 
 @pytest.mark.parametrize(

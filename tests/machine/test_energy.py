@@ -9,7 +9,7 @@ import pytest
 
 from swapbench.machine import energy, mac
 from swapbench.machine.energy import Energy, Used, of_this_machine
-from swapbench.worker.targets.meter import TreeMeter
+from swapbench.worker.meter import TreeMeter
 
 
 @dataclass(frozen=True)

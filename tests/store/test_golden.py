@@ -27,7 +27,7 @@ from swapbench.wire.events import (
     SwapStarted,
 )
 from swapbench.worker.meter import Settled
-from swapbench.worker.targets import Audit, Outcome, RefusedError, Restored, Steady
+from swapbench.worker.targets import Audit, RefusedError, Restored, Steady, SwapOutcome
 from swapbench.worker.targets.scripted import ScriptedTarget
 from tests import played
 from tests.scripted import scripted
@@ -58,7 +58,7 @@ class FullTarget(ScriptedTarget):
         if planned.scenario == "down" and planned.round == 1:
             raise RefusedError("small is broken, it says; try another")
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> SwapOutcome:
         done = super().outcome()
         if done.loaded_bytes is None:
             return done

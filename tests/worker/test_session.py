@@ -155,7 +155,7 @@ def test_a_swap_that_succeeds_has_its_energy_and_the_power_of_its_new_model() ->
 class _OnRealTime(ScriptedMeter):
     """On whose clock a thread can tick."""
 
-    clock_origin_ns = 0
+    clock_origin_ns: int | None = 0
 
 
 class _Unwell(ScriptedTarget):

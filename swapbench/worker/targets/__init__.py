@@ -1,16 +1,16 @@
 """Targets: the systems under test, each of which serves one model and can swap it for another."""
 
-from dataclasses import dataclass
-from typing import Final, Literal, Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
-from swapbench.spec.strategy import LOADERS as LOADERS
-from swapbench.wire.events import Checkpoint, ClientRequest, PlannedSwap, Recovery, Reply
-from swapbench.worker.meter import Meter, Settled
+from swapbench.instruments import page_cache
+from swapbench.wire.events import Checkpoint, ClientRequest, Plan, PlannedSwap, Recovery, Reply
+from swapbench.worker.meter import Meter, Settled, settle
 from swapbench.worker.probe import Probe
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SwapOutcome:
     """What a swap did besides taking time.
 
     `seen` is what of it can be seen: its phases; or from outside, of a swap by a call, its end; of one by
@@ -46,7 +46,7 @@ class Outcome:
 
 
 # Of a target that shows nothing of requests and caches: not known is not none.
-NOTHING_SEEN: Final = Outcome(
+NOTHING_SEEN: Final = SwapOutcome(
     drained_requests=None,
     carried_requests=None,
     evicted_caches=None,
@@ -91,34 +91,27 @@ class RefusedError(RuntimeError):
     """A swap was refused before anything was touched."""
 
 
-@runtime_checkable
-class Verifies(Protocol):
-    """A target that knows by itself whether the right model answers."""
+class Target:
+    """What the session asks of a system under test. Only `swap` and `first_token` are measured.
 
-    def verify(self, to: Checkpoint) -> int | None:
-        """How many pieces of text, or tokens, were as they have to be; None where nothing is compared.
+    One that shows nothing of requests and caches need not override what is told of them.
+    """
 
-        Raises:
-            MismatchError: another model answers, or this one otherwise than before.
-        """
-        ...
+    meter: Meter
 
-
-class Target(Protocol):
-    """What the session asks of a system under test. Only `swap` and `first_token` are measured."""
-
-    @property
-    def meter(self) -> Meter:
-        """The instruments that measure this target."""
-        ...
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._served: Checkpoint | None = None
+        self._fallback: Checkpoint | None = None
+        self._outcome = SwapOutcome()
 
     def identity(self) -> tuple[dict[str, str], str]:
         """Versions of what serves (name -> version), and the device it serves on."""
-        ...
+        raise NotImplementedError
 
     def serve(self, checkpoint: Checkpoint) -> None:
         """Have `checkpoint` served, by whatever way; nothing is measured."""
-        ...
+        raise NotImplementedError
 
     def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """Put the page cache into its state for `to`, then the workload in place.
@@ -126,7 +119,7 @@ class Target(Protocol):
         Raises:
             RefusedError: as `check`, of what only the workload shows.
         """
-        ...
+        raise NotImplementedError
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """Refuse a swap that is known to fail, while the old model is still untouched.
@@ -134,39 +127,50 @@ class Target(Protocol):
         Raises:
             RefusedError: with what is wrong, where, and what to do.
         """
-        ...
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
         """Replace the served model by `to`, each of the eight phases inside `probe.phase`."""
-        ...
+        raise NotImplementedError
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> SwapOutcome:
         """What the last swap did, as far as it came."""
-        ...
+        return self._outcome
 
     def first_token(self, probe: Probe) -> None:
         """Ask the new model for a token, inside `probe.first_token`."""
-        ...
+        raise NotImplementedError
 
     def steady(self) -> Steady:
         """Ask the new model once more, for `steady_tokens` tokens; called when it has nothing else to do."""
-        ...
+        return Steady()
 
     def restore(self) -> Restored:
         """Bring back the caches that were evicted when the new model last went, then free them."""
-        ...
+        return Restored()
 
     def replies(self) -> tuple[Reply, ...]:
-        """What the new model says to the verification prompts."""
-        ...
+        """What the new model says to the verification prompts, where tokens can be seen."""
+        return ()
+
+    def verify(self, to: Checkpoint) -> int | None:
+        """Where a target knows by itself whether the right model answers: how many pieces of text were as
+        they have to be; None where nothing is compared.
+
+        Raises:
+            MismatchError: another model answers, or this one otherwise than before.
+        """
+        return None
 
     def health(self) -> None:
-        """Answer as the server's health check does, from any thread, in the middle of a swap too."""
-        ...
+        """Answer as the server's health check does, from any thread, in the middle of a swap too.
+
+        A target that serves in this process answers by being called: a server in it would wait for the same
+        lock.
+        """
 
     def roll_back(self) -> Recovery:
         """After a failed swap: have the old model serve again, by as little as does; says what did."""
-        ...
+        raise NotImplementedError
 
     def answer(self) -> None:
         """Answer a real request: what is said to serve again has to prove it.
@@ -174,11 +178,10 @@ class Target(Protocol):
         Raises:
             RuntimeError: nobody answers.
         """
-        ...
 
     def audit(self) -> Audit:
         """After a failed swap: what became of the agents' caches of the model that serves now."""
-        ...
+        return Audit(None, None)
 
     def finish(self) -> int:
         """Wait until every request of the workload is answered; returns how many.
@@ -186,7 +189,7 @@ class Target(Protocol):
         Raises:
             RuntimeError: a request was lost or failed.
         """
-        ...
+        return 0
 
     def clients(self, begun_s: float) -> tuple[ClientRequest, ...]:
         """What became of every request of the clients that went on sending; called after `finish`.
@@ -194,12 +197,15 @@ class Target(Protocol):
         Args:
             begun_s: when the swap was asked for, on the meter's clock.
         """
-        ...
+        return ()
 
     def settle(self) -> Settled:
         """Collect, and wait until the ledgers stand still."""
-        ...
+        return settle(self.meter)
 
     def close(self) -> None:
         """Serve nothing any more."""
-        ...
+
+    def _look_at_page_cache(self, to: Checkpoint) -> None:
+        share = page_cache.residency(page_cache.weight_files(to.path)).share
+        self._outcome = replace(self._outcome, resident_before=share)

@@ -12,10 +12,9 @@ from typing import Any
 from mlx_lm.models.cache import make_prompt_cache
 
 from swapbench.base.phases import Phase
-from swapbench.instruments import page_cache
 from swapbench.loaders import Loaded, ModelLoader, platform
 from swapbench.loaders.source import Span, unmeasured
-from swapbench.machine.allowance import Share, memory
+from swapbench.machine.allowance import ByteLimit, memory
 from swapbench.wire.events import Checkpoint, ClientRequest, Plan, PlannedSwap, Recovery, Reply
 from swapbench.worker.checking import Serving, refuse_broken, refuse_too_large
 from swapbench.worker.engine.batch import BatchEngine, Request, Ticket
@@ -28,7 +27,7 @@ from swapbench.worker.meter import MlxMeter, Settled, settle
 from swapbench.worker.mlx_here import mlx_identity, wire
 from swapbench.worker.preparation import keep_page_cache, set_page_cache, touch_free_memory
 from swapbench.worker.probe import Probe
-from swapbench.worker.targets import Audit, Outcome, RefusedError, Restored, Steady
+from swapbench.worker.targets import Audit, RefusedError, Restored, Steady, SwapOutcome, Target
 from swapbench.worker.targets.agents import Agents
 from swapbench.worker.traffic import Traffic, client_request, seen_by_client
 
@@ -39,14 +38,14 @@ _LOOK_S = 0.1
 _HELLO = Request(id="hello", text=HELLO, prompt_tokens=8, max_tokens=1)
 
 
-class InProcessTarget:
+class InProcessTarget(Target):
     """Serves one model by a BatchEngine; the pool's budget and the cache store outlive every swap."""
 
     def __init__(self, plan: Plan) -> None:
-        self.meter = MlxMeter()
+        super().__init__(plan)
+        self.meter: MlxMeter = MlxMeter()
         if plan.engine.wired == "server":
             wire("recommended")
-        self._plan = plan
         self._pool = BlockPool(plan.engine.kv_budget_bytes, plan.engine.block_tokens)
         self._store = CacheStore(plan.scratch_dir)
         self._loader = ModelLoader(plan.how)
@@ -56,17 +55,15 @@ class InProcessTarget:
         self._serving: dict[Path, Serving] = {}
         self._agents = Agents(plan, self._store, self.meter)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
-        self._served: Checkpoint | None = None
         self._loaded: Loaded | None = None
         self._batch: BatchEngine | None = None
-        self._fallback: Checkpoint | None = None
         self._following: Path | None = None
         self._tickets: tuple[Ticket, ...] = ()
         self._carried: tuple[Ticket, ...] = ()
         self._door = FrontDoor(plan.workload.queue_limit)
         self._traffic: Traffic[Request, Ticket | None] | None = None
         self._planned: PlannedSwap | None = None
-        self._outcome = Outcome(note=self._loader.unasked)
+        self._outcome = SwapOutcome(note=self._loader.unasked)
 
     def identity(self) -> tuple[dict[str, str], str]:
         """Versions of mlx and mlx-lm; MLX's default device."""
@@ -74,7 +71,7 @@ class InProcessTarget:
 
     def serve(self, checkpoint: Checkpoint) -> None:
         """Load `checkpoint` unless it is served already."""
-        self._outcome = Outcome()
+        self._outcome = SwapOutcome()
         self._tickets = self._carried = ()
         if self._served == checkpoint and self._batch is not None and self._batch.serves:
             return
@@ -97,7 +94,7 @@ class InProcessTarget:
         assert self._served is not None
         self._refuse_unsavable_caches(loaded.model)
         prefilled = self._agents.fill(loaded, self._served.name, planned.round)
-        self._outcome = Outcome(prefilled_tokens=prefilled.tokens, prefill_s=prefilled.seconds)
+        self._outcome = SwapOutcome(prefilled_tokens=prefilled.tokens, prefill_s=prefilled.seconds)
         self._refuse_a_full_disk()
         if self._plan.touch_free_memory:
             touch_free_memory(to.weight_bytes)
@@ -148,10 +145,6 @@ class InProcessTarget:
         with probe.phase(Phase.REINIT):
             self._reinit(to)
 
-    def outcome(self) -> Outcome:
-        """What the last swap did, as far as it came."""
-        return self._outcome
-
     def first_token(self, probe: Probe) -> None:
         """A request of its own, beside whatever was carried over."""
         assert self._batch is not None
@@ -180,9 +173,6 @@ class InProcessTarget:
         """By the batch engine, one after another."""
         assert self._batch is not None
         return ask(self._batch, self._plan.verify)
-
-    def health(self) -> None:
-        """That this runs is the answer: a server in this process would wait for the same lock."""
 
     def roll_back(self) -> Recovery:
         """Serve the old model again, its agents' caches restored."""
@@ -320,10 +310,6 @@ class InProcessTarget:
         if self._plan.settle_after_unload:
             self._outcome = replace(self._outcome, release=settle(self.meter))
 
-    def _look_at_page_cache(self, to: Checkpoint) -> None:
-        share = page_cache.residency(page_cache.weight_files(to.path)).share
-        self._outcome = replace(self._outcome, resident_before=share)
-
     def _load(self, checkpoint: Checkpoint, span: Span) -> None:
         refuse_too_large(checkpoint, self._room_for(checkpoint))
         self._loaded = self._loader.load(checkpoint.path, span)
@@ -343,10 +329,10 @@ class InProcessTarget:
             kept_bytes=loaded.report.kept_bytes + self._freed_bytes,
         )
 
-    def _room_for(self, _checkpoint: Checkpoint) -> Share:
+    def _room_for(self, _checkpoint: Checkpoint) -> ByteLimit:
         """What a model may take: what is set, or what this process can get once the old model is gone."""
         if self._plan.engine.memory_limit_bytes:
-            return Share(self._plan.engine.memory_limit_bytes, "engine.memory_limit_bytes")
+            return ByteLimit(self._plan.engine.memory_limit_bytes, "engine.memory_limit_bytes")
         ours = self._loaded.weight_bytes if self._loaded is not None else 0
         kept = self._loader.kept_bytes + self._kept_by_malloc()
         room = memory().obtainable

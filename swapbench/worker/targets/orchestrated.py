@@ -6,26 +6,23 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint
 from typing import Any, Literal, cast
 
-from swapbench.instruments import page_cache
 from swapbench.orchestrator import GROUP, REPORTED, Orchestrator
-from swapbench.wire.events import Checkpoint, ClientRequest, Plan, PlannedSwap, Recovery, Reply
-from swapbench.worker.meter import Meter, Settled, settle
+from swapbench.wire.events import Checkpoint, Plan, PlannedSwap, Recovery
+from swapbench.worker.meter import Meter
 from swapbench.worker.preparation import set_page_cache
 from swapbench.worker.probe import Probe
 from swapbench.worker.reference import MismatchError
-from swapbench.worker.targets import NOTHING_SEEN, Audit, Outcome, Restored, Steady
+from swapbench.worker.targets import NOTHING_SEEN, Restored, Target
 
 
-class OrchestratedTarget:
+class OrchestratedTarget(Target):
     """Calls the orchestrator's five methods, and remembers what each model says."""
 
     def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+        super().__init__(plan)
         self._own = _made(plan.target, plan.orchestrator)
         self.meter = _meter(self._own)
         self._folders = {name: checkpoint.path for name, checkpoint in plan.checkpoints.items()}
-        self._served: Checkpoint | None = None
-        self._fallback: Checkpoint | None = None
         self._started = False
         self._said: dict[str, str] = {}
         self._answer = ""
@@ -51,16 +48,12 @@ class OrchestratedTarget:
         if self._remembers(checkpoint) and checkpoint.name not in self._said:
             self._remember(checkpoint, self._own.verify(checkpoint.name, self._unmeasured()))
 
-    def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
-        """It is asked nothing beforehand."""
-
     def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """The page cache, then the workload."""
         label = self._plan.page_cache_of(planned.scenario)
         set_page_cache(to, label)
         self._own.apply_workload(self._plan.workload)
-        files = page_cache.weight_files(to.path)
-        self._outcome = replace(self._outcome, resident_before=page_cache.residency(files).share)
+        self._look_at_page_cache(to)
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
         """By its own way, phase by phase as far as it tells."""
@@ -72,28 +65,16 @@ class OrchestratedTarget:
         seen: Literal["phases", "call"] = "phases" if probe.phase_s else "call"
         self._outcome = replace(self._outcome, seen=seen, loaded_bytes=to.weight_bytes, **self._reported())
 
-    def outcome(self) -> Outcome:
-        """The page cache before, and what was loaded."""
-        return self._outcome
-
     def first_token(self, probe: Probe) -> None:
         """The first of the greedy answer that is verified later."""
         assert self._served is not None
         self._answer = self._own.verify(self._served.name, probe)
         probe.refuse_overlap()
 
-    def steady(self) -> Steady:
-        """Its own business."""
-        return Steady()
-
     def restore(self) -> Restored:
         """As far as it tells."""
         told = self._outcome
         return Restored(caches=told.restored_caches, tokens=told.restored_tokens, bytes=None)
-
-    def replies(self) -> tuple[Reply, ...]:
-        """No tokens are seen, only text."""
-        return ()
 
     def verify(self, to: Checkpoint) -> int | None:
         """The answer that the first token began is to be what this model has always said.
@@ -102,9 +83,6 @@ class OrchestratedTarget:
             MismatchError: it is not, or is another model's.
         """
         return self._remember(to, self._answer)
-
-    def health(self) -> None:
-        """That this runs is the answer: it would wait for the same lock."""
 
     def roll_back(self) -> Recovery:
         """It is asked first, then told to swap back, and only then stopped and started again."""
@@ -134,22 +112,6 @@ class OrchestratedTarget:
         """Have the model that is served say something."""
         assert self._served is not None
         self._own.verify(self._served.name, self._unmeasured())
-
-    def audit(self) -> Audit:
-        """Caches are its own business."""
-        return Audit(None, None)
-
-    def finish(self) -> int:
-        """What was in flight is its own business."""
-        return 0
-
-    def clients(self, begun_s: float) -> tuple[ClientRequest, ...]:
-        """None are ours."""
-        return ()
-
-    def settle(self) -> Settled:
-        """Until the ledgers stand still."""
-        return settle(self.meter)
 
     def close(self) -> None:
         """Stop it."""
@@ -216,7 +178,7 @@ def _meter(own: Orchestrator) -> Meter:
         from swapbench.worker.meter import MlxMeter
 
         return MlxMeter()
-    from swapbench.worker.targets.meter import TreeMeter
+    from swapbench.worker.meter import TreeMeter
 
     meter = TreeMeter(here=True)
     meter.watch([os.getpid()])

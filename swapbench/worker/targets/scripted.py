@@ -7,12 +7,11 @@ from dataclasses import replace
 
 from swapbench.base.phases import PHASES, Phase
 from swapbench.instruments.ledgers import SwapSpace
-from swapbench.machine.energy import NONE, Energy
 from swapbench.spec.experiment import Script, ScriptedSwap
-from swapbench.wire.events import Checkpoint, ClientRequest, Plan, PlannedSwap, Reading, Recovery, Reply
-from swapbench.worker.meter import Counters, Settled
+from swapbench.wire.events import Checkpoint, Plan, PlannedSwap, Reading, Recovery, Reply
+from swapbench.worker.meter import Counters, Meter, Settled
 from swapbench.worker.probe import Probe
-from swapbench.worker.targets import Audit, Outcome, Restored, Steady
+from swapbench.worker.targets import Audit, SwapOutcome, Target
 
 _MACHINE_BYTES = 24 << 30
 _PROCESS_BYTES = 100 << 20
@@ -23,11 +22,10 @@ class ScriptedError(RuntimeError):
     """The failure that the script asked for."""
 
 
-class ScriptedMeter:
+class ScriptedMeter(Meter):
     """A clock that moves only when the script says so, and ledgers that hold what it says."""
 
     clock_origin_ns: int | None = None
-    energy: Energy = NONE
 
     def __init__(self) -> None:
         self._now_s = 0.0
@@ -51,11 +49,7 @@ class ScriptedMeter:
         self._leaked_bytes += leaked_bytes
 
     def now_s(self) -> float:
-        """The script's time."""
         return self._now_s
-
-    def synchronize(self) -> None:
-        """Nothing computes here."""
 
     def read(self, *, exact: bool = False) -> Reading:
         """Model and leak are MLX's; the process weighs as much more as it imports."""
@@ -91,36 +85,28 @@ class ScriptedMeter:
         return self._loaded_bytes + self._leaked_bytes
 
 
-class ScriptedTarget:
+class ScriptedTarget(Target):
     """Plays `[script]`: durations, memory and failures of every swap."""
 
     def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
         assert plan.script is not None
-        self.meter = ScriptedMeter()
-        self._plan = plan
+        self.meter: ScriptedMeter = ScriptedMeter()
         self._script: Script = plan.script
-        self._served: Checkpoint | None = None
-        self._fallback: Checkpoint | None = None
         self._round = 0
         self._now_playing: ScriptedSwap | None = None
-        self._outcome = Outcome()
 
     def identity(self) -> tuple[dict[str, str], str]:
-        """No library serves here."""
         return {}, "scripted"
 
     def serve(self, checkpoint: Checkpoint) -> None:
-        """Hold the model's bytes."""
-        self._outcome = Outcome()
+        self._outcome = SwapOutcome()
         self._hold(checkpoint)
 
     def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """Note the round; scripts may tell rounds apart. What is in the page cache they say, too."""
         self._round = planned.round
-        self._outcome = Outcome(resident_before=self._script.resident)
-
-    def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
-        """A script refuses nothing."""
+        self._outcome = SwapOutcome(resident_before=self._script.resident)
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
         """Play the phases, each as long as the script says, failing where it says."""
@@ -131,25 +117,12 @@ class ScriptedTarget:
             with probe.phase(phase):
                 self._play(phase, played, to, probe)
 
-    def outcome(self) -> Outcome:
-        """The workload's requests are all drained, its caches all evicted."""
-        return self._outcome
-
     def first_token(self, probe: Probe) -> None:
-        """As long as the script says."""
         assert self._served is not None
         played = self._played(self._served)
         with probe.first_token():
             seconds = None if played is None else played.first_token_s
             self.meter.advance(self._script.first_token_s if seconds is None else seconds)
-
-    def steady(self) -> Steady:
-        """A script has no rate."""
-        return Steady()
-
-    def restore(self) -> Restored:
-        """A script holds no caches."""
-        return Restored()
 
     def replies(self) -> tuple[Reply, ...]:
         """What a fresh process says, of this model or of the one that the script has answer in its place."""
@@ -157,9 +130,6 @@ class ScriptedTarget:
         played = self._now_playing
         answering = played.answers_as if played is not None and played.answers_as else self._served.name
         return self._plan.expected[answering]
-
-    def health(self) -> None:
-        """A script is always well."""
 
     def roll_back(self) -> Recovery:
         """Hold the old model again, unless the script forbids it."""
@@ -170,27 +140,17 @@ class ScriptedTarget:
         self._hold(self._fallback)
         return "itself"
 
-    def answer(self) -> None:
-        """At once."""
-
     def audit(self) -> Audit:
-        """A script holds no caches."""
         return Audit(0, 0)
 
     def finish(self) -> int:
-        """All of them, at once."""
         return self._plan.workload.requests
-
-    def clients(self, begun_s: float) -> tuple[ClientRequest, ...]:
-        """Nobody sends to a script."""
-        return ()
 
     def settle(self) -> Settled:
         """Scripted ledgers stand still."""
         return Settled(0.0, self.meter.read())
 
     def close(self) -> None:
-        """Hold nothing."""
         self.meter.hold(0)
 
     def _played(self, to: Checkpoint) -> ScriptedSwap | None:

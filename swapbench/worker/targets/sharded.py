@@ -1,16 +1,13 @@
 """A model shared among several processes, here or on several machines, by mlx-lm's sharded_load."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from swapbench.base.phases import FIRST_TOKEN, Phase
 from swapbench.instruments.ledgers import SwapSpace, system
-from swapbench.machine.energy import NONE
 from swapbench.spec.experiment import PageCache
 from swapbench.wire.events import (
     Checkpoint,
-    ClientRequest,
     PhaseMeasured,
     Plan,
     PlannedSwap,
@@ -18,60 +15,41 @@ from swapbench.wire.events import (
     Recovery,
     Reply,
 )
-from swapbench.worker.meter import Counters, Settled
+from swapbench.worker.meter import Counters, Meter, Settled
 from swapbench.worker.preparation import touch_free_memory
 from swapbench.worker.probe import Probe
 from swapbench.worker.sharding.crew import Crew
 from swapbench.worker.sharding.gather import sum_up
 from swapbench.worker.sharding.messages import Order, Report, Work
-from swapbench.worker.targets import Audit, Outcome, RefusedError, Restored, Steady
+from swapbench.worker.targets import Audit, RefusedError, Steady, SwapOutcome, Target
 
 _HELLO_TOKENS = 8
 
 
-class ShardedMeter:
+class ShardedMeter(Meter):
     """The coordinator's clock, and what all ranks hold together by their latest signs of life."""
-
-    energy = NONE
 
     def __init__(self) -> None:
         self._system = system()
         self.crew: Crew | None = None
-        self.clock_origin_ns = time.perf_counter_ns()
-
-    def now_s(self) -> float:
-        """Seconds since this meter was made."""
-        return (time.perf_counter_ns() - self.clock_origin_ns) / 1e9
-
-    def synchronize(self) -> None:
-        """Every rank does so itself."""
+        super().__init__()
 
     def read(self, *, exact: bool = False) -> Reading:
-        """The sums over ranks."""
-        crew = self.crew
-        return crew.reading() if crew is not None else Reading()
+        """The sums over ranks; `read_inside` likewise, since no rank is asked."""
+        return self.crew.reading() if self.crew is not None else Reading()
 
     def read_inside(self) -> Reading:
-        """As `read`: no rank is asked."""
         return self.read()
 
     def counters(self) -> Counters:
-        """Ranks count for themselves."""
+        """Ranks count for themselves, and have peaks of their own."""
         return Counters(0, 0, None)
 
-    def start_peak(self) -> None:
-        """Ranks have peaks of their own."""
-
-    def peak_bytes(self) -> int | None:
-        """None here: ranks report theirs."""
-        return None
-
     def swap(self) -> SwapSpace:
-        """This machine's."""
         return self._system.swap()
 
 
-class ShardedTarget:
+class ShardedTarget(Target):
     """Serves one model by all ranks together, one request at a time.
 
     Nothing is in flight when it is swapped, and no agent holds a cache: drain, evict and shutdown have
@@ -79,13 +57,10 @@ class ShardedTarget:
     """
 
     def __init__(self, plan: Plan) -> None:
-        self.meter = ShardedMeter()
-        self._plan = plan
+        super().__init__(plan)
+        self.meter: ShardedMeter = ShardedMeter()
         self._crew: Crew | None = None
-        self._served: Checkpoint | None = None
-        self._fallback: Checkpoint | None = None
         self._label = PageCache.AS_IS
-        self._outcome = Outcome()
 
     def identity(self) -> tuple[dict[str, str], str]:
         """As rank 0 says; ranks are started for it."""
@@ -98,7 +73,7 @@ class ShardedTarget:
 
     def serve(self, checkpoint: Checkpoint) -> None:
         """Load `checkpoint` on every rank unless it is served already; ranks that were lost are started."""
-        self._outcome = Outcome()
+        self._outcome = SwapOutcome()
         if self._served == checkpoint and self._crew is not None:
             return
         self._refuse_broken(checkpoint)
@@ -141,10 +116,6 @@ class ShardedTarget:
         self._phase(Work.REINIT, Phase.REINIT, to, probe)
         self._served = to
 
-    def outcome(self) -> Outcome:
-        """Bytes and capacities are those of all ranks together."""
-        return self._outcome
-
     def first_token(self, probe: Probe) -> None:
         """A short prompt, answered by all ranks."""
         with probe.ranked(FIRST_TOKEN) as measured:
@@ -160,10 +131,6 @@ class ShardedTarget:
         rates = [report.tokens_per_s for report in reports if report.tokens_per_s is not None]
         return Steady(first_s, min(rates) if rates else None)
 
-    def restore(self) -> Restored:
-        """No agent has a cache here."""
-        return Restored()
-
     def replies(self) -> tuple[Reply, ...]:
         """One after another, by all ranks."""
         verify = self._plan.verify
@@ -171,9 +138,6 @@ class ShardedTarget:
             Reply(prompt_tokens=length, tokens=self._generate(length, verify.tokens)[0].tokens)
             for length in verify.prompt_tokens
         )
-
-    def health(self) -> None:
-        """The coordinator answers for its ranks, and is idle while they swap."""
 
     def roll_back(self) -> Recovery:
         """Serve the old model again, by ranks started anew where the last were ended."""
@@ -189,14 +153,6 @@ class ShardedTarget:
     def audit(self) -> Audit:
         """No agent has a cache here."""
         return Audit(0, 0)
-
-    def finish(self) -> int:
-        """Nothing is in flight."""
-        return 0
-
-    def clients(self, begun_s: float) -> tuple[ClientRequest, ...]:
-        """Nobody sends."""
-        return ()
 
     def settle(self) -> Settled:
         """Every rank by itself; the longest, and what all hold together."""

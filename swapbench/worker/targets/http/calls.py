@@ -18,18 +18,18 @@ from swapbench.worker.targets.http.client import (
     filled,
     filled_headers,
 )
-from swapbench.worker.targets.http.servers import Fleet
+from swapbench.worker.targets.http.servers import Servers
 
 _TELLS_WITHIN_S: Final = 10.0
 
 
-class Caller:
+class Calls:
     """Carries out a preset's calls; `old` and `new` are the models that a swap is between."""
 
-    def __init__(self, preset: Preset, fleet: Fleet, patience_s: float) -> None:
+    def __init__(self, preset: Preset, servers: Servers, timeout_s: float) -> None:
         self._preset = preset
-        self._fleet = fleet
-        self._patience_s = patience_s
+        self._servers = servers
+        self._timeout_s = timeout_s
         self._instances: dict[str, str] = {}
         self.note = ""
 
@@ -68,7 +68,7 @@ class Caller:
         for figure in self._preset.reported:
             if figure.path is not None:
                 with suppress(ServerError):
-                    name = self._fleet.names[model.name]
+                    name = self._servers.names[model.name]
                     document = self._get(model, _path(figure.path, {"model": name}), _TELLS_WITHIN_S)
                     found |= _figure(figure, document, name)
         return found
@@ -76,24 +76,24 @@ class Caller:
     def version(self) -> str:
         """As the server tells it; empty where it doesn't."""
         told = self._preset.version
-        model = next(iter(self._fleet.names))
+        model = next(iter(self._servers.names))
         if told is not None:
             with suppress(ServerError):
-                endpoint = self._fleet.endpoint(model)
-                with Exchange(endpoint, "GET", told.path, patience_s=_TELLS_WITHIN_S) as exchange:
+                endpoint = self._servers.endpoint(model)
+                with Exchange(endpoint, "GET", told.path, timeout_s=_TELLS_WITHIN_S) as exchange:
                     exchange.expect(200)
                     found = dig(exchange.document(), told.where)
                     return endpoint.shown(found) if isinstance(found, str) else ""
         return ""
 
     def _carry_out(self, call: Call, new: Checkpoint, old: Checkpoint) -> Any:
-        name, gone = self._fleet.names[new.name], self._fleet.names[old.name]
+        name, gone = self._servers.names[new.name], self._servers.names[old.name]
         values = {"model": name, "old": self._instances.get(old.name, gone)}
-        endpoint = self._fleet.endpoint((new if call.of == "new" else old).name)
+        endpoint = self._servers.endpoint((new if call.of == "new" else old).name)
         path = _path(call.path, values)
         body = None if call.body is None else filled(call.body, values)
         headers = filled_headers(call.headers)
-        with Exchange(endpoint, call.method, path, body, headers, self._patience_s) as exchange:
+        with Exchange(endpoint, call.method, path, body, headers, self._timeout_s) as exchange:
             exchange.expect(*call.status)
             document = exchange.document()
         if call.where and (there := dig(document, call.where)) != filled(call.equals, values):
@@ -110,14 +110,14 @@ class Caller:
     def _await(self, until: Until, values: Mapping[str, str], model: Checkpoint) -> None:
         path, wanted = _path(until.path, values), filled(until.equals, values)
         where = str(filled(until.where, values))
-        give_up_s = time.monotonic() + self._patience_s
-        while dig(self._get(model, path, self._patience_s), where) != wanted:
+        give_up_s = time.monotonic() + self._timeout_s
+        while dig(self._get(model, path, self._timeout_s), where) != wanted:
             if time.monotonic() > give_up_s:
-                raise HungError(f"GET {path}: {where} is not {wanted!r} after {self._patience_s:g} s")
+                raise HungError(f"GET {path}: {where} is not {wanted!r} after {self._timeout_s:g} s")
             time.sleep(until.every_s)
 
-    def _get(self, model: Checkpoint, path: str, patience_s: float) -> Any:
-        with Exchange(self._fleet.endpoint(model.name), "GET", path, patience_s=patience_s) as exchange:
+    def _get(self, model: Checkpoint, path: str, timeout_s: float) -> Any:
+        with Exchange(self._servers.endpoint(model.name), "GET", path, timeout_s=timeout_s) as exchange:
             exchange.expect(200)
             return exchange.document()
 

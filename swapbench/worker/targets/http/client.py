@@ -71,7 +71,7 @@ class Exchange:
         path: str,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
-        patience_s: float = 60.0,
+        timeout_s: float = 60.0,
     ) -> None:
         """Connect and send.
 
@@ -81,14 +81,14 @@ class Exchange:
         """
         self.endpoint = endpoint
         self.what = f"{method} {endpoint.url}{path}"
-        self._patience_s = patience_s
+        self._timeout_s = timeout_s
         parts = urlsplit(endpoint.url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(parts.hostname or "", parts.port, timeout=min(patience_s, 10.0))
+        self._connection = kind(parts.hostname or "", parts.port, timeout=min(timeout_s, 10.0))
         self._response: http.client.HTTPResponse | None = None
         self._socket: socket.socket | None = None
         self.sent_s = time.perf_counter()
-        self._deadline_s = self.sent_s + patience_s
+        self._deadline_s = self.sent_s + timeout_s
         data = None if body is None else json.dumps(body).encode()
         said = {"Accept": "*/*", **endpoint.headers, **(headers or {})}
         if data is not None:
@@ -120,7 +120,7 @@ class Exchange:
             ServerError: none came.
         """
         if self._response is None:
-            self._response = self._patiently(self._connection.getresponse)
+            self._response = self._within_timeout(self._connection.getresponse)
         return self._response
 
     def expect(self, *statuses: int) -> http.client.HTTPResponse:
@@ -150,7 +150,7 @@ class Exchange:
         """
         response = self.head()
         total = 0
-        while data := self._patiently(lambda: response.read1(_READ_BYTES)):
+        while data := self._within_timeout(lambda: response.read1(_READ_BYTES)):
             total += len(data)
             if total > _LONGEST_ANSWER_BYTES:
                 raise GarbledError(f"{self.what}: answered more than {_LONGEST_ANSWER_BYTES >> 20} MiB")
@@ -190,7 +190,7 @@ class Exchange:
         """Something in the answer is not as it has to be."""
         return GarbledError(f"{self.what}: {what}")
 
-    def _patiently(self, read: Any) -> Any:
+    def _within_timeout(self, read: Any) -> Any:
         left_s = self._deadline_s - time.perf_counter()
         try:
             if left_s <= 0:
@@ -199,7 +199,7 @@ class Exchange:
             self._socket.settimeout(left_s)
             return read()
         except TimeoutError:
-            raise HungError(f"{self.what}: no end of an answer within {self._patience_s:g} s") from None
+            raise HungError(f"{self.what}: no end of an answer within {self._timeout_s:g} s") from None
         except http.client.IncompleteRead:
             raise UnreachableError(f"{self.what}: hung up in the middle of its answer") from None
         except http.client.RemoteDisconnected:

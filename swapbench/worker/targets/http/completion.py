@@ -174,11 +174,11 @@ class Question:
     session: str = "swapbench"
 
 
-class Answer:
+class Completion:
     """A model's answer while it comes. Times are perf_counter's; None where it never got that far."""
 
     def __init__(
-        self, endpoint: Endpoint, ask: Ask, question: Question, patience_s: float, voice: Voice
+        self, endpoint: Endpoint, ask: Ask, question: Question, timeout_s: float, voice: Voice
     ) -> None:
         """Send the question.
 
@@ -188,10 +188,10 @@ class Answer:
         self._ask = ask
         self._question = question
         self._endpoint = endpoint
-        self._patience_s = patience_s
+        self._timeout_s = timeout_s
         self._voice = voice
         self._given_up = threading.Event()
-        self._exchange = self._sent(patience_s)
+        self._exchange = self._sent(timeout_s)
         self._events: Iterator[tuple[str, Any]] | None = None
         self.sent_s = self._exchange.sent_s
         self.first_byte_s: float | None = None
@@ -231,10 +231,10 @@ class Answer:
                 self._exchange.expect(200)
                 self.first_byte_s = time.perf_counter()
                 return
-            left_s = self._patience_s - (time.perf_counter() - self.sent_s)
+            left_s = self._timeout_s - (time.perf_counter() - self.sent_s)
             if again_s >= left_s or self._given_up.wait(again_s):
                 status = self._exchange.head().status
-                raise HungError(f"{self._exchange.what}: still answers {status} after {self._patience_s:g} s")
+                raise HungError(f"{self._exchange.what}: still answers {status} after {self._timeout_s:g} s")
             self._exchange.close()
             self._exchange = self._sent(left_s - again_s)
             if self._given_up.is_set():
@@ -270,10 +270,10 @@ class Answer:
         self._given_up.set()
         self._exchange.close()
 
-    def _sent(self, patience_s: float) -> Exchange:
+    def _sent(self, timeout_s: float) -> Exchange:
         asked, ask = self._question, self._ask
         values = asdict(asked)
-        return Exchange(self._endpoint, "POST", ask.path, filled(ask.body, values), patience_s=patience_s)
+        return Exchange(self._endpoint, "POST", ask.path, filled(ask.body, values), timeout_s=timeout_s)
 
     def _again_after_s(self) -> float | None:
         """How long a client waits before it asks again; None where it doesn't."""

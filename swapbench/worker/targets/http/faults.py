@@ -13,7 +13,7 @@ from swapbench.wire.events import Checkpoint, PlannedSwap
 from swapbench.worker.damage import DAMAGES, FULL_DISK_BYTES, damaged
 from swapbench.worker.probe import Probe
 from swapbench.worker.targets.http.client import ServerError
-from swapbench.worker.targets.http.completion import Answer, WrongModelError
+from swapbench.worker.targets.http.completion import Completion, WrongModelError
 from swapbench.worker.targets.http.target import HttpTarget
 
 _NO_MODEL: Final = "swapbench/there-is-no-such-model"
@@ -50,8 +50,8 @@ class FaultyHttpTarget(HttpTarget):
             self._gone = kind is FaultKind.CLIENT_GONE
             super().swap(to, probe)
 
-    def _ask_shortly(self, model: Checkpoint, prompt: str) -> Answer:
-        answer = super()._ask_shortly(model, prompt)
+    def _ask_to_swap(self, to: Checkpoint) -> Completion:
+        answer = super()._ask_to_swap(to)
         if self._gone:
             self._gone = False
             threading.Event().wait(_STRIKES_AFTER_S)
@@ -62,7 +62,7 @@ class FaultyHttpTarget(HttpTarget):
     @contextmanager
     def _named(self, model: Checkpoint, kind: FaultKind) -> Iterator[None]:
         """Call the model by a name that stands for nothing, or for a damaged copy."""
-        names = self._fleet.names
+        names = self._servers.names
         right = names[model.name]
         copy = damaged(model, kind, self._plan.scratch_dir)
         names[model.name] = _NO_MODEL if copy is model else str(copy.path.absolute())
@@ -82,14 +82,14 @@ class FaultyHttpTarget(HttpTarget):
             finally:
                 timer.join()
         elif kind is FaultKind.DISK_FULL:
-            with _full_disk(self._fleet.processes()):
+            with _full_disk(self._servers.processes()):
                 yield
         else:
             yield
 
     def _kill_youngest(self) -> None:
         """By SIGKILL: whoever was started last is who loads, in servers of several processes."""
-        found = sorted(self._fleet.processes(), key=lambda process: process.create_time())
+        found = sorted(self._servers.processes(), key=lambda process: process.create_time())
         with suppress(psutil.Error, IndexError):
             found[-1].kill()
 

@@ -2,14 +2,20 @@
 
 import json
 import random
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from swapbench.base.files import write_atomically
+from swapbench.wire.events import Checkpoint, Plan
+from swapbench.worker.meter import settle
 from swapbench.worker.reference import MismatchError
+from swapbench.worker.targets.http.client import HungError, StatusError
+from swapbench.worker.targets.http.servers import Completions, Servers
 
+# A prompt that takes longer than that is too long for this machine to verify by.
+_VERIFIES_WITHIN_S: Final = 5.0
 _PROSE: Final = "the old port lay quiet while small boats came home one by one and every lamp was lit again"
 
 
@@ -102,3 +108,127 @@ class References:
         except FileNotFoundError:
             return {}
         return {model: Reference(**each) for model, each in known.items()}
+
+
+class Verifier:
+    """Has the models that answer recognised by what they say.
+
+    Args:
+        note: is told what a user should know of it.
+    """
+
+    def __init__(
+        self, plan: Plan, servers: Servers, completions: Completions, note: Callable[[str], None]
+    ) -> None:
+        self._plan = plan
+        self._tokens = plan.verify.tokens
+        self._prompts = prompts(plan.verify.prompt_tokens)
+        self._servers = servers
+        self._completions = completions
+        self._note = note
+        self._references = References(plan.scratch_dir)
+        self._old: Checkpoint | None = None
+        self._said_before = ""
+        # The prompt of the request that swaps, and what it was answered.
+        self.question = ""
+        self.said = ""
+
+    def footprint_bytes(self, model: str) -> int | None:
+        """What a server took that had no model but this one."""
+        reference = self._references.of(model)
+        return reference.footprint_bytes if reference else None
+
+    def missing(self) -> list[Checkpoint]:
+        """Models of which a server that never swapped has yet to say what each says."""
+        if not self._servers.startable or self._servers.per_model or not self._tokens:
+            return []
+        every = self._plan.checkpoints.values()
+        return [m for m in every if self._plan.asks_of(m.name) and self._references.of(m.name) is None]
+
+    def refer(self, model: Checkpoint) -> None:
+        """Have a fresh server, in place of the one that runs, say what a model says; see what it weighs."""
+        with self._servers.fresh(model.name):
+            self._completions.greet(model)
+            answers = self._answers_of(model)
+            footprint_bytes = settle(self._servers.meter).ledgers.footprint_bytes
+        self._remember(model, Reference(answers, True, footprint_bytes))
+
+    def recognise(self, model: Checkpoint) -> None:
+        """Whether what was asked for answers, by the shortest prompt; a new one is remembered.
+
+        Raises:
+            MismatchError: another model answers: a half-loaded one answers, too.
+        """
+        if not (self._completions.asks and self._tokens):
+            return
+        reference = self._references.of(model.name)
+        if reference is None:
+            self._remember(model, Reference(self._answers_of(model)))
+        elif any(reference.answers.values()):
+            self._verified(model, self._prompts[0])
+
+    def verify(self, to: Checkpoint) -> int | None:
+        """Greedy replies, word for word as those of a server that has never swapped, or as the first ones.
+
+        Returns:
+            How many pieces of text were compared; None where nothing is known to compare with.
+
+        Raises:
+            MismatchError: it says something else, or what another model says.
+        """
+        self._refuse_stale(to)
+        reference = self._references.of(to.name)
+        if reference is None or not any(reference.answers.values()):
+            return None
+        asked = [prompt for prompt in self._prompts if not prompt.spare]
+        return sum(self._verified(to, prompt) for prompt in asked if prompt.key() in reference.answers)
+
+    def before_swap(self, old: Checkpoint) -> None:
+        """Choose the request that is to swap, and what the old model answers to that very request."""
+        self._old, self.said = old, ""
+        self.question = self._completions.prompt()
+        asked = self._completions.asks and self._tokens and self._plan.asks_of(old.name)
+        self._said_before = self._completions.whole(old, self.question).text if asked else ""
+
+    def _refuse_stale(self, to: Checkpoint) -> None:
+        """A first token of the old model's, while the new one was being loaded, is no swap's."""
+        if not self._said_before or self.said != self._said_before:
+            return
+        if self._completions.whole(to, self.question).text != self.said:
+            assert self._old is not None
+            raise MismatchError(
+                f"the request that swapped to {to.name} was answered word for word as {self._old.name} "
+                "answers it: by the wrong model"
+            )
+
+    def _verified(self, to: Checkpoint, prompt: Prompt) -> int:
+        """One that differs may come of what the server keeps of that prompt: of another it keeps nothing."""
+        answer = self._completions.whole(to, prompt.text(), self._tokens)
+        wrong = self._references.mismatch(to.name, prompt, answer.text)
+        if wrong is not None:
+            other = replace(prompt, spare=True)
+            answer = self._completions.whole(to, other.text(), self._tokens)
+            if self._references.mismatch(to.name, other, answer.text) is not None:
+                raise wrong
+            self._note(f"{wrong}, and another one of that length rightly: what it keeps of prompts answers")
+        return len(answer.pieces)
+
+    def _answers_of(self, model: Checkpoint) -> dict[str, str]:
+        """By prompt, as far as computing is fast enough."""
+        answers: dict[str, str] = {}
+        for prompt in self._prompts:
+            timeout_s = _VERIFIES_WITHIN_S if answers else None
+            try:
+                answer = self._completions.whole(model, prompt.text(), self._tokens, timeout_s)
+            except (HungError, StatusError) as error:
+                if not answers:
+                    raise
+                if isinstance(error, StatusError):
+                    self._note(f"{model.name} is not verified by prompts of {prompt.words} words: {error}")
+                break
+            answers[prompt.key()] = answer.text
+        return answers
+
+    def _remember(self, model: Checkpoint, reference: Reference) -> None:
+        if note := self._references.keep(model.name, reference):
+            self._note(note)

@@ -1,20 +1,15 @@
 """The server, or the servers, of a preset: where they are, whether they run, and why one does not answer."""
 
-import json
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+import random
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from typing import Final
 from urllib.parse import urlsplit
 
 import psutil
 
-from swapbench.spec.preset import ServerProcess
-from swapbench.wire.events import Plan
+from swapbench.wire.events import Checkpoint, Plan
+from swapbench.worker.meter import TreeMeter
 from swapbench.worker.targets.http.client import (
     Endpoint,
     Exchange,
@@ -24,9 +19,11 @@ from swapbench.worker.targets.http.client import (
     filled_headers,
     secrets_of,
 )
-from swapbench.worker.targets.http.process import Running, listener
-from swapbench.worker.targets.meter import TreeMeter
+from swapbench.worker.targets.http.completion import Completion, Question, Voice
+from swapbench.worker.targets.http.process import StartedServer, listener, names_of, processes_of
 
+GREETING_TOKENS: Final = 8
+_GREETING: Final = "Hello, who is answering now?"
 _LOOPBACK: Final = frozenset(("127.0.0.1", "localhost", "::1"))
 # A server that can't be started is not tried for ever.
 _STARTS_TRIED: Final = 2
@@ -35,25 +32,25 @@ _SOUND_S: Final = 5.0
 _LEAST_SERVER_BYTES: Final = 64 << 20
 
 
-class Fleet:
+class Servers:
     """One server for all models, or one for each; started here, or running already."""
 
     def __init__(self, plan: Plan) -> None:
         assert plan.server is not None
         self._plan = plan
-        self._preset = plan.server.preset
+        self.preset = plan.server.preset
         self._url = plan.server.url
         self._log = plan.server.log
-        self._hide = secrets_of(self._preset)
-        self._headers = filled_headers(self._preset.headers)
-        self._running: dict[str, Running] = {}
+        self._hide = secrets_of(self.preset)
+        self._headers = filled_headers(self.preset.headers)
+        self._running: dict[str, StartedServer] = {}
         self._failed_starts = 0
         self._started: set[str] = set()
         self._forgotten = False
         self.restarts = 0
-        self._urls = [url for url in (self._url, *self._preset.models.urls.values()) if url]
-        self.startable = self._preset.start is not None and not self._url
-        self.per_model = self.startable and self._preset.start is not None and self._preset.start.per_model
+        self._urls = [url for url in (self._url, *self.preset.models.urls.values()) if url]
+        self.startable = self.preset.start is not None and not self._url
+        self.per_model = self.startable and self.preset.start is not None and self.preset.start.per_model
         self.names = {name: self._name_of(name) for name in plan.checkpoints}
         self._here = all(urlsplit(url).hostname in _LOOPBACK for url in self._urls)
         self.meter = TreeMeter(self._here)
@@ -80,7 +77,7 @@ class Fleet:
         key = model if self.per_model else ""
         if (dead := self._running.pop(key, None)) is not None:
             dead.stop()
-        started = Running(self._preset, self._log, self.names, self._plan.checkpoints, self._hide, model)
+        started = StartedServer(self.preset, self._log, self.names, self._plan.checkpoints, self._hide, model)
         try:
             started.start(self._headers)
         except ServerError:
@@ -107,7 +104,7 @@ class Fleet:
         if not self._here:
             return ""
         listeners = [listener(urlsplit(url).port or 80) for url in self._urls]
-        pids = processes_of(self._preset.process, [pid for pid in listeners if pid is not None])
+        pids = processes_of(self.preset.process, [pid for pid in listeners if pid is not None])
         self.meter.watch(pids)
         return names_of(pids)
 
@@ -152,7 +149,7 @@ class Fleet:
             if not running.alive:
                 raise running.died()
             endpoint = Endpoint(running.url, self._headers, self._hide)
-            with Exchange(endpoint, "GET", self._preset.ready.path, patience_s=_SOUND_S) as check:
+            with Exchange(endpoint, "GET", self.preset.ready.path, timeout_s=_SOUND_S) as check:
                 check.head()
 
     def endpoint(self, model: str) -> Endpoint:
@@ -161,14 +158,14 @@ class Fleet:
         Raises:
             UnreachableError: nowhere.
         """
-        url = self._preset.models.urls.get(model) or self._url
+        url = self.preset.models.urls.get(model) or self._url
         if not url:
             running = self._of(model) or next(iter(self._running.values()), None)
             if running is None:
                 raise UnreachableError("the server is not running")
             url = running.url
         url = url.rstrip("/")
-        if self._preset.ask.path.startswith("/v1/"):
+        if self.preset.ask.path.startswith("/v1/"):
             # Servers print their URL with the /v1 that a preset's paths begin with.
             url = url.removesuffix("/v1")
         return Endpoint(url, self._headers, self._hide)
@@ -196,97 +193,81 @@ class Fleet:
         self._running.clear()
         self.meter.watch([])
 
-    def _of(self, model: str) -> Running | None:
+    def _of(self, model: str) -> StartedServer | None:
         return self._running.get(model if self.per_model else "")
 
     def _name_of(self, name: str) -> str:
-        model, known = self._plan.checkpoints[name], self._preset.models.names
+        model, known = self._plan.checkpoints[name], self.preset.models.names
         values = {"path": str(model.path.absolute()), "name": name, "reference": model.reference}
-        return known.get(name, known.get(model.reference)) or str(filled(self._preset.models.name, values))
+        return known.get(name, known.get(model.reference)) or str(filled(self.preset.models.name, values))
 
 
-_ANSWERS_WITHIN_S: Final = 20.0
-_ASK: Final = """
-import importlib.metadata as m, json, os, sys
-sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-found = {}
-for name in sys.argv[1:]:
-    try:
-        found[name] = m.version(name)
-    except m.PackageNotFoundError:
-        pass
-print(json.dumps(found))
-"""
+class Completions:
+    """Asks the models of the servers for text.
 
-
-def processes_of(told: ServerProcess, listeners: Sequence[int]) -> list[int]:
-    """Those that a preset names, else those that listen.
-
-    Raises:
-        ServerError: a preset names nobody who runs.
+    `asks` is False where computing is so slow that nobody waits for tokens.
     """
-    if told.pid is not None:
-        if not psutil.pid_exists(told.pid):
-            raise ServerError(f"[process] pid = {told.pid}: no such process runs here")
-        return [told.pid]
-    if not told.name:
-        return list(listeners)
-    found = [process for process in psutil.process_iter(["name"]) if process.info["name"] == told.name]
-    if not found:
-        raise ServerError(f'[process] name = "{told.name}": no process of that name runs here')
-    within = {child.pid for process in found for child in _children(process)}
-    return [process.pid for process in found if process.pid not in within]
 
+    def __init__(self, plan: Plan, servers: Servers, timeout_s: float) -> None:
+        self._ask = servers.preset.ask
+        self._servers = servers
+        self._timeout_s = timeout_s
+        self._voice = Voice()
+        self._serial = random.SystemRandom().randrange(1_000_000)
+        self.asks = True
 
-def names_of(pids: Sequence[int]) -> str:
-    """What they are called."""
-    names = []
-    for pid in pids:
-        with suppress(psutil.Error):
-            names.append(psutil.Process(pid).name())
-    return ", ".join(dict.fromkeys(names))
+    def start(
+        self,
+        model: Checkpoint,
+        prompt: str,
+        tokens: int = GREETING_TOKENS,
+        timeout_s: float | None = None,
+        session: str = "swapbench",
+    ) -> Completion:
+        """Send a prompt.
 
+        Raises:
+            ServerError: nobody listens.
+        """
+        question = Question(self._servers.names[model.name], prompt, tokens, session)
+        endpoint = self._servers.endpoint(model.name)
+        return Completion(endpoint, self._ask, question, timeout_s or self._timeout_s, self._voice)
 
-def versions_of(program: str, packages: Sequence[str], variables: Mapping[str, str]) -> dict[str, str]:
-    """Of packages, in the environment of the interpreter that runs a program; empty where it has none.
+    def whole(
+        self,
+        model: Checkpoint,
+        prompt: str,
+        tokens: int = GREETING_TOKENS,
+        timeout_s: float | None = None,
+        session: str = "swapbench",
+        spoken: bool = False,
+    ) -> Completion:
+        """As `start`, read to its end.
 
-    Args:
-        variables: of its environment, beside ours.
-    """
-    python = sys.executable if program == "{python}" else _interpreter_of(program)
-    if not python or not packages:
-        return {}
-    with suppress(OSError, subprocess.SubprocessError, ValueError):
-        asked = subprocess.run(
-            [python, "-I", "-c", _ASK, *packages],
-            env=os.environ | variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_ANSWERS_WITHIN_S,
-            check=True,
-        )
-        return {str(name): str(found) for name, found in json.loads(asked.stdout).items()}
-    return {}
+        Raises:
+            ServerError: it has none, or, where it is to be `spoken`, no text.
+        """
+        with (
+            self._servers.telling(model.name),
+            closing(self.start(model, prompt, tokens, timeout_s, session)) as answer,
+        ):
+            if spoken:
+                answer.await_text()
+            answer.await_end()
+        return answer
 
+    def start_short(self, model: Checkpoint, prompt: str) -> Completion:
+        """A short request; the shortest there is, where nobody waits for tokens."""
+        if self.asks:
+            return self.start(model, prompt)
+        return self.start(model, prompt.partition(" ")[0], 1)
 
-def _interpreter_of(program: str) -> str:
-    """By its name, or by the first line of a script."""
-    where = shutil.which(program)
-    if where is None:
-        return ""
-    if Path(where).name.startswith("python"):
-        return where
-    with suppress(OSError), open(where, "rb") as file:
-        line = file.readline(1024)
-        words = line[2:].decode(errors="replace").split() if line.startswith(b"#!") else []
-        if len(words) > 1 and Path(words[0]).name == "env":
-            return shutil.which(words[-1]) or ""
-        if words and Path(words[0]).name.startswith("python"):
-            return words[0]
-    return ""
+    def greet(self, model: Checkpoint) -> None:
+        """A real request, read to its end: what a server still computes would be in the next swap."""
+        with closing(self.start_short(model, self.prompt())) as answer:
+            answer.await_end()
 
-
-def _children(process: psutil.Process) -> list[psutil.Process]:
-    with suppress(psutil.Error):
-        return process.children(recursive=True)
-    return []
+    def prompt(self, text: str = _GREETING) -> str:
+        """Another beginning each time: servers keep what they have computed of a prompt."""
+        self._serial += 1
+        return f"{self._serial % 1_000_000:06d} {text}"

@@ -1,18 +1,22 @@
-"""Requests of clients, each on a thread of its own: what becomes of them."""
+"""The workload of a swap as servers see it: requests in flight, clients that go on sending, conversations."""
 
+import random
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Literal
 
 from swapbench.spec.experiment import Workload
-from swapbench.wire.events import Checkpoint
+from swapbench.wire.events import Checkpoint, ClientRequest, Plan, PlannedSwap
 from swapbench.worker.targets import Restored
 from swapbench.worker.targets.http.client import HungError, ServerError
-from swapbench.worker.targets.http.completion import Answer, SilentError
+from swapbench.worker.targets.http.completion import Completion, SilentError
 from swapbench.worker.targets.http.references import Prompt
+from swapbench.worker.targets.http.servers import Completions
+from swapbench.worker.traffic import Traffic
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,12 @@ class InFlight:
         ask: sends it.
     """
 
-    def __init__(self, client: int, name: str, model: str, ask: Callable[[], Answer]) -> None:
+    def __init__(self, client: int, name: str, model: str, ask: Callable[[], Completion]) -> None:
         self._client = client
         self._name = name
         self._model = model
         self._ask = ask
-        self._answer: Answer | None = None
+        self._answer: Completion | None = None
         self._error = ""
         self._hung = False
         self._spoken = threading.Event()
@@ -105,6 +109,84 @@ class InFlight:
             self._spoken.set()
 
 
+class Clients:
+    """The requests in flight when a swap begins, and clients that go on sending through it."""
+
+    def __init__(self, plan: Plan, completions: Completions) -> None:
+        self._plan = plan
+        self._completions = completions
+        self._flying: tuple[InFlight, ...] = ()
+        self._traffic: Traffic[int, InFlight] | None = None
+        # What clients that go on sending ask for.
+        self.wanted: Checkpoint | None = None
+        self.landed: tuple[Landed, ...] = ()
+
+    def start(self, planned: PlannedSwap, served: Checkpoint) -> None:
+        """Put requests in flight, and have clients send; returns once they are being answered."""
+        scenario, work = self._plan.scenario(planned.scenario), self._plan.workload
+        count = work.requests if scenario.requests is None else scenario.requests
+        self._flying = tuple(self._send(n, f"in-flight-{n}", served) for n in range(1, count + 1))
+        for request in self._flying:
+            request.await_text()
+        if not work.clients:
+            return
+        self.wanted = served
+        self._traffic = Traffic(
+            self._send_of_client, lambda number: number, work.clients, work.rate_per_s, seed=planned.round
+        )
+        self._traffic.start()
+        self._traffic.await_more(1)
+        self._traffic.sent()[0].ticket.await_text()
+
+    def feel_the_new_model(self) -> None:
+        """Clients go on for a little after the swap is over."""
+        if self._traffic is not None:
+            self._traffic.await_more(_SENT_AFTERWARDS)
+
+    def land(self, timeout_s: float) -> None:
+        """Have clients send no more, and wait for what they and others have sent."""
+        if self._traffic is not None:
+            self._flying += tuple(sent.ticket for sent in self._traffic.stop())
+            self._traffic = None
+        until_s = time.perf_counter() + timeout_s
+        self.landed += tuple(request.land(until_s) for request in self._flying)
+        self._flying = ()
+
+    def rows(self, planned: PlannedSwap, zero_s: float) -> tuple[ClientRequest, ...]:
+        """What became of every request; `zero_s` is when the swap was asked for, as perf_counter has it."""
+        return tuple(
+            ClientRequest(
+                round=planned.round,
+                scenario=planned.scenario,
+                strategy=self._plan.strategy,
+                client=landed.client,
+                request=landed.name,
+                sent_s=landed.sent_s - zero_s,
+                first_token_s=None if landed.first_text_s is None else landed.first_text_s - zero_s,
+                answered_s=None if landed.ended_s is None else landed.ended_s - zero_s,
+                model=landed.model if landed.outcome == "answered" else "",
+                carried=None,
+                outcome=landed.outcome,
+                longest_gap_s=landed.longest_gap_s,
+                error=landed.error,
+            )
+            for landed in self.landed
+        )
+
+    def _send(self, client: int, name: str, model: Checkpoint) -> InFlight:
+        work = self._plan.workload
+        prompt = self._completions.prompt(Prompt(work.prompt_tokens).text())
+        ask = partial(self._completions.start, model, prompt, work.decode_tokens)
+        return InFlight(client, name, model.name, ask)
+
+    def _send_of_client(self, number: int) -> InFlight:
+        assert self.wanted is not None
+        client = number % self._plan.workload.clients + 1
+        return self._send(client, f"client-{client}/{number}", self.wanted)
+
+
+# Requests that clients still send once the new model has shown its first token.
+_SENT_AFTERWARDS: Final = 2
 # A conversation that is answered in less than that share of what it took at first was not computed again.
 _KEPT_SHARE: Final = 0.5
 # Of a short question's time: below that, computing the long one can't be told from answering at all.
@@ -113,14 +195,11 @@ _TELLS_FROM: Final = 2.0
 
 @dataclass
 class Conversations:
-    """What each agent has said to each model, and how long its first token took when that was new.
-
-    `ask` sends a prompt of a session, and has at most so many tokens answered.
-    """
+    """What each agent has said to each model, and how long its first token took when that was new."""
 
     workload: Workload
-    ask: Callable[[Checkpoint, str, str], Answer]
-    serial: int
+    completions: Completions
+    serial: int = field(default_factory=partial(random.SystemRandom().randrange, 1_000_000))
     _new_s: dict[tuple[str, int], float] = field(default_factory=dict)
 
     def hold(self, model: Checkpoint) -> tuple[int, float | None]:
@@ -160,6 +239,6 @@ class Conversations:
     def _first_token_s(self, model: Checkpoint, number: int) -> float:
         agent = f"agent-{number + 1}"
         said = f"{self.serial:06d} {agent}, {model.name}: {Prompt(self.workload.cache_tokens).text()}"
-        answer = self.ask(model, said, agent)
+        answer = self.completions.whole(model, said, 1, session=agent, spoken=True)
         assert answer.first_text_s is not None
         return answer.first_text_s - answer.sent_s

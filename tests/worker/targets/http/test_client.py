@@ -99,5 +99,5 @@ def test_a_key_that_no_header_can_hold_is_not_told(key: str) -> None:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         endpoint = Endpoint(url, {"Authorization": f"Bearer {key}"}, (key,))
         with pytest.raises(ServerError, match="a header can't be sent") as caught:
-            Exchange(endpoint, "GET", "/v1/models", patience_s=5.0)
+            Exchange(endpoint, "GET", "/v1/models", timeout_s=5.0)
     assert "sk-secret" not in str(caught.value)

@@ -19,7 +19,7 @@ from swapbench.spec.experiment import validate
 from swapbench.spec.preset import Preset
 from swapbench.wire.plan import scripted_checkpoints
 from swapbench.worker.targets.http import reaper
-from swapbench.worker.targets.http.process import Running, free_port, listener
+from swapbench.worker.targets.http.process import StartedServer, free_port, listener
 from tests.libproc import Libproc
 from tests.worker.targets.http.standing import STAND_IN, experiment, play, preset, swaps_of
 
@@ -159,7 +159,7 @@ def test_killing_the_keeper_ends_the_children_of_the_server_and_is_seen(tmp_path
     }
     ham = scripted_checkpoints(validate(experiment(), "test"))["ham"]
     names, models = {"ham": "ham"}, {"ham": ham}
-    server = Running(Preset.model_validate(said), tmp_path / "server.log", names, models, (), "ham")
+    server = StartedServer(Preset.model_validate(said), tmp_path / "server.log", names, models, (), "ham")
     server.start({})
     kept = psutil.Process(server.pid).parent()
     children = psutil.Process(server.pid).children()

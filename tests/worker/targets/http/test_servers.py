@@ -16,8 +16,7 @@ from swapbench.spec.preset import ServerProcess
 from swapbench.wire.events import Note, WorkerReady
 from swapbench.worker.targets.http.calls import _figure
 from swapbench.worker.targets.http.client import ServerError
-from swapbench.worker.targets.http.process import free_port
-from swapbench.worker.targets.http.servers import names_of, processes_of, versions_of
+from swapbench.worker.targets.http.process import free_port, names_of, processes_of, versions_of
 from tests.worker.targets.http.standing import THERE, play, preset, stand_in, swaps_of
 
 # As docker-proxy and `ssh -L` are: small, and not the server.
