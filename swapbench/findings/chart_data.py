@@ -84,21 +84,25 @@ def ladder_dots(ladder: Ladder, swaps: Sequence[Swap], outliers: Sequence[Outlie
 
 def _dots(name: str, swaps: Sequence[Swap], figure: HeadlineFigure, outliers: set[int]) -> Dots:
     column = f"{figure}_s"
-    having = [swap for swap in swaps if column in swap.figures]
-    counted = [swap.figures[column] for swap in having if swap.counted]
+    dots = [
+        Dot(
+            swap.round,
+            swap.figures[column],
+            "counted" if swap.counted else "warm-up" if swap.warmup else "invalid",
+            swap.counted and swap.round in outliers,
+        )
+        for swap in swaps
+        if column in swap.figures
+    ]
+    counted = [dot.seconds for dot in dots if dot.kind == "counted"]
     return Dots(
         name=name,
         figure=figure,
-        dots=tuple(_dot(swap, swap.figures[column], swap.round in outliers) for swap in having),
+        dots=tuple(dots),
         estimate=estimate(counted),
         interval=median_interval(counted),
-        without=len(swaps) - len(having),
+        without=len(swaps) - len(dots),
     )
-
-
-def _dot(swap: Swap, seconds: float, outlier: bool) -> Dot:
-    kind: Kind = "counted" if swap.counted else "warm-up" if swap.warmup else "invalid"
-    return Dot(swap.round, seconds, kind, outlier and swap.counted)
 
 
 @dataclass(frozen=True)
@@ -148,24 +152,21 @@ def _of(swaps: Sequence[Swap], scenario: str) -> list[Swap]:
     return [swap for swap in swaps if swap.scenario == scenario]
 
 
-def _shown(findings: Findings) -> list[list[str]]:
-    """Which scenarios' swaps are drawn, in groups that are to be compared."""
-    if findings.ladders:
-        return [list(_stock_and_fastest(ladder)) for ladder in findings.ladders]
-    return [[scenario.name] for scenario in findings.scenarios]
+def _shown(findings: Findings) -> Iterator[list[str]]:
+    """Which scenarios' swaps are drawn, in groups that are to be compared: of strategies, stock and the
+    fastest."""
+    for ladder in findings.ladders:
+        names = [rung.strategy for rung in ladder.rungs if rung.total is not None]
+        shown = dict.fromkeys([*(name for name in names if name == STOCK), *names[:1]])
+        yield [cell_name(ladder.scenario, name) for name in shown]
+    if not findings.ladders:
+        yield from ([scenario.name] for scenario in findings.scenarios)
 
 
 def _on_one_axis(found: Iterable[SwapTimeline | None]) -> Iterator[SwapTimeline]:
     timelines = [timeline for timeline in found if timeline is not None]
     longest_s = max((timeline.end_s for timeline in timelines), default=0.0)
     return (replace(timeline, axis_s=longest_s) for timeline in timelines)
-
-
-def _stock_and_fastest(ladder: Ladder) -> Iterator[str]:
-    names = [rung.strategy for rung in ladder.rungs if rung.total is not None]
-    stock = [name for name in names if name == STOCK]
-    for name in dict.fromkeys([*stock, *names[:1]]):
-        yield cell_name(ladder.scenario, name)
 
 
 # Of a scenario; and of a page: each takes half a kilobyte with its row of the table.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Final
 
 from swapbench.findings.swaps import Key, key_of
@@ -73,65 +74,41 @@ def place(run: Run) -> Placed:
 
     Samples of a worker that carried out no swap are left out.
     """
-    rows, epochs = run.memory, _epochs(run.memory)
-    swaps = _swaps(run, rows, epochs)
+    epochs = _epochs(run.memory)
+    swaps = _swaps(run, epochs)
     _tell_workers(swaps)
-    clocks = _Clocks()
-    own = [clocks.add(swap) for swap in swaps]
-    samples = list(_of_workers(swaps, rows, epochs))
+    # How far each worker's clock is known to have come, and where its next swap can begin.
+    ends_s: dict[int, float] = {}
+    free_s: dict[int, float] = {}
+    own: list[tuple[float, float]] = []
+    for swap in swaps:
+        start_s = number(swap.row.get("start_s"))
+        if start_s is None:
+            free = free_s.get(swap.worker, 0.0)
+            start_s = max(free, min(swap.samples_s, default=free))
+        end_s = start_s + _length_s(swap)
+        free_s[swap.worker] = end_s + (number(swap.row.get("rollback_s")) or 0.0)
+        ends_s[swap.worker] = max(end_s, ends_s.get(swap.worker, 0.0))
+        own.append((start_s, end_s))
+    # A sample is of the worker that carried out the first swap on the same clock.
+    of_epoch = {swap.epoch: swap.worker for swap in reversed(swaps) if swap.epoch is not None}
+    samples = [
+        (of_epoch[epoch], seconds, row)
+        for row, epoch in zip(run.memory, epochs, strict=True)
+        if epoch in of_epoch and (seconds := number(row["t_s"])) is not None
+    ]
     for worker, seconds, _ in samples:
-        clocks.reach(worker, seconds)
-    zeros = clocks.zeros()
+        ends_s[worker] = max(seconds, ends_s[worker])
+    order = sorted(ends_s)
+    zeros = dict(zip(order, accumulate((ends_s[worker] for worker in order), initial=0.0), strict=False))
+    arms = {swap.worker: swap.key[0] for swap in reversed(swaps)}
     return Placed(
         swaps=tuple(_placed(swap, zeros[swap.worker], *at) for swap, at in zip(swaps, own, strict=True)),
         workers=tuple(
-            PlacedWorker(worker, _arm(swaps, worker), zero, zero + clocks.end_s[worker])
-            for worker, zero in zeros.items()
+            PlacedWorker(worker, arms[worker], zero, zero + ends_s[worker]) for worker, zero in zeros.items()
         ),
         samples=tuple((zeros[worker] + seconds, row) for worker, seconds, row in samples),
     )
-
-
-def _of_workers(
-    swaps: Sequence[_ClockedSwap], samples: Sequence[Row], epochs: Sequence[int]
-) -> Iterator[tuple[int, float, Row]]:
-    """Each sample with its worker, which is that of the first swap on the same clock."""
-    of_epoch = {swap.epoch: swap.worker for swap in reversed(swaps) if swap.epoch is not None}
-    for row, epoch in zip(samples, epochs, strict=True):
-        seconds = number(row["t_s"])
-        if epoch in of_epoch and seconds is not None:
-            yield of_epoch[epoch], seconds, row
-
-
-class _Clocks:
-    """How far each worker's clock is known to have come, and where the next swap of it can begin."""
-
-    def __init__(self) -> None:
-        self.end_s: dict[int, float] = {}
-        self._free_s: dict[int, float] = {}
-
-    def add(self, swap: _ClockedSwap) -> tuple[float, float]:
-        """When a swap began and ended on its worker's clock."""
-        free_s = self._free_s.get(swap.worker, 0.0)
-        start_s = number(swap.row.get("start_s"))
-        if start_s is None:
-            start_s = max(free_s, min(swap.samples_s, default=free_s))
-        end_s = start_s + _length_s(swap)
-        self._free_s[swap.worker] = end_s + (number(swap.row.get("rollback_s")) or 0.0)
-        self.reach(swap.worker, end_s)
-        return start_s, end_s
-
-    def reach(self, worker: int, seconds: float) -> None:
-        """Something of this worker's is known at this time."""
-        self.end_s[worker] = max(seconds, self.end_s.get(worker, 0.0))
-
-    def zeros(self) -> dict[int, float]:
-        """Where each worker's zero comes to lie."""
-        zeros, end_s = {}, 0.0
-        for worker in sorted(self.end_s):
-            zeros[worker] = end_s
-            end_s += self.end_s[worker]
-        return zeros
 
 
 def _length_s(swap: _ClockedSwap) -> float:
@@ -165,22 +142,15 @@ def _placed(swap: _ClockedSwap, zero_s: float, start_s: float, end_s: float) -> 
     )
 
 
-def _arm(swaps: Sequence[_ClockedSwap], worker: int) -> str:
-    return next(swap.key[0] for swap in swaps if swap.worker == worker)
-
-
-def _swaps(run: Run, samples: Sequence[Row], epochs: Sequence[int]) -> list[_ClockedSwap]:
+def _swaps(run: Run, epochs: Sequence[int]) -> list[_ClockedSwap]:
     """Every swap of swaps.csv, then what was begun and has no row there."""
     swaps = {key_of(row): _ClockedSwap(key_of(row), row) for row in run.swaps}
     for row in run.phases:
         swaps.setdefault(key_of(row), _ClockedSwap(key_of(row), _NOTHING)).phases.append(row)
-    # Samples from before there were strategies name none.
-    unnamed = {(*key[:2], "", key[3]): key for key in swaps}
-    for row, epoch in zip(samples, epochs, strict=True):
-        key = unnamed.get(key_of(row), key_of(row))
+    for row, epoch in zip(run.memory, epochs, strict=True):
         seconds = number(row["t_s"])
         if row["scenario"] and seconds is not None:
-            swap = swaps.setdefault(key, _ClockedSwap(key, _NOTHING))
+            swap = swaps.setdefault(key_of(row), _ClockedSwap(key_of(row), _NOTHING))
             swap.epoch = epoch if swap.epoch is None else swap.epoch
             if swap.epoch == epoch:
                 swap.samples_s.append(seconds)
@@ -206,22 +176,17 @@ def _tell_workers(swaps: Sequence[_ClockedSwap]) -> None:
     counts = any(number(swap.row.get("position")) is not None for swap in swaps)
     lost = False
     for swap in swaps:
-        told = _told(swap)
-        if lost or any(_begins_again(name, latest[name], told[name]) for name in told if name in latest):
+        recorded = {name: number(swap.row.get(name)) for name in ("position", "start_s", "turn")}
+        recorded["epoch"] = swap.epoch
+        told = {name: value for name, value in recorded.items() if value is not None}
+        # A count and a clock go up within one worker; its turn, and the clock of its samples, are the same.
+        begun_again = any(
+            told[name] <= latest[name] if name in ("position", "start_s") else told[name] != latest[name]
+            for name in told.keys() & latest.keys()
+        )
+        if lost or begun_again:
             worker, latest = worker + 1, {}
         latest |= told
         swap.worker = worker
         # The parent writes the row of a swap in which the worker ended, and counts nothing.
         lost = counts and bool(swap.row) and "position" not in told
-
-
-def _told(swap: _ClockedSwap) -> dict[str, float]:
-    """By what workers can be told apart, as far as it was recorded."""
-    told = {name: number(swap.row.get(name)) for name in ("position", "start_s", "turn")}
-    told["epoch"] = swap.epoch
-    return {name: value for name, value in told.items() if value is not None}
-
-
-def _begins_again(name: str, was: float, now: float) -> bool:
-    """A count and a clock go up within one worker; its turn, and the clock of its samples, are the same."""
-    return now <= was if name in ("position", "start_s") else now != was

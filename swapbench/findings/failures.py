@@ -7,7 +7,7 @@ from typing import Final
 
 from swapbench.base import figures
 from swapbench.base.phases import LEDGER_LABELS, WHOLE, Phase
-from swapbench.findings.swaps import Swap
+from swapbench.findings.swaps import Swap, estimated
 from swapbench.spec.strategy import LOADERS
 from swapbench.stats.estimate import estimate
 
@@ -35,21 +35,21 @@ class Failure:
 
 def failures_of(swaps: Sequence[Swap]) -> tuple[Failure, ...]:
     """Every failed swap, in order."""
-    return tuple(_failure(swap) for swap in swaps if swap.status != "ok")
-
-
-def _failure(swap: Swap) -> Failure:
-    return Failure(
-        round=swap.round,
-        scenario=swap.scenario,
-        fault=swap.fault,
-        status=swap.status,
-        recovery="itself" if swap.status == "refused" else swap.recovery,
-        back_s=0.0 if swap.status == "refused" else swap.figures.get("rollback_s"),
-        readable_caches=swap.figures.get("readable_caches"),
-        broken_caches=swap.figures.get("broken_caches"),
-        mlx_growth_bytes=_growth(swap, "mlx_active"),
-        footprint_growth_bytes=_growth(swap, "footprint"),
+    return tuple(
+        Failure(
+            round=swap.round,
+            scenario=swap.scenario,
+            fault=swap.fault,
+            status=swap.status,
+            recovery="itself" if swap.status == "refused" else swap.recovery,
+            back_s=0.0 if swap.status == "refused" else swap.figures.get("rollback_s"),
+            readable_caches=swap.figures.get("readable_caches"),
+            broken_caches=swap.figures.get("broken_caches"),
+            mlx_growth_bytes=_growth(swap, "mlx_active"),
+            footprint_growth_bytes=_growth(swap, "footprint"),
+        )
+        for swap in swaps
+        if swap.status != "ok"
     )
 
 
@@ -146,10 +146,9 @@ def _boot_model_kept(
 def _never_freed(counted: Sequence[Swap]) -> Iterator[Symptom]:
     """Back on a model, a server holds more than one that never had another."""
     for model in dict.fromkeys(swap.to_model for swap in counted):
-        held = estimate(swap.settled.get("footprint") for swap in counted if swap.to_model == model)
-        fresh = estimate(
-            swap.figures.get("fresh_footprint_bytes") for swap in counted if swap.to_model == model
-        )
+        its = [swap for swap in counted if swap.to_model == model]
+        held = estimate(swap.settled.get("footprint") for swap in its)
+        fresh = estimated(its, "fresh_footprint_bytes")
         if held is None or fresh is None:
             continue
         beyond = held.point - fresh.point
@@ -220,7 +219,7 @@ def _stalls(counted: Sequence[Swap]) -> Iterator[Symptom]:
     """The process answers nobody while it swaps."""
     for scenario in dict.fromkeys(swap.scenario for swap in counted):
         its = [swap for swap in counted if swap.scenario == scenario]
-        stall = estimate(swap.figures.get("longest_stall_s") for swap in its)
+        stall = estimated(its, "longest_stall_s")
         total = estimate(swap.phase_s(WHOLE) if swap.from_outside else swap.total_s for swap in its)
         if stall is None or total is None:
             continue

@@ -1,7 +1,7 @@
 """A run in one line: the first thing that a reader wants to know."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -40,36 +40,33 @@ def outcome(findings: Findings) -> Exit:
 
 
 def overall(findings: Findings) -> Overall:
-    """The gravest thing found, in words."""
-    text, because = _found(findings)
+    """The gravest thing found, in words, in the order of `exit_code`; and why, where it is not good."""
+    text, because = _gravest(findings) or _in_doubt(findings) or _met(findings)
     return Overall(GRADES[outcome(findings)], text, because)
 
 
-def _found(findings: Findings) -> tuple[str, tuple[str, ...]]:
-    """What is said, and why, in the order of `exit_code`."""
+_Found = tuple[str, tuple[str, ...]]
+
+
+def _gravest(findings: Findings) -> _Found | None:
+    """What fails a run; None where nothing does."""
     counts, facts = findings.counts, findings.facts
     missed = tuple(f"{v.title}: {v.reason}" for v in findings.verdicts if v.outcome is CriterionOutcome.FAIL)
     lost = {"failed": counts.failed, "rolled back": counts.rolled_back, "refused": counts.refused}
     if any(lost.values()):
-        return _lost({how: number for how, number in lost.items() if number}), missed
+        (how, number), *others = ((how, number) for how, number in lost.items() if number)
+        rest = (f"{n} {other}" for other, n in others)
+        return ", ".join((f"{counted(number, 'swap')} {how}", *rest)), missed
     if facts.status == "incomplete":
         return "The run is not complete", (facts.incomplete,)
     if findings.unanswered_requests:
         return f"{counted(findings.unanswered_requests, 'request')} never answered", missed
     if missed:
         return "1 criterion not met" if len(missed) == 1 else f"{len(missed)} criteria not met", missed
-    if facts.status != "complete":
-        return "The run is not complete", (facts.incomplete,)
-    return _in_doubt(findings) or _met(findings)
+    return None if facts.status == "complete" else ("The run is not complete", (facts.incomplete,))
 
 
-def _lost(swaps: Mapping[str, int]) -> str:
-    """`1 swap failed, 7 rolled back`."""
-    (how, number), *others = swaps.items()
-    return ", ".join((f"{counted(number, 'swap')} {how}", *(f"{n} {other}" for other, n in others)))
-
-
-def _in_doubt(findings: Findings) -> tuple[str, tuple[str, ...]] | None:
+def _in_doubt(findings: Findings) -> _Found | None:
     """What keeps a run in which nothing failed from being good; None where nothing does."""
     if not findings.counts.counted:
         return "No swap counts", ()
@@ -78,37 +75,39 @@ def _in_doubt(findings: Findings) -> tuple[str, tuple[str, ...]] | None:
         return f"{counted(len(symptoms), 'symptom')} of known faults", symptoms
     declared = [verdict for verdict in findings.verdicts if verdict.declared]
     if not declared:
-        open_ = [verdict for verdict in findings.verdicts if verdict.outcome is not CriterionOutcome.PASS]
-        return "Every swap succeeded; no criterion was declared", _reasons(open_)
+        return "Every swap succeeded; no criterion was declared", _reasons(_open(findings.verdicts))
     if any(verdict.outcome is CriterionOutcome.INCONCLUSIVE for verdict in declared):
-        return _so_many(declared)
+        return _so_many(declared), _reasons(_open(declared))
     if findings.counts.invalid:
         return f"{counted(findings.counts.invalid, 'swap')} left out as invalid", ()
     return None
 
 
-def _so_many(declared: Sequence[CriterionVerdict]) -> tuple[str, tuple[str, ...]]:
-    """`1 of 2 criteria met, 1 not judged`."""
-    open_ = [verdict for verdict in declared if verdict.outcome is not CriterionOutcome.PASS]
-    rest = ", ".join(f"{n} {outcome}" for outcome, n in Counter(str(v.outcome) for v in open_).items())
-    return f"{len(declared) - len(open_)} of {len(declared)} criteria met, {rest}", _reasons(open_)
-
-
-def _met(findings: Findings) -> tuple[str, tuple[str, ...]]:
+def _met(findings: Findings) -> _Found:
     """Of a run that is good, what was asked of it; and what of that which every run is held to is open."""
     declared = [verdict for verdict in findings.verdicts if verdict.declared]
-    open_ = [verdict for verdict in findings.verdicts if verdict.outcome is not CriterionOutcome.PASS]
+    open_ = _open(findings.verdicts)
     if not open_:
         return "Every criterion is met", ()
     unjudged = [verdict for verdict in declared if verdict.outcome is CriterionOutcome.NOT_JUDGED]
+    text = "Every declared criterion is met"
     if len(unjudged) == len(declared):
         text = "Every swap succeeded; no criterion was judged"
     elif unjudged:
-        text, _ = _so_many(declared)
-    else:
-        text = "Every declared criterion is met"
+        text = _so_many(declared)
     undecided = [verdict.title for verdict in open_ if verdict.outcome is CriterionOutcome.INCONCLUSIVE]
     return text + "".join(f"; inconclusive: {title}" for title in undecided), _reasons(open_)
+
+
+def _open(verdicts: Sequence[CriterionVerdict]) -> list[CriterionVerdict]:
+    return [verdict for verdict in verdicts if verdict.outcome is not CriterionOutcome.PASS]
+
+
+def _so_many(declared: Sequence[CriterionVerdict]) -> str:
+    """`1 of 2 criteria met, 1 not judged`."""
+    open_ = Counter(str(verdict.outcome) for verdict in _open(declared))
+    rest = ", ".join(f"{n} {outcome}" for outcome, n in open_.items())
+    return f"{len(declared) - open_.total()} of {len(declared)} criteria met, {rest}"
 
 
 def _reasons(open_: Sequence[CriterionVerdict]) -> tuple[str, ...]:

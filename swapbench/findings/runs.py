@@ -1,6 +1,6 @@
 """A run as a whole: its arms and strategies taken apart, what it was run on, its entry in a list."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -48,14 +48,13 @@ def _alone(run: Run, arm: ArmInfo) -> Run:
             "arms": (),
         }
     )
-    return replace(
-        run,
-        info=info,
-        phases=_having(run.phases, "arm", arm.name),
-        swaps=_having(run.swaps, "arm", arm.name),
-        memory=_having(run.memory, "arm", arm.name),
-        requests=_having(run.requests, "arm", arm.name),
-    )
+    return _with_rows(run, info, lambda rows: _having(rows, "arm", arm.name))
+
+
+def _with_rows(run: Run, info: RunInfo, changed: Callable[[Iterable[Row]], tuple[Row, ...]]) -> Run:
+    """The run with all of its tables changed alike."""
+    phases, swaps, memory, requests = map(changed, (run.phases, run.swaps, run.memory, run.requests))
+    return replace(run, info=info, phases=phases, swaps=swaps, memory=memory, requests=requests)
 
 
 def _having(rows: Iterable[Row], column: str, value: str) -> tuple[Row, ...]:
@@ -76,13 +75,7 @@ def by_cell(run: Run, experiment: Experiment) -> tuple[Run, Experiment]:
         for scenario in experiment.scenario
         for strategy in experiment.strategy
     )
-    named = replace(
-        run,
-        phases=_renamed(run.phases),
-        swaps=_renamed(run.swaps),
-        memory=_renamed(run.memory),
-        requests=_renamed(run.requests),
-    )
+    named = _with_rows(run, run.info, _renamed)
     return named, experiment.model_copy(update={"scenario": scenarios})
 
 
@@ -98,14 +91,7 @@ def only(run: Run, strategy: str) -> Run:
     how = experiment_of(run).strategy[strategy].model_dump(mode="json")
     alone = run.info.experiment | {"strategy": {strategy: how}, "criterion": []}
     info = run.info.model_copy(update={"experiment": alone})
-    return replace(
-        run,
-        info=info,
-        phases=_having(run.phases, "strategy", strategy),
-        swaps=_having(run.swaps, "strategy", strategy),
-        memory=_having(run.memory, "strategy", strategy),
-        requests=_having(run.requests, "strategy", strategy),
-    )
+    return _with_rows(run, info, lambda rows: _having(rows, "strategy", strategy))
 
 
 def _renamed(rows: Iterable[Row]) -> tuple[Row, ...]:
@@ -215,14 +201,11 @@ def _source_says(info: RunInfo, experiment: Experiment) -> str:
     sources = info.sources()
     says = [_SOURCE_SAYS[source] for source in sources]
     if len(sources) > 1:
-        says = [f"{_named(info, source)}: {words}" for source, words in zip(sources, says, strict=True)]
+        names = {s: dict.fromkeys(m.name for m in info.all_models() if m.source is s) for s in sources}
+        says = [f"{', '.join(names[source])}: {_SOURCE_SAYS[source]}" for source in sources]
     if info.transcribed_from:
         says.append("these figures are transcribed, not measured by swapbench")
     return "; ".join(says)
-
-
-def _named(info: RunInfo, source: Source) -> str:
-    return ", ".join(dict.fromkeys(model.name for model in info.all_models() if model.source is source))
 
 
 def _incomplete(info: RunInfo, finished: int, planned: int) -> str:

@@ -10,7 +10,7 @@ from swapbench.base.figures import change
 from swapbench.base.phases import FIRST_TOKEN, PHASES
 from swapbench.findings.swaps import Headlined, Swap, headline_figure, headlines_by_scenario
 from swapbench.stats.estimate import Estimate, estimate
-from swapbench.stats.theil_sen import Series, Slope, theil_sen
+from swapbench.stats.theil_sen import Series, theil_sen
 
 # Of fewer values nobody can say which one is the odd one.
 _ENOUGH: Final = 6
@@ -62,29 +62,28 @@ def find_outliers(swaps: Sequence[Swap]) -> tuple[Outlier, ...]:
 
 
 def _outliers(swaps: Sequence[Headlined]) -> Iterator[tuple[float, Outlier]]:
+    """Each with how many spreads away it lies."""
     if len(swaps) < _ENOUGH:
         return
     logs = [math.log(one.seconds) for one in swaps]
-    middle = median(logs)
+    middle, median_s = median(logs), median(one.seconds for one in swaps)
     spread = max(median(abs(log - middle) for log in logs) / _MAD_OF_NORMAL, _LEAST_SPREAD)
     for one, log in zip(swaps, logs, strict=True):
         if abs(log - middle) > _SPREADS * spread:
-            yield abs(log - middle) / spread, _outlier(one, swaps)
-
-
-def _outlier(one: Headlined, swaps: Sequence[Headlined]) -> Outlier:
-    median_s = median(other.seconds for other in swaps)
-    phase, excess_s = _reason(one, swaps, slower=one.seconds > median_s)
-    return Outlier(
-        scenario=one.swap.scenario,
-        round=one.swap.round,
-        seconds=one.seconds,
-        median_s=median_s,
-        times=one.seconds / median_s,
-        phase=phase,
-        phase_excess_s=excess_s,
-        first=one.first,
-    )
+            phase, excess_s = _reason(one, swaps, slower=one.seconds > median_s)
+            yield (
+                abs(log - middle) / spread,
+                Outlier(
+                    scenario=one.swap.scenario,
+                    round=one.swap.round,
+                    seconds=one.seconds,
+                    median_s=median_s,
+                    times=one.seconds / median_s,
+                    phase=phase,
+                    phase_excess_s=excess_s,
+                    first=one.first,
+                ),
+            )
 
 
 def _reason(one: Headlined, swaps: Sequence[Headlined], slower: bool) -> tuple[str, float]:
@@ -136,29 +135,22 @@ def find_drift(swaps: Sequence[Swap]) -> Drift:
 
     Each swap's logarithm is taken against its scenario's median; a round is the median of its swaps. So what
     a whole round has in common, as a machine that is busy for a while, counts once: pooling the scenarios'
-    own slopes instead finds a drift in one
-    run in seven that has none. Over the rounds, the Theil-Sen slope with Sen's
-    interval. The first swap of a scenario in a worker process is left out, as it would look like a run that
-    gets faster.
+    own slopes instead finds a drift in one run in seven that has none. Over the rounds, the Theil-Sen slope
+    with Sen's interval. The first swap of a scenario in a worker process is left out, as it would look like a
+    run that gets faster.
     """
     series = [_by_round(worker) for worker in _by_worker(swaps).values()]
     rounds = sorted({number for numbers, _ in series for number in numbers})
     slope = theil_sen(series)
     if slope is None or math.isinf(slope.low) or math.isinf(slope.high):
         return Drift("not tested", None, None, None, len(rounds))
+    outcome: DriftOutcome = "slower" if slope.low > 0 else "faster" if slope.high < 0 else "none found"
+    # What slopes of logarithms come to, within what a float can hold.
     low, point, high = (
-        _share(slope_, rounds[-1] - rounds[0]) for slope_ in (slope.low, slope.point, slope.high)
+        math.expm1(min(per_round * (rounds[-1] - rounds[0]), 100.0))
+        for per_round in (slope.low, slope.point, slope.high)
     )
-    return Drift(_outcome(slope), point, low, high, len(rounds))
-
-
-def _outcome(slope: Slope) -> DriftOutcome:
-    return "slower" if slope.low > 0 else "faster" if slope.high < 0 else "none found"
-
-
-def _share(slope: float, rounds: float) -> float:
-    """What a slope of logarithms comes to, within what a float can hold."""
-    return math.expm1(min(slope * rounds, 100.0))
+    return Drift(outcome, point, low, high, len(rounds))
 
 
 def _by_worker(swaps: Sequence[Swap]) -> Mapping[int, Sequence[Sequence[Headlined]]]:

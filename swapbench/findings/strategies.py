@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 from swapbench.findings.runs import cell_name
 from swapbench.findings.summary import ScenarioSummary, headline
-from swapbench.findings.swaps import Swap
+from swapbench.findings.swaps import Swap, estimated
 from swapbench.machine.limits import Limits, Rate
 from swapbench.spec.experiment import Experiment, PageCache, Scenario
 from swapbench.spec.strategy import LOADERS, Strategy
@@ -148,16 +149,10 @@ def _ladder(
         for strategy in experiment.strategy
     }
     larger = max(weights.get(scenario.from_model, 0), weights.get(scenario.to_model, 0))
+    per_s = limit.median if limit else None
     rungs = [
-        _rung(
-            name,
-            experiment.strategy[name],
-            of[name],
-            of.get(STOCK, []),
-            limit.median if limit else None,
-            larger,
-        )
-        for name in experiment.strategy
+        _rung(name, how, of[name], of.get(STOCK, []), per_s, larger)
+        for name, how in experiment.strategy.items()
     ]
     rungs.sort(key=lambda rung: rung.total.point if rung.total else float("inf"))
     return Ladder(
@@ -180,16 +175,17 @@ def _rung(
 ) -> Rung:
     counted = [swap for swap in swaps if swap.counted]
     found, figure = headline(counted)
-    rates = estimate(_rate(swap) for swap in counted)
+    loads = [(weights_s(swap), swap.figures.get("loaded_bytes")) for swap in counted]
+    rates = estimate(loaded / seconds / 1e9 for seconds, loaded in loads if seconds and loaded)
     peak = largest([swap.extremes.get("footprint") for swap in counted])
     manual = LOADERS[strategy.loader]
     return Rung(
         strategy=name,
         does=strategy.describe(),
-        total=estimate(swap.total_s for swap in counted),
-        total_times=times_as_fast(_totals(swaps), _totals(stock)),
+        total=estimated(counted, "total_s"),
+        total_times=times_as_fast(*(_by_round(side, attrgetter("total_s")) for side in (swaps, stock))),
         weights=estimate(weights_s(swap) for swap in counted),
-        weights_times=times_as_fast(_weights(swaps), _weights(stock)),
+        weights_times=times_as_fast(*(_by_round(side, weights_s) for side in (swaps, stock))),
         to_first_token=found if figure == "to_first_token" else None,
         limit_share=rates.point / limit_gb_per_s if rates and limit_gb_per_s else None,
         peak_bytes=peak,
@@ -209,16 +205,6 @@ def weights_s(swap: Swap) -> float | None:
     return span.seconds if span else None
 
 
-def _rate(swap: Swap) -> float | None:
-    seconds, loaded = weights_s(swap), swap.figures.get("loaded_bytes")
-    return loaded / seconds / 1e9 if seconds and loaded else None
-
-
-def _totals(swaps: Sequence[Swap]) -> dict[int, float]:
-    return {swap.round: swap.total_s for swap in swaps if swap.counted and swap.total_s is not None}
-
-
-def _weights(swaps: Sequence[Swap]) -> dict[int, float]:
-    return {
-        swap.round: seconds for swap in swaps if swap.counted and (seconds := weights_s(swap)) is not None
-    }
+def _by_round(swaps: Sequence[Swap], figure: Callable[[Swap], float | None]) -> dict[int, float]:
+    values = ((swap.round, figure(swap)) for swap in swaps if swap.counted)
+    return {number: value for number, value in values if value is not None}

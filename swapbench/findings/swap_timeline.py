@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from statistics import median_low
 from typing import Final
 
@@ -122,23 +123,16 @@ def _stretches(rows: Sequence[Row]) -> tuple[tuple[Stretch, ...], bool]:
     order = [*map(str, PHASES), FIRST_TOKEN]
     phases = [row for name in order for row in found if row["phase"] == name and not row["span"]]
     end_to_end = any(not math.isfinite(row["start_s"]) for row in phases)
-    starts = _running_sum(phases) if end_to_end else [float(row["start_s"]) for row in phases]
+    starts = [float(row["start_s"]) for row in phases]
+    if end_to_end:
+        starts = list(accumulate((float(row["seconds"]) for row in phases[:-1]), initial=0.0))
     stretches: list[Stretch] = []
-    placed = list(zip(phases, starts, strict=True))
     for name in order:
-        stretches += [
-            Stretch(name, "", s, float(row["seconds"])) for row, s in placed if row["phase"] == name
-        ]
+        its = [(row, s) for row, s in zip(phases, starts, strict=True) if row["phase"] == name]
+        stretches += [Stretch(name, "", s, float(row["seconds"])) for row, s in its]
         if not end_to_end:
             stretches += _spans(found, name)
     return tuple(stretches), end_to_end
-
-
-def _running_sum(phases: Sequence[Row]) -> list[float]:
-    starts = [0.0]
-    for row in phases:
-        starts.append(starts[-1] + float(row["seconds"]))
-    return starts[:-1]
 
 
 def _spans(rows: Sequence[Row], phase: str) -> list[Stretch]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from swapbench.base.phases import ALL_LEDGERS, LEDGER_LABELS
 from swapbench.findings.clocks import Placed, PlacedSwap, place
-from swapbench.findings.swaps import Key, key_of
+from swapbench.findings.swaps import key_of
 from swapbench.store import Run
 from swapbench.store.tables import Row, number
 
@@ -165,9 +165,33 @@ def _of_rank(swap: PlacedSwap, rank: float | None) -> _Rows:
 
 
 def _measured(whose: str, swaps: Sequence[_Rows]) -> Iterator[Track]:
-    first, overlapping = _phases_and_spans(swaps)
-    yield from _tracks(f"{whose}phases and spans", first)
-    yield from _tracks(f"{whose}spans that overlap", overlapping)
+    """Phases with the spans that lie within them; then tracks of spans that overlap others, or a phase."""
+    inside: list[Slice] = []
+    outside: list[Slice] = []
+    for rows in swaps:
+        phases = [_slice(at_s, row) for at_s, row in rows if not row["span"]]
+        # A part of a span is written before the span itself, which ends after it.
+        spans = [_slice(at_s, row) for at_s, row in rows if row["span"]]
+        for phase in phases:
+            of_phase = [
+                span
+                for span in spans
+                if span.name.startswith(f"{phase.name}/")
+                and phase.start_us <= span.start_us
+                and span.end_us <= phase.end_us
+            ]
+            inside += [phase, *sorted(of_phase, key=_by_start)]
+            spans = [span for span in spans if span not in of_phase]
+        outside += spans
+    first, *others = nested(inside) or [[]]
+    overlapping = [*(piece for track in others for piece in track), *outside]
+    yield from _tracks(f"{whose}phases and spans", [first] if first else [])
+    yield from _tracks(f"{whose}spans that overlap", nested(sorted(overlapping, key=_by_start)))
+
+
+def _by_start(piece: Slice) -> tuple[int, int]:
+    """What encloses others comes first."""
+    return piece.start_us, -piece.end_us
 
 
 def _tracks(name: str, nests: list[list[Slice]]) -> Iterator[Track]:
@@ -208,30 +232,6 @@ def _swap_slices(swap: PlacedSwap, several: bool) -> Iterator[Slice]:
 
 def _mark(warmup: bool) -> str:
     return ", warm-up" if warmup else ""
-
-
-def _phases_and_spans(swaps: Sequence[_Rows]) -> tuple[list[list[Slice]], list[list[Slice]]]:
-    """Phases with the spans that lie within them; then tracks of spans that overlap others, or a phase."""
-    inside: list[Slice] = []
-    outside: list[Slice] = []
-    for rows in swaps:
-        phases = [_slice(at_s, row) for at_s, row in rows if not row["span"]]
-        # A part of a span is written before the span itself, which ends after it.
-        spans = [_slice(at_s, row) for at_s, row in rows if row["span"]]
-        for phase in phases:
-            of_phase = [s for s in spans if s.name.startswith(f"{phase.name}/") and _lies_in(s, phase)]
-            inside += [phase, *sorted(of_phase, key=lambda s: (s.start_us, -s.end_us))]
-            spans = [span for span in spans if span not in of_phase]
-        outside += spans
-    first, *others = nested(inside) or [[]]
-    overflow = [piece for track in others for piece in track]
-    return [first] if first else [], nested(
-        sorted([*overflow, *outside], key=lambda s: (s.start_us, -s.end_us))
-    )
-
-
-def _lies_in(span: Slice, phase: Slice) -> bool:
-    return phase.start_us <= span.start_us and span.end_us <= phase.end_us
 
 
 def _slice(at_s: float, row: Row) -> Slice:
@@ -314,24 +314,18 @@ def _failures(swaps: Sequence[PlacedSwap]) -> Iterator[Moment]:
 
 
 def _requests(run: Run, swaps: Sequence[PlacedSwap]) -> Iterator[RequestSlice]:
-    starts: dict[Key, float] = {}
-    for swap in swaps:
-        # Requests from before there were strategies name none.
-        starts[swap.key] = starts[*swap.key[:2], "", swap.key[3]] = swap.start_s
-    for named in run.requests:
-        sent_s = number(named["sent_s"])
-        start_s = starts.get(key_of(named))
-        if start_s is not None and sent_s is not None:
-            yield _request(named, start_s, sent_s)
-
-
-def _request(row: Row, start_s: float, sent_s: float) -> RequestSlice:
-    first_s, answered_s = number(row["first_token_s"]), number(row["answered_s"])
-    end_s = next(s for s in (answered_s, first_s, sent_s) if s is not None)
-    return RequestSlice(
-        client=int(number(row["client"]) or 0),
-        sent_us=_us(start_s + sent_s),
-        first_token_us=None if first_s is None else _us(start_s + first_s),
-        end_us=_us(start_s + max(end_s, sent_s)),
-        facts=_facts(row),
-    )
+    starts = {swap.key: swap.start_s for swap in swaps}
+    for row in run.requests:
+        sent_s = number(row["sent_s"])
+        start_s = starts.get(key_of(row))
+        if start_s is None or sent_s is None:
+            continue
+        first_s, answered_s = number(row["first_token_s"]), number(row["answered_s"])
+        end_s = next(s for s in (answered_s, first_s, sent_s) if s is not None)
+        yield RequestSlice(
+            client=int(number(row["client"]) or 0),
+            sent_us=_us(start_s + sent_s),
+            first_token_us=None if first_s is None else _us(start_s + first_s),
+            end_us=_us(start_s + max(end_s, sent_s)),
+            facts=_facts(row),
+        )

@@ -236,6 +236,7 @@ class Recording:
             MemorySample(
                 round=round_,
                 scenario=scenario,
+                strategy="stock",
                 t_s=t_s,
                 ledgers=reading(active),
                 swap_used_bytes=swap_used,
