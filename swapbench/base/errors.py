@@ -154,10 +154,6 @@ def let_go(error: BaseException) -> None:
 
 
 def sentence(error: BaseException) -> str:
-    """One line of at most 600 characters: some libraries list a thousand tensors in one message.
-
-    Its beginning and its end: a log has the cause there.
-    """
+    """What an error says, as `one_line` has it; its kind, where it says nothing."""
     said = f"sys.exit({error.code})" if isinstance(error, SystemExit) else str(error)
-    text = " ".join(said.split()) or type(error).__name__
-    return text if len(text) <= 600 else f"{text[:297]} ... {text[-298:]}"
+    return one_line(said) or type(error).__name__

@@ -1,7 +1,6 @@
 """Presets: what swapbench has to know of a server to swap its models, as one TOML file; docs/targets.md."""
 
 import re
-import tomllib
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -9,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from swapbench.base.errors import UsageError
-from swapbench.spec.validation import Flag, LocatedError, PositiveSeconds, Strict, Whole, complain
+from swapbench.spec.validation import Flag, LocatedError, PositiveSeconds, Strict, Whole, complain, read_toml
 
 # 1: first published form.
 PRESET_VERSION: Final = 1
@@ -340,14 +339,7 @@ def read_preset(path: Path) -> Preset:
     Raises:
         UsageError: with file, key, what is wrong and the nearest valid word, in one line.
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: not UTF-8 text, so not TOML") from None
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: not valid TOML: {' '.join(str(error).split())}") from None
+    raw = read_toml(path)
     try:
         preset = Preset.model_validate(raw)
     except ValidationError as error:

@@ -2,14 +2,16 @@
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Annotated, Any, Final, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from swapbench.base.errors import did_you_mean, one_line
+from swapbench.base.errors import UsageError, did_you_mean, one_line
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Reference = Annotated[str, Field(min_length=1)]
@@ -27,7 +29,7 @@ Tokens = Annotated[int, Field(strict=True, ge=1, le=1 << 20)]
 class Strict(BaseModel):
     """A table of a file that the user writes: unknown keys are errors, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, defer_build=True)
 
 
 Location = tuple[str | int, ...]
@@ -218,3 +220,20 @@ def _shown(given: Any) -> str:
     except (ValueError, RecursionError):  # an integer of more than 4300 digits, a nest without end
         return ""
     return f" (it is {shown})" if len(shown) <= _SHOWN_CHARACTERS else ""
+
+
+def read_toml(path: Path, failure: type[UsageError] = UsageError) -> dict[str, Any]:
+    """What a file says that the user wrote.
+
+    Raises:
+        UsageError: of the kind `failure`: the file can't be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise failure(f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise failure(f"{path}: not UTF-8 text, so not TOML") from None
+    except (ValueError, RecursionError) as error:
+        # ValueError also covers what tomllib lets through: an integer of more than 4300 digits.
+        raise failure(f"{path}: not valid TOML: {' '.join(str(error).split())}") from None

@@ -1,6 +1,5 @@
 """Experiment files: found, read and checked, every mistake answered with file, key and nearest valid word."""
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -14,7 +13,7 @@ from swapbench.spec.experiment.document import Experiment
 from swapbench.spec.experiment.tables import CriterionKind
 from swapbench.spec.overrides import Override
 from swapbench.spec.strategy import NAMED
-from swapbench.spec.validation import Complaint, Location, complain
+from swapbench.spec.validation import Complaint, Location, complain, read_toml
 
 _MISSING: Final = "no such file"
 # Of the overrides of which none is to blame alone.
@@ -84,7 +83,7 @@ def load(path: Path, overrides: Iterable[Override] = (), *, judged: bool = True)
         ExperimentError: with the file, or the option that is to blame, the key, what is wrong and the nearest
             valid word, in one line.
     """
-    written = _read(path)
+    written = read_toml(path, ExperimentError)
     changed = deepcopy(written)
     given = [(override, settings.apply(changed, override)) for override in overrides]
     if not judged:
@@ -147,18 +146,6 @@ def _refuse_idle_models(
             by = next(override for override, where in given if where in (("models",), ("models", name)))
             hint = did_you_mean(name, used)
             raise ExperimentError(f'{by.name}: no scenario uses a model "{name}"; {hint}')
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ExperimentError(f"{path}: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise ExperimentError(f"{path}: not UTF-8 text, so not TOML") from None
-    except (ValueError, RecursionError) as error:
-        # ValueError also covers what tomllib lets through: an integer of more than 4300 digits.
-        raise ExperimentError(f"{path}: not valid TOML: {' '.join(str(error).split())}") from None
 
 
 def validate(raw: Mapping[str, Any], origin: str) -> Experiment:
