@@ -206,19 +206,24 @@ def _mistakes(experiment: Experiment) -> Iterator[LocatedError]:
         yield from _sharded_mistakes(experiment)
     elif experiment.sharded is not None:
         yield LocatedError(("sharded",), 'a [sharded] table is for target = "sharded"')
+    yield from _mistaken_names(experiment, seen)
+    if experiment.script is not None:
+        yield from _script_mistakes(experiment.script, seen, experiment.models)
+
+
+def _mistaken_names(experiment: Experiment, scenarios: set[str]) -> Iterator[LocatedError]:
+    """In faults and criteria."""
     for i, fault in enumerate(experiment.fault):
-        yield from _unknown(("fault", i, "scenario"), "scenario", fault.scenario, seen)
+        yield from _unknown(("fault", i, "scenario"), "scenario", fault.scenario, scenarios)
     if experiment.fault and experiment.target in ("scripted", "sharded"):
         said = 'faults are for target = "inprocess" and for servers; a script has fails_in'
         yield LocatedError(("fault",), said)
     for i, criterion in enumerate(experiment.criterion):
         if criterion.kind is CriterionKind.TIMES_FASTER:
-            yield from _unknown(("criterion", i, "scenario"), "scenario", criterion.scenario, seen)
+            yield from _unknown(("criterion", i, "scenario"), "scenario", criterion.scenario, scenarios)
             if criterion.strategy:
                 where = ("criterion", i, "strategy")
                 yield from _unknown(where, "strategy", criterion.strategy, experiment.strategy)
-    if experiment.script is not None:
-        yield from _script_mistakes(experiment.script, seen, experiment.models)
 
 
 # Where a word of this kind would have to be.
