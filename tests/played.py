@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from swapbench.compare.history import History, read_history
 from swapbench.run.runner import Job, follow, new_job, new_paired_job
 from swapbench.spec.experiment import Experiment
 from swapbench.store import ArmInfo, Run, read
@@ -78,3 +80,21 @@ def loads(scenario: str, seconds: Sequence[float], first: int = 0) -> list[dict[
         {"scenario": scenario, "round": number, "seconds": {"load": load_s}}
         for number, load_s in enumerate(seconds, start=first)
     ]
+
+
+def past(run: Run, factors: Sequence[float], **changes: Any) -> History:
+    """The history of earlier runs like this one, each that many times as slow; `changes` are to points."""
+    read = read_history([run.folder.parents[1]], run.info.experiment_name)
+    begun = datetime(2026, 1, 1, tzinfo=UTC)
+    points = [
+        replace(
+            point,
+            run=replace(point.run, run_id=f"day-{n}", started_at=begun + timedelta(days=n)),
+            seconds=point.seconds * factor,
+            **changes,
+        )
+        for n, factor in enumerate(factors)
+        for point in read.points
+        if point.run.run_id == run.info.run_id
+    ]
+    return History(run.info.experiment_name, len(factors), tuple(points), ())

@@ -30,7 +30,6 @@ ROOMS = (
 MLX = {"mlx", "mlx_lm", "transformers"}
 INTERFACE = {"typer", "rich", "duckdb", "vl_convert"}
 HEAVY = MLX | {
-    "duckdb",
     "numpy",
     "pydantic",
     "rich",

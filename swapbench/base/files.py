@@ -7,11 +7,11 @@ from typing import Final
 from swapbench.base.errors import UsageError
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file's text so that a reader sees the old one or the new one, never a part."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace what a file holds so that a reader sees the old or the new, never a part."""
     part = _part_of(path)
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
+    with part.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)

@@ -57,7 +57,7 @@ def ignore() -> None:
 
 
 def behind(error: Exception | KeyboardInterrupt) -> KeyboardInterrupt | None:
-    """The end from outside that an error stands for: Python, DuckDB and pydantic make other ones of some."""
+    """The end from outside that an error stands for: Python and pydantic make other ones of some."""
     return error if isinstance(error, KeyboardInterrupt) else _came
 
 

@@ -71,9 +71,9 @@ def experiments_run(ctx: Any) -> list[str]:
 
 def baselines(ctx: Any) -> Names:
     """Baselines by name."""
-    from swapbench.compare.baselines import names
+    from swapbench.compare import history
 
-    return [name for root in _roots(ctx) for name in names(root)]
+    return [name for root in _roots(ctx) for name in history.baselines(root)]
 
 
 def models() -> Names:

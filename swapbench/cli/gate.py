@@ -140,14 +140,16 @@ def gate(
 def _judged(
     asking: "Asking", base: str | None, baseline: str | None, build: str | None, *, trusted: bool
 ) -> "Gate":
-    from swapbench.compare.baselines import load
+    from swapbench.compare.history import History, baseline_folder, experiments_in, read_history
     from swapbench.run.gate import gate_on_base, gate_on_history
 
     if base is not None:
         return gate_on_base(asking, base, build, trusted=trusted)
     assert baseline is not None
     # That there is none is told before anything is measured.
-    return gate_on_history(asking, baseline, load(asking.out, baseline))
+    kept, name = baseline_folder(asking.out, baseline), asking.file.stem
+    past = read_history([kept], name) if name in experiments_in(kept) else History(name, 0, (), ())
+    return gate_on_history(asking, baseline, past)
 
 
 def _carried(job: "Job", *, quiet: bool, verbose: bool, json: bool) -> "Run":

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from swapbench.base.errors import UsageError
+from swapbench.base.errors import IncomparableError, UsageError
 from swapbench.cli import completion
 from swapbench.cli.options import Json, Results
 from swapbench.cli.output import complain, say
@@ -113,7 +113,7 @@ def save(
     ] = None,
     results: Results = Path("results"),
 ) -> None:
-    """Add runs to a baseline: a few hundred bytes each, made for git.
+    """Add runs to a baseline: each a folder with run.json and its tables, made for git.
 
     \b
     Examples:
@@ -122,16 +122,12 @@ def save(
 
     Exit codes: 0 fine, 2 usage, or no such run, 6 a run whose tables were changed.
     """
-    from swapbench.compare import baselines
-    from swapbench.compare.fingerprint import digest
-    from swapbench.compare.keeping import kept_run
+    from swapbench.compare.history import BASELINES, keep
     from swapbench.store import read_whole, resolve
 
     folders = [resolve(results, run) for run in runs] if runs else [resolve(results, None)]
-    kept = [kept_run(read_whole(folder)) for folder in folders]
-    aspects = {digest(of): of for _, of in kept}
-    new, there = baselines.save(results, name, [entry for entry, _ in kept], aspects)
-    say(f"{results / baselines.FOLDER / name}: {new} new, {there} in all")
+    new, there = keep(results, name, [read_whole(folder) for folder in folders])
+    say(f"{results / BASELINES / name}: {new} new, {there} in all")
 
 
 @baseline.command("list", cls=Command)
@@ -145,21 +141,29 @@ def list_(as_json: Json = False, results: Results = Path("results")) -> None:
 
     Exit codes: 0 fine, 2 usage, or a baseline that can't be read.
     """
-    from swapbench.compare import baselines
-    from swapbench.report.baselines import print_baselines
+    from swapbench.compare.history import BASELINES, baseline_folder, baselines, experiments_in
+    from swapbench.report.history import print_baselines
     from swapbench.report.listing import list_console
+    from swapbench.store import list_runs
 
-    found = {name: baselines.load(results, name) for name in baselines.names(results)}
+    rows = []
+    for name in baselines(results):
+        folder = baseline_folder(results, name)
+        began = [info.started_at for _, info in list_runs(folder)]
+        rows.append(
+            {
+                "name": name,
+                "experiments": experiments_in(folder),
+                "runs": len(began),
+                "latest": began[-1].isoformat() if began else None,
+            }
+        )
     if as_json:
-        listed = [
-            {"name": name, "runs": len(runs), "fingerprints": sorted({run.fingerprint for run in runs})}
-            for name, runs in found.items()
-        ]
-        print(json.dumps(listed, indent=2, ensure_ascii=False))
-    elif found:
-        print_baselines(found, list_console())
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+    elif rows:
+        print_baselines(rows, list_console())
     else:
-        say(f"no baseline under {results / baselines.FOLDER}; `swapbench baseline save NAME` makes one")
+        say(f"no baseline under {results / BASELINES}; `swapbench baseline save NAME` makes one")
 
 
 @baseline.command(cls=Command)
@@ -175,9 +179,10 @@ def show(
     as_json: Json = False,
     results: Results = Path("results"),
 ) -> None:
-    """Show a baseline's runs, by fingerprint.
+    """Show a baseline's runs: those that can be judged by one another, and how much they differ.
 
-    It says what they have in common, and how much they differ.
+    It is the history of every experiment in it, of which one alone is
+    `swapbench history EXPERIMENT --results results/baselines/NAME`.
 
     \b
     Examples:
@@ -185,19 +190,25 @@ def show(
 
     Exit codes: 0 fine, 2 usage, or no such baseline.
     """
-    from swapbench.base.errors import did_you_mean
-    from swapbench.compare import baselines
-    from swapbench.report.baselines import print_baseline
+    from swapbench.base.figures import counted
+    from swapbench.compare.history import baseline_folder, experiments_in, read_history
+    from swapbench.compare.series import analyse_history
+    from swapbench.report.history import history_to_json, left_out, print_history
     from swapbench.report.terminal import make_console
+    from swapbench.stats.prediction import FEWEST_RUNS
 
-    known = baselines.names(results)
-    if name not in known:
-        raise UsageError(
-            f'no baseline "{name}" under {results / baselines.FOLDER}; {did_you_mean(name, known)}'
-        )
-    runs, aspects = baselines.load(results, name), baselines.fingerprints(results, name)
+    try:
+        kept = baseline_folder(results, name)
+    except IncomparableError as error:
+        raise UsageError(str(error)) from None
+    pasts = [analyse_history(read_history([kept], experiment)) for experiment in experiments_in(kept)]
     if as_json:
-        document = {"fingerprints": aspects, "runs": [run.model_dump(mode="json") for run in runs]}
-        print(json.dumps(document, indent=2, ensure_ascii=False))
-    else:
-        print_baseline(runs, aspects, make_console())
+        print(f"[{', '.join(history_to_json(past).strip() for past in pasts)}]")
+        return
+    for past in pasts:
+        print_history(past, make_console())
+        fewest = min((len(series.points) for series in past.series), default=0)
+        wanted = "" if fewest >= FEWEST_RUNS else f"; to judge by them, {FEWEST_RUNS} alike are wanted"
+        print(f"{past.experiment}: {counted(past.runs, 'run')} kept{wanted}")
+        for line in left_out(past):
+            complain(line)

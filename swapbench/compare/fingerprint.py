@@ -1,12 +1,13 @@
-"""What makes runs comparable: the same machine, models, page cache and experiment."""
+"""What makes runs comparable: which differences matter, and to whom, is said here once."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import PurePath
 from typing import Any, Final
 
+from swapbench.machine.environment import Machine
 from swapbench.models.locate import is_path
 from swapbench.spec.experiment import Experiment
 from swapbench.store import Run, RunInfo, experiment_of
@@ -17,12 +18,14 @@ _NOT_MEASURED: Final = frozenset(
     (
         *("schema_version", "title", "description", "rounds", "warmup", "order", "seed"),
         *("target_s", "expected_s", "criterion", "gate", "leak_tolerance_bytes", "swap_timeout_s"),
-        # What is compared.
-        *("strategy", "target"),
         # These are aspects of their own.
-        *("source", "models", "page_cache", "scenario"),
+        *("source", "models", "page_cache", "scenario", "strategy"),
     )
 )
+
+# What runs are compared for, and what decides how MLX keeps its memory, beside its version: no history mixes
+# it, but two runs may differ in it.
+_COMPARED: Final = frozenset(("target", "strategy", "macOS release", WHEEL))
 
 
 @dataclass(frozen=True)
@@ -39,114 +42,104 @@ class Difference:
         return f"{self.what}: {self.a or 'unknown'} against {self.b or 'unknown'}"
 
 
-def fingerprint(run: Run) -> dict[str, str]:
-    """What has to be the same before figures are compared, aspect by aspect, in words.
+def fingerprint(info: RunInfo, experiment: Experiment) -> dict[str, str]:
+    """What figures of one history have in common, aspect by aspect, in words.
 
-    Raises:
-        ResultsError: run.json holds no experiment that this swapbench understands.
+    Args:
+        experiment: the run's, or one scenario of it under one strategy (`of_cell`).
     """
-    experiment = experiment_of(run)
-    machine = run.info.machine
+    return {**circumstances(info, experiment.model_names()), **settings(experiment)}
+
+
+def of_cell(experiment: Experiment, scenario: str, strategy: str) -> Experiment:
+    """An experiment of one scenario under one strategy alone: what its figures depend on."""
+    return experiment.model_copy(
+        update={
+            "scenario": tuple(s for s in experiment.scenario if s.name == scenario),
+            "strategy": {name: how for name, how in experiment.strategy.items() if name == strategy},
+            "fault": tuple(fault for fault in experiment.fault if fault.scenario == scenario),
+        }
+    )
+
+
+def circumstances(info: RunInfo, models: tuple[str, ...]) -> dict[str, str]:
+    """The part of a fingerprint that run.json tells: what was measured on, and of these models."""
+    release = info.machine.release.partition(".")[0]
     return {
-        "machine": machine.model_copy(update={"release": ""}).describe(),
-        "device": run.info.worker.device if run.info.worker else "",
-        "models": "; ".join(_models(run.info, experiment)),
-        "page cache": ", ".join(f"{label} ({name})" for name, label in _page_caches(experiment).items()),
-        "experiment": run.info.experiment_name,
-        **_settings(experiment),
+        "machine": identity(info.machine),
+        "device": info.worker.device if info.worker else "",
+        "models": "; ".join(_models(info, models)),
+        "experiment": info.experiment_name,
+        # A new release can be another machine; what is after the point is a version.
+        **({"macOS release": release} if info.machine.system == "macOS" else {}),
+        WHEEL: info.worker.versions.get(WHEEL, "") if info.worker else "",
+        **{name: value for name, value in info.variables.items() if _tunes_mlx(name)},
     }
 
 
-def fingerprint_of_history(run: Run) -> dict[str, str]:
-    """As `fingerprint`, with what may be compared and is not mixed in one history: target, strategy, MLX.
-
-    Raises:
-        ResultsError: as `fingerprint`.
-    """
-    experiment = experiment_of(run)
+def settings(experiment: Experiment) -> dict[str, str]:
+    """The part of a fingerprint that the experiment says: every setting that what is measured depends on, by
+    its key path; defaults too, which may change."""
+    raw = experiment.model_dump(mode="json", by_alias=True, exclude=set(_NOT_MEASURED))
+    scenarios = {
+        s.name: s.model_dump(mode="json", by_alias=True, exclude={"name", "page_cache"})
+        for s in experiment.scenario
+    }
+    # By name: the order in which scenarios are taken is none of theirs.
+    caches = sorted((s.name, str(experiment.page_cache_of(s))) for s in experiment.scenario)
+    does = {name: strategy.describe() for name, strategy in experiment.strategy.items()}
     return {
-        **fingerprint(run),
-        "target": experiment.target,
-        "strategy": _strategies(experiment),
-        **_surroundings(run.info),
+        "page cache": ", ".join(f"{state} ({name})" for name, state in caches),
+        **dict(_flat(raw | {"scenario": scenarios}, "")),
+        "strategy": ", ".join(n if how == f"loader {n}" else f"{n} ({how})" for n, how in does.items()),
     }
 
 
-def digest(aspects: Mapping[str, str]) -> str:
-    """A fingerprint in twelve characters: equal for runs that can be compared, unlike for others."""
-    return hashlib.sha256(json.dumps(aspects, sort_keys=True).encode()).hexdigest()[:12]
+def versions_of(info: RunInfo) -> dict[str, str]:
+    """Whatever may have changed on a machine between two runs, and parts nothing: a history is looked through
+    for it."""
+    versions = {"swapbench": info.swapbench_version}
+    if info.worker is not None:
+        versions |= {**info.worker.versions, "Python": info.worker.python}
+    versions[f"{info.machine.system} release"] = info.machine.release
+    return {name: version for name, version in versions.items() if version}
 
 
 def differences(a: Run, b: Run) -> tuple[Difference, ...]:
     """What is not the same in two runs, the decisive first.
 
     Raises:
-        ResultsError: as `fingerprint`.
+        ResultsError: run.json holds no experiment that this swapbench understands.
     """
-    return (
-        *_unlike(fingerprint(a), fingerprint(b), decisive=True),
-        *_unlike(_variants(a), _variants(b), decisive=False),
-    )
+    ours, theirs = (fingerprint(run.info, experiment_of(run)) for run in (a, b))
+    told = unlike(ours | versions_of(a.info), theirs | versions_of(b.info))
+    demanded = {what for what in (*ours, *theirs) if what not in _COMPARED and not _tunes_mlx(what)}
+    found = [Difference(what, *sides, what in demanded) for what, sides in told.items()]
+    return tuple(sorted(found, key=lambda difference: not difference.decisive))
 
 
-def _unlike(a: Mapping[str, str], b: Mapping[str, str], *, decisive: bool) -> Iterator[Difference]:
-    for what in dict.fromkeys((*a, *b)):
-        if a.get(what, "") != b.get(what, ""):
-            yield Difference(what, a.get(what, ""), b.get(what, ""), decisive)
+def unlike(a: Mapping[str, str], b: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """The aspects in which two fingerprints differ, with what either has."""
+    both = {what: (a.get(what, ""), b.get(what, "")) for what in (*a, *b)}
+    return {what: sides for what, sides in both.items() if sides[0] != sides[1]}
 
 
-def _surroundings(info: RunInfo) -> dict[str, str]:
-    """What decides how MLX keeps its memory, beside its version."""
-    mlx = {name: value for name, value in info.variables.items() if name.startswith("MLX_")}
-    release = {"macOS release": info.machine.release} if info.machine.system == "macOS" else {}
-    return {**release, WHEEL: info.worker.versions.get(WHEEL, "") if info.worker else "", **mlx}
+@cache
+def identity(machine: Machine) -> str:
+    """A machine without its system's release."""
+    return machine.model_copy(update={"release": ""}).describe()
 
 
-def _variants(run: Run) -> dict[str, str]:
-    """What runs are compared for: versions, strategies, the system's release, MLX's variables."""
-    worker = run.info.worker
-    versions = {"swapbench": run.info.swapbench_version}
-    if worker is not None:
-        versions |= dict(worker.versions) | {"Python": worker.python}
-    experiment = experiment_of(run)
-    return {
-        "target": experiment.target,
-        "strategy": _strategies(experiment),
-        **versions,
-        **_surroundings(run.info),
-        f"{run.info.machine.system} release": run.info.machine.release,
-    }
+def _tunes_mlx(variable: str) -> bool:
+    return variable.startswith("MLX_")
 
 
-def _strategies(experiment: Experiment) -> str:
-    how = {name: strategy.describe() for name, strategy in experiment.strategy.items()}
-    return ", ".join(name if does == f"loader {name}" else f"{name} ({does})" for name, does in how.items())
-
-
-def _models(info: RunInfo, experiment: Experiment) -> Iterator[str]:
+def _models(info: RunInfo, used: tuple[str, ...]) -> Iterator[str]:
     """By what they are, not by where they lie."""
-    used = experiment.model_names()
     for model in sorted(info.models, key=lambda m: m.name):
         if model.name in used:
             what = PurePath(model.reference).name if is_path(model.reference) else model.reference
             yield f"{model.name} = {what} ({model.source}, {model.weight_bytes} bytes)"
-
-
-def _page_caches(experiment: Experiment) -> dict[str, str]:
-    """By name: the order in which scenarios are taken is none of theirs."""
-    return {
-        s.name: str(experiment.page_cache_of(s)) for s in sorted(experiment.scenario, key=lambda s: s.name)
-    }
-
-
-def _settings(experiment: Experiment) -> dict[str, str]:
-    """Every setting that what is measured depends on, by its key path; defaults too, which may change."""
-    raw = experiment.model_dump(mode="json", by_alias=True, exclude=set(_NOT_MEASURED))
-    scenarios = {
-        s.name: s.model_dump(mode="json", by_alias=True, exclude={"name", "page_cache"})
-        for s in experiment.scenario
-    }
-    return dict(_flat(raw | {"scenario": scenarios}, ""))
 
 
 def _flat(value: Any, path: str) -> Iterator[tuple[str, str]]:

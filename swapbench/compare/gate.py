@@ -1,6 +1,7 @@
 """Whether a change may pass: one figure per scenario, leaks, and swaps that failed."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -8,15 +9,17 @@ from typing import Final
 from swapbench.base.errors import Exit
 from swapbench.base.figures import counted, ratio_change, share_change
 from swapbench.base.phases import HeadlineFigure
-from swapbench.compare.baselines import KeptRun
 from swapbench.compare.change import FEWEST, Change, Verdict
 from swapbench.compare.comparison import Comparison, compare_arms
-from swapbench.compare.expectation import against_history
-from swapbench.compare.fingerprint import digest, fingerprint_of_history
+from swapbench.compare.fingerprint import Difference, fingerprint, of_cell, unlike
+from swapbench.compare.history import History, Point
 from swapbench.findings.memory import JUDGED, LeakFinding, find_leaks
 from swapbench.findings.runs import RunFacts, arms_of, facts_of
+from swapbench.findings.summary import headline
 from swapbench.findings.swaps import swaps_of
-from swapbench.stats.prediction import FEWEST_RUNS
+from swapbench.stats.estimate import Estimate, estimate
+from swapbench.stats.prediction import FEWEST_RUNS, Prediction, predict
+from swapbench.stats.ranks import CONFIDENCE, Shift, holm
 from swapbench.store import Run, experiment_of
 
 
@@ -148,21 +151,16 @@ def judge_pairs(
 
 
 def judge_history(
-    first: Run,
-    second: Run | None,
-    soak: Soak | None,
-    margin: float | None,
-    name: str,
-    history: Sequence[KeptRun],
+    first: Run, second: Run | None, soak: Soak | None, margin: float | None, name: str, history: History
 ) -> Gate:
-    """Judge a run by the runs of the same fingerprint that a baseline keeps."""
+    """Judge a run by the runs of its kind that a baseline keeps: those of the same fingerprint."""
     margin = experiment_of(first).gate.margin if margin is None else margin
-    of = digest(fingerprint_of_history(first))
     measured = [first, *([second] if second else [])]
     own = {run.info.run_id for run in measured}
-    alike = [kept for kept in history if kept.fingerprint == of and kept.run_id not in own]
-    expected = against_history(first, alike, margin)
-    confirmed = {} if second is None else against_history(second, alike, margin)
+    kept = [point for point in history.points if point.run.run_id not in own]
+    alike, others = _alike(first, kept)
+    expected = _against_history(first, alike, margin)
+    confirmed = {} if second is None else _against_history(second, alike, margin)
     scenarios = tuple(
         _scenario(
             scenario,
@@ -176,6 +174,8 @@ def judge_history(
         )
         for scenario, found in expected.items()
     )
+    runs = {point.run.run_id for points in alike.values() for point in points}
+    of = {point.run.run_id for point in kept}
     return _gate(
         first,
         measured,
@@ -183,12 +183,116 @@ def judge_history(
         scenarios,
         margin,
         change="this run",
-        against=f'baseline "{name}": {counted(len(alike), "run")} of fingerprint {of}',
+        against=f'baseline "{name}": {counted(len(runs), "run")} alike, of {len(of)}',
         notes=(
             "a stored history knows no machine as it is today: what is slower may be the day; "
             "`swapbench gate --base` measures both now",
+            *others,
         ),
     )
+
+
+def _alike(run: Run, kept: Sequence[Point]) -> tuple[dict[str, list[Point]], list[str]]:
+    """The points that each scenario can be judged by; and in what the latest that it can't differs."""
+    experiment = experiment_of(run)
+    alike, others = {}, []
+    for scenario in experiment.scenario:
+        points = [point for point in kept if point.scenario == scenario.name]
+        own = {
+            strategy: fingerprint(run.info, of_cell(experiment, scenario.name, strategy))
+            for strategy in experiment.strategy
+        }
+        prints = [tuple(sorted(aspects.items())) for aspects in own.values()]
+        alike[scenario.name] = [point for point in points if point.fingerprint in prints]
+        rest = [point for point in points if point.fingerprint not in prints]
+        if rest:
+            latest = rest[-1]
+            differing = unlike(dict(latest.fingerprint), own.get(latest.strategy, next(iter(own.values()))))
+            told = [Difference(what, *sides, decisive=True).describe() for what, sides in differing.items()]
+            others.append(
+                f"{scenario.name}: {counted(len(rest), 'kept run')} can't be compared; the latest of them, "
+                f"{latest.run.run_id}, differs in {'; '.join(told)}"
+            )
+    return alike, others
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """A scenario of a run beside what its history lets expect; `detectable` as Prediction has it."""
+
+    figure: HeadlineFigure
+    change: Change
+    detectable: float | None
+
+
+def _against_history(
+    run: Run, alike: Mapping[str, Sequence[Point]], margin: float
+) -> Mapping[str, _Expected]:
+    """Every scenario of a run by the points that it can be judged by; all are held to one level (Holm)."""
+    swaps = [swap for swap in swaps_of(run) if swap.counted]
+    measured = {name: headline([swap for swap in swaps if swap.scenario == name]) for name in alike}
+    past = {
+        name: [point.seconds for point in alike[name] if point.figure == figure]
+        for name, (_, figure) in measured.items()
+    }
+    predictions = {
+        name: predict(past[name], value.point, margin)
+        for name, (value, _) in measured.items()
+        if value is not None and value.point > 0
+    }
+    known = {name: prediction for name, prediction in predictions.items() if prediction is not None}
+    adjusted = dict(zip(known, holm([prediction.p for prediction in known.values()]), strict=True))
+    return {
+        name: _Expected(
+            figure,
+            _change(figure, value, past[name], known.get(name), adjusted.get(name), margin),
+            known[name].detectable if name in known else None,
+        )
+        for name, (value, figure) in measured.items()
+    }
+
+
+def _change(
+    figure: HeadlineFigure,
+    value: Estimate | None,
+    past: Sequence[float],
+    prediction: Prediction | None,
+    p: float | None,
+    margin: float,
+) -> Change:
+    ratio = None if value is None else _times_expected(value.point, past, prediction)
+    return Change(
+        figure=figure,
+        unit="s",
+        a=estimate(past),
+        b=value,
+        ratio=ratio,
+        verdict=Verdict.NOT_MEASURED if value is None else _expected_verdict(ratio, p, margin),
+        most=None if prediction is None or ratio is None else ratio.high - 1,
+        p=p,
+    )
+
+
+def _expected_verdict(ratio: Shift | None, p: float | None, margin: float) -> Verdict:
+    if ratio is None or p is None:
+        return Verdict.INCONCLUSIVE
+    if p <= 1 - CONFIDENCE:
+        return Verdict.SLOWER
+    return Verdict.NO_WORSE if ratio.high <= 1 + margin else Verdict.INCONCLUSIVE
+
+
+def _times_expected(seconds: float, past: Sequence[float], prediction: Prediction | None) -> Shift | None:
+    if prediction is not None:
+        return Shift(
+            seconds / prediction.centre,
+            seconds / prediction.high,
+            seconds / prediction.low,
+            prediction.runs,
+        )
+    if not past:
+        return None
+    centre = math.exp(sum(map(math.log, past)) / len(past))
+    return Shift(seconds / centre, 0.0, math.inf, len(past))
 
 
 def _gate(

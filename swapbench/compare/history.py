@@ -1,24 +1,33 @@
-"""The runs of one experiment over time, from any number of results folders."""
+"""Past runs: those of one experiment in any number of results folders, and those kept in a baseline.
+
+A baseline is a results folder of its own, made for git: results/baselines/NAME/EXPERIMENT/RUN, each run with
+its run.json and its tables.
+"""
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from swapbench.base.errors import ResultsError, UsageError, did_you_mean
-from swapbench.compare.conditions import Conditions, conditions_of
+from swapbench.base.errors import IncomparableError, ResultsError, UsageError, did_you_mean
+from swapbench.base.files import write_atomically
+from swapbench.compare.fingerprint import circumstances, identity, of_cell, settings, versions_of
 from swapbench.machine.environment import Machine
 from swapbench.spec.experiment import Experiment
-from swapbench.store import KEPT, RESULTS_VERSION, RunInfo, damage, experiment_in, read_info
-from swapbench.store.medians import FIGURES, HEADLINE, Median, medians
+from swapbench.store import KEPT, RESULTS_VERSION, Run, RunInfo, damage, experiment_in, raw_files, read_info
+from swapbench.store.medians import FIGURES, HEADLINE, medians
+
+BASELINES: Final = "baselines"
 
 _NO_SWAP: Final = "no swap that counts: failed, invalid, a warm-up, or of an A/B comparison"
+
+Fingerprint = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -35,12 +44,16 @@ class PastRun:
 
 @dataclass(frozen=True)
 class Point:
-    """The median of a run's counted swaps in one scenario under one strategy, in seconds."""
+    """The median of a run's counted swaps in one scenario under one strategy, in seconds.
+
+    `fingerprint` is what points of one series share, aspect by aspect, sorted.
+    """
 
     run: PastRun
     scenario: str
     strategy: str
-    conditions: Conditions
+    page_cache: str
+    fingerprint: Fingerprint
     figure: str
     seconds: float
     swaps: int
@@ -64,12 +77,6 @@ class History:
     left_out: tuple[LeftOut, ...]
 
 
-@dataclass(frozen=True)
-class _Opened:
-    run: PastRun
-    experiment: Experiment
-
-
 def read_history(folders: Sequence[Path], experiment: str, figure: str = HEADLINE) -> History:
     """A figure of every run of an experiment in the results folders.
 
@@ -78,22 +85,21 @@ def read_history(folders: Sequence[Path], experiment: str, figure: str = HEADLIN
 
     Raises:
         UsageError: there is no such folder, no run of the experiment, or no such figure.
-        ResultsError: the tables can't be gathered, as on a full disk.
     """
     if figure not in (HEADLINE, *FIGURES):
         raise UsageError(f'no figure "{figure}"; {did_you_mean(figure, FIGURES)}')
-    folders_of_runs = _run_folders(folders, experiment)
+    found = _run_folders(folders, experiment)
+    points: list[Point] = []
     left_out: dict[Path, str] = {}
-    runs = _opened(folders_of_runs, left_out)
-    found = medians([opened.run.folder for opened in runs], figure)
-    left_out |= {runs[number].run.folder: why for number, why in found.unreadable.items()}
-    silent = set(range(len(runs))) - {row.number for row in found.rows} - set(found.unreadable)
-    why = _NO_SWAP if figure == HEADLINE else f"{_NO_SWAP}; or not each has its {figure}"
-    left_out |= {runs[number].run.folder: why for number in sorted(silent)}
-    points = _points(runs, found.rows)
+    reader = _Reader(figure)
+    for folder in found:
+        try:
+            points += reader.points(folder)
+        except ResultsError as error:
+            left_out[folder] = str(error)
     return History(
         experiment=experiment,
-        runs=len(folders_of_runs),
+        runs=len(found),
         points=tuple(sorted(points, key=lambda point: (point.run.started_at, point.run.run_id))),
         left_out=tuple(LeftOut(folder, why) for folder, why in left_out.items()),
     )
@@ -114,21 +120,6 @@ def only(history: History, scenario: str | None = None, strategy: str | None = N
             raise UsageError(f'no {kind} "{wanted}" in this history; {did_you_mean(wanted, known)}')
         points = tuple(point for point in points if getattr(point, kind) == wanted)
     return replace(history, points=points)
-
-
-def _points(runs: Sequence[_Opened], rows: Sequence[Median]) -> list[Point]:
-    conditions: dict[tuple[int, str, str], Conditions] = {}
-    points = []
-    for row in rows:
-        opened = runs[row.number]
-        # Thousands of runs share a few experiments, one object each.
-        key = (id(opened.experiment), row.scenario, row.strategy)
-        if key not in conditions:
-            conditions[key] = conditions_of(opened.experiment, row.scenario, row.strategy)
-        points.append(
-            Point(opened.run, row.scenario, row.strategy, conditions[key], row.figure, row.seconds, row.swaps)
-        )
-    return points
 
 
 def _run_folders(folders: Sequence[Path], experiment: str) -> list[Path]:
@@ -153,35 +144,62 @@ def _inside(folder: Path) -> list[Path]:
         return []
 
 
-def _opened(folders: Sequence[Path], left_out: dict[Path, str]) -> list[_Opened]:
-    """Each run once, wherever copies of it lie."""
-    experiments: dict[bytes, Experiment] = {}
-    opened: list[_Opened] = []
-    seen: set[tuple[str, datetime, Machine]] = set()
-    for folder in folders:
-        try:
-            info = _info(folder)
-            # Thousands of runs carry out the same few experiments: each is checked once.
-            raw = to_json(info.experiment)
-            if raw not in experiments:
-                experiments[raw] = experiment_in(info, folder)
-            changed = damage(folder, info)
-        except ResultsError as error:
-            left_out[folder] = str(error)
-            continue
+class _Reader:
+    """Reads runs one after another; what thousands of them share is worked out once."""
+
+    def __init__(self, figure: str) -> None:
+        self._figure = figure
+        self._seen: set[tuple[str, datetime, Machine]] = set()
+        self._experiments: dict[bytes, Experiment] = {}
+        self._cells: dict[tuple[int, str, str], tuple[Experiment, dict[str, str]]] = {}
+        self._fingerprints: dict[Fingerprint, Fingerprint] = {}
+
+    def points(self, folder: Path) -> Iterator[Point]:
+        """A run's points.
+
+        Raises:
+            ResultsError: it is in no history; the message says why.
+        """
+        info = _info(folder)
+        raw = to_json(info.experiment)
+        if raw not in self._experiments:
+            self._experiments[raw] = experiment_in(info, folder)
+        experiment = self._experiments[raw]
+        self._refuse(folder, info)
+        run = _past(folder, info, experiment)
+        found = medians(folder, self._figure)
+        if not found:
+            but = "" if self._figure == HEADLINE else f"; or not each has its {self._figure}"
+            raise ResultsError(f"{_NO_SWAP}{but}")
+        for row in found:
+            key = (id(experiment), row.scenario, row.strategy)
+            if key not in self._cells:
+                cell = of_cell(experiment, row.scenario, row.strategy)
+                self._cells[key] = cell, settings(cell)
+            cell, said = self._cells[key]
+            aspects = tuple(sorted((circumstances(info, cell.model_names()) | said).items()))
+            yield Point(
+                run=run,
+                scenario=row.scenario,
+                strategy=row.strategy,
+                page_cache=said["page cache"].partition(" (")[0] or str(experiment.page_cache),
+                fingerprint=self._fingerprints.setdefault(aspects, aspects),
+                figure=row.figure,
+                seconds=row.seconds,
+                swaps=row.swaps,
+            )
+
+    def _refuse(self, folder: Path, info: RunInfo) -> None:
         key = (info.run_id, info.started_at, info.machine)
-        if changed:
-            left_out[folder] = changed
-        elif info.transcribed_from:
-            left_out[folder] = "transcribed, not measured"
-        elif info.part_of:
-            left_out[folder] = f"part of a {info.part_of}"
-        elif key in seen:
-            left_out[folder] = "a copy of a run that is there already"
-        else:
-            seen.add(key)
-            opened.append(_Opened(_past(folder, info, experiments[raw]), experiments[raw]))
-    return opened
+        if changed := damage(folder, info):
+            raise ResultsError(changed)
+        if info.transcribed_from:
+            raise ResultsError("transcribed, not measured")
+        if info.part_of:
+            raise ResultsError(f"part of a {info.part_of}")
+        if key in self._seen:
+            raise ResultsError("a copy of a run that is there already")
+        self._seen.add(key)
 
 
 def _info(folder: Path) -> RunInfo:
@@ -195,27 +213,74 @@ def _info(folder: Path) -> RunInfo:
 
 def _past(folder: Path, info: RunInfo, experiment: Experiment) -> PastRun:
     begun = info.started_at
+    device = f", MLX on {info.worker.device}" if info.worker and info.worker.device else ""
     return PastRun(
         run_id=info.run_id,
         folder=folder,
         started_at=begun if begun.tzinfo else begun.replace(tzinfo=UTC),
-        machine=_identity(info.machine, info.worker.device if info.worker else ""),
+        machine=identity(info.machine) + device,
         source="scripted" if experiment.target == "scripted" else ", ".join(info.sources()),
-        versions=_versions(info),
+        versions=versions_of(info),
     )
 
 
-@cache
-def _identity(machine: Machine, device: str) -> str:
-    """The machine without its system's release: that is a version, and versions change."""
-    described = machine.model_copy(update={"release": ""}).describe()
-    return f"{described}, MLX on {device}" if device else described
+def baselines(results: Path) -> list[str]:
+    """The baselines that there are."""
+    return sorted({path.parents[2].name for path in (results / BASELINES).glob("*/*/*/run.json")})
 
 
-def _versions(info: RunInfo) -> dict[str, str]:
-    """Whatever may have changed on a machine between two runs."""
-    versions = {"swapbench": info.swapbench_version}
-    if info.worker:
-        versions |= {**info.worker.versions, "python": info.worker.python}
-    versions[info.machine.system] = info.machine.release
-    return {name: version for name, version in versions.items() if version}
+def baseline_folder(results: Path, name: str) -> Path:
+    """The results folder that a baseline is.
+
+    Raises:
+        IncomparableError: there is no such baseline.
+    """
+    known = baselines(results)
+    if name not in known:
+        raise IncomparableError(
+            f'no baseline "{name}" under {results / BASELINES}; {did_you_mean(name, known)}; '
+            f"`swapbench baseline save {name}` makes one"
+        )
+    return results / BASELINES / name
+
+
+def experiments_in(baseline: Path) -> list[str]:
+    """The experiments that a baseline keeps runs of."""
+    return sorted({path.parents[1].name for path in baseline.glob("*/*/run.json")})
+
+
+def keep(results: Path, name: str, runs: Iterable[Run]) -> tuple[int, int]:
+    """Add runs to a baseline; returns how many are new, and how many there are now. A run is kept once.
+
+    Raises:
+        UsageError: the name can't be a folder's; or a run did not end well, or compares two arms.
+        ResultsError: a run's files can't be read.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
+        raise UsageError(f'"{name}": a baseline is named by letters, digits, ".", "_" and "-"')
+    chosen = list(runs)
+    for run in chosen:
+        _refuse_to_keep(run)
+    baseline = results / BASELINES / name
+    new = 0
+    for run in chosen:
+        place = baseline / run.info.experiment_name / run.info.run_id
+        if not (place / "run.json").exists():
+            new += 1
+            place.mkdir(parents=True, exist_ok=True)
+            files = raw_files(run.folder)
+            # run.json comes last: without it nobody takes the folder for a run.
+            for file in sorted(files, key=lambda file: file == "run.json"):
+                write_atomically(place / file, files[file])
+    return new, len(list(baseline.glob("*/*/run.json")))
+
+
+def _refuse_to_keep(run: Run) -> None:
+    info = run.info
+    if info.part_of:
+        raise UsageError(f"{run.folder}: is part of a {info.part_of}; a baseline keeps whole runs")
+    if info.arms:
+        raise UsageError(f"{run.folder}: has two arms; a baseline keeps runs of one thing")
+    if info.status != "complete" or info.transcribed_from:
+        state = "transcribed" if info.transcribed_from else info.status
+        raise UsageError(f"{run.folder}: is {state}; a baseline keeps complete runs that were measured")

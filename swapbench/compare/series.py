@@ -102,11 +102,11 @@ def analyse_history(history: History, last: int | None = None) -> Past:
 
 
 def _identity(point: Point) -> tuple[object, ...]:
-    return _setting(point), point.scenario, point.strategy, point.conditions.settings
+    return _setting(point), point.scenario, point.strategy, point.fingerprint
 
 
 def _setting(point: Point) -> Setting:
-    return Setting(point.run.machine, point.run.source, str(point.conditions.page_cache), point.figure)
+    return Setting(point.run.machine, point.run.source, point.page_cache, point.figure)
 
 
 def _order(series: Series) -> tuple[object, ...]:
@@ -137,9 +137,9 @@ def _series(group: Sequence[Point], groups: Iterable[Sequence[Point]]) -> Series
 
 def _differs(point: Point, all_points: Iterable[Point]) -> tuple[str, ...]:
     """The settings that tell this series from others of the same name."""
-    own = dict(point.conditions.settings)
+    own = dict(point.fingerprint)
     siblings = [
-        dict(other.conditions.settings)
+        dict(other.fingerprint)
         for other in all_points
         if (_setting(other), other.scenario, other.strategy)
         == (_setting(point), point.scenario, point.strategy)

@@ -1,9 +1,10 @@
 """A history for people at a terminal, and for programs."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -42,6 +43,21 @@ def print_history(past: Past, console: Console) -> None:
         print_section("Changes of level", tuple(_changes(series)), console)
         print_section("Drift within levels", tuple(_drifts(series)), console)
         print_section("Versions", tuple(_versions(series)), console)
+
+
+def print_baselines(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """A row for each baseline: what it keeps of which experiments."""
+    cells = tuple(
+        (
+            Cell(row["name"]),
+            Cell(", ".join(row["experiments"])),
+            Cell(str(row["runs"]), figure=True),
+            Cell(f"{datetime.fromisoformat(row['latest']):%Y-%m-%d %H:%M}" if row["latest"] else ""),
+        )
+        for row in rows
+    )
+    columns = (("experiment",), ("runs",), ("latest (UTC)",))
+    print_table(Table("Baselines", "baseline", columns, (cells,)), console)
 
 
 def history_to_json(past: Past) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from swapbench.compare.baselines import KeptRun
 from swapbench.compare.comparison import compare_arms
 from swapbench.compare.gate import Gate, GateOutcome, Soak, judge_history, judge_pairs, seems_to_leak
+from swapbench.compare.history import History
 from swapbench.findings.memory import WARMUP_SWAPS
 from swapbench.run.arms import (
     Asked,
@@ -90,7 +90,7 @@ def gate_on_base(asking: Asking, ref: str, build: str | None, *, trusted: bool) 
     return judge_pairs(first, second, soak, asking.margin, notes)
 
 
-def gate_on_history(asking: Asking, name: str, history: Sequence[KeptRun]) -> Gate:
+def gate_on_history(asking: Asking, name: str, history: History) -> Gate:
     """Measure the working tree alone, and judge by the runs that a baseline keeps.
 
     Raises:

@@ -36,13 +36,15 @@ def completed(folder: Path, line: str, shell: str = "bash") -> list[str]:
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    for run in ("exp012/20260125T101500Z-hub", "exp012/20260126T101500Z-hub", "quick/20260127T101500Z-mini"):
+    for run in (
+        "baselines/nightly/exp012/20260124T101500Z-hub",
+        "exp012/20260125T101500Z-hub",
+        "exp012/20260126T101500Z-hub",
+        "quick/20260127T101500Z-mini",
+    ):
         folder = tmp_path / "results" / run
         folder.mkdir(parents=True)
         (folder / "run.json").write_text("{}")
-    nightly = tmp_path / "results" / "baselines" / "nightly"
-    nightly.mkdir(parents=True)
-    (nightly / "runs.jsonl").touch()
     return tmp_path / "results"
 
 
@@ -198,7 +200,7 @@ def test_completing_loads_nothing_that_takes_long() -> None:
         "completion.experiments(), completion.figures()\n"
         "completion.strategies(line), completion.baselines(line)\n"
         "completion.scenarios(line), completion.arms(line)\n"
-        "print({'mlx', 'mlx_lm', 'pandas', 'duckdb', 'numpy', 'rich', 'huggingface_hub'} & set(sys.modules))"
+        "print({'mlx', 'mlx_lm', 'pandas', 'numpy', 'rich', 'huggingface_hub'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -1,12 +1,15 @@
 """`swapbench gate`: changes of a real repository's code, measured against its base, and their exit codes."""
 
+import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,9 +20,7 @@ import pytest
 
 from swapbench.base.errors import Exit
 from swapbench.cli.gate import _summarise, sides_of
-from swapbench.compare import baselines
-from swapbench.compare.fingerprint import digest
-from swapbench.compare.keeping import kept_run
+from swapbench.compare.history import keep as kept
 from swapbench.store import list_runs, read
 from tests.cli.invoking import error_of, swapbench
 from tests.repository import BUILD, commit, environment, git, with_swapbench
@@ -225,13 +226,20 @@ def keep(folder: Path, runs: int, faster: float = 1.0) -> None:
     """A baseline of that many runs, each that many times as fast as one that was measured here."""
     (folder / "scripted.toml").write_text(toml())
     assert swapbench(folder, "run", "scripted.toml", "--quiet").returncode == Exit.OK
-    entry, aspects = kept_run(read(list_runs(folder / "results")[-1][0]))
-    scenarios = {
-        name: kept.model_copy(update={"seconds": kept.seconds / faster})
-        for name, kept in entry.scenarios.items()
-    }
-    entries = [entry.model_copy(update={"run_id": f"day-{n}", "scenarios": scenarios}) for n in range(runs)]
-    baselines.save(folder / "results", "nightly", entries, {digest(aspects): aspects})
+    run = list_runs(folder / "results")[-1][0]
+    with (run / "swaps.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    with (run / "swaps.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        times = ("total_s", "to_first_token_s")
+        table.writerows(row | {name: float(row[name]) / faster for name in times} for row in rows)
+    info = read(run).info.model_copy(update={"sizes": None})
+    for n in range(runs):
+        again = info.model_copy(update={"run_id": f"day-{n}", "started_at": info.started_at + timedelta(n)})
+        (run / "run.json").write_text(again.model_dump_json())
+        kept(folder / "results", "nightly", [read(run)])
+    (run / "run.json").write_text(info.model_dump_json())
 
 
 def test_a_baseline_that_is_missing_exits_with_6_before_anything_is_measured(tmp_path: Path) -> None:
@@ -256,8 +264,8 @@ def test_a_run_like_its_history_passes_and_one_that_is_slower_does_not(tmp_path:
     keep(tmp_path, 10)
     done = by_history(tmp_path)
     assert done.returncode == Exit.OK, done.stderr
-    assert 'baseline "nightly": 10 runs of fingerprint ' in done.stdout
-    (tmp_path / "results" / "baselines" / "nightly" / "runs.jsonl").unlink()
+    assert 'baseline "nightly": 10 runs alike, of 10' in done.stdout
+    shutil.rmtree(tmp_path / "results" / "baselines")
     keep(tmp_path, 10, faster=1.3)
     slower = by_history(tmp_path)
     assert slower.returncode == Exit.REGRESSION, slower.stdout

@@ -1,4 +1,4 @@
-"""`swapbench history`."""
+"""`swapbench history` and `swapbench baseline`."""
 
 import io
 import json
@@ -12,12 +12,15 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from swapbench.base import figures
-from swapbench.base.errors import Exit, UsageError
+from swapbench.base.errors import Exit, SwapbenchError, UsageError
+from swapbench.cli import app as everything
 from swapbench.cli.history import history
 from swapbench.compare.history import read_history
 from swapbench.compare.series import analyse_history
 from swapbench.report.history import print_history
 from tests.findings.recording import Recording
+from tests.played import a_run, pairs
+from tests.scripted import scripted
 
 app = typer.Typer()
 app.command()(history)
@@ -150,3 +153,84 @@ def test_an_unknown_experiment_is_one_line(tmp_path: Path) -> None:
     recorded(tmp_path, 1)
     done = invoke(tmp_path, experiment="up-and-dwn")
     assert str(done.exception) == f'no run of "up-and-dwn" under {tmp_path}; did you mean "up-and-down"?'
+
+
+def baseline(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(everything, ["baseline", *map(str, arguments)])
+
+
+def error(done: Result) -> str:
+    assert isinstance(done.exception, SwapbenchError)
+    assert done.exception.exit_code is Exit.USAGE
+    return str(done.exception)
+
+
+def test_the_latest_run_is_saved_when_none_is_named(tmp_path: Path) -> None:
+    a_run(tmp_path)
+    done = baseline("save", "nightly", "--results", tmp_path)
+    assert done.exit_code == Exit.OK
+    assert done.stderr == f"{tmp_path}/baselines/nightly: 1 new, 1 in all\n"
+    again = baseline("save", "nightly", "--results", tmp_path)
+    assert again.stderr == f"{tmp_path}/baselines/nightly: 0 new, 1 in all\n"
+
+
+def test_several_are_saved_at_once_and_are_no_runs_themselves(tmp_path: Path) -> None:
+    names = [a_run(tmp_path).info.run_id for _ in range(3)]
+    assert baseline("save", "nightly", *names, "--results", tmp_path).stderr.endswith("3 new, 3 in all\n")
+    listed = CliRunner().invoke(everything, ["runs", "--json", "--results", str(tmp_path)])
+    assert [row["run_id"] for row in json.loads(listed.stdout)] == names
+
+
+def test_baselines_are_listed(tmp_path: Path) -> None:
+    assert baseline("list", "--results", tmp_path).stderr == (
+        f"no baseline under {tmp_path}/baselines; `swapbench baseline save NAME` makes one\n"
+    )
+    assert json.loads(baseline("list", "--json", "--results", tmp_path).stdout) == []
+    a_run(tmp_path)
+    baseline("save", "nightly", "--results", tmp_path)
+    assert "nightly" in baseline("list", "--results", tmp_path).stdout
+    (row,) = json.loads(baseline("list", "--json", "--results", tmp_path).stdout)
+    assert list(row) == ["name", "experiments", "runs", "latest"]
+    assert (row["name"], row["experiments"], row["runs"]) == ("nightly", ["scripted"], 1)
+
+
+def test_a_baseline_is_shown_as_the_history_of_its_experiments(tmp_path: Path) -> None:
+    runs = [a_run(tmp_path), a_run(tmp_path, name="another")]
+    baseline("save", "nightly", *(run.folder for run in runs), "--results", tmp_path)
+    shown = baseline("show", "nightly", "--results", tmp_path).stdout
+    assert "scripted: 1 run kept; to judge by them, 10 alike are wanted" in shown
+    documents = json.loads(baseline("show", "nightly", "--json", "--results", tmp_path).stdout)
+    assert [document["experiment"] for document in documents] == ["another", "scripted"]
+    (series, _) = documents[1]["series"]
+    assert [point["run_id"] for point in series["points"]] == [runs[0].info.run_id]
+
+
+def test_every_command_reads_a_kept_run(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "results")
+    baseline("save", "nightly", run.folder, "--results", tmp_path / "results")
+    again = a_run(tmp_path / "results")
+    nightly = tmp_path / "results" / "baselines" / "nightly"
+
+    def said(*words: str | Path) -> str:
+        return CliRunner().invoke(everything, [*map(str, words)]).stdout
+
+    told = said("report", f"nightly/scripted/{run.info.run_id}", "--results", tmp_path / "results")
+    kept = nightly / "scripted" / run.info.run_id
+    assert told.replace(str(kept), "") == said("report", run.folder).replace(str(run.folder), "")
+    compared = said("compare", kept, again.folder, "--format", "json")
+    assert run.info.run_id in compared
+    assert '"comparable": true' in compared
+    assert "scripted" in said("history", "scripted", "--results", nightly)
+    assert run.info.run_id in said("runs", "--results", nightly, "--json")
+
+
+def test_what_can_not_be_kept_or_found_is_told(tmp_path: Path) -> None:
+    assert error(baseline("save", "nightly", "--results", tmp_path)).startswith(f"no run under {tmp_path}")
+    run = pairs(tmp_path, scripted(), scripted())
+    said = error(baseline("save", "nightly", run.folder, "--results", tmp_path))
+    assert said == f"{run.folder}: has two arms; a baseline keeps runs of one thing"
+    a_run(tmp_path)
+    misnamed = error(baseline("save", "../up", "--results", tmp_path))
+    assert misnamed.startswith('"../up": a baseline is named by')
+    baseline("save", "nightly", "--results", tmp_path)
+    assert 'did you mean "nightly"?' in error(baseline("show", "nightyl", "--results", tmp_path))

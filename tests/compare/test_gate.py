@@ -1,15 +1,12 @@
 """Whether a change may pass: what each outcome takes, and what it exits with."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from swapbench.base.errors import Exit
-from swapbench.compare.baselines import KeptRun
-from swapbench.compare.fingerprint import digest, fingerprint_of_history
 from swapbench.compare.gate import (
     Gate,
     GateOutcome,
@@ -19,9 +16,9 @@ from swapbench.compare.gate import (
     judge_pairs,
     seems_to_leak,
 )
-from swapbench.compare.keeping import kept_run
+from swapbench.compare.history import read_history
 from swapbench.store import Run
-from tests.played import a_run, as_if, loads, pairs
+from tests.played import a_run, as_if, loads, pairs, past
 from tests.scripted import raw_experiment, scripted
 
 TEN: dict[str, Any] = {"rounds": 10, "warmup": 1}
@@ -186,25 +183,6 @@ def day(out: Path, factor: float = 1.0, **changes: Any) -> Run:
     return a_run(out, loads("up", [factor * load_s for load_s in NOISE]), **(TEN | changes))
 
 
-def past(run: Run, factors: list[float], **changes: Any) -> list[KeptRun]:
-    """What a baseline has kept of earlier runs that were that many times as slow."""
-    entry, _ = kept_run(run)
-    return [
-        entry.model_copy(
-            update={
-                "run_id": f"day-{n}",
-                "started_at": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=n),
-                "scenarios": {
-                    name: scenario.model_copy(update={"seconds": scenario.seconds * factor})
-                    for name, scenario in entry.scenarios.items()
-                },
-            }
-            | changes
-        )
-        for n, factor in enumerate(factors)
-    ]
-
-
 DAYS = [1.0, 1.01, 0.99, 1.005, 0.995, 1.01, 0.99, 1.0, 1.005, 0.995]
 
 
@@ -214,7 +192,7 @@ def test_a_run_like_its_history_passes(tmp_path: Path) -> None:
     assert outcomes(gate) == {"up": GateOutcome.PASS, "down": GateOutcome.PASS}
     assert gate.scenarios[0].change.ratio is not None
     assert gate.scenarios[0].change.ratio.n == 10
-    assert gate.against == f'baseline "nightly": 10 runs of fingerprint {digest(fingerprint_of_history(run))}'
+    assert gate.against == 'baseline "nightly": 10 runs alike, of 10'
     assert any("a stored history knows no machine as it is today" in note for note in gate.notes)
 
 
@@ -247,38 +225,36 @@ def test_a_history_that_scatters_is_inconclusive(tmp_path: Path) -> None:
     assert gate.scenarios[0].detectable > 0.5
 
 
-def test_the_history_of_another_fingerprint_does_not_count(tmp_path: Path) -> None:
+def test_the_history_of_another_fingerprint_does_not_count_and_it_says_why(tmp_path: Path) -> None:
     run = day(tmp_path)
-    other = past(run, [0.1] * 10, fingerprint="0123456789ab")
-    gate = judge_history(run, None, None, None, "nightly", [*other, *past(run, DAYS)])
+    alike = past(run, DAYS)
+    print_ = alike.points[0].fingerprint
+    unlike = tuple((what, "Apple M9" if what == "machine" else said) for what, said in print_)
+    other = past(run, [0.1] * 10, fingerprint=unlike)
+    both = replace(alike, points=(*other.points, *alike.points))
+    gate = judge_history(run, None, None, None, "nightly", both)
     assert outcomes(gate)["up"] is GateOutcome.PASS
-    assert "10 runs of" in gate.against
     alone = judge_history(run, None, None, None, "nightly", other)
+    assert alone.against == 'baseline "nightly": 0 runs alike, of 10'
     assert alone.scenarios[0].reason == "0 runs to judge by, 10 wanted"
+    said = "up: 10 kept runs can't be compared; the latest of them, day-9, differs in machine: Apple M9 "
+    assert [note.startswith(said) for note in alone.notes].count(True) == 1
 
 
 def test_a_run_is_not_judged_by_itself(tmp_path: Path) -> None:
     run = day(tmp_path)
-    entry, _ = kept_run(run)
-    gate = judge_history(run, None, None, None, "nightly", [*past(run, DAYS[:9]), entry])
+    itself = read_history([tmp_path], "scripted").points
+    history = past(run, DAYS[:9])
+    gate = judge_history(
+        run, None, None, None, "nightly", replace(history, points=(*history.points, *itself))
+    )
     assert gate.scenarios[0].reason == "9 runs to judge by, 10 wanted"
-    assert "9 runs of" in gate.against
+    assert "9 runs alike" in gate.against
 
 
 def test_history_of_another_figure_does_not_count(tmp_path: Path) -> None:
     run = day(tmp_path)
-    totals = [
-        entry.model_copy(
-            update={
-                "scenarios": {
-                    name: scenario.model_copy(update={"figure": "total"})
-                    for name, scenario in entry.scenarios.items()
-                }
-            }
-        )
-        for entry in past(run, DAYS)
-    ]
-    gate = judge_history(run, None, None, None, "nightly", totals)
+    gate = judge_history(run, None, None, None, "nightly", past(run, DAYS, figure="total"))
     assert gate.outcome is GateOutcome.INCONCLUSIVE
 
 

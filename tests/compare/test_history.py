@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -11,15 +12,23 @@ from typing import Any
 
 import pytest
 
-from swapbench.base.errors import UsageError
-from swapbench.compare.history import History, only, read_history
+from swapbench.base.errors import Exit, IncomparableError, UsageError
+from swapbench.compare.history import (
+    History,
+    baseline_folder,
+    baselines,
+    experiments_in,
+    keep,
+    only,
+    read_history,
+)
 from swapbench.compare.series import Past, analyse_history
 from swapbench.findings import analyse
 from swapbench.findings.runs import outline
 from swapbench.spec.experiment import Source
-from swapbench.store import Run, medians, read
+from swapbench.store import Run, read
 from swapbench.wire.columns import PHASES, SWAPS
-from tests.findings.recording import MACHINE, Recording
+from tests.findings.recording import MACHINE, Recording, arm
 from tests.frames import frame
 
 BEGUN = datetime(2026, 3, 1, tzinfo=UTC)
@@ -308,10 +317,10 @@ def _no_experiment(folder: Path) -> None:
         (_not_json, "not valid JSON"),
         (_of_tomorrow, "schema_version 99 is newer"),
         (_no_swaps, "swaps.csv: No such file"),
-        (_no_number, 'swaps.csv: Error when converting column "total_s"'),
+        (_no_number, "swaps.csv: column total_s: could not convert"),
         (_no_end, "swaps.csv: column total_s: no finite number"),
-        (_short_line, "swaps.csv: Expected Number of Columns"),
-        (_no_text, "swaps.csv: Invalid unicode"),
+        (_short_line, "swaps.csv: line 3 has"),
+        (_no_text, "swaps.csv: can't be read as CSV: 'utf-8'"),
         (_no_total, "swaps.csv: column total_s is missing"),
         (_no_experiment, "experiment.models"),
     ],
@@ -335,14 +344,6 @@ def test_a_run_without_a_swap_that_counts_is_named(tmp_path: Path) -> None:
     history = read_history([tmp_path], EXPERIMENT)
     assert history.points == ()
     assert "no swap that counts" in why(history)[0]
-
-
-def test_batches_of_any_size_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for day in range(5):
-        past_run(tmp_path, day, [3.0 + day])
-    whole = read_history([tmp_path], EXPERIMENT, "load")
-    monkeypatch.setattr(medians, "_BATCH_BYTES", 1)
-    assert read_history([tmp_path], EXPERIMENT, "load") == whole
 
 
 @pytest.mark.parametrize("figure", ["loads", "to-first-token"])
@@ -385,10 +386,19 @@ def test_settings_are_named_where_series_differ_in_nothing_else(tmp_path: Path) 
 def test_what_bears_on_no_swap_parts_no_series(tmp_path: Path) -> None:
     past_run(tmp_path, 1)
     past_run(tmp_path, 2, settings={"rounds": 9, "title": "Anew", "target_s": 5.0})
-    past_run(tmp_path, 3).writer.update(machine=MACHINE.model_copy(update={"release": "16.0"}))
+    past_run(tmp_path, 3).writer.update(machine=MACHINE.model_copy(update={"release": "15.3"}))
     (series,) = analysed(tmp_path).series
     assert len(series.points) == 3
-    assert [change.versions for change in series.versions] == [("macOS 15.2 → 16.0",)]
+    assert [change.versions for change in series.versions] == [("macOS release 15.2 → 15.3",)]
+
+
+def test_another_release_of_macos_begins_another_series_and_is_named(tmp_path: Path) -> None:
+    past_run(tmp_path, 1)
+    past_run(tmp_path, 2).writer.update(machine=MACHINE.model_copy(update={"release": "26.0"}))
+    assert [series.differs for series in analysed(tmp_path).series] == [
+        ("macOS release 15",),
+        ("macOS release 26",),
+    ]
 
 
 def test_a_key_that_an_older_run_did_not_know_has_its_default(tmp_path: Path) -> None:
@@ -431,3 +441,67 @@ def test_one_scenario_or_strategy_can_be_had_alone(tmp_path: Path) -> None:
         only(history, scenario="dawn")
     with pytest.raises(UsageError, match='no strategy "stack" in this history; did you mean "stock"'):
         only(history, strategy="stack")
+
+
+def test_a_kept_run_is_a_run_that_says_what_it_said(tmp_path: Path) -> None:
+    runs = [read(past_run(tmp_path, day).folder) for day in (1, 2)]
+    (runs[0].folder / "worker.log").write_text("what MLX printed")
+    assert keep(tmp_path, "nightly", runs) == (2, 2)
+    kept = tmp_path / "baselines" / "nightly" / EXPERIMENT / "day-1"
+    assert sorted(path.name for path in kept.iterdir()) == sorted(
+        path.name for path in runs[0].folder.iterdir() if path.name != "worker.log"
+    )
+    assert analyse(replace(read(kept), folder=runs[0].folder)) == analyse(runs[0])
+    there, here = (
+        read_history([baseline_folder(tmp_path, "nightly")], EXPERIMENT),
+        read_history([tmp_path], EXPERIMENT),
+    )
+    assert seconds(there) == seconds(here)
+    assert {point.fingerprint for point in there.points} == {point.fingerprint for point in here.points}
+    assert (baselines(tmp_path), experiments_in(kept.parents[1])) == (["nightly"], [EXPERIMENT])
+
+
+def test_a_run_is_kept_once_however_often_it_is_saved(tmp_path: Path) -> None:
+    run = read(past_run(tmp_path, 1).folder)
+    assert keep(tmp_path, "nightly", [run, run]) == (1, 1)
+    kept = tmp_path / "baselines" / "nightly" / EXPERIMENT / "day-1" / "run.json"
+    before = kept.stat().st_mtime_ns
+    assert keep(tmp_path, "nightly", [run, read(past_run(tmp_path, 2).folder)]) == (1, 2)
+    assert kept.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "../up", "with blank", "naïve", "a\n"])
+def test_a_name_that_is_no_folder_s_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="a baseline is named by letters"):
+        keep(tmp_path, name, [read(past_run(tmp_path, 1).folder)])
+    assert not (tmp_path / "baselines").exists()
+
+
+def test_a_baseline_that_is_missing_exits_with_6_and_names_the_nearest(tmp_path: Path) -> None:
+    keep(tmp_path, "nightly", [read(past_run(tmp_path, 1).folder)])
+    with pytest.raises(IncomparableError) as told:
+        baseline_folder(tmp_path, "nightyl")
+    assert told.value.exit_code is Exit.INCONCLUSIVE
+    assert 'no baseline "nightyl"' in str(told.value)
+    assert 'did you mean "nightly"?' in str(told.value)
+    assert "`swapbench baseline save nightyl` makes one" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"status": "incomplete"}, "is incomplete; a baseline keeps complete runs that were measured"),
+        ({"status": "interrupted"}, "is interrupted; a baseline keeps complete runs"),
+        ({"status": "running"}, "is running; a baseline keeps complete runs"),
+        ({"transcribed_from": "a page"}, "is transcribed; a baseline keeps complete runs"),
+        ({"part_of": "gate"}, "is part of a gate; a baseline keeps whole runs"),
+        ({"arms": (arm("A"), arm("B"))}, "has two arms; a baseline keeps runs of one thing"),
+    ],
+)
+def test_what_is_no_whole_run_of_one_thing_is_not_kept_nor_what_stands_beside_it(
+    tmp_path: Path, changes: dict[str, Any], why: str
+) -> None:
+    whole, run = (read(past_run(tmp_path, day).folder) for day in (1, 2))
+    with pytest.raises(UsageError, match=why):
+        keep(tmp_path, "nightly", [whole, replace(run, info=run.info.model_copy(update=changes))])
+    assert not (tmp_path / "baselines").exists()

@@ -8,15 +8,14 @@ from pathlib import Path
 import pytest
 
 from swapbench.base.errors import IncomparableError, UsageError
-from swapbench.compare.baselines import KeptRun
 from swapbench.compare.gate import Gate, GateOutcome
-from swapbench.compare.keeping import kept_run
+from swapbench.compare.history import History
 from swapbench.run.gate import Asking, gate_on_base, gate_on_history
 from swapbench.run.runner import Job, carry_out
 from swapbench.spec.experiment import Experiment
 from swapbench.spec.overrides import sets
 from swapbench.store import Run, read
-from tests.played import played
+from tests.played import past, played
 from tests.repository import BUILD, commit, git, repository
 from tests.run.test_runner import _Seen
 from tests.scripted import toml
@@ -189,16 +188,14 @@ def test_a_base_that_can_not_be_built_is_nothing_to_compare_with(repo: Path) -> 
         gate_on_base(asking(Measuring()), "main", "exit 1", trusted=True)
 
 
-def history(run: Run) -> list[KeptRun]:
-    entry, _ = kept_run(run)
-    return [entry.model_copy(update={"run_id": f"day-{n}"}) for n in range(10)]
+NONE = History("scripted", 0, (), ())
 
 
-def usual(out: Path) -> list[KeptRun]:
-    """Ten runs like the one that a gate without changes measures."""
+def usual(out: Path, factor: float = 1.0) -> History:
+    """Ten runs that many times as slow as the one that a gate without changes measures."""
     measuring = Measuring()
-    gate_on_history(asking(measuring, "gate.soak_swaps=0", out=out), "nightly", [])
-    return history(read(measuring.jobs[0].writer.folder))
+    gate_on_history(asking(measuring, "gate.soak_swaps=0", out=out), "nightly", NONE)
+    return past(read(measuring.jobs[0].writer.folder), [factor] * 10)
 
 
 def test_by_a_history_the_change_alone_is_measured_and_soaks(repo: Path) -> None:
@@ -210,19 +207,8 @@ def test_by_a_history_the_change_alone_is_measured_and_soaks(repo: Path) -> None
 
 
 def test_by_a_history_too_what_is_slower_is_measured_once_more(repo: Path) -> None:
-    history = usual(repo / "past")
+    faster = usual(repo / "past", 1 / 1.3)
     measuring = Measuring()
-    faster = [
-        kept.model_copy(
-            update={
-                "scenarios": {
-                    name: scenario.model_copy(update={"seconds": scenario.seconds / 1.3})
-                    for name, scenario in kept.scenarios.items()
-                }
-            }
-        )
-        for kept in history
-    ]
     gate = gate_on_history(asking(measuring, "gate.soak_swaps=0"), "nightly", faster)
     assert gate.outcome is GateOutcome.REGRESSION
     assert len(measuring.jobs) == 2
@@ -230,7 +216,7 @@ def test_by_a_history_too_what_is_slower_is_measured_once_more(repo: Path) -> No
 
 def test_several_strategies_have_no_history(repo: Path) -> None:
     with pytest.raises(UsageError, match="one at a time is compared"):
-        gate_on_history(asking(Measuring(), 'strategy=["stock", "slab"]'), "nightly", [])
+        gate_on_history(asking(Measuring(), 'strategy=["stock", "slab"]'), "nightly", NONE)
 
 
 def test_by_a_history_real_workers_measure_what_is_there(repo: Path) -> None:
@@ -239,8 +225,8 @@ def test_by_a_history_real_workers_measure_what_is_there(repo: Path) -> None:
         return read(job.writer.folder)
 
     dying = '[{scenario="up", round=1, fails_in="load", failure="kill"}]'
-    settings = ("gate.soak_swaps=0", "rounds=2")
-    gate = gate_on_history(asking(Measuring(), *settings, f"script.swap={dying}", carry=carry), "nightly", [])
+    settings = ("gate.soak_swaps=0", "rounds=2", f"script.swap={dying}")
+    gate = gate_on_history(asking(Measuring(), *settings, carry=carry), "nightly", NONE)
     assert gate.outcome is GateOutcome.FAILED
     assert "SIGKILL" in gate.failures[0].reason
     assert gate.scenarios[0].change.b is not None
