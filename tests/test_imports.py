@@ -28,7 +28,7 @@ ROOMS = (
     *("instruments", "machine", "wire", "orchestrator", "spec", "base"),
 )
 MLX = {"mlx", "mlx_lm", "transformers"}
-INTERFACE = {"typer", "rich", "duckdb", "vl_convert"}
+INTERFACE = {"typer", "rich", "vl_convert"}
 HEAVY = MLX | {
     "numpy",
     "pydantic",
@@ -122,11 +122,11 @@ def test_the_worker_never_imports_a_user_interface_not_even_inside_a_function(pa
     assert not imported(ast.walk(parse(path))) & INTERFACE
 
 
-def test_the_whole_worker_can_be_imported_without_duckdb() -> None:
+def test_the_whole_worker_can_be_imported_without_what_draws_charts() -> None:
     names = [dotted(path) for path in WORKER if path.name != "__main__.py"]
     loaded = loaded_by(f"import importlib\nfor name in {names!r}: importlib.import_module(name)")
     assert "mlx" in loaded
-    assert "duckdb" not in loaded
+    assert "vl_convert" not in loaded
 
 
 def test_a_server_is_measured_without_mlx_in_the_worker() -> None:

@@ -130,13 +130,14 @@ def test_every_input_reaches_the_gate_as_it_was_written(machine: Machine, step: 
 
 @action("Gate")
 def test_a_baseline_of_the_project_is_where_the_gate_looks_for_it(machine: Machine, step: Step) -> None:
-    kept = machine.workspace / "results" / "baselines" / "quiet night" / "runs.jsonl"
+    run = Path("baselines", "quiet night", "quick", "day-1", "run.json")
+    kept = machine.workspace / "results" / run
     kept.parent.mkdir(parents=True)
     kept.write_text("")
     call, _ = gated(machine, step, BASELINE="quiet night", PAIRS="20")
     assert value_after("--baseline", call) == "quiet night"
     assert not {"--base", "--build", "--pairs"} & set(call)
-    assert (Path(value_after("--out", call)) / "baselines" / "quiet night" / "runs.jsonl").is_file()
+    assert (Path(value_after("--out", call)) / run).is_file()
 
 
 @action("Gate")
