@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from swapbench.base import figures
 from swapbench.base.phases import LEDGER_LABELS
 from swapbench.findings import Findings
-from swapbench.findings.chart_data import Dots, LadderDots, Pictures
+from swapbench.findings.chart_data import Dots, LadderDots, LedgerSeries, Pictures, Stretch, SwapTimeline
 from swapbench.findings.memory import Growth
 from swapbench.findings.strategies import Ladder
-from swapbench.findings.swap_timeline import LedgerSeries, Stretch, SwapTimeline
 from swapbench.report import evidence, tables
 from swapbench.report.html.charts.growth import growth as draw_growth
 from swapbench.report.html.charts.ladder import ladder as draw_ladder

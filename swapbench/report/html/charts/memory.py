@@ -4,7 +4,7 @@ from typing import Final
 
 from swapbench.base import figures
 from swapbench.base.phases import FIRST_TOKEN, LEDGER_LABELS
-from swapbench.findings.swap_timeline import LedgerSeries, SwapTimeline
+from swapbench.findings.chart_data import LedgerSeries, SwapTimeline
 from swapbench.report.html.charts.drawing import INK, Drawing, Spec, draw, either, layer, name, number
 from swapbench.report.html.charts.scales import PHASE_COLOURS, UnitOf, across, unit_of_bytes, unit_of_seconds
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from swapbench.base import figures
-from swapbench.findings.swap_timeline import Stretch, SwapTimeline
+from swapbench.findings.chart_data import Stretch, SwapTimeline
 from swapbench.report.html.charts.drawing import (
     INK,
     NARROW,
