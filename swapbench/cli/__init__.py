@@ -77,7 +77,7 @@ def _options(
         False, "--version", "-V", callback=_print_version, is_eager=True, help="Print the versions and exit."
     ),
 ) -> None:
-    """How long a machine takes to put down one LLM and serve another, phase by phase.
+    """How long a machine takes to unload one LLM and serve another, phase by phase.
 
     \b
     Examples:

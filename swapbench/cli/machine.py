@@ -23,7 +23,7 @@ def doctor(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Look whether this machine can be measured on as it is now.
+    """Check that this machine is quiet enough to measure on.
 
     It says what disturbs, and what to do about it.
 

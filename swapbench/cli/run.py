@@ -88,7 +88,7 @@ def run(
         str | None,
         typer.Option(
             metavar="RUN",
-            help="Go on with a run that did not end.",
+            help="Resume an interrupted run.",
             autocompletion=completion.runs,
         ),
     ] = None,

@@ -62,8 +62,7 @@ class Course:
 
 @dataclass(frozen=True)
 class ProgressRow:
-    """The swaps of one kind so far: seconds of those that went well, the last whatever became of it, and the
-    how manieth swap of all that was."""
+    """The swaps of one kind so far: seconds of those that succeeded, and the last one in any case."""
 
     label: str
     totals_s: tuple[float, ...]

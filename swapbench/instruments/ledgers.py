@@ -220,7 +220,7 @@ class MacSystem:
         self._host = self._libc.mach_host_self()
 
     def memory(self, *, exact: bool = False) -> SystemMemory:
-        """Pages that can be had, of this moment; wired ones, and those that the compressor takes, of the last
+        """Available pages, of this moment; wired ones, and those that the compressor takes, of the last
         second, or of this moment by vm_stat."""
         if exact:
             told = _vm_stat(self._vm_stat())

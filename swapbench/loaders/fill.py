@@ -18,7 +18,7 @@ from swapbench.spec.strategy import Strategy
 LOADERS: Final = {
     "fill": {
         "cost": "two threads while it reads",
-        "avoid": "where slab or map can be had",
+        "avoid": "where slab or map is available",
         "fallback": "stock",
     },
 }

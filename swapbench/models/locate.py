@@ -43,7 +43,7 @@ class Located:
 
     @property
     def to_come(self) -> bool:
-        """Whether it can be had by a command."""
+        """Whether a command gets it."""
         return self.path is None and self.source is not Source.LOCAL
 
 

@@ -16,11 +16,11 @@ _STARTED: Final = {
     "in the worker": "runs in the worker",
     "{python}": "started by swapbench",
 }
-_RUN_FOR_REAL: Final = {
-    "real": ("run for real", "green"),
-    "stand-in": ("not run for real, against a stand-in only", "yellow"),
+_TESTED: Final = {
+    "real": ("tested against the real server", "green"),
+    "stand-in": ("tested against a stand-in only", "yellow"),
     "untested": ("not run yet", "yellow"),
-    "own": ("yours to say whether it was run for real", "dim"),
+    "own": ("your own preset: not tested by swapbench", "dim"),
 }
 
 
@@ -31,9 +31,7 @@ def print_targets(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for row in rows:
-        table.add_row(
-            Text(row["name"]), Text("\n").join((Text(row["title"]), _ways(row), _run_for_real(row)))
-        )
+        table.add_row(Text(row["name"]), Text("\n").join((Text(row["title"]), _ways(row), _tested(row))))
     console.print(readable(table, console))
 
 
@@ -74,7 +72,7 @@ def _ways(row: Mapping[str, Any]) -> Text:
     return Text(f"{started}; swap: {row['swap']}; reports: {row['reports'] or 'nothing'}", style="dim")
 
 
-def _run_for_real(row: Mapping[str, Any]) -> Text:
-    said, style = _RUN_FOR_REAL[row["tested"]]
+def _tested(row: Mapping[str, Any]) -> Text:
+    said, style = _TESTED[row["tested"]]
     where = f": {row['tested_on']}" if row["tested"] == "real" and row["tested_on"] else ""
     return Text(said + where, style=style)

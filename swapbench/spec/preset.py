@@ -223,7 +223,7 @@ class Preset(Strict):
     documentation: str = Field("", description="where its makers document what is used here")
     tested: Literal["real", "stand-in", "untested"] = Field(
         "untested",
-        description="whether it has been run for real, or against a stand-in that speaks its protocol",
+        description="tested against the real server, or against a stand-in that speaks its protocol",
     )
     tested_on: str = Field("", description="with which versions, on what")
     packages: tuple[str, ...] = Field(

@@ -37,7 +37,7 @@ def predict(history: Sequence[float], value: float, margin: float) -> Prediction
     """Judge `value` by a history of the same figure; None of fewer than ten runs.
 
     Runs are taken to be independent and log-normal. Days are not: a machine can be another on a day that the
-    history has none like, and then this cries wolf.
+    history has none like, and then this raises a false alarm.
     """
     if len(history) < FEWEST_RUNS:
         return None

@@ -1,4 +1,4 @@
-"""Faults that an experiment asks for, committed for real on the in-process target."""
+"""Faults that an experiment injects into the in-process target."""
 
 import os
 import resource

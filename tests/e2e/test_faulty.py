@@ -1,4 +1,4 @@
-"""What timings do not show: a dozen faults of real swappers, each committed for real, each named."""
+"""What timings do not show: a dozen faults of real swappers, each injected, each named."""
 
 import subprocess
 import sys

@@ -113,7 +113,7 @@ def test_a_model_that_the_group_has_no_room_for_is_refused(
     small, large = sorted(sizes, key=lambda name: sizes[name])
     room = (sizes[small] + sizes[large]) // 2
     job = tree / "sys/fs/cgroup/user.slice/job"
-    # Once the small one has gone, what it took can be had again.
+    # Once the small one has gone, what it took is available again.
     (job / "memory.current").write_text(str(LIMIT_BYTES - max(sizes[small], room - sizes[small])))
     (job / "memory.stat").write_text("")
     (tmp_path / "tight.toml").write_text(

@@ -1,4 +1,4 @@
-"""Faults that an experiment asks for, committed for real on a server from outside."""
+"""Faults that an experiment injects into a server from outside."""
 
 import sys
 import threading
@@ -113,5 +113,5 @@ def _full_disk(processes: list[psutil.Process]) -> Iterator[None]:
 def _file_limit(process: psutil.Process, new: tuple[int, int] | None = None) -> tuple[int, int]:
     """RLIMIT_FSIZE of another process, as it was."""
     if sys.platform != "linux":
-        raise OSError("limits of other processes can be had on Linux only")
+        raise OSError("limits of other processes can be set on Linux only")
     return process.rlimit(psutil.RLIMIT_FSIZE, new) or process.rlimit(psutil.RLIMIT_FSIZE)

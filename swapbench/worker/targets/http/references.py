@@ -1,4 +1,4 @@
-"""What each model says where nothing can be wrong: on a server that has never swapped, if one can be had."""
+"""Reference answers: what each model says on a server that has never swapped, if one can be started."""
 
 import json
 import random
