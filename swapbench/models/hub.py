@@ -1,7 +1,7 @@
 """Models in the Hugging Face cache: found there without a question to anybody, and fetched when asked for.
 
-The library does the talking and keeps the cache's layout. Only the weights are downloaded by hand: it throws
-a broken file away and begins again, which for a shard of 5 GB is no way to resume.
+The library does the talking and keeps the cache's layout. Only the bytes of weights are written here: its
+public downloads (2.4) remove what they have of a file when they break off, and a shard has 5 GB.
 """
 
 import fcntl
@@ -9,12 +9,13 @@ import hashlib
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from swapbench.base.errors import ModelError, TransferError
 from swapbench.base.files import expanded
@@ -22,11 +23,13 @@ from swapbench.models.checkpoint import PATTERNS, WEIGHTS
 from swapbench.models.validation import Fault, examined, fault
 
 if TYPE_CHECKING:
-    from huggingface_hub.hf_api import ModelInfo, RepoSibling
+    from huggingface_hub import ModelInfo
 
 # Bytes there so far (those of an earlier attempt included), and bytes in all.
 OnBytes = Callable[[int, int], None]
 
+_TRIES: Final = 5
+_PAUSE_S: Final = 1.0
 _NOT_OURS: Final = "mlx-lm can't load that"
 _REPO: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -81,9 +84,7 @@ def fetch(repo: str, on_bytes: OnBytes) -> Path:
     return snapshot
 
 
-def _fetch_weights(
-    repo: str, info: "ModelInfo", files: "list[RepoSibling]", tell: Callable[[int], None]
-) -> None:
+def _fetch_weights(repo: str, info: "ModelInfo", files: Sequence[Any], tell: Callable[[int], None]) -> None:
     blobs = _storage(repo) / "blobs"
     weights = [(f.rfilename, f.lfs) for f in files if f.lfs is not None and _SHA256.fullmatch(f.lfs.sha256)]
     there_bytes = sum(_size(blobs / lfs.sha256) or _size(_part(blobs / lfs.sha256)) for _, lfs in weights)
@@ -106,9 +107,8 @@ def _download(
 ) -> None:
     """One file, into the cache under its hash; what is there of it stays until it is whole."""
     from huggingface_hub import hf_hub_url
-    from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils._headers import build_hf_headers
 
+    url = hf_hub_url(repo, name, revision=revision)
     part = _part(blob)
     part.parent.mkdir(parents=True, exist_ok=True)
     with part.open("ab") as file:
@@ -116,23 +116,48 @@ def _download(
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise TransferError(f"{repo}: another process is fetching {name}; let it finish") from None
-        resume_bytes = file.tell()
-        if resume_bytes > size_bytes:
+        if file.tell() > size_bytes:
             file.truncate(0)
-            resume_bytes = 0
-        tell(resume_bytes)
-        http_get(
-            hf_hub_url(repo, name, revision=revision),
-            file,
-            resume_size=resume_bytes,
-            headers=build_hf_headers(),
-            expected_size=size_bytes,
-            displayed_filename=name,
-            tqdm_class=_counter(tell),
-        )
+        tell(file.tell())
+        failures = 0
+        while (before_bytes := file.tell()) < size_bytes:
+            try:
+                _append(url, file, tell)
+            except _broken_off() as error:
+                failures = failures + 1 if file.tell() == before_bytes else 0
+                if isinstance(error, OSError) or failures == _TRIES:
+                    raise
+                time.sleep(_PAUSE_S)
         file.flush()
         _check_hash(part, blob.name, f"{repo}: {name}")
         part.rename(blob)
+
+
+def _append(url: str, file: IO[bytes], tell: Callable[[int], None]) -> None:
+    """What a file lacks at its end, as far as one answer has it."""
+    from huggingface_hub import constants, get_session, get_token, hf_raise_for_status
+
+    headers = {"Accept-Encoding": "identity"}
+    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    if file.tell():
+        headers["Range"] = f"bytes={file.tell()}-"
+    wait_s = constants.HF_HUB_DOWNLOAD_TIMEOUT
+    with get_session().stream("GET", url, headers=headers, timeout=wait_s, follow_redirects=True) as answer:
+        hf_raise_for_status(answer)
+        if answer.status_code == 200:  # from the beginning, whatever was asked
+            file.truncate(0)
+        for chunk in answer.iter_bytes(constants.DOWNLOAD_CHUNK_SIZE):
+            file.write(chunk)
+            tell(file.tell())
+
+
+def _broken_off() -> tuple[type[Exception], ...]:
+    """OSError, and httpx's errors by whichever name this version of the library imports httpx."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__)
 
 
 def _check_hash(part: Path, sha256: str, what: str) -> None:
@@ -143,26 +168,6 @@ def _check_hash(part: Path, sha256: str, what: str) -> None:
         raise TransferError(
             f"{what} came through damaged (its hash is wrong) and was removed; fetch it again"
         )
-
-
-def _counter(tell: Callable[[int], None]) -> Any:
-    """What the library takes for a tqdm class: here it only counts bytes."""
-
-    class Counter:
-        def __init__(self, *, initial: int = 0, **_: Any) -> None:
-            self._done_bytes = initial
-
-        def update(self, more_bytes: int) -> None:
-            self._done_bytes += more_bytes
-            tell(self._done_bytes)
-
-        def __enter__(self) -> "Counter":
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-    return Counter
 
 
 @contextmanager
@@ -176,8 +181,6 @@ def _explained(repo: str) -> Iterator[None]:
         RepositoryNotFoundError,
     )
 
-    # OSError, and httpx's errors by whichever name this version of the library imports httpx.
-    transport_errors = cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__)
     try:
         yield
     except OfflineModeIsEnabled:
@@ -198,7 +201,7 @@ def _explained(repo: str) -> Iterator[None]:
         if isinstance(error, RepositoryNotFoundError):
             raise ModelError(f"no repository {repo} at {constants.ENDPOINT}; check its name") from None
         raise TransferError(f"{repo}: the hub answered {status}; {_AGAIN.format(repo)}") from None
-    except transport_errors as error:
+    except _broken_off() as error:
         raise TransferError(
             f"{repo}: the download broke off ({_brief(error)}); {_AGAIN.format(repo)}"
         ) from None

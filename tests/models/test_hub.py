@@ -1,6 +1,8 @@
 """Fetching, against a hub on 127.0.0.1; the Hugging Face library itself is the real one."""
 
+import errno
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -41,6 +43,7 @@ def stand_in(minis: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)
         monkeypatch.delenv("HF_TOKEN", raising=False)
+        monkeypatch.setattr(hub, "_PAUSE_S", 0.0)
         yield served
 
 
@@ -116,10 +119,10 @@ def test_an_interrupted_download_keeps_what_it_has(stand_in: StandInHub, tmp_pat
 
     with pytest.raises(KeyboardInterrupt):
         hub.fetch(REPO, interrupt)
-    assert [path.stat().st_size for path in parts(tmp_path)] == [300_000]
+    assert [path.stat().st_size for path in parts(tmp_path)] == [301_000]
     assert hub.find(REPO)[0] is None
     fetch()
-    assert stand_in.weights_asked()[1] == "bytes=300000-"
+    assert stand_in.weights_asked()[1] == "bytes=301000-"
 
 
 def test_a_disk_that_is_too_small_is_noticed_before_anything_is_fetched(
@@ -213,3 +216,31 @@ def test_the_command_line_honours_hf_endpoint_and_hf_home(stand_in: StandInHub, 
     assert str(tmp_path / "home") in swapbench("list", "--json").stdout
     gone = swapbench("fetch", "org/nothing")
     assert (gone.returncode, len(gone.stderr.splitlines())) == (2, 1)
+
+
+def test_a_disk_that_fills_up_keeps_what_there_is(
+    stand_in: StandInHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_up(done_bytes: int, _: int) -> None:
+        if done_bytes > 200_000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    text = said(TransferError, lambda: hub.fetch(REPO, fill_up))
+    assert "No space left on device" in text
+    assert f"`swapbench models fetch {REPO}` goes on from there" in text
+    assert [path.stat().st_size for path in parts(tmp_path)] == [201_000]
+    assert hub.find(REPO)[0] is None
+    fetch()
+    assert stand_in.weights_asked()[1] == "bytes=201000-"
+
+
+def test_the_library_is_used_by_its_public_names_alone() -> None:
+    text = Path(hub.__file__).read_text(encoding="utf-8")
+    modules = set(re.findall(r"from (huggingface_hub[\w.]*) import", text))
+    assert modules == {
+        "huggingface_hub",
+        "huggingface_hub.errors",
+        "huggingface_hub.utils",
+        "huggingface_hub.utils.tqdm",
+    }
+    assert not re.findall(r"from huggingface_hub[\w.]* import .*\b_\w+", text)
