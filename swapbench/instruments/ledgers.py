@@ -209,8 +209,6 @@ class MacSystem:
     """
 
     _FLAVOUR = 4  # HOST_VM_INFO64
-    # Free, of files (those read ahead by guess among them), and volatile: had without compressing anything.
-    _AVAILABLE = ("vm.page_free_count", "vm.page_pageable_external_count", "vm.page_purgeable_count")
 
     def __init__(self, libc: Any = None, vm_stat: Callable[[], str] | None = None) -> None:
         self._libc = libc or ctypes.CDLL(None, use_errno=True)
@@ -226,10 +224,12 @@ class MacSystem:
             told = _vm_stat(self._vm_stat())
             if told is not None:
                 return told
-        available = [known for name in self._AVAILABLE if (known := self._variable(name)) is not None]
+        available = [
+            known for name in mac.AVAILABLE_PAGES if (known := mac.variable(name, self._libc)) is not None
+        ]
         pages = self._statistics()
         return SystemMemory(
-            available_bytes=_bytes(sum(available)) if len(available) == len(self._AVAILABLE) else None,
+            available_bytes=_bytes(sum(available)) if len(available) == len(mac.AVAILABLE_PAGES) else None,
             wired_bytes=None if pages is None else _bytes(pages.wire),
             compressed_bytes=None if pages is None else _bytes(pages.compressor),
         )
@@ -246,12 +246,6 @@ class MacSystem:
             ctypes.c_uint32(self._host), self._FLAVOUR, ctypes.byref(statistics), ctypes.byref(count)
         )
         return None if failed else statistics
-
-    def _variable(self, name: str) -> int | None:
-        value, size = ctypes.c_uint64(0), ctypes.c_size_t(ctypes.sizeof(ctypes.c_uint64))
-        failed = self._libc.sysctlbyname(name.encode(), ctypes.byref(value), ctypes.byref(size), None, 0)
-        # Some are of 32 bits, some of 64: Macs are little-endian, and the rest stays zero.
-        return None if failed else value.value
 
 
 def _bytes(pages: int) -> int:

@@ -9,8 +9,9 @@ from swapbench.loaders.arrays import shards_of
 from swapbench.loaders.mapped import unmappable
 from swapbench.loaders.slab import room_for
 from swapbench.loaders.source import UnfitError
-from swapbench.machine import allowance, limits
+from swapbench.machine import allowance
 from swapbench.machine.environment import this_machine
+from swapbench.machine.limits import Limits, Volume, load
 from swapbench.models.cache import cache_root
 
 LOADERS: Final = {
@@ -26,8 +27,12 @@ _RESIDENT_SHARE: Final = 0.9
 _MEMORY_SHARE: Final = 0.9
 
 
-def pick(checkpoint: Path, slab_bytes: int) -> tuple[str, str]:
-    """The loader for a checkpoint now, and why; `slab_bytes` of memory are held by a slab already.
+def pick(checkpoint: Path, slab_bytes: int, known: Limits | None) -> tuple[str, str]:
+    """The loader for a checkpoint now, and why.
+
+    Args:
+        slab_bytes: memory that is held by a slab already.
+        known: what was measured of the checkpoint's volume, as `limits_of` finds it.
 
     Raises:
         OSError: a file can't be looked at.
@@ -49,11 +54,11 @@ def pick(checkpoint: Path, slab_bytes: int) -> tuple[str, str]:
         return "map", f"auto picked map: {short}"
     if share >= _RESIDENT_SHARE:
         return "slab", f"auto picked slab: {resident}, and map can't be: {hindrance}"
-    kind, measured = _slab_or_direct(_limits_of(checkpoint), share)
+    kind, measured = _slab_or_direct(known, share)
     return kind, f"auto picked {kind}: {resident}, {measured}"
 
 
-def _slab_or_direct(known: limits.Limits | None, share: float) -> tuple[str, str]:
+def _slab_or_direct(known: Limits | None, share: float) -> tuple[str, str]:
     """Past the page cache where that, by what was measured, is no slower than reading what it lacks."""
     if known is None:
         return "slab", "and cold reads aren't measured there: run swapbench probe"
@@ -67,9 +72,13 @@ def _slab_or_direct(known: limits.Limits | None, share: float) -> tuple[str, str
     return "slab", rates
 
 
-def _limits_of(checkpoint: Path) -> limits.Limits | None:
-    """Read at each load: a server may run for long."""
+def limits_of(checkpoint: Path) -> Limits | None:
+    """What `swapbench probe` measured of a checkpoint's volume; None where it hasn't."""
     try:
-        return limits.load(this_machine(), limits.Volume.of(checkpoint), cache_root())
-    except (UsageError, UnicodeEncodeError):  # nowhere to keep any
+        return load(this_machine(), Volume.of(checkpoint), cache_root())
+    except (
+        UsageError,
+        UnicodeEncodeError,
+        ImportError,
+    ):  # nowhere to keep any, or no psutil to tell volumes by
         return None

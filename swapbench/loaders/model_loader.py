@@ -20,6 +20,7 @@ from swapbench.loaders.source import Arrival, Span, UnfitError, WeightSource, un
 from swapbench.loaders.stock import evaluate
 from swapbench.loaders.tokenizer import Tokenizers
 from swapbench.machine import allowance
+from swapbench.machine.limits import Limits
 from swapbench.models.validation import Fault, damaged, fault_of_model, fault_of_tokenizer
 from swapbench.spec.strategy import LOADERS, ReadAhead, Strategy, TokenizerMode
 
@@ -85,6 +86,7 @@ class ModelLoader:
         self._unasked = "" if strategy.loader in ("stock", "reuse") else unasked("weights")
         self._last: Path | None = None
         self._notes: list[str] = []
+        self._limits: tuple[Path | None, Limits | None] = (None, None)
 
     @property
     def kept_bytes(self) -> int:
@@ -122,6 +124,11 @@ class ModelLoader:
             return  # a swap to that one is refused
         with suppress(UnfitError):  # told by the load that wants it
             self._slab.reserve(wanted)
+
+    def look(self, checkpoint: Path) -> None:
+        """Find out what doesn't hang on the moment, so that `load` needn't: for whoever times that."""
+        if self._strategy.loader == "auto":
+            self._limits = (checkpoint, auto.limits_of(checkpoint))
 
     def begin(self, checkpoint: Path) -> None:
         """A swap to this checkpoint is asked for; the old model still serves."""
@@ -209,7 +216,7 @@ class ModelLoader:
         if self._unasked:
             reasons, kind = [f"not {kind}: {self._unasked}"], "stock"
         elif kind == "auto":
-            kind, picked = auto.pick(checkpoint, self.kept_bytes)
+            kind, picked = auto.pick(checkpoint, self.kept_bytes, self._limits_of(checkpoint))
             reasons.append(picked)
             if kind == "stock" or not LOADERS[kind].keeps_memory:
                 # Beside weights that are elsewhere it would be memory twice.
@@ -233,6 +240,11 @@ class ModelLoader:
                 return model, config, kind, "; ".join(reasons), arrival.ahead_bytes
         model, config = stock.load_weights(checkpoint, span)
         return model, config, kind, "; ".join(reasons), 0
+
+    def _limits_of(self, checkpoint: Path) -> Limits | None:
+        """Looked up at each load that nobody looked before: a server may run for long."""
+        (looked_at, known), self._limits = self._limits, (None, None)
+        return known if looked_at == checkpoint else auto.limits_of(checkpoint)
 
     def _arrive(self, checkpoint: Path, arrival: Arrival, span: Span) -> tuple[Any, dict[str, Any]]:
         try:

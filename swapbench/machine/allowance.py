@@ -4,6 +4,7 @@ A control group (of a container, a service, a CI job), `ulimit` and CPU affinity
 in what the machine says of itself.
 """
 
+import mmap
 import os
 import resource
 import sys
@@ -14,7 +15,7 @@ from math import ceil
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-import psutil
+from swapbench.machine import mac
 
 # Below it lies what the kernel tells of control groups.
 ROOT = Path("/")
@@ -72,8 +73,8 @@ class Processors:
 
 def memory() -> Memory:
     """Of the machine's memory, what this process may have: each figure by whoever allows least."""
-    swap_free = psutil.swap_memory().free
-    bounds = (_of_machine(swap_free), *_of_groups(swap_free), *_of_process())
+    total, available, swap_free = machine_memory()
+    bounds = (_of_machine(total, available, swap_free), *_of_groups(swap_free), *_of_process())
     return Memory(
         total=min((bound.total for bound in bounds), key=lambda share: share.bytes),
         available=min((bound.available for bound in bounds), key=lambda share: share.bytes),
@@ -124,12 +125,28 @@ def _bound(total: int, available: int, obtainable: int, by: str = "") -> Memory:
     return Memory(*(ByteLimit(max(0, figure), by) for figure in (total, available, obtainable)))
 
 
-def _of_machine(swap_free: int) -> Memory:
+def machine_memory() -> tuple[int, int, int]:
+    """Bytes of the machine's memory in all, of what of it is available, and of swap that nobody uses.
+
+    Without psutil: loaders are used where nothing of the kind is installed.
+    """
+    if sys.platform == "linux":
+        told = {line.split(":")[0]: line.split()[1] for line in _text(Path("/proc/meminfo")).splitlines()}
+        total, available, swap_free = (
+            int(told.get(name, 0)) << 10 for name in ("MemTotal", "MemAvailable", "SwapFree")
+        )
+        return total, min(total, available), swap_free
+    page = os.sysconf("SC_PAGE_SIZE")
+    free = sum(mac.variable(name) or 0 for name in mac.AVAILABLE_PAGES)
+    # Swap is files, as many as the disk has room for.
+    return os.sysconf("SC_PHYS_PAGES") * page, free * page, 0
+
+
+def _of_machine(total: int, available: int, swap_free: int) -> Memory:
     """Linux kills once memory and swap are gone; macOS compresses and swaps others out before, as far as its
     disk goes."""
-    found = psutil.virtual_memory()
-    most = found.total if sys.platform == "darwin" else found.available + swap_free
-    return _bound(found.total, found.available, most)
+    most = total if sys.platform == "darwin" else available + swap_free
+    return _bound(total, available, most)
 
 
 def _of_groups(swap_free: int) -> Iterator[Memory]:
@@ -158,10 +175,13 @@ def _of_process() -> Iterator[Memory]:
     """macOS knows these limits too, and holds nobody to them."""
     if sys.platform != "linux":
         return
-    held = psutil.Process().memory_info()
+    # In pages: size, resident, shared, text, lib, data and stack.
+    size, _, _, _, _, data, *_ = (
+        int(pages) * mmap.PAGESIZE for pages in _text(Path("/proc/self/statm")).split()
+    )
     for limit, used_bytes, by in (
-        (resource.RLIMIT_AS, held.vms, "ulimit -v"),
-        (resource.RLIMIT_DATA, held.data, "ulimit -d"),
+        (resource.RLIMIT_AS, size, "ulimit -v"),
+        (resource.RLIMIT_DATA, data, "ulimit -d"),
     ):
         soft, _ = resource.getrlimit(limit)
         if soft != resource.RLIM_INFINITY:

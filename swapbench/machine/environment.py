@@ -3,10 +3,10 @@
 import os
 import platform
 import re
+from functools import cache
 from pathlib import Path
 from typing import Final
 
-import psutil
 from pydantic import BaseModel, ConfigDict
 
 from swapbench.machine import allowance, mac
@@ -70,11 +70,11 @@ def this_machine() -> Machine:
     cores, memory = allowance.processors(), allowance.memory().total
     return Machine(
         system="macOS" if mac.HERE else platform.system(),
-        release=mac.release() or platform.release(),
+        release=_release(),
         architecture=platform.machine(),
         processor=_processor(),
         cores=os.cpu_count() or 1,
-        memory_bytes=psutil.virtual_memory().total,
+        memory_bytes=allowance.machine_memory()[0],
         cores_limit=cores.count if cores.by else 0,
         cores_limited_by=cores.by,
         memory_limit_bytes=memory.bytes if memory.by else 0,
@@ -82,6 +82,13 @@ def this_machine() -> Machine:
     )
 
 
+@cache
+def _release() -> str:
+    return mac.release() or platform.release()
+
+
+# Neither changes while a process runs, and macOS tells them by programs that are to be started.
+@cache
 def _processor() -> str:
     if mac.HERE:
         return mac.sysctl("machdep.cpu.brand_string") or platform.processor()

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal, Self
 
-import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from swapbench.base.files import write_atomically
@@ -45,6 +44,8 @@ class Volume(Fact):
     @classmethod
     def of(cls, path: Path) -> Self:
         """The volume of a path, which need not exist yet."""
+        import psutil  # which whoever uses our loaders alone need not have
+
         resolved = path.resolve()
         holding = [p for p in psutil.disk_partitions(all=True) if resolved.is_relative_to(p.mountpoint)]
         if not holding:

@@ -24,6 +24,9 @@ _SLOW_READS: Final = {3: "throttle", 4: "utility"}  # IOPOL_*
 _SLOW_QOS: Final = {0x05: "maintenance", 0x09: "background", 0x11: "utility"}  # <sys/qos.h>
 _PIDS: Final = 64
 
+# Free, of files (those read ahead by guess among them), and volatile: had without compressing anything.
+AVAILABLE_PAGES: Final = ("vm.page_free_count", "vm.page_pageable_external_count", "vm.page_purgeable_count")
+
 
 def printed_by(*command: str) -> str:
     """A program's standard output; empty where it isn't there or takes five seconds."""
@@ -38,6 +41,16 @@ def printed_by(*command: str) -> str:
 def sysctl(name: str) -> str:
     """A kernel's variable, as text."""
     return printed_by("/usr/sbin/sysctl", "-n", name).strip()
+
+
+def variable(name: str, library: Any = None) -> int | None:
+    """A kernel's number, asked without a program; None where there is none of that name."""
+    value, size = ctypes.c_uint64(0), ctypes.c_size_t(ctypes.sizeof(ctypes.c_uint64))
+    failed = (library or _system()).sysctlbyname(
+        name.encode(), ctypes.byref(value), ctypes.byref(size), None, 0
+    )
+    # Some are of 32 bits, some of 64: Macs are little-endian, and the rest stays zero.
+    return None if failed else value.value
 
 
 def release() -> str:

@@ -1,17 +1,21 @@
 """load(): what mlx_lm.load gives, bit for bit, by every strategy, in somebody else's process."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import threading
 from datetime import UTC, datetime
+from importlib.metadata import requires
 from pathlib import Path
 
 import mlx.core as mx
 import mlx_lm
 import pytest
 from mlx_lm.utils import load_model
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from swapbench.instruments import page_cache
 from swapbench.loaders import HeldError, ModelLoader, Strategy, auto, load, platform, reading
@@ -154,17 +158,66 @@ def test_many_loads_leave_no_threads_and_no_open_files(minis: dict[str, Path]) -
         assert left() == before, kind
 
 
-def test_it_works_in_another_program_and_brings_no_user_interface(minis: dict[str, Path]) -> None:
-    script = (
-        "import sys\n"
-        "from swapbench.loaders import load\n"
-        f"model, tokenizer, report = load({str(minis['smollm2'])!r}, strategy='slab')\n"
-        "print(report.loader)\n"
-        "alien = {'typer', 'rich', 'pandas', 'swapbench.cli', 'swapbench.worker', 'swapbench.run.runner'}\n"
-        "print(sorted(alien & set(sys.modules)))\n"
+def brought_by(*names: str) -> set[str]:
+    """The packages that come with those of these names."""
+    found: set[str] = set()
+    left = [*names]
+    while left:
+        name = canonicalize_name(left.pop())
+        if name not in found:
+            found.add(name)
+            wanted = [Requirement(text) for text in requires(name) or ()]
+            left += [one.name for one in wanted if not one.marker or one.marker.evaluate({"extra": ""})]
+    return found
+
+
+def test_server_authors_need_mlx_mlx_lm_numpy_and_pydantic_alone(
+    minis: dict[str, Path], tmp_path: Path
+) -> None:
+    """Every strategy, in a process that has nothing else of what swapbench asks for."""
+    own = {
+        canonicalize_name(Requirement(text).name)
+        for text in requires("swapbench") or ()
+        if "extra" not in text
+    }
+    absent = own - brought_by("mlx", "mlx-lm", "numpy", "pydantic")
+    assert {"psutil", "duckdb"} <= absent
+    absent |= {"rich", "typer"}  # brought by transformers, for its command line
+    script = f"""
+import sys
+for name in {sorted(name.replace("-", "_") for name in absent)!r}:
+    sys.modules[name] = None
+sys.modules["vl_convert"] = sys.modules["pandas"] = None
+from pathlib import Path
+from swapbench.loaders import ModelLoader, Strategy, load
+from swapbench.spec.strategy import LOADERS
+for name in LOADERS:
+    model, tokenizer, report = load({str(minis["smollm2"])!r}, strategy=name)
+    assert tokenizer.encode("one")
+    print(name, report.loader)
+    del model, tokenizer
+loader = ModelLoader(Strategy(loader="direct", read_ahead="spare"))
+checkpoint = Path({str(minis["smollm2"])!r})
+loader.reserve([checkpoint])
+loader.look(checkpoint)
+loader.begin(checkpoint)
+loader.load(checkpoint)
+alien = ("cli", "report", "run", "compare", "findings", "store", "worker", "wire", "stats")
+print(sorted(name for name in alien if f"swapbench.{{name}}" in sys.modules))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"SWAPBENCH_CACHE": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["slab", "[]"]
+    assert done.returncode == 0, done.stderr
+    *lines, alien = done.stdout.splitlines()
+    came = dict(line.split() for line in lines)
+    assert came.pop("auto") in LOADERS
+    assert came == {name: name for name in LOADERS if name != "auto"}
+    assert alien == "[]"
 
 
 def test_what_is_made_of_the_old_models_arrays_keeps_them_from_being_overwritten(
@@ -251,7 +304,7 @@ def test_auto_picks_by_what_is_in_the_page_cache_and_by_memory(
     found = page_cache.Residency(int(100 * resident), 100)
     monkeypatch.setattr(page_cache, "residency", lambda _: found)
     monkeypatch.setattr(allowance, "memory", lambda: allowed.memory(available, by="a control group"))
-    picked, why = auto.pick(minis["gemma"], 0)
+    picked, why = auto.pick(minis["gemma"], 0, auto.limits_of(minis["gemma"]))
     assert picked == kind
     assert ("too short for a copy, limited by a control group" in why) is (available == 1 << 10)
     assert ("aren't measured there: run swapbench probe" in why) is (kind == "slab")
@@ -288,7 +341,7 @@ def test_auto_goes_past_the_page_cache_where_probe_found_that_no_slower(
     )
     save(here, cache_root())
     monkeypatch.setattr(page_cache, "residency", lambda _: page_cache.Residency(resident, 100))
-    assert auto.pick(minis["gemma"], 0) == (
+    assert auto.pick(minis["gemma"], 0, auto.limits_of(minis["gemma"])) == (
         kind,
         f"auto picked {kind}: {resident}% of it is in the page cache, {past:.1f} GB/s past it and "
         f"{through:.1f} through it by swapbench probe",
@@ -306,7 +359,7 @@ def test_auto_goes_through_the_page_cache_where_probe_could_not_measure_the_disk
     )
     save(here, cache_root())
     monkeypatch.setattr(page_cache, "residency", lambda _: page_cache.Residency(0, 100))
-    kind, why = auto.pick(minis["gemma"], 0)
+    kind, why = auto.pick(minis["gemma"], 0, auto.limits_of(minis["gemma"]))
     assert kind == "slab"
     assert "not measured cold reads both ways" in why
 
@@ -319,7 +372,7 @@ def test_auto_needs_no_home(minis: dict[str, Path], monkeypatch: pytest.MonkeyPa
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(Path, "home", no_home)
     monkeypatch.setattr(page_cache, "residency", lambda _: page_cache.Residency(0, 100))
-    assert auto.pick(minis["gemma"], 0)[0] == "slab"
+    assert auto.pick(minis["gemma"], 0, auto.limits_of(minis["gemma"]))[0] == "slab"
 
 
 def test_auto_takes_the_slab_where_a_resident_file_cannot_be_mapped(
@@ -327,7 +380,7 @@ def test_auto_takes_the_slab_where_a_resident_file_cannot_be_mapped(
 ) -> None:
     monkeypatch.setattr(page_cache, "residency", lambda _: page_cache.Residency(1, 1))
     monkeypatch.setattr(auto, "unmappable", lambda _: "it is not aligned")
-    kind, why = auto.pick(minis["gemma"], 0)
+    kind, why = auto.pick(minis["gemma"], 0, auto.limits_of(minis["gemma"]))
     assert kind == "slab"
     assert "it is not aligned" in why
 

@@ -5,9 +5,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
-import psutil
 import pytest
 
 from swapbench.machine import allowance
@@ -24,10 +22,10 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the kernel's files are to be laid out, on a machine with 24 GiB, 2 GiB of swap, and 8 cores."""
     monkeypatch.setattr(allowance, "ROOT", tmp_path)
     monkeypatch.setattr(
-        allowance, "_of_machine", lambda _: Memory(*map(ByteLimit, (24 << 30, 16 << 30, 18 << 30)))
+        allowance, "_of_machine", lambda *_: Memory(*map(ByteLimit, (24 << 30, 16 << 30, 18 << 30)))
     )
     monkeypatch.setattr(allowance, "_of_process", lambda: ())
-    monkeypatch.setattr(psutil, "swap_memory", lambda: SimpleNamespace(free=2 << 30))
+    monkeypatch.setattr(allowance, "machine_memory", lambda: (24 << 30, 16 << 30, 2 << 30))
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     return tmp_path

@@ -116,6 +116,7 @@ class InProcessTarget(Target):
         refuse_too_large(to, self._room_for(to))
         self._serving[to.path] = refuse_broken(to)
         self._tag = ModelTag.of(to.path, to.name)
+        self._loader.look(to.path)
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
         """Replace the model that is served by `to`, one measured phase after another."""
