@@ -173,7 +173,7 @@ def test_the_wheel_carries_package_experiments_and_licence(tmp_path: Path) -> No
     for path in (ROOT / "swapbench").rglob("*.py"):
         assert path.relative_to(ROOT).as_posix() in names
     templates = [
-        ROOT / "swapbench" / "report" / "html" / "template",
+        ROOT / "swapbench" / "report" / "render" / "html" / "template",
         ROOT / "swapbench" / "base" / "_templates" / "target",
     ]
     for path in (*shipped().values(), *(path for folder in templates for path in folder.iterdir())):

@@ -29,8 +29,8 @@ def list_(as_json: Json = False) -> None:
 
     Exit codes: 0 fine, 2 an experiment file is broken.
     """
+    from swapbench.report.console import list_console
     from swapbench.report.experiments import print_experiments
-    from swapbench.report.listing import list_console
     from swapbench.spec.experiment import discover, load
 
     rows: list[dict[str, Any]] = []
@@ -109,8 +109,8 @@ def show(
     if experiment is None:
         _show_target(target, as_json=as_json)
         return
+    from swapbench.report.console import make_console
     from swapbench.report.experiments import print_experiment, print_settings, to_json
-    from swapbench.report.terminal import make_console
     from swapbench.run.capacity import ModelSize, available, needs
     from swapbench.spec.experiment import find, load
 
@@ -135,8 +135,8 @@ def show(
 
 def _show_target(target: str | None, *, as_json: bool) -> None:
     """What swapbench would ask of a server, once everything that a run needs of it is there."""
-    from swapbench.report.listing import list_console
-    from swapbench.report.targets import print_requests
+    from swapbench.report.console import list_console
+    from swapbench.report.lists import print_requests
     from swapbench.run.targets import refuse_missing_keys, refuse_missing_program, refuse_silent, server_of
 
     if target is None:
@@ -215,8 +215,8 @@ def targets(as_json: Json = False) -> None:
 
     Exit codes: 0 fine, 2 usage.
     """
-    from swapbench.report.listing import list_console
-    from swapbench.report.targets import print_targets
+    from swapbench.report.console import list_console
+    from swapbench.report.lists import print_targets
     from swapbench.run.targets import BUILT_IN, orchestrators
     from swapbench.spec.preset import read_preset, shipped
 

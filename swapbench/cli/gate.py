@@ -175,17 +175,8 @@ def _tell(judged: "Gate", folder: Path, *, json: bool) -> None:
     import os
     import sys
 
-    from swapbench.report import make_console
-    from swapbench.report.gate import (
-        annotations,
-        details,
-        essence,
-        title,
-        to_json,
-        to_markdown,
-        write_reports,
-    )
-    from swapbench.report.terminal import print_parts
+    from swapbench.report.console import make_console
+    from swapbench.report.gate import annotations, print_gate, to_json, to_markdown, write_reports
 
     write_reports(judged, folder)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
@@ -193,7 +184,7 @@ def _tell(judged: "Gate", folder: Path, *, json: bool) -> None:
     if json:
         print(to_json(judged), end="")
     else:
-        print_parts(title(judged), (*essence(judged), *details(judged)), make_console())
+        print_gate(judged, make_console())
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for line in annotations(judged):
             print(line, file=sys.stderr if json else sys.stdout)

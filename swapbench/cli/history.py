@@ -69,8 +69,8 @@ def history(
     """
     from swapbench.compare.history import only, read_history
     from swapbench.compare.series import analyse_history
+    from swapbench.report.console import make_console
     from swapbench.report.history import history_to_json, left_out, print_history
-    from swapbench.report.terminal import make_console
     from swapbench.store.medians import HEADLINE
 
     read = read_history(results or [Path("results")], experiment, figure or HEADLINE)
@@ -142,8 +142,8 @@ def list_(as_json: Json = False, results: Results = Path("results")) -> None:
     Exit codes: 0 fine, 2 usage, or a baseline that can't be read.
     """
     from swapbench.compare.history import BASELINES, baseline_folder, baselines, experiments_in
+    from swapbench.report.console import list_console
     from swapbench.report.history import print_baselines
-    from swapbench.report.listing import list_console
     from swapbench.store import list_runs
 
     rows = []
@@ -193,8 +193,8 @@ def show(
     from swapbench.base.figures import counted
     from swapbench.compare.history import baseline_folder, experiments_in, read_history
     from swapbench.compare.series import analyse_history
+    from swapbench.report.console import make_console
     from swapbench.report.history import history_to_json, left_out, print_history
-    from swapbench.report.terminal import make_console
     from swapbench.stats.prediction import FEWEST_RUNS
 
     try:

@@ -46,8 +46,8 @@ def doctor(
     from swapbench.machine.doctor.surroundings import busiest_of_mine, examine, look_around, room_for
     from swapbench.machine.environment import this_machine
     from swapbench.models.cache import cache_root
-    from swapbench.report.checkup import checks_to_json, print_checks
-    from swapbench.report.terminal import make_console
+    from swapbench.report.console import make_console
+    from swapbench.report.doctor import checks_to_json, print_checks
     from swapbench.run.capacity import models_folders, weights_here
 
     if not json:
@@ -102,8 +102,8 @@ def probe(
 
     Exit codes: 0 fine, 2 usage, 7 it can't be measured.
     """
-    from swapbench.report.limits import print_limits
-    from swapbench.report.terminal import make_console
+    from swapbench.report.console import make_console
+    from swapbench.report.doctor import print_limits
     from swapbench.run.capacity import measure, models_folder
 
     if folder is not None and not folder.is_dir():
@@ -143,8 +143,8 @@ def selfcheck(
     from swapbench.machine.environment import this_machine
     from swapbench.machine.limits import Volume, load
     from swapbench.models.cache import cache_root
-    from swapbench.report.selfcheck import in_a_line, print_end, print_row
-    from swapbench.report.terminal import make_console
+    from swapbench.report.console import make_console
+    from swapbench.report.doctor import in_a_line, print_end, print_row
     from swapbench.run.capacity import measure, models_folder
 
     if folder is not None and not folder.is_dir():

@@ -52,8 +52,8 @@ def list_(as_json: Json = False) -> None:
     from swapbench.models.catalogue import CATALOGUE
     from swapbench.models.locate import NAMED_SOURCES
     from swapbench.models.stand_ins import store
-    from swapbench.report.listing import list_console
-    from swapbench.report.models import print_models
+    from swapbench.report.console import list_console
+    from swapbench.report.lists import print_models
 
     rows: list[dict[str, Any]] = []
     for entry in CATALOGUE:
@@ -93,7 +93,7 @@ def synth(
     from swapbench.models.stand_ins import store
     from swapbench.models.stand_ins.order import of_config_file
     from swapbench.models.stand_ins.store import make
-    from swapbench.report.models import progress_of
+    from swapbench.report.lists import progress_of
     from swapbench.spec.experiment import Source
 
     source = Source.MINI if mini else Source.SYNTHETIC
@@ -137,7 +137,7 @@ def fetch(
     Exit codes: 0 fine, 2 usage, 7 the download failed, 130 interrupted: it goes on where it was.
     """
     from swapbench.models import hub
-    from swapbench.report.models import progress_of
+    from swapbench.report.lists import progress_of
 
     for repo in _repos(wanted):
         found, _ = hub.find(repo)
@@ -186,7 +186,7 @@ def repack(
     from swapbench.models.locate import find
     from swapbench.models.repack import Outcome
     from swapbench.models.repack import repack as copy
-    from swapbench.report.models import progress_of
+    from swapbench.report.lists import progress_of
 
     folder = find(model, _sources(source))
     target = expanded(out).resolve()

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from swapbench.compare.comparison import Comparison
     from swapbench.findings import Findings
     from swapbench.findings.runs import RunOutline
-    from swapbench.report.html import RunView
+    from swapbench.report.sections.view import RunView
     from swapbench.store import Run
 
-Format = Literal["rich", "md", "csv", "json", "trace"]
+Format = Literal["rich", "md", "json", "trace"]
 
 
 def report(
@@ -35,7 +35,7 @@ def report(
         ),
     ] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="rich for a terminal, md, csv, json, or trace for Perfetto.")
+        Format, typer.Option("--format", help="rich for a terminal, md, json, or trace for Perfetto.")
     ] = "rich",
     strategy: Annotated[
         str | None,
@@ -99,7 +99,8 @@ def print_run(
     """
     from swapbench.findings import analyse, exit_code
     from swapbench.findings.runs import arm_of, only
-    from swapbench.report import make_console, show
+    from swapbench.report.console import make_console
+    from swapbench.report.run import show
     from swapbench.run.capacity import limits_of
     from swapbench.store import read
 
@@ -166,7 +167,8 @@ def runs(
     Exit codes: 0 fine, 2 usage.
     """
     from swapbench.findings.runs import outline
-    from swapbench.report.listing import list_console, print_runs, to_json
+    from swapbench.report.console import list_console
+    from swapbench.report.lists import print_runs, runs_to_json
     from swapbench.store import find_runs, read_outline
 
     found: list[RunOutline] = []
@@ -181,7 +183,7 @@ def runs(
             unreadable.append(error)
     found.sort(key=lambda entry: (entry.started_at.timestamp(), entry.run_id))
     if as_json:
-        print(to_json(found), end="")
+        print(runs_to_json(found), end="")
     elif found:
         print_runs(found, list_console())
     for failure in unreadable:
@@ -196,8 +198,6 @@ def print_arms(
     """Print a run of two arms as their comparison, or write it as a page; returns the exit code it means."""
     from swapbench.compare.comparison import compare_arms
 
-    if form == "csv":
-        raise UsageError("a comparison has no CSV form: the rows are in the run's folder; use md or json")
     others = range(1, len(run.info.arms))
     compared = [compare_arms(run, margin, other) for other in others]
     return print_comparisons(compared, [run], form, strict=strict, html=html, options=margin_said(margin))
@@ -214,8 +214,8 @@ def print_comparisons(
 ) -> Exit:
     """Print comparisons, or write them as a page; returns the exit code that they mean."""
     from swapbench.compare.comparison import gravest
-    from swapbench.report import make_console
-    from swapbench.report.side_by_side import show_comparisons
+    from swapbench.report.comparison import show_comparisons
+    from swapbench.report.console import make_console
 
     if html is None:
         show_comparisons(comparisons, form, make_console())
@@ -238,7 +238,7 @@ def write_run(run: "Run", findings: "Findings", path: Path, options: Sequence[st
     Raises:
         UsageError: it can't be written there.
     """
-    from swapbench.report.html import run_to_html
+    from swapbench.report.run import run_to_html
 
     again = f"swapbench report {quoted(run.folder)} {shlex.join([*options, '--html', path.name])}"
     _write(path, run_to_html(_view(run, findings), again))
@@ -257,7 +257,7 @@ def write_comparisons(
     """
     from swapbench.findings import analyse
     from swapbench.findings.runs import arms_of
-    from swapbench.report.html import comparison_to_html
+    from swapbench.report.comparison import comparison_to_html
     from swapbench.run.capacity import limits_of
 
     sides = arms_of(runs[0]) if len(runs) == 1 else runs
@@ -273,7 +273,7 @@ def _view(
     run: "Run", findings: "Findings", compared_by: "Mapping[str, HeadlineFigure] | None" = None
 ) -> "RunView":
     from swapbench.findings.chart_data import pictures_of
-    from swapbench.report.html import RunView
+    from swapbench.report.sections.view import RunView
     from swapbench.store import raw_files
 
     return RunView(findings, pictures_of(run, findings, compared_by), raw_files(run.folder))

@@ -1,20 +1,30 @@
-"""A terminal that shows texts and obeys none: they come from libraries, servers and other people's files."""
+"""A terminal of any width that shows texts and obeys none: they come from other people's files."""
 
+import os
 import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.segment import Segment
+from rich.table import Column, Table
+from rich.text import Text
 
-# ESC and all its kin but tab and line feed; rich itself takes only a few of them out.
-_CONTROL: Final = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {ord("\t"), ord("\n")})
+from swapbench.report.text import plain
+
 _PADDING: Final = re.compile(r" +$", re.MULTILINE)
 
 
-def plain(text: str) -> str:
-    """The text without the characters that a terminal would obey."""
-    return text.translate(_CONTROL)
+# Where nobody watches, and COLUMNS does not ask for it, a pipe's 80 columns must not fold figures.
+_UNWATCHED_WIDTH: Final = 120
+_LEAST_WIDTH: Final = 20
+# Wider than any line.
+_UNFOLDED: Final = 10_000
+# A name that is longer may be folded: in a column of this width it still reads as one.
+_READABLE: Final = 20
 
 
 class PlainConsole(Console):
@@ -37,3 +47,66 @@ class PlainConsole(Console):
         """Its segments; rich's own control segments are left as they are."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(plain(segment.text), segment.style)
+
+
+def make_console(unwatched_width: int = _UNWATCHED_WIDTH) -> Console:
+    """Standard output at its own width or that of COLUMNS; where it is no terminal, wide enough."""
+    console = PlainConsole()
+    if not console.is_terminal and not os.environ.get("COLUMNS", "").isdigit():
+        console.width = unwatched_width
+    console.width = max(_LEAST_WIDTH, console.width)
+    return console
+
+
+def list_console() -> Console:
+    """Standard output, on which lists are folded only where somebody watches: elsewhere they are searched."""
+    return make_console(unwatched_width=_UNFOLDED)
+
+
+def readable(table: Table, console: Console) -> RenderableType:
+    """The table; or, where a column would have a few letters a line, its rows one below another."""
+    whole = measured(table, console).maximum
+    spare = sum(map(_spare, table.columns))
+    return table if whole - spare <= console.width else stacked(table)
+
+
+def measured(table: Table, console: Console) -> Measurement:
+    """How narrow a table may be, and how wide it would like to be."""
+    # Measured within a console of any width: within its own, no table is ever too wide.
+    return console.measure(table, options=console.options.update(max_width=_UNFOLDED))
+
+
+def _spare(column: Column) -> int:
+    """What of its full width a column can do without."""
+    if column.no_wrap:
+        return 0
+    texts = [_plain(cell) for cell in (column.header, *column.cells)]
+    widest = max((cell_len(line) for text in texts for line in text.splitlines()), default=0)
+    word = max((cell_len(word) for text in texts for word in text.split()), default=0)
+    return widest - min(word, _READABLE)
+
+
+def stacked(table: Table) -> Group:
+    """Each row's first cell, and below it the others, led by what they are."""
+    first, *others = table.columns
+    shown = [(" ".join(_plain(column.header).split()), [*column.cells]) for column in others]
+    lines: list[RenderableType] = []
+    for number, title in enumerate(first.cells):
+        if _plain(title).strip():
+            lines.append(title)
+        named = ((heading, _line(cells[number])) for heading, cells in shown if heading)
+        unnamed = [cells[number] for heading, cells in shown if not heading]
+        sentence = "; ".join(f"{heading} {cell}" for heading, cell in named if cell)
+        below = [*unnamed, *([Text(sentence)] if sentence else [])]
+        lines += [Padding(part, (0, 0, 0, 2)) for part in below]
+    return Group(*lines)
+
+
+def _plain(cell: RenderableType) -> str:
+    return cell.plain if isinstance(cell, Text) else str(cell)
+
+
+def _line(cell: RenderableType) -> str:
+    """A cell's words in one line; of several lines, a spread goes with the figure above it."""
+    lines = (" ".join(line.split()) for line in _plain(cell).splitlines())
+    return ", ".join(filter(None, lines)).replace(", (", " (")

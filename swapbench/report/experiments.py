@@ -14,7 +14,7 @@ from rich.text import Text
 
 from swapbench.base.figures import memory, size
 from swapbench.models.locate import Located
-from swapbench.report.narrow import readable
+from swapbench.report.console import readable
 from swapbench.run.capacity import Available, Needs
 from swapbench.spec.experiment import Experiment
 

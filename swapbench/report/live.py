@@ -7,9 +7,7 @@ from rich.text import Text
 
 from swapbench.base.figures import NOT_RECORDED, counted, memory
 from swapbench.findings.progress import Course, ProgressRow, Standing
-from swapbench.report.console import plain
-from swapbench.report.shapes import shortened
-from swapbench.report.sparkline import sparkline
+from swapbench.report.text import plain, shortened, sparkline
 from swapbench.spec.experiment import Source
 from swapbench.wire.events import SwapFinished
 

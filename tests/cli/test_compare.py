@@ -86,11 +86,6 @@ def test_one_arm_is_reported_as_any_other_run(tmp_path: Path) -> None:
     assert error(invoke("report", run.folder, "--arm", "C")).startswith('no arm "C" in this run; ')
 
 
-def test_a_comparison_has_no_csv(tmp_path: Path) -> None:
-    said = error(invoke("report", two_arms(tmp_path).folder, "--format", "csv"))
-    assert said == "a comparison has no CSV form: the rows are in the run's folder; use md or json"
-
-
 def test_runs_that_are_unlike_are_refused_and_what_differs_is_named(tmp_path: Path) -> None:
     one, other = a_run(tmp_path, rounds=6), a_run(tmp_path, rounds=6, steady_tokens=1)
     said = error(invoke("compare", one.folder, other.folder))

@@ -69,10 +69,9 @@ def test_a_missed_target_exits_with_4(tmp_path: Path) -> None:
     assert invoke("report", "run-1", "--results", tmp_path).exit_code == Exit.TARGET_MISSED
 
 
-def test_json_csv_and_markdown_are_alone_on_standard_output() -> None:
+def test_json_and_markdown_are_alone_on_standard_output() -> None:
     document = json.loads(invoke("report", REFERENCE, "--format", "json").stdout)
     assert document["facts"]["run_id"] == "exp012-m4pro-24gb"
-    assert invoke("report", REFERENCE, "--format", "csv").stdout.startswith("run_id,source,")
     assert invoke("report", REFERENCE, "--format", "md").stdout.startswith("## EXP-012")
 
 

@@ -60,7 +60,7 @@ from tests.scripted import toml
         ("show", "show what? an experiment, as in `swapbench show exp012`, or --target"),
         ("run quick --rounds x", "--rounds: input should be a valid integer"),
         ("report --format jsn", '--format: "jsn" is not allowed; did you mean "json"? `swapbench report'),
-        ("report --format htm", '--format: "htm" is not allowed; known: csv, json, md, rich, trace; `swapb'),
+        ("report --format htm", '--format: "htm" is not allowed; known: json, md, rich, trace; `swapb'),
         ("compare a b --format mdd", '--format: "mdd" is not allowed; did you mean "md"? `swapbench compare'),
         ("ab quick --order randm", '--order: "randm" is not allowed; did you mean "random"? `swapbench ab'),
         (

@@ -17,9 +17,7 @@ on_a_full_disk = pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/
 
 
 @on_a_full_disk
-@pytest.mark.parametrize(
-    "line", [*LINES, "report slow", "report slow --format csv", "report slow --format trace"]
-)
+@pytest.mark.parametrize("line", [*LINES, "report slow", "report slow --format trace"])
 def test_a_full_disk_is_one_line(line: str, folder: Path) -> None:
     with FULL.open("w") as full:
         code, words = said(folder, *line.split(), out=full.fileno())

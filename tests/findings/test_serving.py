@@ -7,7 +7,7 @@ import pytest
 
 from swapbench.findings import analyse
 from swapbench.findings.serving import ClientsFelt
-from swapbench.report import evidence
+from swapbench.report.sections.work import restores
 from swapbench.wire.events import ClientRequest
 from tests.findings.recording import LARGE_BYTES, Recording
 
@@ -142,7 +142,7 @@ def test_of_servers_it_may_not_be_known_how_large_restored_caches_are(tmp_path: 
     recording.swap(0, "up", restored_caches=2, restored_tokens=1000, restored_bytes=None, restore_s=2.0)
     recording.swap(0, "down", **FILLED)
     findings = analyse(recording.run())
-    (line,) = evidence.restores(findings)
+    (line,) = restores(findings)
     assert line.text.startswith("2 caches in 2.00 s, 25.0")
 
 

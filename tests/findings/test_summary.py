@@ -10,7 +10,7 @@ from swapbench.base.phases import PHASES
 from swapbench.findings import Findings, analyse
 from swapbench.findings.summary import ScenarioSummary, count
 from swapbench.findings.swaps import swaps_of
-from swapbench.report import to_csv, to_markdown
+from swapbench.report.run import to_markdown
 from swapbench.spec.experiment import Source
 from tests.findings.recording import LARGE_BYTES, Recording, checkpoints
 
@@ -285,6 +285,7 @@ def test_a_target_of_one_process_has_no_ranks(tmp_path: Path) -> None:
 
 def test_reports_show_every_rank(tmp_path: Path) -> None:
     findings = found(tmp_path)
-    assert "<summary>Ranks</summary>" in to_markdown(findings)
-    assert ",up,rank_load,rank 1,s,3," in to_csv(findings)
-    assert ",up,skew,load,s,2," in to_csv(findings)
+    shown = to_markdown(findings)
+    assert "**Ranks, median**" in shown
+    assert "| rank 1 | 3.00 s |" in shown
+    assert "| skew 2.00 s |" in shown

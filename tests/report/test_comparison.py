@@ -10,9 +10,9 @@ from rich.console import Console
 
 from swapbench.base.figures import EN_DASH
 from swapbench.compare.comparison import Comparison
-from swapbench.report.comparison import noise_floor, parts, verdict_line
-from swapbench.report.markdown import parts_to_markdown
-from swapbench.report.side_by_side import COMPARISON_VERSION, show_comparisons
+from swapbench.report.comparison import comparison_to_markdown, show_comparisons
+from swapbench.report.documents import COMPARISON_VERSION
+from swapbench.report.sections.comparison import comparison_verdict, noise_floor
 from tests.report.judged import apart, comparison
 from tests.report.test_documents import keys
 
@@ -84,7 +84,7 @@ def test_two_arms_have_one_run_and_runs_have_their_own(tmp_path: Path) -> None:
 
 def test_what_can_not_be_compared_is_marked_everywhere_and_has_no_verdict(tmp_path: Path) -> None:
     found = apart(tmp_path, steady_tokens=1)
-    assert verdict_line(found).text == "not comparable: shown side by side, without verdicts"
+    assert comparison_verdict(found).text == "not comparable: shown side by side, without verdicts"
     text = shown(found, "md")
     assert "- steady\\_tokens: 16 against 1" in text or "- steady_tokens: 16 against 1" in text
     assert "no worse" not in text
@@ -120,8 +120,8 @@ def test_the_same_twice_tells_the_noise_floor(tmp_path: Path) -> None:
 
 def test_nothing_in_common_is_told(tmp_path: Path) -> None:
     nothing = replace(comparison(tmp_path), scenarios=(), leaks=())
-    assert verdict_line(nothing).text == "nothing was measured in both"
-    assert "nothing was measured in both" in parts_to_markdown("", parts(nothing))
+    assert comparison_verdict(nothing).text == "nothing was measured in both"
+    assert "nothing was measured in both" in comparison_to_markdown(nothing)
 
 
 def test_several_comparisons_follow_each_other(tmp_path: Path) -> None:

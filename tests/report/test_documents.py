@@ -1,7 +1,5 @@
 """What programs and pull requests read: golden, so that a change is a decision."""
 
-import csv
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,8 +7,8 @@ from typing import Any
 import pytest
 
 from swapbench.findings import Findings, analyse
-from swapbench.report import to_csv, to_json, to_markdown
-from swapbench.report.json_document import FINDINGS_VERSION
+from swapbench.report.documents import FINDINGS_VERSION, to_json
+from swapbench.report.run import to_markdown
 from swapbench.store import read
 from swapbench.wire.events import ClientRequest
 from tests.findings.recording import LARGE_BYTES, MACHINE, Recording, reading
@@ -113,42 +111,3 @@ def test_figures_that_are_unknown_and_bounds_that_are_not_there_are_null(tmp_pat
     slope = document["leaks"][0]["slope"]
     assert (slope["point"], slope["low"], slope["high"]) == (0, None, None)
     assert document["scenarios"][0]["first_token"] is None
-
-
-def test_the_reference_in_csv(reference: Findings) -> None:
-    text = to_csv(reference)
-    assert text.splitlines()[0] == "run_id,source,scenario,measure,subject,unit,point,low,high,n"
-    rows = list(csv.DictReader(io.StringIO(text)))
-    totals = {row["scenario"]: row["point"] for row in rows if row["measure"] == "total"}
-    assert totals == {"small-to-large": "3.3", "large-to-large": "5.381", "large-to-small": "0.604"}
-    (load,) = [
-        row
-        for row in rows
-        if (row["scenario"], row["measure"], row["subject"]) == ("small-to-large", "phase", "load")
-    ]
-    assert load == {
-        "run_id": "exp012-m4pro-24gb",
-        "source": "hub",
-        "scenario": "small-to-large",
-        "measure": "phase",
-        "subject": "load",
-        "unit": "s",
-        "point": "3.247",
-        "low": "3.247",
-        "high": "3.247",
-        "n": "1",
-    }
-    assert "first_token" not in {row["measure"] for row in rows}
-
-
-def test_every_fact_of_the_csv_is_one_row(tmp_path: Path) -> None:
-    rows = list(csv.DictReader(io.StringIO(to_csv(full(tmp_path)))))
-    facts = [(row["scenario"], row["measure"], row["subject"]) for row in rows]
-    assert len(facts) == len(set(facts))
-
-
-def test_the_measures_of_the_csv_are_documented(tmp_path: Path) -> None:
-    documented = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    rows = csv.DictReader(io.StringIO(to_csv(full(tmp_path))))
-    for measure in {row["measure"] for row in rows}:
-        assert f"`{measure}`" in documented

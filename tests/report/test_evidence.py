@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from swapbench.findings import analyse
-from swapbench.report.evidence import problems
+from swapbench.report.sections.failures import problems
 from tests.findings.recording import Recording
 
 

@@ -17,15 +17,13 @@ from swapbench.report.gate import (
     GATE_VERSION,
     MARKER,
     annotations,
-    details,
-    essence,
-    title,
+    print_gate,
     to_json,
+    to_junit,
     to_markdown,
     write_reports,
 )
-from swapbench.report.junit import to_junit
-from swapbench.report.terminal import print_parts
+from swapbench.report.sections.gate import title
 from tests.report.judged import LABELS, gate
 from tests.report.test_documents import keys
 
@@ -34,7 +32,7 @@ HERE = Path(__file__).parent
 
 def terminal(judged: Gate, width: int = 120) -> str:
     console = Console(file=io.StringIO(), width=width, highlight=False)
-    print_parts(title(judged), (*essence(judged), *details(judged)), console)
+    print_gate(judged, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -130,7 +128,7 @@ def test_a_comment_begins_with_its_marker_and_folds_what_explains(tmp_path: Path
     assert folded.splitlines()[1] == ""
     assert text.endswith("</details>\n")
     assert "### Request → first token" in before
-    assert "### Phases" in folded
+    assert "<summary>Phases, seconds</summary>" in text
 
 
 @pytest.mark.parametrize("failures", [0, 2000])
@@ -147,10 +145,10 @@ def test_two_hundred_scenarios_fit_into_a_comment(tmp_path: Path, failures: int)
     )
     assert len(text.encode()) < 65_536
     assert text.count("from-one-model-to-another-") >= 200
-    assert "There is more than a comment can hold: gate.json has it all." in text
+    assert "Left out, for a comment holds no more: Phases, seconds" in text
+    assert text.endswith("; gate.json has it all.\n")
     # What is short is there all the same.
-    assert "### Repeat it" in text
-    assert text.endswith("</details>\n")
+    assert "<summary>Repeat it</summary>" in text
     if failures:
         assert "and 1980 more: gate.json has them all" in text
 

@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from swapbench.findings.runs import RunOutline
-from swapbench.report.listing import list_console, print_runs
+from swapbench.report.console import list_console
+from swapbench.report.lists import print_runs
 
 RUN_ID = "20261125T211555Z-mini-12"
 LONG = "an-experiment-whose-name-was-thought-of-for-a-long-time"

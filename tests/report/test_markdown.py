@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from swapbench.base.figures import NOT_RECORDED, factor, times
 from swapbench.findings import analyse
-from swapbench.report import to_markdown
-from swapbench.report.console import plain
-from swapbench.report.markdown import MOST_CHARACTERS, parts_to_markdown
-from swapbench.report.shapes import Cell, Line, Part, Table
+from swapbench.report.blocks import Cell, Line, Lines, Table, section
+from swapbench.report.render import markdown as render
+from swapbench.report.run import to_markdown
+from swapbench.report.text import plain
 from swapbench.spec.experiment import Source
 from swapbench.store import Run
 from tests.findings.recording import Recording
@@ -23,7 +23,7 @@ from tests.report.test_documents import full
 
 def markdown(run: Run) -> str:
     text = to_markdown(analyse(run))
-    assert len(text) < MOST_CHARACTERS
+    assert len(text.encode()) < render.MOST_BYTES
     return text
 
 
@@ -66,7 +66,7 @@ def test_failed_swaps_are_counted_in_the_verdict(tmp_path: Path) -> None:
     recording.failed_swap(3, "down", status="rolled_back", rollback_s=1.0)
     text = markdown(recording.run())
     assert verdict(text).startswith("**Failed: 1 swap failed, 1 rolled back. ")
-    assert "Failed, refused and invalid swaps" in rendered(text).folded
+    assert "What went wrong" in rendered(text).folded
 
 
 def test_one_table_is_seen_and_the_rest_is_folded(tmp_path: Path) -> None:
@@ -79,7 +79,13 @@ def test_one_table_is_seen_and_the_rest_is_folded(tmp_path: Path) -> None:
     ]
     seen, _, _ = text.partition("<details>")
     assert len(rendered(seen).tables) == 1
-    assert made.folded == ["Criteria", "Phases", "Notes", "Run", "Within the run", "Memory and leaks"]
+    assert made.folded == [
+        "The swap",
+        "Over the rounds",
+        "Leaks",
+        "Environment and warnings",
+        "Criteria",
+    ]
 
 
 def test_which_models_were_measured_is_never_folded(tmp_path: Path) -> None:
@@ -165,7 +171,9 @@ def test_an_interrupted_run_says_so_before_any_figure(tmp_path: Path) -> None:
 
 def test_a_full_run_is_sound_markdown(tmp_path: Path) -> None:
     made = rendered(to_markdown(full(tmp_path)))
-    assert {"Clients", "Limits", "Restored caches", "Symptoms of known faults"} <= set(made.folded)
+    assert {"What was moved, and who waited", "What the machine could do", "What went wrong"} <= set(
+        made.folded
+    )
 
 
 @pytest.mark.parametrize("failures", [30, 300])
@@ -174,9 +182,9 @@ def test_where_room_is_short_the_last_parts_that_do_not_fit_are_named(tmp_path: 
     for number in range(failures):
         recording.failed_swap(3 + number, "up", error=f"load failed: {number} " + "x" * 250)
     text = markdown(recording.run(notes=("y" * 3000,) * (failures // 10)))
-    told = "Left out, for a comment holds no more: Failed, refused and invalid swaps, Notes.\n"
+    told = "Left out, for a comment holds no more: What went wrong, Environment and warnings.\n"
     assert text.endswith(told) == (failures == 300)
-    assert rendered(text).folded[:2] == ["Criteria", "Phases"]
+    assert {"The swap", "Criteria"} <= set(rendered(text).folded)
 
 
 def test_many_scenarios_with_long_names_still_fit(tmp_path: Path) -> None:
@@ -205,7 +213,10 @@ def everywhere(text: str) -> str:
     """A document that holds a text wherever one can stand."""
     table = Table(text, text, ((text,),), (((Cell(text), Cell(text, tone="strong")),),), legend=text)
     lines = (Line("", text, below=(text, text)), Line(text, text), Line("", text))
-    return parts_to_markdown(text, [Part(text, lines=lines), Part("", lines=lines), Part("", table=table)])
+    return render.to_markdown(
+        f"## {render.escape(text)}\n",
+        [section("a", "", Lines(text, lines), Lines("", lines), table, decides=True)],
+    )
 
 
 odd_parts = st.sampled_from(
@@ -289,7 +300,7 @@ def test_any_text_is_read_as_it_stands_and_nothing_else_comes_of_it(text: str) -
     ],
 )
 def test_only_what_would_be_something_else_is_escaped(text: str, told: str) -> None:
-    assert parts_to_markdown("", [Part("", lines=(Line("", text),))]) == f"- {told}\n"
+    assert render.escape(text) == told
 
 
 def test_a_command_with_backquotes_is_copied_as_it_stands(tmp_path: Path) -> None:
@@ -300,12 +311,14 @@ def test_a_command_with_backquotes_is_copied_as_it_stands(tmp_path: Path) -> Non
     assert any(told.endswith(f"Go on with {command}") for told in visible(made))
 
 
-def test_parts_from_elsewhere_have_headings_of_their_own() -> None:
+def test_what_decides_has_headings_and_the_rest_is_folded() -> None:
     table = Table("Figures | all", "what", (("A",),), (((Cell("load"), Cell("3.0")),),), legend="seconds")
-    text = parts_to_markdown("A < B", [Part("Words", lines=(Line("who", "me"),)), Part("", table=table)])
-    assert text == (
-        "## A \\< B\n\n### Words\n\n- **who**: me\n\n"
-        "### Figures \\| all\n\n| what | A |\n| --- | ---: |\n| load | 3.0 |\n\nseconds\n"
+    words = Lines("Words", (Line("who", "me"),))
+    shown = [section("a", "", words, table, decides=True), section("b", "More", Lines("More", words.lines))]
+    assert render.to_markdown("## A", shown) == (
+        "## A\n\n### Words\n\n- **who**: me\n\n"
+        "### Figures \\| all\n\n| what | A |\n| --- | ---: |\n| load | 3.0 |\n\nseconds\n\n"
+        "<details><summary>More</summary>\n\n- **who**: me\n\n</details>\n"
     )
 
 

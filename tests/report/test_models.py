@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from swapbench.report.models import print_models, progress_of
+from swapbench.report.lists import print_models, progress_of
 
 ROWS: list[dict[str, Any]] = [
     {

@@ -12,19 +12,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from swapbench.compare.comparison import Comparison
 from swapbench.compare.history import read_history
 from swapbench.compare.series import analyse_history
 from swapbench.findings import analyse
 from swapbench.machine.doctor.judge import judge_examination, judge_surroundings
-from swapbench.report.checkup import print_checks
-from swapbench.report.comparison import parts
-from swapbench.report.console import PlainConsole
-from swapbench.report.gate import details, essence, title
+from swapbench.report.comparison import show_comparisons
+from swapbench.report.console import PlainConsole, readable
+from swapbench.report.doctor import print_checks
+from swapbench.report.gate import print_gate
 from swapbench.report.history import print_history
-from swapbench.report.listing import print_runs
-from swapbench.report.models import print_models
-from swapbench.report.narrow import readable
-from swapbench.report.terminal import print_parts, print_report
+from swapbench.report.lists import print_models, print_runs
+from swapbench.report.run import print_report
 from tests.findings.recording import LARGE_BYTES, MACHINE, Recording, reading
 from tests.machine.doctor.test_judge import GOOD, QUIET_MAC
 from tests.report.judged import apart, comparison, gate
@@ -92,15 +91,15 @@ def test_a_report_of_long_names(width: int, tmp_path: Path) -> None:
 
 @every_width
 @pytest.mark.parametrize("make", [comparison, apart])
-def test_a_comparison(make: Callable[[Path], object], width: int, tmp_path: Path) -> None:
-    compared = parts(make(tmp_path))  # type: ignore[arg-type]
-    check(lambda console: print_parts("compared", compared, console), width, "up", "down")
+def test_a_comparison(make: Callable[[Path], Comparison], width: int, tmp_path: Path) -> None:
+    compared = [make(tmp_path)]
+    check(lambda console: show_comparisons(compared, "rich", console), width, "up", "down")
 
 
 @every_width
 def test_a_gate(width: int, tmp_path: Path) -> None:
     judged = gate(tmp_path)
-    check(lambda c: print_parts(title(judged), (*essence(judged), *details(judged)), c), width, "up", "down")
+    check(lambda console: print_gate(judged, console), width, "up", "down")
 
 
 @every_width

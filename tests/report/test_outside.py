@@ -1,5 +1,6 @@
 """Runs that were seen from outside a server: dashes where nothing can be known, in every form of report."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 from swapbench.compare.comparison import Side, compare_runs
 from swapbench.findings import Findings, analyse, exit_code
 from swapbench.findings.verdict import CriterionOutcome
-from swapbench.report import to_csv, to_markdown
+from swapbench.report.documents import to_json
+from swapbench.report.run import to_markdown
 from swapbench.run.runner import follow, new_job
 from swapbench.spec.experiment import CriterionKind, validate
 from swapbench.store import Run, read
@@ -58,8 +60,9 @@ def test_phases_that_nobody_can_see_have_no_row(findings: Findings) -> None:
     assert "| load |" not in shown
     assert "| unattributed |" not in shown
     assert "| **total** |" in shown or "| total |" in shown
-    rows = [line.split(",") for line in to_csv(findings).splitlines()]
-    assert not [row for row in rows if row[3] in ("phase", "share", "drained_requests", "evicted_caches")]
+    for scenario in json.loads(to_json(findings))["scenarios"]:
+        assert not [phase for phase in scenario["phases"] if phase["seconds"] or phase["share"]]
+        assert scenario["workload"]["drained_requests"] is scenario["workload"]["evicted_caches"] is None
 
 
 def test_nothing_is_said_to_be_in_no_phase(findings: Findings) -> None:

@@ -8,7 +8,7 @@ from rich.console import Console
 from swapbench.cli import output
 from swapbench.machine.doctor.selfcheck import Result, Row, Selfcheck
 from swapbench.machine.environment import Machine
-from swapbench.report.selfcheck import MARKS, in_a_line, print_end, print_row
+from swapbench.report.doctor import RESULT_MARKS, in_a_line, print_end, print_row
 
 MAC = Machine(
     system="macOS",
@@ -60,6 +60,6 @@ def test_a_row_is_a_line_where_nobody_looks_at_tables() -> None:
 
 
 def test_where_a_terminal_is_ascii_no_two_marks_are_alike() -> None:
-    marks = [output.PLAINER.get(mark, mark) for mark, _ in MARKS.values()]
+    marks = [output.PLAINER.get(mark, mark) for mark, _ in RESULT_MARKS.values()]
     assert all(map(str.isascii, marks))
     assert len(set(marks)) == len(marks)

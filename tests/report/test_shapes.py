@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swapbench.report.shapes import shortened
+from swapbench.report.text import shortened
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from swapbench.report.sparkline import sparkline
+from swapbench.report.text import sparkline
 
 
 def test_each_value_has_a_bar_where_there_is_room() -> None:

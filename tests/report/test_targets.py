@@ -8,7 +8,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from swapbench.cli import app
-from swapbench.report.targets import print_targets
+from swapbench.report.lists import print_targets
 from swapbench.run.targets import BUILT_IN
 
 ROWS = json.loads(CliRunner().invoke(app, ["targets", "--json"]).stdout)

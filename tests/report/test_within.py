@@ -1,13 +1,15 @@
 """Drift, first swaps and outliers in words, in the forms that people read."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from swapbench.base.figures import EN_DASH, times
 from swapbench.findings import Findings, analyse
-from swapbench.report import to_csv, to_json, to_markdown
-from swapbench.report.within import outliers, within
+from swapbench.report.documents import to_json
+from swapbench.report.run import to_markdown
+from swapbench.report.sections.rounds import outliers, within
 from tests.findings.recording import Recording
 from tests.report.test_terminal import terminal
 
@@ -30,16 +32,15 @@ def test_six_swaps_say_where_the_median_lies(tmp_path: Path) -> None:
         assert f"3.00 s (97 % interval 2.90{EN_DASH}3.10) total" in text
         assert f"Phases: median seconds of 6 swaps (min{EN_DASH}max)" in text
         assert "interval: where the median lies by order statistics" in " ".join(text.split())
-    assert "median_interval,total,s,3,2.9,3.1,6" in to_csv(made)
-    assert "median_confidence,total,1,0.96875" in to_csv(made)
+    interval = json.loads(to_json(made))["scenarios"][0]["total_interval"]
+    assert interval == {"low": 2.9, "high": 3.1, "confidence": 0.96875, "n": 6}
 
 
 def test_five_swaps_say_nothing_of_it(tmp_path: Path) -> None:
     made = findings(tmp_path, STEADY[:5], warmup=1)
-    for text in (terminal(made), to_markdown(made), to_csv(made)):
+    for text in (terminal(made), to_markdown(made)):
         assert "interval 2.9" not in text
         assert "where the median lies" not in text
-        assert "median_interval" not in text
     assert '"headline_interval": null' in to_json(made)
 
 
@@ -92,8 +93,8 @@ def test_outliers_are_named_with_their_phase(tmp_path: Path, width: int) -> None
         assert "up, round 7" in text
         flat = " ".join(text.split())
         assert f"9.00 s, {times(3.0)} the median; most of that in load, 6.00 s above its own" in flat
-    assert "outlier,round 7,s,9" in to_csv(made)
-    assert "outlier_times,round 7,times the median,3" in to_csv(made)
+    (outlier,) = json.loads(to_json(made))["outliers"]
+    assert (outlier["round"], outlier["seconds"], outlier["times"]) == (7, 9.0, 3.0)
     assert made.scenarios[0].total is not None
     assert made.scenarios[0].total.n == 7
 
@@ -101,7 +102,7 @@ def test_outliers_are_named_with_their_phase(tmp_path: Path, width: int) -> None
 def test_of_many_outliers_ten_are_listed(tmp_path: Path) -> None:
     lines = outliers(findings(tmp_path, [*[3.0] * 20, *[9.0] * 12], warmup=1))
     assert len(lines) == 11
-    assert lines[-1].text == "and 2 more: --format csv has them all"
+    assert lines[-1].text == "and 2 more: --format json has them all"
 
 
 def test_a_table_of_few_and_many_swaps_says_which_spread_is_which(tmp_path: Path) -> None:

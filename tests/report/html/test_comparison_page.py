@@ -8,7 +8,8 @@ import pytest
 from swapbench.compare.comparison import compare_arms
 from swapbench.findings import analyse
 from swapbench.findings.chart_data import pictures_of
-from swapbench.report.html import RunView, comparison_to_html
+from swapbench.report.comparison import comparison_to_html
+from swapbench.report.sections.view import RunView
 from swapbench.store import Run
 from tests.findings.recording import Recording
 from tests.played import pairs
@@ -66,7 +67,7 @@ def test_the_same_thing_twice_is_called_so_and_says_how_much_is_noise(tmp_path: 
 def test_every_figure_of_the_page_can_be_had(tmp_path: Path) -> None:
     shown = page(run(tmp_path, "a", 3.0), run(tmp_path, "b", 6.0))
     had = {name: unpacked(href) for name, href in shown.downloads.items()}
-    assert {"A-findings.csv", "B-findings.csv", "A-swaps.csv", "B-swaps.csv"} <= set(had)
+    assert {"A-findings.json", "B-findings.json", "A-swaps.csv", "B-swaps.csv"} <= set(had)
     found = json.loads(had["comparison.json"])["comparisons"][0]["scenarios"][0]["headline"]
     assert found["b"]["point"] == pytest.approx(6.0035)
 

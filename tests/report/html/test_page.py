@@ -1,8 +1,6 @@
 """The page as a file: what is in it, and what it never asks for."""
 
-import csv
 import gzip
-import io
 import random
 import re
 import shlex
@@ -14,9 +12,10 @@ import pytest
 from swapbench.findings.chart_data import dots_of
 from swapbench.findings.memory import growth_of
 from swapbench.findings.swaps import swaps_of
-from swapbench.report import to_csv
-from swapbench.report.html import RunView, run_to_html
-from swapbench.report.html.downloads import downloads
+from swapbench.report.documents import to_json
+from swapbench.report.render.html import downloads
+from swapbench.report.run import run_to_html
+from swapbench.report.sections.view import RunView
 from swapbench.spec.experiment import Source
 from tests.findings.recording import Recording
 from tests.report.html.conftest import Made
@@ -55,12 +54,12 @@ def test_a_full_run_has_every_section_in_the_order_in_which_it_is_read(full_page
         "What went wrong",
         "The swap",
         "Over the rounds",
+        "What was moved, and who waited",
+        "What the machine could do",
         "Memory",
         "Leaks",
-        "What the machine could do",
-        "What was moved, and who waited",
-        "Criteria",
         "Environment and warnings",
+        "Criteria",
         "How to repeat it",
         "Data",
     ]
@@ -70,7 +69,7 @@ def test_a_full_run_has_every_section_in_the_order_in_which_it_is_read(full_page
 def test_sections_that_have_nothing_are_left_out(reference_page: Made) -> None:
     headings = reference_page.parsed.headings
     assert "The swap" in headings
-    for absent in ("Memory", "Over the rounds", "Strategies", "What went wrong", "What the machine could do"):
+    for absent in ("Memory", "Strategies", "What went wrong", "What the machine could do"):
         assert absent not in headings
 
 
@@ -127,7 +126,7 @@ def long_view(folder: Path, swaps: int) -> RunView:
 
 
 def test_the_page_of_a_long_run_stays_below_5_mb_and_says_what_is_drawn(tmp_path: Path) -> None:
-    html = run_to_html(long_view(tmp_path, 5000), "")
+    html = run_to_html(long_view(tmp_path, 5000))
     assert len(html.encode("utf-8")) < 5_000_000
     parsed = parse(html)
     drawn = re.findall(r"Of (\d+) swaps (\d+) are drawn: the first", parsed.text)
@@ -143,10 +142,10 @@ def test_where_charts_take_much_there_is_less_room_for_data(
     monkeypatch.setattr("vl_convert.vegalite_to_svg", lambda _spec, **_options: "x" * 160_000)
     made = view(full(tmp_path))
     files = {name: random.Random(1).randbytes(600_000) for name in ("swaps.csv", "phases.csv", "memory.csv")}
-    html = run_to_html(replace(made, files=files), "")
+    html = run_to_html(replace(made, files=files))
     assert 4_000_000 < len(html.encode("utf-8")) < 5_000_000
     parsed = parse(html)
-    assert set(parsed.downloads) == {"findings.csv", "swaps.csv", "phases.csv.gz"}
+    assert set(parsed.downloads) == {"findings.json", "swaps.csv", "phases.csv.gz"}
     assert "too large for this page" in parsed.text
 
 
@@ -167,9 +166,8 @@ def test_downloads_hold_the_tables_of_the_run_to_the_byte(full_page: Made) -> No
 
 
 def test_the_findings_are_a_download_too(reference_page: Made) -> None:
-    held = unpacked(reference_page.parsed.downloads["findings.csv"]).decode("utf-8")
-    assert held == to_csv(view(reference_page.runs[0]).findings)
-    assert {"total", "phase"} <= {row["measure"] for row in csv.DictReader(io.StringIO(held))}
+    held = unpacked(reference_page.parsed.downloads["findings.json"]).decode("utf-8")
+    assert held == to_json(view(reference_page.runs[0]).findings)
 
 
 def test_a_large_table_is_compressed_and_a_huge_one_only_named() -> None:

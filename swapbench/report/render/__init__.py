@@ -1,0 +1,1 @@
+"""What shows sections: a terminal, Markdown, HTML."""

@@ -1,0 +1,123 @@
+"""What changed from one side to another: figures of both, their ratio, the verdict on it."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from swapbench.base import figures as f
+from swapbench.compare.change import FEWEST, Change, Verdict
+from swapbench.compare.comparison import Comparison, ScenarioComparison
+from swapbench.report.blocks import Cell, Table, Tone
+from swapbench.report.sections.view import REQUEST_TO_FIRST_TOKEN
+from swapbench.stats.estimate import Estimate
+
+VERDICT_TONES: Final[dict[Verdict, Tone]] = {
+    Verdict.SLOWER: "bad",
+    Verdict.MORE: "bad",
+    Verdict.FASTER: "good",
+    Verdict.LESS: "good",
+    Verdict.NO_WORSE: "good",
+    Verdict.INCONCLUSIVE: "doubt",
+    Verdict.NOT_MEASURED: "quiet",
+    Verdict.TOO_SHORT: "quiet",
+    Verdict.NOT_COMPARABLE: "doubt",
+}
+
+
+FIGURES: Final = {"to_first_token": REQUEST_TO_FIRST_TOKEN, "total": "total"}
+
+
+_PERCENT: Final = " %"
+
+
+_Spell = Callable[[float], str]
+
+
+def capital(title: str) -> str:
+    """A title's first letter, large."""
+    return title[:1].upper() + title[1:]
+
+
+def _columns(sides: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    return tuple((side,) for side in sides)
+
+
+def pairs(changes: Iterable[Change], what: str = "pair") -> str:
+    """How many pairs the ratios of several figures rest on: `10 pairs`, `8 to 10 pairs`."""
+    ns = sorted({0 if change.ratio is None else change.ratio.n for change in changes}) or [0]
+    return f"{ns[0]} to {f.counted(ns[-1], what)}" if len(ns) > 1 else f.counted(ns[0], what)
+
+
+def phases(comparison: Comparison, sides: Sequence[str], *, verdicts: bool = True) -> Table:
+    """Every phase of every scenario."""
+    return Table(
+        title="Phases, seconds",
+        label="phase",
+        columns=_columns((*sides, "verdict") if verdicts else sides),
+        groups=tuple(
+            _group(s, s.phases, f.table_seconds, comparison.margin, verdicts) for s in comparison.scenarios
+        ),
+        legend="a phase under 1 % of both swaps is not judged" if verdicts else "",
+    )
+
+
+def memory(comparison: Comparison, sides: Sequence[str], *, verdicts: bool = True) -> Table | None:
+    """What is held after a swap, and at the most within; None where nothing was recorded."""
+    groups = tuple(
+        _group(s, s.memory, f.memory, comparison.margin, verdicts) for s in comparison.scenarios if s.memory
+    )
+    columns = _columns((*sides, "verdict") if verdicts else sides)
+    return Table("Memory", "ledger", columns, groups) if groups else None
+
+
+def _group(
+    scenario: ScenarioComparison, changes: Sequence[Change], spell: _Spell, margin: float, verdicts: bool
+) -> tuple[tuple[Cell, ...], ...]:
+    width = 4 if verdicts else 3
+    heading = (Cell(scenario.scenario, tone="strong"), *(Cell("") for _ in range(width)))
+    rows = tuple((Cell(f"  {change.figure}"), *cells(change, spell, margin)[:width]) for change in changes)
+    return (heading, *rows)
+
+
+def cells(change: Change, spell: _Spell, margin: float) -> tuple[Cell, ...]:
+    return (
+        _figure(change.a, spell),
+        _figure(change.b, spell),
+        _ratio(change),
+        Cell(verdict_words(change, margin), tone=VERDICT_TONES[change.verdict]),
+    )
+
+
+def _figure(value: Estimate | None, spell: _Spell) -> Cell:
+    if value is None:
+        return Cell(f.NOT_RECORDED, figure=True, tone="quiet")
+    low, high = spell(value.low), spell(value.high)
+    spread = f"({low}{f.EN_DASH}{high})" if low != high else ""
+    return Cell(spell(value.point), spread=spread, figure=True)
+
+
+def _ratio(change: Change) -> Cell:
+    if change.ratio is None:
+        return Cell(f.NOT_RECORDED, figure=True, tone="quiet")
+    return Cell(f.ratio_change(change.ratio.point), spread=ratio_bounds(change), figure=True)
+
+
+def ratio_bounds(change: Change) -> str:
+    """`(+8.1 to +17 %)`; nothing where there are too few pairs for bounds."""
+    assert change.ratio is not None
+    if change.ratio.high == float("inf"):
+        return ""
+    low, high = f.ratio_change(change.ratio.low), f.ratio_change(change.ratio.high)
+    if low.endswith(_PERCENT) and high.endswith(_PERCENT):
+        low = low.removesuffix(_PERCENT)
+    return f"({low} to {high})"
+
+
+def verdict_words(change: Change, margin: float) -> str:
+    """The verdict, with what an inconclusive one could still hide."""
+    if change.verdict is Verdict.NO_WORSE:
+        return f"no {'worse' if change.unit == 's' else 'more'} than {f.share_change(margin)}"
+    if change.verdict is not Verdict.INCONCLUSIVE or change.ratio is None:
+        return str(change.verdict)
+    if change.ratio.n < FEWEST:
+        return f"inconclusive: n = {change.ratio.n}, {FEWEST} wanted"
+    return "inconclusive" if change.most is None else f"inconclusive: up to {f.ratio_change(1 + change.most)}"

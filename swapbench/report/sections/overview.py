@@ -1,0 +1,317 @@
+"""A run at first sight: the verdict in one line, one table of what decides it, and where the time goes."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from swapbench.base import figures
+from swapbench.base.errors import Exit
+from swapbench.compare.change import Change
+from swapbench.compare.comparison import Comparison, ScenarioComparison
+from swapbench.findings import Findings
+from swapbench.findings.overall import outcome, overall
+from swapbench.findings.runs import cell_name
+from swapbench.findings.strategies import STOCK, Ladder, Rung
+from swapbench.findings.summary import Counts, ScenarioSummary
+from swapbench.report.blocks import IN_MARKDOWN, Cell, Diagram, Line, Section, Table, section
+from swapbench.report.sections.strategies import against_stock
+from swapbench.report.sections.view import ARROW, REQUEST_TO_FIRST_TOKEN, RunView, estimate_cell
+from swapbench.report.text import short, shortened
+from swapbench.stats.estimate import Estimate
+
+# More scenarios than these are too many to name in a line, and to take in at a glance.
+_MOST_NAMED: Final = 6
+
+
+_MOST_ROWS: Final = 40
+
+
+_MOST_RUNGS: Final = 15
+
+
+_LONGEST_IN_A_LINE: Final = 60
+_LONGEST_LABEL: Final = 300
+
+
+_KINDS: Final = {"to_first_token": "to the first token", "total": "whole swap"}
+
+
+_WORDS: Final = {
+    Exit.FAILED: "Failed",
+    Exit.LEAK: "Leak",
+    Exit.TARGET_MISSED: "Missed",
+    Exit.INCONCLUSIVE: "Inconclusive",
+    Exit.OK: "Pass",
+}
+
+
+def verdict_line(findings: Findings, *, headlines: bool = True) -> Line:
+    """What came of it, why, and the `headlines` that it is about."""
+    found = overall(findings)
+    missed = found.because if found.grade == "bad" else ()
+    told = [found.text, *(f"{reason[:1].upper()}{reason[1:]}" for reason in missed)]
+    told += [_named(findings)] if headlines else []
+    return Line(_WORDS[outcome(findings)], ". ".join(told), found.grade)
+
+
+def _named(findings: Findings) -> str:
+    """The headlines of the first scenarios, each under its own figure."""
+    measured = list(_figures(findings))
+    if not measured:
+        return "Nothing was measured"
+    kinds = dict.fromkeys(kind for kind, _ in measured[:_MOST_NAMED])
+    told = (
+        f"{kind}: {', '.join(text for of, text in measured[:_MOST_NAMED] if of == kind)}" for kind in kinds
+    )
+    more = len(measured) - _MOST_NAMED
+    line = "; ".join(told) + (f" and {more} more" if more > 0 else "")
+    return line[:1].upper() + line[1:]
+
+
+def _figures(findings: Findings) -> Iterator[tuple[str, str]]:
+    """What was measured, and of what."""
+    for ladder in findings.ladders:
+        if fastest := _fastest(ladder):
+            yield _KINDS["total"], fastest
+    for scenario in () if findings.ladders else findings.scenarios:
+        if scenario.headline and scenario.headline_is:
+            name = short(scenario.name, _LONGEST_IN_A_LINE)
+            yield _KINDS[scenario.headline_is], f"{name} {figures.seconds(scenario.headline.point)}"
+
+
+def _fastest(ladder: Ladder) -> str:
+    """Of each scenario, the fastest strategy."""
+    best = ladder.rungs[0] if ladder.rungs else None
+    if best is None or best.total is None:
+        return ""
+    told = (
+        f"{short(ladder.scenario, _LONGEST_IN_A_LINE)} {figures.seconds(best.total.point)} by {best.strategy}"
+    )
+    against = against_stock(best)
+    return f"{told}, {against}" if against else told
+
+
+def overview(run: RunView) -> Section:
+    """The run at first sight: one table, a row for each scenario or for each strategy in it; one picture."""
+    findings = run.findings
+    table = _strategies(findings) if findings.ladders else _scenarios(findings)
+    return section("overview", "", table, Diagram(gantt(findings), CAPTION), decides=True)
+
+
+def _scenarios(findings: Findings) -> Table:
+    claims = findings.facts.claims
+    by_token = any(s.headline_is == "to_first_token" for s in findings.scenarios)
+    shown = findings.scenarios[:_MOST_ROWS]
+    return Table(
+        title="",
+        label="scenario",
+        on=IN_MARKDOWN,
+        columns=(
+            *(((REQUEST_TO_FIRST_TOKEN,),) if by_token else ()),
+            ("swap",),
+            *(((f"against {findings.target_s:g} s",),) if claims else ()),
+            ("bottleneck",),
+        ),
+        groups=(tuple(_row(scenario, by_token, claims) for scenario in shown),),
+        legend="; ".join(_legend(findings, len(findings.scenarios) - len(shown))),
+    )
+
+
+def _row(scenario: ScenarioSummary, by_token: bool, claims: bool) -> tuple[Cell, ...]:
+    found = scenario.bottleneck
+    return (
+        Cell(f"{short(scenario.name, _LONGEST_LABEL)}: {scenario.from_model} {ARROW} {scenario.to_model}"),
+        *([estimate_cell(scenario.to_first_token, tone="strong")] if by_token else []),
+        estimate_cell(scenario.total, tone="plain" if by_token else "strong"),
+        *([_against(scenario)] if claims else []),
+        Cell(f"{found.phase} {figures.percent(found.share)}" if found else _why_none(scenario)),
+    )
+
+
+def _why_none(scenario: ScenarioSummary) -> str:
+    """Why no phase is the bottleneck."""
+    measured = scenario.outside is not None and scenario.headline is not None
+    return "not to be seen from outside" if measured else _why_not(scenario.counts)
+
+
+def _against(scenario: ScenarioSummary) -> Cell:
+    against = scenario.against_target
+    if against is None:
+        return Cell(figures.NOT_RECORDED)
+    return Cell(
+        f"{figures.factor(against.factor)} {against.side}", tone="bad" if against.side == "over" else "good"
+    )
+
+
+def _why_not(counts: Counts) -> str:
+    """Why a scenario has no figures."""
+    reasons = {
+        "failed": counts.failed,
+        "rolled back": counts.rolled_back,
+        "refused": counts.refused,
+        "invalid": counts.invalid,
+    }
+    told = [how for how, n in reasons.items() if n]
+    return f"not measured: {', '.join(told)}" if told else "not measured"
+
+
+def _legend(findings: Findings, more: int) -> Iterator[str]:
+    ns = sorted({scenario.headline.n for scenario in findings.scenarios if scenario.headline})
+    if ns:
+        of = f"{ns[0]}" if len(ns) == 1 else f"{ns[0]} to {ns[-1]}"
+        what = f"seconds, median (range) of {of} swaps" if ns[-1] > 1 else "seconds, of one swap"
+        yield f"{what}; bottleneck: the phase that takes most, as a share of {_share_of(findings)}"
+    if more:
+        yield f"{more} more scenarios are not shown"
+
+
+def _share_of(findings: Findings) -> str:
+    kinds = {scenario.headline_is for scenario in findings.scenarios if scenario.headline}
+    if len(kinds) > 1:
+        return "the first figure in its row"
+    return REQUEST_TO_FIRST_TOKEN if "to_first_token" in kinds else "the swap"
+
+
+def _strategies(findings: Findings) -> Table:
+    every = [(ladder, rung) for ladder in findings.ladders for rung in ladder.rungs]
+    shown = (
+        every
+        if len(every) <= _MOST_RUNGS
+        else [(ladder, rung) for ladder in findings.ladders for rung in _telling(ladder)]
+    )
+    kept = shown[:_MOST_ROWS]
+    legend = [
+        "seconds, median (range); as fast: times as fast as stock, the median of the rounds' own ratios"
+    ]
+    if len(kept) < len(every):
+        legend.append("of each scenario the fastest three and stock: the rest is below")
+    return Table(
+        title="",
+        label="scenario",
+        on=IN_MARKDOWN,
+        columns=(("strategy",), ("swap",), ("as fast",), (REQUEST_TO_FIRST_TOKEN,)),
+        groups=(tuple(_rung(ladder, rung) for ladder, rung in kept),),
+        legend="; ".join(legend),
+    )
+
+
+def _telling(ladder: Ladder) -> Iterator[Rung]:
+    """The fastest three, and what they are compared with."""
+    for place, rung in enumerate(ladder.rungs):
+        if place < 3 or rung.strategy == STOCK:
+            yield rung
+
+
+def _rung(ladder: Ladder, rung: Rung) -> tuple[Cell, ...]:
+    times = rung.total_times
+    return (
+        Cell(short(ladder.scenario, _LONGEST_LABEL)),
+        Cell(rung.strategy, figure=True),
+        estimate_cell(rung.total, tone="strong"),
+        Cell(figures.NOT_RECORDED if times is None else figures.factor(times.point), figure=True),
+        estimate_cell(rung.to_first_token),
+    )
+
+
+# More would be a poster; what is shorter than this share of the swap has no room for its name.
+_MOST_SECTIONS: Final = 6
+
+
+_LEAST_SHARE: Final = 0.01
+
+
+# Of the words of a diagram: a colon ends a task's name, a semicolon the statement, # begins an entity.
+_NO_WORD: Final = re.compile(r"[^A-Za-z0-9 ._()\N{RIGHTWARDS ARROW}-]+")
+
+
+_LONGEST_NAME: Final = 40
+
+
+CAPTION: Final = (
+    "Each phase's median, one after another, in seconds since the swap request; the longest is red. "
+    "Phases under 1 % of the swap are left out."
+)
+
+
+def gantt(findings: Findings) -> str:
+    """The diagram, without its fence; empty where no swap was measured that takes a millisecond."""
+    return _diagram(_of_scenario(scenario) for scenario in _shown(findings))
+
+
+def gantt_of_sides(comparison: Comparison) -> str:
+    """As `gantt`, each scenario's A above its B."""
+    return _diagram(
+        _section(f"{s.scenario} {name}", [(c.figure, side) for c, side in _side(s, name)])
+        for s in comparison.scenarios
+        for name in "AB"
+    )
+
+
+def _side(scenario: ScenarioComparison, name: str) -> Iterator[tuple[Change, Estimate]]:
+    for change in scenario.phases:
+        side = change.a if name == "A" else change.b
+        if side is not None:
+            yield change, side
+
+
+def _diagram(found: Iterable[list[str]]) -> str:
+    sections = [section for section in found if section]
+    if not sections:
+        return ""
+    shown = sections[:_MOST_SECTIONS]
+    lines = [line for section in shown for line in section]
+    return "\n".join((_room(shown), "gantt", "    dateFormat x", "    axisFormat %s.%L", *lines))
+
+
+def _room(sections: Sequence[Sequence[str]]) -> str:
+    """Room for the sections' names on the left: as drawn, the bars would cover long ones."""
+    longest = max(len(section[0].strip()) - len("section ") for section in sections)
+    return f'%%{{init: {{"gantt": {{"leftPadding": {20 + 7 * longest}}}}}}}%%'
+
+
+def _shown(findings: Findings) -> Sequence[ScenarioSummary]:
+    """Every scenario; where strategies are compared, each by stock and by the fastest."""
+    if not findings.ladders:
+        return findings.scenarios
+    by_name = {scenario.name: scenario for scenario in findings.scenarios}
+    names = [
+        cell_name(ladder.scenario, strategy)
+        for ladder in findings.ladders
+        for strategy in dict.fromkeys((STOCK, *(rung.strategy for rung in ladder.rungs[:1])))
+    ]
+    return [by_name[name] for name in names if name in by_name]
+
+
+def _of_scenario(scenario: ScenarioSummary) -> list[str]:
+    phases = [(phase.phase, phase.seconds) for phase in scenario.phases if phase.seconds is not None]
+    return _section(scenario.name, phases, scenario.first_token)
+
+
+def _section(
+    name: str, phases: Sequence[tuple[str, Estimate]], first_token: Estimate | None = None
+) -> list[str]:
+    """One swap's phases, one after another; the longest stands out."""
+    total_s = sum(seconds.point for _, seconds in phases)
+    if total_s < 0.001:
+        return []
+    longest = max(phases, key=lambda phase: phase[1].point)[0]
+    at_s, lines = 0.0, [f"    section {_word(name)}"]
+    for phase, seconds in phases:
+        if seconds.point >= _LEAST_SHARE * total_s:
+            lines.append(_task(phase, "crit, " if phase == longest else "", at_s, seconds))
+        at_s += seconds.point
+    if first_token is not None:
+        lines.append(_task("first token", "active, ", at_s, first_token))
+    return lines
+
+
+def _task(name: str, tag: str, at_s: float, seconds: Estimate) -> str:
+    """`load 3.25 s :crit, 53, 3247ms`; at least a millisecond long, for none of no length is drawn."""
+    length_ms = max(1, round(seconds.point * 1000))
+    return (
+        f"    {_word(f'{name} {figures.seconds(seconds.point)}')} :{tag}{round(at_s * 1000)}, {length_ms}ms"
+    )
+
+
+def _word(text: str) -> str:
+    return shortened(" ".join(_NO_WORD.sub(" ", text).split()), _LONGEST_NAME)

@@ -1,0 +1,209 @@
+"""A run's report: how it opens, and its sections in the order in which they are read."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from swapbench.base import figures
+from swapbench.findings import Findings
+from swapbench.findings.overall import overall
+from swapbench.findings.strategies import Ladder
+from swapbench.findings.summary import ScenarioSummary
+from swapbench.findings.verdict import CriterionOutcome
+from swapbench.report.blocks import (
+    NOT_AT_A_TERMINAL,
+    Cell,
+    Commands,
+    Downloads,
+    Line,
+    Lines,
+    Opening,
+    Section,
+    Table,
+    Tile,
+    Tone,
+    section,
+)
+from swapbench.report.documents import to_json
+from swapbench.report.sections.failures import failures
+from swapbench.report.sections.memory import leaks, memory
+from swapbench.report.sections.overview import overview
+from swapbench.report.sections.rounds import rounds
+from swapbench.report.sections.strategies import against_stock, strategies
+from swapbench.report.sections.swap import swap
+from swapbench.report.sections.view import ARROW, RunView, having, of_headline, served_by, source
+from swapbench.report.sections.work import limits, work
+from swapbench.report.text import sentence
+from swapbench.stats.estimate import Estimate
+
+_TONES: Final[dict[CriterionOutcome, Tone]] = {
+    CriterionOutcome.PASS: "good",
+    CriterionOutcome.FAIL: "bad",
+    CriterionOutcome.INCONCLUSIVE: "doubt",
+    CriterionOutcome.NOT_JUDGED: "quiet",
+}
+
+
+def run_sections(run: RunView) -> tuple[Section, ...]:
+    """Every section that has something to say."""
+    return tuple(made for make in SECTIONS if (made := make(run)).blocks)
+
+
+def run_opening(findings: Findings) -> Opening:
+    """The verdict, then a tile for every scenario."""
+    facts, found = findings.facts, overall(findings)
+    warnings = []
+    if facts.transcribed_from:
+        warnings.append(f"Transcribed from {facts.transcribed_from}, not measured by swapbench.")
+    if not facts.claims:
+        warnings.append("Mini models: these times say nothing about the real ones.")
+    if facts.incomplete:
+        go_on = f" Go on with: {facts.resume_command}" if facts.resume_command else ""
+        warnings.append(f"This run is not complete: {facts.incomplete}.{go_on}")
+    return Opening(
+        title=facts.title,
+        kicker=" · ".join(
+            filter(None, (f"{facts.started_at:%d %B %Y}".lstrip("0"), facts.machine, source(facts)))
+        ),
+        grade=found.grade,
+        verdict=found.text,
+        because=tuple(map(sentence, found.because)),
+        warnings=tuple(warnings),
+        tiles=tuple(
+            map(_ladder_tile, findings.ladders) if findings.ladders else map(_tile, having(findings))
+        ),
+    )
+
+
+def _tile(scenario: ScenarioSummary) -> Tile:
+    assert scenario.headline is not None
+    below = [f"{scenario.from_model} {ARROW} {scenario.to_model}"]
+    if scenario.headline_is == "to_first_token":
+        swap = f", swap {figures.seconds(scenario.total.point)}" if scenario.total else ""
+        below.append(f"to the first token{swap}")
+    else:
+        below.append("the whole swap")
+    below.append(_spread(scenario.headline))
+    if scenario.against_target:
+        against = scenario.against_target
+        below.append(f"{figures.factor(against.factor)} {against.side} {against.target_s:g} s")
+    if scenario.bottleneck:
+        share = figures.percent(scenario.bottleneck.share)
+        below.append(f"{scenario.bottleneck.phase} takes {share}{of_headline(scenario)}")
+    value, _, unit = figures.seconds(scenario.headline.point).partition(" ")
+    return Tile(scenario.name, value, unit, tuple(below))
+
+
+def _spread(value: Estimate) -> str:
+    if value.n == 1:
+        return "one swap"
+    low, high = (figures.seconds(end) for end in (value.low, value.high))
+    return f"{figures.counted(value.n, 'swap')}, {low} to {high}"
+
+
+def _ladder_tile(ladder: Ladder) -> Tile:
+    fastest, stock = ladder.rungs[0], ladder.rung("stock")
+    below = [f"{ladder.from_model} {ARROW} {ladder.to_model}, {ladder.page_cache}"]
+    if fastest.total is None:
+        return Tile(ladder.scenario, figures.NOT_RECORDED, "", (*below, "not measured"))
+    below.append(f"fastest: {fastest.strategy}, {_spread(fastest.total)}")
+    if stock and stock.total and (against := against_stock(fastest)):
+        below.append(f"{against} ({figures.seconds(stock.total.point)})")
+    value, _, unit = figures.seconds(fastest.total.point).partition(" ")
+    return Tile(ladder.scenario, value, unit, tuple(below))
+
+
+def _models(findings: Findings) -> Iterator[Line]:
+    for model in findings.facts.models:
+        weight = f", {figures.size(model.weight_bytes)}" if model.weight_bytes else ""
+        yield Line(model.name, f"{model.reference}, {model.source}{weight}")
+
+
+def run_facts(findings: Findings) -> tuple[Line, ...]:
+    """What the run is, before any figure. The source of the models is apart: it is never one of many."""
+    run, counts = findings.facts, findings.counts
+    rounds = figures.counted(run.rounds, "round")
+    warmup = f" after {figures.counted(run.warmup_rounds, 'warm-up round')}" if run.warmup_rounds else ""
+    excluded = {
+        "warm-up": counts.warmup,
+        "invalid": counts.invalid,
+        "failed": counts.failed,
+        "rolled back": counts.rolled_back,
+        "refused": counts.refused,
+    }
+    swaps = "".join(f", {n} {why}" for why, n in excluded.items() if n)
+    lines = [
+        Line("run", f"{run.run_id}, {run.started_at:%Y-%m-%d}"),
+        Line("machine", f"{run.machine}" + served_by(run)),
+        Line("versions", ", ".join(f"{name} {version}" for name, version in run.versions.items())),
+        Line("page cache", run.page_cache + _residency(findings.scenarios)),
+        Line("swaps", f"{rounds}{warmup}, {figures.counted(counts.counted, 'swap')} counted{swaps}"),
+    ]
+    return tuple(line for line in lines if line.text)
+
+
+def _residency(scenarios: Sequence[ScenarioSummary]) -> str:
+    shares = [s.resident_before for s in scenarios if s.resident_before is not None]
+    if not shares:
+        return ", residency not recorded"
+    low, high = min(share.low for share in shares), max(share.high for share in shares)
+    between = figures.percent(low) if low == high else f"{figures.percent(low)} to {figures.percent(high)}"
+    return f": {between} of each checkpoint resident before load"
+
+
+def _environment(run: RunView) -> Section:
+    # A terminal has the facts at the top.
+    facts = (*run_facts(run.findings), *_models(run.findings))
+    notes = tuple(Line("", note) for note in run.findings.notes)
+    return section(
+        "environment",
+        "Environment and warnings",
+        Lines("", facts, on=NOT_AT_A_TERMINAL),
+        Lines("Notes", notes),
+    )
+
+
+def _criteria(run: RunView) -> Section:
+    """What was demanded and what became of it."""
+    rows = tuple(
+        (
+            Cell(str(verdict.outcome), tone=_TONES[verdict.outcome]),
+            Cell(verdict.title + ("" if verdict.declared else " (not declared)")),
+            Cell(verdict.reason, tone="quiet"),
+        )
+        for verdict in run.findings.verdicts
+    )
+    table = Table("Criteria", "outcome", (("criterion",), ("because",)), (rows,), prose=True)
+    return section("criteria", "Criteria", table)
+
+
+def _repeat(run: RunView) -> Section:
+    measured = (
+        ("The command that made this run:", run.pictures.command)
+        if run.pictures.command
+        else ("The same experiment, on your machine:", f"swapbench run {run.findings.facts.experiment}")
+    )
+    again = (("This report again:", run.again),) if run.again else ()
+    return section("repeat", "How to repeat it", Commands((measured, *again)))
+
+
+def _data(run: RunView) -> Section:
+    """The run's own files, and every figure."""
+    files = {"findings.json": to_json(run.findings).encode(), **run.files} if run.files else {}
+    return section("data", "Data", Downloads(files, run.findings.facts.folder))
+
+
+SECTIONS: Final[tuple[Callable[[RunView], Section], ...]] = (
+    overview,
+    failures,
+    strategies,
+    swap,
+    rounds,
+    work,
+    limits,
+    memory,
+    leaks,
+    _environment,
+    _criteria,
+    _repeat,
+    _data,
+)
