@@ -8,6 +8,7 @@ its address. The calls are public; what they do together MLX does not promise: l
 import io
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -111,12 +112,19 @@ _LONGEST_AXIS: Final = (1 << 31) - 1
 _MAGIC: Final = b"\x93NUMPY\x01\x00"
 
 
+def device_info() -> dict[str, Any]:
+    """What MLX tells of its device; empty where it tells nothing."""
+    # 0.30 has it under metal alone, and raises there where there is no Metal.
+    ask = mx.device_info if hasattr(mx, "device_info") else mx.metal.device_info
+    with suppress(RuntimeError):
+        return dict(ask())
+    return {}
+
+
 def longest_array_bytes() -> int:
     """What one array of ours may have: a buffer of the device's, and words that fit one of MLX's axes."""
-    # Older MLX tells it elsewhere, and only of Metal.
-    info = mx.device_info() if hasattr(mx, "device_info") else {}
     words_bytes = _WORD * _LONGEST_AXIS
-    return min(int(info.get("max_buffer_length", words_bytes)), words_bytes)
+    return min(int(device_info().get("max_buffer_length", words_bytes)), words_bytes)
 
 
 class _Listener(io.RawIOBase):

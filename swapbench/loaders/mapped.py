@@ -106,9 +106,7 @@ def _overlaid(shard: Shard, mappings: list[_Mapping]) -> dict[str, mx.array]:
     weights: dict[str, mx.array] = {}
     page = mmap.PAGESIZE
     with shard.path.open("rb") as file:
-        for group in _segments(shard.tensors, _SEGMENT_BYTES):
-            first = (shard.data_start + group[0].start) // page * page
-            length = -(-(shard.data_start + group[-1].end - first) // page) * page
+        for group, first, length in _segments(shard, _SEGMENT_BYTES):
             memory, view = unwritten(
                 max(length + HUGE_PAGE_BYTES + page, platform.least_mapped_allocation_bytes())
             )
@@ -123,15 +121,20 @@ def _overlaid(shard: Shard, mappings: list[_Mapping]) -> dict[str, mx.array]:
     return weights
 
 
-def _segments(tensors: Sequence[Entry], most_bytes: int) -> Iterator[Sequence[Entry]]:
-    """Neighbours of up to so many bytes together; a larger tensor has a segment of its own."""
+def _segments(shard: Shard, most_bytes: int) -> Iterator[tuple[Sequence[Entry], int, int]]:
+    """Neighbours of up to so many bytes together; a larger tensor has a segment of its own.
+
+    Returns:
+        The tensors, and where in the file the whole pages that hold them begin, and how long these are.
+    """
+    tensors, page = shard.tensors, mmap.PAGESIZE
     begin = 0
-    for i, entry in enumerate(tensors):
-        if i > begin and entry.end - tensors[begin].start > most_bytes:
-            yield tensors[begin:i]
+    for i in range(1, len(tensors) + 1):
+        if i == len(tensors) or tensors[i].end - tensors[begin].start > most_bytes:
+            first = (shard.data_start + tensors[begin].start) // page * page
+            length = -(-(shard.data_start + tensors[i - 1].end - first) // page) * page
+            yield tensors[begin:i], first, length
             begin = i
-    if tensors:
-        yield tensors[begin:]
 
 
 def arrays_over(shard: Shard, mappings: list[_Mapping]) -> dict[str, mx.array]:
@@ -139,18 +142,15 @@ def arrays_over(shard: Shard, mappings: list[_Mapping]) -> dict[str, mx.array]:
     weights: dict[str, mx.array] = {}
     page, most_bytes = mmap.PAGESIZE, longest_array_bytes()
     with shard.path.open("rb") as file:
-        for group in _segments(shard.tensors, most_bytes - 2 * page):
-            begin = shard.data_start + group[0].start
-            first = begin // page * page
-            length = shard.data_start + group[-1].end - first
-            # A buffer of Metal's has whole pages; Python hides the end of a file's last one, which is mapped.
-            whole = -(-length // page) * page
+        # A buffer of Metal's has whole pages; Python hides the end of a file's last one, which is mapped.
+        for group, first, whole in _segments(shard, most_bytes - 2 * page):
             if whole > most_bytes:
                 raise UnfitError(
                     f"{group[0].name} of {shard.path.name} is more than one buffer may have, "
                     f"{most_bytes / 1e9:.2f} GB"
                 )
             # Shared and not to be written: of a private mapping the kernel copies what the GPU uses.
+            length = shard.data_start + group[-1].end - first
             mapping = mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ, offset=first)
             address = address_of(memoryview(mapping))
             pages = (ctypes.c_uint64 * (whole // 8)).from_address(address)

@@ -16,10 +16,10 @@ import mlx.core as mx
 from swapbench.base.phases import PHASES
 from swapbench.compat.mlx_lm import PARTS, unasked
 from swapbench.instruments import page_cache
+from swapbench.loaders.arrays import device_info
 from swapbench.machine.doctor.surroundings import Examination
 from swapbench.wire.events import Event, MemorySample
 from swapbench.worker.meter import MlxMeter
-from swapbench.worker.mlx_here import device_info
 from swapbench.worker.probe import Probe
 
 _SWAPS = 40
@@ -54,6 +54,7 @@ def examine(folder: Path) -> Examination:
         first_touch_gb_per_s=first,
         second_touch_gb_per_s=second,
         resident_after_evict=_resident_after_evict(folder),
+        cold_share=page_cache.COLD_SHARE,
         unasked=tuple(why for part in PARTS if (why := unasked(part))),
     )
 

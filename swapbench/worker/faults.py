@@ -22,6 +22,8 @@ class FaultyTarget(InProcessTarget):
     """The in-process target, with the plan's faults in the swaps that they are meant for."""
 
     _fault: InjectedFault | None = None
+    # What is loaded in place of the new model's checkpoint, which is itself where the fault damages no file.
+    _damaged: Checkpoint | None = None
 
     def serve(self, checkpoint: Checkpoint) -> None:
         """The old model is loaded without any fault."""
@@ -33,7 +35,8 @@ class FaultyTarget(InProcessTarget):
         fault = find_fault(self._plan.faults, planned.scenario, planned.round)
         before = fault is not None and fault.when == "before"
         self._fault = fault if before else None
-        super().check(self._damaged(to), planned)
+        self._damaged = damaged(to, fault.kind if fault is not None else None, self._plan.scratch_dir)
+        super().check(self._damaged if before else to, planned)
         self._fault = fault
 
     def _drain(self) -> None:
@@ -66,7 +69,8 @@ class FaultyTarget(InProcessTarget):
         elif self._kind is FaultKind.KILL:
             super()._load(checkpoint, _killing(span))
         else:
-            super()._load(self._damaged(checkpoint), span)
+            assert self._damaged is not None
+            super()._load(self._damaged, span)
 
     def _room_for(self, checkpoint: Checkpoint) -> ByteLimit:
         if self._kind is FaultKind.MEMORY_LIMIT and self._is_meant_for(checkpoint):
@@ -80,9 +84,6 @@ class FaultyTarget(InProcessTarget):
     @property
     def _kind(self) -> FaultKind | None:
         return None if self._fault is None else self._fault.kind
-
-    def _damaged(self, checkpoint: Checkpoint) -> Checkpoint:
-        return damaged(checkpoint, self._kind, self._plan.scratch_dir)
 
 
 @contextmanager

@@ -3,21 +3,13 @@
 import re
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, distribution, version
-from typing import Any, Literal
+from typing import Literal
 
 import mlx.core as mx
 
+from swapbench.loaders.arrays import device_info
 from swapbench.machine.environment import this_machine
 from swapbench.wire.events import WHEEL
-
-
-def device_info() -> dict[str, Any]:
-    """What MLX tells of its device; empty where it tells nothing."""
-    # 0.30 has it under metal alone, and raises there where there is no Metal.
-    ask = mx.device_info if hasattr(mx, "device_info") else mx.metal.device_info
-    with suppress(RuntimeError):
-        return dict(ask())
-    return {}
 
 
 def wire(share: Literal["recommended", "nothing"]) -> None:

@@ -102,7 +102,7 @@ def scratch_file(folder: Path) -> Iterator[Scratch]:
         OSError: it can't be written, or there is no room for it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    size = _size_that_fits(folder)
+    size = size_that_fits(folder)
     path = folder / f".roofline-{os.getpid()}"
     cached = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     direct = None
@@ -111,14 +111,14 @@ def scratch_file(folder: Path) -> Iterator[Scratch]:
             direct = page_cache.open_past(path)
         finally:
             path.unlink()
-        yield Scratch(cached, direct, _write(cached, size))
+        yield Scratch(cached, direct, write_incompressible(cached, size))
     finally:
         for descriptor in (cached, direct):
             if descriptor is not None:
                 os.close(descriptor)
 
 
-def _size_that_fits(folder: Path) -> int:
+def size_that_fits(folder: Path) -> int:
     free_bytes = shutil.disk_usage(folder).free
     memory = allowance.memory().available
     size = min(FILE_BYTES, free_bytes // 4, memory.bytes // 8)
@@ -128,7 +128,7 @@ def _size_that_fits(folder: Path) -> int:
     return size - size % _CHUNK_BYTES
 
 
-def _write(descriptor: int, size: int) -> int:
+def write_incompressible(descriptor: int, size: int) -> int:
     """Write while there is time, and no less than can be measured with; returns how much that is."""
     random = np.random.default_rng(0)
     ends_s = time.monotonic() + _WRITE_BUDGET_S

@@ -15,7 +15,6 @@ _LEAST_DISK_BYTES = 10 * 10**9
 _PROBE_PHASE_S = 0.005
 _SAMPLER_SHARE = 0.05
 _TOUCH_RATIO = 2.0
-_COLD_SHARE = 0.01
 
 # Of a model's weights: KV caches and what is computed want room, too.
 _MODEL_SHARE = 1.1
@@ -264,7 +263,7 @@ def _page_cache(found: Examination) -> Check:
     if found.resident_after_evict is None:
         return unknown("page cache", "could not be tried in the models' folder")
     text = f"{found.resident_after_evict:.0%} of a file resident after it was evicted"
-    if found.resident_after_evict <= _COLD_SHARE:
+    if found.resident_after_evict <= found.cold_share:
         return fine("page cache", f"can be emptied without privileges: {text}")
     advice = "cold swaps will be marked invalid: keep the models on another file system"
     return advise("page cache", f"can't be emptied here: {text}", advice)

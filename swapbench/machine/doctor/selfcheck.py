@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from signal import Signals
 from time import perf_counter
 from typing import Final, Literal, NamedTuple
 
@@ -17,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from swapbench import __version__
 from swapbench.base.errors import UsageError, WorkerError
-from swapbench.base.process import LENT
+from swapbench.base.process import LENT, how_it_ended
 from swapbench.machine.allowance import want_of_files
 from swapbench.machine.environment import Machine, this_machine
 from swapbench.machine.limits import Limits, Volume
@@ -295,6 +294,6 @@ def _child(key: str, scratch: Path) -> "subprocess.CompletedProcess[str]":
 
 def _last_words(done: "subprocess.CompletedProcess[str]") -> str:
     if done.returncode < 0:
-        return f"the process was ended by {Signals(-done.returncode).name}"
+        return f"the process {how_it_ended(done.returncode)}"
     said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
     return f"{said[-1]:.300}"

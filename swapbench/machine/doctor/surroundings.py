@@ -253,6 +253,8 @@ class Examination(BaseModel):
     first_touch_gb_per_s: float
     second_touch_gb_per_s: float
     resident_after_evict: float | None
+    # So much of a file may be in the page cache that is called cold.
+    cold_share: float
     # What this mlx-lm does otherwise than the loaders know, so that they leave it to mlx-lm.
     unasked: tuple[str, ...] = ()
 

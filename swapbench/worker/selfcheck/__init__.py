@@ -1,17 +1,15 @@
 """What claims are tried with: a large file, a model of a few hundred MB, a mini one aligned and not."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import mlx.core as mx
-import numpy as np
 from mlx.utils import tree_flatten
 
 from swapbench.loaders import ModelLoader
-from swapbench.machine import allowance
+from swapbench.machine import allowance as allowance
 from swapbench.machine.doctor.selfcheck import Found, Prepared
 from swapbench.models.catalogue import lookup
 from swapbench.models.checkpoint import WEIGHTS
@@ -20,6 +18,7 @@ from swapbench.models.stand_ins.order import Order, of_entry
 from swapbench.spec.experiment import Source
 from swapbench.spec.strategy import LOADERS, NAMED
 from swapbench.worker.mlx_here import mlx_identity
+from swapbench.worker.roofline import size_that_fits, write_incompressible
 
 MODEL: Final = "model"
 MINI: Final = "mini"
@@ -28,8 +27,6 @@ UNALIGNED: Final = "unaligned"
 # Of the loaders that are tried: auto picks one of them.
 KINDS: Final = tuple(kind for kind in LOADERS if kind != "auto")
 
-_FILE_BYTES: Final = 1 << 30
-_CHUNK_BYTES: Final = 8 << 20
 # Frequencies of its own, which are no parameters, and which MLX computes where it is built.
 _SCALED_ROPE: Final = {
     "rope_type": "llama3",
@@ -73,15 +70,10 @@ def _shift(shard: Path) -> None:
 def large_file(folder: Path) -> Path:
     """A file that no disk can compress, written by who wants it first."""
     path = folder / "file"
-    if path.exists():
-        return path
-    room = min(_FILE_BYTES, shutil.disk_usage(path.parent).free // 4, allowance.memory().available.bytes // 8)
-    random = np.random.default_rng(0)
-    with path.open("wb") as file:
-        for _ in range(room // _CHUNK_BYTES):
-            file.write(random.bytes(_CHUNK_BYTES))
-        file.flush()
-        os.fsync(file.fileno())
+    if not path.exists():
+        size = size_that_fits(folder)
+        with path.open("wb", buffering=0) as file:
+            write_incompressible(file.fileno(), size)
     return path
 
 

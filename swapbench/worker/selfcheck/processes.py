@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import signal
 import socket
 import subprocess
 import sys
@@ -72,14 +71,14 @@ def children(folder: Path) -> Found:
         return judged(holds=False, finding="the server did not start")
     # What the reaper has to have seen before, where orphans can't be found.
     time.sleep(0.5)
-    ours = [int(pid) for pid in there.read_text(encoding="utf-8").split()]
+    ours = [psutil.Process(int(pid)) for pid in there.read_text(encoding="utf-8").split()]
     starter.kill()
     starter.wait()
     begun_s = time.perf_counter()
-    _until(lambda: not any(map(_alive, ours)), _ENDED_WITHIN_S)
-    left = [pid for pid in ours if _alive(pid)]
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
+    _until(lambda: not any(map(reaper.alive, ours)), _ENDED_WITHIN_S)
+    left = [process for process in ours if reaper.alive(process)]
+    for process in left:
+        process.kill()
     took_s = time.perf_counter() - begun_s
     return judged(not left, f"{len(left)} of {len(ours)} processes left after {took_s:.2f} s")
 
@@ -88,13 +87,6 @@ def _until(there: Callable[[], bool], longest_s: float) -> None:
     ends_s = time.perf_counter() + longest_s
     while not there() and time.perf_counter() < ends_s:
         time.sleep(0.01)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def listener(_folder: Path) -> Found:

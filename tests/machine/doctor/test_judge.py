@@ -52,6 +52,7 @@ GOOD = Examination(
     first_touch_gb_per_s=9.0,
     second_touch_gb_per_s=10.0,
     resident_after_evict=0.0,
+    cold_share=0.01,
 )
 
 

@@ -40,7 +40,7 @@ def test_what_a_child_has_found_is_its_row(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("code", "finding"),
     [
-        ("import os; os.kill(os.getpid(), 11)", "the process was ended by SIGSEGV"),
+        ("import os; os.kill(os.getpid(), 11)", "the process was killed by SIGSEGV"),
         ("raise RuntimeError('no kernel of that name')", "RuntimeError: no kernel of that name"),
         ("import os; os._exit(3)", "exit code 3"),
         ("import signal; signal.pause()", "did not end within 2 s"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from swapbench.machine.doctor.selfcheck import Prepared
-from swapbench.worker import selfcheck
+from swapbench.worker import roofline, selfcheck
 
 
 @pytest.fixture(scope="package")
@@ -13,7 +13,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared folder."""
     folder = tmp_path_factory.mktemp("selfcheck")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(selfcheck, "_FILE_BYTES", 64 << 20)
+        patched.setattr(roofline, "FILE_BYTES", 64 << 20)
         told = selfcheck.prepare(folder)
         selfcheck.large_file(folder)
     assert isinstance(told, Prepared)

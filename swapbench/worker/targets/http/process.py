@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import psutil
 
-from swapbench.base.process import OWN_CODE
+from swapbench.base.process import OWN_CODE, how_it_ended
 from swapbench.spec.preset import Preset, ServerProcess, fill_secrets
 from swapbench.wire.events import Checkpoint
 from swapbench.worker.targets.http import reaper
@@ -132,14 +132,7 @@ class StartedServer:
     def died(self) -> DiedError:
         """What to say of a server that is not alive."""
         code = self._exit_code
-        how = (
-            "ended"
-            if code is None
-            else f"was killed by signal {-code}"
-            if code < 0
-            else f"ended with exit code {code}"
-        )
-        return DiedError(f"the server {how}")
+        return DiedError(f"the server {'ended' if code is None else how_it_ended(code)}")
 
     def with_tail(self, what: str) -> str:
         """A message with the last lines of the server's log."""

@@ -234,12 +234,16 @@ class _Tracked:
             self._psutil.wait_procs(self._alive(), timeout=_LOOK_EVERY_S)
 
     def _alive(self) -> list[Any]:
-        alive = []
-        for process in self._known:
-            with suppress(self._psutil.Error):
-                if process.is_running() and process.status() != self._psutil.STATUS_ZOMBIE:
-                    alive.append(process)
-        return alive
+        return [process for process in self._known if alive(process)]
+
+
+def alive(process: Any) -> bool:
+    """Whether a process of psutil's runs, and is no zombie that nobody has waited for yet."""
+    import psutil
+
+    with suppress(psutil.Error):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 if __name__ == "__main__":

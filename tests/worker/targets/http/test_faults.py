@@ -10,7 +10,7 @@ from tests.worker.targets.http.standing import play, preset, swaps_of
 SAYS = {
     "missing-model": ('answered 404: {"error": "no model swapbench/there-is-no-such-model"}', "itself"),
     "client-gone": ("the client went away in the middle of the swap, as the experiment wants", "itself"),
-    "kill": ("the server was killed by signal 9", "restart"),
+    "kill": ("the server was killed by SIGKILL", "restart"),
     "disk-full": ("its cache can't be written: File too large", "itself"),
 }
 
