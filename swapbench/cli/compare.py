@@ -20,6 +20,7 @@ from swapbench.cli.options import (
     Results,
     Strict,
     Verbose,
+    command_line,
     overrides_of,
     refuse_page_and_form,
 )
@@ -169,8 +170,6 @@ def ab(
     Exit codes: 0 fine, 2 usage, 3 B is slower, 5 B leaks, 6 inconclusive (--strict), 7 a swap failed,
     130 interrupted.
     """
-    import sys
-
     from swapbench.cli.progress import carry_out_watched
     from swapbench.run.arms import make_arms, refuse_equal, refuse_too_few_pairs
     from swapbench.run.runner import new_paired_job
@@ -189,7 +188,7 @@ def ab(
         arms,
         file,
         out,
-        command=["swapbench", *sys.argv[1:]],
+        command=command_line(),
         order=order,
         fail_fast=fail_fast,
         alone=strict,

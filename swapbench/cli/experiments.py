@@ -8,7 +8,7 @@ import typer
 
 from swapbench.base.errors import Exit, ExperimentError, UsageError
 from swapbench.cli import completion
-from swapbench.cli.options import Json
+from swapbench.cli.options import Json, Settings
 from swapbench.cli.output import complain
 from swapbench.spec.overrides import sets, short_for
 
@@ -85,12 +85,7 @@ def show(
             autocompletion=completion.sources,
         ),
     ] = "",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Override; repeatable.", autocompletion=completion.settings
-        ),
-    ] = None,
+    settings: Settings = None,
     as_json: Json = False,
 ) -> None:
     """Show what a run would do, and what it takes of this machine.

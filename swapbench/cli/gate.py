@@ -14,7 +14,9 @@ from swapbench.cli.options import (
     Out,
     PageCache,
     Quiet,
+    Settings,
     Verbose,
+    command_line,
     interpreter_of,
     overrides_of,
 )
@@ -67,15 +69,7 @@ def gate(
     margin: Margin = None,
     models: Models = None,
     page_cache: PageCache = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Override any key; repeatable.",
-            autocompletion=completion.settings,
-        ),
-    ] = None,
+    set_: Settings = None,
     on_inconclusive: Annotated[
         Literal["warn", "fail"],
         typer.Option(help="warn exits with 0 where nothing could be settled, fail with 6."),
@@ -108,8 +102,6 @@ def gate(
     Exit codes: 0 fine, 2 usage, 3 regression, 5 leak, 6 inconclusive (--on-inconclusive fail), no baseline or
     no base to compare with, 7 a swap failed, 130 interrupted.
     """
-    import sys
-
     from swapbench.compare.gate import exit_code
     from swapbench.run.gate import Asking
     from swapbench.spec.experiment import find
@@ -128,7 +120,7 @@ def gate(
         margin=margin,
         python=interpreter_of(python),
         out=out,
-        command=["swapbench", *sys.argv[1:]],
+        command=command_line(),
         carry=lambda job: _carried(job, quiet=quiet, verbose=verbose, json=json),
         say=say,
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from swapbench.base.errors import Exit, UsageError, WorkerError
-from swapbench.cli.options import Json, Results
+from swapbench.cli.options import Json, Results, Volume
 from swapbench.cli.output import say
 
 # Where MLX can compute.
@@ -81,14 +81,7 @@ def doctor(
 
 
 def probe(
-    folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--folder",
-            metavar="DIR",
-            help="Measure the volume of this folder; that of the models if left out.",
-        ),
-    ] = None,
+    folder: Volume = None,
     json: Annotated[bool, typer.Option("--json", help="Print the limits as JSON.")] = False,
 ) -> None:
     """Measure what this machine's disk and memory could do.
@@ -106,8 +99,6 @@ def probe(
     from swapbench.report.doctor import print_limits
     from swapbench.run.capacity import measure, models_folder
 
-    if folder is not None and not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder; --folder chooses another place")
     limits, path = measure(folder or models_folder(), say)
     if json:
         print(limits.model_dump_json(indent=2))
@@ -117,12 +108,7 @@ def probe(
 
 
 def selfcheck(
-    folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--folder", metavar="DIR", help="Try the volume of this folder; that of the models if left out."
-        ),
-    ] = None,
+    folder: Volume = None,
     json: Json = False,
 ) -> None:
     """Try on this machine what swapbench relies on.
@@ -147,8 +133,6 @@ def selfcheck(
     from swapbench.report.doctor import in_a_line, print_end, print_row
     from swapbench.run.capacity import measure, models_folder
 
-    if folder is not None and not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder; --folder chooses another place")
     folder = folder or models_folder()
     limits = load(this_machine(), Volume.of(folder), cache_root()) or measure(folder, say)[0]
     console = make_console()

@@ -1,5 +1,6 @@
 """Options that several commands have, said once."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +31,12 @@ def _page(ctx: typer.Context, html: Path | None) -> Path | None:
     if html is not None and not ctx.resilient_parsing and (why := why_no_file(html)):
         raise UsageError(f"--html {html}: can't be written: {why}; choose another place, as ./report.html")
     return html
+
+
+def _volume(folder: Path | None) -> Path | None:
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder; --folder chooses another place")
+    return folder
 
 
 def refuse_page_and_form(html: Path | None, form: str) -> None:
@@ -76,6 +83,24 @@ PageCache = Annotated[
         autocompletion=completion.page_caches,
     ),
 ]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override any key: --set workload.agents=4; repeatable.",
+        autocompletion=completion.settings,
+    ),
+]
+Volume = Annotated[
+    Path | None,
+    typer.Option(
+        "--folder",
+        metavar="DIR",
+        help="Try the volume of this folder; that of the models if left out.",
+        callback=_volume,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the report.")]
 Results = Annotated[Path, typer.Option(metavar="DIR", help="Where runs are kept.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -115,7 +140,11 @@ def overrides_of(
 def interpreter_of(python: Path | None) -> str:
     """By a path that leads there from anywhere; links stay, or an environment would not know itself."""
     import shutil
-    import sys
 
     found = sys.executable if python is None else shutil.which(python)
     return str(python) if found is None else str(Path(found).absolute())
+
+
+def command_line() -> list[str]:
+    """What was typed, as run.json keeps it."""
+    return ["swapbench", *sys.argv[1:]]

@@ -14,8 +14,10 @@ from swapbench.cli.options import (
     Out,
     PageCache,
     Quiet,
+    Settings,
     Strict,
     Verbose,
+    command_line,
     interpreter_of,
     overrides_of,
 )
@@ -70,15 +72,7 @@ def run(
             "--hostfile", metavar="FILE", help="Machines of a sharded target, as mlx.launch takes them."
         ),
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Override any key: --set workload.agents=4; repeatable.",
-            autocompletion=completion.settings,
-        ),
-    ] = None,
+    set_: Settings = None,
     out: Out = Path("results"),
     python: Annotated[
         Path | None,
@@ -115,8 +109,9 @@ def run(
     7 a swap failed, 130 interrupted.
     """
     from swapbench.cli.progress import carry_out_watched
+    from swapbench.cli.report import print_run
 
-    targets = target or []
+    targets, strategies = target or [], tuple(strategy or ())
     overrides = [
         *overrides_of(
             models, rounds, warmup, page_cache, set_ or [], targets[0] if len(targets) == 1 else None
@@ -125,45 +120,48 @@ def run(
         *short_for("sharded.hostfile", "--hostfile", None if hostfile is None else hostfile.absolute()),
     ]
     if len(targets) > 1:
-        job = _comparing_job(
-            experiment, resume, overrides, targets, strategy or [], out, python, fail_fast, strict
+        if experiment is None or resume is not None:
+            raise UsageError("several targets are compared in a new run of an experiment: name it")
+        if strategies:
+            raise UsageError(
+                "--strategy compares ways of one target, --target several: "
+                "choose one way by --set strategy=NAME"
+            )
+        job = _of_several(experiment, overrides, targets, out, python, fail_fast=fail_fast, alone=strict)
+    elif resume is not None:
+        if experiment is not None or overrides or strategies:
+            raise UsageError(
+                "--resume goes on with a run as it was: leave the experiment and its options out"
+            )
+        job = _resumed(resume, out, python, fail_fast=fail_fast, alone=strict)
+    elif experiment is None:
+        raise UsageError(
+            "which experiment? `swapbench list` shows them; `swapbench run quick` is the shortest"
         )
     else:
-        job = _job(experiment, resume, overrides, tuple(strategy or ()), out, python, fail_fast, strict)
+        job = _new(experiment, overrides, strategies, out, python, fail_fast=fail_fast, alone=strict)
     carry_out_watched(job, quiet=quiet, verbose=verbose, json=json)
-    _report(job.writer.folder, json=json, strict=strict)
+    code = print_run(job.writer.folder, "json" if json else "rich", strict=strict)
+    if not json:
+        say(one_line(f"results: {job.writer.folder}"))
+    raise typer.Exit(code)
 
 
-def _job(
-    name: str | None,
-    resume: str | None,
+def _new(
+    name: str,
     overrides: list[Override],
     strategies: tuple[str, ...],
     out: Path,
     python: Path | None,
+    *,
     fail_fast: bool,
-    strict: bool,
+    alone: bool,
 ) -> "Job":
-    import sys
-
     from swapbench.run.arms import checkpoints_of, refuse_unfit
-    from swapbench.run.runner import new_job, resumed_job
+    from swapbench.run.runner import new_job
     from swapbench.spec import experiment as experiments
     from swapbench.spec.hostfile import read as read_hostfile
-    from swapbench.store import resolve
 
-    if resume is not None:
-        if name is not None or overrides or strategies:
-            raise UsageError(
-                "--resume goes on with a run as it was: leave the experiment and its options out"
-            )
-        named = None if python is None else interpreter_of(python)
-        with _nothing_compared():
-            return resumed_job(resolve(out, resume), python=named, fail_fast=fail_fast, alone=strict)
-    if name is None:
-        raise UsageError(
-            "which experiment? `swapbench list` shows them; `swapbench run quick` is the shortest"
-        )
     file = experiments.find(name)
     experiment = experiments.with_strategies(experiments.load(file, overrides), strategies)
     sharded = experiment.sharding()
@@ -177,11 +175,43 @@ def _job(
         file,
         checkpoints_of(experiment, say, interpreter),
         out,
-        command=["swapbench", *sys.argv[1:]],
+        command=command_line(),
         python=interpreter,
         fail_fast=fail_fast,
-        alone=strict,
+        alone=alone,
     )
+
+
+def _resumed(run: str, out: Path, python: Path | None, *, fail_fast: bool, alone: bool) -> "Job":
+    from swapbench.run.runner import resumed_job
+    from swapbench.store import resolve
+
+    named = None if python is None else interpreter_of(python)
+    with _nothing_compared():
+        return resumed_job(resolve(out, run), python=named, fail_fast=fail_fast, alone=alone)
+
+
+def _of_several(
+    name: str,
+    overrides: list[Override],
+    targets: list[str],
+    out: Path,
+    python: Path | None,
+    *,
+    fail_fast: bool,
+    alone: bool,
+) -> "Job":
+    """A run of several targets, in turn."""
+    from swapbench.run.arms import Asked, make_arms
+    from swapbench.run.runner import new_paired_job
+    from swapbench.spec import experiment as experiments
+
+    file = experiments.find(name)
+    rounds = experiments.load(file, overrides).rounds
+    interpreter = interpreter_of(python)
+    asked = [Asked(interpreter, tuple(short_for("target", "--target", target)), target) for target in targets]
+    arms = make_arms(file, overrides, asked, rounds, say)
+    return new_paired_job(arms, file, out, command=command_line(), fail_fast=fail_fast, alone=alone)
 
 
 @contextmanager
@@ -191,45 +221,3 @@ def _nothing_compared() -> "Iterator[None]":
         yield
     except IncomparableError as error:
         raise UsageError(str(error)) from None
-
-
-def _comparing_job(
-    name: str | None,
-    resume: str | None,
-    overrides: list[Override],
-    targets: list[str],
-    strategies: list[str],
-    out: Path,
-    python: Path | None,
-    fail_fast: bool,
-    strict: bool,
-) -> "Job":
-    """A run of several targets, in turn."""
-    import sys
-
-    from swapbench.run.arms import Asked, make_arms
-    from swapbench.run.runner import new_paired_job
-    from swapbench.spec import experiment as experiments
-
-    if name is None or resume is not None:
-        raise UsageError("several targets are compared in a new run of an experiment: name it")
-    if strategies:
-        raise UsageError(
-            "--strategy compares ways of one target, --target several: choose one way by --set strategy=NAME"
-        )
-    file = experiments.find(name)
-    rounds = experiments.load(file, overrides).rounds
-    interpreter = interpreter_of(python)
-    asked = [Asked(interpreter, tuple(short_for("target", "--target", target)), target) for target in targets]
-    arms = make_arms(file, overrides, asked, rounds, say)
-    command = ["swapbench", *sys.argv[1:]]
-    return new_paired_job(arms, file, out, command=command, fail_fast=fail_fast, alone=strict)
-
-
-def _report(folder: Path, *, json: bool, strict: bool) -> None:
-    from swapbench.cli.report import print_run
-
-    code = print_run(folder, "json" if json else "rich", strict=strict)
-    if not json:
-        say(one_line(f"results: {folder}"))
-    raise typer.Exit(code)

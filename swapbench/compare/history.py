@@ -152,7 +152,7 @@ class _Reader:
         self._seen: set[tuple[str, datetime, Machine]] = set()
         self._experiments: dict[bytes, Experiment] = {}
         self._cells: dict[tuple[int, str, str], tuple[Experiment, dict[str, str]]] = {}
-        self._fingerprints: dict[Fingerprint, Fingerprint] = {}
+        self._fingerprints: dict[tuple[object, ...], Fingerprint] = {}
 
     def points(self, folder: Path) -> Iterator[Point]:
         """A run's points.
@@ -177,13 +177,16 @@ class _Reader:
                 cell = of_cell(experiment, row.scenario, row.strategy)
                 self._cells[key] = cell, settings(cell)
             cell, said = self._cells[key]
-            aspects = tuple(sorted((circumstances(info, cell.model_names()) | said).items()))
+            there = circumstances(info, cell.model_names())
+            known = (id(cell), *there.values())
+            if known not in self._fingerprints:
+                self._fingerprints[known] = tuple(sorted((there | said).items()))
             yield Point(
                 run=run,
                 scenario=row.scenario,
                 strategy=row.strategy,
                 page_cache=said["page cache"].partition(" (")[0] or str(experiment.page_cache),
-                fingerprint=self._fingerprints.setdefault(aspects, aspects),
+                fingerprint=self._fingerprints[known],
                 figure=row.figure,
                 seconds=row.seconds,
                 swaps=row.swaps,
