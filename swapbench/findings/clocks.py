@@ -171,17 +171,17 @@ def _epochs(samples: Iterable[Row]) -> list[int]:
 
 
 def _tell_workers(swaps: Sequence[_ClockedSwap]) -> None:
-    """Number the workers: another one has begun where turn, count of swaps, clock or samples say so."""
+    """Number the workers: another one has begun where turn, count of swaps or samples say so."""
     worker, latest = 0, dict[str, float]()
     counts = any(number(swap.row.get("position")) is not None for swap in swaps)
     lost = False
     for swap in swaps:
-        recorded = {name: number(swap.row.get(name)) for name in ("position", "start_s", "turn")}
+        recorded = {name: number(swap.row.get(name)) for name in ("position", "turn")}
         recorded["epoch"] = swap.epoch
         told = {name: value for name, value in recorded.items() if value is not None}
-        # A count and a clock go up within one worker; its turn, and the clock of its samples, are the same.
+        # A count goes up within one worker; its turn, and the clock of its samples, are the same.
         begun_again = any(
-            told[name] <= latest[name] if name in ("position", "start_s") else told[name] != latest[name]
+            told[name] <= latest[name] if name == "position" else told[name] != latest[name]
             for name in told.keys() & latest.keys()
         )
         if lost or begun_again:

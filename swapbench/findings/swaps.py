@@ -297,22 +297,18 @@ def _swap_used_growth(during: Sequence[Row] | None) -> float | None:
 def _workers(rows: Iterable[Mapping[str, Any]]) -> list[int]:
     """Which worker process carried out each swap: memory is compared only within one.
 
-    A new worker begins to count its swaps again; in older runs, only its clock starts at zero again. And
-    after a swap that failed without being rolled back, what the process holds is anyone's guess: what
-    follows counts as another worker.
+    A new worker begins to count its swaps again. And after a swap that failed without being rolled back, what
+    the process holds is anyone's guess: what follows counts as another worker.
     """
-    worker, latest_s, latest = 0, -math.inf, -1.0
+    worker, latest = 0, -1.0
     workers = []
     for row in rows:
-        start_s, position = number(row["start_s"]), number(row["position"])
-        begun_again = position is not None and position <= latest
-        if begun_again or (start_s is not None and start_s < latest_s):
-            worker, latest_s = worker + 1, -math.inf
-        latest_s = latest_s if start_s is None else start_s
-        latest = latest if position is None else position
+        position = number(row["position"])
+        if position is not None:
+            worker += position <= latest
+            latest = position
         workers.append(worker)
-        if row["status"] == "failed":
-            worker, latest_s = worker + 1, -math.inf
+        worker += row["status"] == "failed"
     return workers
 
 

@@ -104,7 +104,7 @@ class Recording:
         raw = experiment(source=str(source), **changes)
         self._experiment = Experiment.model_validate(raw)
         self._scenarios = {scenario.name: scenario for scenario in self._experiment.scenario}
-        self._clock_s = 1.0
+        self.restart_worker()
         info = RunInfo(
             run_id=run_id,
             experiment_name="up-and-down",
@@ -121,8 +121,8 @@ class Recording:
         self.writer = RunWriter(self.folder, info)
 
     def restart_worker(self) -> None:
-        """As a resumed run does: the clock begins again."""
-        self._clock_s = 1.0
+        """As a resumed run does: clock and count of swaps begin again."""
+        self._clock_s, self._position = 1.0, 0
 
     def swap(
         self,
@@ -178,6 +178,7 @@ class Recording:
                     "from_model": ends.from_model,
                     "to_model": ends.to_model,
                     "start_s": self._clock_s,
+                    "position": self._position,
                     "total_s": total_s,
                     "unattributed_s": 0.0,
                     "probe_s": 0.0,
@@ -189,6 +190,7 @@ class Recording:
             )
         )
         self._clock_s += total_s + 1.0
+        self._position += 1
 
     def failed_swap(self, round_: int, scenario: str, **fields: Any) -> None:
         """A swap that reached no figure."""

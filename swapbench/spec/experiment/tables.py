@@ -236,7 +236,7 @@ class GateSettings(Strict):
 
 
 class FaultKind(StrEnum):
-    """What can be made to go wrong in a swap, for real."""
+    """What can be made to go wrong in a swap: faults are injected, not simulated."""
 
     DRAIN_NEVER_ENDS = "drain-never-ends"
     DISK_FULL = "disk-full"
