@@ -23,7 +23,7 @@ from typing import IO, Final
 # With what they import: the parent's side.
 _ROOMS: Final = ("cli", "report", "run", "compare", "findings", "store")
 # Asked for when they are needed; whatever else an environment has may have been read by an import.
-_READ_LATE: Final = ("SWAPBENCH_", "HF_", "PYTEST_", "HOME", "COLUMNS")
+_READ_LATE: Final = ("SWAPBENCH_", "HF_", "PYTEST_", "COLUMNS")
 _KEPT: Final = 3
 
 _origins: OrderedDict[tuple[tuple[str, str], ...], "_Origin"] = OrderedDict()

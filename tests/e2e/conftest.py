@@ -31,19 +31,24 @@ def model_cache(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Pat
     cache = (base if worker_id == "master" else base.parent) / "swapbench-cache"
     with FileLock(str(cache) + ".lock"):
         if not cache.exists():
-            done = _swapbench(["models", "synth", "exp012", "--mini"], base, cache)
+            done = swapbench_of(cache, base)("models", "synth", "exp012", "--mini")
             assert done.returncode == 0, done.stderr
     return cache
+
+
+def swapbench_of(cache: Path, folder: Path) -> Cli:
+    """Runs `swapbench` in that folder, with the models of that cache, and returns what it printed."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return run_forked_text([*arguments], folder, _environment(cache, folder))
+
+    return run
 
 
 @pytest.fixture
 def cli(model_cache: Path, tmp_path: Path) -> Cli:
     """Runs `swapbench` in an empty folder and returns what it printed."""
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return _swapbench(arguments, tmp_path, model_cache)
-
-    return run
+    return swapbench_of(model_cache, tmp_path)
 
 
 @pytest.fixture
@@ -52,23 +57,13 @@ def undisturbed_cli(model_cache: Path, tmp_path: Path) -> Cli:
     warm swaps would find theirs gone."""
     own = tmp_path / "own-cache"
     shutil.copytree(model_cache, own)
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return _swapbench(arguments, tmp_path, own)
-
-    return run
+    return swapbench_of(own, tmp_path)
 
 
 @pytest.fixture
 def environment(model_cache: Path, tmp_path: Path) -> dict[str, str]:
     """The environment that `cli` runs in, for tests that handle processes themselves."""
     return _environment(model_cache, tmp_path)
-
-
-def _swapbench(
-    arguments: list[str] | tuple[str, ...], folder: Path, cache: Path
-) -> subprocess.CompletedProcess[str]:
-    return run_forked_text([*arguments], folder, _environment(cache, folder))
 
 
 def _environment(cache: Path, folder: Path) -> dict[str, str]:

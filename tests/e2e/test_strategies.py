@@ -15,8 +15,10 @@ def test_several_strategies_swap_side_by_side_and_answer_as_fresh_processes_do(
 ) -> None:
     # One of each kind: what loads, what is kept, what is read ahead. tests/loaders has every loader.
     chosen = ("stock", "reuse", "slab-keep", "direct-ahead", "map-keep")
-    once = ("--rounds", "1", "--warmup", "0", "--set", "first_token=true")
+    once = ("--rounds", "1", "--warmup", "0")
+    settings = ("first_token=true", "steady_tokens=0", "verify.tokens=4")
     named = [word for name in chosen for word in ("--strategy", name)]
+    named += [word for setting in settings for word in ("--set", setting)]
     done = undisturbed_cli("run", "exp013-strategies", "--models", "mini", *once, *named)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Strategies, large-to-large" in done.stdout

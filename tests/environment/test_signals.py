@@ -16,8 +16,8 @@ from swapbench.store import list_runs, read
 from tests.environment.commands import COMMANDS, prepared
 from tests.scripted import raw_experiment, toml
 
-# Of every command, one in each part of the time that it takes; `make fuzz` has twenty.
-MOMENTS = 20 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 4
+# Of every command, one in each half of the time that it takes; `make fuzz` has twenty.
+MOMENTS = 20 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 2
 
 
 @pytest.fixture(scope="module")
