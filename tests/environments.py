@@ -23,15 +23,23 @@ class Versions:
 
     mlx: str
     mlx_lm: str
+    transformers: str = ""
 
     def __str__(self) -> str:
-        return f"mlx-{self.mlx}-mlx-lm-{self.mlx_lm}"
+        chosen = f"-transformers-{self.transformers}" if self.transformers else ""
+        return f"mlx-{self.mlx}-mlx-lm-{self.mlx_lm}{chosen}"
 
     def packages(self) -> tuple[str, ...]:
         """What is asked of pip: no swapbench, and of what that asks for only what the worker takes."""
         backend = "" if sys.platform == "darwin" else "[cpu]"
-        own = (f"mlx{backend}=={self.mlx}", f"mlx-lm=={self.mlx_lm}")
+        own = [f"mlx{backend}=={self.mlx}", f"mlx-lm=={self.mlx_lm}"]
+        own += [f"transformers=={self.transformers}"] if self.transformers else []
         return (*own, "pydantic", "psutil", "numpy")
+
+
+# Those that pyproject.toml allows; tests/test_project.py holds both together.
+OLDEST = Versions("0.32.2", "0.32.0", "5.7.0")
+NEWEST = Versions("0.32.4", "0.32.2", "5.24.0")
 
 
 def built(versions: Versions) -> Path:

@@ -6,9 +6,13 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from swapbench import __version__
 from swapbench.base.phases import MEANING
@@ -37,6 +41,7 @@ from swapbench.spec.preset import (
     shipped,
 )
 from swapbench.spec.strategy import Strategy
+from tests.environments import NEWEST, OLDEST
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -187,3 +192,34 @@ def test_the_wheel_carries_package_experiments_and_licence(tmp_path: Path) -> No
 def test_make_knows_every_target_that_is_documented(target: str) -> None:
     done = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip()
+
+
+def required() -> dict[str, Requirement]:
+    """What the package asks for on this platform, by name."""
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    found = map(Requirement, asked)
+    return {one.name: one for one in found if one.marker is None or one.marker.evaluate()}
+
+
+def test_the_oldest_and_the_newest_that_are_allowed_are_those_that_are_tested() -> None:
+    asked = required()
+    for name in ("mlx", "mlx-lm", "transformers"):
+        bounds = {bound.operator: Version(bound.version) for bound in asked[name].specifier}
+        tested = [Version(getattr(each, name.replace("-", "_"))) for each in (OLDEST, NEWEST)]
+        assert [bounds.pop(">="), bounds.pop("<=")] == tested, name
+        assert not bounds
+
+
+def test_nothing_is_asked_for_that_no_module_imports() -> None:
+    imported = {
+        name.partition(".")[0]
+        for path in (ROOT / "swapbench").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [each.name for each in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+        )
+    }
+    provided = packages_distributions()
+    used = {canonicalize_name(name) for module in imported for name in provided.get(module, ())}
+    assert {canonicalize_name(name) for name in required()} <= used
