@@ -15,7 +15,7 @@ from swapbench.cli.gate import gate
 from swapbench.cli.history import baseline, history
 from swapbench.cli.machine import doctor, probe, selfcheck
 from swapbench.cli.run import run
-from swapbench.cli.usage import Command, Commands, UnderstoodNot, sentence_of
+from swapbench.cli.usage import Command, CommandGroup, UnderstoodNot, sentence_of
 
 # Of the operating system's failures, those that only the user can mend, and how.
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
@@ -26,7 +26,7 @@ _INSTEAD: Final = dict.fromkeys(_FULL, "make room, or choose another place") | d
 
 app = typer.Typer(
     name="swapbench",
-    cls=Commands,
+    cls=CommandGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

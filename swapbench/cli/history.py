@@ -10,7 +10,7 @@ from swapbench.base.errors import IncomparableError, UsageError
 from swapbench.cli import completion
 from swapbench.cli.options import Json, Results
 from swapbench.cli.output import complain, say
-from swapbench.cli.usage import Command, Commands
+from swapbench.cli.usage import Command, CommandGroup
 
 
 def history(
@@ -84,7 +84,7 @@ def history(
 
 
 baseline = typer.Typer(
-    cls=Commands,
+    cls=CommandGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Keep runs, to judge later ones by.\n\n"

@@ -11,7 +11,7 @@ import typer
 from swapbench.base.errors import UsageError
 from swapbench.cli.options import interpreter_of
 from swapbench.cli.output import say
-from swapbench.cli.usage import Command, Commands
+from swapbench.cli.usage import Command, CommandGroup
 
 _ASK = """
 from importlib.metadata import distributions
@@ -21,7 +21,7 @@ print("taken" if sys.argv[1] in installed or find_spec(sys.argv[1].replace("-", 
 """
 
 app = typer.Typer(
-    cls=Commands,
+    cls=CommandGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Write files to start from.\n\n"

@@ -9,7 +9,7 @@ import typer
 from swapbench.base.errors import ModelError, UsageError
 from swapbench.cli import completion
 from swapbench.cli.options import Json
-from swapbench.cli.usage import Command, Commands
+from swapbench.cli.usage import Command, CommandGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="models",
-    cls=Commands,
+    cls=CommandGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
     help="List models, make stand-ins, fetch, repack, and remove them.\n\n"

@@ -38,7 +38,7 @@ class Command(TyperCommand):
                     formatter.write_dl(records)
 
 
-class Commands(TyperGroup):
+class CommandGroup(TyperGroup):
     """A command of commands, which knows what was meant by one that there isn't."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
