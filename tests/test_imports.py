@@ -158,9 +158,17 @@ def test_the_help_of_a_command_loads_none_either(command: str) -> None:
     assert not loaded_by_command(command, "--help") & (HEAVY - {"pydantic"})
 
 
-def test_listing_and_showing_experiments_needs_no_mlx() -> None:
-    assert not loaded_by_command("list") & MLX
-    assert not loaded_by_command("show", "exp012") & MLX
+# Nobody waits for what a list does not need: half a second of computing, and more.
+SLOW = MLX | {"numpy", "pandas", "scipy", "vl_convert", "huggingface_hub", "httpx"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("list",), ("show", "exp012"), ("schema",), ("targets",), ("models", "list")],
+    ids=" ".join,
+)
+def test_what_lists_and_shows_loads_nothing_slow(command: tuple[str, ...]) -> None:
+    assert not loaded_by_command(*command) & SLOW
 
 
 def test_no_module_is_needed_by_what_it_needs() -> None:

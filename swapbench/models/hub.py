@@ -7,8 +7,10 @@ public downloads (2.4) remove what they have of a file when they break off, and 
 import fcntl
 import hashlib
 import logging
+import os
 import re
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -230,14 +232,18 @@ def _snapshots(storage: Path) -> list[Path]:
 
 
 def hub_cache() -> Path:
-    """Where the hub's library keeps what it fetches.
+    """Where the hub's library keeps what it fetches, by its rules: to load it takes longer than to ask.
 
     Raises:
         UsageError: in a home folder, and there is none.
     """
-    from huggingface_hub import constants
-
-    return expanded(constants.HF_HUB_CACHE)
+    loaded = sys.modules.get("huggingface_hub.constants")
+    if loaded is not None:
+        return expanded(loaded.HF_HUB_CACHE)
+    caches = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = os.environ.get("HF_HOME", f"{caches}/huggingface")
+    before = os.environ.get("HUGGINGFACE_HUB_CACHE", f"{home}/hub")
+    return expanded(os.path.expandvars(os.environ.get("HF_HUB_CACHE", before)))
 
 
 def _storage(repo: str) -> Path:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
 from rich.console import Console
@@ -13,10 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from swapbench.base.figures import memory, size
-from swapbench.models.locate import Located
 from swapbench.report.console import readable
-from swapbench.run.capacity import Available, Needs
 from swapbench.spec.experiment import Experiment
+
+if TYPE_CHECKING:
+    from swapbench.models.locate import Located
+    from swapbench.run.capacity import Available, Needs
 
 # What the other tables of `show` have.
 _SHOWN_APART: Final = {"scenario", "models", "title", "description"}
@@ -49,9 +51,9 @@ def print_experiments(rows: Sequence[Mapping[str, Any]], console: Console) -> No
 def print_experiment(
     path: Path,
     chosen: Experiment,
-    located: Sequence[Located],
-    taken: Needs,
-    there: Available,
+    located: "Sequence[Located]",
+    taken: "Needs",
+    there: "Available",
     console: Console,
 ) -> None:
     """Print what a run would do, where its models are, and what it takes of what there is."""
@@ -85,7 +87,7 @@ def print_settings(chosen: Experiment, written: Experiment | None, console: Cons
 
 
 def to_json(
-    path: Path, chosen: Experiment, located: Sequence[Located], taken: Needs, there: Available
+    path: Path, chosen: Experiment, located: "Sequence[Located]", taken: "Needs", there: "Available"
 ) -> str:
     """One object: the experiment, where its models are, what it needs, and what the machine has."""
     document = {
@@ -109,7 +111,7 @@ def to_json(
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def _models(located: Sequence[Located]) -> Table:
+def _models(located: "Sequence[Located]") -> Table:
     table = _table("model", "source", "size", "checkpoint")
     for model in located:
         where = Text(model.hint or str(model.path), style="dim")
@@ -119,7 +121,7 @@ def _models(located: Sequence[Located]) -> Table:
     return table
 
 
-def _needs(taken: Needs, there: Available) -> Iterator[str]:
+def _needs(taken: "Needs", there: "Available") -> Iterator[str]:
     least = "at least " if taken.unweighed else ""
     limited = f", limited by {there.memory_limited_by}" if there.memory_limited_by else ""
     yield (
@@ -146,7 +148,7 @@ def _needs(taken: Needs, there: Available) -> Iterator[str]:
         )
 
 
-def _made_of(taken: Needs) -> str:
+def _made_of(taken: "Needs") -> str:
     model = f"{taken.largest_model} {memory(taken.largest_model_bytes)}" if taken.largest_model_bytes else ""
     caches = f"KV caches up to {memory(taken.kv_bytes)}" if taken.kv_bytes else ""
     parts = ", ".join(filter(None, (model, caches, _unknown(taken.unweighed))))

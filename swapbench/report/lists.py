@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
 from rich.console import Console
@@ -13,9 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from swapbench.base import figures
-from swapbench.findings.runs import RunOutline
 from swapbench.report.console import readable
-from swapbench.wire.events import Server
+
+if TYPE_CHECKING:
+    from swapbench.findings.runs import RunOutline
+    from swapbench.wire.events import Server
 
 _STATUS_STYLES: Final = {
     "complete": "green",
@@ -44,7 +46,7 @@ _TESTED: Final = {
 }
 
 
-def print_runs(runs: Sequence[RunOutline], console: Console) -> None:
+def print_runs(runs: "Sequence[RunOutline]", console: Console) -> None:
     """Print a table of runs."""
     table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False)
     # What is to be copied is never broken, whatever else has to be.
@@ -68,7 +70,7 @@ def print_runs(runs: Sequence[RunOutline], console: Console) -> None:
     console.print(readable(table, console))
 
 
-def _headlines(run: RunOutline) -> Iterator[str]:
+def _headlines(run: "RunOutline") -> Iterator[str]:
     """The first of them, where there are dozens: a report has them all."""
     shown = list(run.headline_s.items())[:_MOST_SHOWN]
     yield from (f"{name} {figures.seconds(value)}" for name, value in shown)
@@ -76,7 +78,7 @@ def _headlines(run: RunOutline) -> Iterator[str]:
         yield f"and {more} more"
 
 
-def runs_to_json(runs: Sequence[RunOutline]) -> str:
+def runs_to_json(runs: "Sequence[RunOutline]") -> str:
     """A list of objects, one for each run."""
     rows = [asdict(run) | {"started_at": run.started_at.isoformat()} for run in runs]
     return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
@@ -152,7 +154,7 @@ def print_targets(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
     console.print(readable(table, console))
 
 
-def print_requests(server: Server, console: Console) -> None:
+def print_requests(server: "Server", console: Console) -> None:
     """Print what a server would be started with and asked, with placeholders where a run fills them."""
     preset = server.preset
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
@@ -164,7 +166,7 @@ def print_requests(server: Server, console: Console) -> None:
     console.print(readable(table, console))
 
 
-def _requests(server: Server) -> Iterator[tuple[str, str]]:
+def _requests(server: "Server") -> Iterator[tuple[str, str]]:
     preset = server.preset
     started = preset.start is not None and not server.url
     yield "server", " ".join(preset.start.command) if preset.start and started else f"runs at {server.url}"

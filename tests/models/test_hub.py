@@ -244,3 +244,24 @@ def test_the_library_is_used_by_its_public_names_alone() -> None:
         "huggingface_hub.utils.tqdm",
     }
     assert not re.findall(r"from huggingface_hub[\w.]* import .*\b_\w+", text)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"XDG_CACHE_HOME": "/caches"},
+        {"XDG_CACHE_HOME": "/caches", "HF_HOME": "~/hf"},
+        {"HF_HOME": "$HOME/hf", "HUGGINGFACE_HUB_CACHE": "/old"},
+        {"HUGGINGFACE_HUB_CACHE": "~/old", "HF_HUB_CACHE": "~/$USER/new"},
+    ],
+)
+def test_the_cache_is_where_the_library_keeps_it(said: dict[str, str]) -> None:
+    script = (
+        "from swapbench.models.hub import hub_cache\n"
+        "unasked = hub_cache()\n"
+        "from huggingface_hub import constants\n"
+        "assert str(unasked) == constants.HF_HUB_CACHE == str(hub_cache()), unasked"
+    )
+    known = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | {"USER": "me"}
+    subprocess.run([sys.executable, "-c", script], env=known | said, check=True)
