@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Final, Literal
 
-import numpy as np
-
 from swapbench.base.figures import counted, memory
 from swapbench.base.phases import ALL_LEDGERS, LEDGERS, PHASES, WHOLE, Phase
 from swapbench.findings.swaps import COUNTS_DOWN, Swap
@@ -269,7 +267,7 @@ def _signed(value: float) -> str:
 
 
 def _second_halves(series: Sequence[Series]) -> list[Series]:
-    middle = np.median([x for xs, _ in series for x in xs])
+    middle = median(x for xs, _ in series for x in xs)
     halves: list[Series] = []
     for xs, ys in series:
         late = [(x, y) for x, y in zip(xs, ys, strict=True) if x >= middle]
@@ -280,7 +278,7 @@ def _second_halves(series: Sequence[Series]) -> list[Series]:
 def one_off_bytes(series: Iterable[Series], slope: float) -> float | None:
     """Growth from the first to the last point beyond what the slope explains: the median over series."""
     rests = [ys[-1] - ys[0] - slope * (xs[-1] - xs[0]) for xs, ys in series if len(ys) > 1]
-    return float(np.median(rests)) if rests else None
+    return float(median(rests)) if rests else None
 
 
 def worst(findings: Iterable[LeakFinding]) -> LeakOutcome:

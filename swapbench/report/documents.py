@@ -5,22 +5,23 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from swapbench.compare.comparison import Comparison
-from swapbench.findings import Findings
+if TYPE_CHECKING:
+    from swapbench.compare.comparison import Comparison
+    from swapbench.findings import Findings
 
 # 1: first published form, each.
 FINDINGS_VERSION: Final = 1
 COMPARISON_VERSION: Final = 1
 
 
-def to_json(findings: Findings) -> str:
+def to_json(findings: "Findings") -> str:
     """Every finding under the names of docs/results.md; null where there is no figure, or no bound."""
     return as_document({"findings_version": FINDINGS_VERSION, **asdict(findings)})
 
 
-def comparisons_to_json(comparisons: Sequence[Comparison]) -> str:
+def comparisons_to_json(comparisons: "Sequence[Comparison]") -> str:
     """Everything, for programs."""
     facts = {"comparison_version": COMPARISON_VERSION, "comparisons": [asdict(c) for c in comparisons]}
     return as_document(facts)

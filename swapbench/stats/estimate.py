@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-import numpy as np
-
 # Below this, a spread is the least and the greatest value: quantiles of so few values are made up.
 FEW: Final = 30
 
@@ -36,13 +34,20 @@ class Interval:
 
 def estimate(values: Iterable[float | None]) -> Estimate | None:
     """The estimate of the values that were recorded; None where none was."""
-    recorded = np.array(_recorded(values), dtype=float)
-    n = len(recorded)
+    ordered = sorted(_recorded(values))
+    n = len(ordered)
     if n == 0:
         return None
-    spread = (0.0, 1.0) if n < FEW else (0.25, 0.75)
-    low, point, high = np.quantile(recorded, [spread[0], 0.5, spread[1]])
-    return Estimate(float(point), float(low), float(high), n)
+    low, high = (0.0, 1.0) if n < FEW else (0.25, 0.75)
+    return Estimate(_quantile(ordered, 0.5), _quantile(ordered, low), _quantile(ordered, high), n)
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    """Between the two values beside it, in proportion."""
+    place = share * (len(ordered) - 1)
+    before = ordered[int(place)]
+    after = ordered[min(int(place) + 1, len(ordered) - 1)]
+    return before + (after - before) * (place - int(place))
 
 
 def median_interval(values: Iterable[float | None]) -> Interval | None:

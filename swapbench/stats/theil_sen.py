@@ -1,12 +1,11 @@
 """The Theil-Sen slope of several series together, with Sen's interval."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Final
-
-import numpy as np
-import numpy.typing as npt
 
 # Pairs grow with the square of the points; evenly thinned, this many tell as much as all.
 _MOST_POINTS: Final = 600
@@ -27,11 +26,12 @@ class Slope:
     pairs: int
 
 
-def thinned(values: npt.ArrayLike) -> list[float]:
+def thinned(values: Sequence[float]) -> list[float]:
     """All of them, or so many evenly spaced ones that their pairs stay few enough to be formed."""
-    array = np.asarray(values, dtype=float)
-    keep = np.unique(np.linspace(0, len(array) - 1, min(len(array), _MOST_POINTS)).astype(int))
-    return [float(value) for value in array[keep]]
+    last = len(values) - 1
+    if last < _MOST_POINTS:
+        return [float(value) for value in values]
+    return [float(values[i * last // (_MOST_POINTS - 1)]) for i in range(_MOST_POINTS)]
 
 
 def theil_sen(series: Iterable[Series]) -> Slope | None:
@@ -40,15 +40,16 @@ def theil_sen(series: Iterable[Series]) -> Slope | None:
     Pairs are formed within a series only; Kendall's variance (with its correction for ties) adds up over
     series, as in the seasonal Kendall test. None where no series has two points.
     """
-    slopes: list[npt.NDArray[np.float64]] = []
+    slopes: list[float] = []
     variance = untied = 0.0
     points = 0
     for xs, ys in series:
-        slopes.append(_pair_slopes(np.asarray(xs, dtype=float), np.asarray(ys, dtype=float)))
+        for i, (x, y) in enumerate(zip(xs, ys, strict=True)):
+            slopes += [(y - ys[j]) / (x - xs[j]) for j in range(i)]
         untied += _rank_term(len(ys)) / 18
         variance += _kendall_variance(ys)
         points += len(ys)
-    ordered = np.sort(np.concatenate(slopes)) if slopes else np.empty(0)
+    ordered = sorted(slopes)
     pairs = len(ordered)
     if pairs == 0:
         return None
@@ -57,7 +58,7 @@ def theil_sen(series: Iterable[Series]) -> Slope | None:
         # Ties narrow the interval; they must not conjure one up from two equal readings.
         lower, upper = -1, pairs
     return Slope(
-        point=float(np.median(ordered)),
+        point=float(median(ordered)),
         low=float(ordered[lower]) if lower >= 0 else -math.inf,
         high=float(ordered[upper]) if upper < pairs else math.inf,
         points=points,
@@ -71,16 +72,9 @@ def _sen_bounds(pairs: int, variance: float) -> tuple[int, int]:
     return round((pairs - reach) / 2) - 1, round((pairs + reach) / 2)
 
 
-def _pair_slopes(xs: npt.NDArray[np.float64], ys: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    later, earlier = np.tril_indices(len(xs), -1)
-    slopes: npt.NDArray[np.float64] = (ys[later] - ys[earlier]) / (xs[later] - xs[earlier])
-    return slopes
-
-
 def _kendall_variance(ys: Sequence[float]) -> float:
     """The variance of Kendall's S for readings in a row, less what tied ones take from it."""
-    _, ties = np.unique(np.asarray(ys, dtype=float), return_counts=True)
-    return (_rank_term(len(ys)) - sum(_rank_term(int(t)) for t in ties)) / 18
+    return (_rank_term(len(ys)) - sum(map(_rank_term, Counter(ys).values()))) / 18
 
 
 def _rank_term(n: int) -> int:

@@ -185,7 +185,7 @@ def _confirmed(ranks: Values, places: list[int], critical: float) -> list[int]:
 
 def ratio_between(before: Values, after: Values) -> Estimate:
     """How many times as long: Hodges-Lehmann with Moses' interval, evenly thinned where levels are long."""
-    old, new = thinned(before), thinned(after)
+    old, new = thinned(list(before)), thinned(list(after))
     differences = np.sort(np.subtract.outer(new, old).ravel())
     m, n = len(old), len(new)
     reach = _Z_95 * math.sqrt(m * n * (m + n + 1) / 12)
@@ -200,7 +200,7 @@ def _spread(parts: Sequence[Values]) -> float:
 
 
 def _drift(parts: Sequence[Values]) -> Estimate | None:
-    numbered = [(thinned(np.arange(len(part))), thinned(part)) for part in parts]
+    numbered = [(thinned(range(len(part))), thinned(list(part))) for part in parts]
     slope = theil_sen([(list(xs), list(ys)) for xs, ys in numbered if len(ys) >= LEAST_RUNS])
     return None if slope is None else _per_hundred(slope)
 

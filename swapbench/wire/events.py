@@ -33,7 +33,7 @@ WIRE_VERSION: Final = 3
 class Message(BaseModel):
     """Something that crosses the wire; never changed once made."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Reading(Message):

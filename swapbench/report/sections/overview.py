@@ -2,12 +2,10 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from swapbench.base import figures
 from swapbench.base.errors import Exit
-from swapbench.compare.change import Change
-from swapbench.compare.comparison import Comparison, ScenarioComparison
 from swapbench.findings import Findings
 from swapbench.findings.overall import outcome, overall
 from swapbench.findings.runs import cell_name
@@ -18,6 +16,10 @@ from swapbench.report.sections.strategies import against_stock
 from swapbench.report.sections.view import ARROW, REQUEST_TO_FIRST_TOKEN, RunView, estimate_cell
 from swapbench.report.text import short, shortened
 from swapbench.stats.estimate import Estimate
+
+if TYPE_CHECKING:
+    from swapbench.compare.change import Change
+    from swapbench.compare.comparison import Comparison, ScenarioComparison
 
 # More scenarios than these are too many to name in a line, and to take in at a glance.
 _MOST_NAMED: Final = 6
@@ -238,7 +240,7 @@ def gantt(findings: Findings) -> str:
     return _diagram(_of_scenario(scenario) for scenario in _shown(findings))
 
 
-def gantt_of_sides(comparison: Comparison) -> str:
+def gantt_of_sides(comparison: "Comparison") -> str:
     """As `gantt`, each scenario's A above its B."""
     return _diagram(
         _section(f"{s.scenario} {name}", [(c.figure, side) for c, side in _side(s, name)])
@@ -247,7 +249,7 @@ def gantt_of_sides(comparison: Comparison) -> str:
     )
 
 
-def _side(scenario: ScenarioComparison, name: str) -> Iterator[tuple[Change, Estimate]]:
+def _side(scenario: "ScenarioComparison", name: str) -> "Iterator[tuple[Change, Estimate]]":
     for change in scenario.phases:
         side = change.a if name == "A" else change.b
         if side is not None:
