@@ -105,7 +105,7 @@ _SOURCE_SAYS: Final = {
     Source.HUB: "the published checkpoints",
     Source.LOCAL: "checkpoints in folders given by path; nothing is known of where they are from",
     Source.SYNTHETIC: "full size and real shapes, random weights",
-    Source.MINI: "the same architectures scaled down; no claim about the real models",
+    Source.MINI: "scaled down; their times say nothing about the real models",
 }
 
 

@@ -296,7 +296,7 @@ SWAPS_MEANINGS: Final = (
     Meaning(
         "readable_caches",
         "",
-        "agents' caches of the old model that can be had after the failure",
+        "agents' caches of the old model that can be read after the failure",
         "when the swap was ok, the old model did not come back, or a server was seen from outside",
     ),
     Meaning("broken_caches", "", "files that bear a cache's name and can't be read", "likewise"),

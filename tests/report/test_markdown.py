@@ -91,7 +91,7 @@ def test_one_table_is_seen_and_the_rest_is_folded(tmp_path: Path) -> None:
 def test_which_models_were_measured_is_never_folded(tmp_path: Path) -> None:
     text = markdown(measured(tmp_path, source=Source.MINI).run())
     seen, _, _ = text.partition("<details>")
-    assert "mini models: the same architectures scaled down; no claim about the real models" in seen
+    assert "mini models: scaled down; their times say nothing about the real models" in seen
     assert "against" not in seen
 
 

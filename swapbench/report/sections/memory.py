@@ -174,5 +174,5 @@ def _release(scenario: ScenarioMemory) -> str:
         if ledger.overlap is not None and ledger.ledger in ("mlx_active", "footprint")
     ]
     if overlaps:
-        parts.append(f"at most above the larger of both models: {', '.join(overlaps)}")
+        parts.append(f"peak beyond the larger model: {', '.join(overlaps)}")
     return "; ".join(parts)

@@ -177,7 +177,8 @@ def _totals(
         *_inside(by_token),
     ]
     if not claims:
-        return [*totals, ("against the target", [Cell("no claim", tone="quiet") for _ in scenarios])]
+        unjudged = Cell("not judged (mini models)", tone="quiet")
+        return [*totals, ("against the target", [unjudged for _ in scenarios])]
     return [
         *totals,
         (f"against {target_s:g} s", [_against(s) for s in scenarios]),

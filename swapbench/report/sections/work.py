@@ -59,7 +59,7 @@ def _work(scenarios: Sequence[ScenarioSummary]) -> Table | None:
         ("loaded", lambda s: point(s.loaded_bytes, figures.size)),
         ("load rate", lambda s: point(s.load_gb_per_s, figures.rate)),
         ("resident before", lambda s: point(s.resident_before, figures.percent)),
-        ("resident after", lambda s: _resident_after(s)),
+        ("memory after load", lambda s: _memory_after_load(s)),
         ("settles after", lambda s: point(s.settle_s, figures.seconds)),
         ("machine's energy", lambda s: point(s.energy_j, figures.joules)),
         ("machine's power, idle", lambda s: point(s.idle_w, figures.watts)),
@@ -102,12 +102,12 @@ def _of_outside(show: Callable[[Outside], str]) -> _Show:
     return lambda scenario: NOT_RECORDED if scenario.outside is None else show(scenario.outside)
 
 
-def _resident_after(scenario: ScenarioSummary) -> str:
+def _memory_after_load(scenario: ScenarioSummary) -> str:
     """What load has added to the process, as a share of the checkpoint."""
     added, loaded = scenario.proof.resident_bytes, scenario.loaded_bytes
     if added is None or loaded is None or not loaded.point:
         return NOT_RECORDED
-    return f"{figures.memory(added.point)}, {figures.percent(added.point / loaded.point)}"
+    return f"{figures.memory(added.point)} ({figures.factor(added.point / loaded.point)} the file)"
 
 
 def _work_rows(
