@@ -64,7 +64,8 @@ def test_what_linux_does_not_have_is_not_here(key: str, scratch: Path) -> None:
     assert CHECKS[key](scratch).result == "not here"
 
 
-def test_ages_rates_and_stalls_are_told(scratch: Path) -> None:
+def test_ages_rates_and_stalls_are_told(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "KINDS", ("stock", "fill"))
     disk = Rate(kind="disk", how="queue depth 1", n=1, low=2.0, median=2.0, high=2.0)
     limits = Limits(
         machine=this_machine(),

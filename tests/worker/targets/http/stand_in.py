@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,13 @@ ERRORS = {
     "error-type": 'data: {"type": "error", "message": "out of blocks"}',
     "error-finish": 'data: {"choices": [{"delta": {}, "text": "", "finish_reason": "error"}]}',
 }
+
+
+def said_by(model: str, prompt: str, count: int, again: int = 0) -> Iterator[str]:
+    """A model's own words."""
+    seed = sum(map(ord, model + prompt)) + again
+    for number in range(count):
+        yield f" {WORDS[(seed * (number + 1) + number * number) % len(WORDS)]}"
 
 
 class State:
@@ -347,12 +355,11 @@ class Handler(BaseHTTPRequestHandler):
             speaker = options.model
         if self.state.broken == "babbles":
             speaker = "whatever was loaded by half"
-        seed = sum(map(ord, str(speaker) + prompt))
+        again = 0
         if options.prompt_cache:
-            seed += prompt in self.state.seen
+            again = int(prompt in self.state.seen)
             self.state.seen.append(prompt)
-        for number in range(10**9 if fault == "endless" else count):
-            yield f" {WORDS[(seed * (number + 1) + number * number) % len(WORDS)]}"
+        yield from said_by(str(speaker), prompt, 10**9 if fault == "endless" else count, again)
 
     def named(self, body: dict[str, Any]) -> str:
         """An honest server names the model that answers."""

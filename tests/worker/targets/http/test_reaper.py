@@ -29,7 +29,8 @@ EXPERIMENT = """
 target = "{preset}"
 source = "mini"
 rounds = 3
-swap_timeout_s = 60.0
+swap_timeout_s = 600.0
+verify.tokens = 0
 [models]
 ham = "ham"
 egg = "egg"
@@ -73,7 +74,7 @@ class Run:
     """`swapbench run`, hanging in the middle of a swap, with a daemon that its server has left."""
 
     def __init__(self, folder: Path) -> None:
-        child = folder / "daemon.pid"
+        self._child = child = folder / "daemon.pid"
         server = folder / "server.toml"
         server.write_text(PRESET.format(stand_in=STAND_IN, child=child), encoding="utf-8")
         file = folder / "hanging.toml"
@@ -84,12 +85,16 @@ class Run:
             stderr=subprocess.PIPE,
         )
         self.folder = folder
-        until(lambda: self._swaps_now(folder))
+
+    def wait(self) -> "Run":
+        """Until it hangs."""
+        until(lambda: self._swaps_now(self.folder))
         children = psutil.Process(self.parent.pid).children(recursive=True)
         self.worker = next(p for p in children if "swapbench.worker" in p.cmdline())
         self.server = next(p for p in children if STAND_IN in p.cmdline())
         self.reaper = next(p for p in children if reaper.__file__ in p.cmdline())
-        self.daemon = psutil.Process(int(child.read_text(encoding="utf-8")))
+        self.daemon = psutil.Process(int(self._child.read_text(encoding="utf-8")))
+        return self
 
     def _swaps_now(self, folder: Path) -> bool:
         rows = [path.read_text(encoding="utf-8") for path in folder.glob("hanging/*/memory.csv")]
@@ -102,12 +107,19 @@ class Run:
         return all(gone(p) for p in (self.worker, self.server, self.reaper, self.daemon))
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[Run]]:
+    """One for each test that ends something of it, started side by side."""
+    started = [Run(tmp_path_factory.mktemp("run")) for _ in range(4)]
+    yield iter(started)
+    for each in started:
+        each.parent.kill()
+        each.parent.communicate()
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Run]:
-    started = Run(tmp_path)
-    yield started
-    started.parent.kill()
-    started.parent.communicate()
+def run(runs: Iterator[Run]) -> Run:
+    return next(runs).wait()
 
 
 def test_ctrl_c_ends_the_server_and_the_daemon_that_it_left(run: Run) -> None:

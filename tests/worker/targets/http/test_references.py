@@ -14,14 +14,16 @@ BOOTED = ("--model", "{model}")
 
 def test_one_that_answers_long_prompts_by_its_first_model_is_named(tmp_path: Path) -> None:
     verify = {"prompt_tokens": [8, 512]}
-    there, back = swaps_of(play(tmp_path, preset("mlx_lm", *BOOTED, "--long-by-boot"), verify=verify))
+    there, back = swaps_of(
+        play(tmp_path, preset("mlx_lm", *BOOTED, "--long-by-boot"), verify=verify, known=False)
+    )
     assert there.status == "rolled_back"
     assert "egg answers a prompt of 512 words word for word as ham does: the server" in there.error
     assert back.status == "ok"
 
 
 def test_one_that_answers_otherwise_from_its_prompt_cache_is_not_the_wrong_model(tmp_path: Path) -> None:
-    events = play(tmp_path, preset("mlx_lm", "--prompt-cache"), scenario=[THERE], rounds=2)
+    events = play(tmp_path, preset("mlx_lm", "--prompt-cache"), scenario=[THERE], rounds=2, known=False)
     first, second = swaps_of(events)
     assert (first.error, second.error) == ("", "")
     (note,) = (event.text for event in events if isinstance(event, Note))
@@ -31,7 +33,7 @@ def test_one_that_answers_otherwise_from_its_prompt_cache_is_not_the_wrong_model
 @pytest.mark.parametrize("keeps", [True, False])
 def test_what_a_server_takes_is_known_from_one_that_had_no_other_model(keeps: bool, tmp_path: Path) -> None:
     options = ("--weighs-mib", "100", *(("--keeps-boot",) if keeps else ()))
-    for swap in swaps_of(play(tmp_path, preset("mlx_lm", *options))):
+    for swap in swaps_of(play(tmp_path, preset("mlx_lm", *options), known=False)):
         assert swap.fresh_footprint_bytes is not None
         assert swap.settled.footprint_bytes is not None
         beyond = swap.settled.footprint_bytes - swap.fresh_footprint_bytes

@@ -121,10 +121,6 @@ def test_versions_are_those_of_the_interpreter_that_runs_the_program(tmp_path: P
     assert versions_of("no-such-program", ["psutil"], {}) == {}
 
 
-def test_of_a_list_of_models_the_one_that_was_asked_for_is_told(tmp_path: Path) -> None:
-    assert [swap.reported_memory_bytes for swap in swaps_of(play(tmp_path, preset("ollama")))] == [4242] * 2
-
-
 def test_a_second_instance_is_the_right_model_and_the_resident_one_is_named(tmp_path: Path) -> None:
     events = play(tmp_path, preset("lm-studio", "--second"))
     assert [swap.error for swap in swaps_of(events)] == ["", ""]

@@ -1,35 +1,41 @@
 """Servers that behave: every preset against a stand-in that speaks its protocol."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from swapbench.base.phases import PHASES, WHOLE
 from swapbench.spec.preset import shipped
-from swapbench.wire.events import PhaseMeasured, RunFinished, WorkerReady
+from swapbench.wire.events import Event, PhaseMeasured, RunFinished, WorkerReady
 from tests.worker.targets.http.stand_in import IN_FLIGHT
 from tests.worker.targets.http.standing import THERE, flights_of, play, preset, swaps_of
 
+Played = Callable[[str], list[Event]]
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """The events of a whole run of a preset, each carried out once."""
+    return cache(lambda name: play(tmp_path_factory.mktemp(name), preset(name), known=False))
+
 
 @pytest.mark.parametrize("name", sorted(shipped()))
-def test_every_preset_swaps_there_and_back(name: str, tmp_path: Path) -> None:
-    events = play(tmp_path, preset(name))
+def test_every_preset_swaps_there_and_back_and_no_phase_is_made_up(name: str, played: Played) -> None:
+    events = played(name)
     there, back = swaps_of(events)
     assert [(swap.status, swap.error) for swap in (there, back)] == [("ok", "")] * 2
     assert there.to_first_token_s is not None
     assert there.second_first_token_s is not None
     assert isinstance(events[-1], RunFinished)
-
-
-@pytest.mark.parametrize("name", ["mlx_lm", "ollama", "llama-swap", "lm-studio", "vllm"])
-def test_no_phase_is_made_up(name: str, tmp_path: Path) -> None:
-    measured = [e for e in play(tmp_path, preset(name)) if isinstance(e, PhaseMeasured)]
+    measured = [event for event in events if isinstance(event, PhaseMeasured)]
     assert not {event.phase for event in measured} & set(PHASES)
     assert [event.phase for event in measured if event.phase == WHOLE] == [WHOLE] * 2
 
 
-def test_what_cannot_be_seen_is_not_zero(tmp_path: Path) -> None:
-    (swap, _) = swaps_of(play(tmp_path, preset("mlx_lm")))
+def test_what_cannot_be_seen_is_not_zero(played: Played) -> None:
+    (swap, _) = swaps_of(played("mlx_lm"))
     unseen = ("drained_requests", "carried_requests", "evicted_caches", "evicted_bytes", "ahead_bytes")
     assert {getattr(swap, name) for name in (*unseen, "unattributed_s", "restored_caches")} == {None}
 
@@ -71,18 +77,18 @@ def test_without_a_first_token_a_swap_by_asking_ends_with_the_first_byte(tmp_pat
         assert swap.total_s == pytest.approx(swap.to_first_byte_s, abs=0.01)
 
 
-def test_what_ollama_reports_is_read_from_its_last_line_and_its_list(tmp_path: Path) -> None:
-    for swap in swaps_of(play(tmp_path, preset("ollama"))):
+def test_what_ollama_reports_is_read_from_its_last_line_and_its_list(played: Played) -> None:
+    for swap in swaps_of(played("ollama")):
         assert swap.reported_load_s == pytest.approx(0.05)
         assert swap.reported_memory_bytes == 4242
 
 
-def test_what_lm_studio_reports_is_read_from_the_answer_to_its_call(tmp_path: Path) -> None:
-    assert [swap.reported_load_s for swap in swaps_of(play(tmp_path, preset("lm-studio")))] == [1.25, 1.25]
+def test_what_lm_studio_reports_is_read_from_the_answer_to_its_call(played: Played) -> None:
+    assert [swap.reported_load_s for swap in swaps_of(played("lm-studio"))] == [1.25, 1.25]
 
 
-def test_a_server_that_reports_nothing_reports_nothing(tmp_path: Path) -> None:
-    assert {swap.reported_load_s for swap in swaps_of(play(tmp_path, preset("mlx_lm")))} == {None}
+def test_a_server_that_reports_nothing_reports_nothing(played: Played) -> None:
+    assert {swap.reported_load_s for swap in swaps_of(played("mlx_lm"))} == {None}
 
 
 def test_requests_in_flight_are_followed_to_their_end(tmp_path: Path) -> None:
@@ -153,8 +159,8 @@ def test_one_that_loads_beside_it_is_not(tmp_path: Path) -> None:
     assert all(swap.longest_stall_s is not None and swap.longest_stall_s < 0.4 for swap in swaps)
 
 
-def test_the_servers_memory_is_seen_from_outside_and_mlxs_is_not(tmp_path: Path) -> None:
-    events = play(tmp_path, preset("mlx_lm"))
+def test_the_servers_memory_is_seen_from_outside_and_mlxs_is_not(played: Played) -> None:
+    events = played("mlx_lm")
     for swap in swaps_of(events):
         assert (swap.settled.footprint_bytes or 0) > 1 << 20
         assert swap.settled.mlx_active_bytes is None
