@@ -83,8 +83,7 @@ def caches(_published: Path, folder: Path) -> str:
     """Evict a cache and restore it."""
     from swapbench.loaders import load
     from swapbench.spec.experiment import CacheFill
-    from swapbench.worker.engine.caches import CacheStore
-    from swapbench.worker.engine.tag import ModelTag
+    from swapbench.worker.engine.caches import CacheStore, ModelTag
     from swapbench.worker.engine.workload import continuation, fill_cache
 
     model, tokenizer, _ = load(folder, "stock")

@@ -15,8 +15,7 @@ from mlx_lm.models.cache import KVCache
 
 from swapbench.loaders.source import unmeasured
 from swapbench.spec.strategy import Fsync
-from swapbench.worker.engine.caches import CacheStore
-from swapbench.worker.engine.tag import ModelTag
+from swapbench.worker.engine.caches import CacheStore, ModelTag
 
 _LAYERS, _HEADS, _HEAD_SIZE = 8, 8, 128
 

@@ -19,8 +19,7 @@ from swapbench.models.locate import find
 from swapbench.spec.experiment import EngineSettings, PageCache, Sharded, Source
 from swapbench.wire.events import PhaseMeasured
 from swapbench.worker.sharding.crew import Crew
-from swapbench.worker.sharding.gather import own_work_s
-from swapbench.worker.sharding.messages import Order, Report, Work
+from swapbench.worker.sharding.messages import Order, Report, Work, own_work_s
 
 _READING = "read"
 # Other crews' ranks read a little now and then; who loads reads more than this.

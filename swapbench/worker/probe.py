@@ -11,7 +11,7 @@ from swapbench.base.errors import sentence
 from swapbench.base.phases import FIRST_TOKEN, WHOLE, Phase
 from swapbench.wire.events import Event, PhaseMeasured, Reading, StepStarted
 from swapbench.worker.meter import Counters, Meter
-from swapbench.worker.sharding.gather import gather
+from swapbench.worker.sharding.messages import gather
 
 Emit = Callable[[Event], None]
 

@@ -38,9 +38,9 @@ def main() -> None:
 def answer(questions: Questions) -> Replies:
     """As the target that is swapped would: by a batch engine, or by ranks that share the model."""
     if questions.sharded is not None:
-        from swapbench.worker.sharding import fresh
+        from swapbench.worker.sharding import crew
 
-        return fresh.answer(questions, questions.sharded)
+        return crew.answer(questions, questions.sharded)
     return _of_one_process(questions)
 
 
@@ -65,8 +65,7 @@ def engine_of(
 
     from swapbench.loaders import load
     from swapbench.worker.engine.batch import BatchEngine
-    from swapbench.worker.engine.blocks import BlockPool
-    from swapbench.worker.engine.geometry import KVGeometry
+    from swapbench.worker.engine.geometry import BlockPool, KVGeometry
     from swapbench.worker.engine.serial import can_batch
 
     model, tokenizer, _ = load(path, strategy)

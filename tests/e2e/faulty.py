@@ -11,8 +11,7 @@ from swapbench.loaders import Loaded
 from swapbench.loaders.source import Span, unmeasured
 from swapbench.wire.events import Checkpoint, Recovery, Reply
 from swapbench.worker.engine.batch import BatchEngine
-from swapbench.worker.engine.blocks import BlockPool
-from swapbench.worker.engine.geometry import KVGeometry
+from swapbench.worker.engine.geometry import BlockPool, KVGeometry
 from swapbench.worker.engine.workload import ask
 from swapbench.worker.targets.inprocess import InProcessTarget
 from tests.e2e.playing import carry_out

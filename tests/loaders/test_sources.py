@@ -1,7 +1,7 @@
 """Every way to bring weights brings the bytes that mx.load would, whatever the files, or says why not."""
 
 import sys
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import mlx.core as mx
@@ -10,23 +10,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from swapbench.loaders.arrays import shards_of
-from swapbench.loaders.fill import Fill
 from swapbench.loaders.mapped import Mapped
-from swapbench.loaders.slab import InSlab, Slab
+from swapbench.loaders.slab import Slab
 from swapbench.loaders.source import UnfitError, WeightSource
+from swapbench.spec.strategy import LOADERS, NAMED
 from tests.loaders.conftest import ITEM_BYTES, Tensor, bits, write_checkpoint
 
-KINDS = ("fill", "slab", "direct", "map")
+KINDS = tuple(name for name in LOADERS if name not in ("stock", "reuse", "auto"))
 
 
 def source(kind: str) -> WeightSource:
-    made: dict[str, Callable[[], WeightSource]] = {
-        "fill": Fill,
-        "slab": lambda: InSlab(Slab(), direct=False),
-        "direct": lambda: InSlab(Slab(), direct=True),
-        "map": Mapped,
-    }
-    return made[kind]()
+    """As the module that declares it has it."""
+    module = import_module(f"swapbench.loaders.{LOADERS[kind].module}")
+    found: WeightSource = module.sources(NAMED[kind], Slab())[kind]
+    return found
 
 
 def expected(checkpoint: Path) -> dict[str, mx.array]:

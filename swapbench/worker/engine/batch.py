@@ -11,8 +11,7 @@ from typing import Any
 
 from swapbench.base.errors import let_go
 from swapbench.compat.mlx_lm import await_generation, batch_generator, responses_of
-from swapbench.worker.engine.blocks import BlockPool, Reservation
-from swapbench.worker.engine.geometry import PREFILL_STEP
+from swapbench.worker.engine.geometry import PREFILL_STEP, BlockPool, Reservation
 from swapbench.worker.engine.serial import SerialGenerator
 
 

@@ -1,4 +1,4 @@
-"""The agents' KV caches: in memory while their model serves, on disk when it has gone."""
+"""The agents' KV caches, each of one model's weights: in memory while it serves, on disk when it has gone."""
 
 import hashlib
 import os
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import mlx.core as mx
 from mlx_lm.models.cache import load_prompt_cache, save_prompt_cache
@@ -14,9 +14,34 @@ from mlx_lm.models.cache import load_prompt_cache, save_prompt_cache
 from swapbench.compat.mlx_lm import is_savable
 from swapbench.loaders.source import Span
 from swapbench.machine import mac
+from swapbench.models.cache import checkpoint_digest
 from swapbench.spec.strategy import Fsync
 from swapbench.worker.engine.geometry import array_bytes
-from swapbench.worker.engine.tag import ModelTag
+
+
+@dataclass(frozen=True)
+class ModelTag:
+    """Identifies weights, not only their shapes: two models of one geometry must not share caches."""
+
+    fingerprint: str
+    revision: str
+    name: str
+
+    @classmethod
+    def of(cls, checkpoint: Path, name: str) -> Self:
+        """The tag of a checkpoint folder, by every byte of its weights.
+
+        Takes a millisecond, and seconds at the first time that swapbench sees the files.
+
+        Raises:
+            OSError: a file can't be read.
+        """
+        return cls(checkpoint_digest(checkpoint), _revision(checkpoint), name)
+
+
+def _revision(checkpoint: Path) -> str:
+    """The commit of a Hugging Face cache snapshot, .../snapshots/<commit>."""
+    return checkpoint.name if checkpoint.parent.name == "snapshots" else ""
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,19 @@ from typing import Final
 
 from swapbench.spec.experiment import EngineSettings, Sharded
 from swapbench.spec.hostfile import Host
-from swapbench.wire.events import Reading, encode
-from swapbench.worker.sharding.gather import sum_up
+from swapbench.wire.events import Questions, Reading, Replies, Reply, encode
 from swapbench.worker.sharding.launch import Launch, machines_of, own_address
-from swapbench.worker.sharding.messages import Hello, Order, Pulse, Ready, Report, Welcome, decode
+from swapbench.worker.sharding.messages import (
+    Hello,
+    Order,
+    Pulse,
+    Ready,
+    Report,
+    Welcome,
+    Work,
+    decode,
+    sum_up,
+)
 
 _TICK_S: Final = 0.1
 # One rank's end takes others with it: whoever ends within this time may be the cause.
@@ -282,3 +291,28 @@ class Crew:
                 rank.ready = said
             case Report() if said.number == self._orders:
                 rank.report = said
+
+
+_PULSE_S = 0.25
+
+
+def answer(questions: Questions, sharded: Sharded) -> Replies:
+    """Start ranks, load the checkpoint, ask.
+
+    Ranks, and not one process: tensors that are summed in parts round otherwise than whole ones.
+
+    Raises:
+        RankError: a rank could not.
+    """
+    checkpoint, verify = questions.checkpoint, questions.verify
+    crew = Crew(sharded, questions.engine, _PULSE_S)
+    try:
+        for work in (Work.LOAD, Work.REINIT):
+            crew.ask(Order(number=0, work=work, name=checkpoint.name, path=checkpoint.path))
+        replies = []
+        for length in verify.prompt_tokens:
+            order = Order(number=0, work=Work.GENERATE, prompt_tokens=length, tokens=verify.tokens)
+            replies.append(Reply(prompt_tokens=length, tokens=crew.ask(order)[0].tokens))
+        return Replies(replies=tuple(replies))
+    finally:
+        crew.kill()

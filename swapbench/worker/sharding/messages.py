@@ -1,11 +1,13 @@
-"""What the coordinator and its ranks say to each other: one JSON object a line, each way."""
+"""What the coordinator and its ranks say to each other, a line each; what all ranks measured together."""
 
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter
 
+from swapbench.base.phases import BARRIER, SKEW
 from swapbench.spec.experiment import EngineSettings, PageCache, Sharded
 from swapbench.wire.events import Message, PhaseMeasured, Reading
 
@@ -108,3 +110,79 @@ def decode(line: bytes) -> Said:
         ValueError: it is none of these.
     """
     return _SAID.validate_json(line)
+
+
+_SUMS: Final = ("mlx_active_bytes", "mlx_cache_bytes", "footprint_bytes", "file_backed_bytes")
+_COUNTS: Final = (
+    "mlx_peak_bytes",
+    "minor_faults",
+    "major_faults",
+    "disk_read_bytes",
+    "weight_bytes",
+)
+
+Rows = Sequence[PhaseMeasured]
+
+
+def own_work_s(rows: Rows) -> float:
+    """What a rank took for a phase without waiting for the others."""
+    return _whole(rows).seconds - sum(row.seconds for row in rows if row.span == BARRIER)
+
+
+def slowest(ranks: Sequence[Rows]) -> int:
+    """The rank that worked longest: the others wait for it. The lowest of equals."""
+    return max(range(len(ranks)), key=lambda rank: (own_work_s(ranks[rank]), -rank))
+
+
+def gather(ranks: Sequence[Rows]) -> Iterator[PhaseMeasured]:
+    """Every rank's rows; then, with no rank, the phase as the swap had it: the slowest rank's row and spans,
+    with the memory of all; and the skew, by how much its own work was longer than the fastest rank's.
+
+    Durations are each rank's own: clocks of two machines are never subtracted from each other.
+    """
+    for rank, rows in enumerate(ranks):
+        yield from (row.model_copy(update={"rank": rank}) for row in rows)
+    longest = ranks[slowest(ranks)]
+    wholes = [_whole(rows) for rows in ranks]
+    whole = _whole(longest).model_copy(update={"rank": None, **_together(wholes)})
+    yield whole
+    yield from (row.model_copy(update={"rank": None}) for row in longest if row.span)
+    if len(ranks) > 1:
+        work_s = [own_work_s(rows) for rows in ranks]
+        yield PhaseMeasured(
+            round=whole.round,
+            scenario=whole.scenario,
+            phase=whole.phase,
+            span=SKEW,
+            rank=None,
+            start_s=whole.start_s + min(work_s),
+            seconds=max(work_s) - min(work_s),
+            before=Reading(),
+            after=Reading(),
+        )
+
+
+def sum_up(readings: Sequence[Reading]) -> Reading:
+    """What all ranks hold together; of a machine's own ledgers, those of the machine that has least left."""
+    held = {name: _sum([getattr(reading, name) for reading in readings]) for name in _SUMS}
+    scarcest = min(readings, key=lambda r: r.system_available_bytes or 0, default=Reading())
+    return scarcest.model_copy(update=held)
+
+
+def _whole(rows: Rows) -> PhaseMeasured:
+    return next(row for row in rows if not row.span)
+
+
+def _together(wholes: Sequence[PhaseMeasured]) -> dict[str, object]:
+    counts = {name: _sum([getattr(row, name) for row in wholes]) for name in _COUNTS}
+    return {
+        **counts,
+        "before": sum_up([row.before for row in wholes]),
+        "after": sum_up([row.after for row in wholes]),
+    }
+
+
+def _sum(values: Sequence[int | None]) -> int | None:
+    """The sum, or None where any rank doesn't know: a part of a sum would pass for the whole."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known and len(known) == len(values) else None

@@ -18,9 +18,8 @@ from swapbench.models.validation import brief
 from swapbench.spec.experiment import EngineSettings, Source
 from swapbench.worker.checking import fault_of
 from swapbench.worker.engine.batch import prompt_of
-from swapbench.worker.engine.blocks import BlockPool
-from swapbench.worker.engine.geometry import KVGeometry
-from swapbench.worker.engine.tag import ModelTag
+from swapbench.worker.engine.caches import ModelTag
+from swapbench.worker.engine.geometry import BlockPool, KVGeometry
 from swapbench.worker.engine.workload import verification
 
 

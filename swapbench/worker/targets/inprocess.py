@@ -18,10 +18,9 @@ from swapbench.machine.allowance import ByteLimit, memory
 from swapbench.wire.events import Checkpoint, ClientRequest, Plan, PlannedSwap, Recovery, Reply
 from swapbench.worker.checking import Serving, refuse_broken, refuse_too_large
 from swapbench.worker.engine.batch import BatchEngine, Request, Ticket
-from swapbench.worker.engine.blocks import BlockPool
-from swapbench.worker.engine.caches import CacheStore, unsavable
+from swapbench.worker.engine.caches import CacheStore, ModelTag, unsavable
 from swapbench.worker.engine.front_door import FrontDoor
-from swapbench.worker.engine.tag import ModelTag
+from swapbench.worker.engine.geometry import BlockPool
 from swapbench.worker.engine.workload import HELLO, PATIENCE_S, ask, requests
 from swapbench.worker.meter import MlxMeter, Settled, settle
 from swapbench.worker.mlx_here import mlx_identity, wire

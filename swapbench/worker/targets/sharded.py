@@ -19,8 +19,7 @@ from swapbench.worker.meter import Counters, Meter, Settled
 from swapbench.worker.preparation import touch_free_memory
 from swapbench.worker.probe import Probe
 from swapbench.worker.sharding.crew import Crew
-from swapbench.worker.sharding.gather import sum_up
-from swapbench.worker.sharding.messages import Order, Report, Work
+from swapbench.worker.sharding.messages import Order, Report, Work, sum_up
 from swapbench.worker.targets import Audit, RefusedError, Steady, SwapOutcome, Target
 
 _HELLO_TOKENS = 8

@@ -12,8 +12,7 @@ from mlx_lm.generate import generation_stream
 from mlx_lm.models.cache import make_prompt_cache
 
 from swapbench.worker.engine.batch import BatchEngine, Request, Ticket
-from swapbench.worker.engine.blocks import BlockPool
-from swapbench.worker.engine.geometry import KVGeometry
+from swapbench.worker.engine.geometry import BlockPool, KVGeometry
 from swapbench.worker.engine.serial import can_batch
 from swapbench.worker.engine.workload import requests
 from tests.worker.engine.conftest import UNLIKE, make_model, next_token

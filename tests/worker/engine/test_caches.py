@@ -1,7 +1,8 @@
-"""KV caches to disk and back."""
+"""The store keeps caches apart by agent and model, and loses none; tags tell models of one geometry apart."""
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,10 +19,42 @@ from swapbench.machine import mac
 from swapbench.spec.experiment import CacheFill
 from swapbench.spec.strategy import Fsync
 from swapbench.worker.engine import caches
-from swapbench.worker.engine.caches import CacheStore
-from swapbench.worker.engine.tag import ModelTag
+from swapbench.worker.engine.caches import CacheStore, ModelTag
 from swapbench.worker.engine.workload import fill_cache
-from tests.worker.engine.conftest import UNLIKE, WINDOW, make_model, next_token
+from tests.worker.engine.conftest import UNLIKE, WINDOW, make_model, next_token, tag_file
+
+WEIGHTS = bytes(range(256)) * 400
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where digests are kept."""
+    monkeypatch.setenv("SWAPBENCH_CACHE", str(tmp_path / "cache"))
+
+
+def test_a_copy_has_the_same_tag(tmp_path: Path) -> None:
+    folder = tag_file(tmp_path / "a", WEIGHTS)
+    copy = Path(shutil.copytree(folder, tmp_path / "b"))
+    os.utime(copy / "model.safetensors", (0, 0))
+    assert ModelTag.of(folder, "m") == ModelTag.of(copy, "m")
+
+
+def test_weights_that_differ_in_one_byte_have_another_tag(tmp_path: Path) -> None:
+    tuned = WEIGHTS[:5000] + b"!" + WEIGHTS[5001:]
+    one, other = tag_file(tmp_path / "a", WEIGHTS), tag_file(tmp_path / "b", tuned)
+    assert ModelTag.of(one, "m") != ModelTag.of(other, "m")
+
+
+def test_another_configuration_has_another_tag(tmp_path: Path) -> None:
+    one, other = tag_file(tmp_path / "a", WEIGHTS), tag_file(tmp_path / "b", WEIGHTS, '{"rope_theta": 1}')
+    assert ModelTag.of(one, "m") != ModelTag.of(other, "m")
+
+
+def test_a_hub_snapshot_knows_its_revision(tmp_path: Path) -> None:
+    folder = tag_file(tmp_path / "models--org--name" / "snapshots" / "0a1b2c", WEIGHTS)
+    assert ModelTag.of(folder, "m").revision == "0a1b2c"
+    assert ModelTag.of(tag_file(tmp_path / "plain", WEIGHTS), "m").revision == ""
+
 
 TAG = ModelTag("f1", "", "one")
 OTHER = ModelTag("f2", "rev", "two")
