@@ -471,7 +471,13 @@ def answered(read: Callable[[], Experiment]) -> str:
         return str(error)
 
 
-@given(st.dictionaries(known_keys | st.text(max_size=12), toml_values | near_tables | st.lists(near_tables)))
+@given(
+    st.dictionaries(
+        known_keys | st.text(max_size=12),
+        toml_values | near_tables | st.lists(near_tables, max_size=3),
+        max_size=5,
+    )
+)
 @example({"a\nb": 1})
 @example({"\ud800": 1})
 def test_any_document_is_an_experiment_or_one_line_of_refusal(document: dict[str, Any]) -> None:
