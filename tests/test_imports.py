@@ -171,6 +171,11 @@ def test_what_lists_and_shows_loads_nothing_slow(command: tuple[str, ...]) -> No
     assert not loaded_by_command(*command) & SLOW
 
 
+def test_what_people_write_is_read_by_pydantic_alone() -> None:
+    loaded = loaded_by("import swapbench.spec.experiment, swapbench.spec.preset, swapbench.spec.hostfile")
+    assert not loaded & (HEAVY - {"pydantic"})
+
+
 def test_no_module_is_needed_by_what_it_needs() -> None:
     needs = {dotted(path): modules_imported(path) for path in modules_under(".")}
     settled: set[str] = set()
