@@ -10,7 +10,6 @@ from swapbench.stats.estimate import Estimate
 Tone = Literal["plain", "quiet", "strong", "good", "bad", "doubt"]
 Medium = Literal["terminal", "markdown", "html"]
 Spec = dict[str, Any]
-
 EVERYWHERE: Final[frozenset[Medium]] = frozenset(("terminal", "markdown", "html"))
 NOT_AT_A_TERMINAL: Final = EVERYWHERE - {"terminal"}
 NOT_ON_A_PAGE: Final = EVERYWHERE - {"html"}

@@ -17,7 +17,6 @@ from swapbench.report.text import plain
 
 _PADDING: Final = re.compile(r" +$", re.MULTILINE)
 
-
 # Where nobody watches, and COLUMNS does not ask for it, a pipe's 80 columns must not fold figures.
 _UNWATCHED_WIDTH: Final = 120
 _LEAST_WIDTH: Final = 20

@@ -24,7 +24,6 @@ _MARKS: Final[dict[Status, tuple[str, str]]] = {
     "unknown": ("?", "dim"),
 }
 
-
 RESULT_MARKS: Final[dict[Result, tuple[str, str]]] = {
     "right": ("\N{CHECK MARK}", "green"),
     "wrong": ("\N{BALLOT X}", "red"),

@@ -19,7 +19,6 @@ from swapbench.report.sections.gate import TONES, failure_of, gate_sections, jud
 # 1: first published form.
 GATE_VERSION: Final = 1
 
-
 # By which a workflow finds its own comment again.
 MARKER: Final = "<!-- swapbench-gate -->"
 

@@ -17,7 +17,6 @@ from swapbench.report.sections.history import history_section
 # 1: first published form.
 HISTORY_VERSION: Final = 1
 
-
 # Of the line that shows a figure from run to run.
 _WIDEST, _NARROWEST = 72, 8
 

@@ -26,17 +26,14 @@ _STATUS_STYLES: Final = {
     "interrupted": "yellow",
 }
 
-
 # Of several strategies each scenario has as many figures.
 _MOST_SHOWN: Final = 8
-
 
 _STARTED: Final = {
     "": "has to run already",
     "in the worker": "runs in the worker",
     "{python}": "started by swapbench",
 }
-
 
 _TESTED: Final = {
     "real": ("tested against the real server", "green"),

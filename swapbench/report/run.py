@@ -22,11 +22,8 @@ _SOURCE_STYLES = {
     "local": "black on green",
 }
 
-
 # What people wrote, and what machines call themselves, can be of any length.
 _LONGEST_WORDS = 300
-
-
 _LONGEST_VERDICT = 2_000
 
 

@@ -7,10 +7,7 @@ from typing import Final
 
 # ESC and all its kin but tab and line feed; rich itself takes only a few of them out.
 _CONTROL: Final = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {ord("\t"), ord("\n")})
-
-
 _BARS: Final = "▁▂▃▄▅▆▇█"
-
 
 # Noise must not look like a mountain range: the whole height is at least this share of the figure.
 _LEAST_RANGE: Final = 0.2

@@ -23,7 +23,6 @@ CLOCK: Final = (
 _THREADS: Final = 100
 _FAILURES: Final = 1
 _FIRST_TRACK: Final = 2
-
 _Event = dict[str, Any]
 
 

@@ -22,8 +22,8 @@ from swapbench.spec.experiment import Source
 from swapbench.store import Run
 from swapbench.wire.events import Checkpoint
 from tests.findings.recording import Recording, checkpoints
-from tests.report.html.pages import compared, page_of, parse
-from tests.report.test_terminal import terminal
+from tests.report.render.html.pages import compared, page_of, parse
+from tests.report.render.test_terminal import terminal
 
 Report = Callable[[Run], str]
 

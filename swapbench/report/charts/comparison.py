@@ -8,12 +8,11 @@ from swapbench.base import figures
 from swapbench.compare.change import Verdict
 from swapbench.compare.comparison import Comparison, ScenarioComparison
 from swapbench.findings.chart_data import Dots
+from swapbench.report.blocks import Spec
 from swapbench.report.charts.vega import (
     ACCENT,
     INK,
     SOFT,
-    Draw,
-    Spec,
     UnitOf,
     across,
     layer,
@@ -28,16 +27,10 @@ from swapbench.report.sections.changes import verdict_words
 
 _GRADES: Final = {Verdict.SLOWER: "bad", Verdict.FASTER: "good", Verdict.NO_WORSE: "good"}
 
-
 _COLOURS: Final[Spec] = {
     "domain": ["good", "bad", "doubt"],
     "range": ["var(--good)", "var(--bad)", "var(--doubt)"],
 }
-
-
-def forest(comparison: Comparison, other: str) -> Draw:
-    """The change of every headline from A to the `other` side, in per cent."""
-    return lambda width: _forest_spec(comparison, other, width)
 
 
 def drawable(comparison: Comparison) -> tuple[ScenarioComparison, ...]:
@@ -45,7 +38,8 @@ def drawable(comparison: Comparison) -> tuple[ScenarioComparison, ...]:
     return tuple(s for s in comparison.scenarios if s.headline.ratio is not None)
 
 
-def _forest_spec(comparison: Comparison, other: str, width: int) -> Spec:
+def forest(comparison: Comparison, other: str, width: int) -> Spec:
+    """The change of every headline from A to the `other` side, in per cent."""
     rows = [_forest_row(s, comparison.margin) for s in drawable(comparison)]
     names = [row["scenario"] for row in rows]
     reach = _reach(rows, comparison.margin)
@@ -98,12 +92,8 @@ def _reach(rows: Sequence[Spec], margin: float) -> list[float]:
     return [least - room, most + room]
 
 
-def sides(a: Dots, b: Dots, other: str) -> Draw:
+def sides(a: Dots, b: Dots, other: str, width: int) -> Spec:
     """A's counted swaps and the `other` side's, round by round, with a line for either median."""
-    return lambda width: _sides_spec(a, b, other, width)
-
-
-def _sides_spec(a: Dots, b: Dots, other: str, width: int) -> Spec:
     unit = unit_of_seconds(dot.seconds for side in (a, b) for dot in side.counted)
     both = (("A", a), (other, b))
     rows = [row for label, side in both for row in _side_rows(label, side, unit)]

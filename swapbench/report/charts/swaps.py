@@ -6,6 +6,7 @@ from swapbench.base import figures
 from swapbench.findings.chart_data import Dot, Dots, LadderDots
 from swapbench.findings.memory import Growth, SettledPoint, SlopeLine
 from swapbench.findings.strategies import AgainstLimit, Ladder
+from swapbench.report.blocks import Spec
 from swapbench.report.charts.vega import (
     ACCENT,
     INK,
@@ -13,8 +14,6 @@ from swapbench.report.charts.vega import (
     RULE,
     SOFT,
     SURFACE,
-    Draw,
-    Spec,
     UnitOf,
     across,
     either,
@@ -29,12 +28,8 @@ from swapbench.report.charts.vega import (
 )
 
 
-def rounds(dots: Dots) -> Draw:
+def rounds(dots: Dots, width: int) -> Spec:
     """Counted swaps filled, others hollow; the median as a line, and where it may lie as a band."""
-    return lambda width: _rounds_spec(dots, width)
-
-
-def _rounds_spec(dots: Dots, width: int) -> Spec:
     unit = unit_of_seconds(dot.seconds for dot in dots.dots)
     rows = [_round_row(dot, unit) for dot in dots.dots]
     y = number("seconds", axis=upright(unit.name), scale={"zero": False, "nice": True, "padding": 12})
@@ -97,12 +92,8 @@ def _rounds(dots: Dots) -> Spec:
     return {"axis": axis, "scale": {"domain": [first - 0.5, last + 0.5], "nice": False}}
 
 
-def ladder(shown: LadderDots, found: Ladder) -> Draw:
+def ladder(shown: LadderDots, found: Ladder, width: int) -> Spec:
     """The whole swap by strategy, with how many times as fast as stock, where that can be told."""
-    return lambda width: _ladder_spec(shown, found, width)
-
-
-def _ladder_spec(shown: LadderDots, found: Ladder, width: int) -> Spec:
     having = [dots for dots in shown.strategies if dots.dots]
     every = [dot.seconds for dots in having for dot in dots.dots]
     unit = unit_of_seconds(every)
@@ -155,12 +146,8 @@ def _median_of_strategy(dots: Dots, found: Ladder, unit: UnitOf) -> list[Spec]:
     ]
 
 
-def roofline(limits: Sequence[AgainstLimit]) -> Draw:
+def roofline(limits: Sequence[AgainstLimit], width: int) -> Spec:
     """A bar as long as the limit for every scenario, filled as far as its load came."""
-    return lambda width: _roofline_spec(limits, width)
-
-
-def _roofline_spec(limits: Sequence[AgainstLimit], width: int) -> Spec:
     rows = [_roofline_row(entry) for entry in limits]
     names = [entry.scenario for entry in limits]
     most = max(max(row["limit"], row["reached"]) for row in rows)
@@ -189,12 +176,8 @@ def _roofline_row(entry: AgainstLimit) -> Spec:
     }
 
 
-def growth(shown: Growth) -> Draw:
+def growth(shown: Growth, width: int) -> Spec:
     """Dots as settled, less the first of their kind; the slope solid, the tolerance dashed."""
-    return lambda width: _growth_spec(shown, width)
-
-
-def _growth_spec(shown: Growth, width: int) -> Spec:
     judged = shown.finding.outcome != "not judged"
     unit = unit_of_bytes(_shown_bytes(shown, judged))
     x = number(

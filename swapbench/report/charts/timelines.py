@@ -5,13 +5,12 @@ from typing import Final
 from swapbench.base import figures
 from swapbench.base.phases import FIRST_TOKEN, LEDGER_LABELS
 from swapbench.findings.chart_data import LedgerSeries, Stretch, SwapTimeline
+from swapbench.report.blocks import Spec
 from swapbench.report.charts.vega import (
     INK,
     NARROW,
     PHASE_COLOURS,
     SOFT,
-    Draw,
-    Spec,
     UnitOf,
     across,
     either,
@@ -25,20 +24,12 @@ from swapbench.report.charts.vega import (
 )
 
 _STEP: Final = 22
-
-
 _NAME: Final = "replace(slice(datum.label, indexof(datum.label, '/') + 1), '_', ' ')"
-
-
 _IS_PHASE: Final = "indexof(datum.label, '/') < 0"
 
 
-def waterfall(timeline: SwapTimeline) -> Draw:
+def waterfall(timeline: SwapTimeline, width: int) -> Spec:
     """Bars from start to end, each with its seconds."""
-    return lambda width: _waterfall_spec(timeline, width)
-
-
-def _waterfall_spec(timeline: SwapTimeline, width: int) -> Spec:
     unit = unit_of_seconds([timeline.axis_s])
     rows = [_stretch_row(stretch, unit) for stretch in timeline.stretches]
     shown = [stretch.span or stretch.phase for stretch in timeline.stretches]
@@ -86,25 +77,16 @@ def _stretch_row(stretch: Stretch, unit: UnitOf) -> Spec:
 
 
 _HEIGHT: Final = 64
-
-
 _LABELS: Final = 54
-
 
 # How much the machine has left is a small change of a large figure; from zero nothing would be seen,
 # and without a least span its every flutter would look like a cliff.
 _LEAST_SHOWN: Final = 0.005
-
-
 _NOT_FROM_ZERO: Final = ("system_available", "system_wired", "system_compressed")
 
 
-def memory(timeline: SwapTimeline) -> Draw:
+def memory(timeline: SwapTimeline, width: int) -> Spec:
     """A panel for each ledger that was recorded."""
-    return lambda width: _memory_spec(timeline, width)
-
-
-def _memory_spec(timeline: SwapTimeline, width: int) -> Spec:
     unit = unit_of_seconds([timeline.end_s])
     last = timeline.ledgers[-1]
     panels = [_panel(timeline, series, unit, width, last=series is last) for series in timeline.ledgers]

@@ -1,47 +1,25 @@
 """What charts share: their look, axes and marks in Vega-Lite, units that make axes readable, colours."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from swapbench.base.phases import FIRST_TOKEN, PHASES
-
-Spec = dict[str, Any]
-# By width in pixels.
-Draw = Callable[[int], Spec]
-
+from swapbench.report.blocks import Spec
 
 # What a column of the page holds, a tablet or half a screen, and a phone, in CSS pixels.
 WIDE: Final = 944
-
-
 MIDDLE: Final = 640
-
-
 PANEL: Final = 342
-
-
 NARROW: Final = 342
-
-
 _FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-
 
 # Named in page.css, once for light and once for dark.
 INK: Final = "var(--ink)"
-
-
 SOFT: Final = "var(--soft)"
-
-
 RULE: Final = "var(--rule)"
-
-
 ACCENT: Final = "var(--accent)"
-
-
 SURFACE: Final = "var(--surface)"
-
 
 _CONFIG: Final[Spec] = {
     "font": _FONT,
@@ -102,13 +80,8 @@ def dressed(spec: Spec) -> Spec:
 
 
 _MOST_FOR_NAMES: Final = 0.38
-
-
 _ROOM_FOR_FIGURES: Final = 52
-
-
 _PHASE_NAMES: Final = (*map(str, PHASES), FIRST_TOKEN)
-
 
 # One colour for each phase and the first token, the page's own.
 PHASE_COLOURS: Final[Spec] = {

@@ -10,10 +10,8 @@ from swapbench.report.text import plain
 # GitHub takes 65,536 characters in a comment.
 MOST_BYTES: Final = 60_000
 
-
 # What is said of what finds no room.
 _ROOM_TO_SAY_SO: Final = 300
-
 
 # An underscore within a word (update_tag) is plain text to Markdown already. Signs that stand alone begin a
 # heading, an item of a list or a rule, and end a heading.
@@ -21,16 +19,13 @@ _SIGNS: Final = re.compile(
     r"[\\`*<>|~$&\[\]]|(?<![^\W_])_|_(?![^\W_])|(?<!\S)#(?=#*(?:\s|$))|^[-+](?=[-\s]|$)"
 )
 
-
 _NUMBERED: Final = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
-
 
 # What GitHub makes mentions, mail, issues, links and emoji of, much of it after Markdown and whatever is
 # escaped: a space without width keeps it text. Times (10:15:30) are no emoji.
 _LIVE: Final = re.compile(
     r"@(?=\w)|#(?=\d)|\bGH-(?=\d)|:(?=//)|\bwww(?=\.)|:(?!\d\d?:)(?=[\w+-]{1,40}:)", re.IGNORECASE
 )
-
 
 _NO_WIDTH: Final = "\u200b"
 

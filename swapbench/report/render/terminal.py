@@ -23,15 +23,11 @@ STYLES: Final[dict[Tone, str]] = {
     "doubt": "yellow",
 }
 
-
 # What the name of a strategy takes.
 _LABEL_WIDTH: Final = 12
 
-
 # Of a table that is too wide for all of its columns; in more, nobody would find a row again.
 _MOST_PIECES: Final = 3
-
-
 _ASIDE_STYLE: Final = "dim not bold"
 
 

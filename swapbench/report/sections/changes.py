@@ -22,13 +22,8 @@ VERDICT_TONES: Final[dict[Verdict, Tone]] = {
     Verdict.NOT_COMPARABLE: "doubt",
 }
 
-
 FIGURES: Final = {"to_first_token": REQUEST_TO_FIRST_TOKEN, "total": "total"}
-
-
 _PERCENT: Final = " %"
-
-
 _Spell = Callable[[float], str]
 
 

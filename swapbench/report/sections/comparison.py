@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from swapbench.base import figures as f
@@ -146,7 +147,7 @@ def _change(view: ComparisonView) -> Section:
             f"the margin of {f.change(found.margin)}: a bar that stays left of its right edge is no "
             "regression."
         ),
-        spec=draw_forest(found, view.other),
+        spec=partial(draw_forest, found, view.other),
     )
     return section(
         "change",
@@ -170,7 +171,7 @@ def _rounds(view: ComparisonView) -> Section:
                 f"{capital(FIGURES[dots.figure])}: A as circles, {view.other} as diamonds, a line at either "
                 "median."
             ),
-            spec=draw_sides(dots, b[dots.name], view.other),
+            spec=partial(draw_sides, dots, b[dots.name], view.other),
             panel=True,
             table=_pairs_table(dots, b[dots.name], view.other),
         )
@@ -210,7 +211,6 @@ SECTIONS: Final[tuple[Callable[[ComparisonView], Section], ...]] = (
     _memory,
     _compared,
 )
-
 
 # A setting can be a whole table: JSON has it all.
 _LONGEST: Final = 100

@@ -34,14 +34,12 @@ def failures(run: RunView) -> Section:
 # More rounds than these are told by their ends.
 _MOST_ROUNDS: Final = 6
 
-
 _HOW_LEFT_OUT: Final = {
     "failed": "failed",
     "rolled_back": "failed, rolled back",
     "refused": "refused",
     "invalid": "invalid",
 }
-
 
 _RECOVERED: Final = {
     "itself": "by itself",

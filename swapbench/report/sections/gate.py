@@ -16,13 +16,10 @@ from swapbench.report.sections.view import served_by
 
 # Enough to see what is going on; gate.json has them all.
 _MOST_LINES: Final = 20
-
-
 _TableOf = Callable[..., Table | None]
 
 # What columns are headed by: a gate's sides are never called A and B.
 _SIDES: Final = ("base", "change", "ratio")
-
 
 TONES: Final[dict[GateOutcome, Tone]] = {
     GateOutcome.NOT_JUDGED: "quiet",

@@ -33,7 +33,6 @@ def history_section(series: Sequence[Series], room: int) -> Section:
 # Further back, the JSON has them.
 _MOST_LINES: Final = 12
 
-
 _FIGURES: Final = {
     "to_first_token": REQUEST_TO_FIRST_TOKEN,
     "total": "swap, total",

@@ -1,5 +1,6 @@
 """Memory: the ledgers around a swap, what was given back, and whether the run leaks."""
 
+from functools import partial
 from typing import Final
 
 from swapbench.base import figures
@@ -37,7 +38,7 @@ def memory(run: RunView) -> Section:
         Chart(
             title=timeline.scenario,
             caption=_memory_caption(timeline),
-            spec=draw_memory(timeline),
+            spec=partial(draw_memory, timeline),
             table=_memory_table(timeline),
         )
         for timeline in run.pictures.timelines
@@ -58,7 +59,7 @@ def leaks(run: RunView) -> Section:
             title=LEDGER_LABELS[growth.finding.ledger],
             caption=sentence(f"{growth.finding.outcome}: {growth.finding.reason}")
             + drawn(len(growth.points), growth.left_out),
-            spec=draw_growth(growth),
+            spec=partial(draw_growth, growth),
             panel=True,
             table=_growth_table(growth),
         )

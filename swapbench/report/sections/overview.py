@@ -23,20 +23,11 @@ if TYPE_CHECKING:
 
 # More scenarios than these are too many to name in a line, and to take in at a glance.
 _MOST_NAMED: Final = 6
-
-
 _MOST_ROWS: Final = 40
-
-
 _MOST_RUNGS: Final = 15
-
-
 _LONGEST_IN_A_LINE: Final = 60
 _LONGEST_LABEL: Final = 300
-
-
 _KINDS: Final = {"to_first_token": "to the first token", "total": "whole swap"}
-
 
 _WORDS: Final = {
     Exit.FAILED: "Failed",
@@ -217,17 +208,11 @@ def _rung(ladder: Ladder, rung: Rung) -> tuple[Cell, ...]:
 
 # More would be a poster; what is shorter than this share of the swap has no room for its name.
 _MOST_SECTIONS: Final = 6
-
-
 _LEAST_SHARE: Final = 0.01
-
 
 # Of the words of a diagram: a colon ends a task's name, a semicolon the statement, # begins an entity.
 _NO_WORD: Final = re.compile(r"[^A-Za-z0-9 ._()\N{RIGHTWARDS ARROW}-]+")
-
-
 _LONGEST_NAME: Final = 40
-
 
 CAPTION: Final = (
     "Each phase's median, one after another, in seconds since the swap request; the longest is red. "

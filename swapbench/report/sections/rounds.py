@@ -1,6 +1,7 @@
 """What happened over the rounds of a run: every swap, drift, first swaps beside later ones, outliers."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from swapbench.base import figures
@@ -31,7 +32,7 @@ def _charts(run: RunView) -> Iterator[Chart]:
             yield Chart(
                 title=dots.name,
                 caption=_dots_caption(dots),
-                spec=draw_rounds(dots),
+                spec=partial(draw_rounds, dots),
                 panel=True,
                 table=_dots_table(dots),
             )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from swapbench.base import figures as f
 from swapbench.findings import Findings
@@ -49,7 +50,7 @@ def _chart(dots: LadderDots, ladder: Ladder) -> Chart:
             f"One dot a swap, a line at each median. The fastest is {fastest.strategy}{total}{times}."
             + drawn(*_numbers(dots), ", and what stands out")
         ),
-        spec=draw_ladder(dots, ladder),
+        spec=partial(draw_ladder, dots, ladder),
         table=_ladder_table(dots),
     )
 

@@ -1,6 +1,7 @@
 """The swap: how long it took, phase by phase, and which phase takes most of it."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from swapbench.base import figures
@@ -42,7 +43,7 @@ def swap(run: RunView) -> Section:
         Chart(
             title=timeline.scenario,
             caption=_waterfall_caption(timeline),
-            spec=draw_waterfall(timeline),
+            spec=partial(draw_waterfall, timeline),
             table=_waterfall_table(timeline),
         )
         for timeline in run.pictures.timelines
@@ -87,14 +88,8 @@ def _stretch_row(stretch: Stretch, timeline: SwapTimeline) -> tuple[Cell, ...]:
 
 
 ABOVE: Final = "\N{BLACK UP-POINTING TRIANGLE}"
-
-
 BELOW: Final = "\N{BLACK DOWN-POINTING TRIANGLE}"
-
-
 _INSIDE: Final = "  interval"
-
-
 _MARKS: Final = {"above": ABOVE, "below": BELOW, "within": "", None: ""}
 
 

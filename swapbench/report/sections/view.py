@@ -15,8 +15,6 @@ from swapbench.stats.estimate import Estimate
 
 ARROW: Final = "\N{RIGHTWARDS ARROW}"
 REQUEST_TO_FIRST_TOKEN: Final = f"request {ARROW} first token"
-
-
 NO_PICTURES: Final = Pictures("", (), (), (), ())
 
 

@@ -1,6 +1,7 @@
 """What swaps moved, who waited, what each rank did; and what the machine could have done."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from swapbench.base import figures
@@ -43,7 +44,7 @@ def limits(run: RunView) -> Section:
             f"Grey is what the machine could do: {'; '.join(named)}, measured by swapbench probe. "
             f"Colour is what loads reached: {figures.percent(best)} at best."
         ),
-        spec=draw_roofline(reached),
+        spec=partial(draw_roofline, reached),
         table=table,
     )
     return section("limits", "What the machine could do", Charts((chart,)))

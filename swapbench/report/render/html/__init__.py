@@ -23,18 +23,12 @@ from swapbench.report.blocks import Table as Table
 from swapbench.report.render.html.drawing import Drawing, draw
 
 _PACKAGE: Final = "swapbench.report.render.html"
-
-
 _FIGURE: Final = re.compile(r"(?<=\d) (?=(?:s|ms|µs|B|[KMGT]iB|[kMGT]B|[kMG]B/s|%)(?![\w/]))")
-
 
 # What can still be sent, and opened on a phone. Of it this much may be data, or less where charts and tables
 # take more than the rest.
 MOST_BYTES: Final = 5_000_000
-
-
 _MOST_BYTES_OF_DATA: Final = 3_000_000
-
 
 _SAYS: Final = {
     "findings.json": "every figure of this report",

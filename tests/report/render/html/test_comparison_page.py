@@ -13,7 +13,7 @@ from swapbench.report.sections.view import RunView
 from swapbench.store import Run
 from tests.findings.recording import Recording
 from tests.played import pairs
-from tests.report.html.pages import Parsed, compared, parse, unpacked, view
+from tests.report.render.html.pages import Parsed, compared, parse, unpacked, view
 from tests.scripted import scripted
 
 NBSP = "\N{NO-BREAK SPACE}"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator
 
-from tests.report.html.conftest import Made
-from tests.report.html.pages import compared, full, page_of, strategies
+from tests.report.render.html.conftest import Made
+from tests.report.render.html.pages import compared, full, page_of, strategies
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from swapbench.store import Run, read
-from tests.report.html.pages import Parsed, compared, full, page_of, parse, strategies
+from tests.report.render.html.pages import Parsed, compared, full, page_of, parse, strategies
 
-REFERENCE = Path(__file__).parents[3] / "results" / "reference" / "exp012-m4pro-24gb"
+REFERENCE = Path(__file__).parents[4] / "results" / "reference" / "exp012-m4pro-24gb"
 
 
 @dataclass(frozen=True)

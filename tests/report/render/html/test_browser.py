@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from scripts.chromium import ADVICE, chromium
-from tests.report.html.conftest import Made
+from tests.report.render.html.conftest import Made
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -27,8 +27,7 @@ from swapbench.report.run import print_report
 from tests.findings.recording import LARGE_BYTES, MACHINE, Recording, reading
 from tests.machine.doctor.test_judge import GOOD, QUIET_MAC
 from tests.report.judged import apart, comparison, gate
-from tests.report.test_listing import RUN_ID, outline
-from tests.report.test_models import ROWS as MODELS
+from tests.report.test_lists import MODELS, RUN_ID, outline
 
 NAMES = ["smollm2-to-gemma-3", "gemma-3-to-qwen2.5", "qwen2.5-to-smollm2"]
 LONG = "from-the-model-that-everybody-has-to-the-one-that-nobody-ever-heard-of"

@@ -11,7 +11,7 @@ from swapbench.report.documents import to_json
 from swapbench.report.run import to_markdown
 from swapbench.report.sections.rounds import outliers, within
 from tests.findings.recording import Recording
-from tests.report.test_terminal import terminal
+from tests.report.render.test_terminal import terminal
 
 
 def findings(folder: Path, loads: list[float], warmup: int = 0) -> Findings:

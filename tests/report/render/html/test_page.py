@@ -18,8 +18,8 @@ from swapbench.report.run import run_to_html
 from swapbench.report.sections.view import RunView
 from swapbench.spec.experiment import Source
 from tests.findings.recording import Recording
-from tests.report.html.conftest import Made
-from tests.report.html.pages import compared, full, page_of, parse, unpacked, view
+from tests.report.render.html.conftest import Made
+from tests.report.render.html.pages import compared, full, page_of, parse, unpacked, view
 
 # Charts are drawn for wide columns, tablets and phones.
 WIDTHS = 3

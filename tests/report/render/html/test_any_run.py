@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.findings.recording import Recording
-from tests.report.html.pages import page_of, parse
+from tests.report.render.html.pages import page_of, parse
 from tests.report.test_any_run import swaps
 
 
