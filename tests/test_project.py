@@ -183,7 +183,7 @@ def test_the_wheel_carries_package_experiments_and_licence(tmp_path: Path) -> No
     ]
     for path in (*shipped().values(), *(path for folder in templates for path in folder.iterdir())):
         assert path.relative_to(ROOT).as_posix() in names
-    assert "swapbench/py.typed" in names
+    assert {"swapbench/py.typed", "swapbench/models/catalogue.json"} <= names
     assert f"swapbench-{__version__}.dist-info/licenses/LICENSE" in names
     assert not [name for name in names if name.startswith(("tests/", "results/"))]
 
