@@ -101,7 +101,7 @@ def verified(_published: Path, folder: Path) -> str:
     """Compare the engine with a fresh process."""
     from swapbench.run.worker_process import replies_of
     from swapbench.spec import experiment
-    from swapbench.wire.events import Checkpoint
+    from swapbench.wire.plan import Checkpoint
     from swapbench.worker.engine.workload import ask
 
     quick = experiment.load(experiment.find("quick"))

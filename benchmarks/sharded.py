@@ -17,7 +17,7 @@ import psutil
 from swapbench.base.phases import BARRIER
 from swapbench.models.locate import find
 from swapbench.spec.experiment import EngineSettings, PageCache, Sharded, Source
-from swapbench.wire.events import PhaseMeasured
+from swapbench.wire.swap import PhaseMeasured
 from swapbench.worker.sharding.crew import Crew
 from swapbench.worker.sharding.messages import Order, Report, Work, own_work_s
 

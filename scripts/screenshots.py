@@ -29,7 +29,8 @@ from swapbench.run.runner import Job, carry_out, new_job
 from swapbench.spec.experiment import find, load
 from swapbench.spec.overrides import sets
 from swapbench.store import read
-from swapbench.wire.events import Event, StepStarted, SwapFinished
+from swapbench.wire.events import Event, StepStarted
+from swapbench.wire.swap import SwapFinished
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 WIDTH = 100

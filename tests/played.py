@@ -26,7 +26,7 @@ class _Nobody:
 def played(job: Job) -> Run:
     """Carry a job out as its workers would, one process after another, and read its run back."""
     with patch("os.fsync"):  # nobody pulls the plug, and hundreds of them take seconds
-        follow(_events(job), job.experiment, job.writer, _Nobody())
+        follow(_events(job), job.writer, _Nobody())
     return read(job.writer.folder)
 
 

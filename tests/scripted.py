@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from swapbench.spec.experiment import Experiment, validate
-from swapbench.wire.events import Event, Plan
-from swapbench.wire.plan import Arm, make_plan, scripted_checkpoints, turns
+from swapbench.wire.events import Event
+from swapbench.wire.plan import Arm, Plan, make_plan, scripted_checkpoints, turns
 from swapbench.worker.session import run_session
 from swapbench.worker.targets.scripted import ScriptedTarget
 

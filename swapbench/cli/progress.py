@@ -23,16 +23,9 @@ from swapbench.report.live import live_lines, swap_line
 from swapbench.report.text import plain
 from swapbench.run import runner
 from swapbench.run.runner import Job, Observer
-from swapbench.wire.events import (
-    Event,
-    Note,
-    RoundStarted,
-    SwapFinished,
-    SwapStarted,
-    TurnStarted,
-    WorkerReady,
-)
+from swapbench.wire.events import Event, Note, RoundStarted, WorkerReady
 from swapbench.wire.plan import schedule
+from swapbench.wire.swap import SwapEvent, SwapFinished
 
 # Drawing takes a millisecond or two, and whoever draws takes them from what is measured.
 _DRAWINGS_PER_S = 2
@@ -55,13 +48,11 @@ class PlainLines:
     def __init__(self, course: Course, out: TextIO) -> None:
         self._course = course
         self._out = out
-        self._arm = self._worker = ""
+        self._worker = ""
 
     def on(self, event: Event) -> None:
         """Print what is worth a line."""
         match event:
-            case TurnStarted():
-                self._arm = event.arm
             case WorkerReady():
                 versions = ", ".join(f"{name} {number}" for name, number in event.versions.items())
                 worker = f"{event.device}, {event.python}" + (versions and f", {versions}")
@@ -70,7 +61,7 @@ class PlainLines:
                     self.say(f"worker {event.pid}: {worker}")
                 self._worker = worker
             case RoundStarted():
-                self.say(self._course.round_title(event, self._arm))
+                self.say(self._course.round_title(event.swap))
             case SwapFinished():
                 self.say(f"  {swap_line(event)}")
             case Note():
@@ -95,7 +86,7 @@ class LiveView:
         self._progress.on(event, time.monotonic())
         match event:
             case RoundStarted():
-                self._round = self._course.round_title(event, self._progress.arm)
+                self._round = self._course.round_title(event.swap)
             case SwapFinished() if event.status != "ok" or not event.valid:
                 self.say(f"{self._round}  {swap_line(event)}")
             case Note():
@@ -118,20 +109,16 @@ class Explaining:
         self._course = course
         self._shown = shown
         self._say = say
-        self._arm = self._scenario = ""
         for arm in job.arms:
             for line in opening(arm, course.label_of(arm.name)):
                 say(line)
 
     def on(self, event: Event) -> None:
         """Explain it, then show it."""
-        if isinstance(event, TurnStarted):
-            self._arm = event.arm
-        if isinstance(event, SwapStarted):
-            self._scenario = event.scenario
-        experiment = self._experiments.get(self._arm) or next(iter(self._experiments.values()))
-        side = self._course.label_of(self._arm)
-        for line in explanations(event, experiment, self._scenario, side, claims=self._course.claims):
+        arm = event.swap.arm if isinstance(event, SwapEvent) else getattr(event, "arm", "")
+        experiment = self._experiments.get(arm) or next(iter(self._experiments.values()))
+        label = self._course.label_of(arm)
+        for line in explanations(event, experiment, label, claims=self._course.claims):
             self._say(line)
         self._shown.on(event)
 

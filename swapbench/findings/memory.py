@@ -11,7 +11,7 @@ from swapbench.base.phases import ALL_LEDGERS, LEDGERS, PHASES, WHOLE, Phase
 from swapbench.findings.swaps import COUNTS_DOWN, Swap
 from swapbench.stats.estimate import Estimate, estimate
 from swapbench.stats.theil_sen import Series, Slope, theil_sen, thinned
-from swapbench.wire.events import Reading
+from swapbench.wire.swap import Reading
 
 
 @dataclass(frozen=True)

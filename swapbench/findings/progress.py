@@ -7,16 +7,8 @@ from statistics import median
 
 from swapbench.base.phases import Phase
 from swapbench.spec.experiment import Source
-from swapbench.wire.events import (
-    Event,
-    MemorySample,
-    RoundStarted,
-    StepStarted,
-    SwapFinished,
-    SwapStarted,
-    TurnStarted,
-)
-from swapbench.wire.plan import SwapKey
+from swapbench.wire.events import Event, RoundStarted, StepStarted, SwapStarted, TurnStarted
+from swapbench.wire.swap import MemorySample, PlannedSwap, SwapFinished, SwapKey
 
 # Arm, strategy and scenario; and the seconds that swaps of a kind took.
 _Kind = tuple[str, str, str]
@@ -50,14 +42,14 @@ class Course:
         """What an arm is called."""
         return (self.arm_labels or {}).get(arm, arm)
 
-    def round_title(self, event: RoundStarted, arm: str) -> str:
+    def round_title(self, swap: PlannedSwap) -> str:
         """`warm-up 1/1, slab`; then, of two arms, `round 1/6, B`: what counts is counted by itself."""
-        if event.warmup:
-            title = f"warm-up {event.round + 1}/{self.warmup}"
+        if swap.warmup:
+            title = f"warm-up {swap.round + 1}/{self.warmup}"
         else:
-            title = f"round {event.round - self.warmup + 1}/{self.rounds - self.warmup}"
-        strategy = event.strategy if self.several_strategies else ""
-        return ", ".join(part for part in (title, self.label_of(arm), strategy) if part)
+            title = f"round {swap.round - self.warmup + 1}/{self.rounds - self.warmup}"
+        strategy = swap.strategy if self.several_strategies else ""
+        return ", ".join(part for part in (title, self.label_of(swap.arm), strategy) if part)
 
 
 @dataclass(frozen=True)
@@ -98,7 +90,6 @@ class RunProgress:
 
     def __init__(self, course: Course, now_s: float) -> None:
         self.course = course
-        self.arm = ""
         self._left = list(course.swaps)
         self._begun_s = self._mark_s = self._step_since_s = now_s
         self._round = self._scenario = ""
@@ -112,14 +103,12 @@ class RunProgress:
     def on(self, event: Event, now_s: float) -> None:
         """Take note of an event that came at `now_s`."""
         match event:
-            case TurnStarted():
-                self.arm = event.arm
-                if not self._done:  # before its first worker, a run asks fresh processes
-                    self._mark_s = now_s
+            case TurnStarted() if not self._done:  # before its first worker, a run asks fresh processes
+                self._mark_s = now_s
             case RoundStarted():
-                self._round = self.course.round_title(event, self.arm)
+                self._round = self.course.round_title(event.swap)
             case SwapStarted():
-                self._scenario = event.scenario
+                self._scenario = event.swap.scenario
             case StepStarted():
                 self._step, self._step_since_s = event.step, now_s
             case MemorySample(observer="worker"):
@@ -128,19 +117,19 @@ class RunProgress:
                 self._finish(event, now_s)
 
     def _finish(self, event: SwapFinished, now_s: float) -> None:
-        key = (self.arm, event.round, event.strategy, event.scenario)
-        if key in self._left:
-            self._left.remove(key)
+        swap, total_s = event.swap, event.timing.total_s
+        if swap.key in self._left:
+            self._left.remove(swap.key)
         lasted = self._lasted_s if event.status == "ok" else self._failed_after_s
-        lasted[_kind(key)].append(now_s - self._mark_s)
+        lasted[_kind(swap.key)].append(now_s - self._mark_s)
         self._mark_s = now_s
         self._done += 1
-        strategy = event.strategy if self.course.several_strategies else ""
-        parts = (event.scenario, self.course.label_of(self.arm), strategy)
+        strategy = swap.strategy if self.course.several_strategies else ""
+        parts = (swap.scenario, self.course.label_of(swap.arm), strategy)
         label = ", ".join(part for part in parts if part)
         totals_s = self._rows[label].totals_s if label in self._rows else ()
-        if event.status == "ok" and event.total_s is not None:
-            totals_s = (*totals_s, event.total_s)
+        if event.status == "ok" and total_s is not None:
+            totals_s = (*totals_s, total_s)
         self._rows[label] = ProgressRow(label, totals_s, event, self._done)
 
     def standing(self, now_s: float) -> Standing:

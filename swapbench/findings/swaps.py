@@ -10,7 +10,7 @@ from swapbench.base.phases import ALL_LEDGERS, WHOLE, HeadlineFigure, Phase
 from swapbench.stats.estimate import Estimate, estimate
 from swapbench.store import Run
 from swapbench.store.tables import Row, number
-from swapbench.wire.columns import released_column, settled_column
+from swapbench.wire.swap import SWAPS
 
 # Arm, round, strategy, scenario: each of them is carried out once.
 Key = tuple[str, int, str, str]
@@ -111,17 +111,7 @@ def estimated(swaps: Iterable[Swap], figure: str) -> Estimate | None:
     return estimate(swap.figures.get(figure) for swap in swaps)
 
 
-_FIGURES: Final = (
-    *("total_s", "unattributed_s", "probe_s", "first_token_s", "to_first_token_s", "start_s", "settle_s"),
-    *("loaded_bytes", "load_gb_per_s", "resident_before", "rollback_s"),
-    *("position", "release_settle_s", "second_first_token_s", "steady_tokens_per_s", "verified_tokens"),
-    *("kv_capacity_bytes", "longest_stall_s", "prefilled_tokens", "prefill_s"),
-    *("restored_caches", "restored_tokens", "restored_bytes", "restore_s"),
-    *("readable_caches", "broken_caches", "ahead_bytes", "kept_bytes"),
-    *("to_first_byte_s", "failed_requests", "stalled_requests", "reported_load_s", "reported_memory_bytes"),
-    *("restarts", "fresh_footprint_bytes", "energy_j", "idle_w"),
-    *("drained_requests", "carried_requests", "answered_requests", "evicted_caches", "evicted_bytes"),
-)
+_FIGURES: Final = tuple(column.name for column in SWAPS.columns if column.kind == "number")
 
 # Rows by phase and span, of one rank or of all together.
 _Rows = dict[tuple[str, str], Measured]
@@ -191,8 +181,8 @@ def _swap(
         loader=row["loader"],
         loader_why=row["loader_why"],
         figures=_recorded(row, {name: name for name in _FIGURES}),
-        settled=_recorded(row, {ledger: settled_column(ledger) for ledger in ALL_LEDGERS}),
-        released=_recorded(row, {ledger: released_column(ledger) for ledger in ALL_LEDGERS}),
+        settled=_recorded(row, {ledger: f"settled_{ledger}_bytes" for ledger in ALL_LEDGERS}),
+        released=_recorded(row, {ledger: f"released_{ledger}_bytes" for ledger in ALL_LEDGERS}),
         phases=_phases(measured),
         spans=_spans(measured),
         ranks={

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 import psutil
 
 from swapbench.machine import mac
-from swapbench.wire.events import Reading
+from swapbench.wire.swap import Reading
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from swapbench.models.stand_ins import order, store
 from swapbench.models.stand_ins.order import Order
 from swapbench.models.validation import Fault, examined, fault
 from swapbench.spec.experiment import Source
-from swapbench.wire.events import Checkpoint
+from swapbench.wire.plan import Checkpoint
 
 # Those in which models have names; what is local has paths.
 NAMED_SOURCES: Final = (Source.HUB, *store.MADE_SOURCES)

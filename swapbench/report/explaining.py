@@ -5,16 +5,9 @@ from typing import Final
 
 from swapbench.base.figures import memory, size
 from swapbench.spec.experiment import Experiment, PageCache
-from swapbench.wire.events import (
-    Event,
-    PhaseMeasured,
-    StepStarted,
-    SwapFinished,
-    SwapStarted,
-    TurnStarted,
-    WorkerReady,
-)
+from swapbench.wire.events import Event, StepStarted, SwapStarted, TurnStarted, WorkerReady
 from swapbench.wire.plan import Arm
+from swapbench.wire.swap import PhaseMeasured, SwapFinished
 
 _PAGE_CACHE: Final[Mapping[PageCache, str]] = {
     PageCache.WARM: "read into the page cache, so that the disk is out of it",
@@ -43,11 +36,8 @@ def opening(arm: Arm, side: str) -> Iterator[str]:
         yield f"{who}strategy {name}: {how.describe()}"
 
 
-def explanations(
-    event: Event, experiment: Experiment, scenario: str, side: str, *, claims: bool = True
-) -> Iterator[str]:
-    """What an event means; `scenario` is the one that is going on. Without `claims` the models are stand-ins,
-    and held against no target."""
+def explanations(event: Event, experiment: Experiment, side: str, *, claims: bool = True) -> Iterator[str]:
+    """What an event means. Without `claims` the models are stand-ins, and held against no target."""
     match event:
         case TurnStarted() if side:
             yield f"the turn of {side}, in a process of its own"
@@ -55,10 +45,10 @@ def explanations(
             held = event.baseline.footprint_bytes
             yield f"worker {event.pid} holds no model yet" + (f": {memory(held)}" if held else "")
         case SwapStarted():
-            planned = next(s for s in experiment.scenario if s.name == event.scenario)
-            yield f"{event.scenario}: {planned.from_model} → {planned.to_model}, strategy {event.strategy}"
+            swap = event.swap
+            yield f"{swap.scenario}: {swap.from_model} → {swap.to_model}, strategy {swap.strategy}"
         case StepStarted():
-            yield from _step(event.step, experiment, scenario)
+            yield from _step(event.step, experiment, event.swap.scenario)
         case PhaseMeasured(span=""):
             yield f"  {event.phase} {event.seconds:.3f} s{_grown(event)}"
         case SwapFinished():
@@ -82,16 +72,17 @@ def _grown(event: PhaseMeasured) -> str:
 
 
 def _proofs(event: SwapFinished, target_s: float | None) -> Iterator[str]:
-    if event.resident_before is not None:
-        yield f"{event.resident_before:.0%} of the new model's files were in the page cache before load"
+    told = event.outcome
+    if told.resident_before is not None:
+        yield f"{told.resident_before:.0%} of the new model's files were in the page cache before load"
     if not event.valid and event.invalid_reason:
         yield f"invalid, and left out of statistics: {event.invalid_reason}"
-    if event.loader is not None:
-        yield f"loaded by {event.loader}" + (f": {event.loader_why}" if event.loader_why else "")
+    if told.loader is not None:
+        yield f"loaded by {told.loader}" + (f": {told.loader_why}" if told.loader_why else "")
     if event.verified_tokens:
         yield f"{event.verified_tokens} tokens are those of a fresh process"
-    if event.total_s and target_s is not None:
-        yield _against(event.total_s, target_s)
+    if event.timing.total_s and target_s is not None:
+        yield _against(event.timing.total_s, target_s)
     if event.settle_s is not None:
         yield f"memory stood still after {event.settle_s:.2f} s"
 

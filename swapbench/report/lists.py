@@ -17,7 +17,7 @@ from swapbench.report.console import readable
 
 if TYPE_CHECKING:
     from swapbench.findings.runs import RunOutline
-    from swapbench.wire.events import Server
+    from swapbench.wire.plan import Server
 
 _STATUS_STYLES: Final = {
     "complete": "green",

@@ -9,7 +9,7 @@ from swapbench.base.figures import NOT_RECORDED, counted, memory
 from swapbench.findings.progress import Course, ProgressRow, Standing
 from swapbench.report.text import plain, shortened, sparkline
 from swapbench.spec.experiment import Source
-from swapbench.wire.events import SwapFinished
+from swapbench.wire.swap import SwapFinished
 
 _ROWS: Final = 8
 _LEAST_WIDTH: Final = 40
@@ -103,13 +103,13 @@ def _row(row: ProgressRow, labels: int, course: Course, width: int) -> Text:
     if last.status != "ok":
         why = " ".join(plain(last.error).split())
         return label.append(f"  {last.status.replace('_', ' ')}: {why}", style="bold red")
-    seconds = last.to_first_token_s if last.total_s is None else last.total_s
+    seconds = last.timing.to_first_token_s if last.timing.total_s is None else last.timing.total_s
     figure = NOT_RECORDED if seconds is None else f"{seconds:.3f} s"
     line = label.append(f"  {figure:>{_FIGURE_WIDTH}}", style="bold")
-    if last.total_s is None:  # of a server: the same request took as long hot
+    if last.timing.total_s is None:  # of a server: the same request took as long hot
         line.append("  to the first token", style="dim")
     elif course.claims:
-        share = last.total_s / course.target_s
+        share = last.timing.total_s / course.target_s
         tone = "green" if share <= 1 else "bold red"
         line.append("  ").append_text(_bar(share, width // _BAR_SHARE, tone))
         line.append(f"  {100 * share:3.0f} % of {course.target_s:g} s", style=tone)
@@ -137,9 +137,9 @@ def swap_line(event: SwapFinished) -> str:
     if event.status != "ok":
         returned = event.rollback_s is not None
         back = f"; the old model is back after {event.rollback_s:.2f} s" if returned else ""
-        return f"{event.scenario}: {event.status.replace('_', ' ')}: {event.error}{back}"
-    measured = event.to_first_token_s is not None
-    token = f", first token at {event.to_first_token_s:.3f} s" if measured else ""
+        return f"{event.swap.scenario}: {event.status.replace('_', ' ')}: {event.error}{back}"
+    measured = event.timing.to_first_token_s is not None
+    token = f", first token at {event.timing.to_first_token_s:.3f} s" if measured else ""
     invalid = "" if event.valid else f"  [invalid: {event.invalid_reason}]"
-    total = "" if event.total_s is None else f" {event.total_s:.3f} s"
-    return f"{event.scenario}:{total}{token if total else token.removeprefix(',')}{invalid}"
+    total = "" if event.timing.total_s is None else f" {event.timing.total_s:.3f} s"
+    return f"{event.swap.scenario}:{total}{token if total else token.removeprefix(',')}{invalid}"

@@ -18,8 +18,8 @@ from swapbench.spec.experiment import Experiment, load
 from swapbench.spec.overrides import Override
 from swapbench.stats.ranks import fewest_pairs
 from swapbench.store import ArmInfo
-from swapbench.wire.events import WIRE_VERSION, Checkpoint, WorkerReady
-from swapbench.wire.plan import scripted_checkpoints
+from swapbench.wire.events import WorkerReady
+from swapbench.wire.plan import WIRE_VERSION, Checkpoint, scripted_checkpoints
 
 # Both arms have the same turns, or there are no pairs.
 _SHARED: Final = ("source", "rounds", "warmup", "order", "seed", "gate")

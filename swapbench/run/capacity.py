@@ -19,7 +19,7 @@ from swapbench.models.checkpoint import weight_bytes
 from swapbench.models.hub import hub_cache
 from swapbench.models.stand_ins.store import MADE_SOURCES
 from swapbench.spec.experiment import Experiment, PageCache, Source
-from swapbench.wire.events import Checkpoint
+from swapbench.wire.plan import Checkpoint
 
 
 @dataclass(frozen=True)

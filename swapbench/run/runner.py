@@ -35,23 +35,9 @@ from swapbench.store import (
     finished_swaps,
     read_info,
 )
-from swapbench.wire.events import (
-    Checkpoint,
-    ClientRequest,
-    Event,
-    MemorySample,
-    Note,
-    PhaseMeasured,
-    Reply,
-    RunFinished,
-    Server,
-    StepStarted,
-    SwapFinished,
-    SwapStarted,
-    TurnStarted,
-    WorkerReady,
-)
-from swapbench.wire.plan import Arm, PairOrder, SwapKey, Turn, paired_turns, schedule, turns
+from swapbench.wire.events import Event, Note, RunFinished, StepStarted, WorkerReady
+from swapbench.wire.plan import Arm, Checkpoint, PairOrder, Reply, Server, Turn, paired_turns, schedule, turns
+from swapbench.wire.swap import ClientRequest, MemorySample, PhaseMeasured, SwapFinished, SwapKey
 
 _DISTURBED: Final = (
     "another run of swapbench went on on this machine at the same time: they disturb each other"
@@ -291,7 +277,7 @@ def carry_out(job: Job, observer: "Observer") -> None:
     scratch_dir = (job.writer.folder / "caches").absolute()
     try:
         with closing(_events(job, scratch_dir)) as events:
-            follow(events, job.experiment, job.writer, observer)
+            follow(events, job.writer, observer)
     finally:
         shutil.rmtree(scratch_dir, ignore_errors=True)
         if job.presence.met() and _DISTURBED not in job.writer.info.notes:
@@ -335,18 +321,17 @@ class Observer(Protocol):
         ...
 
 
-def follow(events: Iterable[Event], experiment: Experiment, writer: RunWriter, observer: Observer) -> None:
+def follow(events: Iterable[Event], writer: RunWriter, observer: Observer) -> None:
     """Write a run from its events; on return run.json says `complete`, `incomplete` or `interrupted`.
 
     Raises:
         KeyboardInterrupt: after everything measured so far is on disk.
     """
-    recorder = _Recorder(experiment, writer)
     stopped = ""
     try:
         interrupts.let_go()
         for event in events:
-            recorder.record(event)
+            record(event, writer)
             observer.on(event)
             if isinstance(event, RunFinished):
                 stopped = event.stopped
@@ -362,34 +347,18 @@ def follow(events: Iterable[Event], experiment: Experiment, writer: RunWriter, o
         writer.close("incomplete" if stopped else "complete", stopped)
 
 
-class _Recorder:
-    """Turns events into rows; remembers only which arm has its turn, and which swap is going on."""
-
-    def __init__(self, experiment: Experiment, writer: RunWriter) -> None:
-        self._scenarios = {scenario.name: scenario for scenario in experiment.scenario}
-        self._writer = writer
-        self._arm = ""
-        self._swap: SwapStarted | None = None
-
-    def record(self, event: Event) -> None:
-        """Write what belongs on disk."""
-        match event:
-            case TurnStarted():
-                self._arm = event.arm
-                self._writer.begin_turn(event.turn, event.arm)
-            case WorkerReady():
-                self._writer.add_worker(event, self._arm)
-            case SwapStarted():
-                self._swap = event
-            case PhaseMeasured() if self._swap is not None:
-                scenario = self._scenarios[event.scenario]
-                self._writer.add_phase(event, self._swap.warmup, scenario, self._swap.strategy)
-            case SwapFinished():
-                self._writer.add_swap(event)
-                self._swap = None
-            case ClientRequest():
-                self._writer.add_request(event)
-            case MemorySample():
-                self._writer.add_sample(event)
-            case Note():
-                self._writer.note(event.text)
+def record(event: Event, writer: RunWriter) -> None:
+    """Write what of an event belongs on disk."""
+    match event:
+        case WorkerReady():
+            writer.add_worker(event)
+        case PhaseMeasured():
+            writer.add_phase(event)
+        case SwapFinished():
+            writer.add_swap(event)
+        case ClientRequest():
+            writer.add_request(event)
+        case MemorySample():
+            writer.add_sample(event)
+        case Note():
+            writer.note(event.text)

@@ -4,7 +4,6 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
 
 from swapbench.base.errors import WorkerError
 from swapbench.base.phases import Phase
@@ -15,26 +14,14 @@ from swapbench.wire.events import (
     Event,
     GaveUp,
     Note,
-    PhaseMeasured,
-    PlannedSwap,
     Recovered,
-    Reply,
     RunFinished,
     StepStarted,
-    SwapFinished,
     SwapStarted,
     TurnStarted,
 )
-from swapbench.wire.plan import Arm, SwapKey, Turn, make_plan, schedule
-
-# What the worker counted went with it: not known is not none.
-_UNKNOWN: Final[dict[str, Any]] = dict.fromkeys(
-    (
-        *("drained_requests", "carried_requests", "answered_requests", "evicted_caches", "evicted_bytes"),
-        *("prefilled_tokens", "restored_caches", "restored_tokens", "restored_bytes"),
-        *("sent_requests", "refused_requests", "lost_requests", "ahead_bytes", "kept_bytes"),
-    )
-)
+from swapbench.wire.plan import Arm, Reply, Turn, make_plan, schedule
+from swapbench.wire.swap import UNTIMED, PhaseMeasured, PlannedSwap, SwapFinished, SwapKey
 
 
 @dataclass
@@ -52,7 +39,7 @@ class Supervisor:
     scratch_dir: Path
     fail_fast: bool
     done: set[SwapKey]
-    _swap: SwapStarted | None = field(default=None, init=False)
+    _swap: PlannedSwap | None = field(default=None, init=False)
     _step: str = field(default="", init=False)
     _reason: str = field(default="", init=False)
 
@@ -66,17 +53,13 @@ class Supervisor:
             WorkerError: a worker was lost outside any swap, or in a swap of a run that stops at the first
                 failure.
         """
-        left = [
-            (number, turn)
-            for number, turn in enumerate(self.turns)
-            if schedule(self.arms[turn.arm].experiment, turn, self.done)
-        ]
-        for number, turn in left:
+        left = [t for t in self.turns if schedule(self.arms[t.arm].experiment, t, self.done)]
+        for turn in left:
             self._make_equal(turn)
-            yield TurnStarted(turn=number, arm=turn.arm)
+            yield TurnStarted(turn=turn.number, arm=turn.arm)
             for event in self._turn(turn):
                 stopped = isinstance(event, RunFinished) and event.stopped
-                if not isinstance(event, RunFinished) or stopped or turn is left[-1][1]:
+                if not isinstance(event, RunFinished) or stopped or turn is left[-1]:
                     yield event
                 if stopped:
                     return
@@ -105,7 +88,7 @@ class Supervisor:
             try:
                 begun_with = len(self.done)
                 with self._worker(turn, lost) as worker:
-                    for event in self._follow(turn, worker.events()):
+                    for event in self._follow(worker.events()):
                         if isinstance(event, Recovered) and lost is not None:
                             yield _recovered(lost, event, time.monotonic() - lost_s)
                             lost = None
@@ -120,9 +103,9 @@ class Supervisor:
                     yield lost
                 if self._swap is None:
                     raise
-                lost, lost_s = self._lost(turn, self._swap, str(error)), time.monotonic()
+                lost, lost_s = self._lost(self._swap, str(error)), time.monotonic()
                 self._swap = None
-                self.done.add((turn.arm, lost.round, lost.strategy, lost.scenario))
+                self.done.add(lost.swap.key)
                 if self.fail_fast:
                     yield lost
                     raise
@@ -137,46 +120,39 @@ class Supervisor:
             fail_fast=self.fail_fast,
             done=self.done,
             expected=self.expected.get(turn.arm),
-            recover=None if lost is None else _planned(lost),
+            recover=None if lost is None else lost.swap,
             log=(self.log.parent / "server.log").absolute(),
         )
         return WorkerProcess(arm.python, plan, self.log, _silence_s(arm))
 
-    def _follow(self, turn: Turn, events: Iterator[Event]) -> Iterator[Event]:
+    def _follow(self, events: Iterator[Event]) -> Iterator[Event]:
         """Remember which swap is going on, and in which step it is."""
         for event in events:
             match event:
                 case SwapStarted():
-                    self._swap, self._step = event, ""
+                    self._swap, self._step = event.swap, ""
                 case StepStarted():
                     self._step = event.step
                 case PhaseMeasured() if event.phase == self._step and not event.span:
                     self._step = ""
                 case SwapFinished():
-                    self.done.add((turn.arm, event.round, event.strategy, event.scenario))
+                    self.done.add(event.swap.key)
                     self._swap = None
                 case GaveUp():
                     self._reason = event.reason
             yield event
 
-    def _lost(self, turn: Turn, swap: SwapStarted, reason: str) -> SwapFinished:
-        """The row of the swap in which a worker was lost."""
-        experiment = self.arms[turn.arm].experiment
-        scenario = next(s for s in experiment.scenario if s.name == swap.scenario)
-        fault = experiment.fault_in(swap.scenario, swap.round)
+    def _lost(self, swap: PlannedSwap, reason: str) -> SwapFinished:
+        """The row of the swap in which a worker was lost; what that had counted went with it."""
+        fault = self.arms[swap.arm].experiment.fault_in(swap.scenario, swap.round)
         return SwapFinished(
-            round=swap.round,
-            warmup=swap.warmup,
-            scenario=scenario.name,
-            strategy=swap.strategy,
-            from_model=scenario.from_model,
-            to_model=scenario.to_model,
-            valid=False,
+            swap=swap,
             status="failed",
             error=f"{self._step or 'worker'} failed: {reason}",
             failed_phase=Phase(self._step) if self._step in set(Phase) else None,
             fault=fault.kind if fault else "",
-            **_UNKNOWN,
+            valid=False,
+            timing=UNTIMED,
         )
 
 
@@ -184,10 +160,6 @@ def _silence_s(arm: Arm) -> float:
     """How long a worker may be silent: a server is asked up to three times to roll back, and started anew."""
     silence_s = arm.experiment.swap_timeout_s
     return silence_s if arm.server is None else 3 * silence_s + arm.server.preset.ready.timeout_s
-
-
-def _planned(lost: SwapFinished) -> PlannedSwap:
-    return PlannedSwap(round=lost.round, warmup=lost.warmup, scenario=lost.scenario)
 
 
 def _recovered(lost: SwapFinished, event: Recovered, seconds: float) -> SwapFinished:
@@ -198,7 +170,6 @@ def _recovered(lost: SwapFinished, event: Recovered, seconds: float) -> SwapFini
             "status": "rolled_back",
             "rollback_s": seconds,
             "recovery": "restart",
-            "readable_caches": event.readable_caches,
-            "broken_caches": event.broken_caches,
+            "audit": event.audit,
         }
     )

@@ -19,7 +19,7 @@ from swapbench.machine.allowance import want_of_files, want_of_temporary_folder
 from swapbench.orchestrator import GROUP
 from swapbench.spec.experiment import Experiment, FaultKind, InjectedFault, PageCache
 from swapbench.spec.preset import Preset, read_preset, shipped
-from swapbench.wire.events import Server
+from swapbench.wire.plan import Server
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,8 @@ from swapbench.base.process import LENT, how_it_ended
 from swapbench.instruments.ledgers import ProcessTree
 from swapbench.spec.experiment import Experiment
 from swapbench.wire.events import (
-    Checkpoint,
     Event,
     GaveUp,
-    MemorySample,
-    Plan,
-    PlannedSwap,
-    Questions,
-    Replies,
-    Reply,
     RoundStarted,
     RunFinished,
     StepStarted,
@@ -35,6 +28,8 @@ from swapbench.wire.events import (
     decode_event,
     encode,
 )
+from swapbench.wire.plan import Checkpoint, Plan, Questions, Replies, Reply
+from swapbench.wire.swap import NO_SWAP, MemorySample, PlannedSwap
 
 
 def verified_models(experiment: Experiment, swaps: tuple[PlannedSwap, ...]) -> tuple[str, ...]:
@@ -111,6 +106,8 @@ class WorkerProcess:
         self._log_begins = log.stat().st_size if log.exists() else 0
         self._silence_s = silence_s
         self._step = "starting"
+        self._swap = NO_SWAP
+        self._clock_origin_ns: int | None = None
         # A server is looked at from outside already.
         self._looks = plan.server is None
         read_end, write_end = os.pipe()
@@ -150,16 +147,21 @@ class WorkerProcess:
         Raises:
             WorkerError: it died, hung, or sent what is no event; the message says which, and where it was.
         """
-        outside = _Outside(self._child.pid)
+        tree = ProcessTree(self._child.pid)
         for line in self._lines():
             if line is None:
-                if self._looks and (sample := outside.sample()) is not None:
-                    yield sample
+                # Its clock is not known yet, or a script's.
+                if self._looks and self._clock_origin_ns is not None:
+                    yield self._sample(tree, self._clock_origin_ns)
                 continue
             event = decode_event(line)
-            outside.note(event)
-            if isinstance(event, StepStarted):
-                self._step = event.step
+            match event:
+                case WorkerReady():
+                    self._clock_origin_ns = event.clock_origin_ns
+                case StepStarted():
+                    self._step = event.step
+                case RoundStarted() | SwapStarted():
+                    self._swap = event.swap
             yield event
             if isinstance(event, RunFinished | GaveUp):
                 self._wait()
@@ -175,6 +177,11 @@ class WorkerProcess:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait()
+
+    def _sample(self, tree: ProcessTree, origin_ns: int) -> MemorySample:
+        """What the worker holds now, on its clock: a sample that it does not take itself."""
+        t_s = (time.perf_counter_ns() - origin_ns) / 1e9
+        return MemorySample(swap=self._swap, t_s=t_s, ledgers=tree.read(), observer="parent")
 
     def _send(self) -> None:
         """As much of the plan as the pipe takes; a worker that has died is found out by events()."""
@@ -234,38 +241,6 @@ class WorkerProcess:
         code = self._child.returncode
         said = last_line(self._log, self._log_begins)
         return f"the worker {how_it_ended(code)} in {self._step}" + (f": {said}" if said and code > 0 else "")
-
-
-class _Outside:
-    """Samples of the worker that it does not take itself, laid on its clock and named by its swap."""
-
-    def __init__(self, pid: int) -> None:
-        self._tree = ProcessTree(pid)
-        self._origin_ns: int | None = None
-        self._round = 0
-        self._scenario = self._strategy = ""
-
-    def note(self, event: Event) -> None:
-        """Follow the worker."""
-        if isinstance(event, WorkerReady):
-            self._origin_ns = event.clock_origin_ns
-        elif isinstance(event, RoundStarted | SwapStarted):
-            self._round = event.round
-            self._scenario = event.scenario if isinstance(event, SwapStarted) else ""
-            self._strategy = event.strategy
-
-    def sample(self) -> MemorySample | None:
-        """What it holds now; None as long as its clock is not known, or is a script's."""
-        if self._origin_ns is None:
-            return None
-        return MemorySample(
-            round=self._round,
-            scenario=self._scenario,
-            strategy=self._strategy,
-            t_s=(time.perf_counter_ns() - self._origin_ns) / 1e9,
-            ledgers=self._tree.read(),
-            observer="parent",
-        )
 
 
 _SAMPLE = f'"event":"{MemorySample.model_fields["event"].default}"'.encode()

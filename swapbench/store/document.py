@@ -15,8 +15,9 @@ from swapbench.machine.doctor import Check
 from swapbench.machine.environment import Machine
 from swapbench.machine.limits import Limits
 from swapbench.spec.experiment import Experiment, Source
-from swapbench.wire.events import Checkpoint, Reading, Server, WorkerReady
-from swapbench.wire.plan import PairOrder
+from swapbench.wire.events import WorkerReady
+from swapbench.wire.plan import Checkpoint, PairOrder, Server
+from swapbench.wire.swap import Reading
 
 # A process id is given to another one some day. When a process began is told by the machine's clock, which
 # may have been set meanwhile.

@@ -11,8 +11,8 @@ from typing import Final
 from swapbench.base.errors import ResultsError
 from swapbench.base.phases import FIRST_TOKEN, PHASES, headline_figure
 from swapbench.store.tables import read_rows
-from swapbench.wire.columns import PHASES as PHASES_TABLE
-from swapbench.wire.columns import SWAPS as SWAPS_TABLE
+from swapbench.wire.swap import PHASES as PHASES_TABLE
+from swapbench.wire.swap import SWAPS as SWAPS_TABLE
 
 HEADLINE: Final = "headline"
 _OF_SWAPS: Final = {"to_first_token": "to_first_token_s", "total": "total_s", FIRST_TOKEN: "first_token_s"}

@@ -8,7 +8,7 @@ from swapbench.base.errors import IncomparableError, ResultsError, nearest
 from swapbench.spec.experiment import Experiment
 from swapbench.store.document import RunInfo, experiment_in, read_info
 from swapbench.store.tables import Row, damage, read_table
-from swapbench.wire.columns import MEMORY, PHASES, REQUESTS, SWAPS
+from swapbench.wire.swap import MEMORY, PHASES, REQUESTS, SWAPS
 
 # Runs that are kept to compare with stand beside the experiments' folders, under these names.
 KEPT: Final = ("reference", "baselines")

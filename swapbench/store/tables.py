@@ -4,23 +4,14 @@ import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any
 
 from swapbench.base.errors import ResultsError
 from swapbench.store.document import RunInfo
-from swapbench.wire.columns import Columns
+from swapbench.wire.measures import Kind, Table
 
 # By column: text, flags, and figures that are NaN where they were not recorded.
 Row = Mapping[str, Any]
-
-_TEXT: Final = frozenset(
-    (
-        *("run_id", "arm", "scenario", "strategy", "from_model", "to_model", "phase", "span", "request"),
-        *("status", "error", "invalid_reason", "failed_phase", "fault", "outcome", "model", "observer"),
-        *("loader", "loader_why", "recovery"),
-    )
-)
-_FLAGS: Final = frozenset(("warmup", "valid", "carried"))
 
 
 def read_rows(path: Path, columns: Sequence[str], may_lack: bool) -> tuple[list[str], list[list[str]]]:
@@ -85,28 +76,26 @@ def whole_lines(file: IO[str]) -> Iterator[str]:
     return (line for line in file if line.endswith("\n"))
 
 
-def read_table(folder: Path, columns: Columns, may_lack: bool) -> tuple[Row, ...]:
+def read_table(folder: Path, table: Table, may_lack: bool) -> tuple[Row, ...]:
     """A table with today's columns; what an older run did not record is NaN.
 
     Raises:
         ResultsError: as `read_rows`, or a column is missing, there twice, or of another kind.
     """
-    path = folder / columns.file
-    header, rows = read_rows(path, columns.all, may_lack)
+    path = folder / table.file
+    header, rows = read_rows(path, table.names, may_lack)
     twice = [column for column in header if header.count(column) > 1]
     if twice:
         raise ResultsError(f"{path}: column {twice[0][:80]!r} is there twice")
-    missing = [column for column in columns.first if column not in header]
-    if missing:
-        raise ResultsError(f"{path}: column {missing[0]} is missing")
-    # A run from before a column was added did not record it.
-    later = [column for column in columns.added if column not in header]
-    names = [*header, *later]
+    later = [column for column in table.columns if column.name not in header]
+    for column in later:
+        if column.required:
+            raise ResultsError(f"{path}: column {column.name} is missing")
+    names = [*header, *(column.name for column in later)]
     whole = ([*row, *("" for _ in later)] for row in rows)
     texts = zip(*whole, strict=True) if rows else ((),) * len(names)
     by_column = [
-        _typed(name, column, path, known=name in columns.all)
-        for name, column in zip(names, texts, strict=True)
+        _typed(name, texts_, path, table.kinds.get(name)) for name, texts_ in zip(names, texts, strict=True)
     ]
     return tuple(dict(zip(names, values, strict=True)) for values in zip(*by_column, strict=True))
 
@@ -116,17 +105,17 @@ def number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def _typed(column: str, texts: Sequence[str], path: Path, *, known: bool) -> Sequence[str | bool | float]:
+def _typed(column: str, texts: Sequence[str], path: Path, kind: Kind | None) -> Sequence[str | bool | float]:
     if column == "round" and not all(text.isdecimal() for text in texts):
         raise ResultsError(f"{path}: column round holds something that is no number of a round")
-    if column in _TEXT:
+    if kind == "text":
         return texts
-    if column in _FLAGS:
+    if kind == "flag":
         return [text == "true" for text in texts]
     try:
         numbers = [float(text) if text else math.nan for text in texts]
     except ValueError as error:
-        if not known:  # a newer swapbench's, of text
+        if kind is None:  # a newer swapbench's, of text
             return texts
         raise ResultsError(f"{path}: column {column[:80]}: {str(error)[:80]}") from None
     for value, text in zip(numbers, texts, strict=True):

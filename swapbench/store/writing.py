@@ -13,13 +13,22 @@ from typing import IO, Any
 
 from swapbench.base.errors import ResultsError
 from swapbench.base.files import why_no_folder, write_atomically
-from swapbench.base.phases import ALL_LEDGERS
-from swapbench.spec.experiment import Scenario, Source
+from swapbench.spec.experiment import Source
 from swapbench.store.document import RunInfo, RunStatus
 from swapbench.store.tables import read_rows
-from swapbench.wire.columns import MEMORY, PHASES, REQUESTS, SWAPS, Columns, released_column, settled_column
-from swapbench.wire.events import ClientRequest, MemorySample, PhaseMeasured, SwapFinished, WorkerReady
-from swapbench.wire.plan import SwapKey
+from swapbench.wire.events import WorkerReady
+from swapbench.wire.measures import Table
+from swapbench.wire.swap import (
+    MEMORY,
+    PHASES,
+    REQUESTS,
+    SWAPS,
+    ClientRequest,
+    MemorySample,
+    PhaseMeasured,
+    SwapFinished,
+    SwapKey,
+)
 
 
 def claim_folder(parent: Path, sources: Iterable[Source], now: datetime) -> Path:
@@ -69,68 +78,37 @@ class RunWriter:
         self._memory = _Table(folder, MEMORY)
         had_requests = (folder / REQUESTS.file).exists()
         self._requests = _Table(folder, REQUESTS) if had_requests else None
-        self._arm, self._turn = "", 0
 
-    def begin_turn(self, turn: int, arm: str) -> None:
-        """Rows are of this turn, and of this arm, from now on."""
-        self._turn, self._arm = turn, arm
-
-    def add_worker(self, worker: WorkerReady, arm: str) -> None:
+    def add_worker(self, worker: WorkerReady) -> None:
         """Note in run.json what measures now."""
         info = self.info
         arms = tuple(
             a.model_copy(update={"worker": worker, "baselines": (*a.baselines, worker.baseline)})
-            if a.name == arm
+            if a.name == worker.arm
             else a
             for a in info.arms
         )
         self.update(worker=worker, baselines=(*info.baselines, worker.baseline), arms=arms)
 
-    def add_phase(self, event: PhaseMeasured, warmup: bool, scenario: Scenario, strategy: str) -> None:
+    def add_phase(self, event: PhaseMeasured) -> None:
         """Append a row of phases.csv."""
-        row = event.model_dump(
-            include={"round", "scenario", "phase", "span", "rank", "start_s", "seconds"}
-        ) | {
-            **self._of(),
-            "warmup": warmup,
-            "strategy": strategy,
-            "from_model": scenario.from_model,
-            "to_model": scenario.to_model,
-            "mlx_peak_bytes": event.mlx_peak_bytes,
-            "minor_faults": event.minor_faults,
-            "major_faults": event.major_faults,
-            "disk_read_bytes": event.disk_read_bytes,
-            "weight_bytes": event.weight_bytes,
-        }
-        for ledger in ALL_LEDGERS:
-            row[f"{ledger}_before_bytes"] = getattr(event.before, f"{ledger}_bytes")
-            row[f"{ledger}_after_bytes"] = getattr(event.after, f"{ledger}_bytes")
-        self._phases.append(row)
+        self._phases.append(PHASES.row(self.info.run_id, event))
 
     def add_swap(self, event: SwapFinished) -> None:
         """Append a row of swaps.csv once all else of that swap is on disk: a finished swap is never lost."""
-        row = event.model_dump(exclude={"event", "settled", "released"}) | self._of() | {"turn": self._turn}
-        for ledger in ALL_LEDGERS:
-            row[settled_column(ledger)] = getattr(event.settled, f"{ledger}_bytes")
-            row[released_column(ledger)] = getattr(event.released, f"{ledger}_bytes")
         self.sync()
-        self._swaps.append(row)
+        self._swaps.append(SWAPS.row(self.info.run_id, event))
         self._swaps.sync()
 
     def add_sample(self, event: MemorySample) -> None:
         """Append a row of memory.csv."""
-        row = event.model_dump(exclude={"event", "ledgers"}) | event.ledgers.model_dump()
-        self._memory.append(row | self._of())
+        self._memory.append(MEMORY.row(self.info.run_id, event))
 
     def add_request(self, event: ClientRequest) -> None:
         """Append a row of requests.csv, which is there only where clients went on sending."""
         if self._requests is None:
             self._requests = _Table(self.folder, REQUESTS)
-        self._requests.append(event.model_dump(exclude={"event"}) | self._of())
-
-    def _of(self) -> dict[str, str]:
-        """Whose row it is, whatever the table."""
-        return {"run_id": self.info.run_id, "arm": self._arm}
+        self._requests.append(REQUESTS.row(self.info.run_id, event))
 
     def update(self, **changes: Any) -> None:
         """Change fields of run.json, atomically."""
@@ -170,10 +148,10 @@ class RunWriter:
 class _Table:
     """One CSV, open for appending. A resumed one goes on after its last whole line, with its own columns."""
 
-    def __init__(self, folder: Path, columns: Columns) -> None:
+    def __init__(self, folder: Path, columns: Table) -> None:
         path = folder / columns.file
         _cut_torn_line(path)
-        header, found = read_rows(path, columns.all, may_lack=True)
+        header, found = read_rows(path, columns.names, may_lack=True)
         fresh = not path.exists() or path.stat().st_size == 0
         self.name = columns.file
         self.rows = len(found)
@@ -225,8 +203,8 @@ def finished_swaps(folder: Path) -> frozenset[SwapKey]:
     return frozenset(done)
 
 
-def _rows(folder: Path, columns: Columns) -> tuple[list[str], list[dict[str, str]]]:
-    header, lines = read_rows(folder / columns.file, columns.all, may_lack=True)
+def _rows(folder: Path, columns: Table) -> tuple[list[str], list[dict[str, str]]]:
+    header, lines = read_rows(folder / columns.file, columns.names, may_lack=True)
     return header, [dict(zip(header, line, strict=True)) for line in lines]
 
 
@@ -247,8 +225,8 @@ def drop_unfinished(folder: Path, done: Collection[SwapKey]) -> None:
         header, rows = _rows(folder, columns)
         kept = [row for row in rows if not row["scenario"] or _is_of(row, done)]
         text = io.StringIO()
-        unknown = [column for column in header if column not in columns.all]
-        table = csv.DictWriter(text, [*columns.all, *unknown], lineterminator="\n")
+        unknown = [column for column in header if column not in columns.names]
+        table = csv.DictWriter(text, [*columns.names, *unknown], lineterminator="\n")
         table.writeheader()
         table.writerows(kept)
         write_atomically(folder / columns.file, text.getvalue())

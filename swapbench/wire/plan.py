@@ -1,19 +1,114 @@
-"""From an experiment to the plan that a worker carries out."""
+"""The plan that a worker carries out, and how it comes from an experiment."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Literal
+from typing import Final, Literal
 
-from swapbench.spec.experiment import Experiment
-from swapbench.wire.events import Checkpoint, Plan, PlannedSwap, Reply, Server
+from pydantic import Field
 
-# Arm, round, strategy, scenario: what tells the swaps of a run apart.
-SwapKey = tuple[str, int, str, str]
+from swapbench.spec.experiment import EngineSettings, Experiment, PageCache, Scenario, Sharded, Source, Verify
+from swapbench.spec.preset import Preset
+from swapbench.spec.strategy import Strategy
+from swapbench.wire.swap import Message, PlannedSwap, SwapKey
+
+# 1: first published form.
+# 2: servers seen from outside: `server` and `swap_timeout_s` of the plan; what they report, and requests in
+#    flight that fail or stall, of a swap.
+# 3: `local` among the sources of checkpoints.
+# 4: the plan has the experiment itself; every event has its swap, and a swap's figures are nested.
+WIRE_VERSION: Final = 4
 
 # Which of two arms comes first in a round: each in every other round, or as a seeded coin says.
 PairOrder = Literal["abba", "random"]
+
+
+class Checkpoint(Message):
+    """A model as the run uses it."""
+
+    name: str
+    reference: str
+    source: Source
+    path: Path
+    weight_bytes: int = Field(ge=0)
+
+
+class Server(Message):
+    """A server seen from outside: how it is spoken to, and where it runs; started where `url` is empty.
+
+    `log` is where what it prints is kept.
+    """
+
+    preset: Preset
+    url: str = ""
+    log: Path = Path()
+
+
+class Reply(Message):
+    """What a model says, greedily, to the verification prompt of so many tokens."""
+
+    prompt_tokens: int
+    tokens: tuple[int, ...]
+
+
+class Questions(Message):
+    """What a fresh process is asked about a checkpoint."""
+
+    checkpoint: Checkpoint
+    verify: Verify
+    engine: EngineSettings
+    sharded: Sharded | None = None
+
+
+class Replies(Message):
+    """Its replies, one for each length of prompt."""
+
+    replies: tuple[Reply, ...]
+
+
+class Plan(Message):
+    """Everything the worker must know. Rounds and their order are decided by the parent.
+
+    `expected` is what a fresh process answers, by model: one without is not verified. `recover` is the swap
+    in which the worker before was lost: its old model is to answer again, first of all. `orchestrator` is
+    somebody's own, as module:class, looked for in the worker's interpreter.
+    """
+
+    wire_version: int = WIRE_VERSION
+    turn: int = 0
+    arm: str = ""
+    strategy: str
+    experiment: Experiment
+    checkpoints: dict[str, Checkpoint]
+    schedule: tuple[PlannedSwap, ...]
+    expected: dict[str, tuple[Reply, ...]] = Field(default_factory=dict)
+    fail_fast: bool
+    scratch_dir: Path
+    server: Server | None = None
+    orchestrator: str = ""
+    recover: PlannedSwap | None = None
+
+    @property
+    def how(self) -> Strategy:
+        """The strategy that the worker swaps by."""
+        return self.experiment.strategy[self.strategy]
+
+    def scenario(self, name: str) -> Scenario:
+        """The scenario called `name`."""
+        return next(s for s in self.experiment.scenario if s.name == name)
+
+    def asks(self, scenario: Scenario) -> bool:
+        """Whether the new model is asked for a token after the scenario's swaps."""
+        return self.experiment.first_token if scenario.first_token is None else scenario.first_token
+
+    def asks_of(self, model: str) -> bool:
+        """Whether it is after any swap that brings this model."""
+        return any(s.to_model == model and self.asks(s) for s in self.experiment.scenario)
+
+    def page_cache_of(self, scenario: str) -> PageCache:
+        """What is to be true of the page cache in the scenario's swaps."""
+        return self.experiment.page_cache_of(self.scenario(scenario))
 
 
 @dataclass(frozen=True)
@@ -30,11 +125,12 @@ class Arm:
 
 @dataclass(frozen=True)
 class Turn:
-    """What one worker after another carries out: rounds of one strategy, for one arm."""
+    """What one worker carries out: rounds of one strategy, for one arm. A run's turns are numbered."""
 
     strategy: str
     rounds: tuple[int, ...]
     arm: str = ""
+    number: int = 0
 
 
 def turns(experiment: Experiment) -> tuple[Turn, ...]:
@@ -47,20 +143,20 @@ def turns(experiment: Experiment) -> tuple[Turn, ...]:
     names = list(experiment.strategy)
     if len(names) == 1:
         return (Turn(names[0], tuple(rounds)),)
-    return tuple(
-        Turn(name, (number,)) for number in rounds for name in _shuffled(names, experiment.seed, number)
-    )
+    order = [(name, (at,)) for at in rounds for name in _shuffled(names, experiment.seed, at)]
+    return tuple(Turn(name, rounds_, number=number) for number, (name, rounds_) in enumerate(order))
 
 
 def paired_turns(arms: Sequence[Arm], order: PairOrder, seed: int) -> tuple[Turn, ...]:
     """A turn for either arm in every round: A B, then B A, and so on, so that a machine that warms up, or a
     neighbour that comes and goes, meets both alike."""
     experiment = arms[0].experiment
-    return tuple(
-        Turn(next(iter(arm.experiment.strategy)), (number,), arm.name)
-        for number in range(experiment.warmup + experiment.rounds)
-        for arm in arms[:: -1 if _backwards(order, seed, number) else 1]
-    )
+    both = [
+        (next(iter(arm.experiment.strategy)), (at,), arm.name)
+        for at in range(experiment.warmup + experiment.rounds)
+        for arm in arms[:: -1 if _backwards(order, seed, at) else 1]
+    ]
+    return tuple(Turn(*turn, number=number) for number, turn in enumerate(both))
 
 
 def _backwards(order: PairOrder, seed: int, number: int) -> bool:
@@ -80,7 +176,16 @@ def schedule(experiment: Experiment, turn: Turn, done: Collection[SwapKey] = ())
     other round backwards, so that no scenario always follows the same one.
     """
     return tuple(
-        PlannedSwap(round=number, warmup=number < experiment.warmup, scenario=scenario.name)
+        PlannedSwap(
+            turn=turn.number,
+            arm=turn.arm,
+            round=number,
+            warmup=number < experiment.warmup,
+            scenario=scenario.name,
+            strategy=turn.strategy,
+            from_model=scenario.from_model,
+            to_model=scenario.to_model,
+        )
         for number in turn.rounds
         for scenario in experiment.scenario[:: -1 if experiment.order == "balanced" and number % 2 else 1]
         if (turn.arm, number, turn.strategy, scenario.name) not in done
@@ -105,32 +210,18 @@ def make_plan(
         recover: the swap in which the worker before was lost.
         log: where what a server prints is kept.
     """
-    experiment = arm.experiment
     return Plan(
-        target=experiment.target,
+        turn=turn.number,
+        arm=turn.arm,
         strategy=turn.strategy,
-        how=experiment.strategy[turn.strategy],
+        experiment=arm.experiment,
         checkpoints=dict(arm.checkpoints),
-        scenarios=experiment.scenario,
-        schedule=schedule(experiment, turn, done),
-        workload=experiment.workload,
-        engine=experiment.engine,
-        page_cache=experiment.page_cache,
-        first_token=experiment.first_token,
-        steady_tokens=experiment.steady_tokens,
-        settle_after_unload=experiment.settle_after_unload,
-        touch_free_memory=experiment.touch_free_memory,
-        verify=experiment.verify,
+        schedule=schedule(arm.experiment, turn, done),
         expected=dict(expected or {}),
-        sample_every_s=experiment.sample_every_s,
         fail_fast=fail_fast,
         scratch_dir=scratch_dir,
-        swap_timeout_s=experiment.swap_timeout_s,
         server=None if arm.server is None else arm.server.model_copy(update={"log": log}),
         orchestrator=arm.orchestrator,
-        script=experiment.script,
-        sharded=experiment.sharding(),
-        faults=experiment.fault,
         recover=recover,
     )
 

@@ -10,7 +10,9 @@ import time
 import traceback
 from pathlib import Path
 
-from swapbench.wire.events import WIRE_VERSION, Event, MemorySample, Plan, RoundStarted, SwapStarted, encode
+from swapbench.wire.events import Event, RoundStarted, SwapStarted, encode
+from swapbench.wire.plan import WIRE_VERSION, Plan
+from swapbench.wire.swap import NO_SWAP, MemorySample
 from swapbench.worker.meter import Meter
 from swapbench.worker.process import STILLNESS, leave
 from swapbench.worker.session import run_session
@@ -27,15 +29,12 @@ class EventPipe:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._lock = threading.Lock()
-        self.round = 0
-        self.scenario = self.strategy = ""
+        self.swap = NO_SWAP
 
     def send(self, event: Event) -> None:
         """One whole line, or the end of this process where nobody listens any more."""
         if isinstance(event, RoundStarted | SwapStarted):
-            self.round = event.round
-            self.scenario = event.scenario if isinstance(event, SwapStarted) else ""
-            self.strategy = event.strategy
+            self.swap = event.swap
         line = memoryview(encode(event))
         with self._lock:
             try:
@@ -56,7 +55,7 @@ def main() -> None:
     threading.Thread(target=_die_with_parent, args=(plan.scratch_dir,), daemon=True).start()
     target = make_target(plan)
     sampler = threading.Thread(
-        target=_sample, args=(target.meter, pipe, plan.sample_every_s), name="sampler", daemon=True
+        target=_sample, args=(target.meter, pipe, plan.experiment.sample_every_s), name="sampler", daemon=True
     )
     sampler.start()
     try:
@@ -69,12 +68,12 @@ def main() -> None:
 
 def make_target(plan: Plan) -> Target:
     """The target that the plan names; its libraries are imported only now."""
-    if plan.target == "scripted":
+    if plan.experiment.target == "scripted":
         from swapbench.worker.targets.scripted import ScriptedTarget
 
         return ScriptedTarget(plan)
     if plan.server is not None:
-        if plan.faults:
+        if plan.experiment.fault:
             from swapbench.worker.targets.http.faults import FaultyHttpTarget
 
             return FaultyHttpTarget(plan)
@@ -85,11 +84,11 @@ def make_target(plan: Plan) -> Target:
         from swapbench.worker.targets.orchestrated import OrchestratedTarget
 
         return OrchestratedTarget(plan)
-    if plan.target == "sharded":
+    if plan.experiment.target == "sharded":
         from swapbench.worker.targets.sharded import ShardedTarget
 
         return ShardedTarget(plan)
-    if plan.faults:
+    if plan.experiment.fault:
         from swapbench.worker.faults import FaultyTarget
 
         return FaultyTarget(plan)
@@ -121,9 +120,7 @@ def _sample(meter: Meter, pipe: EventPipe, every_s: float) -> None:
         swap = meter.swap()
         pipe.send(
             MemorySample(
-                round=pipe.round,
-                scenario=pipe.scenario,
-                strategy=pipe.strategy,
+                swap=pipe.swap,
                 t_s=meter.now_s(),
                 ledgers=meter.read(),
                 swap_used_bytes=swap.used_bytes,

@@ -29,7 +29,7 @@ from swapbench.models.validation import (
     read,
     written,
 )
-from swapbench.wire.events import Checkpoint
+from swapbench.wire.plan import Checkpoint
 from swapbench.worker.engine.geometry import KVGeometry
 from swapbench.worker.engine.serial import can_batch
 from swapbench.worker.process import leave

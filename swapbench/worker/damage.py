@@ -8,7 +8,7 @@ from typing import Final
 
 from swapbench.instruments import page_cache
 from swapbench.spec.experiment import FaultKind
-from swapbench.wire.events import Checkpoint
+from swapbench.wire.plan import Checkpoint
 
 # What a full disk lets be written of a file: its header, and no more.
 FULL_DISK_BYTES: Final = 4096

@@ -18,7 +18,8 @@ from swapbench.compat.mlx_lm import PARTS, unasked
 from swapbench.instruments import page_cache
 from swapbench.loaders.arrays import device_info
 from swapbench.machine.doctor.surroundings import Examination
-from swapbench.wire.events import Event, MemorySample
+from swapbench.wire.events import Event
+from swapbench.wire.swap import NO_SWAP, MemorySample
 from swapbench.worker.meter import MlxMeter
 from swapbench.worker.probe import Probe
 
@@ -72,7 +73,7 @@ def _phase_costs() -> list[float]:
     meter = MlxMeter()
     costs = []
     for _ in range(_SWAPS):
-        probe = Probe(meter, _nowhere, 0, "empty")
+        probe = Probe(meter, _nowhere, NO_SWAP)
         begun_s = meter.now_s()
         probe.begin()
         for phase in PHASES:
@@ -96,8 +97,6 @@ def _sampler_share() -> float:
         for _ in range(_SAMPLES):
             swap = meter.swap()
             MemorySample(
-                round=0,
-                scenario="",
                 t_s=meter.now_s(),
                 ledgers=meter.read(),
                 swap_used_bytes=swap.used_bytes,

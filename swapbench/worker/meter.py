@@ -18,7 +18,7 @@ from swapbench.instruments.ledgers import (
     system,
 )
 from swapbench.machine.energy import NONE, Energy, EnergyReading, of_this_machine
-from swapbench.wire.events import Reading
+from swapbench.wire.swap import Reading
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from swapbench.base.process import LENT
 from swapbench.instruments import page_cache
 from swapbench.machine import allowance
 from swapbench.spec.experiment import PageCache
-from swapbench.wire.events import Checkpoint
+from swapbench.wire.plan import Checkpoint
 
 
 def set_page_cache(checkpoint: Checkpoint, label: PageCache) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from swapbench.base.errors import sentence
 from swapbench.base.phases import FIRST_TOKEN, WHOLE, Phase
-from swapbench.wire.events import Event, PhaseMeasured, Reading, StepStarted
+from swapbench.wire.events import Event, StepStarted
+from swapbench.wire.swap import PhaseMeasured, PlannedSwap, Reading
 from swapbench.worker.meter import Counters, Meter
 from swapbench.worker.sharding.messages import gather
 
@@ -37,11 +38,10 @@ class Probe:
     and not sixteen. What it costs falls between phases, and is summed in `probe_s`.
     """
 
-    def __init__(self, meter: Meter, emit: Emit, round_: int, scenario: str) -> None:
+    def __init__(self, meter: Meter, emit: Emit, swap: PlannedSwap) -> None:
         self._meter = meter
         self._emit = emit
-        self._round = round_
-        self._scenario = scenario
+        self._swap = swap
         self._begun_s = self._ended_s = 0.0
         self.begun = False
         self._before = Reading()
@@ -157,15 +157,14 @@ class Probe:
         What is yielded takes the ranks' rows, by rank. The slowest rank is the phase; what it took beyond, to
         tell the ranks and to hear from them, is in no phase.
         """
-        self._emit(StepStarted(step=phase))
+        self._emit(StepStarted(swap=self._swap, step=phase))
         start_s = self._meter.now_s()
 
         def measured(ranks: Sequence[Sequence[PhaseMeasured]]) -> None:
             end_s = self._meter.now_s()
             for row in gather(ranks):
-                own = {"round": self._round, "scenario": self._scenario, "phase": phase}
                 placed = {"start_s": start_s - self._begun_s + row.start_s}
-                self._emit(row.model_copy(update=own | placed))
+                self._emit(row.model_copy(update={"swap": self._swap, "phase": phase, **placed}))
                 if row.rank is None and not row.span:
                     self._note(phase, row.seconds, end_s)
 
@@ -207,7 +206,7 @@ class Probe:
         meter = self._meter
         entered_s = meter.now_s()
         self._phase = phase
-        self._emit(StepStarted(step=phase))
+        self._emit(StepStarted(swap=self._swap, step=phase))
         before = self._before
         meter.start_peak()
         counters = meter.counters()
@@ -250,8 +249,7 @@ class Probe:
         delta: Counters,
     ) -> PhaseMeasured:
         return PhaseMeasured(
-            round=self._round,
-            scenario=self._scenario,
+            swap=self._swap,
             phase=self._phase,
             span=span,
             start_s=start_s - self._begun_s,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swapbench.spec.experiment import EngineSettings
-from swapbench.wire.events import Questions, Replies, Reply
+from swapbench.wire.plan import Questions, Replies, Reply
 from swapbench.worker.process import leave
 
 if TYPE_CHECKING:

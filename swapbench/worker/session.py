@@ -2,8 +2,9 @@
 
 import gc
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import groupby
 
 from swapbench.base.errors import let_go, sentence
@@ -12,28 +13,35 @@ from swapbench.instruments.page_cache import COLD_SHARE, WARM_SHARE
 from swapbench.machine.energy import Used
 from swapbench.spec.experiment import PageCache, find_fault
 from swapbench.wire.events import (
-    ClientRequest,
     Event,
     GaveUp,
     Note,
-    Plan,
-    PlannedSwap,
-    Reading,
     Recovered,
-    Recovery,
     RoundStarted,
     RunFinished,
     StepStarted,
-    SwapFinished,
     SwapStarted,
-    SwapStatus,
     WorkerReady,
+)
+from swapbench.wire.plan import Plan
+from swapbench.wire.swap import (
+    Audit,
+    ClientRequest,
+    Clients,
+    PlannedSwap,
+    Reading,
+    Recovery,
+    Steady,
+    SwapFinished,
+    SwapOutcome,
+    SwapStatus,
+    Timing,
 )
 from swapbench.worker.meter import Settled
 from swapbench.worker.probe import Probe
 from swapbench.worker.process import STILLNESS, Heartbeat
 from swapbench.worker.reference import MismatchError, compare
-from swapbench.worker.targets import Audit, RefusedError, Restored, Steady, SwapOutcome, Target
+from swapbench.worker.targets import NONE_RESTORED, RefusedError, Target
 
 # A file's header is looked at before it is read, and a mini model is hardly more than that.
 COLD_BYTES = 512 << 10
@@ -48,6 +56,7 @@ def run_session(plan: Plan, target: Target, emit: Callable[[Event], None], pid: 
     baseline = target.meter.read()
     emit(
         WorkerReady(
+            arm=plan.arm,
             pid=pid,
             python=python,
             versions=versions,
@@ -74,9 +83,10 @@ def _carry_out(plan: Plan, target: Target, emit: Callable[[Event], None]) -> str
     told = {target.outcome().note}
     for note in told - {""}:
         emit(Note(text=note))
-    for (round_, warmup), planned in groupby(plan.schedule, key=lambda swap: (swap.round, swap.warmup)):
-        emit(RoundStarted(round=round_, warmup=warmup, strategy=plan.strategy))
-        for swap in planned:
+    for round_, planned in groupby(plan.schedule, key=lambda swap: swap.round):
+        for number, swap in enumerate(planned):
+            if number == 0:
+                emit(RoundStarted(swap=swap.between()))
             under_way = _Swap(plan, swap, target, emit, position)
             position += 1
             finished = under_way.carry_out()
@@ -88,7 +98,7 @@ def _carry_out(plan: Plan, target: Target, emit: Callable[[Event], None]) -> str
                 emit(Note(text=note))
             if plan.fail_fast and finished.status != "ok":
                 return f"stopped at the first failure: {swap.scenario} of round {round_}"
-            if finished.status == "failed" and finished.start_s is not None:
+            if finished.status == "failed" and finished.timing.start_s is not None:
                 raise _LostError(finished.error)
     return ""
 
@@ -99,15 +109,15 @@ class _LostError(RuntimeError):
 
 def _recover(plan: Plan, lost: PlannedSwap, target: Target) -> Recovered:
     """Serve the old model of the swap in which the worker before was lost, and have it answer."""
-    old = plan.checkpoints[plan.scenario(lost.scenario).from_model]
+    old = plan.checkpoints[lost.from_model]
     try:
         target.serve(old)
         target.answer()
         audit = target.audit()
-        settled = target.settle()
+        target.settle()
     except Exception as error:  # noqa: BLE001 - as a swap's border: what can't be recovered is told
         return Recovered(error=f"the old model does not come back in a new worker: {sentence(error)}")
-    return Recovered(settled=settled.ledgers, readable_caches=audit.readable, broken_caches=audit.broken)
+    return Recovered(audit=audit)
 
 
 class _Swap:
@@ -121,11 +131,10 @@ class _Swap:
         self._position = position
         self._target = target
         self._emit = emit
-        scenario = plan.scenario(planned.scenario)
-        self._asks = plan.asks(scenario)
-        self._from = plan.checkpoints[scenario.from_model]
-        self._to = plan.checkpoints[scenario.to_model]
-        self._probe = Probe(target.meter, emit, planned.round, planned.scenario)
+        self._asks = plan.asks(plan.scenario(planned.scenario))
+        self._from = plan.checkpoints[planned.from_model]
+        self._to = plan.checkpoints[planned.to_model]
+        self._probe = Probe(target.meter, emit, planned)
         self._step = ""
         self._serves = False
         self._error = ""
@@ -133,7 +142,7 @@ class _Swap:
         self._answered = 0
         self._steady = Steady()
         self.clients: tuple[ClientRequest, ...] = ()
-        self._restored = Restored()
+        self._restored = NONE_RESTORED
         self._verified_tokens: int | None = None
         self._longest_stall_s: float | None = None
         self._used: Used | None = None
@@ -141,20 +150,13 @@ class _Swap:
         self.unmeasured = ""
         self._rollback_s: float | None = None
         self._recovery: Recovery | None = None
-        self._audit: Audit | None = None
-        fault = find_fault(plan.faults, planned.scenario, planned.round)
+        self._audit = Audit()
+        fault = find_fault(plan.experiment.fault, planned.scenario, planned.round)
         self._fault = fault.kind if fault is not None else ""
 
     def carry_out(self) -> SwapFinished:
         """Prepare, swap, ask for a token, wait for the workload, verify, settle."""
-        self._emit(
-            SwapStarted(
-                round=self._planned.round,
-                warmup=self._planned.warmup,
-                scenario=self._planned.scenario,
-                strategy=self._plan.strategy,
-            )
-        )
+        self._emit(SwapStarted(swap=self._planned))
         try:
             self._attempt()
         except BaseException as error:  # noqa: BLE001 - the border of a swap: sys.exit is a failure, too
@@ -211,7 +213,7 @@ class _Swap:
 
     def _begin(self, step: str) -> None:
         self._step = step
-        self._emit(StepStarted(step=step))
+        self._emit(StepStarted(swap=self._planned, step=step))
 
     @contextmanager
     def _heartbeat(self) -> Iterator[None]:
@@ -269,82 +271,49 @@ class _Swap:
             let_go(error)
 
     def _row(self, settled: Settled | None) -> SwapFinished:
-        probe, outcome, restored = self._probe, self._target.outcome(), self._restored
-        inside = outcome.seen == "phases"
-        outcomes = [request.outcome for request in self.clients]
-        failure = probe.failure
-        waits = [r.first_token_s - r.sent_s for r in self.clients if r.first_token_s is not None]
+        outcome, failure = self._target.outcome(), self._probe.failure
         complete = self._status == "ok"
         invalid = self._why_invalid(outcome) if complete else ""
-        load_s = probe.phase_s.get("load")
-        rate = None
-        if complete and outcome.loaded_bytes and load_s:
-            rate = outcome.loaded_bytes / load_s / 1e9
         return SwapFinished(
-            round=self._planned.round,
-            warmup=self._planned.warmup,
-            scenario=self._planned.scenario,
-            strategy=self._plan.strategy,
-            from_model=self._from.name,
-            to_model=self._to.name,
-            start_s=probe.begun_s if probe.begun else None,
-            total_s=self._total_s(outcome) if complete else None,
-            unattributed_s=probe.unattributed_s if complete and inside else None,
-            probe_s=probe.probe_s if complete else None,
-            first_token_s=probe.first_token_s,
-            to_first_token_s=probe.to_first_token_s if complete else None,
-            loaded_bytes=outcome.loaded_bytes,
-            load_gb_per_s=rate,
-            resident_before=outcome.resident_before,
-            valid=complete and not invalid,
-            invalid_reason=invalid,
-            drained_requests=outcome.drained_requests,
-            carried_requests=outcome.carried_requests,
-            answered_requests=self._answered,
-            evicted_caches=outcome.evicted_caches,
-            evicted_bytes=outcome.evicted_bytes,
+            swap=self._planned,
+            position=self._position,
             status=self._status,
             error=self._error,
             failed_phase=failure.phase if failure is not None and not complete else None,
-            rollback_s=self._rollback_s,
-            # From outside it is looked at when all is over.
-            settle_s=settled.seconds if settled and inside else None,
-            settled=settled.ledgers if settled else Reading(),
-            position=self._position,
-            release_settle_s=outcome.release.seconds if outcome.release else None,
-            released=outcome.release.ledgers if outcome.release else Reading(),
-            second_first_token_s=self._steady.first_token_s,
-            steady_tokens_per_s=self._steady.tokens_per_s,
-            verified_tokens=self._verified_tokens,
-            kv_capacity_bytes=outcome.kv_capacity_bytes,
-            longest_stall_s=self._longest_stall_s,
-            prefilled_tokens=outcome.prefilled_tokens,
-            prefill_s=outcome.prefill_s,
-            restored_caches=restored.caches,
-            restored_tokens=restored.tokens,
-            restored_bytes=restored.bytes,
-            restore_s=restored.seconds,
-            sent_requests=len(self.clients),
-            refused_requests=outcomes.count("refused") if inside else None,
-            lost_requests=outcomes.count("lost") if inside else None,
-            longest_wait_s=max(waits) if waits else None,
             fault=self._fault,
-            readable_caches=self._audit.readable if self._audit else None,
-            broken_caches=self._audit.broken if self._audit else None,
-            loader=outcome.loader,
-            loader_why=outcome.loader_why,
-            ahead_bytes=outcome.ahead_bytes,
-            kept_bytes=outcome.kept_bytes,
-            to_first_byte_s=outcome.to_first_byte_s,
-            failed_requests=outcome.failed_requests,
-            stalled_requests=outcome.stalled_requests,
-            reported_load_s=outcome.reported_load_s,
-            reported_memory_bytes=outcome.reported_memory_bytes,
+            rollback_s=self._rollback_s,
             recovery=self._recovery,
-            restarts=outcome.restarts,
-            fresh_footprint_bytes=outcome.fresh_footprint_bytes if complete else None,
+            valid=complete and not invalid,
+            invalid_reason=invalid,
+            timing=self._timing(outcome),
+            outcome=outcome if complete else replace(outcome, fresh_footprint_bytes=None),
+            answered_requests=self._answered,
+            steady=self._steady,
+            restored=self._restored,
+            verified_tokens=self._verified_tokens,
+            audit=self._audit,
+            clients=_told(self.clients, inside=outcome.seen == "phases"),
+            # From outside it is looked at when all is over.
+            settle_s=settled.seconds if settled and outcome.seen == "phases" else None,
+            settled=settled.ledgers if settled else Reading(),
             energy_j=self._used.joules if self._used else None,
             idle_w=settled.watts if settled and complete else None,
+        )
+
+    def _timing(self, outcome: SwapOutcome) -> Timing:
+        probe, complete = self._probe, self._status == "ok"
+        load_s, rate = probe.phase_s.get("load"), None
+        if complete and outcome.loaded_bytes and load_s:
+            rate = outcome.loaded_bytes / load_s / 1e9
+        return Timing(
+            total_s=self._total_s(outcome) if complete else None,
+            unattributed_s=probe.unattributed_s if complete and outcome.seen == "phases" else None,
+            first_token_s=probe.first_token_s,
+            to_first_token_s=probe.to_first_token_s if complete else None,
+            start_s=probe.begun_s if probe.begun else None,
+            probe_s=probe.probe_s if complete else None,
+            load_gb_per_s=rate,
+            longest_stall_s=self._longest_stall_s,
         )
 
     def _total_s(self, outcome: SwapOutcome) -> float | None:
@@ -383,3 +352,15 @@ class _Swap:
         if label is PageCache.COLD and share > COLD_SHARE and not 0 < known_bytes <= COLD_BYTES:
             return f"labelled cold, but {share:.1%} of the checkpoint was resident"
         return ""
+
+
+def _told(requests: Sequence[ClientRequest], *, inside: bool) -> Clients:
+    """Of requests in flight on a server nobody says that they were refused, or lost."""
+    outcomes = [request.outcome for request in requests]
+    waits = [r.first_token_s - r.sent_s for r in requests if r.first_token_s is not None]
+    return Clients(
+        sent=len(requests),
+        refused=outcomes.count("refused") if inside else None,
+        lost=outcomes.count("lost") if inside else None,
+        longest_wait_s=max(waits, default=None),
+    )

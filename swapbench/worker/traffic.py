@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from swapbench.spec.experiment import Workload
-from swapbench.wire.events import ClientRequest, PlannedSwap
+from swapbench.wire.swap import ClientRequest, PlannedSwap
 
 if TYPE_CHECKING:
     from swapbench.worker.engine.batch import Request, Ticket
@@ -112,7 +112,7 @@ def client_request(number: int, work: Workload, round_: int) -> "Request":
 
 
 def seen_by_client(
-    sent: "Sent[Request, Ticket | None]", planned: PlannedSwap, zero_s: float, strategy: str
+    sent: "Sent[Request, Ticket | None]", planned: PlannedSwap, zero_s: float
 ) -> ClientRequest:
     """What became of a request; times count from `zero_s` (perf_counter), the swap request.
 
@@ -130,9 +130,7 @@ def seen_by_client(
             _, first_s, end_s = sent.ticket.times_s
             first_token_s, answered_s = first_s - zero_s, end_s - zero_s
     return ClientRequest(
-        strategy=strategy,
-        round=planned.round,
-        scenario=planned.scenario,
+        swap=planned,
         client=sent.client + 1,
         request=sent.request.id,
         sent_s=sent.at_s - zero_s,

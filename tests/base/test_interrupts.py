@@ -17,10 +17,10 @@ from swapbench import cli
 from swapbench.run import runner
 from swapbench.wire.events import SwapFinished
 
-record = runner._Recorder.record
+record = runner.record
 
-def until_the_first(self, event):
-    record(self, event)
+def until_the_first(event, writer):
+    record(event, writer)
     if isinstance(event, SwapFinished):
         press = "while kill -INT $0; do :; done"
         nowhere = subprocess.DEVNULL
@@ -28,7 +28,7 @@ def until_the_first(self, event):
         while True:
             pass
 
-runner._Recorder.record = until_the_first
+runner.record = until_the_first
 sys.argv = ["swapbench", "run", "scripted.toml", "--quiet"]
 cli.main()
 """

@@ -10,7 +10,7 @@ from swapbench.cli.progress import LiveView, PlainLines, carry_out_watched, cour
 from swapbench.run.runner import Job, Observer, new_job
 from swapbench.wire.events import Note
 from swapbench.wire.plan import scripted_checkpoints
-from tests.findings.test_progress import course, finished
+from tests.findings.test_progress import course, done
 from tests.scripted import play, scripted
 
 
@@ -57,8 +57,8 @@ def test_the_live_view_leaves_what_went_wrong_above_it() -> None:
 
     out = Terminal()
     view = LiveView(course(), Console(file=out, width=100))
-    view.on(finished("up"))
-    view.on(finished("down", valid=False, invalid_reason="not warm"))
+    view.on(done("up"))
+    view.on(done("down", valid=False, invalid_reason="not warm"))
     view.on(Note(text="[resumed]"))
     assert out.getvalue().splitlines() == [
         "  down: 3.000 s  [invalid: not warm]",

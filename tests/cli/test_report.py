@@ -95,7 +95,7 @@ def test_a_trace_of_two_arms_has_a_process_for_each(tmp_path: Path) -> None:
     recording = Recording(tmp_path)
     recording.writer.update(arms=(arm("A"), arm("B")))
     for turn, name in enumerate("AB"):
-        recording.writer.begin_turn(turn, name)
+        recording.begin_turn(turn, name)
         recording.swap(0, "up")
     recording.run()
     events = json.loads(invoke("report", recording.folder, "--format", "trace").stdout)["traceEvents"]
@@ -168,7 +168,7 @@ def two_arms(root: Path) -> Path:
     turn = 0
     for number in range(2):
         for name in ("AB", "BA")[number]:
-            recording.writer.begin_turn(turn, name)
+            recording.begin_turn(turn, name)
             recording.swap(number, "up")
             turn += 1
     recording.run(arms=arms)

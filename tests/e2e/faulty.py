@@ -9,7 +9,8 @@ from unittest.mock import patch
 
 from swapbench.loaders import Loaded
 from swapbench.loaders.source import Span, unmeasured
-from swapbench.wire.events import Checkpoint, Recovery, Reply
+from swapbench.wire.plan import Checkpoint, Reply
+from swapbench.wire.swap import Recovery
 from swapbench.worker.engine.batch import BatchEngine
 from swapbench.worker.engine.geometry import BlockPool, KVGeometry
 from swapbench.worker.engine.workload import ask
@@ -44,7 +45,7 @@ class AnswersLongPromptsWithTheOldModel(InProcessTarget):
         assert self._served is not None
         pool = BlockPool(64 * MIB, 16)
         pool.reconfigure(KVGeometry.of(self.old.model))
-        verify, served = self._plan.verify, super().replies()
+        verify, served = self._plan.experiment.verify, super().replies()
         # Engines take turns on the one thread: the current one has to leave it first.
         self._stop()
         engine = BatchEngine(
@@ -148,7 +149,9 @@ class CountsBlocksAndNotBytes(InProcessTarget):
 
     def __init__(self, plan: Any) -> None:
         super().__init__(plan)
-        self._pool = _PoolOfBlocks(plan.engine.kv_budget_bytes, plan.engine.block_tokens)
+        self._pool = _PoolOfBlocks(
+            plan.experiment.engine.kv_budget_bytes, plan.experiment.engine.block_tokens
+        )
 
 
 class KeepsMemoryOutsideMlx(InProcessTarget):

@@ -34,4 +34,4 @@ def carry_out(target: type[InProcessTarget], name: str, overrides: list[str], ou
     plan = make_plan(job.arms[0], turn, job.writer.folder / "caches", expected=expected)
     events: list[Event] = []
     run_session(plan, target(plan), events.append, os.getpid())
-    follow(events, experiment, job.writer, _Unseen())
+    follow(events, job.writer, _Unseen())

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from swapbench.instruments import page_cache
 from swapbench.loaders.source import Span, unmeasured
-from swapbench.wire.events import Plan
+from swapbench.wire.plan import Plan
 from swapbench.worker.targets.inprocess import InProcessTarget
 from tests.e2e.playing import carry_out
 

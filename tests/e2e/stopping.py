@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from swapbench.loaders.source import Span
-from swapbench.wire.events import Checkpoint
+from swapbench.wire.plan import Checkpoint
 from swapbench.worker.probe import Probe
 from swapbench.worker.process import leave
 from swapbench.worker.targets.inprocess import InProcessTarget

@@ -11,8 +11,9 @@ from swapbench.loaders.source import Span
 from swapbench.models.locate import provide
 from swapbench.spec.experiment import find, load
 from swapbench.spec.overrides import sets
-from swapbench.wire.events import Checkpoint, Event, SwapFinished
-from swapbench.wire.plan import Arm, make_plan, turns
+from swapbench.wire.events import Event
+from swapbench.wire.plan import Arm, Checkpoint, make_plan, turns
+from swapbench.wire.swap import SwapFinished
 from swapbench.worker.probe import Probe
 from swapbench.worker.session import run_session
 from swapbench.worker.targets.inprocess import InProcessTarget

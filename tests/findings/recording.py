@@ -9,7 +9,10 @@ from swapbench.base.phases import FIRST_TOKEN, PHASES
 from swapbench.machine.environment import Machine
 from swapbench.spec.experiment import Experiment, Source
 from swapbench.store import ArmInfo, Run, RunInfo, RunWriter, read
-from swapbench.wire.events import Checkpoint, MemorySample, PhaseMeasured, Reading, SwapFinished, WorkerReady
+from swapbench.wire.events import WorkerReady
+from swapbench.wire.plan import Checkpoint
+from swapbench.wire.swap import MemorySample, PhaseMeasured, PlannedSwap, Reading, SwapFinished
+from tests.measured import finished
 
 SMALL_BYTES = 270_000_000
 LARGE_BYTES = 7_000_000_000
@@ -82,6 +85,9 @@ def arm(name: str, **changes: Any) -> ArmInfo:
     return ArmInfo(name=name, label=f"the {name} side", python="python", experiment=raw, models=checkpoints())
 
 
+NO_READING = Reading()
+
+
 class Recording:
     """A run under way: swaps are added one after another, and the run is read back.
 
@@ -105,6 +111,7 @@ class Recording:
         self._experiment = Experiment.model_validate(raw)
         self._scenarios = {scenario.name: scenario for scenario in self._experiment.scenario}
         self.restart_worker()
+        self._turn: dict[str, Any] = {}
         info = RunInfo(
             run_id=run_id,
             experiment_name="up-and-down",
@@ -142,75 +149,58 @@ class Recording:
         durations = {str(phase): seconds.get(phase, 0.0) for phase in PHASES}
         total_s = sum(durations.values())
         readings = [reading(value) for value in active or [None] * 9]
+        swap = self._planned(round_, scenario, strategy, warmup)
         at_s = 0.0
         for i, (phase, duration_s) in enumerate(durations.items()):
-            self._phase(
-                round_, scenario, strategy, warmup, phase, "", at_s, duration_s, readings[i], readings[i + 1]
-            )
+            self._phase(swap, phase, "", at_s, duration_s, readings[i], readings[i + 1])
             for span, span_s in spans.items():
                 if span.startswith(f"{phase}/"):
-                    name = span.partition("/")[2]
-                    self._phase(
-                        round_, scenario, strategy, warmup, phase, name, at_s, span_s, Reading(), Reading()
-                    )
+                    self._phase(swap, phase, span.partition("/")[2], at_s, span_s)
             at_s += duration_s
         if first_token_s is not None:
-            self._phase(
-                round_,
-                scenario,
-                strategy,
-                warmup,
-                FIRST_TOKEN,
-                "",
-                total_s,
-                first_token_s,
-                Reading(),
-                Reading(),
-            )
-        ends = self._scenarios[scenario]
-        self.add(
-            SwapFinished(
-                **{
-                    "round": round_,
-                    "warmup": warmup,
-                    "scenario": scenario,
-                    "strategy": strategy,
-                    "from_model": ends.from_model,
-                    "to_model": ends.to_model,
-                    "start_s": self._clock_s,
-                    "position": self._position,
-                    "total_s": total_s,
-                    "unattributed_s": 0.0,
-                    "probe_s": 0.0,
-                    "first_token_s": first_token_s,
-                    "to_first_token_s": None if first_token_s is None else total_s + first_token_s,
-                    "settled": settled or Reading(),
-                }
-                | fields
-            )
-        )
+            self._phase(swap, FIRST_TOKEN, "", total_s, first_token_s)
+        figures = {
+            "start_s": self._clock_s,
+            "position": self._position,
+            "total_s": total_s,
+            "unattributed_s": 0.0,
+            "probe_s": 0.0,
+            "first_token_s": first_token_s,
+            "to_first_token_s": None if first_token_s is None else total_s + first_token_s,
+            "settled": settled or Reading(),
+        }
+        self.add(finished(**({"swap": swap} | figures | fields)))
         self._clock_s += total_s + 1.0
         self._position += 1
 
     def failed_swap(self, round_: int, scenario: str, **fields: Any) -> None:
         """A swap that reached no figure."""
+        key = {name: fields.pop(name) for name in {*fields} & {*PlannedSwap.model_fields}}
+        facts = {
+            "swap": self._planned(round_, scenario).model_copy(update=key),
+            "valid": False,
+            "status": "failed",
+            "failed_phase": "load",
+            "error": "load failed: shard 2 is missing",
+        }
+        self.add(finished(**(facts | fields)))
+
+    def begin_turn(self, turn: int, arm: str) -> None:
+        """Swaps are of this turn, and of this arm, from now on."""
+        self._turn = {"turn": turn, "arm": arm}
+
+    def _planned(
+        self, round_: int, scenario: str, strategy: str = "stock", warmup: bool = False
+    ) -> PlannedSwap:
         ends = self._scenarios[scenario]
-        self.add(
-            SwapFinished(
-                **{
-                    "round": round_,
-                    "warmup": False,
-                    "scenario": scenario,
-                    "strategy": "stock",
-                    "from_model": ends.from_model,
-                    "to_model": ends.to_model,
-                    "valid": False,
-                    "status": "failed",
-                    "failed_phase": "load",
-                    "error": "load failed: shard 2 is missing",
-                }
-                | fields
-            )
+        return PlannedSwap(
+            round=round_,
+            warmup=warmup,
+            scenario=scenario,
+            strategy=strategy,
+            from_model=ends.from_model,
+            to_model=ends.to_model,
+            **self._turn,
         )
 
     def ranks(self, round_: int, scenario: str, *ranks: tuple[float, float]) -> None:
@@ -218,15 +208,16 @@ class Recording:
         own work and what it waited for the others."""
         work_s, waited_s = max(ranks)
         fastest_s = min(times[0] for times in ranks)
+        swap = self._planned(round_, scenario)
         rows = [
-            *(_row(round_, scenario, rank, "", sum(times)) for rank, times in enumerate(ranks)),
-            *(_row(round_, scenario, rank, "barrier", waits) for rank, (_, waits) in enumerate(ranks)),
-            _row(round_, scenario, None, "", work_s + waited_s),
-            _row(round_, scenario, None, "barrier", waited_s),
-            _row(round_, scenario, None, "skew", work_s - fastest_s),
+            *(_row(swap, rank, "", sum(times)) for rank, times in enumerate(ranks)),
+            *(_row(swap, rank, "barrier", waits) for rank, (_, waits) in enumerate(ranks)),
+            _row(swap, None, "", work_s + waited_s),
+            _row(swap, None, "barrier", waited_s),
+            _row(swap, None, "skew", work_s - fastest_s),
         ]
         for row in rows:
-            self.writer.add_phase(row, False, self._scenarios[scenario], "stock")
+            self.writer.add_phase(row)
 
     def add(self, event: SwapFinished) -> None:
         """Append a row of swaps.csv."""
@@ -236,9 +227,7 @@ class Recording:
         """A row of memory.csv."""
         self.writer.add_sample(
             MemorySample(
-                round=round_,
-                scenario=scenario,
-                strategy="stock",
+                swap=self._planned(round_, scenario),
                 t_s=t_s,
                 ledgers=reading(active),
                 swap_used_bytes=swap_used,
@@ -253,41 +242,36 @@ class Recording:
 
     def _phase(
         self,
-        round_: int,
-        scenario: str,
-        strategy: str,
-        warmup: bool,
+        swap: PlannedSwap,
         phase: str,
         span: str,
         start_s: float,
         seconds: float,
-        before: Reading,
-        after: Reading,
+        before: Reading = NO_READING,
+        after: Reading = NO_READING,
     ) -> None:
-        event = PhaseMeasured(
-            round=round_,
-            scenario=scenario,
-            phase=phase,
-            span=span,
-            start_s=start_s,
-            seconds=seconds,
-            before=before,
-            after=after,
+        self.writer.add_phase(
+            PhaseMeasured(
+                swap=swap,
+                phase=phase,
+                span=span,
+                start_s=start_s,
+                seconds=seconds,
+                before=before,
+                after=after,
+            )
         )
-        self.writer.add_phase(event, warmup, self._scenarios[scenario], strategy)
 
 
-def _row(round_: int, scenario: str, rank: int | None, span: str, seconds: float) -> PhaseMeasured:
+def _row(swap: PlannedSwap, rank: int | None, span: str, seconds: float) -> PhaseMeasured:
     held = LARGE_BYTES if rank is None else LARGE_BYTES // 2
     return PhaseMeasured(
-        round=round_,
-        scenario=scenario,
+        swap=swap,
         phase="load",
         span=span,
         rank=rank,
         start_s=0.0,
         seconds=seconds,
-        before=Reading(),
         after=Reading() if span else reading(held),
         disk_read_bytes=None if span else 0,
         weight_bytes=None if span else held,

@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,25 +26,18 @@ from swapbench.findings.chart_data import (
 from swapbench.findings.memory import Growth, LeakFinding, SettledPoint, SlopeLine
 from swapbench.findings.swaps import swaps_of
 from swapbench.store import Run, read
-from swapbench.wire.events import MemorySample, Reading, SwapFinished
+from swapbench.wire.swap import MemorySample, Reading
 from tests.findings.recording import LARGE_BYTES, Recording
+from tests.measured import finished, planned
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "exp012-m4pro-24gb"
 
 
-def finished(total_s: float) -> SwapFinished:
-    """A swap of which nothing else is told."""
-    return SwapFinished(
-        round=0,
-        warmup=False,
-        scenario="up",
-        strategy="stock",
-        from_model="small",
-        to_model="large",
-        start_s=1.0,
-        total_s=total_s,
-        settled=Reading(),
-    )
+# Of a swap of which nothing else is told.
+TOLD: dict[str, Any] = {
+    "swap": planned("up", strategy="stock", from_model="small", to_model="large"),
+    "start_s": 1.0,
+}
 
 
 def timeline(run: Run, scenario: str = "up") -> SwapTimeline | None:
@@ -112,7 +106,7 @@ def test_of_several_ranks_the_rows_of_all_together_are_drawn(tmp_path: Path) -> 
     recording = Recording(tmp_path, target="sharded")
     recording.ranks(0, "up", (2.0, 0.5), (2.5, 0.0))
     recording.sample(0, "up", 2.0, LARGE_BYTES)
-    recording.add(finished(total_s=2.5))
+    recording.add(finished(**TOLD, total_s=2.5))
     shown = timeline(recording.run())
     assert shown is not None
     assert [s.span or s.phase for s in shown.stretches] == ["load", "skew", "barrier"]
@@ -126,7 +120,7 @@ def test_who_only_watches_what_swaps_is_not_counted_in(tmp_path: Path, target: s
     recording.swap(0, "up", {"load": 3.0})
     for observer, held in (("worker", 2 << 30), ("parent", 9 << 30)):
         ledgers = Reading(footprint_bytes=held)
-        seen = MemorySample(round=0, scenario="up", t_s=2.0, ledgers=ledgers, observer=observer)
+        seen = MemorySample(swap=planned("up"), t_s=2.0, ledgers=ledgers, observer=observer)
         recording.writer.add_sample(seen)
         recording.writer.add_sample(seen.model_copy(update={"t_s": 2.5}))
     run = recording.run()
@@ -174,7 +168,7 @@ def test_stock_and_the_fastest_are_drawn_on_one_axis(tmp_path: Path) -> None:
 
 def test_a_phase_that_was_entered_again_is_two_stretches_of_one_line(tmp_path: Path) -> None:
     recording = Recording(tmp_path)
-    recording._phase(0, "up", "stock", False, "evict", "", 3.0, 0.5, Reading(), Reading())
+    recording._phase(recording._planned(0, "up"), "evict", "", 3.0, 0.5)
     recording.swap(0, "up", {"load": 3.0}, total_s=3.5)
     run = recording.run()
     found = timeline_of(run, swaps_of(run))

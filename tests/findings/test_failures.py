@@ -10,23 +10,23 @@ from swapbench.base.phases import Phase
 from swapbench.findings import analyse, exit_code
 from swapbench.findings.failures import find_symptoms
 from swapbench.findings.swaps import swaps_of
-from swapbench.wire.events import PhaseMeasured, Reading
+from swapbench.wire.swap import PhaseMeasured, Reading
 from tests.findings.recording import BASELINE, LARGE_BYTES, SMALL_BYTES, Recording, reading
+from tests.measured import planned
 
 
 def test_a_rolled_back_swap_costs_what_its_row_says(tmp_path: Path) -> None:
     recording = Recording(tmp_path)
     recording.swap(0, "up")
     before = PhaseMeasured(
-        round=1,
-        scenario="up",
+        swap=planned("up", 1, strategy="stock", from_model="small", to_model="large"),
         phase=Phase.DRAIN,
         start_s=0,
         seconds=0.1,
         before=reading(SMALL_BYTES),
         after=reading(SMALL_BYTES),
     )
-    recording.writer.add_phase(before, False, recording._scenarios["up"], "stock")
+    recording.writer.add_phase(before)
     recording.failed_swap(
         1,
         "up",

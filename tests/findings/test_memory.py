@@ -22,7 +22,7 @@ from swapbench.findings.memory import (
 )
 from swapbench.findings.swaps import Swap, swaps_of
 from swapbench.stats.theil_sen import theil_sen
-from swapbench.wire.events import Reading
+from swapbench.wire.swap import Reading
 from tests.findings.recording import LARGE_BYTES, SMALL_BYTES, Recording, reading
 
 MB = 1_000_000

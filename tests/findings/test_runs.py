@@ -12,9 +12,10 @@ from swapbench.findings.findings import analyse
 from swapbench.findings.runs import arm_of, arms_of
 from swapbench.findings.swaps import swaps_of
 from swapbench.store import Run
-from swapbench.wire.events import ClientRequest
+from swapbench.wire.swap import ClientRequest
 from tests.findings.recording import Recording, arm, worker
 from tests.frames import frame
+from tests.measured import planned
 
 
 def two_arms(folder: Path) -> Run:
@@ -22,15 +23,19 @@ def two_arms(folder: Path) -> Run:
     recording = Recording(folder, rounds=2)
     recording.writer.update(arms=(arm("a", rounds=2), arm("b", rounds=2, engine={"max_batch": 2})))
     for turn, (number, name) in enumerate([(0, "a"), (0, "b"), (1, "b"), (1, "a")]):
-        recording.writer.begin_turn(turn, name)
+        recording.begin_turn(turn, name)
         recording.restart_worker()
         version = "0.32.4" if name == "a" else "0.33.0"
-        recording.writer.add_worker(worker(pid=turn, versions={"mlx": version}), name)
+        recording.writer.add_worker(worker(arm=name, pid=turn, versions={"mlx": version}))
         for scenario in ("up", "down"):
             recording.sample(number, scenario, 1.0, 1000)
             recording.writer.add_request(
                 ClientRequest(
-                    round=number, scenario=scenario, client=0, request=name, sent_s=0.0, outcome="answered"
+                    swap=planned(scenario, number, arm=name),
+                    client=0,
+                    request=name,
+                    sent_s=0.0,
+                    outcome="answered",
                 )
             )
             recording.swap(number, scenario, {"load": 3.0 if name == "a" else 4.0})

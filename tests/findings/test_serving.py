@@ -8,16 +8,16 @@ import pytest
 from swapbench.findings import analyse
 from swapbench.findings.serving import ClientsFelt
 from swapbench.report.sections.work import restores
-from swapbench.wire.events import ClientRequest
+from swapbench.wire.swap import ClientRequest
 from tests.findings.recording import LARGE_BYTES, Recording
+from tests.measured import planned
 
 
 def ask(recording: Recording, sent_s: float, **fields: Any) -> None:
     recording.writer.add_request(
         ClientRequest(
             **{
-                "round": 0,
-                "scenario": "up",
+                "swap": planned("up"),
                 "client": 1,
                 "request": "r",
                 "sent_s": sent_s,

@@ -10,9 +10,10 @@ from swapbench.findings import analyse
 from swapbench.findings.runs import only
 from swapbench.findings.strategies import Ladder
 from swapbench.spec.experiment import Source
-from swapbench.wire.events import MemorySample
+from swapbench.wire.swap import MemorySample
 from tests.findings.recording import LARGE_BYTES, Recording, reading
 from tests.machine.test_limits import limits, rate
+from tests.measured import planned
 
 
 def recorded(folder: Path, **changes: Any) -> Recording:
@@ -133,7 +134,9 @@ def test_memory_is_told_apart_by_strategy(tmp_path: Path) -> None:
     for strategy, held in (("stock", LARGE_BYTES), ("slab", 2 * LARGE_BYTES)):
         recording.swap(0, "up", strategy=strategy, start_s=1.0)
         recording.writer.add_sample(
-            MemorySample(round=0, scenario="up", strategy=strategy, t_s=1.5, ledgers=reading(held))
+            MemorySample(
+                swap=planned(round=0, scenario="up", strategy=strategy), t_s=1.5, ledgers=reading(held)
+            )
         )
     ladder = up(recording)
     shares = {rung.strategy: rung.peak_share for rung in ladder.rungs}

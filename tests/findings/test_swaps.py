@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from swapbench.findings.swaps import swaps_of
-from swapbench.wire.events import Reading
 from tests.findings.recording import Recording
 
 
@@ -56,7 +55,7 @@ def test_only_what_went_well_is_counted(tmp_path: Path, fields: dict[str, object
 
 def entered(recording: Recording, phase: str, span: str, start_s: float, seconds: float) -> None:
     """One more row of phases.csv, of the first swap up."""
-    recording._phase(0, "up", "stock", False, phase, span, start_s, seconds, Reading(), Reading())
+    recording._phase(recording._planned(0, "up"), phase, span, start_s, seconds)
 
 
 def test_a_phase_that_was_entered_again_is_the_sum_of_its_rows(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from swapbench.base.errors import Exit
 from swapbench.findings import analyse, exit_code
 from swapbench.findings.verdict import CriterionVerdict
 from swapbench.spec.experiment import Source
-from swapbench.wire.events import Reading
+from swapbench.wire.swap import Reading
 from tests.findings.recording import Recording, reading
 
 ANY = {"kind": "any-under-target"}

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swapbench.base.errors import WorkerError
-from swapbench.wire.events import Message, decode_event, encode
+from swapbench.wire.events import decode_event, encode
+from swapbench.wire.swap import Message
 from tests.fuzz.mutations import spoilt
 from tests.scripted import play, scripted
 

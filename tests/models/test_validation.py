@@ -16,7 +16,7 @@ from swapbench.models import repack, validation
 from swapbench.models.locate import NAMED_SOURCES, find, provide
 from swapbench.models.validation import examined, fault
 from swapbench.spec.experiment import Source
-from swapbench.wire.events import Checkpoint
+from swapbench.wire.plan import Checkpoint
 from swapbench.worker.checking import fault_of, refuse_broken
 from swapbench.worker.targets import RefusedError
 from tests.loaders.conftest import bits

@@ -10,9 +10,10 @@ from swapbench.findings import Findings, analyse
 from swapbench.report.documents import FINDINGS_VERSION, to_json
 from swapbench.report.run import to_markdown
 from swapbench.store import read
-from swapbench.wire.events import ClientRequest
+from swapbench.wire.swap import ClientRequest
 from tests.findings.recording import LARGE_BYTES, MACHINE, Recording, reading
 from tests.machine.test_limits import limits
+from tests.measured import planned
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -64,8 +65,7 @@ def full(folder: Path) -> Findings:
     recording.ranks(0, "down", (1.0, 2.05), (3.0, 0.1))
     recording.writer.add_request(
         ClientRequest(
-            round=0,
-            scenario="up",
+            swap=planned(round=0, scenario="up"),
             client=1,
             request="r",
             sent_s=0.1,

@@ -8,21 +8,23 @@ from rich.console import Console
 from swapbench.findings.progress import RunProgress, Standing
 from swapbench.report.live import clock, live_lines
 from swapbench.spec.experiment import Source
-from swapbench.wire.events import MemorySample, Reading, RoundStarted, StepStarted, SwapStarted, TurnStarted
-from tests.findings.test_progress import course, finished
+from swapbench.wire.events import RoundStarted, StepStarted, SwapStarted, TurnStarted
+from swapbench.wire.swap import MemorySample, Reading
+from tests.findings.test_progress import course, done
+from tests.measured import planned
 
 
 def standing() -> Standing:
     """In the load of the fourth of six swaps; the swap up missed its target once."""
     progress = RunProgress(course(), 0.0)
     progress.on(TurnStarted(turn=0), 0.0)
-    progress.on(finished("up", 0, 3.0), 10.0)
-    progress.on(finished("down", 0, 33.0), 20.0)
-    progress.on(RoundStarted(round=1, warmup=False), 20.0)
-    progress.on(finished("up", 1, 3.5), 30.0)
-    progress.on(SwapStarted(round=1, warmup=False, scenario="down", strategy="stock"), 30.0)
+    progress.on(done("up", 0, 3.0), 10.0)
+    progress.on(done("down", 0, 33.0), 20.0)
+    progress.on(RoundStarted(swap=planned(round=1, warmup=False)), 20.0)
+    progress.on(done("up", 1, 3.5), 30.0)
+    progress.on(SwapStarted(swap=planned(round=1, warmup=False, scenario="down", strategy="stock")), 30.0)
     reading = Reading(footprint_bytes=6 * 2**30, mlx_active_bytes=5 * 2**30)
-    progress.on(MemorySample(round=1, scenario="down", t_s=1.0, ledgers=reading), 30.0)
+    progress.on(MemorySample(swap=planned(round=1, scenario="down"), t_s=1.0, ledgers=reading), 30.0)
     progress.on(StepStarted(step="load"), 31.0)
     return progress.standing(33.0)
 
@@ -60,14 +62,14 @@ def test_what_is_colour_is_told_without_colour() -> None:
 
 def test_a_failed_swap_says_why_in_its_row() -> None:
     progress = RunProgress(course(), 0.0)
-    progress.on(finished("up", total_s=1.0, status="rolled_back", error="load failed: out of memory"), 1.0)
+    progress.on(done("up", total_s=1.0, status="rolled_back", error="load failed: out of memory"), 1.0)
     assert lines(80, progress.standing(1.0))[-1] == "up      rolled back: load failed: out of memory"
 
 
 def test_many_kinds_of_swaps_show_those_that_changed_last() -> None:
     progress = RunProgress(course(), 0.0)
     for name in [*"abcdefghijkl", "a"]:
-        progress.on(finished(name), 1.0)
+        progress.on(done(name), 1.0)
     shown = [line.split()[0] for line in lines(80, progress.standing(1.0))[4:]]
     assert shown == ["a", *"fghijkl"]
 
@@ -99,8 +101,8 @@ LONG = "from-a-model-with-a-long-name-of-70b-8bit-to-another-with-a-long-name-of
 @pytest.mark.parametrize("step", ["reconfigure", "serving " + LONG])
 def test_however_long_the_names_what_goes_on_and_for_how_long_is_there(width: int, step: str) -> None:
     progress = RunProgress(course(name=f"experiment-{LONG}"), 0.0)
-    progress.on(RoundStarted(round=1, warmup=False), 0.0)
-    progress.on(SwapStarted(round=1, warmup=False, scenario=LONG, strategy="stock"), 0.0)
+    progress.on(RoundStarted(swap=planned(round=1, warmup=False)), 0.0)
+    progress.on(SwapStarted(swap=planned(round=1, warmup=False, scenario=LONG, strategy="stock")), 0.0)
     progress.on(StepStarted(step=step), 1.0)
     heading, _, now, *_ = lines(width, progress.standing(13.0))
     assert now.startswith("phase reconfigure 12.0 s" if step == "reconfigure" else "serving from-a")
@@ -117,7 +119,7 @@ def test_however_long_the_names_what_goes_on_and_for_how_long_is_there(width: in
 def test_strategies_of_a_scenario_with_a_long_name_are_told_apart() -> None:
     progress = RunProgress(course(several_strategies=True), 0.0)
     for strategy in ("stock", "slab"):
-        progress.on(finished(LONG, strategy=strategy), 1.0)
+        progress.on(done(LONG, strategy=strategy), 1.0)
     stock, slab = lines(80, progress.standing(1.0))[4:]
     assert stock.startswith("from-a-model-")
     assert (stock.split()[1], slab.split()[1]) == ("stock", "slab")
@@ -125,11 +127,10 @@ def test_strategies_of_a_scenario_with_a_long_name_are_told_apart() -> None:
 
 def test_a_terminal_obeys_nothing_that_a_message_or_a_name_says() -> None:
     progress = RunProgress(course(name="a\x1b[2J", arm_labels={"B": "b\x1b[31m"}), 0.0)
-    progress.on(TurnStarted(turn=0, arm="B"), 0.0)
-    progress.on(RoundStarted(round=0, warmup=False), 0.0)
-    progress.on(SwapStarted(round=0, warmup=False, scenario="u\x1bp", strategy="stock"), 0.0)
+    progress.on(RoundStarted(swap=planned(round=0, arm="B")), 0.0)
+    progress.on(SwapStarted(swap=planned(round=0, warmup=False, scenario="u\x1bp", strategy="stock")), 0.0)
     progress.on(StepStarted(step="serving \x9b2J"), 0.0)
-    progress.on(finished("up", status="failed", error="load failed:\x1b]0;title\x07 \x9b1m"), 1.0)
+    progress.on(done("up", arm="B", status="failed", error="load failed:\x1b]0;title\x07 \x9b1m"), 1.0)
     told = live_lines(progress.standing(1.0), 80).plain
     assert all(sign.isprintable() for sign in told.replace("\n", ""))
     assert "load failed:]0;title 1m" in told
@@ -151,7 +152,7 @@ def test_what_models_are_is_said_but_of_the_published_ones(sources: tuple[Source
 @pytest.mark.parametrize("sources", [(Source.MINI,), (Source.HUB, Source.MINI)])
 def test_no_mini_model_is_held_against_the_target(sources: tuple[Source, ...]) -> None:
     progress = RunProgress(course(sources=sources), 0.0)
-    progress.on(finished("up", 0, 3.0), 10.0)
+    progress.on(done("up", 0, 3.0), 10.0)
     row = lines(100, progress.standing(11.0))[-1]
     assert row.startswith("up        3.000 s")
     assert "of 30 s" not in row
@@ -159,7 +160,7 @@ def test_no_mini_model_is_held_against_the_target(sources: tuple[Source, ...]) -
 
 def test_a_swap_whose_total_is_lost_in_noise_is_no_failure_and_shows_its_first_token() -> None:
     progress = RunProgress(course(), 0.0)
-    progress.on(finished("up", total_s=None, to_first_token_s=1.12), 1.0)
+    progress.on(done("up", total_s=None, to_first_token_s=1.12), 1.0)
     shown = live_lines(progress.standing(1.0), 100).plain
     assert "1.120 s  to the first token" in shown
     assert "ok:" not in shown

@@ -41,7 +41,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     asked = validate(experiment(**settings), "test")
     job = new_job(asked, Path("outside.toml"), scripted_checkpoints(asked), folder, command=["test"])
     events = play(folder, preset("ollama", "--load-s", "0.02"), **settings)
-    follow(events, job.experiment, job.writer, Nobody())
+    follow(events, job.writer, Nobody())
     return read(job.writer.folder)
 
 

@@ -20,7 +20,7 @@ from swapbench.report.run import to_markdown
 from swapbench.report.trace import to_trace
 from swapbench.spec.experiment import Source
 from swapbench.store import Run
-from swapbench.wire.events import Checkpoint
+from swapbench.wire.plan import Checkpoint
 from tests.findings.recording import Recording, checkpoints
 from tests.report.render.html.pages import compared, page_of, parse
 from tests.report.render.test_terminal import terminal

@@ -13,8 +13,9 @@ from swapbench.findings.timeline import timeline_of
 from swapbench.report.trace import to_trace
 from swapbench.spec.experiment import Source
 from swapbench.store import Run, read
-from swapbench.wire.events import ClientRequest, MemorySample
+from swapbench.wire.swap import ClientRequest, MemorySample
 from tests.findings.recording import LARGE_BYTES, Recording, arm, reading
+from tests.measured import planned
 from tests.report.importer import Trace, imported
 from tests.report.test_any_run import swaps
 
@@ -145,7 +146,9 @@ def test_a_ledger_is_a_counter_for_each_that_looked_at_it(tmp_path: Path) -> Non
     recording = Recording(tmp_path)
     recording.swap(0, "up", {"load": 3.0}, active=[100] * 5 + [300] * 4)
     recording.sample(0, "up", 2.0, 200, swap_used=7)
-    seen = MemorySample(round=0, scenario="up", t_s=2.5, ledgers=reading(250), observer="parent")
+    seen = MemorySample(
+        swap=planned(round=0, scenario="up"), t_s=2.5, ledgers=reading(250), observer="parent"
+    )
     recording.writer.add_sample(seen)
     counters = trace_of(recording.run()).counters
     # Around phases and in between; a value that stays is not said again but at the end.
@@ -171,7 +174,7 @@ def test_failures_are_instants_where_the_swap_ended(tmp_path: Path) -> None:
 def test_requests_of_clients_run_from_sent_to_answered_with_their_first_token(tmp_path: Path) -> None:
     recording = Recording(tmp_path)
     recording.swap(0, "up", {"load": 3.0})
-    common: dict[str, Any] = {"round": 0, "scenario": "up", "strategy": "stock", "client": 2}
+    common: dict[str, Any] = {"swap": planned("up", strategy="stock"), "client": 2}
     answered = {"first_token_s": 3.1, "answered_s": 3.4, "model": "large", "outcome": "answered"}
     recording.writer.add_request(ClientRequest(**common, request="a", sent_s=-0.5, **answered))
     recording.writer.add_request(ClientRequest(**common, request="b", sent_s=0.5, outcome="lost"))
@@ -191,7 +194,7 @@ def test_arms_are_processes_on_one_clock(tmp_path: Path) -> None:
     recording = Recording(tmp_path)
     recording.writer.update(arms=(arm("A"), arm("B")))
     for turn, name in enumerate("ABBA"):
-        recording.writer.begin_turn(turn, name)
+        recording.begin_turn(turn, name)
         recording.restart_worker()
         recording.swap(turn // 2, "up", {"load": 1.0})
     run = recording.run()

@@ -11,7 +11,7 @@ from swapbench.run.arms import Asked, checkpoints_of, make_arms, refuse_too_few_
 from swapbench.spec.experiment import find, load, validate
 from swapbench.spec.overrides import sets
 from swapbench.store import ArmInfo
-from swapbench.wire.events import WIRE_VERSION, Checkpoint
+from swapbench.wire.plan import WIRE_VERSION, Checkpoint
 from tests.environments import thin
 from tests.scripted import raw_experiment, toml
 

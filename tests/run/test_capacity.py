@@ -14,7 +14,7 @@ from swapbench.machine.limits import Rate, Volume, save
 from swapbench.run import capacity
 from swapbench.run.capacity import ModelSize, Needs, needs
 from swapbench.spec.experiment import Source, validate
-from swapbench.wire.events import Checkpoint
+from swapbench.wire.plan import Checkpoint
 from tests.machine.test_limits import limits
 
 GIB = 2**30

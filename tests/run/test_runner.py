@@ -21,19 +21,12 @@ import pytest
 from swapbench.base.errors import UsageError, WorkerError
 from swapbench.cli.progress import course_of
 from swapbench.machine.neighbours import Presence
-from swapbench.run.runner import Job, carry_out, follow, new_job, new_paired_job, resumed_job, told_of
+from swapbench.run.runner import Job, carry_out, follow, new_job, new_paired_job, record, resumed_job, told_of
 from swapbench.spec.experiment import Experiment, Source
 from swapbench.store import ArmInfo, Carrier, Run, read, read_info
-from swapbench.wire.events import (
-    Event,
-    MemorySample,
-    SwapFinished,
-    SwapStarted,
-    TurnStarted,
-    WorkerReady,
-    encode,
-)
+from swapbench.wire.events import Event, SwapStarted, TurnStarted, WorkerReady, encode
 from swapbench.wire.plan import PairOrder, make_plan, scripted_checkpoints
+from swapbench.wire.swap import MemorySample, SwapFinished
 from tests.frames import frame
 from tests.scripted import play, scripted
 
@@ -63,7 +56,7 @@ def _index_of_swap(events: list[Event], number: int) -> int:
 def test_a_run_leaves_a_row_for_every_swap_and_phase(tmp_path: Path) -> None:
     experiment = scripted(rounds=2, warmup=1)
     job = _job(experiment, tmp_path)
-    follow(play(experiment), experiment, job.writer, _Seen())
+    follow(play(experiment), job.writer, _Seen())
     run = read(job.writer.folder)
     assert run.info.status == "complete"
     assert list(frame(run.swaps).scenario) == ["up", "down"] * 3
@@ -83,7 +76,7 @@ def test_the_observer_sees_every_event_after_it_is_written(tmp_path: Path) -> No
             if isinstance(event, SwapFinished):
                 rows_when_seen.append(len(read(job.writer.folder).swaps))
 
-    follow(play(experiment), experiment, job.writer, _Looking())
+    follow(play(experiment), job.writer, _Looking())
     assert rows_when_seen == [1, 2]
 
 
@@ -95,7 +88,7 @@ def test_a_worker_that_is_lost_leaves_the_run_incomplete_with_the_reason(tmp_pat
         raise WorkerError("the worker was killed by SIGKILL in load")
 
     job = _job(experiment, tmp_path)
-    follow(lost(), experiment, job.writer, _Seen())
+    follow(lost(), job.writer, _Seen())
     run = read(job.writer.folder)
     assert run.info.status == "incomplete"
     assert "SIGKILL" in run.info.failure
@@ -112,7 +105,7 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
 
     job = _job(experiment, tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        follow(interrupted(), experiment, job.writer, _Seen())
+        follow(interrupted(), job.writer, _Seen())
     run = read(job.writer.folder)
     assert run.info.status == "interrupted"
     assert list(frame(run.swaps).status) == ["ok"] * 3
@@ -124,11 +117,11 @@ def test_a_resumed_run_measures_what_is_left_and_nothing_twice(tmp_path: Path) -
     job = _job(experiment, tmp_path)
     # The parent is killed in the middle of the fourth swap: some of its phases are written, no row is.
     cut = _index_of_swap(events, 3) + 8
-    for table in _write_then_vanish(events[:cut], experiment, job):
+    for table in _write_then_vanish(events[:cut], job):
         table.flush()
     resumed = resumed_job(job.writer.folder)
     left = play(experiment, done=resumed.done)
-    follow(left, experiment, resumed.writer, _Seen())
+    follow(left, resumed.writer, _Seen())
     run = read(job.writer.folder)
     assert run.info.status == "complete"
     assert [
@@ -140,12 +133,9 @@ def test_a_resumed_run_measures_what_is_left_and_nothing_twice(tmp_path: Path) -
     assert any("resumed" in note for note in run.info.notes)
 
 
-def _write_then_vanish(events: list[Event], experiment: Experiment, job: Job) -> list[Any]:
-    from swapbench.run.runner import _Recorder
-
-    recorder = _Recorder(experiment, job.writer)
+def _write_then_vanish(events: list[Event], job: Job) -> list[Any]:
     for event in events:
-        recorder.record(event)
+        record(event, job.writer)
     writer = job.writer
     return [table._file for table in (writer._phases, writer._swaps, writer._memory)]
 
@@ -153,7 +143,7 @@ def _write_then_vanish(events: list[Event], experiment: Experiment, job: Job) ->
 def test_a_complete_run_can_not_be_resumed(tmp_path: Path) -> None:
     experiment = scripted(rounds=1)
     job = _job(experiment, tmp_path)
-    follow(play(experiment), experiment, job.writer, _Seen())
+    follow(play(experiment), job.writer, _Seen())
     with pytest.raises(UsageError, match="this run is complete"):
         resumed_job(job.writer.folder)
 
@@ -221,7 +211,7 @@ def test_a_worker_that_has_much_to_say_is_not_hung_because_nobody_listened(tmp_p
     class _Dozing(_Seen):
         def on(self, event: Event) -> None:
             super().on(event)
-            if isinstance(event, SwapFinished) and event.round == 1:
+            if isinstance(event, SwapFinished) and event.swap.round == 1:
                 # As after Ctrl-Z: longer than a silent worker is given.
                 threading.Event().wait(2.5)
 
@@ -507,7 +497,7 @@ def broken_off(tmp_path: Path) -> Path:
     experiment = scripted(rounds=2)
     job = _job(experiment, tmp_path)
     events = play(experiment)
-    for table in _write_then_vanish(events[: _index_of_swap(events, 1)], experiment, job):
+    for table in _write_then_vanish(events[: _index_of_swap(events, 1)], job):
         table.flush()
     return job.writer.folder
 

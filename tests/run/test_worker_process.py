@@ -9,8 +9,7 @@ import pytest
 from swapbench.base.errors import WorkerError
 from swapbench.run.worker_process import last_line, replies_of, verified_models
 from swapbench.spec.experiment import Experiment, Source, validate
-from swapbench.wire.events import Checkpoint
-from swapbench.wire.plan import schedule, turns
+from swapbench.wire.plan import Checkpoint, schedule, turns
 from tests.scripted import scripted
 
 

@@ -17,17 +17,20 @@ import pytest
 from swapbench.base.phases import Phase
 from swapbench.machine.energy import Energy, Used
 from swapbench.spec.experiment import Experiment
-from swapbench.wire.events import (
-    Checkpoint,
+from swapbench.wire.events import Event, SwapStarted
+from swapbench.wire.plan import Checkpoint
+from swapbench.wire.swap import (
+    Audit,
     ClientRequest,
-    Event,
     MemorySample,
     PlannedSwap,
     Reading,
-    SwapStarted,
+    Restored,
+    Steady,
+    SwapOutcome,
 )
 from swapbench.worker.meter import Settled
-from swapbench.worker.targets import Audit, RefusedError, Restored, Steady, SwapOutcome
+from swapbench.worker.targets import RefusedError
 from swapbench.worker.targets.scripted import ScriptedTarget
 from tests import played
 from tests.scripted import scripted
@@ -72,7 +75,8 @@ class FullTarget(ScriptedTarget):
             kv_capacity_bytes=6,
             prefilled_tokens=7,
             prefill_s=0.875,
-            release=Settled(0.03, _everything(100), 3.0),
+            release_settle_s=0.03,
+            released=_everything(100),
             loader="slab",
             loader_why='auto: "slab", since nothing mapped',
             ahead_bytes=9,
@@ -103,8 +107,7 @@ class FullTarget(ScriptedTarget):
         return Settled(0.04, _everything(200), 2.5)
 
     def clients(self, begun_s: float) -> tuple[ClientRequest, ...]:
-        common: dict[str, Any] = {"round": self._planned.round, "scenario": self._planned.scenario}
-        common["strategy"] = self._plan.strategy
+        common: dict[str, Any] = {"swap": self._planned}
         return (
             ClientRequest(**common, client=1, request="client-1/0", sent_s=-0.5, outcome="lost"),
             ClientRequest(
@@ -138,9 +141,12 @@ def _sampled(events: Iterable[Event]) -> Iterator[Event]:
     for event in events:
         yield event
         if isinstance(event, SwapStarted):
-            of: dict[str, Any] = event.model_dump(include={"round", "scenario", "strategy"})
-            yield MemorySample(**of, t_s=1.5, ledgers=_everything(300), swap_used_bytes=23, swap_out_bytes=24)
-            yield MemorySample(**of, t_s=1.75, ledgers=Reading(footprint_bytes=25), observer="parent")
+            yield MemorySample(
+                swap=event.swap, t_s=1.5, ledgers=_everything(300), swap_used_bytes=23, swap_out_bytes=24
+            )
+            yield MemorySample(
+                swap=event.swap, t_s=1.75, ledgers=Reading(footprint_bytes=25), observer="parent"
+            )
 
 
 def written(out: Path) -> dict[str, str]:

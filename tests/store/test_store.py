@@ -26,10 +26,11 @@ from swapbench.store import (
     read_outline,
     resolve,
 )
-from swapbench.wire.columns import MEMORY, PHASES, SWAPS, Columns
-from swapbench.wire.events import ClientRequest
+from swapbench.wire.measures import Table
+from swapbench.wire.swap import MEMORY, PHASES, SWAPS, ClientRequest
 from tests.findings.recording import Recording, reading
 from tests.frames import frame
+from tests.measured import planned
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTED = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
@@ -72,45 +73,43 @@ def test_an_empty_field_is_not_a_number_and_never_zero(tmp_path: Path) -> None:
 def test_the_headers_are_golden(tmp_path: Path) -> None:
     folder = recorded(tmp_path).folder
     headers = [(folder / name).read_text().splitlines()[0] for name in ("phases.csv", "swaps.csv")]
+    key = "round,warmup,scenario,strategy,from_model,to_model"
     assert headers[0].startswith(
-        "run_id,round,warmup,scenario,strategy,rank,from_model,to_model,phase,span,start_s,seconds,"
-        "mlx_active_before_bytes,mlx_active_after_bytes,mlx_cache_before_bytes,mlx_cache_after_bytes,"
-        "footprint_before_bytes,footprint_after_bytes,"
-        "system_available_before_bytes,system_available_after_bytes,"
-        "mlx_peak_bytes,minor_faults,major_faults,disk_read_bytes"
+        f"run_id,arm,{key},phase,span,rank,start_s,seconds,mlx_active_before_bytes,mlx_cache_before_bytes,"
+        "footprint_before_bytes,system_available_before_bytes,"
     )
     assert headers[1].startswith(
-        "run_id,round,warmup,scenario,strategy,from_model,to_model,total_s,unattributed_s,first_token_s,"
-        "to_first_token_s,loaded_bytes,load_gb_per_s,resident_before,valid,invalid_reason,"
-        "drained_requests,carried_requests,evicted_caches,evicted_bytes,status,error"
+        f"run_id,turn,arm,{key},position,status,error,failed_phase,fault,rollback_s,recovery,valid,"
+        "invalid_reason,total_s,unattributed_s,first_token_s,to_first_token_s,"
     )
     assert (
         (folder / "memory.csv")
         .read_text()
         .splitlines()[0]
         .startswith(
-            "run_id,round,scenario,t_s,mlx_active_bytes,mlx_cache_bytes,footprint_bytes,"
-            "system_available_bytes,swap_used_bytes"
+            "run_id,arm,round,scenario,strategy,t_s,mlx_active_bytes,mlx_cache_bytes,footprint_bytes,"
         )
     )
 
 
 @pytest.mark.parametrize("columns", [PHASES, SWAPS, MEMORY], ids=lambda columns: columns.file)
 def test_a_run_from_before_a_column_was_added_is_read_as_not_having_recorded_it(
-    tmp_path: Path, columns: Columns
+    tmp_path: Path, columns: Table
 ) -> None:
     folder = recorded(tmp_path).folder
     path = folder / columns.file
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     with path.open("w", newline="") as file:
-        table = csv.DictWriter(file, columns.first, extrasaction="ignore")
+        table = csv.DictWriter(
+            file, [column.name for column in columns.columns if column.required], extrasaction="ignore"
+        )
         table.writeheader()
         table.writerows(rows)
     run = read(folder)
     found = {"phases.csv": run.phases, "swaps.csv": run.swaps, "memory.csv": run.memory}[columns.file]
     assert len(found) == len(rows)
-    assert all(tuple(row) == columns.all for row in found)
+    assert all(set(row) == set(columns.names) for row in found)
 
 
 @pytest.mark.parametrize("field", sorted(RunInfo.model_fields))
@@ -251,7 +250,12 @@ def test_a_folder_that_can_not_be_made_is_said(tmp_path: Path) -> None:
 
 
 REQUEST = ClientRequest(
-    round=0, scenario="down", client=0, request="hello", sent_s=0.0, model="small", outcome="lost"
+    swap=planned(round=0, scenario="down"),
+    client=0,
+    request="hello",
+    sent_s=0.0,
+    model="small",
+    outcome="lost",
 )
 
 
@@ -335,7 +339,7 @@ def test_a_table_that_has_grown_is_told_of(tmp_path: Path) -> None:
 def test_a_run_that_has_done_nothing_yet_has_headers(tmp_path: Path) -> None:
     folder = Recording(tmp_path).folder
     for columns in (PHASES, SWAPS, MEMORY):
-        assert (folder / columns.file).read_text() == ",".join(columns.all) + "\n"
+        assert (folder / columns.file).read_text() == ",".join(columns.names) + "\n"
 
 
 def test_what_a_newer_swapbench_has_written_is_carried(tmp_path: Path) -> None:

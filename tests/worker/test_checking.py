@@ -14,7 +14,7 @@ from swapbench.loaders import load
 from swapbench.models.locate import provide
 from swapbench.spec.experiment import Source
 from swapbench.spec.strategy import NAMED
-from swapbench.wire.events import Checkpoint
+from swapbench.wire.plan import Checkpoint
 from swapbench.worker.checking import refuse_broken
 from swapbench.worker.targets import RefusedError
 

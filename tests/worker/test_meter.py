@@ -7,7 +7,7 @@ import pytest
 
 from swapbench.instruments.ledgers import process
 from swapbench.machine.energy import Energy
-from swapbench.wire.events import Reading
+from swapbench.wire.swap import Reading
 from swapbench.worker.meter import read_counters, settle
 from swapbench.worker.targets.scripted import ScriptedMeter
 

@@ -8,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swapbench.base.phases import PHASES, Phase
-from swapbench.wire.events import Event, PhaseMeasured, Reading
+from swapbench.wire.events import Event
+from swapbench.wire.swap import PhaseMeasured, Reading
 from swapbench.worker.meter import Counters
 from swapbench.worker.probe import OverlapError, PhaseFailure, Probe
 from swapbench.worker.targets.scripted import ScriptedError, ScriptedMeter
+from tests.measured import planned
 
 
 class _CostlyMeter(ScriptedMeter):
@@ -29,7 +31,7 @@ def _probe(meter: ScriptedMeter) -> tuple[Probe, list[PhaseMeasured]]:
         if isinstance(event, PhaseMeasured):
             rows.append(event)
 
-    return Probe(meter, emit, round_=0, scenario="s"), rows
+    return Probe(meter, emit, planned("s")), rows
 
 
 def _fail_after(meter: ScriptedMeter, seconds: float) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from swapbench.wire.events import Reply, SwapFinished
+from swapbench.wire.plan import Reply
+from swapbench.wire.swap import SwapFinished
 from swapbench.worker.reference import MismatchError, compare
 from swapbench.worker.session import run_session
 from swapbench.worker.targets.scripted import ScriptedTarget
@@ -51,7 +52,7 @@ def test_a_mismatch_fails_the_swap_however_fast_it_was_and_the_old_model_comes_b
     swaps = _swaps([{"scenario": "up", "round": 1, "answers_as": "small"}])
     assert [swap.status for swap in swaps] == ["ok", "ok", "rolled_back", "ok"]
     assert swaps[2].error.startswith("verifying failed: large answers a prompt of 64 tokens as small does")
-    assert (swaps[2].total_s, swaps[2].verified_tokens, swaps[2].failed_phase) == (None, None, None)
+    assert (swaps[2].timing.total_s, swaps[2].verified_tokens, swaps[2].failed_phase) == (None, None, None)
 
 
 def test_a_model_without_expected_replies_is_not_verified() -> None:

@@ -7,21 +7,14 @@ import pytest
 
 from swapbench.base.phases import PHASES
 from swapbench.machine.energy import Energy
-from swapbench.wire.events import (
-    ClientRequest,
-    Event,
-    Note,
-    PhaseMeasured,
-    Plan,
-    RoundStarted,
-    RunFinished,
-    SwapFinished,
-    WorkerReady,
-)
+from swapbench.wire.events import Event, Note, RoundStarted, RunFinished, WorkerReady
+from swapbench.wire.plan import Plan
+from swapbench.wire.swap import ClientRequest, PhaseMeasured, SwapFinished
 from swapbench.worker.meter import Settled
 from swapbench.worker.probe import Probe
 from swapbench.worker.session import run_session
 from swapbench.worker.targets.scripted import ScriptedMeter, ScriptedTarget
+from tests.measured import planned
 from tests.scripted import LARGE_BYTES, SMALL_BYTES, plan_of, play, scripted
 
 
@@ -33,29 +26,34 @@ def test_a_run_tells_of_itself_then_rounds_then_the_end() -> None:
     events = play(scripted(rounds=2, warmup=1))
     assert isinstance(events[0], WorkerReady)
     rounds = [event for event in events if isinstance(event, RoundStarted)]
-    assert [(r.round, r.warmup) for r in rounds] == [(0, True), (1, False), (2, False)]
+    assert [(r.swap.round, r.swap.warmup) for r in rounds] == [(0, True), (1, False), (2, False)]
     assert isinstance(events[-1], RunFinished)
 
 
 def test_each_round_swaps_every_scenario_in_order() -> None:
     swaps = _swaps(list(play(scripted(rounds=2))))
-    assert [(s.round, s.scenario) for s in swaps] == [(0, "up"), (0, "down"), (1, "up"), (1, "down")]
+    assert [(s.swap.round, s.swap.scenario) for s in swaps] == [
+        (0, "up"),
+        (0, "down"),
+        (1, "up"),
+        (1, "down"),
+    ]
 
 
 def test_the_eight_phases_come_in_order_and_sum_to_the_total() -> None:
     events = play(scripted(rounds=1))
-    whole = [e for e in events if isinstance(e, PhaseMeasured) and e.scenario == "up" and not e.span]
+    whole = [e for e in events if isinstance(e, PhaseMeasured) and e.swap.scenario == "up" and not e.span]
     assert [e.phase for e in whole] == [*PHASES, "first_token"]
     (up, _) = _swaps(list(events))
-    assert up.total_s == pytest.approx(3.3)
-    assert sum(e.seconds for e in whole[:-1]) + (up.unattributed_s or 0) == pytest.approx(3.3)
-    assert up.to_first_token_s == pytest.approx(3.4)
+    assert up.timing.total_s == pytest.approx(3.3)
+    assert sum(e.seconds for e in whole[:-1]) + (up.timing.unattributed_s or 0) == pytest.approx(3.3)
+    assert up.timing.to_first_token_s == pytest.approx(3.4)
 
 
 def test_phases_follow_one_another_without_overlap() -> None:
     whole = [e for e in play(scripted(rounds=1)) if isinstance(e, PhaseMeasured) and not e.span]
     for earlier, later in pairwise(whole):
-        if earlier.scenario == later.scenario:
+        if earlier.swap.scenario == later.swap.scenario:
             assert later.start_s >= earlier.start_s + earlier.seconds
 
 
@@ -70,7 +68,9 @@ def test_spans_lie_inside_their_phase() -> None:
 
 def test_ledgers_show_the_old_model_go_and_the_new_one_come() -> None:
     events = play(scripted(rounds=1))
-    rows = {e.phase: e for e in events if isinstance(e, PhaseMeasured) and e.scenario == "up" and not e.span}
+    rows = {
+        e.phase: e for e in events if isinstance(e, PhaseMeasured) and e.swap.scenario == "up" and not e.span
+    }
     assert rows["unload"].before.mlx_active_bytes == SMALL_BYTES
     assert rows["unload"].after.mlx_active_bytes == 0
     assert rows["load"].after.mlx_active_bytes == LARGE_BYTES
@@ -83,9 +83,9 @@ def test_the_row_of_a_swap_that_was_rolled_back_is_of_that_swap() -> None:
     ]
     early, _, late, _ = _swaps(list(play(scripted(failing, rounds=2))))
     assert (early.status, late.status) == ("rolled_back", "rolled_back")
-    assert (early.loaded_bytes, late.loaded_bytes) == (None, LARGE_BYTES)
+    assert (early.outcome.loaded_bytes, late.outcome.loaded_bytes) == (None, LARGE_BYTES)
     assert (early.failed_phase, late.failed_phase) == ("load", "reinit")
-    assert early.resident_before == late.resident_before == 1.0
+    assert early.outcome.resident_before == late.outcome.resident_before == 1.0
 
 
 def test_a_failed_load_rolls_back_and_the_run_goes_on() -> None:
@@ -95,7 +95,7 @@ def test_a_failed_load_rolls_back_and_the_run_goes_on() -> None:
     failed = swaps[3]
     assert failed.failed_phase == "load"
     assert failed.error == "load failed: the script fails down here"
-    assert failed.total_s is None
+    assert failed.timing.total_s is None
     assert failed.rollback_s is not None
     assert not failed.valid
 
@@ -174,7 +174,7 @@ def test_a_health_check_that_goes_wrong_leaves_the_stall_empty_and_is_told_once(
     events: list[Event] = []
     run_session(plan, _Unwell(plan), events.append, pid=1)
     swaps = _swaps(list(events))
-    assert [(swap.status, swap.longest_stall_s) for swap in swaps] == [("ok", None)] * 4
+    assert [(swap.status, swap.timing.longest_stall_s) for swap in swaps] == [("ok", None)] * 4
     assert [event.text for event in events if isinstance(event, Note)] == [
         "no stall is told: the health check went wrong: no such model is watched"
     ]
@@ -230,9 +230,9 @@ def test_a_mini_models_header_makes_no_cold_swap_warm() -> None:
 
 def test_without_first_token_the_total_stands_alone() -> None:
     swap = _swaps(list(play(scripted(rounds=1, first_token=False))))[0]
-    assert swap.total_s == pytest.approx(3.3)
-    assert swap.first_token_s is None
-    assert swap.to_first_token_s is None
+    assert swap.timing.total_s == pytest.approx(3.3)
+    assert swap.timing.first_token_s is None
+    assert swap.timing.to_first_token_s is None
 
 
 def test_swaps_done_before_are_left_out() -> None:
@@ -244,14 +244,20 @@ def test_swaps_done_before_are_left_out() -> None:
             )
         )
     )
-    assert [(s.round, s.scenario) for s in swaps] == [(1, "down")]
+    assert [(s.swap.round, s.swap.scenario) for s in swaps] == [(1, "down")]
 
 
 def test_the_requests_of_a_swap_come_before_its_end() -> None:
     class Asked(ScriptedTarget):
         def clients(self, begun_s: float) -> tuple[ClientRequest, ...]:
             return (
-                ClientRequest(round=0, scenario="up", client=0, request="hello", sent_s=0.0, outcome="lost"),
+                ClientRequest(
+                    swap=planned(round=0, scenario="up"),
+                    client=0,
+                    request="hello",
+                    sent_s=0.0,
+                    outcome="lost",
+                ),
             )
 
     plan = plan_of(scripted(rounds=1))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swapbench.spec.experiment import Workload
-from swapbench.wire.events import PlannedSwap
+from swapbench.wire.swap import PlannedSwap
 from swapbench.worker.engine.batch import Answer, Request, Ticket
 from swapbench.worker.traffic import Sent, Traffic, arrivals, client_request, seen_by_client
 
@@ -63,9 +63,9 @@ def _seen(ticket: Ticket | None, at_s: float = 10.0) -> Sent[Request, Ticket | N
 
 
 def test_a_refused_request_has_no_times_but_its_own() -> None:
-    seen = seen_by_client(_seen(None), SWAP, zero_s=12.0, strategy="stock")
+    seen = seen_by_client(_seen(None), SWAP, zero_s=12.0)
     assert (seen.outcome, seen.sent_s, seen.first_token_s) == ("refused", -2.0, None)
-    assert (seen.round, seen.scenario, seen.client) == (1, "up", 2)
+    assert (seen.swap.round, seen.swap.scenario, seen.client) == (1, "up", 2)
 
 
 def test_an_answered_request_tells_by_whom_and_when() -> None:
@@ -73,7 +73,7 @@ def test_an_answered_request_tells_by_whom_and_when() -> None:
     asked_s, *_ = ticket.times_s
     ticket.saw_token()
     ticket.settle(Answer("1", "large", (1, 2), "ab"))
-    seen = seen_by_client(_seen(ticket, asked_s), SWAP, zero_s=asked_s, strategy="stock")
+    seen = seen_by_client(_seen(ticket, asked_s), SWAP, zero_s=asked_s)
     assert (seen.outcome, seen.model, seen.sent_s) == ("answered", "large", 0.0)
     assert 0 <= (seen.first_token_s or -1) <= (seen.answered_s or -1)
 
@@ -81,7 +81,5 @@ def test_an_answered_request_tells_by_whom_and_when() -> None:
 def test_a_request_without_an_answer_is_lost_and_one_with_an_error_failed() -> None:
     lost, failed = Ticket(client_request(1, WORK, 0)), Ticket(client_request(2, WORK, 0))
     failed.settle(None, RuntimeError("engine broke"))
-    outcomes = [
-        seen_by_client(_seen(ticket), SWAP, zero_s=0, strategy="stock").outcome for ticket in (lost, failed)
-    ]
+    outcomes = [seen_by_client(_seen(ticket), SWAP, zero_s=0).outcome for ticket in (lost, failed)]
     assert outcomes == ["lost", "failed"]

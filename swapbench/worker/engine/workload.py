@@ -9,7 +9,7 @@ from mlx_lm.models.cache import make_prompt_cache
 
 from swapbench.compat.mlx_lm import copied, holds_tokens, parts_of, trim_front
 from swapbench.spec.experiment import CacheFill, Verify
-from swapbench.wire.events import Reply
+from swapbench.wire.plan import Reply
 from swapbench.worker.engine.batch import BatchEngine, Request
 from swapbench.worker.engine.geometry import traced, untouched
 

@@ -12,7 +12,9 @@ from typing import Final
 
 from swapbench.spec.experiment import EngineSettings, Sharded
 from swapbench.spec.hostfile import Host
-from swapbench.wire.events import Questions, Reading, Replies, Reply, encode
+from swapbench.wire.events import encode
+from swapbench.wire.plan import Questions, Replies, Reply
+from swapbench.wire.swap import Reading
 from swapbench.worker.sharding.launch import Launch, machines_of, own_address
 from swapbench.worker.sharding.messages import (
     Hello,

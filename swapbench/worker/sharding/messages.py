@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter
 
 from swapbench.base.phases import BARRIER, SKEW
 from swapbench.spec.experiment import EngineSettings, PageCache, Sharded
-from swapbench.wire.events import Message, PhaseMeasured, Reading
+from swapbench.wire.swap import Message, PhaseMeasured, Reading
 
 # Where a rank finds the word that makes it one of ours.
 TOKEN_VARIABLE: Final = "SWAPBENCH_RANK_TOKEN"
@@ -150,15 +150,12 @@ def gather(ranks: Sequence[Rows]) -> Iterator[PhaseMeasured]:
     if len(ranks) > 1:
         work_s = [own_work_s(rows) for rows in ranks]
         yield PhaseMeasured(
-            round=whole.round,
-            scenario=whole.scenario,
+            swap=whole.swap,
             phase=whole.phase,
             span=SKEW,
             rank=None,
             start_s=whole.start_s + min(work_s),
             seconds=max(work_s) - min(work_s),
-            before=Reading(),
-            after=Reading(),
         )
 
 

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from swapbench.base.phases import Phase
-from swapbench.wire.events import Event, Message, PhaseMeasured, encode
+from swapbench.wire.events import Event, encode
+from swapbench.wire.swap import NO_SWAP, Message, PhaseMeasured
 from swapbench.worker.process import leave
 from swapbench.worker.sharding.messages import (
     TOKEN_VARIABLE,
@@ -194,7 +195,7 @@ class _Worker:
     def _probe(self) -> "Probe":
         from swapbench.worker.probe import Probe
 
-        return Probe(self._meter, self._note, 0, "")
+        return Probe(self._meter, self._note, NO_SWAP)
 
     def _note(self, event: Event) -> None:
         if isinstance(event, PhaseMeasured):

@@ -1,90 +1,25 @@
 """Targets: the systems under test, each of which serves one model and can swap it for another."""
 
-from dataclasses import dataclass, replace
-from typing import Final, Literal
+from dataclasses import replace
+from typing import Final
 
 from swapbench.instruments import page_cache
-from swapbench.wire.events import Checkpoint, ClientRequest, Plan, PlannedSwap, Recovery, Reply
+from swapbench.wire.plan import Checkpoint, Plan, Reply
+from swapbench.wire.swap import Audit, ClientRequest, PlannedSwap, Recovery, Restored, Steady, SwapOutcome
 from swapbench.worker.meter import Meter, Settled, settle
 from swapbench.worker.probe import Probe
 
-
-@dataclass(frozen=True)
-class SwapOutcome:
-    """What a swap did besides taking time.
-
-    `seen` is what of it can be seen: its phases; or from outside, of a swap by a call, its end; of one by
-    asking, the first token or, where none is asked for, the first byte.
-    """
-
-    seen: Literal["phases", "call", "token", "byte"] = "phases"
-
-    loaded_bytes: int | None = None
-    resident_before: float | None = None
-    drained_requests: int | None = 0
-    carried_requests: int | None = 0
-    evicted_caches: int | None = 0
-    evicted_bytes: int | None = 0
-    kv_capacity_bytes: int | None = None
-    prefilled_tokens: int | None = 0
-    prefill_s: float | None = None
-    release: Settled | None = None
-    loader: str | None = None
-    loader_why: str = ""
-    ahead_bytes: int | None = 0
-    kept_bytes: int | None = 0
-    to_first_byte_s: float | None = None
-    failed_requests: int | None = None
-    stalled_requests: int | None = None
-    restarts: int | None = None
-    fresh_footprint_bytes: int | None = None
-    restored_caches: int | None = None
-    restored_tokens: int | None = None
-    note: str = ""
-    reported_load_s: float | None = None
-    reported_memory_bytes: int | None = None
-
-
-# Of a target that shows nothing of requests and caches: not known is not none.
-NOTHING_SEEN: Final = SwapOutcome(
-    drained_requests=None,
-    carried_requests=None,
-    evicted_caches=None,
-    evicted_bytes=None,
-    prefilled_tokens=None,
-    ahead_bytes=None,
-    kept_bytes=None,
+# Where requests and caches are seen, and there were none; of others nothing is known.
+NONE_SEEN: Final = SwapOutcome(
+    drained_requests=0,
+    carried_requests=0,
+    evicted_caches=0,
+    evicted_bytes=0,
+    prefilled_tokens=0,
+    ahead_bytes=0,
+    kept_bytes=0,
 )
-
-
-@dataclass(frozen=True)
-class Steady:
-    """What an engine does once it is warm: a second request's first token, and the tokens after it."""
-
-    first_token_s: float | None = None
-    tokens_per_s: float | None = None
-
-
-@dataclass(frozen=True)
-class Restored:
-    """KV caches brought back for the model that serves again; those `changed` go on otherwise than before."""
-
-    caches: int | None = 0
-    tokens: int | None = 0
-    bytes: int | None = 0
-    seconds: float | None = None
-    changed: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Audit:
-    """Agents' caches that can be read, and files that bear a cache's name and can't be read.
-
-    None where nobody outside can see any.
-    """
-
-    readable: int | None
-    broken: int | None
+NONE_RESTORED: Final = Restored(caches=0, tokens=0, bytes=0)
 
 
 class RefusedError(RuntimeError):
@@ -103,7 +38,7 @@ class Target:
         self._plan = plan
         self._served: Checkpoint | None = None
         self._fallback: Checkpoint | None = None
-        self._outcome = SwapOutcome()
+        self._outcome = NONE_SEEN
 
     def identity(self) -> tuple[dict[str, str], str]:
         """Versions of what serves (name -> version), and the device it serves on."""
@@ -146,7 +81,7 @@ class Target:
 
     def restore(self) -> Restored:
         """Bring back the caches that were evicted when the new model last went, then free them."""
-        return Restored()
+        return NONE_RESTORED
 
     def replies(self) -> tuple[Reply, ...]:
         """What the new model says to the verification prompts, where tokens can be seen."""
@@ -181,7 +116,7 @@ class Target:
 
     def audit(self) -> Audit:
         """After a failed swap: what became of the agents' caches of the model that serves now."""
-        return Audit(None, None)
+        return Audit()
 
     def finish(self) -> int:
         """Wait until every request of the workload is answered; returns how many.

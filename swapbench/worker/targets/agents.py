@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 from swapbench.loaders import Loaded
 from swapbench.spec.experiment import CacheFill
-from swapbench.wire.events import Plan
+from swapbench.wire.plan import Plan
+from swapbench.wire.swap import Audit, Restored
 from swapbench.worker.engine.caches import CacheStore
 from swapbench.worker.engine.workload import continuation, fill_cache
 from swapbench.worker.meter import Meter
-from swapbench.worker.targets import Audit, Restored
+from swapbench.worker.targets import NONE_RESTORED
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,11 @@ class Agents:
     @property
     def names(self) -> tuple[str, ...]:
         """In their order."""
-        return tuple(f"agent-{n}" for n in range(1, self.plan.workload.agents + 1))
+        return tuple(f"agent-{n}" for n in range(1, self.plan.experiment.workload.agents + 1))
 
     def fill(self, loaded: Loaded, model: str, round_: int) -> Prefilled:
         """Give each agent a cache of its own, other than in the rounds before."""
-        work = self.plan.workload
+        work = self.plan.experiment.workload
         begun_s = self.meter.now_s()
         for n, agent in enumerate(self.names):
             # Other contents in each round: a store that writes only what changed has something to write.
@@ -60,7 +61,7 @@ class Agents:
         """
         files = self.store.saved()
         if not files:
-            return Restored()
+            return NONE_RESTORED
         begun_s = self.meter.now_s()
         for agent in files:
             self.store.restore(agent)
@@ -103,7 +104,7 @@ class Agents:
     def _continuation(self, agent: str, loaded: Loaded) -> tuple[int, ...]:
         cache = self.store.get(agent)
         assert cache is not None
-        return continuation(loaded.model, cache, self.plan.verify.tokens)
+        return continuation(loaded.model, cache, self.plan.experiment.verify.tokens)
 
     def _goes_on_otherwise(self, agent: str, loaded: Loaded, model: str) -> bool:
         before = self._continuations.get((agent, model))

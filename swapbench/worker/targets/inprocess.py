@@ -15,7 +15,8 @@ from swapbench.base.phases import Phase
 from swapbench.loaders import Loaded, ModelLoader, platform
 from swapbench.loaders.source import Span, unmeasured
 from swapbench.machine.allowance import ByteLimit, memory
-from swapbench.wire.events import Checkpoint, ClientRequest, Plan, PlannedSwap, Recovery, Reply
+from swapbench.wire.plan import Checkpoint, Plan, Reply
+from swapbench.wire.swap import Audit, ClientRequest, PlannedSwap, Recovery, Restored, Steady
 from swapbench.worker.checking import Serving, refuse_broken, refuse_too_large
 from swapbench.worker.engine.batch import BatchEngine, Request, Ticket
 from swapbench.worker.engine.caches import CacheStore, ModelTag, unsavable
@@ -26,7 +27,7 @@ from swapbench.worker.meter import MlxMeter, Settled, settle
 from swapbench.worker.mlx_here import mlx_identity, wire
 from swapbench.worker.preparation import keep_page_cache, set_page_cache, touch_free_memory
 from swapbench.worker.probe import Probe
-from swapbench.worker.targets import Audit, RefusedError, Restored, Steady, SwapOutcome, Target
+from swapbench.worker.targets import NONE_SEEN, RefusedError, Target
 from swapbench.worker.targets.agents import Agents
 from swapbench.worker.traffic import Traffic, client_request, seen_by_client
 
@@ -43,9 +44,9 @@ class InProcessTarget(Target):
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
         self.meter: MlxMeter = MlxMeter()
-        if plan.engine.wired == "server":
+        if plan.experiment.engine.wired == "server":
             wire("recommended")
-        self._pool = BlockPool(plan.engine.kv_budget_bytes, plan.engine.block_tokens)
+        self._pool = BlockPool(plan.experiment.engine.kv_budget_bytes, plan.experiment.engine.block_tokens)
         self._store = CacheStore(plan.scratch_dir)
         self._loader = ModelLoader(plan.how)
         self._reserved = False
@@ -59,10 +60,10 @@ class InProcessTarget(Target):
         self._following: Path | None = None
         self._tickets: tuple[Ticket, ...] = ()
         self._carried: tuple[Ticket, ...] = ()
-        self._door = FrontDoor(plan.workload.queue_limit)
+        self._door = FrontDoor(plan.experiment.workload.queue_limit)
         self._traffic: Traffic[Request, Ticket | None] | None = None
         self._planned: PlannedSwap | None = None
-        self._outcome = SwapOutcome(note=self._loader.unasked)
+        self._outcome = replace(NONE_SEEN, note=self._loader.unasked)
 
     def identity(self) -> tuple[dict[str, str], str]:
         """Versions of mlx and mlx-lm; MLX's default device."""
@@ -70,7 +71,7 @@ class InProcessTarget(Target):
 
     def serve(self, checkpoint: Checkpoint) -> None:
         """Load `checkpoint` unless it is served already."""
-        self._outcome = SwapOutcome()
+        self._outcome = NONE_SEEN
         self._tickets = self._carried = ()
         if self._served == checkpoint and self._batch is not None and self._batch.serves:
             return
@@ -87,15 +88,15 @@ class InProcessTarget(Target):
 
     def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """Fill the agents' caches, set the page cache, and put requests in flight, decoding."""
-        work, batch, loaded = self._plan.workload, self._batch, self._loaded
+        work, batch, loaded = self._plan.experiment.workload, self._batch, self._loaded
         assert batch is not None
         assert loaded is not None
         assert self._served is not None
         self._refuse_unsavable_caches(loaded.model)
         prefilled = self._agents.fill(loaded, self._served.name, planned.round)
-        self._outcome = SwapOutcome(prefilled_tokens=prefilled.tokens, prefill_s=prefilled.seconds)
+        self._outcome = replace(NONE_SEEN, prefilled_tokens=prefilled.tokens, prefill_s=prefilled.seconds)
         self._refuse_a_full_disk()
-        if self._plan.touch_free_memory:
+        if self._plan.experiment.touch_free_memory:
             touch_free_memory(to.weight_bytes)
         label = self._plan.page_cache_of(planned.scenario)
         set_page_cache(to, label)
@@ -155,10 +156,11 @@ class InProcessTarget(Target):
 
     def steady(self) -> Steady:
         """One more request, alone in its batch."""
-        if self._plan.steady_tokens == 0:
+        asked = self._plan.experiment.steady_tokens
+        if asked == 0:
             return Steady()
         assert self._batch is not None
-        ticket = self._batch.submit(replace(_HELLO, id="steady", max_tokens=self._plan.steady_tokens))
+        ticket = self._batch.submit(replace(_HELLO, id="steady", max_tokens=asked))
         ticket.result(PATIENCE_S)
         rate = ticket.steady_tokens_per_s
         return Steady(ticket.first_token_s, None if math.isnan(rate) else rate)
@@ -172,7 +174,7 @@ class InProcessTarget(Target):
     def replies(self) -> tuple[Reply, ...]:
         """By the batch engine, one after another."""
         assert self._batch is not None
-        return ask(self._batch, self._plan.verify)
+        return ask(self._batch, self._plan.experiment.verify)
 
     def roll_back(self) -> Recovery:
         """Serve the old model again, its agents' caches restored."""
@@ -181,7 +183,7 @@ class InProcessTarget(Target):
         if self._batch is not None:
             # A broken engine has failed its requests already: there is nothing to carry.
             with suppress(RuntimeError):
-                self._carried += self._batch.drain(0, self._plan.engine.drain_grace_s).carried
+                self._carried += self._batch.drain(0, self._plan.experiment.engine.drain_grace_s).carried
             self._stop()
         if self._loaded is None or self._served != old:
             self._unload()
@@ -220,7 +222,7 @@ class InProcessTarget(Target):
         if traffic is None or planned is None:
             return ()
         zero_s = self.meter.clock_origin_ns / 1e9 + begun_s
-        return tuple(seen_by_client(sent, planned, zero_s, self._plan.strategy) for sent in traffic.sent())
+        return tuple(seen_by_client(sent, planned, zero_s) for sent in traffic.sent())
 
     def settle(self) -> Settled:
         """Collect, then watch the ledgers."""
@@ -256,7 +258,7 @@ class InProcessTarget(Target):
 
     def _start_traffic(self, planned: PlannedSwap) -> None:
         """Have clients send, and wait until one of them is being answered."""
-        work = self._plan.workload
+        work = self._plan.experiment.workload
         self._stop_traffic()
         if work.clients == 0:
             return
@@ -282,7 +284,8 @@ class InProcessTarget(Target):
     def _drain(self) -> None:
         assert self._batch is not None
         self._door.close()
-        drained = self._batch.drain(self._plan.workload.drain_deadline_s, self._plan.engine.drain_grace_s)
+        experiment = self._plan.experiment
+        drained = self._batch.drain(experiment.workload.drain_deadline_s, experiment.engine.drain_grace_s)
         self._carried = drained.carried
         self._outcome = replace(
             self._outcome, drained_requests=drained.finished, carried_requests=len(drained.carried)
@@ -295,7 +298,7 @@ class InProcessTarget(Target):
     def _stop(self) -> None:
         self._door.close()
         if self._batch is not None:
-            self._batch.stop(self._plan.engine.drain_grace_s)
+            self._batch.stop(self._plan.experiment.engine.drain_grace_s)
             self._batch = None
 
     def _unload(self, span: Span = unmeasured) -> None:
@@ -307,8 +310,9 @@ class InProcessTarget(Target):
     def _look_at_release(self) -> None:
         """What malloc keeps; and whether memory comes back late, for which the swap waits."""
         self._freed_bytes = self._kept_by_malloc()
-        if self._plan.settle_after_unload:
-            self._outcome = replace(self._outcome, release=settle(self.meter))
+        if self._plan.experiment.settle_after_unload:
+            settled = settle(self.meter)
+            self._outcome = replace(self._outcome, release_settle_s=settled.seconds, released=settled.ledgers)
 
     def _load(self, checkpoint: Checkpoint, span: Span) -> None:
         refuse_too_large(checkpoint, self._room_for(checkpoint))
@@ -331,8 +335,8 @@ class InProcessTarget(Target):
 
     def _room_for(self, _checkpoint: Checkpoint) -> ByteLimit:
         """What a model may take: what is set, or what this process can get once the old model is gone."""
-        if self._plan.engine.memory_limit_bytes:
-            return ByteLimit(self._plan.engine.memory_limit_bytes, "engine.memory_limit_bytes")
+        if self._plan.experiment.engine.memory_limit_bytes:
+            return ByteLimit(self._plan.experiment.engine.memory_limit_bytes, "engine.memory_limit_bytes")
         ours = self._loaded.weight_bytes if self._loaded is not None else 0
         kept = self._loader.kept_bytes + self._kept_by_malloc()
         room = memory().obtainable
@@ -374,14 +378,14 @@ class InProcessTarget(Target):
             loaded.tokenizer,
             self._pool,
             self._thread,
-            max_batch=self._plan.engine.max_batch,
+            max_batch=self._plan.experiment.engine.max_batch,
             name=checkpoint.name,
             batches=self._serving[checkpoint.path].batches,
         )
         # Known before anything can fail: an engine that nobody stops would keep the one thread for ever.
         self._batch = batch
-        batch.await_ready(self._plan.engine.drain_grace_s)
-        if self._plan.engine.wired == "off":
+        batch.await_ready(self._plan.experiment.engine.drain_grace_s)
+        if self._plan.experiment.engine.wired == "off":
             wire("nothing")
         while self._carried:
             batch.resubmit(self._carried[0])

@@ -7,12 +7,13 @@ from importlib.metadata import EntryPoint
 from typing import Any, Literal, cast
 
 from swapbench.orchestrator import GROUP, REPORTED, Orchestrator
-from swapbench.wire.events import Checkpoint, Plan, PlannedSwap, Recovery
+from swapbench.wire.plan import Checkpoint, Plan
+from swapbench.wire.swap import NO_SWAP, PlannedSwap, Recovery, Restored, SwapOutcome
 from swapbench.worker.meter import Meter
 from swapbench.worker.preparation import set_page_cache
 from swapbench.worker.probe import Probe
 from swapbench.worker.reference import MismatchError
-from swapbench.worker.targets import NOTHING_SEEN, Restored, Target
+from swapbench.worker.targets import Target
 
 
 class OrchestratedTarget(Target):
@@ -20,25 +21,25 @@ class OrchestratedTarget(Target):
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
-        self._own = _made(plan.target, plan.orchestrator)
+        self._own = _made(plan.experiment.target, plan.orchestrator)
         self.meter = _meter(self._own)
         self._folders = {name: checkpoint.path for name, checkpoint in plan.checkpoints.items()}
         self._started = False
         self._said: dict[str, str] = {}
         self._answer = ""
-        self._outcome = NOTHING_SEEN
+        self._outcome = SwapOutcome()
 
     def identity(self) -> tuple[dict[str, str], str]:
         """Of MLX's packages, if models live here; the device is MLX's, or the orchestrator's name."""
         if not getattr(self._own, "uses_mlx", False):
-            return {}, self._plan.target
+            return {}, self._plan.experiment.target
         from swapbench.worker.mlx_here import mlx_identity
 
         return mlx_identity()
 
     def serve(self, checkpoint: Checkpoint) -> None:
         """Start it with this model, or have it swapped in, unmeasured."""
-        self._outcome = NOTHING_SEEN
+        self._outcome = SwapOutcome()
         if self._served is None:  # never started, or nobody knows what became of the last swap
             self._start(checkpoint)
         elif self._served != checkpoint:
@@ -52,7 +53,7 @@ class OrchestratedTarget(Target):
         """The page cache, then the workload."""
         label = self._plan.page_cache_of(planned.scenario)
         set_page_cache(to, label)
-        self._own.apply_workload(self._plan.workload)
+        self._own.apply_workload(self._plan.experiment.workload)
         self._look_at_page_cache(to)
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
@@ -133,7 +134,7 @@ class OrchestratedTarget(Target):
         return told
 
     def _remembers(self, model: Checkpoint) -> bool:
-        return self._plan.asks_of(model.name) and self._plan.verify.tokens > 0
+        return self._plan.asks_of(model.name) and self._plan.experiment.verify.tokens > 0
 
     def _start(self, checkpoint: Checkpoint) -> None:
         if self._started:
@@ -143,7 +144,7 @@ class OrchestratedTarget(Target):
         self._served = checkpoint
 
     def _unmeasured(self) -> Probe:
-        return Probe(self.meter, lambda _: None, 0, "")
+        return Probe(self.meter, lambda _: None, NO_SWAP)
 
     def _swap_unmeasured(self, to: Checkpoint) -> None:
         probe = self._unmeasured()
@@ -156,7 +157,7 @@ class OrchestratedTarget(Target):
 
     def _remember(self, model: Checkpoint, answer: str) -> int | None:
         """Compare an answer with the first one of its model; how many characters there were to compare."""
-        if self._plan.verify.tokens == 0:
+        if self._plan.experiment.verify.tokens == 0:
             return None
         expected = self._said.setdefault(model.name, answer)
         if answer == expected:

@@ -8,10 +8,11 @@ from dataclasses import replace
 from swapbench.base.phases import PHASES, Phase
 from swapbench.instruments.ledgers import SwapSpace
 from swapbench.spec.experiment import Script, ScriptedSwap
-from swapbench.wire.events import Checkpoint, Plan, PlannedSwap, Reading, Recovery, Reply
+from swapbench.wire.plan import Checkpoint, Plan, Reply
+from swapbench.wire.swap import Audit, PlannedSwap, Reading, Recovery
 from swapbench.worker.meter import Counters, Meter, Settled
 from swapbench.worker.probe import Probe
-from swapbench.worker.targets import Audit, SwapOutcome, Target
+from swapbench.worker.targets import NONE_SEEN, Target
 
 _MACHINE_BYTES = 24 << 30
 _PROCESS_BYTES = 100 << 20
@@ -90,9 +91,9 @@ class ScriptedTarget(Target):
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
-        assert plan.script is not None
+        assert plan.experiment.script is not None
         self.meter: ScriptedMeter = ScriptedMeter()
-        self._script: Script = plan.script
+        self._script: Script = plan.experiment.script
         self._round = 0
         self._now_playing: ScriptedSwap | None = None
 
@@ -100,13 +101,13 @@ class ScriptedTarget(Target):
         return {}, "scripted"
 
     def serve(self, checkpoint: Checkpoint) -> None:
-        self._outcome = SwapOutcome()
+        self._outcome = NONE_SEEN
         self._hold(checkpoint)
 
     def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """Note the round; scripts may tell rounds apart. What is in the page cache they say, too."""
         self._round = planned.round
-        self._outcome = SwapOutcome(resident_before=self._script.resident)
+        self._outcome = replace(NONE_SEEN, resident_before=self._script.resident)
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
         """Play the phases, each as long as the script says, failing where it says."""
@@ -144,7 +145,7 @@ class ScriptedTarget(Target):
         return Audit(0, 0)
 
     def finish(self) -> int:
-        return self._plan.workload.requests
+        return self._plan.experiment.workload.requests
 
     def settle(self) -> Settled:
         """Scripted ledgers stand still."""
@@ -157,7 +158,7 @@ class ScriptedTarget(Target):
         """What the script says of this swap, the more particular entry first."""
         assert self._fallback is not None
         pair = (self._fallback.name, to.name)
-        names = {s.name for s in self._plan.scenarios if (s.from_model, s.to_model) == pair}
+        names = {s.name for s in self._plan.experiment.scenario if (s.from_model, s.to_model) == pair}
         fitting = [s for s in self._script.swap if s.scenario in names and s.round in (None, self._round)]
         self._now_playing = min(fitting, key=lambda s: s.round is None, default=None)
         return self._now_playing
@@ -172,7 +173,7 @@ class ScriptedTarget(Target):
         if played is not None and played.fails_in == phase:
             _fail(played)
         if phase is Phase.DRAIN:
-            self._outcome = replace(self._outcome, drained_requests=self._plan.workload.requests)
+            self._outcome = replace(self._outcome, drained_requests=self._plan.experiment.workload.requests)
         elif phase is Phase.UNLOAD:
             self.meter.leak(self._script.leak_bytes)
             self.meter.hold(0)

@@ -6,21 +6,14 @@ from dataclasses import replace
 from swapbench.base.phases import FIRST_TOKEN, Phase
 from swapbench.instruments.ledgers import SwapSpace, system
 from swapbench.spec.experiment import PageCache
-from swapbench.wire.events import (
-    Checkpoint,
-    PhaseMeasured,
-    Plan,
-    PlannedSwap,
-    Reading,
-    Recovery,
-    Reply,
-)
+from swapbench.wire.plan import Checkpoint, Plan, Reply
+from swapbench.wire.swap import Audit, PhaseMeasured, PlannedSwap, Reading, Recovery, Steady
 from swapbench.worker.meter import Counters, Meter, Settled
 from swapbench.worker.preparation import touch_free_memory
 from swapbench.worker.probe import Probe
 from swapbench.worker.sharding.crew import Crew
 from swapbench.worker.sharding.messages import Order, Report, Work, sum_up
-from swapbench.worker.targets import Audit, RefusedError, Steady, SwapOutcome, Target
+from swapbench.worker.targets import NONE_SEEN, RefusedError, Target
 
 _HELLO_TOKENS = 8
 
@@ -64,7 +57,7 @@ class ShardedTarget(Target):
     def identity(self) -> tuple[dict[str, str], str]:
         """As rank 0 says; ranks are started for it."""
         ready = self._ranks().ready
-        sharded = self._plan.sharded
+        sharded = self._plan.experiment.sharding()
         assert sharded is not None
         self._outcome = replace(self._outcome, note=ready.note)
         shared = f"{self._ranks().size} ranks, {sharded.mode}, {sharded.backend}"
@@ -72,7 +65,7 @@ class ShardedTarget(Target):
 
     def serve(self, checkpoint: Checkpoint) -> None:
         """Load `checkpoint` on every rank unless it is served already; ranks that were lost are started."""
-        self._outcome = SwapOutcome()
+        self._outcome = NONE_SEEN
         if self._served == checkpoint and self._crew is not None:
             return
         self._refuse_broken(checkpoint)
@@ -86,7 +79,7 @@ class ShardedTarget(Target):
 
     def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """Set the page cache on every rank's machine."""
-        if self._plan.touch_free_memory:
+        if self._plan.experiment.touch_free_memory:
             touch_free_memory(to.weight_bytes)
         self._label = self._plan.page_cache_of(planned.scenario)
         self._ask(Order(number=0, work=Work.PAGE_CACHE, path=to.path, label=self._label))
@@ -123,16 +116,16 @@ class ShardedTarget(Target):
 
     def steady(self) -> Steady:
         """One more request; the slowest rank's figures."""
-        if self._plan.steady_tokens == 0:
+        if self._plan.experiment.steady_tokens == 0:
             return Steady()
-        reports = self._generate(_HELLO_TOKENS, self._plan.steady_tokens)
+        reports = self._generate(_HELLO_TOKENS, self._plan.experiment.steady_tokens)
         first_s = max(report.measured[0].seconds for report in reports)
         rates = [report.tokens_per_s for report in reports if report.tokens_per_s is not None]
         return Steady(first_s, min(rates) if rates else None)
 
     def replies(self) -> tuple[Reply, ...]:
         """One after another, by all ranks."""
-        verify = self._plan.verify
+        verify = self._plan.experiment.verify
         return tuple(
             Reply(prompt_tokens=length, tokens=self._generate(length, verify.tokens)[0].tokens)
             for length in verify.prompt_tokens
@@ -166,8 +159,10 @@ class ShardedTarget(Target):
 
     def _ranks(self) -> Crew:
         if self._crew is None:
-            assert self._plan.sharded is not None
-            self._crew = Crew(self._plan.sharded, self._plan.engine, self._plan.sample_every_s)
+            experiment = self._plan.experiment
+            sharded = experiment.sharding()
+            assert sharded is not None
+            self._crew = Crew(sharded, experiment.engine, experiment.sample_every_s)
             self.meter.crew = self._crew
         return self._crew
 
@@ -203,8 +198,9 @@ class ShardedTarget(Target):
             self._outcome = replace(self._outcome, kv_capacity_bytes=capacity)
 
     def _look_at_release(self) -> None:
-        if self._plan.settle_after_unload:
-            self._outcome = replace(self._outcome, release=self.settle())
+        if self._plan.experiment.settle_after_unload:
+            settled = self.settle()
+            self._outcome = replace(self._outcome, release_settle_s=settled.seconds, released=settled.ledgers)
 
     def _generate(self, prompt_tokens: int, tokens: int) -> tuple[Report, ...]:
         reports = self._ask(Order(number=0, work=Work.GENERATE, prompt_tokens=prompt_tokens, tokens=tokens))

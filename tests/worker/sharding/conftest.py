@@ -13,8 +13,7 @@ from swapbench.models.stand_ins import order
 from swapbench.models.stand_ins.store import make
 from swapbench.spec.experiment import Source, load
 from swapbench.spec.overrides import sets
-from swapbench.wire.events import Checkpoint, Plan
-from swapbench.wire.plan import Arm, make_plan, turns
+from swapbench.wire.plan import Arm, Checkpoint, Plan, make_plan, turns
 
 FILE = Path(__file__).parents[3] / "experiments" / "exp012-sharded.toml"
 

@@ -12,7 +12,8 @@ import pytest
 
 from swapbench.spec.experiment import EngineSettings, Sharded
 from swapbench.spec.hostfile import Host
-from swapbench.wire.events import Message, Reading, encode
+from swapbench.wire.events import encode
+from swapbench.wire.swap import Message, Reading
 from swapbench.worker.sharding import crew as crews
 from swapbench.worker.sharding.crew import Crew, RankError
 from swapbench.worker.sharding.messages import Hello, Order, Pulse, Ready, Report, Work

@@ -7,7 +7,9 @@ from shutil import copytree
 import psutil
 import pytest
 
-from swapbench.wire.events import Checkpoint, Event, PhaseMeasured, StepStarted, SwapFinished, SwapStarted
+from swapbench.wire.events import Event, StepStarted
+from swapbench.wire.plan import Checkpoint
+from swapbench.wire.swap import PhaseMeasured, PlannedSwap, SwapFinished
 from swapbench.worker.session import run_session
 from swapbench.worker.targets.sharded import ShardedTarget
 from tests.worker.sharding.conftest import LARGE, MakePlan, ranks
@@ -21,7 +23,6 @@ class Story:
     def __init__(self, shard: Path) -> None:
         self._shard = shard
         self._whole = shard.read_bytes()
-        self._swap: SwapStarted | None = None
         self._harm: dict[int, Callable[[], None]] = {
             DIES: lambda: ranks()[1].kill(),
             FAILS: lambda: _spoil(shard),
@@ -33,17 +34,15 @@ class Story:
 
     def __call__(self, event: Event) -> None:
         match event:
-            case SwapStarted():
-                self._swap = event
-            case StepStarted(step="load") if self._swap is not None and self._swap.scenario == "up":
-                if harm := self._harm.get(self._swap.round):
+            case StepStarted(step="load", swap=PlannedSwap(scenario="up", round=number)):
+                if harm := self._harm.get(number):
                     self.harmed += ranks().values()
                     harm()
             case StepStarted(step="rolling back"):
                 self._shard.write_bytes(self._whole)
-            case SwapFinished(scenario="up"):
+            case SwapFinished(swap=PlannedSwap(scenario="up")):
                 self.swaps.append(event)
-            case PhaseMeasured(scenario="up"):
+            case PhaseMeasured(swap=PlannedSwap(scenario="up")):
                 self.measured.append(event)
 
 
@@ -93,13 +92,15 @@ def test_no_rank_outlives_its_crew_not_even_a_stopped_one(story: Story) -> None:
 
 
 def test_what_a_failed_swap_measured_before_is_kept(story: Story) -> None:
-    of_died = [row for row in story.measured if row.round == DIES]
+    of_died = [row for row in story.measured if row.swap.round == DIES]
     assert {(row.phase, row.rank) for row in of_died if not row.span} == {
         *(("unload", rank) for rank in (0, 1, None))
     }
 
 
 def test_a_swap_that_goes_well_has_every_phase_on_every_rank(story: Story) -> None:
-    of_last = {(row.phase, row.rank) for row in story.measured if row.round == GOES_WELL and not row.span}
+    of_last = {
+        (row.phase, row.rank) for row in story.measured if row.swap.round == GOES_WELL and not row.span
+    }
     phases = ("unload", "load", "reconfigure", "update_tag", "reinit", "first_token")
     assert of_last == {(phase, rank) for phase in phases for rank in (0, 1, None)}

@@ -1,6 +1,6 @@
 """From what ranks measured to the rows of a phase, without any rank."""
 
-from swapbench.wire.events import PhaseMeasured, Reading
+from swapbench.wire.swap import PhaseMeasured, Reading
 from swapbench.worker.sharding.messages import gather, own_work_s, slowest, sum_up
 
 

@@ -6,11 +6,14 @@ import pytest
 
 from swapbench.base.phases import FIRST_TOKEN
 from swapbench.spec.experiment import EngineSettings, Verify
-from swapbench.wire.events import Checkpoint, Event, PhaseMeasured, PlannedSwap, Questions, Reply
+from swapbench.wire.events import Event
+from swapbench.wire.plan import Checkpoint, Questions, Reply
+from swapbench.wire.swap import PhaseMeasured, PlannedSwap
 from swapbench.worker import reference
 from swapbench.worker.probe import Probe
 from swapbench.worker.targets import RefusedError
 from swapbench.worker.targets.sharded import ShardedTarget
+from tests.measured import planned
 from tests.worker.sharding.conftest import LARGE, SMALL, MakePlan
 
 VERIFY = Verify(tokens=6, prompt_tokens=(5, 40))
@@ -25,7 +28,7 @@ class Swapped:
         target.serve(models[SMALL])
         self.before: tuple[Reply, ...] = target.replies()
         for name in (LARGE, SMALL):
-            self.probe = Probe(target.meter, self.events.append, 0, f"to {name}")
+            self.probe = Probe(target.meter, self.events.append, planned(f"to {name}"))
             target.prepare(models[name], PlannedSwap(round=0, warmup=False, scenario="up"))
             target.swap(models[name], self.probe)
             target.first_token(self.probe)
@@ -108,7 +111,7 @@ def test_layers_that_are_passed_on_compute_what_one_process_computes(
     swapped: Swapped, shareable: dict[str, Checkpoint]
 ) -> None:
     """Tensors that are summed in parts round otherwise: those are held against fresh ranks alone."""
-    sharded = swapped.target._plan.sharded
+    sharded = swapped.target._plan.experiment.sharding()
     if sharded is None or sharded.mode == "tensor":
         pytest.skip("sums of parts round otherwise")
     alone = reference.answer(Questions(checkpoint=shareable[SMALL], verify=VERIFY, engine=EngineSettings()))

@@ -11,8 +11,9 @@ import pytest
 
 from swapbench.orchestrator import Phase, Probe
 from swapbench.spec.experiment import Workload, validate
-from swapbench.wire.events import Checkpoint, Event, PhaseMeasured, SwapFinished
-from swapbench.wire.plan import Arm, make_plan, turns
+from swapbench.wire.events import Event
+from swapbench.wire.plan import Arm, Checkpoint, make_plan, turns
+from swapbench.wire.swap import PhaseMeasured, SwapFinished
 from swapbench.worker.session import run_session
 from swapbench.worker.targets.orchestrated import OrchestratedTarget
 from tests.scripted import raw_experiment
@@ -114,16 +115,16 @@ def test_phases_that_it_tells_are_measured_and_others_stay_empty(
     assert [swap.status for swap in swaps] == ["ok", "ok"]
     assert {event.phase for event in phases} == {"unload", "load", "first_token"}
     for swap in swaps:
-        assert swap.total_s is not None
-        assert swap.to_first_token_s is not None
-        assert swap.to_first_token_s >= swap.total_s
+        assert swap.timing.total_s is not None
+        assert swap.timing.to_first_token_s is not None
+        assert swap.timing.to_first_token_s >= swap.timing.total_s
 
 
 def test_a_swap_that_tells_no_phase_is_measured_as_a_whole(served: type[Server], tmp_path: Path) -> None:
     served.phases = ()
     swaps, phases = played(tmp_path)
     assert {event.phase for event in phases} == {"whole", "first_token"}
-    assert all(swap.total_s is not None and swap.unattributed_s is None for swap in swaps)
+    assert all(swap.timing.total_s is not None and swap.timing.unattributed_s is None for swap in swaps)
 
 
 def test_a_model_that_answers_as_another_one_fails_the_swap(served: type[Server], tmp_path: Path) -> None:
@@ -166,7 +167,9 @@ def test_the_old_model_is_asked_before_anything_is_mended(
 def test_what_it_reports_is_in_the_row(served: type[Server], tmp_path: Path) -> None:
     served.report = lambda _: {"kv_capacity_bytes": 5, "restored_caches": 2}  # type: ignore[attr-defined]
     swaps, _ = played(tmp_path)
-    assert {(s.kv_capacity_bytes, s.restored_caches, s.evicted_caches) for s in swaps} == {(5, 2, None)}
+    assert {(s.outcome.kv_capacity_bytes, s.restored.caches, s.outcome.evicted_caches) for s in swaps} == {
+        (5, 2, None)
+    }
     served.report = lambda _: {"caches": 2}  # type: ignore[attr-defined]
     swaps, _ = played(tmp_path / "wrong")
     assert "report() told caches=2; it may tell whole numbers of kv_capacity_bytes" in swaps[0].error
@@ -250,22 +253,26 @@ def test_phases_entered_again_add_up_in_the_swaps_row(served: type[Server], tmp_
     served.phases = (Phase.EVICT, Phase.LOAD, Phase.EVICT)
     swaps, phases = played(tmp_path)
     for swap in swaps:
-        rows = [row for row in phases if row.scenario == swap.scenario and row.phase != "first_token"]
+        rows = [
+            row for row in phases if row.swap.scenario == swap.swap.scenario and row.phase != "first_token"
+        ]
         assert [row.phase for row in rows] == ["evict", "load", "evict"]
-        assert swap.total_s is not None
-        assert swap.unattributed_s is not None
-        assert swap.unattributed_s == pytest.approx(swap.total_s - sum(row.seconds for row in rows))
-        assert swap.unattributed_s >= 0
+        assert swap.timing.total_s is not None
+        assert swap.timing.unattributed_s is not None
+        assert swap.timing.unattributed_s == pytest.approx(
+            swap.timing.total_s - sum(row.seconds for row in rows)
+        )
+        assert swap.timing.unattributed_s >= 0
 
 
 def test_a_row_that_was_rolled_back_says_nothing_of_the_reload(served: type[Server], tmp_path: Path) -> None:
     served.fails = Phase.LOAD
     swaps, _ = played(tmp_path)
-    assert (swaps[0].status, swaps[0].loaded_bytes) == ("rolled_back", None)
+    assert (swaps[0].status, swaps[0].outcome.loaded_bytes) == ("rolled_back", None)
 
 
 def test_a_scenario_that_asks_for_no_token_has_nobody_asked(served: type[Server], tmp_path: Path) -> None:
     swaps, phases = played(tmp_path, asks={"up": True, "down": False}, first_token=False)
-    assert [swap.first_token_s is None for swap in swaps] == [False, True]
-    assert [row.scenario for row in phases if row.phase == "first_token"] == ["up"]
+    assert [swap.timing.first_token_s is None for swap in swaps] == [False, True]
+    assert [row.swap.scenario for row in phases if row.phase == "first_token"] == ["up"]
     assert "verify small" not in served.calls

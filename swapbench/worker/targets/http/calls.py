@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from swapbench.spec.preset import BYTES, SECONDS, Call, Preset, Reported, Until
-from swapbench.wire.events import Checkpoint
+from swapbench.wire.plan import Checkpoint
 from swapbench.worker.targets.http.client import (
     Exchange,
     GarbledError,

@@ -9,7 +9,8 @@ from typing import Final
 import psutil
 
 from swapbench.spec.experiment import FaultKind, InjectedFault, find_fault
-from swapbench.wire.events import Checkpoint, PlannedSwap
+from swapbench.wire.plan import Checkpoint
+from swapbench.wire.swap import PlannedSwap
 from swapbench.worker.damage import DAMAGES, FULL_DISK_BYTES, damaged
 from swapbench.worker.probe import Probe
 from swapbench.worker.targets.http.client import ServerError
@@ -35,7 +36,7 @@ class FaultyHttpTarget(HttpTarget):
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """Find the swap's fault."""
         super().check(to, planned)
-        self._fault = find_fault(self._plan.faults, planned.scenario, planned.round)
+        self._fault = find_fault(self._plan.experiment.fault, planned.scenario, planned.round)
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
         """As ever, and something goes wrong in it."""

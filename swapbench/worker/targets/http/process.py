@@ -19,7 +19,7 @@ import psutil
 
 from swapbench.base.process import OWN_CODE, how_it_ended
 from swapbench.spec.preset import Preset, ServerProcess, fill_secrets
-from swapbench.wire.events import Checkpoint
+from swapbench.wire.plan import Checkpoint
 from swapbench.worker.targets.http import reaper
 from swapbench.worker.targets.http.client import (
     Endpoint,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from swapbench.base.files import write_atomically
-from swapbench.wire.events import Checkpoint, Plan
+from swapbench.wire.plan import Checkpoint, Plan
 from swapbench.worker.meter import settle
 from swapbench.worker.reference import MismatchError
 from swapbench.worker.targets.http.client import HungError, StatusError
@@ -121,8 +121,8 @@ class Verifier:
         self, plan: Plan, servers: Servers, completions: Completions, note: Callable[[str], None]
     ) -> None:
         self._plan = plan
-        self._tokens = plan.verify.tokens
-        self._prompts = prompts(plan.verify.prompt_tokens)
+        self._tokens = plan.experiment.verify.tokens
+        self._prompts = prompts(plan.experiment.verify.prompt_tokens)
         self._servers = servers
         self._completions = completions
         self._note = note

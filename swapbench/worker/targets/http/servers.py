@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from swapbench.wire.events import Checkpoint, Plan
+from swapbench.wire.plan import Checkpoint, Plan
 from swapbench.worker.meter import TreeMeter
 from swapbench.worker.targets.http.client import (
     Endpoint,

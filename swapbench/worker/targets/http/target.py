@@ -4,13 +4,14 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-from swapbench.wire.events import Checkpoint, ClientRequest, Plan, PlannedSwap, Recovery
+from swapbench.wire.plan import Checkpoint, Plan
+from swapbench.wire.swap import ClientRequest, PlannedSwap, Recovery, Restored, Steady, SwapOutcome
 from swapbench.worker.meter import TreeMeter
 from swapbench.worker.preparation import keep_page_cache, set_page_cache
 from swapbench.worker.probe import Probe
 from swapbench.worker.process import DeafError
 from swapbench.worker.reference import MismatchError
-from swapbench.worker.targets import NOTHING_SEEN, Restored, Steady, SwapOutcome, Target
+from swapbench.worker.targets import Target
 from swapbench.worker.targets.http.calls import Calls
 from swapbench.worker.targets.http.client import Exchange, HungError, ServerError
 from swapbench.worker.targets.http.completion import Completion
@@ -36,20 +37,20 @@ class HttpTarget(Target):
         assert plan.server is not None
         self._preset = plan.server.preset
         self._url = plan.server.url
-        self._timeout_s = plan.swap_timeout_s * _TIMEOUT_SHARE
+        self._timeout_s = plan.experiment.swap_timeout_s * _TIMEOUT_SHARE
         self._servers = Servers(plan)
         self.meter: TreeMeter = self._servers.meter
         self._calls = Calls(self._preset, self._servers, self._timeout_s)
         self._completions = Completions(plan, self._servers, self._timeout_s)
         self._verifier = Verifier(plan, self._servers, self._completions, self._note)
         self._clients = Clients(plan, self._completions)
-        self._conversations = Conversations(plan.workload, self._completions)
+        self._conversations = Conversations(plan.experiment.workload, self._completions)
         self._planned: PlannedSwap | None = None
         # The model that is swapped to, which is the one whose health is asked for.
         self._watched = ""
         self._trigger: Completion | None = None
         self._hot_s: float | None = None
-        self._outcome = NOTHING_SEEN
+        self._outcome = SwapOutcome()
 
     def identity(self) -> tuple[dict[str, str], str]:
         """Versions, of the server's own interpreter or as it tells them; and where it is, its process."""
@@ -63,7 +64,7 @@ class HttpTarget(Target):
 
     def serve(self, checkpoint: Checkpoint) -> None:
         """Have the server answer by `checkpoint`, started where need be."""
-        self._outcome = NOTHING_SEEN
+        self._outcome = SwapOutcome()
         self._servers.restarts = 0
         self._give_up_what_flies()
         self._clients.landed = ()
@@ -168,7 +169,7 @@ class HttpTarget(Target):
     def steady(self) -> Steady:
         """The same request again, of another beginning so that no cached prompt answers it."""
         assert self._served is not None
-        tokens = max(self._plan.steady_tokens, 1)
+        tokens = max(self._plan.experiment.steady_tokens, 1)
         answer = self._completions.whole(self._served, self._completions.prompt(), tokens)
         self._hot_s = None if answer.first_text_s is None else answer.first_text_s - answer.sent_s
         return Steady(self._hot_s, answer.tokens_per_s)
@@ -180,7 +181,7 @@ class HttpTarget(Target):
     def restore(self) -> Restored:
         """As far as the server tells; else by how soon it goes on with a conversation that it had."""
         assert self._served is not None
-        if self._outcome.restored_caches is not None or not self._plan.workload.agents:
+        if self._outcome.restored_caches is not None or not self._plan.experiment.workload.agents:
             return Restored(self._outcome.restored_caches, self._outcome.restored_tokens, None)
         return self._conversations.come_back(self._served, self._hot_s)
 

@@ -10,8 +10,8 @@ from functools import partial
 from typing import Final, Literal
 
 from swapbench.spec.experiment import Workload
-from swapbench.wire.events import Checkpoint, ClientRequest, Plan, PlannedSwap
-from swapbench.worker.targets import Restored
+from swapbench.wire.plan import Checkpoint, Plan
+from swapbench.wire.swap import ClientRequest, PlannedSwap, Restored
 from swapbench.worker.targets.http.client import HungError, ServerError
 from swapbench.worker.targets.http.completion import Completion, SilentError
 from swapbench.worker.targets.http.references import Prompt
@@ -123,7 +123,7 @@ class Clients:
 
     def start(self, planned: PlannedSwap, served: Checkpoint) -> None:
         """Put requests in flight, and have clients send; returns once they are being answered."""
-        scenario, work = self._plan.scenario(planned.scenario), self._plan.workload
+        scenario, work = self._plan.scenario(planned.scenario), self._plan.experiment.workload
         count = work.requests if scenario.requests is None else scenario.requests
         self._flying = tuple(self._send(n, f"in-flight-{n}", served) for n in range(1, count + 1))
         for request in self._flying:
@@ -156,9 +156,7 @@ class Clients:
         """What became of every request; `zero_s` is when the swap was asked for, as perf_counter has it."""
         return tuple(
             ClientRequest(
-                round=planned.round,
-                scenario=planned.scenario,
-                strategy=self._plan.strategy,
+                swap=planned,
                 client=landed.client,
                 request=landed.name,
                 sent_s=landed.sent_s - zero_s,
@@ -174,14 +172,14 @@ class Clients:
         )
 
     def _send(self, client: int, name: str, model: Checkpoint) -> InFlight:
-        work = self._plan.workload
+        work = self._plan.experiment.workload
         prompt = self._completions.prompt(Prompt(work.prompt_tokens).text())
         ask = partial(self._completions.start, model, prompt, work.decode_tokens)
         return InFlight(client, name, model.name, ask)
 
     def _send_of_client(self, number: int) -> InFlight:
         assert self.wanted is not None
-        client = number % self._plan.workload.clients + 1
+        client = number % self._plan.experiment.workload.clients + 1
         return self._send(client, f"client-{client}/{number}", self.wanted)
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from swapbench.spec.experiment import validate
 from swapbench.spec.preset import Preset, read_preset, shipped
-from swapbench.wire.events import Checkpoint, ClientRequest, Event, Server, SwapFinished
-from swapbench.wire.plan import Arm, make_plan, scripted_checkpoints, turns
+from swapbench.wire.events import Event
+from swapbench.wire.plan import Arm, Checkpoint, Server, make_plan, scripted_checkpoints, turns
+from swapbench.wire.swap import ClientRequest, SwapFinished
 from swapbench.worker.__main__ import make_target
 from swapbench.worker.session import run_session
 from swapbench.worker.targets.http.references import Reference, References, prompts
@@ -72,8 +73,8 @@ def play(
         scratch = References(plan.scratch_dir)
         for name in asked.models:
             answers = {
-                prompt.key(): "".join(said_by(name, prompt.text(), plan.verify.tokens))
-                for prompt in prompts(plan.verify.prompt_tokens)
+                prompt.key(): "".join(said_by(name, prompt.text(), plan.experiment.verify.tokens))
+                for prompt in prompts(plan.experiment.verify.prompt_tokens)
             }
             scratch.keep(name, Reference(answers, fresh=True))
     events: list[Event] = []

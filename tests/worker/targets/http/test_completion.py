@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from swapbench.spec.preset import Ask
-from swapbench.wire.events import Note, SwapFinished
+from swapbench.wire.events import Note
+from swapbench.wire.swap import SwapFinished
 from swapbench.worker.targets.http.completion import text_of
 from tests.worker.targets.http.stand_in import ERRORS
 from tests.worker.targets.http.standing import THERE, play, preset, swaps_of
@@ -36,10 +37,10 @@ def swaps(folder: Path, *options: str, ask: object = PLAIN, **changes: Any) -> l
 def test_what_a_proxy_says_while_a_model_loads_is_no_first_token(ask: object, tmp_path: Path) -> None:
     for swap in swaps(tmp_path, "--progress", "--load-s", "0.3", ask=ask):
         assert (swap.status, swap.error, swap.invalid_reason) == ("ok", "", "")
-        assert swap.to_first_token_s is not None
-        assert swap.to_first_token_s > 0.3
-        assert swap.to_first_byte_s is not None
-        assert swap.to_first_byte_s < 0.3
+        assert swap.timing.to_first_token_s is not None
+        assert swap.timing.to_first_token_s > 0.3
+        assert swap.outcome.to_first_byte_s is not None
+        assert swap.outcome.to_first_byte_s < 0.3
 
 
 def test_a_first_token_that_comes_sooner_than_from_a_loaded_model_is_not_believed(tmp_path: Path) -> None:
@@ -127,13 +128,13 @@ def test_a_server_that_is_never_ready_to_answer_is_told_by_its_status(tmp_path: 
 
 
 def test_no_rate_is_told_of_an_answer_that_came_at_once(tmp_path: Path) -> None:
-    assert {swap.steady_tokens_per_s for swap in swaps(tmp_path, "--one-write")} == {None}
+    assert {swap.steady.tokens_per_s for swap in swaps(tmp_path, "--one-write")} == {None}
 
 
 def test_a_rate_is_told_of_pieces_that_came_one_by_one(tmp_path: Path) -> None:
     for swap in swaps(tmp_path, "--pace-s", "0.02"):
-        assert swap.steady_tokens_per_s is not None
-        assert (swap.steady_tokens_per_s or 0) > 0
+        assert swap.steady.tokens_per_s is not None
+        assert (swap.steady.tokens_per_s or 0) > 0
 
 
 def test_an_error_names_the_url_that_was_asked_and_a_url_may_end_in_v1(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.wire.events import GaveUp, RunFinished, SwapFinished
+from swapbench.wire.events import GaveUp, RunFinished
+from swapbench.wire.swap import SwapFinished
 from swapbench.worker.targets.http.process import StartedServer
 from tests.worker.targets.http.stand_in import IN_FLIGHT
 from tests.worker.targets.http.standing import flights_of, play, preset, swaps_of
@@ -41,7 +42,7 @@ def test_a_swap_that_goes_wrong_says_how_and_the_next_one_goes_on(fault: str, tm
     assert there.status == "rolled_back"
     assert there.error.startswith("the swap failed: ")
     assert WHAT_IS_SAID[fault] in there.error
-    assert (there.total_s, there.to_first_token_s) == (None, None)
+    assert (there.timing.total_s, there.timing.to_first_token_s) == (None, None)
     assert (back.status, back.error) == ("ok", "")
 
 
@@ -79,9 +80,9 @@ def test_whose_repair_brought_the_old_model_back_is_told(
     fault: str, recovery: str, restarts: int, tmp_path: Path
 ) -> None:
     there, back = failed(tmp_path, fault)
-    assert (there.status, there.recovery, there.restarts) == ("rolled_back", recovery, restarts)
-    assert (there.readable_caches, there.broken_caches) == (None, None)
-    assert (back.status, back.recovery, back.restarts) == ("ok", None, 0)
+    assert (there.status, there.recovery, there.outcome.restarts) == ("rolled_back", recovery, restarts)
+    assert (there.audit.readable, there.audit.broken) == (None, None)
+    assert (back.status, back.recovery, back.outcome.restarts) == ("ok", None, 0)
 
 
 def test_the_cause_stands_at_the_end_of_a_log_and_is_kept(tmp_path: Path) -> None:
@@ -168,7 +169,7 @@ def test_in_flight_requests_that_a_dying_server_takes_with_it_have_failed(tmp_pa
     events = play(tmp_path, slow, workload={"requests": 2, "decode_tokens": 10_000}, swap_timeout_s=10.0)
     there = swaps_of(events)[0]
     assert there.status == "rolled_back"
-    outcomes = [flight.outcome for flight in flights_of(events) if flight.scenario == "there"]
+    outcomes = [flight.outcome for flight in flights_of(events) if flight.swap.scenario == "there"]
     assert len(outcomes) == 2
     assert set(outcomes) <= {"failed", "answered"}
 

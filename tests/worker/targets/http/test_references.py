@@ -34,9 +34,9 @@ def test_one_that_answers_otherwise_from_its_prompt_cache_is_not_the_wrong_model
 def test_what_a_server_takes_is_known_from_one_that_had_no_other_model(keeps: bool, tmp_path: Path) -> None:
     options = ("--weighs-mib", "100", *(("--keeps-boot",) if keeps else ()))
     for swap in swaps_of(play(tmp_path, preset("mlx_lm", *options), known=False)):
-        assert swap.fresh_footprint_bytes is not None
+        assert swap.outcome.fresh_footprint_bytes is not None
         assert swap.settled.footprint_bytes is not None
-        beyond = swap.settled.footprint_bytes - swap.fresh_footprint_bytes
+        beyond = swap.settled.footprint_bytes - swap.outcome.fresh_footprint_bytes
         assert (beyond > 90 << 20) == keeps
 
 

@@ -146,6 +146,6 @@ def test_what_a_server_tells_of_its_caches_is_in_the_row(tmp_path: Path) -> None
     ]
     first, second = swaps_of(play(tmp_path, preset("openai", reported=reported)))
     for swap in (first, second):
-        assert (swap.evicted_caches, swap.restored_caches, swap.restored_tokens) == (3, 2, 64)
-    assert first.kv_capacity_bytes is not None
-    assert second.kv_capacity_bytes == first.kv_capacity_bytes // 2
+        assert (swap.outcome.evicted_caches, swap.restored.caches, swap.restored.tokens) == (3, 2, 64)
+    assert first.outcome.kv_capacity_bytes is not None
+    assert second.outcome.kv_capacity_bytes == first.outcome.kv_capacity_bytes // 2

@@ -8,7 +8,8 @@ import pytest
 
 from swapbench.base.phases import PHASES, WHOLE
 from swapbench.spec.preset import shipped
-from swapbench.wire.events import Event, PhaseMeasured, RunFinished, WorkerReady
+from swapbench.wire.events import Event, RunFinished, WorkerReady
+from swapbench.wire.swap import PhaseMeasured
 from tests.worker.targets.http.stand_in import IN_FLIGHT
 from tests.worker.targets.http.standing import THERE, flights_of, play, preset, swaps_of
 
@@ -26,8 +27,8 @@ def test_every_preset_swaps_there_and_back_and_no_phase_is_made_up(name: str, pl
     events = played(name)
     there, back = swaps_of(events)
     assert [(swap.status, swap.error) for swap in (there, back)] == [("ok", "")] * 2
-    assert there.to_first_token_s is not None
-    assert there.second_first_token_s is not None
+    assert there.timing.to_first_token_s is not None
+    assert there.steady.first_token_s is not None
     assert isinstance(events[-1], RunFinished)
     measured = [event for event in events if isinstance(event, PhaseMeasured)]
     assert not {event.phase for event in measured} & set(PHASES)
@@ -42,22 +43,22 @@ def test_what_cannot_be_seen_is_not_zero(played: Played) -> None:
 
 def test_the_cost_of_a_swap_by_asking_is_what_the_same_request_does_not_take_hot(tmp_path: Path) -> None:
     for swap in swaps_of(play(tmp_path, preset("mlx_lm", "--load-s", "0.2"))):
-        assert swap.to_first_token_s is not None
-        assert swap.second_first_token_s is not None
-        assert swap.total_s == pytest.approx(swap.to_first_token_s - swap.second_first_token_s)
-        assert swap.first_token_s is None
-        assert swap.to_first_byte_s is not None
-        assert 0.2 <= swap.to_first_byte_s <= swap.to_first_token_s
+        assert swap.timing.to_first_token_s is not None
+        assert swap.steady.first_token_s is not None
+        assert swap.timing.total_s == pytest.approx(swap.timing.to_first_token_s - swap.steady.first_token_s)
+        assert swap.timing.first_token_s is None
+        assert swap.outcome.to_first_byte_s is not None
+        assert 0.2 <= swap.outcome.to_first_byte_s <= swap.timing.to_first_token_s
 
 
 def test_a_swap_by_a_call_ends_with_the_call_and_its_first_token_is_asked_for_afterwards(
     tmp_path: Path,
 ) -> None:
     for swap in swaps_of(play(tmp_path, preset("lm-studio", "--load-s", "0.2"))):
-        assert swap.total_s is not None
-        assert swap.first_token_s is not None
-        assert swap.to_first_token_s is not None
-        assert 0.2 <= swap.total_s <= swap.to_first_token_s
+        assert swap.timing.total_s is not None
+        assert swap.timing.first_token_s is not None
+        assert swap.timing.to_first_token_s is not None
+        assert 0.2 <= swap.timing.total_s <= swap.timing.to_first_token_s
 
 
 def test_a_model_that_is_told_to_go_is_waited_for_by_its_name_in_a_list(tmp_path: Path) -> None:
@@ -66,29 +67,29 @@ def test_a_model_that_is_told_to_go_is_waited_for_by_its_name_in_a_list(tmp_path
     told = preset("llama-server", swap={"by": "call", "call": [call]}, unload=[])
     for swap in swaps_of(play(tmp_path, told)):
         assert (swap.status, swap.error) == ("ok", "")
-        assert swap.total_s is not None
-        assert swap.total_s >= 0.2
+        assert swap.timing.total_s is not None
+        assert swap.timing.total_s >= 0.2
 
 
 def test_without_a_first_token_a_swap_by_asking_ends_with_the_first_byte(tmp_path: Path) -> None:
     for swap in swaps_of(play(tmp_path, preset("mlx_lm"), first_token=False)):
-        assert swap.to_first_token_s is None
-        assert swap.total_s is not None
-        assert swap.total_s == pytest.approx(swap.to_first_byte_s, abs=0.01)
+        assert swap.timing.to_first_token_s is None
+        assert swap.timing.total_s is not None
+        assert swap.timing.total_s == pytest.approx(swap.outcome.to_first_byte_s, abs=0.01)
 
 
 def test_what_ollama_reports_is_read_from_its_last_line_and_its_list(played: Played) -> None:
     for swap in swaps_of(played("ollama")):
-        assert swap.reported_load_s == pytest.approx(0.05)
-        assert swap.reported_memory_bytes == 4242
+        assert swap.outcome.reported_load_s == pytest.approx(0.05)
+        assert swap.outcome.reported_memory_bytes == 4242
 
 
 def test_what_lm_studio_reports_is_read_from_the_answer_to_its_call(played: Played) -> None:
-    assert [swap.reported_load_s for swap in swaps_of(played("lm-studio"))] == [1.25, 1.25]
+    assert [swap.outcome.reported_load_s for swap in swaps_of(played("lm-studio"))] == [1.25, 1.25]
 
 
 def test_a_server_that_reports_nothing_reports_nothing(played: Played) -> None:
-    assert {swap.reported_load_s for swap in swaps_of(played("mlx_lm"))} == {None}
+    assert {swap.outcome.reported_load_s for swap in swaps_of(played("mlx_lm"))} == {None}
 
 
 def test_requests_in_flight_are_followed_to_their_end(tmp_path: Path) -> None:
@@ -105,7 +106,12 @@ def test_requests_that_are_never_answered_are_stalled_and_fail_no_swap(tmp_path:
     work = {"requests": 2, "decode_tokens": IN_FLIGHT}
     events = play(tmp_path, server, workload=work, swap_timeout_s=3.0, scenario=[THERE])
     (swap,) = swaps_of(events)
-    assert (swap.status, swap.answered_requests, swap.failed_requests, swap.stalled_requests) == (
+    assert (
+        swap.status,
+        swap.answered_requests,
+        swap.outcome.failed_requests,
+        swap.outcome.stalled_requests,
+    ) == (
         "ok",
         0,
         0,
@@ -118,7 +124,7 @@ def test_a_request_that_has_nothing_to_say_is_answered(tmp_path: Path) -> None:
     server = preset("mlx_lm", "--fault", "silent-in-flight", "--says-nothing")
     work = {"requests": 2, "decode_tokens": IN_FLIGHT}
     (swap,) = swaps_of(play(tmp_path, server, workload=work, scenario=[THERE]))
-    assert (swap.answered_requests, swap.failed_requests, swap.stalled_requests) == (2, 0, 0)
+    assert (swap.answered_requests, swap.outcome.failed_requests, swap.outcome.stalled_requests) == (2, 0, 0)
 
 
 def test_clients_go_on_sending_and_ask_for_the_new_model_once_it_is_wanted(tmp_path: Path) -> None:
@@ -126,13 +132,13 @@ def test_clients_go_on_sending_and_ask_for_the_new_model_once_it_is_wanted(tmp_p
     events = play(tmp_path, preset("mlx_lm", "--load-s", "0.3"), workload=work, scenario=[THERE])
     (swap,) = swaps_of(events)
     sent = flights_of(events)
-    assert (swap.status, swap.sent_requests, swap.answered_requests) == ("ok", len(sent), len(sent))
+    assert (swap.status, swap.clients.sent, swap.answered_requests) == ("ok", len(sent), len(sent))
     assert {request.client for request in sent} == {1, 2, 3}
     assert {request.model for request in sent if request.sent_s < 0} == {"ham"}
     assert {request.model for request in sent} == {"ham", "egg"}
     # A thread that has chosen may be late to send: only the last one is certain.
     assert max(sent, key=lambda request: request.sent_s).model == "egg"
-    assert (swap.longest_wait_s or 0) > 0.1
+    assert (swap.clients.longest_wait_s or 0) > 0.1
 
 
 @pytest.mark.parametrize(("options", "kept"), [((), 0), (("--keeps-caches",), 2)])
@@ -142,21 +148,25 @@ def test_what_is_left_of_agents_conversations_shows_when_their_model_comes_back(
     work = {"agents": 2, "cache_tokens": 300}
     server = preset("mlx_lm", "--word-s", "0.001", *options)
     first, back, again = swaps_of(play(tmp_path, server, workload=work, rounds=2))[:3]
-    assert (first.prefilled_tokens, first.restored_caches) == (600, 0)
-    assert (back.restored_caches, back.restored_tokens) == (kept, kept * 300)
-    assert (back.restore_s or 0) > 0
-    assert again.restored_caches == kept
+    assert (first.outcome.prefilled_tokens, first.restored.caches) == (600, 0)
+    assert (back.restored.caches, back.restored.tokens) == (kept, kept * 300)
+    assert (back.restored.seconds or 0) > 0
+    assert again.restored.caches == kept
 
 
 def test_a_server_that_loads_in_its_event_loop_is_deaf_for_as_long(tmp_path: Path) -> None:
     swaps = swaps_of(play(tmp_path, preset("mlx_lm", "--deaf", "--load-s", "0.5")))
     assert [swap.status for swap in swaps] == ["ok", "ok"]
-    assert all(swap.longest_stall_s is not None and swap.longest_stall_s > 0.3 for swap in swaps)
+    assert all(
+        swap.timing.longest_stall_s is not None and swap.timing.longest_stall_s > 0.3 for swap in swaps
+    )
 
 
 def test_one_that_loads_beside_it_is_not(tmp_path: Path) -> None:
     swaps = swaps_of(play(tmp_path, preset("mlx_lm", "--load-s", "0.5")))
-    assert all(swap.longest_stall_s is not None and swap.longest_stall_s < 0.4 for swap in swaps)
+    assert all(
+        swap.timing.longest_stall_s is not None and swap.timing.longest_stall_s < 0.4 for swap in swaps
+    )
 
 
 def test_the_servers_memory_is_seen_from_outside_and_mlxs_is_not(played: Played) -> None:
