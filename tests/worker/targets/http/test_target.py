@@ -38,7 +38,8 @@ def test_every_preset_swaps_there_and_back_and_no_phase_is_made_up(name: str, pl
 def test_what_cannot_be_seen_is_not_zero(played: Played) -> None:
     (swap, _) = swaps_of(played("mlx_lm"))
     unseen = ("drained_requests", "carried_requests", "evicted_caches", "evicted_bytes", "ahead_bytes")
-    assert {getattr(swap, name) for name in (*unseen, "unattributed_s", "restored_caches")} == {None}
+    assert {getattr(swap.outcome, name) for name in unseen} == {None}
+    assert (swap.timing.unattributed_s, swap.restored.caches) == (None, None)
 
 
 def test_the_cost_of_a_swap_by_asking_is_what_the_same_request_does_not_take_hot(tmp_path: Path) -> None:
