@@ -217,7 +217,13 @@ def _text(path: str | Path) -> str:
 def storages_of(folders: Iterable[Path]) -> tuple[Storage, ...]:
     """Each volume once; those that no mount is known of are left out."""
     volumes = dict.fromkeys(map(Volume.of, folders))
-    return tuple(described(volume, _diskutil(volume.mount)) for volume in volumes if volume.mount)
+    return tuple(
+        described(
+            volume, mac.printed_by("/usr/sbin/diskutil", "info", "-plist", volume.mount) if mac.HERE else ""
+        )
+        for volume in volumes
+        if volume.mount
+    )
 
 
 def described(volume: Volume, diskutil: str) -> Storage:
@@ -229,10 +235,6 @@ def described(volume: Volume, diskutil: str) -> Storage:
     # A built-in card reader is Internal, too; older releases have no other word.
     external = bool(told.get("RemovableMediaOrExternalDevice", not told.get("Internal", True)))
     return Storage(volume, str(told.get("BusProtocol", "")), external, bool(told.get("FileVault")))
-
-
-def _diskutil(mount: str) -> str:
-    return mac.printed_by("/usr/sbin/diskutil", "info", "-plist", mount) if mac.HERE else ""
 
 
 class Examination(BaseModel):

@@ -13,14 +13,6 @@ from swapbench.worker.meter import Meter
 from swapbench.worker.targets import NONE_RESTORED
 
 
-@dataclass(frozen=True)
-class Prefilled:
-    """What was computed into agents' caches, and how long that took."""
-
-    tokens: int = 0
-    seconds: float | None = None
-
-
 @dataclass
 class Agents:
     """All agents of a plan's workload, over the store that holds and evicts their caches."""
@@ -33,11 +25,10 @@ class Agents:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """In their order."""
         return tuple(f"agent-{n}" for n in range(1, self.plan.experiment.workload.agents + 1))
 
-    def fill(self, loaded: Loaded, model: str, round_: int) -> Prefilled:
-        """Give each agent a cache of its own, other than in the rounds before."""
+    def fill(self, loaded: Loaded, model: str, round_: int) -> tuple[int, float | None]:
+        """Give each agent a cache of its own, other than before; tokens computed, and seconds."""
         work = self.plan.experiment.workload
         begun_s = self.meter.now_s()
         for n, agent in enumerate(self.names):
@@ -50,8 +41,8 @@ class Agents:
             for agent in self._witnesses():
                 self._continuations[agent, model] = self._continuation(agent, loaded)
         if not self.names or work.cache_fill is not CacheFill.PREFILL:
-            return Prefilled()
-        return Prefilled(work.agents * work.cache_tokens, seconds)
+            return 0, None
+        return work.agents * work.cache_tokens, seconds
 
     def restore(self, loaded: Loaded, model: str) -> Restored:
         """Read the model's files, compare what the caches go on with, and free them again.

@@ -66,11 +66,9 @@ class InProcessTarget(Target):
         self._outcome = replace(NONE_SEEN, note=self._loader.unasked)
 
     def identity(self) -> tuple[dict[str, str], str]:
-        """Versions of mlx and mlx-lm; MLX's default device."""
         return mlx_identity()
 
     def serve(self, checkpoint: Checkpoint) -> None:
-        """Load `checkpoint` unless it is served already."""
         self._outcome = NONE_SEEN
         self._tickets = self._carried = ()
         if self._served == checkpoint and self._batch is not None and self._batch.serves:
@@ -93,8 +91,8 @@ class InProcessTarget(Target):
         assert loaded is not None
         assert self._served is not None
         self._refuse_unsavable_caches(loaded.model)
-        prefilled = self._agents.fill(loaded, self._served.name, planned.round)
-        self._outcome = replace(NONE_SEEN, prefilled_tokens=prefilled.tokens, prefill_s=prefilled.seconds)
+        tokens, seconds = self._agents.fill(loaded, self._served.name, planned.round)
+        self._outcome = replace(NONE_SEEN, prefilled_tokens=tokens, prefill_s=seconds)
         self._refuse_a_full_disk()
         if self._plan.experiment.touch_free_memory:
             touch_free_memory(to.weight_bytes)
@@ -111,7 +109,6 @@ class InProcessTarget(Target):
         keep_page_cache(to, label)
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
-        """The checkpoint's files, and the memory that it takes."""
         # Size first: it is told by the files' sizes, and building a model of that size takes some, too.
         refuse_too_large(to, self._room_for(to))
         self._serving[to.path] = refuse_broken(to)
@@ -155,7 +152,6 @@ class InProcessTarget(Target):
         ticket.result(PATIENCE_S)
 
     def steady(self) -> Steady:
-        """One more request, alone in its batch."""
         asked = self._plan.experiment.steady_tokens
         if asked == 0:
             return Steady()
@@ -166,13 +162,11 @@ class InProcessTarget(Target):
         return Steady(ticket.first_token_s, None if math.isnan(rate) else rate)
 
     def restore(self) -> Restored:
-        """By the files of the model that serves now."""
         assert self._served is not None
         assert self._loaded is not None
         return self._agents.restore(self._loaded, self._served.name)
 
     def replies(self) -> tuple[Reply, ...]:
-        """By the batch engine, one after another."""
         assert self._batch is not None
         return ask(self._batch, self._plan.experiment.verify)
 
@@ -195,13 +189,11 @@ class InProcessTarget(Target):
         return "itself"
 
     def answer(self) -> None:
-        """A request of one token."""
         if self._batch is None:
             raise RuntimeError("no engine runs")
         self._batch.submit(_HELLO).result(PATIENCE_S)
 
     def audit(self) -> Audit:
-        """By the agents' caches."""
         return self._agents.audit()
 
     def finish(self) -> int:
@@ -217,7 +209,6 @@ class InProcessTarget(Target):
         return len(self._tickets)
 
     def clients(self, begun_s: float) -> tuple[ClientRequest, ...]:
-        """By the tickets that they hold."""
         traffic, planned = self._traffic, self._planned
         if traffic is None or planned is None:
             return ()
@@ -225,7 +216,6 @@ class InProcessTarget(Target):
         return tuple(seen_by_client(sent, planned, zero_s) for sent in traffic.sent())
 
     def settle(self) -> Settled:
-        """Collect, then watch the ledgers."""
         gc.collect()
         return settle(self.meter)
 

@@ -38,7 +38,6 @@ class OrchestratedTarget(Target):
         return mlx_identity()
 
     def serve(self, checkpoint: Checkpoint) -> None:
-        """Start it with this model, or have it swapped in, unmeasured."""
         self._outcome = SwapOutcome()
         if self._served is None:  # never started, or nobody knows what became of the last swap
             self._start(checkpoint)
@@ -50,7 +49,6 @@ class OrchestratedTarget(Target):
             self._remember(checkpoint, self._own.verify(checkpoint.name, self._unmeasured()))
 
     def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
-        """The page cache, then the workload."""
         label = self._plan.page_cache_of(planned.scenario)
         set_page_cache(to, label)
         self._own.apply_workload(self._plan.experiment.workload)
@@ -73,7 +71,6 @@ class OrchestratedTarget(Target):
         probe.refuse_overlap()
 
     def restore(self) -> Restored:
-        """As far as it tells."""
         told = self._outcome
         return Restored(caches=told.restored_caches, tokens=told.restored_tokens, bytes=None)
 
@@ -110,12 +107,10 @@ class OrchestratedTarget(Target):
         return True
 
     def answer(self) -> None:
-        """Have the model that is served say something."""
         assert self._served is not None
         self._own.verify(self._served.name, self._unmeasured())
 
     def close(self) -> None:
-        """Stop it."""
         self._served = None
         if self._started:
             self._own.stop()

@@ -36,7 +36,6 @@ class ScriptedMeter(Meter):
         self._faults = 0
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
         self._now_s += seconds
 
     def hold(self, model_bytes: int) -> None:
@@ -46,7 +45,6 @@ class ScriptedMeter(Meter):
         self._peak_bytes = max(self._peak_bytes, self._active_bytes())
 
     def leak(self, leaked_bytes: int) -> None:
-        """Never give these back."""
         self._leaked_bytes += leaked_bytes
 
     def now_s(self) -> float:
@@ -63,7 +61,6 @@ class ScriptedMeter(Meter):
         )
 
     def read_inside(self) -> Reading:
-        """As the real meter: MLX's ledgers alone."""
         return Reading(mlx_active_bytes=self._active_bytes(), mlx_cache_bytes=0)
 
     def counters(self) -> Counters:
@@ -75,7 +72,6 @@ class ScriptedMeter(Meter):
         self._peak_bytes = self._active_bytes()
 
     def peak_bytes(self) -> int | None:
-        """The most that was held since."""
         return self._peak_bytes
 
     def swap(self) -> SwapSpace:
@@ -148,7 +144,6 @@ class ScriptedTarget(Target):
         return self._plan.experiment.workload.requests
 
     def settle(self) -> Settled:
-        """Scripted ledgers stand still."""
         return Settled(0.0, self.meter.read())
 
     def close(self) -> None:

@@ -109,7 +109,6 @@ class ShardedTarget(Target):
         self._served = to
 
     def first_token(self, probe: Probe) -> None:
-        """A short prompt, answered by all ranks."""
         with probe.ranked(FIRST_TOKEN) as measured:
             reports = self._generate(_HELLO_TOKENS, 1)
             measured([report.measured for report in reports])
@@ -124,7 +123,6 @@ class ShardedTarget(Target):
         return Steady(first_s, min(rates) if rates else None)
 
     def replies(self) -> tuple[Reply, ...]:
-        """One after another, by all ranks."""
         verify = self._plan.experiment.verify
         return tuple(
             Reply(prompt_tokens=length, tokens=self._generate(length, verify.tokens)[0].tokens)
@@ -139,7 +137,6 @@ class ShardedTarget(Target):
         return "restart"
 
     def answer(self) -> None:
-        """A token."""
         self._generate(_HELLO_TOKENS, 1)
 
     def audit(self) -> Audit:
@@ -152,7 +149,6 @@ class ShardedTarget(Target):
         return Settled(max(r.settle_s for r in reports), sum_up([r.settled for r in reports]))
 
     def close(self) -> None:
-        """End every rank."""
         if self._crew is not None:
             self._crew.kill()
             self._lose_crew()

@@ -207,7 +207,6 @@ class Completion:
 
     @property
     def text(self) -> str:
-        """All that was said so far."""
         return "".join(self.pieces)
 
     @property
@@ -266,7 +265,6 @@ class Completion:
         self._exchange.give_up()
 
     def close(self) -> None:
-        """Give up."""
         self._given_up.set()
         self._exchange.close()
 
@@ -288,7 +286,6 @@ class Completion:
         return max(_LEAST_PAUSE_S, told_s) if math.isfinite(told_s) else _AGAIN_AFTER_S
 
     def _next(self) -> bool:
-        """One more event; whether there was one."""
         self.await_byte()
         if self._events is None:
             self._events = self._read()

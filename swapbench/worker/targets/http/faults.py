@@ -29,17 +29,14 @@ class FaultyHttpTarget(HttpTarget):
     _gone = False
 
     def serve(self, checkpoint: Checkpoint) -> None:
-        """The old model, without any fault."""
         self._fault = None
         super().serve(checkpoint)
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
-        """Find the swap's fault."""
         super().check(to, planned)
         self._fault = find_fault(self._plan.experiment.fault, planned.scenario, planned.round)
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
-        """As ever, and something goes wrong in it."""
         kind = self._fault.kind if self._fault is not None else None
         self._fault = None
         with self._struck(kind):

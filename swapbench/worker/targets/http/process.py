@@ -86,7 +86,6 @@ class StartedServer:
 
     @property
     def alive(self) -> bool:
-        """Whether its process runs."""
         return self.pid is not None and not self._ended.is_set()
 
     def start(self, headers: Mapping[str, str]) -> None:
@@ -130,7 +129,6 @@ class StartedServer:
         self._ended.wait(seconds)
 
     def died(self) -> DiedError:
-        """What to say of a server that is not alive."""
         code = self._exit_code
         return DiedError(f"the server {'ended' if code is None else how_it_ended(code)}")
 

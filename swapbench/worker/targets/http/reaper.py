@@ -207,7 +207,6 @@ class _Tracked:
         self._add(pid)
 
     def look(self) -> None:
-        """Who is there now."""
         # The pid of one that has ended may be a stranger's by now.
         self._known = {process for process in self._known if process.is_running()}
         for pid in self._family([process.pid for process in self._known]):

@@ -27,12 +27,10 @@ class Prompt:
     spare: bool = False
 
     def text(self) -> str:
-        """Always the same."""
         # In no order: what repeats itself, every model goes on with alike.
         return " ".join(random.Random(self.key()).choices(_PROSE.split(), k=self.words))
 
     def key(self) -> str:
-        """Its name in a file."""
         return f"{self.words}{'+' if self.spare else ''}"
 
 
@@ -58,7 +56,6 @@ class References:
         self._known = self._read()
 
     def of(self, model: str) -> Reference | None:
-        """What is known of a model."""
         return self._known.get(model)
 
     def keep(self, model: str, reference: Reference) -> str:

@@ -187,7 +187,6 @@ class Servers:
             raise type(error)(running.with_tail(str(error))) from None
 
     def stop(self, gently: bool = False) -> None:
-        """End those that are ours."""
         for running in self._running.values():
             running.stop(gently)
         self._running.clear()

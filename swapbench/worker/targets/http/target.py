@@ -63,7 +63,6 @@ class HttpTarget(Target):
         return {self._preset.name: told} if told else {}, f"{self._preset.name} at {self._url}{whose}"
 
     def serve(self, checkpoint: Checkpoint) -> None:
-        """Have the server answer by `checkpoint`, started where need be."""
         self._outcome = SwapOutcome()
         self._servers.restarts = 0
         self._give_up_what_flies()
@@ -90,7 +89,6 @@ class HttpTarget(Target):
         self._served = checkpoint
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
-        """A server is not known to refuse anything."""
         self._planned, self._watched = planned, to.name
         self._completions.asks = self._plan.asks(self._plan.scenario(planned.scenario))
 
@@ -151,7 +149,6 @@ class HttpTarget(Target):
         return self._completions.start_short(to, self._verifier.question)
 
     def outcome(self) -> SwapOutcome:
-        """What the last swap did, as far as can be seen."""
         return replace(
             self._outcome,
             restarts=self._servers.restarts if self._servers.startable else None,
@@ -238,7 +235,6 @@ class HttpTarget(Target):
                 self._completions.greet(away)
 
     def answer(self) -> None:
-        """A real request."""
         if self._served is None:
             raise RuntimeError("no model is served")
         with self._servers.telling(self._served.name):
@@ -277,13 +273,11 @@ class HttpTarget(Target):
             self._outcome = replace(self._outcome, **self._calls.told("answer", event))
 
     def clients(self, begun_s: float) -> tuple[ClientRequest, ...]:
-        """What became of the requests that were in flight."""
         if self._planned is None:
             return ()
         return self._clients.rows(self._planned, self.meter.clock_origin_ns / 1e9 + begun_s)
 
     def close(self) -> None:
-        """Stop the server, if it is ours."""
         self._give_up_what_flies()
         self._servers.stop(gently=True)
 

@@ -144,7 +144,7 @@ def test_killing_the_worker_ends_its_server_and_the_run_goes_on_with_another(run
     assert run.parent.poll() is None
 
 
-def test_killing_the_keeper_ends_the_server_it_keeps(run: Run) -> None:
+def test_killing_the_reaper_ends_the_server_it_keeps(run: Run) -> None:
     run.reaper.kill()
     until(lambda: gone(run.server))
     run.daemon.kill()
@@ -163,7 +163,7 @@ HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 
 
-def test_killing_the_keeper_ends_the_children_of_the_server_and_is_seen(tmp_path: Path) -> None:
+def test_killing_the_reaper_ends_the_children_of_the_server_and_is_seen(tmp_path: Path) -> None:
     said = {
         "title": "forks",
         "start": {"command": ["{python}", "-I", "-c", FORKING, "{port}"]},
@@ -201,7 +201,7 @@ def test_tracked_families_are_ended_where_there_is_no_subreaper(tmp_path: Path) 
     assert gone(child)
 
 
-def test_the_keeper_of_a_mac_finds_its_call_without_swapbench_being_there(tmp_path: Path) -> None:
+def test_the_reaper_of_a_mac_finds_its_call_without_swapbench_being_there(tmp_path: Path) -> None:
     ask = (
         "import os, runpy, sys; kept = runpy.run_path(sys.argv[1])['_Tracked'](os.getpid()); "
         "print(kept._family.__name__, 'swapbench' in sys.modules)"
@@ -224,7 +224,7 @@ def test_a_process_that_got_the_pid_of_an_ended_one_is_no_child_of_the_server() 
     assert stranger.returncode == 0
 
 
-def test_a_keeper_whose_worker_is_gone_at_once_keeps_nothing(tmp_path: Path) -> None:
+def test_a_reaper_whose_worker_is_gone_at_once_keeps_nothing(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, reaper.__file__], input=b"", timeout=PATIENCE_S, check=False)
     assert done.returncode == 0
 
