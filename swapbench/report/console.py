@@ -45,7 +45,8 @@ class PlainConsole(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Its segments; rich's own control segments are left as they are."""
         for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(plain(segment.text), segment.style)
+            clean = segment.control or segment.text.isprintable()
+            yield segment if clean else Segment(plain(segment.text), segment.style)
 
 
 def make_console(unwatched_width: int = _UNWATCHED_WIDTH) -> Console:

@@ -17,7 +17,6 @@ from swapbench.machine.limits import Limits, Rate, Volume, load, save
 from swapbench.models.cache import cache_root
 from swapbench.models.checkpoint import weight_bytes
 from swapbench.models.hub import hub_cache
-from swapbench.models.stand_ins.store import MADE_SOURCES
 from swapbench.spec.experiment import Experiment, PageCache, Source
 from swapbench.wire.plan import Checkpoint
 
@@ -172,6 +171,8 @@ def models_folder() -> Path:
 
 def weights_here() -> dict[str, int]:
     """The bytes of weights of every checkpoint in `models_folders`, by name."""
+    from swapbench.models.stand_ins.store import MADE_SOURCES
+
     cache, *hub = models_folders()
     made = [folder for source in MADE_SOURCES for folder in (cache / source).glob("[!.]*")]
     found = {f"{folder.name} ({folder.parent.name})": weight_bytes(folder) for folder in made}
