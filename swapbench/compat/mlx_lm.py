@@ -22,7 +22,6 @@ import mlx_lm.utils
 from mlx.nn.layers.activations import PReLU
 from mlx.utils import tree_map
 from mlx_lm.generate import BatchGenerator, generation_stream, wired_limit
-from mlx_lm.models.bitlinear_layers import BitLinear
 from transformers import AddedToken, AutoTokenizer
 
 Mode = Literal["tensor", "pipeline"]
@@ -157,6 +156,9 @@ def classes_of(config: dict[str, Any]) -> tuple[Any, Any]:
 
 def is_bit_linear(module: Any) -> bool:
     """Whether a layer holds ternary weights, as BitNet's do."""
+    # Before 0.31 it can't be imported where there is no Metal.
+    from mlx_lm.models.bitlinear_layers import BitLinear
+
     return isinstance(module, BitLinear)
 
 
