@@ -113,7 +113,7 @@ def save(
     ] = None,
     results: Results = Path("results"),
 ) -> None:
-    """Add runs to a baseline: each a folder with run.json and its tables, made for git.
+    """Add runs to a baseline: their run.json and tables, made for git.
 
     \b
     Examples:
@@ -179,10 +179,10 @@ def show(
     as_json: Json = False,
     results: Results = Path("results"),
 ) -> None:
-    """Show a baseline's runs: those that can be judged by one another, and how much they differ.
+    """Show a baseline's runs, and how much they differ.
 
-    It is the history of every experiment in it, of which one alone is
-    `swapbench history EXPERIMENT --results results/baselines/NAME`.
+    Those that can be judged by one another stand in one series. It is the history of every experiment in it;
+    `swapbench history EXPERIMENT --results results/baselines/NAME` is that of one.
 
     \b
     Examples:

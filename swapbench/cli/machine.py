@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from swapbench.base.errors import Exit, UsageError, WorkerError
-from swapbench.cli.options import Json, Results, Volume
+from swapbench.cli.options import Json, Results, Volume, refuse_missing
 from swapbench.cli.output import say
 
 # Where MLX can compute.
@@ -99,6 +99,7 @@ def probe(
     from swapbench.report.doctor import print_limits
     from swapbench.run.capacity import measure, models_folder
 
+    refuse_missing(folder)
     limits, path = measure(folder or models_folder(), say)
     if json:
         print(limits.model_dump_json(indent=2))
@@ -133,6 +134,7 @@ def selfcheck(
     from swapbench.report.doctor import in_a_line, print_end, print_row
     from swapbench.run.capacity import measure, models_folder
 
+    refuse_missing(folder)
     folder = folder or models_folder()
     limits = load(this_machine(), Volume.of(folder), cache_root()) or measure(folder, say)[0]
     console = make_console()

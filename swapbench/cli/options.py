@@ -33,10 +33,14 @@ def _page(ctx: typer.Context, html: Path | None) -> Path | None:
     return html
 
 
-def _volume(folder: Path | None) -> Path | None:
+def refuse_missing(folder: Path | None) -> None:
+    """What is tried is tried where something is.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
     if folder is not None and not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; --folder chooses another place")
-    return folder
 
 
 def refuse_page_and_form(html: Path | None, form: str) -> None:
@@ -98,7 +102,6 @@ Volume = Annotated[
         "--folder",
         metavar="DIR",
         help="Try the volume of this folder; that of the models if left out.",
-        callback=_volume,
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the report.")]
