@@ -8,8 +8,6 @@ def row(seconds: float, span: str = "", **more: int | None) -> PhaseMeasured:
     reading = Reading(footprint_bytes=100, system_available_bytes=1000)
     return PhaseMeasured.model_validate(
         {
-            "round": 0,
-            "scenario": "",
             "phase": "load",
             "span": span,
             "start_s": 0.0,
