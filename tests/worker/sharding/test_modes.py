@@ -47,7 +47,9 @@ class Swapped:
 def swapped(
     request: pytest.FixtureRequest, make_a_plan: MakePlan, shareable: dict[str, Checkpoint]
 ) -> Iterator[Swapped]:
-    plan = make_a_plan(f"sharded.mode={request.param}").model_copy(update={"verify": VERIFY})
+    plan = make_a_plan(f"sharded.mode={request.param}")
+    asking = plan.experiment.model_copy(update={"verify": VERIFY})
+    plan = plan.model_copy(update={"experiment": asking})
     target = ShardedTarget(plan)
     try:
         yield Swapped(target, shareable)
