@@ -23,7 +23,7 @@ from swapbench.run.targets import BUILT_IN, server_of
 from swapbench.spec import experiment
 from swapbench.spec.overrides import sets
 from swapbench.spec.preset import read_preset
-from swapbench.wire.measures import Table
+from swapbench.wire.measures import RunTable
 from swapbench.wire.swap import TABLES
 from tests.documented import ROOT, Command, blocks, commands, mentions
 from tests.played import a_run, pairs
@@ -223,7 +223,7 @@ def kept_to(function: Callable[..., Any]) -> list[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.file)
-def test_every_column_has_one_meaning(table: Table) -> None:
+def test_every_column_has_one_meaning(table: RunTable) -> None:
     assert len(set(table.names)) == len(table.names)
     assert all(column.measure.meaning and column.measure.empty for column in table.columns)
 

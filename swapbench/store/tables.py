@@ -8,7 +8,7 @@ from typing import IO, Any
 
 from swapbench.base.errors import ResultsError
 from swapbench.store.document import RunInfo
-from swapbench.wire.measures import Kind, Table
+from swapbench.wire.measures import Kind, RunTable
 
 # By column: text, flags, and figures that are NaN where they were not recorded.
 Row = Mapping[str, Any]
@@ -76,7 +76,7 @@ def whole_lines(file: IO[str]) -> Iterator[str]:
     return (line for line in file if line.endswith("\n"))
 
 
-def read_table(folder: Path, table: Table, may_lack: bool) -> tuple[Row, ...]:
+def read_table(folder: Path, table: RunTable, may_lack: bool) -> tuple[Row, ...]:
     """A table with today's columns; what an older run did not record is NaN.
 
     Raises:

@@ -17,7 +17,7 @@ from swapbench.spec.experiment import Source
 from swapbench.store.document import RunInfo, RunStatus
 from swapbench.store.tables import read_rows
 from swapbench.wire.events import WorkerReady
-from swapbench.wire.measures import Table
+from swapbench.wire.measures import RunTable
 from swapbench.wire.swap import (
     MEMORY,
     PHASES,
@@ -148,7 +148,7 @@ class RunWriter:
 class _Table:
     """One CSV, open for appending. A resumed one goes on after its last whole line, with its own columns."""
 
-    def __init__(self, folder: Path, columns: Table) -> None:
+    def __init__(self, folder: Path, columns: RunTable) -> None:
         path = folder / columns.file
         _cut_torn_line(path)
         header, found = read_rows(path, columns.names, may_lack=True)
@@ -203,7 +203,7 @@ def finished_swaps(folder: Path) -> frozenset[SwapKey]:
     return frozenset(done)
 
 
-def _rows(folder: Path, columns: Table) -> tuple[list[str], list[dict[str, str]]]:
+def _rows(folder: Path, columns: RunTable) -> tuple[list[str], list[dict[str, str]]]:
     header, lines = read_rows(folder / columns.file, columns.names, may_lack=True)
     return header, [dict(zip(header, line, strict=True)) for line in lines]
 

@@ -53,7 +53,7 @@ _RUN: Final = Column("run_id", Measure("the run"), "text", True, ())
 
 
 @dataclass(frozen=True)
-class Table:
+class RunTable:
     """A table of a run's folder: a row for each message of a kind, flattened; `without` some columns."""
 
     file: str

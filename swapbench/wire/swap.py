@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict
 
 from swapbench.base.phases import Phase
-from swapbench.wire.measures import Ledgers, Measure, Table
+from swapbench.wire.measures import Ledgers, Measure, RunTable
 
 # Arm, round, strategy, scenario: what tells the swaps of a run apart.
 SwapKey = tuple[str, int, str, str]
@@ -400,7 +400,7 @@ class Audit:
 
 
 @dataclass(frozen=True)
-class Clients:
+class ClientCounts:
     """Requests of clients that went on sending during the swap."""
 
     sent: Annotated[
@@ -490,7 +490,7 @@ class SwapFinished(SwapEvent):
         ),
     ] = None
     audit: Audit = Audit()
-    clients: Clients = Clients()
+    clients: ClientCounts = ClientCounts()
     settle_s: Annotated[
         float | None, Measure("how long the ledgers took to settle after the swap", "s", _UNSETTLED)
     ] = None
@@ -591,9 +591,10 @@ class MemorySample(SwapEvent):
     ] = "worker"
 
 
-SWAPS: Final = Table("swaps.csv", SwapFinished)
-PHASES: Final = Table("phases.csv", PhaseMeasured, without=("turn",))
-MEMORY: Final = Table("memory.csv", MemorySample, without=("turn", "warmup", "from_model", "to_model"))
+_KEY_IN_SWAPS: Final = ("turn", "warmup", "from_model", "to_model")
+SWAPS: Final = RunTable("swaps.csv", SwapFinished)
+PHASES: Final = RunTable("phases.csv", PhaseMeasured, without=("turn",))
+MEMORY: Final = RunTable("memory.csv", MemorySample, without=_KEY_IN_SWAPS)
 # Runs without clients that went on sending have no such table.
-REQUESTS: Final = Table("requests.csv", ClientRequest, without=("turn", "warmup", "from_model", "to_model"))
+REQUESTS: Final = RunTable("requests.csv", ClientRequest, without=_KEY_IN_SWAPS)
 TABLES: Final = (SWAPS, PHASES, MEMORY, REQUESTS)

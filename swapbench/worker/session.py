@@ -26,8 +26,8 @@ from swapbench.wire.events import (
 from swapbench.wire.plan import Plan
 from swapbench.wire.swap import (
     Audit,
+    ClientCounts,
     ClientRequest,
-    Clients,
     PlannedSwap,
     Reading,
     Recovery,
@@ -354,11 +354,11 @@ class _Swap:
         return ""
 
 
-def _told(requests: Sequence[ClientRequest], *, inside: bool) -> Clients:
+def _told(requests: Sequence[ClientRequest], *, inside: bool) -> ClientCounts:
     """Of requests in flight on a server nobody says that they were refused, or lost."""
     outcomes = [request.outcome for request in requests]
     waits = [r.first_token_s - r.sent_s for r in requests if r.first_token_s is not None]
-    return Clients(
+    return ClientCounts(
         sent=len(requests),
         refused=outcomes.count("refused") if inside else None,
         lost=outcomes.count("lost") if inside else None,

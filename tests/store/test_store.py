@@ -26,7 +26,7 @@ from swapbench.store import (
     read_outline,
     resolve,
 )
-from swapbench.wire.measures import Table
+from swapbench.wire.measures import RunTable
 from swapbench.wire.swap import MEMORY, PHASES, SWAPS, ClientRequest
 from tests.findings.recording import Recording, reading
 from tests.frames import frame
@@ -94,7 +94,7 @@ def test_the_headers_are_golden(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("columns", [PHASES, SWAPS, MEMORY], ids=lambda columns: columns.file)
 def test_a_run_from_before_a_column_was_added_is_read_as_not_having_recorded_it(
-    tmp_path: Path, columns: Table
+    tmp_path: Path, columns: RunTable
 ) -> None:
     folder = recorded(tmp_path).folder
     path = folder / columns.file
