@@ -43,23 +43,23 @@ def compare(
         list[str],
         typer.Argument(
             metavar="RUN",
-            help="Runs: ids, folders, or experiments for their latest; or one A/B run.",
+            help="Runs: ids, folders, or experiments for their latest run; or one A/B run.",
             autocompletion=completion.runs_and_experiments,
         ),
     ],
     form: Annotated[Format, typer.Option("--format", help="rich for a terminal, md or json.")] = "rich",
     margin: Margin = None,
     anyway: Annotated[
-        bool, typer.Option("--anyway", help="Show what can't be compared side by side, without verdicts.")
+        bool, typer.Option("--anyway", help="Show what can't be compared, without verdicts.")
     ] = False,
     strict: Strict = False,
     html: Html = None,
     results: Results = Path("results"),
 ) -> None:
-    """Compare runs: every other one with the first.
+    """Compare runs with the first one.
 
-    Figures of separate runs differ by whatever the machine did meanwhile. To decide whether something is
-    slower, measure both in one run: `swapbench ab`.
+    Separate runs also differ by what else the machine did. To decide whether something is slower, measure
+    both in one run: `swapbench ab`.
 
     \b
     Examples:
@@ -79,7 +79,7 @@ def compare(
         raise typer.Exit(print_arms(found[0], form, margin, strict=strict, html=html))
     if len(found) == 1:
         raise UsageError(
-            f"{runs[0]}: with what? name two runs or more, or a run of `swapbench ab`; "
+            f"{runs[0]}: nothing to compare it with; name two runs or more, or a run of `swapbench ab`; "
             "`swapbench runs` shows them"
         )
     comparisons = _compared(found, margin, anyway=anyway)
@@ -110,14 +110,14 @@ def _compared(runs: "Sequence[Run]", margin: float | None, *, anyway: bool) -> "
 
 def ab(
     experiment: Experiment,
-    a: Annotated[Path | None, typer.Option("--a", metavar="PYTHON", help="A's interpreter.")] = None,
-    b: Annotated[Path | None, typer.Option("--b", metavar="PYTHON", help="B's interpreter.")] = None,
+    a: Annotated[Path | None, typer.Option("--a", metavar="PYTHON", help="Python interpreter of A.")] = None,
+    b: Annotated[Path | None, typer.Option("--b", metavar="PYTHON", help="Python interpreter of B.")] = None,
     a_set: Annotated[
         list[str] | None,
         typer.Option(
             "--a-set",
             metavar="KEY=VALUE",
-            help="Override any key, for A alone; repeatable.",
+            help="Override any key for A only; repeatable.",
             autocompletion=completion.settings,
         ),
     ] = None,
@@ -126,18 +126,18 @@ def ab(
         typer.Option(
             "--b-set",
             metavar="KEY=VALUE",
-            help="Override any key, for B alone; repeatable.",
+            help="Override any key for B only; repeatable.",
             autocompletion=completion.settings,
         ),
     ] = None,
     aa: Annotated[
-        bool, typer.Option("--aa", help="The same twice: how much of a difference is noise.")
+        bool, typer.Option("--aa", help="Compare the same thing twice, to measure the noise.")
     ] = False,
     pairs: Annotated[
-        int | None, typer.Option(metavar="N", min=6, help="Rounds by either arm; the experiment's own.")
+        int | None, typer.Option(metavar="N", min=6, help="Rounds of each arm. Default: gate.pairs.")
     ] = None,
-    order: Annotated[Order, typer.Option(help="abba: each first in every other round; or random.")] = "abba",
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Of a random order.")] = None,
+    order: Annotated[Order, typer.Option(help="abba: A and B take turns; or random.")] = "abba",
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of a random order.")] = None,
     margin: Margin = None,
     models: Models = None,
     page_cache: PageCache = None,
@@ -146,7 +146,7 @@ def ab(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Override any key, for both; repeatable.",
+            help="Override any key for both; repeatable.",
             autocompletion=completion.settings,
         ),
     ] = None,
@@ -157,9 +157,9 @@ def ab(
     verbose: Verbose = False,
     json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:
-    """Compare two things in one run, in turn: A B, B A, A B ...
+    """Compare two variants in one run, in turn: A B, B A, A B ...
 
-    Each turn is one round in a process of its own, with the page cache made equal before.
+    Each turn is one round in its own process, from the same page-cache state.
 
     \b
     Examples:
@@ -203,10 +203,10 @@ def ab(
 def _asked(
     a: Path | None, b: Path | None, a_set: Sequence[str], b_set: Sequence[str], *, aa: bool
 ) -> "tuple[Asked, Asked]":
-    """What either arm is to be; they have to differ, unless the noise floor is asked for.
+    """Both arms' settings and interpreters; they have to differ, except under --aa.
 
     Raises:
-        UsageError: there is nothing to compare, or there is though nothing was to be.
+        UsageError: the arms don't differ, or differ under --aa.
     """
     import sys
 
@@ -214,11 +214,11 @@ def _asked(
 
     differ = bool(a or b or a_set or b_set)
     if aa and differ:
-        raise UsageError("--aa compares a thing with itself: leave --a, --b, --a-set and --b-set out")
+        raise UsageError("--aa compares a thing with itself: leave out --a, --b, --a-set and --b-set")
     if not aa and not differ:
         raise UsageError(
-            "what is to be compared? --a and --b name interpreters, --a-set and --b-set settings; "
-            "--aa measures the noise floor"
+            "nothing to compare; give interpreters by --a and --b, settings by --a-set and --b-set, "
+            "or --aa to measure the noise"
         )
     one, other = (
         Asked(

@@ -73,7 +73,7 @@ def show(
         str | None,
         typer.Option(
             metavar="TARGET",
-            help="What swaps; without an experiment, what is known of it, and whether it can be run.",
+            help="System to measure; without an experiment, show its preset, and whether it can run.",
             autocompletion=completion.targets,
         ),
     ] = None,
@@ -88,9 +88,9 @@ def show(
     settings: Settings = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a run would do, and what it takes of this machine.
+    """Show what a run would do, and what it needs.
 
-    It says where its models are, too.
+    It also shows where its models are.
 
     \b
     Examples:
@@ -99,7 +99,7 @@ def show(
       swapbench show ./mine.toml --json
       swapbench show --target mlx_lm
 
-    Exit codes: 0 fine, 2 usage, an experiment that says what it must not, or a target that can't be run.
+    Exit codes: 0 fine, 2 usage, an invalid experiment, or a target that can't be run.
     """
     if experiment is None:
         _show_target(target, as_json=as_json)
@@ -135,7 +135,7 @@ def _show_target(target: str | None, *, as_json: bool) -> None:
     from swapbench.run.targets import refuse_missing_keys, refuse_missing_program, refuse_silent, server_of
 
     if target is None:
-        raise UsageError("show what? an experiment, as in `swapbench show exp012`, or --target")
+        raise UsageError("nothing to show; name an experiment, as in `swapbench show exp012`, or a --target")
     server = server_of(target)
     if server is None:
         raise UsageError(f'target "{target}" is no server; `swapbench targets` says what it is')
@@ -198,7 +198,7 @@ def _locate(chosen: "Experiment") -> "list[Located]":
 def targets(as_json: Json = False) -> None:
     """List what can be measured: the worker's engine, and servers.
 
-    A server of yours: one TOML file, by its path. docs/targets.md has every field.
+    To measure your own server, write one TOML file and give its path. docs/targets.md has every field.
 
     \b
     Examples:

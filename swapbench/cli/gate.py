@@ -45,26 +45,26 @@ def _reports(ctx: typer.Context, reports: Path | None) -> Path | None:
 def gate(
     experiment: Experiment,
     base: Annotated[
-        str | None, typer.Option("--base", metavar="REF", help="Measure against the merge base with REF.")
+        str | None, typer.Option("--base", metavar="REF", help="Compare with the merge base of HEAD and REF.")
     ] = None,
     baseline: Annotated[
         str | None,
         typer.Option(
             "--baseline",
             metavar="NAME",
-            help="Judge by the runs that a baseline keeps.",
+            help="Compare with the runs of this baseline.",
             autocompletion=completion.baselines,
         ),
     ] = None,
     python: Annotated[
         Path | None,
-        typer.Option(metavar="PYTHON", help="The interpreter that runs the change; this one if left out."),
+        typer.Option(metavar="PYTHON", help="Interpreter that runs the change. Default: this one."),
     ] = None,
     build: Annotated[
-        str | None, typer.Option(metavar="COMMAND", help="Makes the base's .venv; uv or pip if left out.")
+        str | None, typer.Option(metavar="COMMAND", help="Builds the base's .venv. Default: uv or pip.")
     ] = None,
     pairs: Annotated[
-        int | None, typer.Option(metavar="N", min=6, help="Rounds by either side; the experiment's own.")
+        int | None, typer.Option(metavar="N", min=6, help="Rounds of each side. Default: gate.pairs.")
     ] = None,
     margin: Margin = None,
     models: Models = None,
@@ -72,26 +72,26 @@ def gate(
     set_: Settings = None,
     on_inconclusive: Annotated[
         Literal["warn", "fail"],
-        typer.Option(help="warn exits with 0 where nothing could be settled, fail with 6."),
+        typer.Option(help="If the verdict is inconclusive, warn exits with 0, fail with 6."),
     ] = "warn",
     out: Out = Path("results"),
     reports: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Where gate.json, gate.md and gate.xml go; the run's folder if left out.",
+            help="Folder for gate.json, gate.md and gate.xml. Default: the run's.",
             callback=_reports,
         ),
     ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the judgement as JSON.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
 ) -> None:
     """Fail if a change makes swaps slower, or leak.
 
-    With --base, the merge base is checked out and built beside the working tree, and both are measured in
-    turn. A regression is measured once more before it counts. Reports are written before the exit code is
-    decided; on GitHub, the summary and annotations too.
+    --base checks out and builds the merge base, and measures it and the working tree in turn. A regression
+    counts only if a second measurement confirms it. On GitHub, the gate also writes the job's summary and
+    annotations.
 
     \b
     Examples:
@@ -107,7 +107,7 @@ def gate(
     from swapbench.spec.experiment import find
 
     if (base is None) == (baseline is None):
-        raise UsageError("against what? either --base REF, a commit or branch, or --baseline NAME")
+        raise UsageError("give either --base REF (a commit or branch) or --baseline NAME")
     if baseline is not None and (pairs is not None or build is not None):
         raise UsageError(
             "--pairs and --build go with --base: with --baseline the experiment runs alone, for its own "

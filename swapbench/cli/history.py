@@ -18,46 +18,44 @@ def history(
         str,
         typer.Argument(
             metavar="EXPERIMENT",
-            help="An experiment's name, as its folder under results.",
+            help="An experiment's name: its folder under results.",
             autocompletion=completion.experiments_run,
         ),
     ],
     results: Annotated[
         list[Path] | None,
-        typer.Option(
-            metavar="DIR", help="Where runs are kept; repeatable, for folders brought from other machines."
-        ),
+        typer.Option(metavar="DIR", help="Where runs are kept; repeatable, for results of other machines."),
     ] = None,
     figure: Annotated[
         str | None,
         typer.Option(
             metavar="FIGURE",
-            help="to_first_token, total, first_token or a phase; by default, run by run, to_first_token "
-            "where all swaps have it, else total.",
+            help="to_first_token, total, first_token or a phase. Default: to_first_token if all swaps of a "
+            "run have it, else total.",
             autocompletion=completion.figures,
         ),
     ] = None,
     scenario: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="This scenario alone.", autocompletion=completion.scenarios),
+        typer.Option(metavar="NAME", help="Only this scenario.", autocompletion=completion.scenarios),
     ] = None,
     strategy: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="This strategy alone.",
+            help="Only this strategy.",
             autocompletion=completion.strategies,
         ),
     ] = None,
     last: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="The last so many runs of each series.")
+        int | None, typer.Option(metavar="N", min=1, help="Only the last N runs of each series.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show how an experiment's figures went from run to run.
+    """Show an experiment's figures over many runs.
 
-    It says where they changed, too. Only runs on the same machine under the same conditions stand in one
-    series. Changes are information, never a verdict: the exit code does not depend on them.
+    It also shows where they changed. A series holds runs on the same machine under the same conditions.
+    Changes do not affect the exit code.
 
     \b
     Examples:
@@ -87,7 +85,7 @@ baseline = typer.Typer(
     cls=CommandGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Keep runs, to judge later ones by.\n\n"
+    help="Keep runs as baselines for later ones.\n\n"
     "\b\nExamples:\n  swapbench baseline save nightly\n  swapbench gate exp012 --baseline nightly\n\n"
     "Exit codes: 0 fine, 2 usage.",
 )
@@ -99,7 +97,7 @@ def save(
         str,
         typer.Argument(
             metavar="NAME",
-            help="The baseline's name; it is made if there is none.",
+            help="The baseline's name; created if it doesn't exist.",
             autocompletion=completion.baselines,
         ),
     ],
@@ -107,13 +105,13 @@ def save(
         list[str] | None,
         typer.Argument(
             metavar="RUN",
-            help="Runs to keep; the latest of all if left out.",
+            help="Runs to keep. Default: the latest run.",
             autocompletion=completion.runs,
         ),
     ] = None,
     results: Results = Path("results"),
 ) -> None:
-    """Add runs to a baseline: their run.json and tables, made for git.
+    """Copy runs into a baseline, a folder fit for git.
 
     \b
     Examples:
@@ -132,7 +130,7 @@ def save(
 
 @baseline.command("list", cls=Command)
 def list_(as_json: Json = False, results: Results = Path("results")) -> None:
-    """List the baselines that there are.
+    """List baselines.
 
     \b
     Examples:
@@ -181,8 +179,7 @@ def show(
 ) -> None:
     """Show a baseline's runs, and how much they differ.
 
-    Those that can be judged by one another stand in one series. It is the history of every experiment in it;
-    `swapbench history EXPERIMENT --results results/baselines/NAME` is that of one.
+    Comparable runs form one series. For one experiment: `swapbench history EXPERIMENT --results results/baselines/NAME`.
 
     \b
     Examples:

@@ -24,7 +24,7 @@ app = typer.Typer(
     cls=CommandGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Write files to start from.\n\n"
+    help="Write an experiment file or a target package to start from.\n\n"
     "\b\nExamples:\n  swapbench init experiment mine\n  swapbench init target my-server\n\n"
     "Exit codes: 0 fine, 2 usage.",
 )
@@ -33,11 +33,11 @@ app = typer.Typer(
 @app.command(cls=Command)
 def target(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="What it is called: lower-case letters, digits and dashes.")
+        str, typer.Argument(metavar="NAME", help="Its name: lower-case letters, digits and dashes.")
     ],
-    folder: Annotated[Path, typer.Option(metavar="DIR", help="Where its folder is made.")] = Path(),
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="Where to create its folder.")] = Path(),
     python: Annotated[
-        Path | None, typer.Option(metavar="PYTHON", help="The interpreter that it will be installed for.")
+        Path | None, typer.Option(metavar="PYTHON", help="Interpreter to install it for.")
     ] = None,
 ) -> None:
     """Write a package that plugs your orchestrator in as a target.
@@ -48,7 +48,7 @@ def target(
       pip install -e ./my-server && swapbench run quick --target my-server
       swapbench init target my-server --python ~/server/.venv/bin/python
 
-    Exit codes: 0 fine, 2 usage, or it is there already.
+    Exit codes: 0 fine, 2 usage, or it exists already.
     """
     from swapbench.base.files import write_target
 
@@ -70,20 +70,20 @@ def target(
 @app.command(cls=Command)
 def experiment(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="What it is called: lower-case letters, digits and dashes.")
+        str, typer.Argument(metavar="NAME", help="Its name: lower-case letters, digits and dashes.")
     ],
-    folder: Annotated[Path, typer.Option(metavar="DIR", help="Where its file is put.")] = Path(),
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="Where to create the file.")] = Path(),
 ) -> None:
-    """Write an experiment file that explains itself and can be run.
+    """Write a commented experiment file that runs as it is.
 
-    Everything that it can say is in it.
+    Every key is in it.
 
     \b
     Examples:
       swapbench init experiment mine
       swapbench show ./mine.toml && swapbench run ./mine.toml
 
-    Exit codes: 0 fine, 2 usage, or it is there already.
+    Exit codes: 0 fine, 2 usage, or it exists already.
     """
     from swapbench.base.files import write_experiment
 

@@ -15,17 +15,15 @@ Device = Literal["cpu", "gpu"]
 
 def doctor(
     results: Results = Path("results"),
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 6 where there is anything to do.")
-    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 6 if there is anything to do.")] = False,
     device: Annotated[
-        Device | None, typer.Option(help="Exit with 7 where MLX computes on another device than this.")
+        Device | None, typer.Option(help="Exit with 7 if MLX computes on another device.")
     ] = None,
     json: Json = False,
 ) -> None:
     """Check that this machine is quiet enough to measure on.
 
-    It says what disturbs, and what to do about it.
+    It names what disturbs, and how to fix it.
 
     \b
     Examples:
@@ -84,9 +82,9 @@ def probe(
     folder: Volume = None,
     json: Annotated[bool, typer.Option("--json", help="Print the limits as JSON.")] = False,
 ) -> None:
-    """Measure what this machine's disk and memory could do.
+    """Measure the limits of this machine's disk and memory.
 
-    Reports set loads against it. Takes under a minute and about 1 GB of disk and memory, which it gives back.
+    Reports compare loads with these limits. It takes under a minute, and meanwhile 1 GB of disk and memory.
 
     \b
     Examples:
@@ -112,10 +110,11 @@ def selfcheck(
     folder: Volume = None,
     json: Json = False,
 ) -> None:
-    """Try on this machine what swapbench relies on.
+    """Test whether swapbench measures correctly on this machine.
 
-    Each claim is right, wrong, or not here: the machine has no such thing. It takes under three minutes, and
-    some 1.5 GB of disk and memory, which it gives back. What --json prints is a file to attach to an issue.
+    Each claim is right, wrong, or not here: it is about something that this machine
+    lacks. It takes under three minutes, and meanwhile about 1.5 GB of disk and memory. Attach the output of
+    --json to an issue.
 
     \b
     Examples:

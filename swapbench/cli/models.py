@@ -39,7 +39,7 @@ Wanted = Annotated[
 
 @app.command("list", cls=Command)
 def list_(as_json: Json = False) -> None:
-    """List models, and where each checkpoint is or is not.
+    """List models, and where each checkpoint is.
 
     \b
     Examples:
@@ -74,21 +74,21 @@ def list_(as_json: Json = False) -> None:
 def synth(
     wanted: Wanted = None,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A Hugging Face config.json to make a model of.")
+        Path | None, typer.Option(metavar="FILE", help="Hugging Face config.json of the model to make.")
     ] = None,
-    name: Annotated[str, typer.Option(metavar="NAME", help="What to call the model made of --config.")] = "",
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name of the model made from --config.")] = "",
     mini: Annotated[bool, typer.Option("--mini", help="Make the scaled-down model.")] = False,
 ) -> None:
-    """Make synthetic checkpoints: true shapes, random weights.
+    """Make synthetic checkpoints: real shapes, random weights.
 
-    Names and sizes are true, too, and nothing is downloaded.
+    Names and sizes are real, too. Nothing is downloaded.
 
     \b
     Examples:
       swapbench models synth exp012
       swapbench models synth --config config.json --name my-model
 
-    Exit codes: 0 fine, 2 usage, 130 interrupted: what is half made is made anew.
+    Exit codes: 0 fine, 2 usage, 130 interrupted: incomplete checkpoints are made again.
     """
     from swapbench.models.stand_ins import store
     from swapbench.models.stand_ins.order import of_config_file
@@ -128,13 +128,13 @@ def fetch(
 ) -> None:
     """Fetch models from the Hugging Face hub into its cache.
 
-    An interrupted download goes on where it was.
+    An interrupted download can be resumed.
 
     \b
     Examples:
       swapbench models fetch exp012
 
-    Exit codes: 0 fine, 2 usage, 7 the download failed, 130 interrupted: it goes on where it was.
+    Exit codes: 0 fine, 2 usage, 7 the download failed, 130 interrupted: it can be resumed.
     """
     from swapbench.models import hub
     from swapbench.report.lists import progress_of
@@ -155,26 +155,24 @@ def repack(
         str,
         typer.Argument(
             metavar="MODEL|PATH",
-            help="A model whose checkpoint is here, or a folder.",
+            help="A model that is on this machine, or a folder.",
             autocompletion=completion.models,
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the copy goes: a folder that isn't there.")],
-    align: Annotated[
-        int, typer.Option(metavar="BYTES", help="Where data may begin: multiples of this.")
-    ] = 16384,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the copy; must not exist yet.")],
+    align: Annotated[int, typer.Option(metavar="BYTES", help="Alignment of tensors' data.")] = 16384,
     source: Annotated[
         str,
         typer.Option(
             metavar="SOURCE",
-            help="Only hub, only synthetic, or only mini.",
+            help="Where the checkpoint is from: hub, synthetic or mini.",
             autocompletion=completion.named_sources,
         ),
     ] = "",
 ) -> None:
     """Copy a checkpoint so that its weights can be memory-mapped.
 
-    The same tensors, each begun at a page.
+    The tensors are the same; each begins at a page boundary.
 
     \b
     Examples:
@@ -204,12 +202,12 @@ def repack(
 def rm(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME", help="Models that were made.", autocompletion=completion.made_models),
+        typer.Argument(metavar="NAME", help="Models to remove.", autocompletion=completion.made_models),
     ] = None,
     source: Annotated[
         str,
         typer.Option(
-            metavar="SOURCE", help="Only synthetic, or only mini.", autocompletion=completion.made_sources
+            metavar="SOURCE", help="Only synthetic or only mini.", autocompletion=completion.made_sources
         ),
     ] = "",
     everything: Annotated[bool, typer.Option("--all", help="Every model that was made.")] = False,

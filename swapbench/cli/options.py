@@ -66,7 +66,7 @@ Html = Annotated[
     typer.Option(
         "--html",
         metavar="FILE",
-        help="Write a page to look at, to this file, and print nothing else.",
+        help="Write an HTML page to this file instead of printing.",
         callback=_page,
     ),
 ]
@@ -101,7 +101,7 @@ Volume = Annotated[
     typer.Option(
         "--folder",
         metavar="DIR",
-        help="Try the volume of this folder; that of the models if left out.",
+        help="Use the volume of this folder. Default: the models' volume.",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only the report.")]
@@ -109,15 +109,15 @@ Results = Annotated[Path, typer.Option(metavar="DIR", help="Where runs are kept.
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Where runs are kept.", callback=_writable)]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed swap.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit with 6 where a verdict is inconclusive.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with 6 if a verdict is inconclusive.")]
 Margin = Annotated[
     float | None,
     typer.Option(
-        metavar="SHARE", min=0, max=10, help="Slower by more than this share is a regression: 0.05."
+        metavar="SHARE", min=0, max=10, help="A slowdown by more than this share is a regression: 0.05."
     ),
 ]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Say what is done and why: steps, phases, page cache, loader.")
+    bool, typer.Option("--verbose", "-v", help="Log what is done and why: steps, phases, page cache, loader.")
 ]
 
 

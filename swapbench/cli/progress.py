@@ -214,6 +214,6 @@ def carry_out_watched(
         folder = job.writer.folder
         complain(f"{in_words(error)}; every finished swap is kept in {folder}")
         run = quoted(folder)
-        go_on = f"go on with `swapbench run --resume {run}`, " if resumable else ""
-        say(f"{go_on}look with `swapbench report {run}`")
+        resume = f"resume with `swapbench run --resume {run}`, " if resumable else ""
+        say(f"{resume}see `swapbench report {run}`")
         raise typer.Exit(exit_code(error)) from None

@@ -30,7 +30,7 @@ def report(
         str | None,
         typer.Argument(
             metavar="RUN",
-            help="A run's id, its folder, or an experiment for its latest run; latest of all if left out.",
+            help="A run's id or folder, or an experiment for its latest run. Default: the latest run.",
             autocompletion=completion.runs_and_experiments,
         ),
     ] = None,
@@ -41,7 +41,7 @@ def report(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Of a run of several strategies, this one alone, phase by phase.",
+            help="Show only this strategy of several, phase by phase.",
             autocompletion=completion.strategies,
         ),
     ] = None,
@@ -49,17 +49,17 @@ def report(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Of a run that compares several arms, this one alone: A, B, C ...",
+            help="Show only this arm of a comparison: A, B, C ...",
             autocompletion=completion.arms,
         ),
     ] = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 6 where something is inconclusive or invalid.")
+        bool, typer.Option("--strict", help="Exit with 6 if anything is inconclusive or invalid.")
     ] = False,
     html: Html = None,
     results: Results = Path("results"),
 ) -> None:
-    """Print what a run found, and say its verdict as the exit code.
+    """Show a run's report; the exit code is its verdict.
 
     \b
     Examples:
@@ -157,7 +157,7 @@ def runs(
     as_json: Json = False,
     results: Results = Path("results"),
 ) -> None:
-    """List the runs there are, oldest first.
+    """List runs, oldest first.
 
     \b
     Examples:

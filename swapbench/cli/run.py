@@ -40,9 +40,9 @@ def run(
         ),
     ] = None,
     models: Models = None,
-    rounds: Annotated[int | None, typer.Option(metavar="N", help="Rounds that count.")] = None,
+    rounds: Annotated[int | None, typer.Option(metavar="N", help="Counted rounds.")] = None,
     warmup: Annotated[
-        int | None, typer.Option(metavar="N", help="Rounds before, left out of statistics.")
+        int | None, typer.Option(metavar="N", help="Warm-up rounds before, left out of statistics.")
     ] = None,
     page_cache: PageCache = None,
     strategy: Annotated[
@@ -50,7 +50,7 @@ def run(
         typer.Option(
             "--strategy",
             metavar="NAME",
-            help="How to swap; repeatable, to compare.",
+            help="Strategy to swap by; repeat to compare several.",
             autocompletion=completion.strategies,
         ),
     ] = None,
@@ -59,7 +59,7 @@ def run(
         typer.Option(
             "--target",
             metavar="TARGET",
-            help="What swaps: a name from `swapbench targets`, a TOML file or URL; repeatable.",
+            help="System to measure: a name from `swapbench targets`, a TOML file or URL; repeatable.",
             autocompletion=completion.targets,
         ),
     ] = None,
@@ -76,7 +76,7 @@ def run(
     out: Out = Path("results"),
     python: Annotated[
         Path | None,
-        typer.Option(metavar="PYTHON", help="Run the worker with this interpreter, on what it has."),
+        typer.Option(metavar="PYTHON", help="Run the worker with this interpreter and its packages."),
     ] = None,
     resume: Annotated[
         str | None,
@@ -121,17 +121,17 @@ def run(
     ]
     if len(targets) > 1:
         if experiment is None or resume is not None:
-            raise UsageError("several targets are compared in a new run of an experiment: name it")
+            raise UsageError("several targets are compared in a new run; name its experiment")
         if strategies:
             raise UsageError(
-                "--strategy compares ways of one target, --target several: "
-                "choose one way by --set strategy=NAME"
+                "--strategy compares strategies of one target, --target compares targets: "
+                "choose one strategy by --set strategy=NAME"
             )
         job = _of_several(experiment, overrides, targets, out, python, fail_fast=fail_fast, alone=strict)
     elif resume is not None:
         if experiment is not None or overrides or strategies:
             raise UsageError(
-                "--resume goes on with a run as it was: leave the experiment and its options out"
+                "--resume continues a run with its own settings; leave out the experiment and its options"
             )
         job = _resumed(resume, out, python, fail_fast=fail_fast, alone=strict)
     elif experiment is None:

@@ -28,7 +28,7 @@ def arm_of(run: Run, name: str) -> Run:
         UsageError: the run has no such arm, or no arms.
     """
     if not run.info.arms:
-        raise UsageError(f'no arm "{name}": this run has no two arms; leave --arm out')
+        raise UsageError(f'no arm "{name}": this run compares no arms; leave out --arm')
     for arm in run.info.arms:
         if arm.name == name:
             return _alone(run, arm)

@@ -161,7 +161,7 @@ def _as_written(folder: Path) -> RunInfo:
         # Half a surrogate pair is valid JSON and no text: it could not be printed, nor written.
         json.dumps(raw, ensure_ascii=False).encode("utf-8")
     except OSError as error:
-        raise ResultsError(f"{path}: {error.strerror}; `swapbench runs` shows the runs there are") from None
+        raise ResultsError(f"{path}: {error.strerror}; `swapbench runs` lists them") from None
     except (ValueError, RecursionError) as error:
         raise ResultsError(f"{path}: not valid JSON: {error}") from None
     # Before anything else: a newer form may have changed every other field.

@@ -58,7 +58,7 @@ def resolve(root: Path, name: str | None) -> Path:
         raise ResultsError(f"no run under {root}; `swapbench run quick` makes one")
     known = [name for _, info in runs for name in (info.experiment_name, info.run_id)]
     near = nearest(name, known)
-    hint = f'did you mean "{near}"?' if near else "`swapbench runs` shows the runs there are"
+    hint = f'did you mean "{near}"?' if near else "`swapbench runs` lists them"
     raise ResultsError(f'no run "{name}" under {root}; {hint}')
 
 

@@ -44,7 +44,7 @@ def test_pressed_many_times_it_ends_a_run_once_and_loses_nothing(tmp_path: Path)
     first, second = done.stderr.splitlines()
     assert first.startswith("swapbench: interrupted; every finished swap is kept in results/scripted/")
     run = folder.relative_to(tmp_path)
-    assert second.startswith(f"go on with `swapbench run --resume {run}`")
+    assert second.startswith(f"resume with `swapbench run --resume {run}`")
     assert (info.status, info.failure) == ("interrupted", "interrupted by the user")
     assert len(read(folder).swaps) == 1
     assert not (folder / "caches").exists()
@@ -90,7 +90,7 @@ def test_a_run_that_has_only_its_folder_says_how_it_ended(
     assert done.returncode == code
     first, second = done.stderr.splitlines()
     assert first.startswith(f"swapbench: {says.removesuffix(' by the user')}; every finished swap is kept in")
-    assert second.startswith("go on with `swapbench run --resume results/scripted/")
+    assert second.startswith("resume with `swapbench run --resume results/scripted/")
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_runs_without_a_scenario_in_common_are_shown_all_the_same(tmp_path: Path
 
 def test_what_has_to_be_said_is_said_in_one_line(tmp_path: Path) -> None:
     one, ab = a_run(tmp_path, rounds=6), two_arms(tmp_path)
-    assert error(invoke("compare", one.folder)).startswith(f"{one.folder}: with what? name two runs or more")
+    assert error(invoke("compare", one.folder)).startswith(f"{one.folder}: nothing to compare it with; ")
     assert error(invoke("compare", one.folder, ab.folder)) == (
         f"{ab.folder}: has two arms; `swapbench compare {ab.folder}` compares them"
     )
@@ -161,9 +161,9 @@ def test_aa_tells_the_noise_floor(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], "what is to be compared? --a and --b name interpreters"),
-        (["--aa", "--a-set", "rounds=3"], "--aa compares a thing with itself: leave --a, --b, "),
-        (["--aa", "--a", "python"], "--aa compares a thing with itself: leave --a, --b, "),
+        ([], "nothing to compare; give interpreters by --a and --b"),
+        (["--aa", "--a-set", "rounds=3"], "--aa compares a thing with itself: leave out --a, --b, "),
+        (["--aa", "--a", "python"], "--aa compares a thing with itself: leave out --a, --b, "),
         (["--b", "/nowhere/python"], "/nowhere/python: No such file or directory; name a Python interpreter"),
         (["--b-set", "script.seconds.load=3.0"], "A and B come to the same: look at --a, --b, "),
         (["--b-set", "warmup=2"], "warmup is 0 in A and 2 in B: what both arms have in common is set with"),

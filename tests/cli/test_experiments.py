@@ -160,7 +160,7 @@ def test_a_scripted_experiment_needs_no_checkpoint(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["exp12"], 'no experiment "exp12"; did you mean "exp012"?'),
-        (["nowhere.toml"], "nowhere.toml: no such file; `swapbench list` shows the experiments there are"),
+        (["nowhere.toml"], "nowhere.toml: no such file; `swapbench list` shows the experiments"),
         (
             ["mine", "--models", "mimi"],
             '--models: "mimi" is not allowed; did you mean "mini"?',
@@ -204,7 +204,7 @@ body = {{ model = "{{model}}", prompt = "{{prompt}}" }}
         (["--target", "openai@http://127.0.0.1:9"], "http://127.0.0.1:9: no server listens there"),
         (["--target", "wrong.toml"], 'wrong.toml: tittle: unknown key; did you mean "title"?'),
         (["--target", "inprocess"], 'target "inprocess" is no server'),
-        ([], "show what? an experiment"),
+        ([], "nothing to show; name an experiment"),
     ],
 )
 def test_show_says_what_a_run_of_a_target_would_miss(arguments: list[str], says: str, tmp_path: Path) -> None:

@@ -176,8 +176,8 @@ def test_what_no_base_can_be_made_of_is_told_in_a_line(repo: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], "against what? either --base REF, a commit or branch, or --baseline NAME"),
-        (["--base", "main", "--baseline", "nightly"], "against what? either --base REF"),
+        ([], "give either --base REF (a commit or branch) or --baseline NAME"),
+        (["--base", "main", "--baseline", "nightly"], "give either --base REF"),
         (["--baseline", "nightly", "--pairs", "6"], "--pairs and --build go with --base"),
         (["--base", "main"], "not in a git repository with a commit; --base needs one"),
     ],

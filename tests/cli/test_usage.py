@@ -54,10 +54,10 @@ from tests.scripted import toml
         ("schema --nope", "no option --nope; known: --help; `swapbench schema --help` shows how"),
         ("run quick --rounds", "option '--rounds' requires an argument; `swapbench run --help` shows how"),
         ("models rm --source", "option '--source' requires an argument; `swapbench models rm --help` shows"),
-        ("run .", ".: is a folder, no experiment file; `swapbench list` shows the experiments there are"),
+        ("run .", ".: is a folder, no experiment file; `swapbench list` shows the experiments"),
         ("run /dev/null", "/dev/null: is no experiment file; `swapbench list` shows the experiments"),
-        ("run none.toml", "none.toml: no such file; `swapbench list` shows the experiments there are"),
-        ("show", "show what? an experiment, as in `swapbench show exp012`, or --target"),
+        ("run none.toml", "none.toml: no such file; `swapbench list` shows the experiments"),
+        ("show", "nothing to show; name an experiment, as in `swapbench show exp012`, or a --target"),
         ("run quick --rounds x", "--rounds: input should be a valid integer"),
         ("report --format jsn", '--format: "jsn" is not allowed; did you mean "json"? `swapbench report'),
         ("report --format htm", '--format: "htm" is not allowed; known: json, md, rich, trace; `swapb'),
@@ -159,4 +159,4 @@ def test_an_explanation_is_never_longer_than_can_be_read(tmp_path: Path) -> None
     folder.mkdir(parents=True)
     said = error_of(swapbench(tmp_path, "show", folder / "none.toml"))
     assert len(said) < 600
-    assert said.endswith("none.toml: no such file; `swapbench list` shows the experiments there are")
+    assert said.endswith("none.toml: no such file; `swapbench list` shows the experiments")

@@ -89,7 +89,7 @@ def test_a_run_that_compares_nothing_is_its_own_only_arm(tmp_path: Path) -> None
     recording.swap(0, "up")
     run = recording.run()
     assert arms_of(run) == (run,)
-    with pytest.raises(UsageError, match='no arm "a": this run has no two arms; leave --arm out'):
+    with pytest.raises(UsageError, match='no arm "a": this run compares no arms; leave out --arm'):
         arm_of(run, "a")
 
 

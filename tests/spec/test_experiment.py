@@ -309,7 +309,7 @@ def test_shipped_experiments_are_found_from_any_folder(
     ("name", "words"),
     [
         ("exp12", 'no experiment "exp12"; did you mean "exp012"?'),
-        ("nowhere.toml", "nowhere.toml: no such file; `swapbench list` shows the experiments there are"),
+        ("nowhere.toml", "nowhere.toml: no such file; `swapbench list` shows the experiments"),
         ("no/where", "no/where: no such file"),
         ("x" * 5000 + ".toml", "no such file"),
     ],

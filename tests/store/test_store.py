@@ -413,7 +413,7 @@ def test_no_name_is_the_name_of_no_run_not_even_of_the_one_in_this_folder(
     monkeypatch.chdir(shelf.early)
     with pytest.raises(ResultsError) as refused:
         resolve(shelf.root, "")
-    assert str(refused.value) == f'no run "" under {shelf.root}; `swapbench runs` shows the runs there are'
+    assert str(refused.value) == f'no run "" under {shelf.root}; `swapbench runs` lists them'
 
 
 def test_no_run_at_all_says_how_to_make_one(tmp_path: Path) -> None:

@@ -90,12 +90,12 @@ def find(name_or_path: str) -> Path:
     if path.suffix == ".toml" or len(path.parts) > 1:
         if _is_file(path):
             return path
-        raise UsageError(f"{name_or_path}: {_wrong(path)}; `swapbench list` shows the experiments there are")
+        raise UsageError(f"{name_or_path}: {_wrong(path)}; `swapbench list` shows the experiments")
     found = discover()
     if name_or_path in found:
         return found[name_or_path]
     if name_or_path and _wrong(path) != _MISSING:
-        raise UsageError(f"{name_or_path}: {_wrong(path)}; `swapbench list` shows the experiments there are")
+        raise UsageError(f"{name_or_path}: {_wrong(path)}; `swapbench list` shows the experiments")
     raise UsageError(f'no experiment "{name_or_path}"; {did_you_mean(name_or_path, found)}')
 
 
