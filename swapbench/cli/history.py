@@ -179,7 +179,8 @@ def show(
 ) -> None:
     """Show a baseline's runs, and how much they differ.
 
-    Comparable runs form one series. For one experiment: `swapbench history EXPERIMENT --results results/baselines/NAME`.
+    Comparable runs form one series. For one experiment alone:
+    `swapbench history EXPERIMENT --results results/baselines/NAME`.
 
     \b
     Examples:
