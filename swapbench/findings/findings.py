@@ -253,7 +253,7 @@ def _in_no_phase(scenarios: Sequence[ScenarioSummary]) -> Iterator[str]:
         rest = scenario.unattributed
         if rest.share is None or rest.share <= _UNATTRIBUTED_SHARE:
             continue
-        observer = f", {figures.seconds(rest.probe_s.point)} of it the observer's own" if rest.probe_s else ""
+        observer = f", {figures.seconds(rest.probe_s.point)} of it swapbench's own" if rest.probe_s else ""
         if rest.settled_s and rest.settled_s.point:
             waited = figures.seconds(rest.settled_s.point)
             observer += f", which waited {waited} for memory to settle (settle_after_unload)"

@@ -142,7 +142,7 @@ LeakOutcome = Literal["leak", "clean", "inconclusive", "not measurable", "not ju
 class LeakFinding:
     """The verdict on one ledger, in bytes per swap. `one_off_bytes` is growth that no slope explains.
 
-    `rounds_wanted` are those that have as many swaps as usually settle it.
+    `rounds_wanted` is how many rounds usually decide it.
     """
 
     ledger: str
@@ -155,9 +155,9 @@ class LeakFinding:
 
 
 def undecided(rounds: int, wanted: int) -> str:
-    """`inconclusive with 3 rounds, about 12 settle it`."""
-    more = f", about {wanted} settle it" if rounds < wanted else ""
-    return f"inconclusive with {counted(rounds, 'round')}{more}"
+    """`not decided by 3 rounds, about 12 needed`."""
+    more = f", about {wanted} needed" if rounds < wanted else ""
+    return f"not decided by {counted(rounds, 'round')}{more}"
 
 
 def find_leaks(swaps: Sequence[Swap], tolerance_bytes: int) -> tuple[LeakFinding, ...]:

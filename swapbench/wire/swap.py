@@ -310,7 +310,7 @@ class SwapOutcome:
         int | None, Measure("of the requests in flight on a server, those that broke off", empty=_NO_SERVER)
     ] = None
     stalled_requests: Annotated[
-        int | None, Measure("of them, those that had no end a minute after the swap", empty=_NO_SERVER)
+        int | None, Measure("requests in flight without an end a minute after the swap", empty=_NO_SERVER)
     ] = None
     reported_load_s: Annotated[
         float | None,
@@ -408,15 +408,15 @@ class ClientCounts:
         Measure("requests of clients that went on sending", empty=_NO_CLIENTS, column="sent_requests"),
     ] = None
     refused: Annotated[
-        int | None, Measure("of them, those that were refused", empty=_NO_CLIENTS, column="refused_requests")
+        int | None, Measure("requests of clients that were refused", empty=_NO_CLIENTS, column="refused_requests")
     ] = None
     lost: Annotated[
         int | None,
-        Measure("of them, those that nobody will answer", empty=_NO_CLIENTS, column="lost_requests"),
+        Measure("requests of clients that were lost: never answered", empty=_NO_CLIENTS, column="lost_requests"),
     ] = None
     longest_wait_s: Annotated[
         float | None,
-        Measure("the longest that one of them waited for a first token", "s", "without clients"),
+        Measure("the longest wait of a client's request for its first token", "s", "without clients"),
     ] = None
 
 

@@ -191,7 +191,7 @@ def test_three_rounds_are_inconclusive_and_say_so(tmp_path: Path) -> None:
     cycle(recording, lambda index: 5 * MIB * index, rounds=3)
     found = leaks_of(recording)["footprint"]
     assert found.outcome == "inconclusive"
-    assert "inconclusive with 3 rounds, about 12 settle it" in found.reason
+    assert "not decided by 3 rounds, about 12 needed" in found.reason
 
 
 @pytest.mark.parametrize(

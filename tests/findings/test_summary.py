@@ -184,7 +184,7 @@ def test_unattributed_time_over_one_percent_is_explained_by_the_observers_cost(t
     recording = Recording(tmp_path)
     recording.swap(0, "up", {"load": 0.9}, total_s=1.0, unattributed_s=0.1, probe_s=0.08)
     notes = analyse(recording.run()).notes
-    assert "up: 10.0% of the swap is in no phase (0.100 s, 0.080 s of it the observer's own)" in notes
+    assert "up: 10.0% of the swap is in no phase (0.100 s, 0.080 s of it swapbench's own)" in notes
 
 
 def test_a_wait_that_the_experiment_asks_for_is_no_cost_of_looking(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_wait_that_the_experiment_asks_for_is_no_cost_of_looking(tmp_path: Pat
     recording.swap(
         0, "up", {"load": 0.9}, total_s=1.0, unattributed_s=0.1, probe_s=0.08, release_settle_s=0.07
     )
-    said = "0.080 s of it the observer's own, which waited 0.070 s for memory to settle (settle_after_unload)"
+    said = "0.080 s of it swapbench's own, which waited 0.070 s for memory to settle (settle_after_unload)"
     assert any(said in note for note in analyse(recording.run()).notes)
 
 

@@ -184,7 +184,7 @@ def test_a_run_that_was_cut_short_is_inconclusive(tmp_path: Path, status: str) -
 def test_an_inconclusive_leak_is_said_and_exits_with_0_or_strictly_with_6(tmp_path: Path) -> None:
     made = leaking(recording(tmp_path, NO_LEAK), rounds=3)
     assert first(made).reason == (
-        "inconclusive with 3 rounds, about 12 settle it: MLX active, MLX cache, process footprint"
+        "not decided by 3 rounds, about 12 needed: MLX active, MLX cache, process footprint"
     )
     assert codes(made) == (Exit.OK, Exit.INCONCLUSIVE)
 

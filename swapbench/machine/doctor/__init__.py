@@ -1,4 +1,4 @@
-"""Whether this machine, as it is now, can be measured on: facts are gathered, then judged."""
+"""Whether this machine is quiet enough to measure on: facts are gathered, then judged."""
 
 from typing import Literal
 

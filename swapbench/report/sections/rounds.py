@@ -97,9 +97,9 @@ def _hint(entry: FirstSwaps, firsts: Sequence[FirstSwaps]) -> tuple[str, ...]:
 
 def _drift(drift: Drift) -> str:
     if drift.change is None or drift.low is None or drift.high is None:
-        return "not tested: that takes 5 rounds after a process's first"
+        return "not tested: needs 5 rounds, not counting each process's first"
     if drift.outcome == "none found" and drift.high > _TELLS_NOTHING:
-        return f"not to be told from {figures.counted(drift.rounds, 'round')}: they scatter too much"
+        return f"can't be told from {figures.counted(drift.rounds, 'round')}: they scatter too much"
     low, point, high = (figures.change(abs(share)) for share in (drift.low, drift.change, drift.high))
     over = f"over {figures.counted(drift.rounds, 'round')}"
     if drift.outcome == "none found":

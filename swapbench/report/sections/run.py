@@ -167,7 +167,7 @@ def _criteria(run: RunView) -> Section:
     rows = tuple(
         (
             Cell(str(verdict.outcome), tone=_TONES[verdict.outcome]),
-            Cell(verdict.title + ("" if verdict.declared else " (not declared)")),
+            Cell(verdict.title + ("" if verdict.declared else " (default)")),
             Cell(verdict.reason, tone="quiet"),
         )
         for verdict in run.findings.verdicts

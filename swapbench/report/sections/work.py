@@ -59,9 +59,9 @@ def _work(scenarios: Sequence[ScenarioSummary]) -> Table | None:
     load: list[tuple[str, _Show]] = [
         ("loaded", lambda s: point(s.loaded_bytes, figures.size)),
         ("load rate", lambda s: point(s.load_gb_per_s, figures.rate)),
-        ("resident before", lambda s: point(s.resident_before, figures.percent)),
+        ("in page cache before", lambda s: point(s.resident_before, figures.percent)),
         ("memory after load", lambda s: _memory_after_load(s)),
-        ("settles after", lambda s: point(s.settle_s, figures.seconds)),
+        ("memory settled after", lambda s: point(s.settle_s, figures.seconds)),
         ("machine's energy", lambda s: point(s.energy_j, figures.joules)),
         ("machine's power, idle", lambda s: point(s.idle_w, figures.watts)),
     ]
@@ -78,7 +78,7 @@ def _work(scenarios: Sequence[ScenarioSummary]) -> Table | None:
         ("caches evicted", lambda s: point(s.workload.evicted_caches, figures.count)),
         ("bytes evicted", lambda s: point(s.workload.evicted_bytes, figures.size)),
         ("evict rate", lambda s: point(s.workload.evict_gb_per_s, figures.rate)),
-        ("a cache's write", lambda s: point(s.workload.cache_write_s, figures.seconds)),
+        ("write per cache", lambda s: point(s.workload.cache_write_s, figures.seconds)),
     ]
     busy = any(s.workload.busy for s in scenarios)
     parts = [outside, load, proof, workload] if busy else [outside, load, proof]

@@ -108,7 +108,7 @@ class Experiment(Strict):
     warmup: Whole = Field(
         0, ge=0, le=1_000, description="rounds before them: recorded and marked, left out of statistics"
     )
-    target_s: PositiveSeconds = Field(30.0, description="the whole swap shall stay under this, in seconds")
+    target_s: PositiveSeconds = Field(30.0, description="limit for the whole swap, in seconds")
     expected_s: dict[Phase, tuple[Seconds, Seconds]] = Field({}, description="expected range of each phase")
     page_cache: PageCache = Field(
         PageCache.WARM,
@@ -135,7 +135,7 @@ class Experiment(Strict):
     touch_free_memory: Flag = Field(
         False,
         description="before each swap a child writes to as much free memory as the new model takes: virtual "
-        "machines give free memory to their host, and whoever touches it first pays for its return",
+        "machines give free memory to their host, and the first to touch it waits for its return",
     )
     swap_timeout_s: PositiveSeconds = Field(
         900.0, description="a worker silent for longer is hung, and killed"

@@ -192,7 +192,7 @@ class Criterion(Strict):
     scenario: str = Field("", description="for `times-faster`: the scenario that is compared")
     strategy: str = Field(
         "",
-        description="for `times-faster`: the strategy that is to be faster than stock; the best of all when "
+        description="for `times-faster`: the strategy to compare with stock; the best of all when "
         "empty",
     )
     of: Literal["total", "weights"] = Field(

@@ -69,7 +69,7 @@ def test_a_run_that_gets_faster_gives_the_smaller_bound_first(tmp_path: Path) ->
 
 def test_too_few_rounds_are_not_tested(tmp_path: Path) -> None:
     (drift,) = within(findings(tmp_path, STEADY[:3]))
-    assert drift.text == "not tested: that takes 5 rounds after a process's first"
+    assert drift.text == "not tested: needs 5 rounds, not counting each process's first"
 
 
 def test_a_run_without_a_counted_swap_has_nothing_within(tmp_path: Path) -> None:
