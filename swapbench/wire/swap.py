@@ -408,11 +408,11 @@ class ClientCounts:
         Measure("requests of clients that went on sending", empty=_NO_CLIENTS, column="sent_requests"),
     ] = None
     refused: Annotated[
-        int | None, Measure("requests of clients that were refused", empty=_NO_CLIENTS, column="refused_requests")
+        int | None, Measure("clients' requests that were refused", empty=_NO_CLIENTS, column="refused_requests")
     ] = None
     lost: Annotated[
         int | None,
-        Measure("requests of clients that were lost: never answered", empty=_NO_CLIENTS, column="lost_requests"),
+        Measure("clients' requests that were lost", empty=_NO_CLIENTS, column="lost_requests"),
     ] = None
     longest_wait_s: Annotated[
         float | None,
