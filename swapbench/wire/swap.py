@@ -408,7 +408,7 @@ class ClientCounts:
         Measure("requests of clients that went on sending", empty=_NO_CLIENTS, column="sent_requests"),
     ] = None
     refused: Annotated[
-        int | None, Measure("clients' requests that were refused", empty=_NO_CLIENTS, column="refused_requests")
+        int | None, Measure("refused requests of clients", empty=_NO_CLIENTS, column="refused_requests")
     ] = None
     lost: Annotated[
         int | None,

@@ -192,8 +192,7 @@ class Criterion(Strict):
     scenario: str = Field("", description="for `times-faster`: the scenario that is compared")
     strategy: str = Field(
         "",
-        description="for `times-faster`: the strategy to compare with stock; the best of all when "
-        "empty",
+        description="for `times-faster`: the strategy to compare with stock; the best of all when empty",
     )
     of: Literal["total", "weights"] = Field(
         "total",
