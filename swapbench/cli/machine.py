@@ -49,7 +49,7 @@ def doctor(
     from swapbench.run.capacity import models_folders, weights_here
 
     if not json:
-        say("looking: some seconds")
+        say("checking: takes some seconds")
     rooms, homeless = [room_for("results", results)], ""
     folders: tuple[Path, ...] = ()
     weights: dict[str, int] = {}

@@ -14,7 +14,7 @@ from swapbench.loaders.source import Span
 LOADERS: Final = {
     "stock": {
         "cost": "on Linux, freed memory stays with the process, as in mlx_lm",
-        "avoid": "where swaps are to be fast",
+        "avoid": "where swaps must be fast",
     },
 }
 

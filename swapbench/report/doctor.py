@@ -49,7 +49,7 @@ def print_checks(
     if busiest:
         console.print(Text(f"\nbusiest of your own: {', '.join(busiest)}"))
     todo = sum(check.status == "advice" for check in checks)
-    says = "fine to measure on" if not todo else f"{todo} to look at; the rest is fine or not told"
+    says = "fine to measure on" if not todo else f"{todo} to look at; the rest is fine or unknown"
     console.print(f"\n{says}")
 
 

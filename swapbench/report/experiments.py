@@ -131,12 +131,12 @@ def _needs(taken: "Needs", there: "Available") -> Iterator[str]:
     )
     if taken.page_cache_bytes:
         yield (
-            "page cache: to be warm, a new model's file wants room beside the old model and then beside its "
-            f"own copy, {_least(memory(taken.page_cache_bytes), taken.unweighed)} in all; with less, swaps "
+            "page cache: a warm swap needs room for the new model's file beside the old model and then beside "
+            f"its own copy, {_least(memory(taken.page_cache_bytes), taken.unweighed)} in all; with less, swaps "
             "are marked invalid"
         )
     yield (
-        f"disk for checkpoints: {_least(size(taken.missing_bytes), taken.missing_unweighed)} to come; "
+        f"disk for checkpoints: {_least(size(taken.missing_bytes), taken.missing_unweighed)} to get; "
         f"{size(there.checkpoints_free_bytes)} free"
         + _too_little(taken.missing_bytes, there.checkpoints_free_bytes)
     )

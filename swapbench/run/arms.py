@@ -103,8 +103,8 @@ def refuse_equal(arms: Sequence[ArmInfo]) -> None:
     a, b = arms[:2]
     if (a.python, a.experiment) == (b.python, b.experiment):
         raise UsageError(
-            "A and B come to the same: look at --a, --b, --a-set and --b-set (how many rounds there are "
-            "is set by --pairs, for both); --aa measures the noise floor"
+            "A and B are the same: check --a, --b, --a-set and --b-set (--pairs sets the rounds of both); "
+            "--aa measures the noise"
         )
 
 

@@ -165,7 +165,7 @@ def test_aa_tells_the_noise_floor(tmp_path: Path) -> None:
         (["--aa", "--a-set", "rounds=3"], "--aa compares a thing with itself: leave out --a, --b, "),
         (["--aa", "--a", "python"], "--aa compares a thing with itself: leave out --a, --b, "),
         (["--b", "/nowhere/python"], "/nowhere/python: No such file or directory; name a Python interpreter"),
-        (["--b-set", "script.seconds.load=3.0"], "A and B come to the same: look at --a, --b, "),
+        (["--b-set", "script.seconds.load=3.0"], "A and B are the same: check --a, --b, "),
         (["--b-set", "warmup=2"], "warmup is 0 in A and 2 in B: what both arms have in common is set with"),
     ],
 )

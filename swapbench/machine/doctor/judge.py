@@ -101,7 +101,7 @@ def _power(power: Power) -> tuple[Check, ...]:
     if power.on_battery:
         checks.append(advise("power", "not on mains", "the machine may throttle; plug it in"))
     elif power.on_battery is None:
-        checks.append(unknown("power", "no power source is told, as on desktops and virtual machines"))
+        checks.append(unknown("power", "no power source reported, as on desktops and virtual machines"))
     else:
         checks.append(fine("power", "on mains"))
     if power.low_power_mode:
@@ -114,7 +114,7 @@ def _power(power: Power) -> tuple[Check, ...]:
 
 def _thermal(around: Surroundings) -> Check:
     if around.thermal_pressure is None:
-        return unknown("thermal pressure", "not told here")
+        return unknown("thermal pressure", "not reported here")
     found = _PRESSURE[min(around.thermal_pressure, len(_PRESSURE) - 1)]
     if around.thermal_warning:
         found += ", and a thermal warning is recorded"
@@ -172,7 +172,7 @@ def _wired(
 
 def _open_files(want: str) -> Check:
     if not want:
-        return fine("open files", "as many as mlx-lm wants")
+        return fine("open files", "as many as mlx-lm needs")
     what, _, remedy = want.partition("; ")
     return advise("open files", what, remedy)
 
@@ -182,7 +182,7 @@ def _energy(source: str) -> Check:
         return fine("energy", source)
     # No advice: no other figure is better for it.
     return unknown(
-        "energy", "not told; needs pip install 'swapbench[energy]' on a Mac, and readable RAPL files on Linux"
+        "energy", "unknown; needs pip install 'swapbench[energy]' on a Mac, and readable RAPL files on Linux"
     )
 
 
@@ -225,7 +225,7 @@ def _mlx(found: Examination) -> tuple[Check, ...]:
 
 def _substitutes(found: Examination) -> Check:
     if not found.unasked:
-        return fine("loaders", "mlx-lm asks for weights and tokenizers where they come in")
+        return fine("loaders", "mlx-lm calls swapbench's loaders as expected")
     advice = "they load as stock does; install an mlx-lm that swapbench was tested with"
     return advise("loaders", "; ".join(found.unasked), advice)
 
