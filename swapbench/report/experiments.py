@@ -131,8 +131,9 @@ def _needs(taken: "Needs", there: "Available") -> Iterator[str]:
     )
     if taken.page_cache_bytes:
         yield (
-            "page cache: a warm swap needs room for the new model's file beside the old model, then beside its "
-            f"own copy: {_least(memory(taken.page_cache_bytes), taken.unweighed)}; with less, swaps are invalid"
+            "page cache: a warm swap needs room for the new model's file beside the old model, then beside "
+            f"its own copy: {_least(memory(taken.page_cache_bytes), taken.unweighed)}; "
+            "with less, swaps are invalid"
         )
     yield (
         f"disk for checkpoints: {_least(size(taken.missing_bytes), taken.missing_unweighed)} to get; "
