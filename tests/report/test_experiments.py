@@ -86,7 +86,7 @@ def test_what_a_model_of_unknown_size_takes_is_not_nothing() -> None:
     assert "memory: at least 260.4 MiB (" in text
     assert "qwen2.5-14b unknown); 24.00 GiB available" in text
     assert "disk for checkpoints: at least 546.0 MB (qwen2.5-14b unknown) to get" in text
-    assert "MiB (qwen2.5-14b unknown) in all" in text
+    assert "MiB (qwen2.5-14b unknown); with less" in text
     assert "at least" not in shown(load(find("exp012")), 200)
 
 
