@@ -52,7 +52,7 @@ def print_report(findings: Findings, console: Console) -> None:
     if run.incomplete:
         below.append(Text(f"\nThis run is not complete: {run.incomplete}.", style="bold yellow"))
         if run.resume_command:
-            below.append(Text(f"Go on with: {run.resume_command}", style="yellow"))
+            below.append(Text(f"Resume with: {run.resume_command}", style="yellow"))
     verdict = verdict_line(findings, headlines=False)
     below.append(Text(f"\n{verdict.label}: {verdict.text}", style=STYLES[verdict.tone]))
     console.print(Group(*opening, lines(run_facts(findings)), *below))
@@ -80,7 +80,7 @@ def _head(findings: Findings) -> Iterator[str]:
         yield f"Transcribed from {escape(short(run.transcribed_from, _LONGEST_WORDS))}\n"
     if run.incomplete:
         yield f"> **This run is not complete:** {escape(short(run.incomplete, _LONGEST_WORDS))}.  "
-        yield f"> Go on with {code(run.resume_command)}\n" if run.resume_command else ""
+        yield f"> Resume with {code(run.resume_command)}\n" if run.resume_command else ""
 
 
 def run_to_html(view: RunView, again: str = "") -> str:

@@ -196,7 +196,7 @@ def refuse_changed(python: str, worker: WorkerReady, folder: Path) -> None:
         if now != began[name]:
             raise UsageError(
                 f"{folder}: begun with {name} {began[name]}, and {python} has {now}; "
-                "go on with what it began with, or start a new run"
+                "resume with the former, or start a new run"
             )
 
 

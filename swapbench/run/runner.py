@@ -251,7 +251,7 @@ def _refuse_changed_surroundings(folder: Path, info: RunInfo, python: str | None
         if info.variables.get(name) != now.get(name):
             raise UsageError(
                 f"{folder}: begun with {_set_to(name, info.variables)}, and now with {_set_to(name, now)}; "
-                "go on with what it began with, or start a new run"
+                "resume with the former, or start a new run"
             )
 
 

@@ -380,7 +380,7 @@ class Restored:
 
 @dataclass(frozen=True)
 class Audit:
-    """Agents' caches that can be had, and files that bear a cache's name and can't be read.
+    """Agents' caches that can be read, and files that bear a cache's name and can't be read.
 
     None where nobody outside can see any.
     """

@@ -528,7 +528,7 @@ def test_packages_that_have_changed_are_named(broken_off: Path) -> None:
         }
     )
     _changed(broken_off, worker=older.model_dump(mode="json"))
-    with pytest.raises(UsageError, match=f"begun with mlx 0.1.0, and .* has {now}; go on with what it began"):
+    with pytest.raises(UsageError, match=f"begun with mlx 0.1.0, and .* has {now}; resume with the former"):
         resumed_job(broken_off)
 
 

@@ -57,7 +57,7 @@ def run_opening(findings: Findings) -> Opening:
     if not facts.claims:
         warnings.append("Mini models: these times say nothing about the real ones.")
     if facts.incomplete:
-        go_on = f" Go on with: {facts.resume_command}" if facts.resume_command else ""
+        go_on = f" Resume with: {facts.resume_command}" if facts.resume_command else ""
         warnings.append(f"This run is not complete: {facts.incomplete}.{go_on}")
     return Opening(
         title=facts.title,

@@ -307,8 +307,8 @@ def test_a_command_with_backquotes_is_copied_as_it_stands(tmp_path: Path) -> Non
     recording = measured(tmp_path / "a `` b")
     made = markdown(recording.run("interrupted"))
     command = f"swapbench run --resume '{recording.folder}'"
-    assert f"Go on with ``` {command} ```" in made
-    assert any(told.endswith(f"Go on with {command}") for told in visible(made))
+    assert f"Resume with ``` {command} ```" in made
+    assert any(told.endswith(f"Resume with {command}") for told in visible(made))
 
 
 def test_what_decides_has_headings_and_the_rest_is_folded() -> None:
