@@ -42,7 +42,7 @@ class Fault:
     incomplete: bool = True
 
     def __str__(self) -> str:
-        return f"{self.what}; {self.remedy or 'put a whole checkpoint there'}"
+        return f"{self.what}; {self.remedy}"
 
 
 def damaged(folder: Path) -> Fault | None:

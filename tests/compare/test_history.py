@@ -137,11 +137,13 @@ def test_a_phase_that_was_entered_again_is_the_sum_of_its_rows(tmp_path: Path) -
 
 def test_of_several_ranks_the_phase_is_that_of_all_together(tmp_path: Path) -> None:
     recording = past_run(tmp_path, 1, [3.0])
-    rewritten(recording.folder / "phases.csv", lambda row: row | {"rank": ""})
     path = recording.folder / "phases.csv"
-    rows = path.read_text().splitlines()
-    ranks = [row.replace(",stock,,", f",stock,{rank},") for rank in range(2) for row in rows[1:]]
-    path.write_text("\n".join([*rows, *ranks]) + "\n")
+    tables = []
+    for rank, seconds_of_rank in (("0", "2"), ("1", "4"), ("", "3")):
+        figures = {"rank": rank, "seconds": seconds_of_rank}
+        rewritten(path, lambda row, figures=figures: row | figures)  # type: ignore[misc]
+        tables.append(path.read_text().splitlines())
+    path.write_text("\n".join([tables[0][0], *(row for table in tables for row in table[1:])]) + "\n")
     assert seconds(read_history([tmp_path], EXPERIMENT, "load")) == [3.0]
 
 
@@ -224,6 +226,7 @@ def test_older_and_newer_tables_are_read_side_by_side(tmp_path: Path, figure: st
     older, newer = past_run(tmp_path, 2).folder, past_run(tmp_path, 3).folder
     for columns in (SWAPS, PHASES):
         needed = [*(column.name for column in columns.columns if column.required), "strategy"]
+        needed += ["rank", "span"] if columns is PHASES else []
         rewritten(older / columns.file, partial(only_columns, needed))
         rewritten(newer / columns.file, lambda row: row | {"of tomorrow": "x"})
     history = read_history([tmp_path], EXPERIMENT, figure)

@@ -100,7 +100,7 @@ def advised(found: Fault, source: Source, folder: Path, reference: str = "") -> 
     """What is wrong with a checkpoint, with how to get whole files where those would mend it."""
     if found.remedy:
         return found
-    remedy = ""
+    remedy = "put a whole checkpoint there"
     if source is Source.HUB:
         remedy = f"`swapbench models fetch {reference}` completes it"
     elif is_own(folder, source):
