@@ -20,7 +20,7 @@ ENCODINGS = {
     "ANSI_X3.4-1968": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
 }
 in_each = pytest.mark.parametrize("encoding", ENCODINGS)
-REPORTS = [f"report slow --format {form}" for form in ("md", "csv", "json", "trace", "rich")]
+REPORTS = [f"report slow --format {form}" for form in ("md", "json", "trace", "rich")]
 
 
 def printed(folder: Path, encoding: str, *words: str) -> tuple[int, str, str]:

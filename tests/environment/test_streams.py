@@ -46,7 +46,7 @@ def test_who_has_read_enough_hears_no_more_and_nothing_failed(line: str, folder:
     assert said(folder, *line.split(), out=nobody) == (0, "")
 
 
-@pytest.mark.parametrize("form", ["rich", "md", "json", "csv", "trace"])
+@pytest.mark.parametrize("form", ["rich", "md", "json", "trace"])
 def test_a_verdict_does_not_depend_on_who_reads_it(form: str, folder: Path, nobody: int) -> None:
     code, words = said(folder, "report", "slow", "--format", form, out=nobody)
     assert (code, words) == (4, "")

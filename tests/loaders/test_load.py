@@ -181,7 +181,7 @@ def test_server_authors_need_mlx_mlx_lm_numpy_and_pydantic_alone(
         if "extra" not in text
     }
     absent = own - brought_by("mlx", "mlx-lm", "numpy", "pydantic")
-    assert {"psutil", "duckdb"} <= absent
+    assert {"psutil", "vl-convert-python"} <= absent
     # transformers brings these, for its command line.
     absent |= {canonicalize_name(name) for name in ("rich", "typer")}
     script = f"""
