@@ -8,7 +8,6 @@ its address. The calls are public; what they do together MLX does not promise: l
 import io
 import struct
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, BinaryIO, Final, cast
 import mlx.core as mx
 import numpy as np
 
+from swapbench.compat.mlx import device_info
 from swapbench.loaders.source import UnfitError
 from swapbench.models.checkpoint import WEIGHTS, Entry, HeaderError, read_layout
 
@@ -110,15 +110,6 @@ _WORD: Final = 8
 # MLX counts the items of an axis in 32 bits, one of them a sign.
 _LONGEST_AXIS: Final = (1 << 31) - 1
 _MAGIC: Final = b"\x93NUMPY\x01\x00"
-
-
-def device_info() -> dict[str, Any]:
-    """What MLX tells of its device; empty where it tells nothing."""
-    # 0.30 has it under metal alone, and raises there where there is no Metal.
-    ask = mx.device_info if hasattr(mx, "device_info") else mx.metal.device_info
-    with suppress(RuntimeError):
-        return dict(ask())
-    return {}
 
 
 def longest_array_bytes() -> int:

@@ -14,9 +14,8 @@ from statistics import median
 import mlx.core as mx
 
 from swapbench.base.phases import PHASES
-from swapbench.compat.mlx_lm import PARTS, unasked
+from swapbench.compat.mlx import device_info
 from swapbench.instruments import page_cache
-from swapbench.loaders.arrays import device_info
 from swapbench.machine.doctor.surroundings import Examination
 from swapbench.wire.events import Event
 from swapbench.wire.swap import NO_SWAP, MemorySample
@@ -56,7 +55,7 @@ def examine(folder: Path) -> Examination:
         second_touch_gb_per_s=second,
         resident_after_evict=_resident_after_evict(folder),
         cold_share=page_cache.COLD_SHARE,
-        unasked=tuple(why for part in PARTS if (why := unasked(part))),
+        unasked=_unasked(),
     )
 
 
@@ -141,6 +140,15 @@ def _resident_after_evict(folder: Path) -> float | None:
             return page_cache.residency([path]).share
     except OSError:
         return None
+
+
+def _unasked() -> tuple[str, ...] | None:
+    """What this mlx-lm does otherwise than the loaders know; None where it can't be imported."""
+    try:
+        from swapbench.compat.mlx_lm import PARTS, unasked
+    except (ImportError, ValueError):  # mlx-lm raises its limit of open files, which may not be allowed
+        return None
+    return tuple(why for part in PARTS if (why := unasked(part)))
 
 
 if __name__ == "__main__":

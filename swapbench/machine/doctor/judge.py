@@ -215,7 +215,7 @@ def _mlx(found: Examination) -> tuple[Check, ...]:
     device = f"{found.device} ({found.device_name})"
     mlx = (
         fine("MLX", f"{found.mlx_version} on {device}, mlx-lm {found.mlx_lm_version}"),
-        _substitutes(found),
+        *_substitutes(found),
     )
     if found.working_set_bytes is None:
         advice = "models compute slowly here, and no figure is a Mac's"
@@ -223,11 +223,13 @@ def _mlx(found: Examination) -> tuple[Check, ...]:
     return (*mlx, fine("Metal", f"recommended working set {found.working_set_bytes / _GIB:.1f} GiB"))
 
 
-def _substitutes(found: Examination) -> Check:
+def _substitutes(found: Examination) -> tuple[Check, ...]:
+    if found.unasked is None:
+        return ()
     if not found.unasked:
-        return fine("loaders", "mlx-lm calls swapbench's loaders as expected")
+        return (fine("loaders", "mlx-lm calls swapbench's loaders as expected"),)
     advice = "they load as stock does; install an mlx-lm that swapbench was tested with"
-    return advise("loaders", "; ".join(found.unasked), advice)
+    return (advise("loaders", "; ".join(found.unasked), advice),)
 
 
 def _probe(found: Examination) -> Check:

@@ -257,8 +257,9 @@ class Examination(BaseModel):
     resident_after_evict: float | None
     # So much of a file may be in the page cache that is called cold.
     cold_share: float
-    # What this mlx-lm does otherwise than the loaders know, so that they leave it to mlx-lm.
-    unasked: tuple[str, ...] = ()
+    # What this mlx-lm does otherwise than the loaders know, so that they leave it to mlx-lm; None where it
+    # can't be imported.
+    unasked: tuple[str, ...] | None = ()
 
 
 @dataclass(frozen=True)

@@ -116,9 +116,9 @@ class HttpTarget(Target):
         Clients ask for the old model until then, and for the new one from then on, as their users would.
         """
         self._fallback, self._served = self._served, None
-        self._clients.wanted = to
         self._trigger = None
         probe.begin()
+        self._clients.wanted = to  # from here on: none may ask for it before the swap request
         with self._servers.telling(to.name):
             if self._preset.swap.by == "call":
                 with probe.whole():
