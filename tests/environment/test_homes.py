@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import UNPROVEN
 from tests.environment.circumstances import as_stranger, error_of, run_command
 
 CRON = {"PATH": "/usr/bin:/bin"}
@@ -71,7 +72,7 @@ def test_without_a_home_but_with_places_for_models_everything_goes(
     stranger: list[str], model_cache: Path, tmp_path: Path
 ) -> None:
     environment = CRON | {"SWAPBENCH_CACHE": str(model_cache), "HF_HOME": str(tmp_path / "hub")}
-    words = ["run", "quick", "--rounds", "1", "--quiet"]
+    words = ["run", "quick", "--rounds", "1", "--quiet", *UNPROVEN]
     done = run_command(words, tmp_path, environment, prefix=stranger)
     assert done.returncode == 0, done.stderr
     for words in (["doctor"], ["report"], ["history", "quick"], ["models", "list"], ["show", "quick"]):
