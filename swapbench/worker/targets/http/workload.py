@@ -215,7 +215,7 @@ class Conversations:
         return len(new) * self.workload.cache_tokens, time.perf_counter() - begun_s
 
     def come_back(self, model: Checkpoint, short_s: float | None) -> Restored:
-        """Go on with those that the model knew: which of them it did not have to compute again.
+        """Continue the conversations that the model knew: which of them it did not have to compute again.
 
         Args:
             short_s: its first token of a short question.
