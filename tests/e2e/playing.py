@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from swapbench.models.locate import provide
 from swapbench.run.runner import follow, new_job
@@ -11,6 +12,7 @@ from swapbench.spec.experiment import find, load
 from swapbench.spec.overrides import sets
 from swapbench.wire.events import Event
 from swapbench.wire.plan import make_plan, schedule, turns
+from swapbench.worker.process import leave
 from swapbench.worker.session import run_session
 from swapbench.worker.targets.inprocess import InProcessTarget
 
@@ -20,8 +22,8 @@ class _Unseen:
         pass
 
 
-def carry_out(target: type[InProcessTarget], name: str, overrides: list[str], out: Path) -> None:
-    """Run the experiment on the target; fresh processes say what its models should answer."""
+def carry_out(target: type[InProcessTarget], name: str, overrides: list[str], out: Path) -> NoReturn:
+    """Run the experiment on the target, and end; fresh processes say what its models should answer."""
     file = find(name)
     experiment = load(file, sets(overrides))
     checkpoints = provide(experiment.models, experiment.source, lambda _: None)
@@ -35,3 +37,4 @@ def carry_out(target: type[InProcessTarget], name: str, overrides: list[str], ou
     events: list[Event] = []
     run_session(plan, target(plan), events.append, os.getpid())
     follow(events, job.writer, _Unseen())
+    leave()

@@ -9,7 +9,6 @@ from pathlib import Path
 from swapbench.loaders.source import Span
 from swapbench.wire.plan import Checkpoint
 from swapbench.worker.probe import Probe
-from swapbench.worker.process import leave
 from swapbench.worker.targets.inprocess import InProcessTarget
 from tests.e2e.conftest import UNPROVEN
 from tests.e2e.playing import carry_out
@@ -48,4 +47,3 @@ def _be_stopped() -> None:
 if __name__ == "__main__":
     overrides = [word for word in UNPROVEN if word != "--set"]
     carry_out(Stopped, "quick", [*overrides, "rounds=1", "warmup=0"], Path(sys.argv[1]) / "results")
-    leave()
