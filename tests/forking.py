@@ -25,15 +25,13 @@ _ROOMS: Final = ("cli", "report", "run", "compare", "findings", "store")
 # Asked for when they are needed; whatever else an environment has may have been read by an import.
 _READ_LATE: Final = ("SWAPBENCH_", "HF_", "PYTEST_", "COLUMNS")
 _KEPT: Final = 3
+_TIMEOUT_S: Final = 240
 
 _origins: OrderedDict[tuple[tuple[str, str], ...], "_Origin"] = OrderedDict()
 
 
 def run_forked(
-    words: list[str],
-    folder: Path,
-    environment: Mapping[str, str],
-    timeout_s: float = 240,
+    words: list[str], folder: Path, environment: Mapping[str, str]
 ) -> subprocess.CompletedProcess[bytes]:
     """As `subprocess.run([sys.executable, "-m", "swapbench", *words], capture_output=True)`."""
     early = {key: value for key, value in environment.items() if not key.startswith(_READ_LATE)}
@@ -51,15 +49,15 @@ def run_forked(
                 (os.fsencode(key).hex(), os.fsencode(value).hex()) for key, value in environment.items()
             ],
         }
-        code = origin.fork(request, [out.fileno(), err.fileno()], timeout_s)
+        code = origin.fork(request, [out.fileno(), err.fileno()])
         return subprocess.CompletedProcess(words, code, _all_of(out), _all_of(err))
 
 
 def run_forked_text(
-    words: list[str], folder: Path, environment: Mapping[str, str], timeout_s: float = 240
+    words: list[str], folder: Path, environment: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
     """The same, with what was printed as text."""
-    done = run_forked(words, folder, environment, timeout_s=timeout_s)
+    done = run_forked(words, folder, environment)
     return subprocess.CompletedProcess(words, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
@@ -81,17 +79,19 @@ class _Origin:
                 pass_fds=[theirs.fileno()],
             )
 
-    def fork(self, request: Mapping[str, object], fds: list[int], timeout_s: float) -> int:
+    def fork(self, request: Mapping[str, object], fds: list[int]) -> int:
         """The exit status of a command, negative by the signal that ended it."""
         message = json.dumps(request).encode("ascii")
         socket.send_fds(self._socket, [len(message).to_bytes(8, "big")], fds)
         self._socket.sendall(message)
         pid = int.from_bytes(_read(self._socket, 8), "big")
-        self._socket.settimeout(timeout_s)
+        self._socket.settimeout(_TIMEOUT_S)
         try:
             return int.from_bytes(_read(self._socket, 8), "big", signed=True)
         except TimeoutError:
             os.kill(pid, signal.SIGKILL)
+            self._socket.settimeout(None)
+            _read(self._socket, 8)  # how it ended, or the next command would take that for its own process
             raise
         finally:
             self._socket.settimeout(None)
