@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from docgen.cells import table
-from swapbench.machine.doctor.selfcheck import CLAIMS, Row, Selfcheck
+from swapbench.machine.selfcheck import CLAIMS, Row, Selfcheck
 
 # What `swapbench selfcheck --json` printed, a file for each machine.
 SELFCHECKS: Final = Path(__file__).parent.parent / "docs" / "selfchecks"

@@ -34,15 +34,15 @@ def doctor(
     Exit codes: 0 fine, 6 there is something to do (--strict), 7 MLX can't be examined, or computes on another
     device than --device.
     """
-    from swapbench.machine.doctor import unknown
-    from swapbench.machine.doctor.judge import (
+    from swapbench.machine.doctor import (
         complaint_about_device,
         judge_examination,
         judge_room,
         judge_surroundings,
+        unknown,
     )
-    from swapbench.machine.doctor.surroundings import busiest_of_mine, examine, look_around, room_for
     from swapbench.machine.environment import this_machine
+    from swapbench.machine.surroundings import busiest_of_mine, examine, free_bytes, look_around
     from swapbench.models.cache import cache_root
     from swapbench.report.console import make_console
     from swapbench.report.doctor import checks_to_json, print_checks
@@ -50,21 +50,21 @@ def doctor(
 
     if not json:
         say("checking: takes some seconds")
-    rooms, homeless = [room_for("results", results)], ""
+    rooms = [judge_room("results", results, free_bytes(results))]
     folders: tuple[Path, ...] = ()
     weights: dict[str, int] = {}
     try:
         models = cache_root()
-        rooms.insert(0, room_for("models", models))
+        rooms.insert(0, judge_room("models", models, free_bytes(models)))
         folders, weights = models_folders(), weights_here()
     except UsageError as error:
-        models, homeless = results, str(error)
+        models = results
+        rooms.insert(0, unknown("disk for models", str(error)))
     around = look_around(folders)
     found = examine(models)
     checks = (
         *judge_surroundings(around, weights, found.working_set_bytes),
-        *((unknown("disk for models", homeless),) if homeless else ()),
-        *judge_room(tuple(rooms)),
+        *rooms,
         *judge_examination(found),
     )
     if json:
@@ -124,10 +124,9 @@ def selfcheck(
 
     Exit codes: 0 nothing is wrong, 2 usage, 7 a claim is wrong, or nothing can be tried.
     """
-    from swapbench.machine.doctor.selfcheck import Row
-    from swapbench.machine.doctor.selfcheck import selfcheck as tried
-    from swapbench.machine.environment import this_machine
-    from swapbench.machine.limits import Volume, load
+    from swapbench.machine.environment import Volume, load_limits, this_machine
+    from swapbench.machine.selfcheck import Row
+    from swapbench.machine.selfcheck import selfcheck as tried
     from swapbench.models.cache import cache_root
     from swapbench.report.console import make_console
     from swapbench.report.doctor import in_a_line, print_end, print_row
@@ -135,7 +134,7 @@ def selfcheck(
 
     refuse_missing(folder)
     folder = folder or models_folder()
-    limits = load(this_machine(), Volume.of(folder), cache_root()) or measure(folder, say)[0]
+    limits = load_limits(this_machine(), Volume.of(folder), cache_root()) or measure(folder, say)[0]
     console = make_console()
 
     def show(row: Row) -> None:

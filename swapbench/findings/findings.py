@@ -24,7 +24,7 @@ from swapbench.findings.strategies import AgainstLimit, Ladder, against_limits, 
 from swapbench.findings.summary import Counts, ScenarioSummary, Sharing, count, sharing_of, summarise
 from swapbench.findings.swaps import Swap, swaps_of
 from swapbench.findings.verdict import CriterionOutcome, CriterionVerdict, Evidence, judge
-from swapbench.machine.limits import Limits
+from swapbench.machine.environment import Limits
 from swapbench.spec.experiment import CriterionKind, Experiment
 from swapbench.store import Run, experiment_of
 

@@ -8,7 +8,7 @@ from typing import Final
 from swapbench.findings.runs import cell_name
 from swapbench.findings.summary import ScenarioSummary, headline
 from swapbench.findings.swaps import Swap, estimated
-from swapbench.machine.limits import Limits, Rate
+from swapbench.machine.environment import Limits, Rate
 from swapbench.spec.experiment import Experiment, PageCache, Scenario
 from swapbench.spec.strategy import LOADERS, Strategy
 from swapbench.stats.estimate import Estimate, estimate, largest, times_as_fast

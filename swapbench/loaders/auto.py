@@ -10,8 +10,7 @@ from swapbench.loaders.mapped import unmappable
 from swapbench.loaders.slab import room_for
 from swapbench.loaders.source import UnfitError
 from swapbench.machine import allowance
-from swapbench.machine.environment import this_machine
-from swapbench.machine.limits import Limits, Volume, load
+from swapbench.machine.environment import Limits, Volume, load_limits, this_machine
 from swapbench.models.cache import cache_root
 
 LOADERS: Final = {
@@ -75,7 +74,7 @@ def _slab_or_direct(known: Limits | None, share: float) -> tuple[str, str]:
 def limits_of(checkpoint: Path) -> Limits | None:
     """What `swapbench probe` measured of a checkpoint's volume; None where it hasn't."""
     try:
-        return load(this_machine(), Volume.of(checkpoint), cache_root())
+        return load_limits(this_machine(), Volume.of(checkpoint), cache_root())
     except (
         UsageError,
         UnicodeEncodeError,

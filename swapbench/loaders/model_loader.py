@@ -20,7 +20,7 @@ from swapbench.loaders.source import Arrival, Span, UnfitError, WeightSource, un
 from swapbench.loaders.stock import evaluate
 from swapbench.loaders.tokenizer import Tokenizers
 from swapbench.machine import allowance
-from swapbench.machine.limits import Limits
+from swapbench.machine.environment import Limits
 from swapbench.models.validation import Fault, damaged, fault_of_model, fault_of_tokenizer
 from swapbench.spec.strategy import LOADERS, ReadAhead, Strategy, TokenizerMode
 

@@ -11,9 +11,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from swapbench.machine.doctor import Check, Status
-from swapbench.machine.doctor.selfcheck import Result, Row, Selfcheck
-from swapbench.machine.environment import Machine
-from swapbench.machine.limits import Limits
+from swapbench.machine.environment import Limits, Machine
+from swapbench.machine.selfcheck import Result, Row, Selfcheck
 from swapbench.report.blocks import Cell, Table
 from swapbench.report.console import readable
 from swapbench.report.render.terminal import print_table

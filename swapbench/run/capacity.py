@@ -12,8 +12,15 @@ from swapbench.base.errors import UsageError
 from swapbench.base.files import why_no_folder
 from swapbench.base.process import LENT
 from swapbench.machine import allowance
-from swapbench.machine.environment import Machine, this_machine
-from swapbench.machine.limits import Limits, Rate, Volume, load, save
+from swapbench.machine.environment import (
+    Limits,
+    Machine,
+    Rate,
+    Volume,
+    load_limits,
+    save_limits,
+    this_machine,
+)
 from swapbench.models.cache import cache_root
 from swapbench.models.checkpoint import weight_bytes
 from swapbench.models.hub import hub_cache
@@ -148,7 +155,7 @@ def measure(folder: Path, say: Callable[[str], None]) -> tuple[Limits, Path]:
         measured_at=datetime.now(UTC),
         rates=tuple(rates),
     )
-    return limits, save(limits, cache_root())
+    return limits, save_limits(limits, cache_root())
 
 
 def models_folders() -> tuple[Path, ...]:
@@ -190,4 +197,4 @@ def limits_of(checkpoints: Sequence[Checkpoint], machine: Machine) -> Limits | N
     volumes = {Volume.of(checkpoint.path) for checkpoint in checkpoints}
     if len(volumes) != 1 or machine != this_machine():
         return None
-    return load(machine, volumes.pop(), cache_root())
+    return load_limits(machine, volumes.pop(), cache_root())

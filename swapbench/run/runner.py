@@ -14,10 +14,9 @@ from typing import Final, Protocol
 from swapbench import __version__
 from swapbench.base import interrupts
 from swapbench.base.errors import Stopped, UsageError, WorkerError
-from swapbench.machine.doctor.judge import judge_surroundings
-from swapbench.machine.doctor.surroundings import look_around
+from swapbench.machine.doctor import judge_surroundings
 from swapbench.machine.environment import this_machine, tuning
-from swapbench.machine.neighbours import Presence
+from swapbench.machine.surroundings import Presence, look_around
 from swapbench.run.arms import refuse_changed, refuse_unfit
 from swapbench.run.capacity import limits_of
 from swapbench.run.supervisor import Supervisor

@@ -12,8 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from swapbench.base.errors import ResultsError
 from swapbench.machine.doctor import Check
-from swapbench.machine.environment import Machine
-from swapbench.machine.limits import Limits
+from swapbench.machine.environment import Limits, Machine
 from swapbench.spec.experiment import Experiment, Source
 from swapbench.wire.events import WorkerReady
 from swapbench.wire.plan import Checkpoint, PairOrder, Server

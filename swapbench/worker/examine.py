@@ -16,7 +16,7 @@ import mlx.core as mx
 from swapbench.base.phases import PHASES
 from swapbench.compat.mlx import device_info
 from swapbench.instruments import page_cache
-from swapbench.machine.doctor.surroundings import Examination
+from swapbench.machine.surroundings import Examination
 from swapbench.wire.events import Event
 from swapbench.wire.swap import NO_SWAP, MemorySample
 from swapbench.worker.meter import MlxMeter

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from swapbench.instruments import page_cache
 from swapbench.machine import allowance
-from swapbench.machine.limits import Kind, Rate
+from swapbench.machine.environment import Kind, Rate
 
 FILE_BYTES: Final = 1 << 30
 _LEAST_FILE_BYTES: Final = 64 << 20

@@ -10,10 +10,9 @@ from typer.testing import CliRunner
 
 from swapbench.base.errors import Exit, UsageError, WorkerError
 from swapbench.cli import app
-from swapbench.machine.doctor import selfcheck
-from swapbench.machine.doctor.selfcheck import CLAIMS, Claim, Selfcheck
-from swapbench.machine.environment import this_machine
-from swapbench.machine.limits import Limits, Rate, Volume, save
+from swapbench.machine import selfcheck
+from swapbench.machine.environment import Limits, Rate, Volume, save_limits, this_machine
+from swapbench.machine.selfcheck import CLAIMS, Claim, Selfcheck
 
 
 def test_every_line_is_fine_or_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +79,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     limits = Limits(
         machine=this_machine(), volume=Volume.of(models), measured_at=datetime.now(UTC), rates=(disk,)
     )
-    save(limits, tmp_path / "cache")
+    save_limits(limits, tmp_path / "cache")
     return models
 
 

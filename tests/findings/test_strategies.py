@@ -12,7 +12,7 @@ from swapbench.findings.strategies import Ladder
 from swapbench.spec.experiment import Source
 from swapbench.wire.swap import MemorySample
 from tests.findings.recording import LARGE_BYTES, Recording, reading
-from tests.machine.test_limits import limits, rate
+from tests.machine.test_environment import limits, rate
 from tests.measured import planned
 
 

@@ -22,13 +22,12 @@ from swapbench.loaders import HeldError, ModelLoader, Strategy, auto, load, plat
 from swapbench.loaders.arrays import shards_of
 from swapbench.loaders.slab import Slab, room_for
 from swapbench.machine import allowance
-from swapbench.machine.environment import this_machine
-from swapbench.machine.limits import Volume, save
+from swapbench.machine.environment import Volume, save_limits, this_machine
 from swapbench.models.cache import cache_root
 from swapbench.spec.strategy import LOADERS, NAMED, ReadAhead, TokenizerMode
 from tests import allowed
 from tests.loaders.conftest import bits, parameters
-from tests.machine.test_limits import limits, rate
+from tests.machine.test_environment import limits, rate
 
 STRATEGIES = {
     **{str(kind): NAMED[kind] for kind in LOADERS},
@@ -340,7 +339,7 @@ def test_auto_goes_past_the_page_cache_where_probe_found_that_no_slower(
         measured_at=datetime.now(UTC),
         rates=(*cold, rate("read_touched", 10.0)),
     )
-    save(here, cache_root())
+    save_limits(here, cache_root())
     monkeypatch.setattr(page_cache, "residency", lambda _: page_cache.Residency(resident, 100))
     assert auto.pick(minis["gemma"], 0, auto.limits_of(minis["gemma"])) == (
         kind,
@@ -358,7 +357,7 @@ def test_auto_goes_through_the_page_cache_where_probe_could_not_measure_the_disk
         measured_at=datetime.now(UTC),
         rates=(rate("copy", 60.0),),
     )
-    save(here, cache_root())
+    save_limits(here, cache_root())
     monkeypatch.setattr(page_cache, "residency", lambda _: page_cache.Residency(0, 100))
     kind, why = auto.pick(minis["gemma"], 0, auto.limits_of(minis["gemma"]))
     assert kind == "slab"

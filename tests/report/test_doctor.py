@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from rich.console import Console
 
 from swapbench.cli import output
-from swapbench.machine.doctor.selfcheck import Result, Row, Selfcheck
 from swapbench.machine.environment import Machine
+from swapbench.machine.selfcheck import Result, Row, Selfcheck
 from swapbench.report.doctor import RESULT_MARKS, in_a_line, print_end, print_row
 
 MAC = Machine(

@@ -12,7 +12,7 @@ from swapbench.report.run import to_markdown
 from swapbench.store import read
 from swapbench.wire.swap import ClientRequest
 from tests.findings.recording import LARGE_BYTES, MACHINE, Recording, reading
-from tests.machine.test_limits import limits
+from tests.machine.test_environment import limits
 from tests.measured import planned
 
 HERE = Path(__file__).parent

@@ -9,13 +9,12 @@ import huggingface_hub.constants
 import pytest
 
 from swapbench.base.errors import Stopped
-from swapbench.machine.environment import this_machine
-from swapbench.machine.limits import Rate, Volume, save
+from swapbench.machine.environment import Rate, Volume, save_limits, this_machine
 from swapbench.run import capacity
 from swapbench.run.capacity import ModelSize, Needs, needs
 from swapbench.spec.experiment import Source, validate
 from swapbench.wire.plan import Checkpoint
-from tests.machine.test_limits import limits
+from tests.machine.test_environment import limits
 
 GIB = 2**30
 SIZES = {
@@ -125,7 +124,7 @@ def test_a_run_gets_the_limits_of_the_volume_that_all_its_models_lie_on(
 ) -> None:
     here = Volume.of(tmp_path)
     there = here.model_copy(update={"mount": "/Volumes/other"})
-    save(limits(machine=this_machine(), volume=here, measured_at=datetime.now(UTC)), cache)
+    save_limits(limits(machine=this_machine(), volume=here, measured_at=datetime.now(UTC)), cache)
     both = [checkpoint(tmp_path / "a"), checkpoint(tmp_path / "b")]
     kept = capacity.limits_of(both, this_machine())
     assert kept is not None

@@ -20,7 +20,7 @@ import pytest
 
 from swapbench.base.errors import UsageError, WorkerError
 from swapbench.cli.progress import course_of
-from swapbench.machine.neighbours import Presence
+from swapbench.machine.surroundings import Presence
 from swapbench.run.runner import Job, carry_out, follow, new_job, new_paired_job, record, resumed_job, told_of
 from swapbench.spec.experiment import Experiment, Source
 from swapbench.store import ArmInfo, Carrier, Run, read, read_info

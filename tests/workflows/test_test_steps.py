@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from swapbench.machine.doctor.selfcheck import Row, Selfcheck
+from swapbench.machine.selfcheck import Row, Selfcheck
 from tests.workflows.reading import Step
 from tests.workflows.running import SELFCHECK, Machine, runs
 

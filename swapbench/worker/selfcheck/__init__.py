@@ -10,7 +10,7 @@ from mlx.utils import tree_flatten
 
 from swapbench.loaders import ModelLoader
 from swapbench.machine import allowance as allowance
-from swapbench.machine.doctor.selfcheck import Found, Prepared
+from swapbench.machine.selfcheck import Found, Prepared
 from swapbench.models.catalogue import lookup
 from swapbench.models.checkpoint import WEIGHTS
 from swapbench.models.stand_ins import synthesize

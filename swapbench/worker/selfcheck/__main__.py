@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from swapbench.machine.doctor.selfcheck import Found
-from swapbench.machine.limits import Volume
+from swapbench.machine.environment import Volume
+from swapbench.machine.selfcheck import Found
 from swapbench.worker.selfcheck import loading, memory, not_here, prepare, processes
 
 CHECKS: Final[Mapping[str, Callable[[Path], Found]]] = {

@@ -18,7 +18,7 @@ from swapbench.loaders import ModelLoader
 from swapbench.loaders.arrays import longest_array_bytes, shards_of, unwritten, views, weight_bytes
 from swapbench.loaders.mapped import arrays_over, unmappable
 from swapbench.loaders.tokenizer import load_lean, load_stock
-from swapbench.machine.doctor.selfcheck import Found
+from swapbench.machine.selfcheck import Found
 from swapbench.models.checkpoint import Entry
 from swapbench.spec.experiment import PageCache
 from swapbench.spec.strategy import Strategy, TokenizerMode

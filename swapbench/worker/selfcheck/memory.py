@@ -22,8 +22,8 @@ from swapbench.instruments import page_cache
 from swapbench.instruments.ledgers import process
 from swapbench.loaders.arrays import weight_bytes
 from swapbench.machine import allowance, mac
-from swapbench.machine.doctor.selfcheck import Found
-from swapbench.machine.limits import Limits
+from swapbench.machine.environment import Limits
+from swapbench.machine.selfcheck import Found
 from swapbench.spec.experiment import PageCache
 from swapbench.worker.meter import MlxMeter
 from swapbench.worker.mlx_here import wire

@@ -17,10 +17,10 @@ import psutil
 
 from swapbench.base.process import OWN_CODE
 from swapbench.machine import mac
-from swapbench.machine.doctor.selfcheck import Found
-from swapbench.machine.doctor.surroundings import look_around
 from swapbench.machine.energy import of_this_machine
 from swapbench.machine.environment import this_machine
+from swapbench.machine.selfcheck import Found
+from swapbench.machine.surroundings import look_around
 from swapbench.worker.faults import full_disk as no_room
 from swapbench.worker.process import Look
 from swapbench.worker.selfcheck import judged, not_here
@@ -168,12 +168,12 @@ def release(_folder: Path) -> Found:
 
 def power(_folder: Path) -> Found:
     """On battery, or on mains."""
-    return _told(look_around(()).power.on_battery, {True: "not on mains", False: "on mains"})
+    return _told(look_around(()).on_battery, {True: "not on mains", False: "on mains"})
 
 
 def low_power(_folder: Path) -> Found:
     """The mode that saves power."""
-    return _told(look_around(()).power.low_power_mode, {True: "on", False: "off"})
+    return _told(look_around(()).low_power_mode, {True: "on", False: "off"})
 
 
 def thermal(_folder: Path) -> Found:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.machine.doctor.selfcheck import Prepared
+from swapbench.machine.selfcheck import Prepared
 from swapbench.worker import roofline, selfcheck
 
 

@@ -22,10 +22,9 @@ from swapbench.loaders import fill, platform
 from swapbench.loaders import stock as stock_loader
 from swapbench.loaders.arrays import shards_of
 from swapbench.machine import mac
-from swapbench.machine.doctor.selfcheck import CLAIMS, Found
 from swapbench.machine.energy import Energy
-from swapbench.machine.environment import this_machine
-from swapbench.machine.limits import Limits, Rate, Volume
+from swapbench.machine.environment import Limits, Rate, Volume, this_machine
+from swapbench.machine.selfcheck import CLAIMS, Found
 from swapbench.worker.selfcheck import MINI, UNALIGNED, loading, memory, processes
 from swapbench.worker.selfcheck.__main__ import CHECKS, OF_DISKS, check
 from swapbench.worker.targets.http import reaper

@@ -10,14 +10,14 @@ from pathlib import Path
 from swapbench.compare.comparison import Side, compare_runs
 from swapbench.findings import analyse
 from swapbench.findings.chart_data import pictures_of
-from swapbench.machine.limits import Limits
+from swapbench.machine.environment import Limits
 from swapbench.report.comparison import comparison_to_html
 from swapbench.report.run import run_to_html
 from swapbench.report.sections.view import RunView
 from swapbench.spec.experiment import Source
 from swapbench.store import Run, raw_files
 from tests.findings.recording import LARGE_BYTES, MACHINE, SMALL_BYTES, Recording, reading
-from tests.machine.test_limits import limits
+from tests.machine.test_environment import limits
 
 UP = {"drain": 0.2, "unload": 0.1, "load": 3.0, "reinit": 0.15}
 MIB = 1 << 20

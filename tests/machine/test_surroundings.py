@@ -1,31 +1,34 @@
-"""What platforms print, read; and this machine, looked at for real."""
+"""What platforms print, read; this machine, looked at for real; runs that go on at the same time."""
 
 import os
 import plistlib
 import shutil
+import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from swapbench.base.errors import WorkerError
-from swapbench.machine.doctor.surroundings import (
+from swapbench.machine.environment import Volume
+from swapbench.machine.surroundings import (
+    Presence,
     Storage,
     busiest_of_mine,
     chosen,
     described,
     examine,
+    free_bytes,
     look_around,
     low_power_mode,
     memory_waits,
     on_battery,
     pressure_level,
-    room_for,
     thermal_warning,
 )
-from swapbench.machine.limits import Volume
 from tests.programs import FALSE
 
 ON_MAINS = """Now drawing from 'AC Power'
@@ -121,7 +124,7 @@ def test_the_memory_pressure_of_linux(some: str, says: str) -> None:
     ],
 )
 def test_a_process_that_was_started_to_be_held_back_knows(prefix: tuple[str, ...], says: str) -> None:
-    ask = "from swapbench.machine.doctor import surroundings; print(surroundings._held_back())"
+    ask = "from swapbench.machine import surroundings; print(surroundings._held_back())"
     done = subprocess.run([*prefix, sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     assert done.stdout == f"{says}\n"
 
@@ -207,5 +210,83 @@ def test_an_interpreter_without_mlx_is_said(tmp_path: Path) -> None:
 
 
 def test_room_is_told_for_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
-    room = room_for("results", tmp_path / "to" / "come")
-    assert room.free_bytes == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.05)
+    free = free_bytes(tmp_path / "to" / "come")
+    assert free == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.05)
+
+
+# Announces itself, says whom it met, and stays until it is told to end.
+_STAYS = """
+import sys
+from swapbench.machine.surroundings import Presence
+presence = Presence.announce()
+print(len(presence.others), flush=True)
+sys.stdin.readline()
+print(presence.met(), flush=True)
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    place = tmp_path / "runs"
+    monkeypatch.setenv("SWAPBENCH_RUNS", str(place))
+    return place
+
+
+@pytest.fixture
+def other(place: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that has announced itself."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _STAYS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "0\n"
+        yield process
+        process.kill()
+
+
+def test_who_is_alone_meets_nobody(place: Path) -> None:
+    presence = Presence.announce()
+    assert (presence.others, presence.met()) == ((), False)
+    presence.leave()
+    presence.leave()
+    assert list(place.iterdir()) == []
+
+
+def test_the_later_one_knows_at_once_and_the_earlier_one_at_its_end(other: subprocess.Popen[str]) -> None:
+    presence = Presence.announce()
+    assert (presence.others, presence.met()) == ((other.pid,), True)
+    presence.leave()
+    said, _ = other.communicate("end\n")
+    assert said == "True\n"
+
+
+def test_a_killed_process_is_nobody_and_its_file_goes(other: subprocess.Popen[str], place: Path) -> None:
+    other.kill()
+    other.wait()
+    assert len(list(place.iterdir())) == 1
+    presence = Presence.announce()
+    assert presence.others == ()
+    presence.leave()
+    assert list(place.iterdir()) == []
+
+
+def test_runs_of_one_process_follow_one_another_and_do_not_meet(place: Path) -> None:
+    first, second = Presence.announce(), Presence.announce()
+    assert not first.met()
+    assert not second.met()
+
+
+def test_the_place_is_everybodys(place: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        Presence.announce().leave()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(place.stat().st_mode) == 0o1777
+
+
+def test_where_no_file_can_be_made_nobody_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWAPBENCH_RUNS", "/dev/null/runs")
+    presence = Presence.announce()
+    assert (presence.others, presence.met()) == ((), False)
+    presence.leave()

@@ -18,8 +18,7 @@ from swapbench import __version__
 from swapbench.base.errors import UsageError, WorkerError
 from swapbench.base.process import LENT, how_it_ended
 from swapbench.machine.allowance import want_of_files
-from swapbench.machine.environment import Machine, this_machine
-from swapbench.machine.limits import Limits, Volume
+from swapbench.machine.environment import Limits, Machine, Volume, this_machine
 
 # 1: first published form.
 SELFCHECK_VERSION: Final = 1
@@ -133,8 +132,8 @@ CLAIMS: Final = (
     ),
     Claim("awake", "no Mac falls asleep while a run goes on", "machine/mac.py"),
     Claim("release", "the system tells its release and its processor's name", "machine/environment.py"),
-    Claim("power", "the system tells where its power comes from", "machine/doctor/surroundings.py"),
-    Claim("low_power", "the system tells whether it saves power", "machine/doctor/surroundings.py"),
+    Claim("power", "the system tells where its power comes from", "machine/surroundings.py"),
+    Claim("low_power", "the system tells whether it saves power", "machine/surroundings.py"),
     Claim("thermal", "the system tells its thermal pressure", "machine/mac.py"),
     Claim("energy", "a machine that computes for 3 s uses between 0.1 and 1,000 W", "machine/energy.py"),
 )

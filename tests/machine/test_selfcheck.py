@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from swapbench.base.errors import UsageError, WorkerError
-from swapbench.machine.doctor import selfcheck
-from swapbench.machine.doctor.selfcheck import CLAIMS, Claim, Found
+from swapbench.machine import selfcheck
+from swapbench.machine.selfcheck import CLAIMS, Claim, Found
 
 CLAIM = Claim("footprint", "what is to be seen", "ledgers.py")
-PACKAGE = Path(selfcheck.__file__).parents[2]
+PACKAGE = Path(selfcheck.__file__).parents[1]
 
 
 def says(monkeypatch: pytest.MonkeyPatch, code: str) -> None:

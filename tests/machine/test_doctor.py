@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from swapbench.machine.allowance import Processors
-from swapbench.machine.doctor import Check
-from swapbench.machine.doctor.judge import (
+from swapbench.machine.doctor import (
+    Check,
     complaint_about_device,
     judge_examination,
     judge_room,
     judge_surroundings,
 )
-from swapbench.machine.doctor.surroundings import Examination, Power, Room, Storage, Surroundings
-from swapbench.machine.limits import Volume
+from swapbench.machine.environment import Volume
+from swapbench.machine.surroundings import Examination, Storage, Surroundings
 from tests.allowed import memory
 
 GIB = 1 << 30
@@ -26,7 +26,8 @@ QUIET_MAC = Surroundings(
     memory=memory(16 * GIB, total=24 * GIB),
     memory_pressure="",
     swap_used_bytes=0,
-    power=Power(on_battery=False, low_power_mode=False),
+    on_battery=False,
+    low_power_mode=False,
     thermal_pressure=0,
     thermal_warning=False,
     virtual_machine=None,
@@ -100,9 +101,9 @@ def test_on_a_quiet_mac_on_mains_there_is_nothing_to_do() -> None:
             "/models (apfs, USB), removable or external: cold loads are as fast as its cable; keep models on",
         ),
         ({"swap_used_bytes": 4 * GIB}, "4.0 GiB of swap in use"),
-        ({"power": Power(on_battery=True)}, "not on mains: the machine may throttle; plug it in"),
-        ({"power": Power(on_battery=False, low_power_mode=True)}, "low power mode is on: turn it off"),
-        ({"power": Power(governor="powersave")}, "governor is powersave"),
+        ({"on_battery": True}, "not on mains: the machine may throttle; plug it in"),
+        ({"low_power_mode": True}, "low power mode is on: turn it off"),
+        ({"governor": "powersave"}, "governor is powersave"),
         ({"thermal_pressure": 2}, "heavy: let the machine cool"),
         ({"thermal_warning": True}, "nominal, and a thermal warning is recorded: let the machine cool"),
         ({"reclaims_idle_pages": True}, "DAMON"),
@@ -130,7 +131,7 @@ def test_instruments_and_memory_that_are_not_as_they_should_be(changes: dict[str
 
 
 def test_what_a_machine_does_not_tell_is_neither_fine_nor_to_be_done() -> None:
-    untold = replace(QUIET_MAC, power=Power(), thermal_pressure=None, energy="")
+    untold = replace(QUIET_MAC, on_battery=None, thermal_pressure=None, energy="")
     unknown = [check.name for check in judge_surroundings(untold, {}) if check.status == "unknown"]
     assert unknown == ["power", "thermal pressure", "energy"]
     (page_cache,) = (
@@ -153,8 +154,8 @@ def test_the_wrong_device_is_said_with_the_likely_reason() -> None:
 
 
 def test_a_full_disk_is_told_by_what_it_is_full_for() -> None:
-    rooms = (Room("models", Path("/m"), 3 * 10**9), Room("results", Path("/r"), 30 * 10**9))
-    assert advised(judge_room(rooms)) == ["3.0 GB free for models (/m): delete what is not needed"]
+    checks = (judge_room("models", Path("/m"), 3 * 10**9), judge_room("results", Path("/r"), 30 * 10**9))
+    assert advised(checks) == ["3.0 GB free for models (/m): delete what is not needed"]
 
 
 def test_whose_cores_these_are_is_said_where_not_all_may_be_used() -> None:
