@@ -69,7 +69,7 @@ def loaders(_published: Path, folder: Path) -> str:
 
 def served(_published: Path, folder: Path) -> str:
     """Answer two requests at once."""
-    from swapbench.worker.engine.workload import requests
+    from swapbench.worker.engine.requests import requests
 
     with _engine(folder) as engine:
         tickets = [engine.submit(request) for request in requests(2, 12, 6, seed=1)]
@@ -83,8 +83,7 @@ def caches(_published: Path, folder: Path) -> str:
     """Evict a cache and restore it."""
     from swapbench.loaders import load
     from swapbench.spec.experiment import CacheFill
-    from swapbench.worker.engine.caches import CacheStore, ModelTag
-    from swapbench.worker.engine.workload import continuation, fill_cache
+    from swapbench.worker.engine.caches import CacheStore, ModelTag, continuation, fill_cache
 
     model, tokenizer, _ = load(folder, "stock")
     store = CacheStore(folder.with_name("caches"))
@@ -102,7 +101,7 @@ def verified(_published: Path, folder: Path) -> str:
     from swapbench.run.worker_process import replies_of
     from swapbench.spec import experiment
     from swapbench.wire.plan import Checkpoint
-    from swapbench.worker.engine.workload import ask
+    from swapbench.worker.engine.batch import ask
 
     quick = experiment.load(experiment.find("quick"))
     checkpoint = Checkpoint(

@@ -30,8 +30,7 @@ from swapbench.models.validation import (
     written,
 )
 from swapbench.wire.plan import Checkpoint
-from swapbench.worker.engine.geometry import KVGeometry
-from swapbench.worker.engine.serial import can_batch
+from swapbench.worker.engine.geometry import KVGeometry, can_batch
 from swapbench.worker.process import leave
 from swapbench.worker.targets import RefusedError
 

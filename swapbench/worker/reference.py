@@ -48,7 +48,7 @@ def _of_one_process(questions: Questions) -> Replies:
     """Load the checkpoint and have a batch engine, as the one that is swapped, answer one after another."""
     from swapbench.machine.allowance import memory
     from swapbench.worker.checking import refuse_too_large
-    from swapbench.worker.engine.workload import ask
+    from swapbench.worker.engine.batch import ask
 
     checkpoint = questions.checkpoint
     refuse_too_large(checkpoint, memory().obtainable)
@@ -65,8 +65,7 @@ def engine_of(
 
     from swapbench.loaders import load
     from swapbench.worker.engine.batch import BatchEngine
-    from swapbench.worker.engine.geometry import BlockPool, KVGeometry
-    from swapbench.worker.engine.serial import can_batch
+    from swapbench.worker.engine.geometry import BlockPool, KVGeometry, can_batch
 
     model, tokenizer, _ = load(path, strategy)
     pool = BlockPool(settings.kv_budget_bytes, settings.block_tokens)

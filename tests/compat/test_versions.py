@@ -43,7 +43,8 @@ from pathlib import Path
 import mlx.core as mx
 from swapbench.compat.mlx_lm import load_share
 from swapbench.spec.experiment import CacheFill, EngineSettings, Verify
-from swapbench.worker.engine.workload import ask, continuation, fill_cache
+from swapbench.worker.engine.batch import ask
+from swapbench.worker.engine.caches import continuation, fill_cache
 from swapbench.worker.process import leave
 from swapbench.worker.reference import engine_of
 for path in map(Path, sys.argv[1:]):

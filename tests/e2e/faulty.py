@@ -11,9 +11,8 @@ from swapbench.loaders import Loaded
 from swapbench.loaders.source import Span, unmeasured
 from swapbench.wire.plan import Checkpoint, Reply
 from swapbench.wire.swap import Recovery
-from swapbench.worker.engine.batch import BatchEngine
+from swapbench.worker.engine.batch import BatchEngine, ask
 from swapbench.worker.engine.geometry import BlockPool, KVGeometry
-from swapbench.worker.engine.workload import ask
 from swapbench.worker.targets.inprocess import InProcessTarget
 from tests.e2e.playing import carry_out
 
@@ -141,7 +140,7 @@ class _PoolOfBlocks(BlockPool):
     def reconfigure(self, geometry: KVGeometry) -> None:
         blocks = self.capacity_blocks
         super().reconfigure(geometry)
-        self._capacity_blocks = blocks or self._capacity_blocks
+        self.capacity_blocks = blocks or self.capacity_blocks
 
 
 class CountsBlocksAndNotBytes(InProcessTarget):

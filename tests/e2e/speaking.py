@@ -8,7 +8,7 @@ from typing import Final
 from scripts.real_models import GEMMA_3, SMOLLM2, checkpoints, quantised
 from swapbench.spec.experiment import EngineSettings
 from swapbench.spec.strategy import NAMED
-from swapbench.worker.engine.batch import Request
+from swapbench.worker.engine.requests import Request
 from swapbench.worker.process import leave
 from swapbench.worker.reference import engine_of
 

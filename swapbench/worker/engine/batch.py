@@ -1,50 +1,22 @@
 """The batch engine: requests from any thread, answered together by one generator on its own thread."""
 
-import math
 import threading
-import time
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Executor
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import mlx.core as mx
+from mlx_lm.generate import generate_step
+from mlx_lm.models.cache import make_prompt_cache
 
 from swapbench.base.errors import let_go
-from swapbench.compat.mlx_lm import await_generation, batch_generator, responses_of
+from swapbench.compat.mlx_lm import await_generation, batch_generator, responses_of, wired
+from swapbench.spec.experiment import Verify
+from swapbench.wire.plan import Reply
 from swapbench.worker.engine.geometry import PREFILL_STEP, BlockPool, Reservation
-from swapbench.worker.engine.serial import SerialGenerator
-
-
-@dataclass(frozen=True)
-class Request:
-    """A text to go on with. Its first `prompt_tokens` tokens are the prompt: any model can take it."""
-
-    id: str
-    text: str
-    prompt_tokens: int
-    max_tokens: int
-
-
-def prompt_of(request: Request, tokenizer: Any) -> list[int]:
-    """The tokens of a request's prompt, its text gone through as often as that takes.
-
-    Raises:
-        ValueError: the text has no tokens.
-    """
-    ids: list[int] = list(tokenizer.encode(request.text))
-    if not ids:
-        raise ValueError("its text has no tokens; send at least one")
-    return (ids * -(-request.prompt_tokens // len(ids)))[: request.prompt_tokens]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a model said to a request."""
-
-    id: str
-    model: str
-    tokens: tuple[int, ...]
-    text: str
+from swapbench.worker.engine.requests import PATIENCE_S, Answer, Request, Ticket, tokens_of, verification
 
 
 @dataclass(frozen=True)
@@ -52,96 +24,14 @@ class Drained:
     """How a drain ended: requests that finished meanwhile, and those that another engine must take."""
 
     finished: int
-    carried: tuple["Ticket", ...]
-
-
-class Ticket:
-    """A client's place in the queue; it stays his when the request moves to another engine."""
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self._first_token = threading.Event()
-        self._done = threading.Event()
-        self._answer: Answer | None = None
-        self._error: BaseException | None = None
-        self._asked_s = time.perf_counter()
-        self._first_token_s = self._answered_s = math.nan
-        self.carried = False
-
-    @property
-    def answer(self) -> Answer | None:
-        """The answer, if there is one."""
-        return self._answer
-
-    @property
-    def times_s(self) -> tuple[float, float, float]:
-        """When it was asked, had its first token, and was answered, by perf_counter; nan where it was not."""
-        return self._asked_s, self._first_token_s, self._answered_s
-
-    @property
-    def done(self) -> bool:
-        """Whether it is answered, or failed."""
-        return self._done.is_set()
-
-    @property
-    def first_token_s(self) -> float:
-        """From asking to the first token; not a number before it."""
-        return self._first_token_s - self._asked_s
-
-    @property
-    def steady_tokens_per_s(self) -> float:
-        """The rate of the tokens after the first; not a number before the answer, or with fewer than two."""
-        tokens = len(self._answer.tokens) if self._answer else 0
-        return (tokens - 1) / (self._answered_s - self._first_token_s) if tokens > 1 else math.nan
-
-    def first_token(self, timeout_s: float) -> None:
-        """Wait until a token of the answer exists.
-
-        Raises:
-            TimeoutError: there is none yet.
-            RuntimeError: the engine failed the request.
-        """
-        self._wait(self._first_token, timeout_s)
-
-    def result(self, timeout_s: float) -> Answer:
-        """Wait for the answer.
-
-        Raises:
-            TimeoutError, RuntimeError: as `first_token`.
-        """
-        self._wait(self._done, timeout_s)
-        assert self._answer is not None
-        return self._answer
-
-    def wait(self, timeout_s: float) -> bool:
-        """Wait until it is answered or failed; whether it is."""
-        return self._done.wait(timeout_s)
-
-    def saw_token(self) -> None:
-        """The engine has produced a token."""
-        if math.isnan(self._first_token_s):
-            self._first_token_s = time.perf_counter()
-        self._first_token.set()
-
-    def settle(self, answer: Answer | None, error: BaseException | None = None) -> None:
-        """The engine answers, or fails, the request."""
-        self._answered_s = time.perf_counter()
-        self._answer, self._error = answer, error
-        self._first_token.set()
-        self._done.set()
-
-    def _wait(self, event: threading.Event, timeout_s: float) -> None:
-        if not event.wait(timeout_s):
-            raise TimeoutError(f"request {self.request.id}: nothing after {timeout_s:g} s")
-        if self._error is not None:
-            raise RuntimeError(f"request {self.request.id}: {self._error}")
+    carried: tuple[Ticket, ...]
 
 
 @dataclass
 class _Running:
     ticket: Ticket
     reservation: Reservation
-    tokens: list[int]
+    tokens: list[int] = field(default_factory=list)
 
 
 class BatchEngine:
@@ -218,11 +108,7 @@ class BatchEngine:
         return ticket
 
     def resubmit(self, ticket: Ticket) -> None:
-        """Take over a request that another engine carried; it starts again from its prompt.
-
-        Raises:
-            RuntimeError, ValueError: as `submit`.
-        """
+        """Take over a request that another engine carried: from its prompt again. Raises as `submit`."""
         request = ticket.request
         blocks = self._pool.blocks_for(request.prompt_tokens + request.max_tokens)
         if blocks > self._pool.capacity_blocks:
@@ -237,7 +123,7 @@ class BatchEngine:
             self._queue.append(ticket)
             self._changed.notify_all()
 
-    def drain(self, deadline_s: float, grace_s: float = math.inf) -> Drained:
+    def drain(self, deadline_s: float, grace_s: float | None = None) -> Drained:
         """Stop admissions, wait for what is computed until the deadline, hand the rest back.
 
         Raises:
@@ -253,18 +139,16 @@ class BatchEngine:
             # Only the engine's own thread may touch the generator: it takes the rest out.
             self._cut = True
             self._changed.notify_all()
-            back = self._changed.wait_for(
-                lambda: not self._running or self._error, None if math.isinf(grace_s) else grace_s
-            )
+            back = self._changed.wait_for(lambda: not self._running or self._error, grace_s)
             self._check()
             if not back:
-                raise TimeoutError(f"engine {self._name} is stuck: a step has not ended in {grace_s:g} s")
+                raise self._stuck(grace_s)
             carried, self._queue = tuple(self._queue), deque()
             for ticket in carried:
                 ticket.carried = True
             return Drained(finished, carried)
 
-    def stop(self, grace_s: float = math.inf) -> None:
+    def stop(self, grace_s: float | None = None) -> None:
         """Leave the thread and let go of the model; whoever still waits is told. Can be called twice.
 
         Raises:
@@ -274,13 +158,14 @@ class BatchEngine:
             self._stopping = True
             self._changed.notify_all()
         try:
-            self._served.result(None if math.isinf(grace_s) else grace_s)
-        except FutureTimeoutError:
-            raise TimeoutError(
-                f"engine {self._name} is stuck: a step has not ended in {grace_s:g} s"
-            ) from None
+            self._served.result(grace_s)
+        except TimeoutError:
+            raise self._stuck(grace_s) from None
         self._fail_waiting(RuntimeError(f"engine {self._name} was stopped"))
         self._model = self._tokenizer = None
+
+    def _stuck(self, grace_s: float | None) -> TimeoutError:
+        return TimeoutError(f"engine {self._name} is stuck: a step has not ended in {grace_s or 0:g} s")
 
     def _check(self) -> None:
         if self._error is not None:
@@ -290,7 +175,10 @@ class BatchEngine:
 
     def _serve(self) -> None:
         try:
-            generator = self._generator()
+            if self._batches:
+                generator = batch_generator(self._model, self._max_batch, PREFILL_STEP)
+            else:
+                generator = SerialGenerator(self._model)
             self._ready.set()
             try:
                 while self._admit(generator):
@@ -302,15 +190,12 @@ class BatchEngine:
             self._fail_waiting(error)
             self._ready.set()
 
-    def _generator(self) -> Any:
-        if not self._batches:
-            return SerialGenerator(self._model)
-        return batch_generator(self._model, self._max_batch, PREFILL_STEP)
-
     def _admit(self, generator: Any) -> bool:
         """Wait for work and put what fits into the batch; False when it is time to stop."""
         with self._changed:
-            self._changed.wait_for(self._has_work)
+            self._changed.wait_for(
+                lambda: self._stopping or self._cut or self._running or (self._admitting and self._queue)
+            )
             if self._cut:
                 self._give_back(generator)
             while self._admitting and self._queue and len(self._running) < self._max_batch:
@@ -324,16 +209,14 @@ class BatchEngine:
     def _begin(self, generator: Any, ticket: Ticket, reservation: Reservation) -> None:
         request = ticket.request
         try:
-            (uid,) = generator.insert([prompt_of(request, self._tokenizer)], max_tokens=[request.max_tokens])
+            prompt = tokens_of(request.text, request.prompt_tokens, self._tokenizer)
+            (uid,) = generator.insert([prompt], max_tokens=[request.max_tokens])
         except Exception as error:  # noqa: BLE001 - the request's border: the others must not suffer for it
             let_go(error)
             self._pool.release(reservation)
             ticket.settle(None, error)
         else:
-            self._running[uid] = _Running(ticket, reservation, [])
-
-    def _has_work(self) -> bool:
-        return bool(self._stopping or self._cut or self._running or (self._admitting and self._queue))
+            self._running[uid] = _Running(ticket, reservation)
 
     def _give_back(self, generator: Any) -> None:
         """Take everything out of the batch; requests go back to the head of the queue, oldest first."""
@@ -354,18 +237,16 @@ class BatchEngine:
         with self._changed:
             for response in responses:
                 running = self._running[response.uid]
-                running.tokens.append(response.token)
-                running.ticket.saw_token()
+                ticket, tokens = running.ticket, running.tokens
+                tokens.append(response.token)
+                ticket.saw_token()
                 if response.finish_reason is not None:
                     del self._running[response.uid]
                     self._pool.release(running.reservation)
-                    running.ticket.settle(self._answer(running))
+                    text = self._tokenizer.decode(tokens)
+                    ticket.settle(Answer(ticket.request.id, self._name, tuple(tokens), text))
             if not self._running:
                 self._rest()
-
-    def _answer(self, running: _Running) -> Answer:
-        text = self._tokenizer.decode(running.tokens)
-        return Answer(running.ticket.request.id, self._name, tuple(running.tokens), text)
 
     def _fail_waiting(self, error: BaseException) -> None:
         with self._changed:
@@ -378,3 +259,135 @@ class BatchEngine:
             self._running.clear()
             self._queue.clear()
             self._changed.notify_all()
+
+
+def ask(engine: BatchEngine, verify: Verify) -> tuple[Reply, ...]:
+    """What the engine's model says to the verification prompts, one after another: alone in its batch, for
+    another batch computes in another order, and rounds otherwise.
+
+    Raises:
+        RuntimeError: the engine is stopped or broken.
+    """
+    replies = []
+    for length in verify.prompt_tokens:
+        answer = engine.submit(verification(length, verify.tokens)).result(PATIENCE_S)
+        replies.append(Reply(prompt_tokens=length, tokens=answer.tokens))
+    return tuple(replies)
+
+
+class Response(NamedTuple):
+    """One token of a sequence, as BatchGenerator hands it out."""
+
+    uid: int
+    token: int
+    finish_reason: str | None
+
+
+@dataclass
+class _Sequence:
+    steps: Iterator[tuple[Any, Any]]
+    left: int
+
+
+class SerialGenerator:
+    """What the engine asks of a BatchGenerator, for models whose caches mlx-lm can't put together in one.
+
+    Each sequence has a cache and a forward pass of its own. They take turns, a token each: all of them are in
+    flight, as in a batch.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._sequences: dict[int, _Sequence] = {}
+        self._next_uid = 0
+        # Steps that take turns leave the stream of one of them behind.
+        self._stream = mx.default_stream(mx.default_device())
+        self._wired = wired(model)
+        self._wired.__enter__()
+
+    def insert(self, prompts: list[list[int]], max_tokens: list[int]) -> list[int]:
+        """Take a sequence in; its prompt is read when its turn comes."""
+        (prompt,), (most,) = prompts, max_tokens  # the engine's come one by one
+        if not prompt or most < 1:
+            raise ValueError("a prompt has no tokens, or asks for none")
+        steps = generate_step(
+            mx.array(prompt),
+            self._model,
+            max_tokens=most,
+            prompt_cache=make_prompt_cache(self._model),
+            prefill_step_size=PREFILL_STEP,
+        )
+        self._next_uid += 1
+        self._sequences[self._next_uid] = _Sequence(steps, most)
+        return [self._next_uid]
+
+    def next(self) -> tuple[list[Any], list[Response]]:
+        """The next token of every sequence, greedily; of prompts nothing is told."""
+        responses = []
+        for uid, sequence in list(self._sequences.items()):
+            token, _ = next(sequence.steps)
+            sequence.left -= 1
+            if not sequence.left:
+                self.remove([uid])
+            responses.append(Response(uid, token, None if sequence.left else "length"))
+        return [], responses
+
+    def remove(self, uids: list[int]) -> None:
+        for uid in uids:
+            self._sequences.pop(uid)
+
+    def close(self) -> None:
+        self._sequences.clear()
+        self._wired.__exit__(None, None, None)
+        mx.set_default_stream(self._stream)
+
+
+class FrontDoor:
+    """Where clients knock: requests go on to the engine that serves, and wait in order while none does.
+
+    None is lost silently. At most `limit` wait: whoever comes after them is refused.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._engine: BatchEngine | None = None
+        self._waiting: deque[Ticket] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """Requests that no engine has taken yet."""
+        with self._lock:
+            return len(self._waiting)
+
+    def submit(self, request: Request) -> Ticket | None:
+        """A place in the queue, or None for a request that is refused."""
+        with self._lock:
+            if self._engine is None and len(self._waiting) >= self._limit:
+                return None
+            ticket = Ticket(request)
+            if self._engine is None:
+                self._waiting.append(ticket)
+            else:
+                _hand_over(self._engine, ticket)
+            return ticket
+
+    def close(self) -> None:
+        """The engine is about to go: from now on requests wait."""
+        with self._lock:
+            self._engine = None
+
+    def open(self, engine: BatchEngine) -> None:
+        """Another engine serves: it takes those that wait, oldest first, and all that come."""
+        with self._lock:
+            while self._waiting:
+                _hand_over(engine, self._waiting.popleft())
+            self._engine = engine
+
+
+def _hand_over(engine: BatchEngine, ticket: Ticket) -> None:
+    """An engine that does not take a request fails it: its client is told, and the others go on."""
+    try:
+        engine.resubmit(ticket)
+    except (RuntimeError, ValueError) as error:
+        ticket.settle(None, error)

@@ -1,4 +1,4 @@
-"""The agents' KV caches, each of one model's weights: in memory while it serves, on disk when it has gone."""
+"""KV caches: filled, gone on from, and each agent's kept: in memory while its model serves, then on disk."""
 
 import hashlib
 import os
@@ -6,17 +6,26 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import mlx.core as mx
-from mlx_lm.models.cache import load_prompt_cache, save_prompt_cache
+from mlx.utils import tree_map
+from mlx_lm.models.cache import load_prompt_cache, make_prompt_cache, save_prompt_cache
 
-from swapbench.compat.mlx_lm import is_savable
+from swapbench.compat.mlx_lm import copied, holds_tokens, is_savable, parts_of, trim_front
 from swapbench.loaders.source import Span
 from swapbench.machine import mac
 from swapbench.models.cache import checkpoint_digest
+from swapbench.spec.experiment import CacheFill
 from swapbench.spec.strategy import Fsync
-from swapbench.worker.engine.geometry import array_bytes
+from swapbench.worker.engine.geometry import array_bytes, traced, untouched
+from swapbench.worker.engine.requests import text, tokens_of
+
+# What mlx-lm raises over a file that is no prompt cache.
+_UNREADABLE = (RuntimeError, ValueError, KeyError, TypeError)
+# Any token will do to go on from a cache, if it is always the same.
+_FIRST_TOKEN = 1
+_PREFILL_STEP = 512
 
 
 @dataclass(frozen=True)
@@ -36,12 +45,9 @@ class ModelTag:
         Raises:
             OSError: a file can't be read.
         """
-        return cls(checkpoint_digest(checkpoint), _revision(checkpoint), name)
-
-
-def _revision(checkpoint: Path) -> str:
-    """The commit of a Hugging Face cache snapshot, .../snapshots/<commit>."""
-    return checkpoint.name if checkpoint.parent.name == "snapshots" else ""
+        # The commit, where it is a snapshot of Hugging Face's cache.
+        revision = checkpoint.name if checkpoint.parent.name == "snapshots" else ""
+        return cls(checkpoint_digest(checkpoint), revision, name)
 
 
 @dataclass(frozen=True)
@@ -72,11 +78,6 @@ class CacheStore:
         self._tag: ModelTag | None = None
         self._held: dict[str, _Held] = {}
         self._files: dict[tuple[str, ModelTag], Path] = {}
-
-    @property
-    def tag(self) -> ModelTag | None:
-        """The model whose caches are valid now."""
-        return self._tag
 
     def update_tag(self, tag: ModelTag) -> None:
         """Another model serves from now on.
@@ -159,10 +160,9 @@ class CacheStore:
         try:
             cache, metadata = load_prompt_cache(str(path), return_metadata=True)
             mx.eval([entry.state for entry in cache])
-        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        except _UNREADABLE as error:
             raise ValueError(f"{path}: no readable KV cache: {error}") from None
-        expected = _metadata(agent, self._tag)
-        if {key: metadata.get(key) for key in expected} != expected:
+        if not _metadata(agent, self._tag).items() <= metadata.items():
             raise ValueError(f"{path}: belongs to agent {metadata.get('agent')} under another model")
         self._held[agent] = _Held(cache, int(metadata["tokens"]), self._tag, saved=True)
         return True
@@ -173,9 +173,8 @@ class CacheStore:
 
     def unsaved_bytes(self) -> int:
         """What evicting everything now would have to write."""
-        return sum(
-            array_bytes(entry) for held in self._held.values() if not held.saved for entry in held.cache
-        )
+        unsaved = [held.cache for held in self._held.values() if not held.saved]
+        return sum(array_bytes(entry) for cache in unsaved for entry in cache)
 
     def broken(self) -> int:
         """How many files bear a cache's name and can't be read as one."""
@@ -245,19 +244,15 @@ def _for_each(agents: list[str], workers: int, call: Callable[[str], None]) -> N
 def _readable(path: Path) -> bool:
     try:
         mx.eval([entry.state for entry in load_prompt_cache(str(path))])
-    except (RuntimeError, ValueError, KeyError, TypeError):
+    except _UNREADABLE:
         return False
     return True
 
 
 def _metadata(agent: str, tag: ModelTag) -> dict[str, str]:
     # mlx-lm flattens metadata as a tree, in which an empty text would vanish.
-    return {
-        "agent": agent,
-        "model": tag.name,
-        "fingerprint": tag.fingerprint,
-        "revision": tag.revision or "-",
-    }
+    revision = tag.revision or "-"
+    return {"agent": agent, "model": tag.name, "fingerprint": tag.fingerprint, "revision": revision}
 
 
 def _sync(path: Path) -> None:
@@ -267,3 +262,71 @@ def _sync(path: Path) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def continuation(model: Any, cache: list[Any], tokens: int) -> tuple[int, ...]:
+    """What the model says after a KV cache, greedily. The cache stays as it is."""
+    copy = [copied(entry) for entry in cache]
+    said = [mx.array(_FIRST_TOKEN)]
+    with untouched(model):
+        for _ in range(tokens):
+            logits = model(said[-1].reshape(1, 1), cache=copy)
+            said.append(mx.argmax(logits[0, -1]))
+    return tuple(cast(int, token.item()) for token in said[1:])
+
+
+def fill_cache(model: Any, tokenizer: Any, tokens: int, how: CacheFill, seed: int) -> list[Any]:
+    """A KV cache of so many tokens, evaluated: prefilled by the model, or random of the same shapes.
+
+    As after an answer: a prompt in steps, then one token, with which windowed layers forget what lies
+    beyond their window.
+    """
+    cache: list[Any] = make_prompt_cache(model)
+    if how is CacheFill.RANDOM:
+        key = mx.random.key(seed)
+        for entry, shaped in zip(cache, traced(model, 1), strict=True):
+            key, own = mx.random.split(key)
+            _randomise(entry, shaped, tokens, own)
+            mx.eval(entry.state)
+        return cache
+    ids = tokens_of(text(tokens, seed), tokens, tokenizer)
+    with untouched(model):
+        for step in _steps(tokens):
+            model(mx.array([ids[:step]]), cache=cache)
+            mx.eval([entry.state for entry in cache])
+            ids = ids[step:]
+    return cache
+
+
+def _steps(tokens: int) -> list[int]:
+    prompt = tokens - 1
+    return [*(min(_PREFILL_STEP, prompt - start) for start in range(0, prompt, _PREFILL_STEP)), 1]
+
+
+def _randomise(entry: Any, shaped: Any, tokens: int, key: mx.array) -> None:
+    """Bring an empty cache to so many tokens; `shaped` is one of the same model's after a single token."""
+    parts = parts_of(entry)
+    if parts is not None:
+        keys = mx.random.split(key, len(parts))
+        for part, like, own in zip(parts, parts_of(shaped) or (), keys, strict=True):
+            _randomise(part, like, tokens, own)
+    elif holds_tokens(shaped):
+        for step in _steps(tokens):
+            key, *halves = mx.random.split(key, 3)
+            trim_front(entry)
+            made = []
+            for like, half in zip((shaped.keys, shaped.values), halves, strict=True):
+                made.append(_random((1, like.shape[1], step, like.shape[-1]), like.dtype, half))
+            entry.update_and_fetch(*made)
+    else:
+        entry.state = tree_map(
+            lambda leaf: _random(leaf.shape, leaf.dtype, key) if isinstance(leaf, mx.array) else leaf,
+            shaped.state,
+        )
+
+
+def _random(shape: tuple[int, ...], dtype: mx.Dtype, key: mx.array) -> mx.array:
+    """Normal values; zeros where they count or number something."""
+    if mx.issubdtype(dtype, mx.floating):
+        return mx.random.normal(shape, key=key).astype(dtype)
+    return mx.zeros(shape, dtype)

@@ -9,7 +9,7 @@ import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm.models.cache import make_prompt_cache
 
-from swapbench.compat.mlx_lm import holds_tokens, parts_of, step_of, window_of
+from swapbench.compat.mlx_lm import can_merge, holds_tokens, merged, parts_of, step_of, window_of
 
 # What one call of a model is given of a prompt at most, as in mlx-lm's BatchGenerator.
 PREFILL_STEP: Final = 2048
@@ -29,6 +29,17 @@ class LayerCache:
     step: int = 1
     window: int | None = None
 
+    @classmethod
+    def of(cls, one: Any, two: Any) -> Self:
+        """Of the same cache, of one token and of two."""
+        if holds_tokens(one):
+            token_bytes = sum(array.nbytes // array.shape[2] for array in (one.keys, one.values))
+            return cls(0, token_bytes, step_of(one), window_of(one))
+        # A state that stays as large as it is, or something of a class's own: whatever its second token adds.
+        first = array_bytes(one)
+        more = max(0, array_bytes(two) - first)
+        return cls(max(0, first - more), more)
+
     def bytes_for(self, tokens: int) -> int:
         """Bytes that a sequence of so many tokens takes at most, while its prompt is read included."""
         held = -(-tokens // self.step) * self.step
@@ -47,18 +58,15 @@ class KVGeometry:
 
     @classmethod
     def of(cls, model: Any) -> Self:
-        """Read the geometry off the graph of one token, or of one and of two, built and never evaluated (but
-        by classes that look at values themselves, as dbrx does).
-
-        Whatever a model calls its heads, and whatever it remembers, the shapes and dtypes that its caches
-        would get are the truth; nothing is computed and no memory taken.
+        """By the shapes and dtypes that its caches would get: nothing is computed and no memory taken (but by
+        classes that look at values themselves, as dbrx does).
 
         Raises:
             Exception: what the model's class raises when it is called.
         """
         one = list(_leaves(traced(model, 1)))
         two = one if all(map(holds_tokens, one)) else list(_leaves(traced(model, 2)))
-        return cls(tuple(_layer(*pair) for pair in zip(one, two, strict=True)))
+        return cls(tuple(map(LayerCache.of, one, two)))
 
     @property
     def token_bytes(self) -> int:
@@ -93,28 +101,28 @@ def untouched(model: Any) -> Iterator[None]:
                 dict.update(now, contents)
 
 
+def can_batch(model: Any) -> bool:
+    """Whether mlx-lm can put a model's caches together, and the model can work with what comes of it.
+
+    The graph of two sequences tells, built and never evaluated: some classes want one number where a batch
+    has an offset for each of its sequences.
+    """
+    pairs = list(zip(make_prompt_cache(model), make_prompt_cache(model), strict=True))
+    if not all(can_merge(cache) for cache, _ in pairs):
+        return False
+    try:
+        with untouched(model):
+            model(mx.array([[0], [0]]), cache=[merged(*pair) for pair in pairs])
+    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
+        return False
+    return True
+
+
 def _leaves(caches: Iterable[Any]) -> Iterator[Any]:
     """Caches, with the parts of those that are made of others in their place."""
     for cache in caches:
         parts = parts_of(cache)
-        if parts is None:
-            yield cache
-        else:
-            yield from _leaves(parts)
-
-
-def _layer(one: Any, two: Any) -> LayerCache:
-    """The same cache of one token and of two."""
-    if holds_tokens(one):
-        return LayerCache(
-            token_bytes=sum(array.nbytes // array.shape[2] for array in (one.keys, one.values)),
-            step=step_of(one),
-            window=window_of(one),
-        )
-    # A state that stays as large as it is, or something of a class's own: whatever its second token adds.
-    first, second = array_bytes(one), array_bytes(two)
-    more = max(0, second - first)
-    return LayerCache(fixed_bytes=max(0, first - more), token_bytes=more)
+        yield from (cache,) if parts is None else _leaves(parts)
 
 
 def array_bytes(cache: Any) -> int:
@@ -142,8 +150,8 @@ class BlockPool:
         self._budget_bytes = budget_bytes
         self._block_tokens = block_tokens
         self._geometry = KVGeometry(())
-        self._block_bytes = self._capacity_blocks = 0
-        self._reserved_blocks = 0
+        self._block_bytes = self._reserved_blocks = 0
+        self.capacity_blocks = 0
 
     def reconfigure(self, geometry: KVGeometry) -> None:
         """Fit the same budget to another model.
@@ -156,22 +164,17 @@ class BlockPool:
         self._geometry = geometry
         # Of a model whose caches never grow, one sequence is one block.
         self._block_bytes = geometry.token_bytes * self._block_tokens or max(1, geometry.bytes_for(1))
-        self._capacity_blocks = self._budget_bytes // self._block_bytes
-
-    @property
-    def capacity_blocks(self) -> int:
-        """Blocks in all."""
-        return self._capacity_blocks
+        self.capacity_blocks = self._budget_bytes // self._block_bytes
 
     @property
     def capacity_bytes(self) -> int:
         """Bytes of all blocks: within one block of the budget."""
-        return self._capacity_blocks * self._block_bytes
+        return self.capacity_blocks * self._block_bytes
 
     @property
     def free_blocks(self) -> int:
         """Blocks that nobody has reserved."""
-        return self._capacity_blocks - self._reserved_blocks
+        return self.capacity_blocks - self._reserved_blocks
 
     def blocks_for(self, tokens: int) -> int:
         """Blocks that a sequence of so many tokens takes."""

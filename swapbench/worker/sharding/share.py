@@ -17,10 +17,9 @@ from swapbench.models.stand_ins.store import advised
 from swapbench.models.validation import brief
 from swapbench.spec.experiment import EngineSettings, Source
 from swapbench.worker.checking import fault_of
-from swapbench.worker.engine.batch import prompt_of
 from swapbench.worker.engine.caches import ModelTag
 from swapbench.worker.engine.geometry import BlockPool, KVGeometry
-from swapbench.worker.engine.workload import verification
+from swapbench.worker.engine.requests import tokens_of, verification
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Share:
     def first_token(self, prompt_tokens: int) -> int:
         """Begin an answer: the most likely token after the prompt, which every rank finds for itself."""
         self._cache = make_prompt_cache(self._model)
-        prompt = prompt_of(verification(prompt_tokens, 1), self._tokenizer)
+        prompt = tokens_of(verification(prompt_tokens, 1).text, prompt_tokens, self._tokenizer)
         return self._next(prompt)
 
     def go_on(self, first: int, tokens: int) -> Said:

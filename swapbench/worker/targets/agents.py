@@ -7,8 +7,7 @@ from swapbench.loaders import Loaded
 from swapbench.spec.experiment import CacheFill
 from swapbench.wire.plan import Plan
 from swapbench.wire.swap import Audit, Restored
-from swapbench.worker.engine.caches import CacheStore
-from swapbench.worker.engine.workload import continuation, fill_cache
+from swapbench.worker.engine.caches import CacheStore, continuation, fill_cache
 from swapbench.worker.meter import Meter
 from swapbench.worker.targets import NONE_RESTORED
 

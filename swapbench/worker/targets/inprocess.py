@@ -18,18 +18,25 @@ from swapbench.machine.allowance import ByteLimit, memory
 from swapbench.wire.plan import Checkpoint, Plan, Reply
 from swapbench.wire.swap import Audit, ClientRequest, PlannedSwap, Recovery, Restored, Steady
 from swapbench.worker.checking import Serving, refuse_broken, refuse_too_large
-from swapbench.worker.engine.batch import BatchEngine, Request, Ticket
+from swapbench.worker.engine.batch import BatchEngine, FrontDoor, ask
 from swapbench.worker.engine.caches import CacheStore, ModelTag, unsavable
-from swapbench.worker.engine.front_door import FrontDoor
 from swapbench.worker.engine.geometry import BlockPool
-from swapbench.worker.engine.workload import HELLO, PATIENCE_S, ask, requests
+from swapbench.worker.engine.requests import (
+    HELLO,
+    PATIENCE_S,
+    Request,
+    Ticket,
+    Traffic,
+    client_request,
+    requests,
+    seen_by_client,
+)
 from swapbench.worker.meter import MlxMeter, Settled, settle
 from swapbench.worker.mlx_here import mlx_identity, wire
 from swapbench.worker.preparation import keep_page_cache, set_page_cache, touch_free_memory
 from swapbench.worker.probe import Probe
 from swapbench.worker.targets import NONE_SEEN, RefusedError, Target
 from swapbench.worker.targets.agents import Agents
-from swapbench.worker.traffic import Traffic, client_request, seen_by_client
 
 # Requests that clients still send once the new model has shown its first token.
 _SENT_AFTERWARDS = 2

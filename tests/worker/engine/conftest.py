@@ -14,7 +14,7 @@ from mlx_lm.utils import _get_classes
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from swapbench.loaders.stock import evaluate
-from swapbench.worker.engine.workload import text
+from swapbench.worker.engine.requests import text
 
 VOCABULARY = 400
 WINDOW = 16

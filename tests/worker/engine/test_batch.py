@@ -3,18 +3,20 @@
 import gc
 import threading
 import weakref
+from collections.abc import Iterable
 from concurrent.futures import Executor
 from typing import Any
 
 import mlx.core as mx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mlx_lm.generate import generation_stream
 from mlx_lm.models.cache import make_prompt_cache
 
-from swapbench.worker.engine.batch import BatchEngine, Request, Ticket
-from swapbench.worker.engine.geometry import BlockPool, KVGeometry
-from swapbench.worker.engine.serial import can_batch
-from swapbench.worker.engine.workload import requests
+from swapbench.worker.engine.batch import BatchEngine, FrontDoor
+from swapbench.worker.engine.geometry import BlockPool, KVGeometry, can_batch
+from swapbench.worker.engine.requests import Request, Ticket, requests
 from tests.worker.engine.conftest import UNLIKE, make_model, next_token
 
 PATIENCE_S = 60.0
@@ -145,7 +147,7 @@ def test_what_an_impatient_drain_cuts_off_another_model_answers(
     pool = _pool(old)
     engine = _engine(old, tokenizer, thread, pool)
     # Six requests, a batch of four: two are still waiting, and must be carried too.
-    tickets = [engine.submit(request) for request in requests(6, 12, 400, seed=3)]
+    tickets = [engine.submit(request) for request in requests(6, 12, 150, seed=3)]
     for ticket in tickets[:4]:
         ticket.first_token(PATIENCE_S)
     drained = engine.drain(0)
@@ -159,7 +161,7 @@ def test_what_an_impatient_drain_cuts_off_another_model_answers(
     answers = [ticket.result(PATIENCE_S) for ticket in tickets]
     successor.stop()
     assert {answer.model for answer in answers} == {"two"}
-    assert all(len(answer.tokens) == 400 for answer in answers)
+    assert all(len(answer.tokens) == 150 for answer in answers)
 
 
 @pytest.mark.parametrize("deadline_s", [0.0, PATIENCE_S], ids=["cut off", "finished"])
@@ -300,3 +302,77 @@ def test_a_short_text_is_repeated_to_its_length(tokenizer: Any, thread: Executor
     engine.stop()
     ids = (tokenizer.encode("a model") * 9)[:9]
     assert list(answer.tokens) == _greedy(model, ids, 3)
+
+
+class Engine:
+    """Takes requests and keeps them in the order in which they came."""
+
+    def __init__(self, takes: bool = True) -> None:
+        self.takes = takes
+        self.taken: list[Ticket] = []
+
+    def resubmit(self, ticket: Ticket) -> None:
+        if not self.takes:
+            raise RuntimeError("this engine takes no more requests")
+        self.taken.append(ticket)
+
+
+def request(name: object) -> Request:
+    return Request(id=str(name), text="hello", prompt_tokens=1, max_tokens=1)
+
+
+def ids(tickets: Iterable[Ticket]) -> list[str]:
+    return [ticket.request.id for ticket in tickets]
+
+
+def test_while_an_engine_serves_requests_go_straight_on() -> None:
+    door, engine = FrontDoor(4), Engine()
+    door.open(engine)  # type: ignore[arg-type]
+    door.submit(request(1))
+    assert (ids(engine.taken), door.waiting) == (["1"], 0)
+
+
+def test_during_a_swap_they_wait_and_the_new_engine_takes_them_in_order() -> None:
+    door, old, new = FrontDoor(4), Engine(), Engine()
+    door.open(old)  # type: ignore[arg-type]
+    door.close()
+    for number in (1, 2, 3):
+        door.submit(request(number))
+    assert (old.taken, door.waiting) == ([], 3)
+    door.open(new)  # type: ignore[arg-type]
+    assert (ids(new.taken), door.waiting) == (["1", "2", "3"], 0)
+
+
+def test_who_comes_when_the_queue_is_full_is_refused() -> None:
+    door = FrontDoor(1)
+    assert door.submit(request(1)) is not None
+    assert door.submit(request(2)) is None
+    assert door.waiting == 1
+
+
+def test_an_engine_that_takes_nobody_fails_the_request_and_says_so() -> None:
+    door, engine = FrontDoor(4), Engine(takes=False)
+    door.open(engine)  # type: ignore[arg-type]
+    ticket = door.submit(request(1))
+    assert ticket is not None
+    with pytest.raises(RuntimeError, match="takes no more requests"):
+        ticket.result(0)
+
+
+@given(steps=st.lists(st.sampled_from(["submit", "open", "close"]), max_size=60), limit=st.integers(0, 5))
+def test_whatever_happens_everybody_is_taken_once_in_order_refused_or_still_waiting(
+    steps: list[str], limit: int
+) -> None:
+    door, engines = FrontDoor(limit), [Engine()]
+    accepted: list[str] = []
+    for number, step in enumerate(steps):
+        if step == "open":
+            engines.append(Engine())
+            door.open(engines[-1])  # type: ignore[arg-type]
+        elif step == "close":
+            door.close()
+        elif door.submit(request(number)) is not None:
+            accepted.append(str(number))
+    taken = [name for engine in engines for name in ids(engine.taken)]
+    assert taken == accepted[: len(taken)]
+    assert door.waiting == len(accepted) - len(taken) <= limit

@@ -13,14 +13,14 @@ import mlx.core as mx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mlx.utils import tree_flatten
 from mlx_lm.models.cache import load_prompt_cache, make_prompt_cache, save_prompt_cache
 
 from swapbench.machine import mac
 from swapbench.spec.experiment import CacheFill
 from swapbench.spec.strategy import Fsync
 from swapbench.worker.engine import caches
-from swapbench.worker.engine.caches import CacheStore, ModelTag
-from swapbench.worker.engine.workload import fill_cache
+from swapbench.worker.engine.caches import CacheStore, ModelTag, fill_cache
 from tests.worker.engine.conftest import UNLIKE, WINDOW, make_model, next_token, tag_file
 
 WEIGHTS = bytes(range(256)) * 400
@@ -266,13 +266,16 @@ def test_spans_tell_the_whole_and_each_cache(store: CacheStore) -> None:
     assert named == ["write", "write/a", "write/b"]
 
 
+SMALL = _random_cache(4)
+
+
 @settings(max_examples=30, deadline=None)
 @given(agent=st.text(min_size=1))
 def test_an_agent_may_be_called_anything(agent: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     agent = agent.encode("utf-8", "replace").decode()
     store = CacheStore(tmp_path_factory.mktemp("caches"))
     store.update_tag(TAG)
-    store.hold(agent, _random_cache(4), 4)
+    store.hold(agent, SMALL, 4)
     store.evict_all(no_span)
     assert store.restore(agent)
 
@@ -302,3 +305,43 @@ def test_a_cache_of_a_models_own_kind_is_known_to_be_lost() -> None:
 
     assert caches.unsavable([*make_prompt_cache(make_model("falcon_h1")), LayerCache()]) == "LayerCache"
     assert caches.unsavable(make_prompt_cache(make_model("falcon_h1"))) == ""
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3"])
+@pytest.mark.parametrize("tokens", [1, 2, WINDOW, WINDOW + 1, 600])
+def test_random_caches_have_the_shapes_of_prefilled_ones(kind: str, tokens: int, tokenizer: Any) -> None:
+    model = make_model(kind)
+    prefilled = fill_cache(model, tokenizer, tokens, CacheFill.PREFILL, seed=1)
+    filled = fill_cache(model, tokenizer, tokens, CacheFill.RANDOM, seed=1)
+    for real, made in zip(prefilled, filled, strict=True):
+        assert (type(made), made.offset) == (type(real), real.offset) == (type(real), tokens)
+        assert (made.keys.shape, made.values.shape) == (real.keys.shape, real.values.shape)
+        assert (made.keys.dtype, made.nbytes) == (real.keys.dtype, real.nbytes)
+
+
+@pytest.mark.parametrize("kind", UNLIKE)
+@pytest.mark.parametrize("tokens", [2, 3 * WINDOW + 1, 600])
+def test_whatever_a_model_remembers_random_caches_are_shaped_like_prefilled_ones(
+    kind: str, tokens: int, tokenizer: Any
+) -> None:
+    model = make_model(kind)
+    real, made = (fill_cache(model, tokenizer, tokens, how, seed=1) for how in reversed(CacheFill))
+    assert list(map(_shapes, made)) == list(map(_shapes, real))
+    assert not mx.any(mx.isnan(model(mx.array([[1]]), cache=made)))
+
+
+def _shapes(cache: Any) -> list[Any]:
+    leaves: list[tuple[str, Any]] = tree_flatten(cache.state)  # type: ignore[assignment]
+    return [
+        (type(cache), path, (leaf.shape, leaf.dtype) if isinstance(leaf, mx.array) else leaf)
+        for path, leaf in leaves
+    ]
+
+
+def test_another_seed_fills_with_other_values(tokenizer: Any) -> None:
+    model = make_model("llama")
+    for how in CacheFill:
+        one, other = (fill_cache(model, tokenizer, 30, how, seed) for seed in (1, 2))
+        assert not mx.array_equal(one[0].keys, other[0].keys)
+        again = fill_cache(model, tokenizer, 30, how, 1)
+        assert mx.array_equal(one[0].keys, again[0].keys)

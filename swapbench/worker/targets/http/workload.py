@@ -12,11 +12,11 @@ from typing import Final, Literal
 from swapbench.spec.experiment import Workload
 from swapbench.wire.plan import Checkpoint, Plan
 from swapbench.wire.swap import ClientRequest, PlannedSwap, Restored
+from swapbench.worker.engine.requests import Traffic
 from swapbench.worker.targets.http.client import HungError, ServerError
 from swapbench.worker.targets.http.completion import Completion, SilentError
 from swapbench.worker.targets.http.references import Prompt
 from swapbench.worker.targets.http.servers import Completions
-from swapbench.worker.traffic import Traffic
 
 
 @dataclass(frozen=True)

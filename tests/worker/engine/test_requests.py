@@ -9,8 +9,17 @@ from hypothesis import strategies as st
 
 from swapbench.spec.experiment import Workload
 from swapbench.wire.swap import PlannedSwap
-from swapbench.worker.engine.batch import Answer, Request, Ticket
-from swapbench.worker.traffic import Sent, Traffic, arrivals, client_request, seen_by_client
+from swapbench.worker.engine.requests import (
+    Answer,
+    Request,
+    Sent,
+    Ticket,
+    Traffic,
+    arrivals,
+    client_request,
+    requests,
+    seen_by_client,
+)
 
 SWAP = PlannedSwap(round=1, warmup=False, scenario="up")
 WORK = Workload(clients=3, prompt_tokens=4, decode_tokens=4)
@@ -83,3 +92,18 @@ def test_a_request_without_an_answer_is_lost_and_one_with_an_error_failed() -> N
     failed.settle(None, RuntimeError("engine broke"))
     outcomes = [seen_by_client(_seen(ticket), SWAP, zero_s=0).outcome for ticket in (lost, failed)]
     assert outcomes == ["lost", "failed"]
+
+
+def test_a_ticket_that_is_settled_has_its_answer() -> None:
+    ticket = Ticket(client_request(1, WORK, 0))
+    ticket.saw_token()
+    ticket.settle(Answer("1", "model", (1, 2, 3), "abc"))
+    asked_s, first_s, answered_s = ticket.times_s
+    assert asked_s <= first_s <= answered_s
+    assert ticket.steady_tokens_per_s > 0
+
+
+def test_requests_differ_within_a_round_and_between_rounds() -> None:
+    texts = [request.text for seed in range(3) for request in requests(4, 32, 8, seed)]
+    assert len(set(texts)) == 12
+    assert requests(4, 32, 8, seed=1) == requests(4, 32, 8, seed=1)
