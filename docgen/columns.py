@@ -10,7 +10,7 @@ def column_table(file: str) -> str:
     columns = next(one for one in TABLES if one.file == file).columns
     same: dict[tuple[str, Measure], list[str]] = {}
     for column in columns:
-        unit = "true, false" if column.kind == "flag" else column.measure.unit
+        unit = "true, false" if column.kind == "flag" else column.unit
         same.setdefault((unit, column.measure), []).append(column.name)
     rows = [
         (", ".join(f"`{name}`" for name in names), unit, measure.meaning, measure.empty)

@@ -128,7 +128,7 @@ def scenarios(ctx: Any) -> Names:
 
 def figures() -> Names:
     """What `history` can follow."""
-    from swapbench.store.medians import FIGURES
+    from swapbench.store.tables import FIGURES
 
     return FIGURES
 

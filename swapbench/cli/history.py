@@ -69,7 +69,7 @@ def history(
     from swapbench.compare.series import analyse_history
     from swapbench.report.console import make_console
     from swapbench.report.history import history_to_json, left_out, print_history
-    from swapbench.store.medians import HEADLINE
+    from swapbench.store.tables import HEADLINE
 
     read = read_history(results or [Path("results")], experiment, figure or HEADLINE)
     past = analyse_history(only(read, scenario=scenario, strategy=strategy), last)

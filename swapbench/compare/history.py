@@ -21,7 +21,7 @@ from swapbench.compare.fingerprint import circumstances, identity, of_cell, sett
 from swapbench.machine.environment import Machine
 from swapbench.spec.experiment import Experiment
 from swapbench.store import KEPT, RESULTS_VERSION, Run, RunInfo, damage, experiment_in, raw_files, read_info
-from swapbench.store.medians import FIGURES, HEADLINE, medians
+from swapbench.store.tables import FIGURES, HEADLINE, medians
 
 BASELINES: Final = "baselines"
 

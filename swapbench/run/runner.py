@@ -34,9 +34,9 @@ from swapbench.store import (
     finished_swaps,
     read_info,
 )
-from swapbench.wire.events import Event, Note, RunFinished, StepStarted, WorkerReady
+from swapbench.wire.events import Event, Note, RunFinished, StepStarted
 from swapbench.wire.plan import Arm, Checkpoint, PairOrder, Reply, Server, Turn, paired_turns, schedule, turns
-from swapbench.wire.swap import ClientRequest, MemorySample, PhaseMeasured, SwapFinished, SwapKey
+from swapbench.wire.swap import SwapKey
 
 _DISTURBED: Final = (
     "another run of swapbench went on on this machine at the same time: they disturb each other"
@@ -330,7 +330,7 @@ def follow(events: Iterable[Event], writer: RunWriter, observer: Observer) -> No
     try:
         interrupts.let_go()
         for event in events:
-            record(event, writer)
+            writer.add(event)
             observer.on(event)
             if isinstance(event, RunFinished):
                 stopped = event.stopped
@@ -344,20 +344,3 @@ def follow(events: Iterable[Event], writer: RunWriter, observer: Observer) -> No
         raise
     else:
         writer.close("incomplete" if stopped else "complete", stopped)
-
-
-def record(event: Event, writer: RunWriter) -> None:
-    """Write what of an event belongs on disk."""
-    match event:
-        case WorkerReady():
-            writer.add_worker(event)
-        case PhaseMeasured():
-            writer.add_phase(event)
-        case SwapFinished():
-            writer.add_swap(event)
-        case ClientRequest():
-            writer.add_request(event)
-        case MemorySample():
-            writer.add_sample(event)
-        case Note():
-            writer.note(event.text)

@@ -21,7 +21,7 @@ from swapbench.wire.events import (
     TurnStarted,
 )
 from swapbench.wire.plan import Arm, Reply, Turn, make_plan, schedule
-from swapbench.wire.swap import UNTIMED, PhaseMeasured, PlannedSwap, SwapFinished, SwapKey
+from swapbench.wire.swap import PhaseMeasured, PlannedSwap, SwapFinished, SwapKey, Timing
 
 
 @dataclass
@@ -152,7 +152,7 @@ class Supervisor:
             failed_phase=Phase(self._step) if self._step in set(Phase) else None,
             fault=fault.kind if fault else "",
             valid=False,
-            timing=UNTIMED,
+            timing=Timing(),
         )
 
 

@@ -9,20 +9,23 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from pydantic import BaseModel
 
 from swapbench.base.errors import ResultsError
 from swapbench.base.files import why_no_folder, write_atomically
 from swapbench.spec.experiment import Source
 from swapbench.store.document import RunInfo, RunStatus
 from swapbench.store.tables import read_rows
-from swapbench.wire.events import WorkerReady
+from swapbench.wire.events import Event, Note, WorkerReady
 from swapbench.wire.measures import RunTable
 from swapbench.wire.swap import (
     MEMORY,
     PHASES,
     REQUESTS,
     SWAPS,
+    TABLES,
     ClientRequest,
     MemorySample,
     PhaseMeasured,
@@ -72,48 +75,41 @@ class RunWriter:
         """Begin in an empty folder, or go on in that of a resumed run."""
         self.folder = folder
         self.info = info
-        self._write_info()
-        self._phases = _Table(folder, PHASES)
-        self._swaps = _Table(folder, SWAPS)
-        self._memory = _Table(folder, MEMORY)
-        had_requests = (folder / REQUESTS.file).exists()
-        self._requests = _Table(folder, REQUESTS) if had_requests else None
+        self.update()
+        # Where no client went on sending there is no table of requests.
+        there = (table for table in TABLES if table is not REQUESTS or (folder / table.file).exists())
+        self._tables = {table.message: _Table(folder, table) for table in there}
 
-    def add_worker(self, worker: WorkerReady) -> None:
-        """Note in run.json what measures now."""
-        info = self.info
-        arms = tuple(
-            a.model_copy(update={"worker": worker, "baselines": (*a.baselines, worker.baseline)})
-            if a.name == worker.arm
-            else a
-            for a in info.arms
-        )
-        self.update(worker=worker, baselines=(*info.baselines, worker.baseline), arms=arms)
+    def add(self, event: Event) -> None:
+        """Write what of an event belongs on disk: a row, a note, or in run.json what measures now."""
+        match event:
+            case WorkerReady():
+                arms = tuple(
+                    arm.model_copy(update={"worker": event, "baselines": (*arm.baselines, event.baseline)})
+                    if arm.name == event.arm
+                    else arm
+                    for arm in self.info.arms
+                )
+                self.update(worker=event, baselines=(*self.info.baselines, event.baseline), arms=arms)
+            case Note():
+                self.note(event.text)
+            case SwapFinished():
+                # Once all else of that swap is on disk: a finished swap is never lost.
+                self.sync()
+                self._append(event)
+                self._tables[SwapFinished].sync()
+            case PhaseMeasured() | MemorySample() | ClientRequest():
+                self._append(event)
 
-    def add_phase(self, event: PhaseMeasured) -> None:
-        """Append a row of phases.csv."""
-        self._phases.append(PHASES.row(self.info.run_id, event))
-
-    def add_swap(self, event: SwapFinished) -> None:
-        """Append a row of swaps.csv once all else of that swap is on disk: a finished swap is never lost."""
-        self.sync()
-        self._swaps.append(SWAPS.row(self.info.run_id, event))
-        self._swaps.sync()
-
-    def add_sample(self, event: MemorySample) -> None:
-        """Append a row of memory.csv."""
-        self._memory.append(MEMORY.row(self.info.run_id, event))
-
-    def add_request(self, event: ClientRequest) -> None:
-        """Append a row of requests.csv, which is there only where clients went on sending."""
-        if self._requests is None:
-            self._requests = _Table(self.folder, REQUESTS)
-        self._requests.append(REQUESTS.row(self.info.run_id, event))
+    def _append(self, event: Event) -> None:
+        if type(event) not in self._tables:
+            self._tables[type(event)] = _Table(self.folder, REQUESTS)
+        self._tables[type(event)].append(self.info.run_id, event)
 
     def update(self, **changes: Any) -> None:
         """Change fields of run.json, atomically."""
         self.info = self.info.model_copy(update=changes)
-        self._write_info()
+        write_atomically(self.folder / "run.json", self.info.model_dump_json(indent=2) + "\n")
 
     def note(self, text: str) -> None:
         """Add a note to run.json."""
@@ -121,63 +117,49 @@ class RunWriter:
 
     def sync(self) -> None:
         """Bring everything to disk."""
-        for table in self._tables():
+        for table in self._tables.values():
             table.sync()
 
     def close(self, status: RunStatus, failure: str) -> None:
         """End the run: all is on disk before run.json says how it ended, and how many rows there are."""
         self.sync()
-        for table in self._tables():
-            table.close()
+        tables = self._tables.values()
+        for table in tables:
+            table.file.close()
         self.update(
             status=status,
             failure=failure,
             finished_at=datetime.now(UTC),
-            rows={table.name: table.rows for table in self._tables()},
-            sizes={table.name: (self.folder / table.name).stat().st_size for table in self._tables()},
+            rows={table.path.name: table.rows for table in tables},
+            sizes={table.path.name: table.path.stat().st_size for table in tables},
         )
-
-    def _tables(self) -> "tuple[_Table, ...]":
-        tables = (self._phases, self._swaps, self._memory)
-        return tables if self._requests is None else (*tables, self._requests)
-
-    def _write_info(self) -> None:
-        write_atomically(self.folder / "run.json", self.info.model_dump_json(indent=2) + "\n")
 
 
 class _Table:
     """One CSV, open for appending. A resumed one goes on after its last whole line, with its own columns."""
 
-    def __init__(self, folder: Path, columns: RunTable) -> None:
-        path = folder / columns.file
-        _cut_torn_line(path)
-        header, found = read_rows(path, columns.names, may_lack=True)
-        fresh = not path.exists() or path.stat().st_size == 0
-        self.name = columns.file
+    def __init__(self, folder: Path, table: RunTable) -> None:
+        self._table = table
+        self.path = folder / table.file
+        data = self.path.read_bytes() if self.path.exists() else b""
+        if data and not data.endswith(b"\n"):
+            os.truncate(self.path, data.rfind(b"\n") + 1)
+        header, found = read_rows(self.path, table.names, may_lack=True)
         self.rows = len(found)
-        self._file: IO[str] = path.open("a", newline="", encoding="utf-8")
-        self._lines = csv.DictWriter(self._file, header, lineterminator="\n")
-        if fresh:
+        self.file = self.path.open("a", newline="", encoding="utf-8")
+        self._lines = csv.DictWriter(self.file, header, lineterminator="\n")
+        if not self.file.tell():
             self._lines.writeheader()
             self.sync()
 
-    def append(self, row: dict[str, Any]) -> None:
+    def append(self, run_id: str, event: BaseModel) -> None:
+        row = self._table.row(run_id, event)
         self._lines.writerow({key: _cell(value) for key, value in row.items()})
         self.rows += 1
 
     def sync(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def _cut_torn_line(path: Path) -> None:
-    if path.exists():
-        data = path.read_bytes()
-        if data and not data.endswith(b"\n"):
-            os.truncate(path, data.rfind(b"\n") + 1)
+        self.file.flush()
+        os.fsync(self.file.fileno())
 
 
 def _cell(value: Any) -> Any:
@@ -191,26 +173,22 @@ def _cell(value: Any) -> Any:
 
 def finished_swaps(folder: Path) -> frozenset[SwapKey]:
     """Arm, round, strategy and scenario of every swap that has a row in the run's folder, and no torn one."""
-    done = {
-        (row.get("arm", ""), int(row["round"]), row["strategy"], row["scenario"])
-        for row in _rows(folder, SWAPS)[1]
-    }
-    for columns in (PHASES, MEMORY, REQUESTS):
-        if _is_torn(folder / columns.file):
+    done = {_key(row) for row in _rows(folder, SWAPS)[1]}
+    for table in (PHASES, MEMORY, REQUESTS):
+        path = folder / table.file
+        if path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n"):
             # Of whose rows the last whole one is, the torn one is too.
-            last = [row for row in _rows(folder, columns)[1][-1:] if row["scenario"]]
-            done -= {key for key in done if any(_is_of(row, [key]) for row in last)}
+            done -= {_key(row) for row in _rows(folder, table)[1][-1:]}
     return frozenset(done)
 
 
-def _rows(folder: Path, columns: RunTable) -> tuple[list[str], list[dict[str, str]]]:
-    header, lines = read_rows(folder / columns.file, columns.names, may_lack=True)
+def _rows(folder: Path, table: RunTable) -> tuple[list[str], list[dict[str, str]]]:
+    header, lines = read_rows(folder / table.file, table.names, may_lack=True)
     return header, [dict(zip(header, line, strict=True)) for line in lines]
 
 
-def _is_torn(path: Path) -> bool:
-    data = path.read_bytes() if path.exists() else b""
-    return data != b"" and not data.endswith(b"\n")
+def _key(row: dict[str, str]) -> SwapKey:
+    return row["arm"], int(row["round"]), row["strategy"], row["scenario"]
 
 
 def drop_unfinished(folder: Path, done: Collection[SwapKey]) -> None:
@@ -219,22 +197,14 @@ def drop_unfinished(folder: Path, done: Collection[SwapKey]) -> None:
     Every table gets today's columns with it, since the resumed run appends to them; those that only a newer
     swapbench knows stay.
     """
-    for columns in (PHASES, SWAPS, MEMORY, REQUESTS):
-        if not (folder / columns.file).exists():
+    for table in TABLES:
+        if not (folder / table.file).exists():
             continue
-        header, rows = _rows(folder, columns)
-        kept = [row for row in rows if not row["scenario"] or _is_of(row, done)]
+        header, rows = _rows(folder, table)
+        kept = [row for row in rows if not row["scenario"] or _key(row) in done]
         text = io.StringIO()
-        unknown = [column for column in header if column not in columns.names]
-        table = csv.DictWriter(text, [*columns.names, *unknown], lineterminator="\n")
-        table.writeheader()
-        table.writerows(kept)
-        write_atomically(folder / columns.file, text.getvalue())
-
-
-def _is_of(row: dict[str, str], swaps: Collection[SwapKey]) -> bool:
-    """Whether a row belongs to one of the swaps; tables from before there were strategies name none."""
-    number, strategy, scenario = int(row["round"]), row.get("strategy", ""), row["scenario"]
-    if strategy:
-        return (row.get("arm", ""), number, strategy, scenario) in swaps
-    return any((number, scenario) == (key[1], key[3]) for key in swaps)
+        unknown = [column for column in header if column not in table.names]
+        lines = csv.DictWriter(text, [*table.names, *unknown], lineterminator="\n")
+        lines.writeheader()
+        lines.writerows(kept)
+        write_atomically(folder / table.file, text.getvalue())

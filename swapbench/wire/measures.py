@@ -1,37 +1,36 @@
 """A figure is declared once, beside its field: columns, types and documentation of tables come from it."""
 
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property, reduce
-from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
-from swapbench.base.phases import ALL_LEDGERS, LEDGERS
-
 Kind = Literal["text", "flag", "number"]
 
-_KINDS: Final[dict[object, Kind]] = {bool: "flag", int: "number", float: "number"}
+_KINDS: Final[dict[type, Kind]] = {bool: "flag", int: "number", float: "number"}
+# By what a column's name ends in.
+_UNITS: Final = {"s": "s", "seconds": "s", "bytes": "B", "j": "J", "w": "W"}
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What a field means, its unit, and what an empty cell means; its `column` where not named as the field.
+    """What a field means, and what an empty cell does; in a message's field's `Annotated`, or by `figure`.
 
-    Written into the field's `Annotated`. A table may lack the column of a field that has a default.
+    `unit` is said where the column's name doesn't tell it, `column` where that is not the field's name. Of a
+    field of ledgers, `column` is as `{}_before_bytes`, and without a meaning each ledger has its own.
     """
 
-    meaning: str
-    unit: str = ""
+    meaning: str = ""
     empty: str = "never"
+    unit: str = ""
     column: str = ""
 
 
-@dataclass(frozen=True)
-class Ledgers:
-    """As `Measure`, of a field of ledgers: their columns, as `{}_before_bytes`, and what each of them is."""
-
-    column: str
-    measure: Measure | None = None
+def figure(meaning: str, empty: str, unit: str = "", column: str = "") -> Any:
+    """A field of a dataclass with its `Measure`; None where nothing else is said."""
+    return field(default=None, metadata={"measure": Measure(meaning, empty, unit, column)})
 
 
 @dataclass(frozen=True)
@@ -41,91 +40,63 @@ class Column:
     name: str
     measure: Measure
     kind: Kind
-    required: bool
     path: tuple[str, ...]
 
-    def value(self, message: object) -> Any:
-        """The cell of a message's row."""
-        return reduce(getattr, self.path, message)
+    @property
+    def unit(self) -> str:
+        """As documented; empty for text, flags and counts."""
+        return self.measure.unit or _UNITS.get(self.name.rpartition("_")[2], "")
 
 
-_RUN: Final = Column("run_id", Measure("the run"), "text", True, ())
+_RUN: Final = Column("run_id", Measure("the run"), "text", ())
 
 
 @dataclass(frozen=True)
 class RunTable:
-    """A table of a run's folder: a row for each message of a kind, flattened; `without` some columns."""
+    """A table of a run's folder: a row for each message of a kind, flattened; `without` some columns.
+
+    `required` is the header of a transcribed run: no table may lack one of those. Runs from before another
+    was added are read as not having recorded it.
+    """
 
     file: str
     message: type[BaseModel]
+    required: str
     without: tuple[str, ...] = ()
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
         """In the order in which they are written."""
-        found = _columns(self.message)
-        return (_RUN, *(column for column in found if column.name not in self.without))
+        return (_RUN, *(column for column in _columns(self.message) if column.name not in self.without))
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The header."""
         return tuple(column.name for column in self.columns)
 
-    @cached_property
-    def kinds(self) -> dict[str, Kind]:
-        """What each column holds."""
-        return {column.name: column.kind for column in self.columns}
+    def lacking(self, header: Container[str]) -> str:
+        """The first column that is required, and not in a header; empty where all are."""
+        return next((name for name in self.required.split(",") if name not in header), "")
 
     def row(self, run_id: str, message: BaseModel) -> dict[str, Any]:
         """A message's row."""
-        return {c.name: c.value(message) if c.path else run_id for c in self.columns}
+        return {c.name: reduce(getattr, c.path, message) if c.path else run_id for c in self.columns}
 
 
-def _columns(model: type, path: tuple[str, ...] = ()) -> list[Column]:
+def _columns(model: type, path: tuple[str, ...] = ()) -> Iterator[Column]:
     """Those of a model and of what it holds, in the order of the fields."""
-    found = []
-    hints = get_type_hints(model, include_extras=True)
-    for name, required in _needed(model).items():
-        kind, *notes = get_args(hints[name]) if get_origin(hints[name]) is Annotated else (hints[name],)
-        there = (*path, name)
-        for note in notes:
-            if isinstance(note, Measure):
-                found.append(Column(note.column or name, note, _kind(kind), required, there))
-            elif isinstance(note, Ledgers):
-                found += _of_ledgers(note, kind, there, required)
-        if not notes and isinstance(kind, type) and (is_dataclass(kind) or issubclass(kind, BaseModel)):
-            found += _columns(kind, there)
-    return found
-
-
-def _of_ledgers(note: Ledgers, reading: type, path: tuple[str, ...], required: bool) -> list[Column]:
-    own = {column.path[-1]: column for column in _columns(reading, path)}
-    columns = ((ledger, own[f"{ledger}_bytes"]) for ledger in ALL_LEDGERS)
-    return [
-        # What is beside the ledgers is not on every system.
-        Column(
-            note.column.format(ledger),
-            note.measure or one.measure,
-            one.kind,
-            required and ledger in LEDGERS,
-            one.path,
-        )
-        for ledger, one in columns
-    ]
-
-
-def _needed(model: type) -> dict[str, bool]:
-    """The fields of a model, in order, and whether they have no default."""
-    if issubclass(model, BaseModel):
-        return {name: field.is_required() for name, field in model.model_fields.items()}
-    assert is_dataclass(model)
-    return {f.name: f.default is MISSING and f.default_factory is MISSING for f in fields(model)}
-
-
-def _kind(hint: Any) -> Kind:
-    parts = [part for part in get_args(hint) if part is not type(None)] if _is_union(hint) else [hint]
-    return _KINDS.get(parts[0], "text")
-
-
-def _is_union(hint: Any) -> bool:
-    return get_origin(hint) is Union or type(hint).__name__ == "UnionType"
+    declared = {one.name: one.metadata.get("measure") for one in fields(model)} if is_dataclass(model) else {}
+    for name, hint in get_type_hints(model, include_extras=True).items():
+        kind, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+        measure = next((note for note in notes if isinstance(note, Measure)), declared.get(name))
+        if isinstance(kind, type) and (is_dataclass(kind) or issubclass(kind, BaseModel)):
+            for own in _columns(kind, (*path, name)):
+                if measure is None:
+                    yield own
+                    continue
+                column = measure.column.format(own.name.removesuffix("_bytes"))
+                yield replace(own, name=column, measure=measure if measure.meaning else own.measure)
+        elif measure is not None:
+            parts = (kind, *get_args(kind))
+            kinds: list[Kind] = [said for of, said in _KINDS.items() if of in parts]
+            yield Column(measure.column or name, measure, (*kinds, "text")[0], (*path, name))

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict
 
 from swapbench.base.phases import Phase
-from swapbench.wire.measures import Ledgers, Measure, RunTable
+from swapbench.wire.measures import Measure, RunTable, figure
 
 # Arm, round, strategy, scenario: what tells the swaps of a run apart.
 SwapKey = tuple[str, int, str, str]
@@ -42,26 +42,24 @@ class Message(BaseModel):
 class Reading(Message):
     """The ledgers at one moment, in bytes; None where this machine has no such counter."""
 
-    mlx_active_bytes: Annotated[int | None, Measure("MLX's active memory", "B", _NO_LEDGER)] = None
-    mlx_cache_bytes: Annotated[int | None, Measure("MLX's pool of freed buffers", "B", _NO_LEDGER)] = None
+    mlx_active_bytes: Annotated[int | None, Measure("MLX's active memory", _NO_LEDGER)] = None
+    mlx_cache_bytes: Annotated[int | None, Measure("MLX's pool of freed buffers", _NO_LEDGER)] = None
     footprint_bytes: Annotated[
         int | None,
         Measure(
             "what the system would kill the process for: `phys_footprint` on macOS; anonymous, shared and "
             "swapped-out pages on Linux",
-            "B",
             _NO_LEDGER,
         ),
     ] = None
-    system_available_bytes: Annotated[
-        int | None, Measure("memory available on the machine", "B", _NO_LEDGER)
-    ] = None
+    system_available_bytes: Annotated[int | None, Measure("memory available on the machine", _NO_LEDGER)] = (
+        None
+    )
     file_backed_bytes: Annotated[
         int | None,
         Measure(
             "resident pages of files that the process has mapped: the system takes them back whenever it "
             "likes, so they are in no footprint",
-            "B",
             "on macOS, and for spans",
         ),
     ] = None
@@ -69,13 +67,11 @@ class Reading(Message):
         int | None,
         Measure(
             "memory of the machine that can't be moved or compressed, the GPU's among it",
-            "B",
             "on Linux, and for spans",
         ),
     ] = None
     system_compressed_bytes: Annotated[
-        int | None,
-        Measure("memory that the machine's compressor takes", "B", "on Linux, and for spans"),
+        int | None, Measure("memory that the machine's compressor takes", "on Linux, and for spans")
     ] = None
 
 
@@ -88,11 +84,11 @@ class PlannedSwap(Message):
             "which turn of the run, from 0: what one worker carried out; the order of arms and strategies"
         ),
     ] = 0
-    arm: Annotated[str, Measure("in runs that compare two things: `A` or `B`", empty="in others")] = ""
+    arm: Annotated[str, Measure("in runs that compare two things: `A` or `B`", "in others")] = ""
     round: Annotated[int, Measure("round, from 0; warm-up rounds come first")]
     warmup: Annotated[bool, Measure("whether the round is a warm-up, and so in no statistic")]
-    scenario: Annotated[str, Measure("name of the scenario", empty="between swaps")]
-    strategy: Annotated[str, Measure("how swaps are carried out", empty="before a worker's first round")] = ""
+    scenario: Annotated[str, Measure("name of the scenario", "between swaps")]
+    strategy: Annotated[str, Measure("how swaps are carried out", "before a worker's first round")] = ""
     from_model: Annotated[str, Measure("the model before the swap")] = ""
     to_model: Annotated[str, Measure("the model after the swap")] = ""
 
@@ -135,31 +131,30 @@ class PhaseMeasured(SwapEvent):
         Measure(
             "the part of the phase: build, read, tokenizer of load; write and write/*agent* of evict; of "
             "sharded targets look, build, tokenizer, read, barrier, skew",
-            empty="for the whole phase",
+            "for the whole phase",
         ),
     ] = ""
     rank: Annotated[
         int | None,
         Measure(
             "which process of a sharded target measured it; 0 for targets of one process",
-            empty="in the rows of all ranks together, see [below](#ranks)",
+            "in the rows of all ranks together, see [below](#ranks)",
         ),
     ] = 0
-    start_s: Annotated[float, Measure("since the swap was asked for", "s", "in transcribed runs")]
-    seconds: Annotated[float, Measure("how long it took", "s")]
-    before: Annotated[Reading, Ledgers("{}_before_bytes")] = Reading()
-    after: Annotated[Reading, Ledgers("{}_after_bytes")] = Reading()
-    mlx_peak_bytes: Annotated[int | None, Measure("MLX's peak within the phase", "B", "for spans")] = None
-    minor_faults: Annotated[int | None, Measure("page faults within", empty=_NO_COUNTER)] = None
+    start_s: Annotated[float, Measure("since the swap was asked for", "in transcribed runs")]
+    seconds: Annotated[float, Measure("how long it took")]
+    before: Annotated[Reading, Measure(column="{}_before_bytes")] = Reading()
+    after: Annotated[Reading, Measure(column="{}_after_bytes")] = Reading()
+    mlx_peak_bytes: Annotated[int | None, Measure("MLX's peak within the phase", "for spans")] = None
+    minor_faults: Annotated[int | None, Measure("page faults within", _NO_COUNTER)] = None
     major_faults: Annotated[
-        int | None, Measure("page faults within that the disk had to serve", empty=_NO_COUNTER)
+        int | None, Measure("page faults within that the disk had to serve", _NO_COUNTER)
     ] = None
-    disk_read_bytes: Annotated[int | None, Measure("bytes read from disk within", "B", _NO_COUNTER)] = None
+    disk_read_bytes: Annotated[int | None, Measure("bytes read from disk within", _NO_COUNTER)] = None
     weight_bytes: Annotated[
         int | None,
         Measure(
             "of the new model, what this rank holds after load; all ranks together in their row",
-            "B",
             "but for load of sharded targets",
         ),
     ] = None
@@ -169,55 +164,32 @@ class PhaseMeasured(SwapEvent):
 class Timing:
     """Seconds of a swap, as the probe measured them."""
 
-    total_s: Annotated[
-        float | None,
-        Measure(
-            "from the request to the end of the last phase; of a server seen from outside, what "
-            "docs/targets.md#what-a-black-box-shows says",
-            "s",
-            "when the swap failed; of a server, when the same request took as long hot",
-        ),
-    ]
-    unattributed_s: Annotated[
-        float | None,
-        Measure(
-            "what of the total is in no phase; phases + this = total", "s", f"{_FAILED}, or seen from outside"
-        ),
-    ]
-    first_token_s: Annotated[
-        float | None,
-        Measure("from asking the new model, right after the swap, to its first token", "s", _UNASKED),
-    ]
-    to_first_token_s: Annotated[
-        float | None, Measure("from the swap request to the first token: the headline", "s", _UNASKED)
-    ]
-    start_s: Annotated[
-        float | None,
-        Measure(
-            "when the swap was asked for, on the worker's clock; the same zero as `t_s` in memory.csv",
-            "s",
-            "when it never was",
-        ),
-    ] = None
-    probe_s: Annotated[
-        float | None,
-        Measure("the observer's own cost within the swap, a part of `unattributed_s`", "s", _FAILED),
-    ] = None
-    load_gb_per_s: Annotated[
-        float | None, Measure("loaded bytes over the load phase", "10⁹ B/s", _UNREACHED)
-    ] = None
-    longest_stall_s: Annotated[
-        float | None,
-        Measure(
-            "the longest that a health check, asked every 20 ms, waited during swap and first token",
-            "s",
-            f"{_FAILED}, or the check itself went wrong, which a note tells",
-        ),
-    ] = None
-
-
-# Of a swap that reached none of them.
-UNTIMED: Final = Timing(None, None, None, None)
+    total_s: float | None = figure(
+        "from the request to the end of the last phase; of a server seen from outside, what "
+        "docs/targets.md#what-a-black-box-shows says",
+        "when the swap failed; of a server, when the same request took as long hot",
+    )
+    unattributed_s: float | None = figure(
+        "what of the total is in no phase; phases + this = total", f"{_FAILED}, or seen from outside"
+    )
+    first_token_s: float | None = figure(
+        "from asking the new model, right after the swap, to its first token", _UNASKED
+    )
+    to_first_token_s: float | None = figure(
+        "from the swap request to the first token: the headline", _UNASKED
+    )
+    start_s: float | None = figure(
+        "when the swap was asked for, on the worker's clock; the same zero as `t_s` in memory.csv",
+        "when it never was",
+    )
+    probe_s: float | None = figure(
+        "the observer's own cost within the swap, a part of `unattributed_s`", _FAILED
+    )
+    load_gb_per_s: float | None = figure("loaded bytes over the load phase", _UNREACHED, "10⁹ B/s")
+    longest_stall_s: float | None = figure(
+        "the longest that a health check, asked every 20 ms, waited during swap and first token",
+        f"{_FAILED}, or the check itself went wrong, which a note tells",
+    )
 
 
 @dataclass(frozen=True)
@@ -234,147 +206,91 @@ class SwapOutcome:
     restored_caches: int | None = None
     restored_tokens: int | None = None
 
-    loaded_bytes: Annotated[int | None, Measure("size of the new checkpoint's weights", "B", _UNREACHED)] = (
-        None
+    loaded_bytes: int | None = figure("size of the new checkpoint's weights", _UNREACHED)
+    resident_before: float | None = figure(
+        "share of the checkpoint in the page cache right before load, by mincore",
+        "when it can't be told",
+        "0 to 1",
     )
-    resident_before: Annotated[
-        float | None,
-        Measure(
-            "share of the checkpoint in the page cache right before load, by mincore",
-            "0 to 1",
-            "when it can't be told",
-        ),
-    ] = None
-    loader: Annotated[
-        str | None,
-        Measure(
-            "what brought the weights: `stock`, `reuse`, `fill`, `slab`, `direct`, `map`", empty=_UNREACHED
-        ),
-    ] = None
+    loader: str | None = figure(
+        "what brought the weights: `stock`, `reuse`, `fill`, `slab`, `direct`, `map`", _UNREACHED
+    )
     loader_why: Annotated[
-        str,
-        Measure("what `auto` picked and why, and what was fallen back from", empty="when it was as asked"),
+        str, Measure("what `auto` picked and why, and what was fallen back from", "when it was as asked")
     ] = ""
-    ahead_bytes: Annotated[
-        int | None,
-        Measure(
-            "of the weights, what was there already when the old model was gone; 0 without read-ahead",
-            "B",
-            _UNSEEN,
-        ),
-    ] = None
-    kept_bytes: Annotated[
-        int | None,
-        Measure(
-            "memory that the process keeps when no model is loaded: a slab, and what malloc has not given"
-            " back",
-            "B",
-            _UNSEEN,
-        ),
-    ] = None
-    drained_requests: Annotated[
-        int | None, Measure("requests in flight that ended within the drain phase", empty=_UNSEEN)
-    ] = None
-    carried_requests: Annotated[
-        int | None, Measure("requests carried over to the new model at the drain deadline", empty=_UNSEEN)
-    ] = None
-    evicted_caches: Annotated[
-        int | None, Measure("agents' KV caches saved to disk and freed", empty=_UNSEEN)
-    ] = None
-    evicted_bytes: Annotated[int | None, Measure("bytes written for them", "B", _UNSEEN)] = None
-    kv_capacity_bytes: Annotated[
-        int | None, Measure("room for KV caches under the new model", "B", _UNREACHED)
-    ] = None
-    prefilled_tokens: Annotated[
-        int | None,
-        Measure("tokens computed into agents' caches under the old model before the swap", empty=_UNSEEN),
-    ] = None
-    prefill_s: Annotated[
-        float | None, Measure("how long that took", "s", "where caches were not prefilled")
-    ] = None
-    release_settle_s: Annotated[
-        float | None,
-        Measure("from the end of unload until the ledgers stood still", "s", "without `settle_after_unload`"),
-    ] = None
+    ahead_bytes: int | None = figure(
+        "of the weights, what was there already when the old model was gone; 0 without read-ahead", _UNSEEN
+    )
+    kept_bytes: int | None = figure(
+        "memory that the process keeps when no model is loaded: a slab, and what malloc has not given back",
+        _UNSEEN,
+    )
+    drained_requests: int | None = figure("requests in flight that ended within the drain phase", _UNSEEN)
+    carried_requests: int | None = figure(
+        "requests carried over to the new model at the drain deadline", _UNSEEN
+    )
+    evicted_caches: int | None = figure("agents' KV caches saved to disk and freed", _UNSEEN)
+    evicted_bytes: int | None = figure("bytes written for them", _UNSEEN)
+    kv_capacity_bytes: int | None = figure("room for KV caches under the new model", _UNREACHED)
+    prefilled_tokens: int | None = figure(
+        "tokens computed into agents' caches under the old model before the swap", _UNSEEN
+    )
+    prefill_s: float | None = figure("how long that took", "where caches were not prefilled")
+    release_settle_s: float | None = figure(
+        "from the end of unload until the ledgers stood still", "without `settle_after_unload`"
+    )
     released: Annotated[
-        Reading,
-        Ledgers("released_{}_bytes", Measure("the ledgers then", "B", "without `settle_after_unload`")),
+        Reading, Measure("the ledgers then", "without `settle_after_unload`", column="released_{}_bytes")
     ] = field(default_factory=Reading)
-    to_first_byte_s: Annotated[
-        float | None,
-        Measure(
-            "from the swap request to the head of the answer, where asking a server swaps", "s", "elsewhere"
-        ),
-    ] = None
-    failed_requests: Annotated[
-        int | None, Measure("of the requests in flight on a server, those that broke off", empty=_NO_SERVER)
-    ] = None
-    stalled_requests: Annotated[
-        int | None, Measure("requests in flight without an end a minute after the swap", empty=_NO_SERVER)
-    ] = None
-    reported_load_s: Annotated[
-        float | None,
-        Measure("what the server says that its load took; what that means is in its preset", "s", _UNTOLD),
-    ] = None
-    reported_memory_bytes: Annotated[
-        int | None, Measure("what it says that its model takes", "B", _UNTOLD)
-    ] = None
-    restarts: Annotated[
-        int | None,
-        Measure(
-            "how often swapbench had to start the server again, from the swap's preparation to its end",
-            empty="of targets other than servers that it starts",
-        ),
-    ] = None
-    fresh_footprint_bytes: Annotated[
-        int | None,
-        Measure(
-            "of the new model: the process footprint of a server that had been started on it and had no "
-            "other",
-            "B",
-            f"of targets other than servers that swapbench starts, and {_FAILED}",
-        ),
-    ] = None
+    to_first_byte_s: float | None = figure(
+        "from the swap request to the head of the answer, where asking a server swaps", "elsewhere"
+    )
+    failed_requests: int | None = figure(
+        "of the requests in flight on a server, those that broke off", _NO_SERVER
+    )
+    stalled_requests: int | None = figure(
+        "requests in flight without an end a minute after the swap", _NO_SERVER
+    )
+    reported_load_s: float | None = figure(
+        "what the server says that its load took; what that means is in its preset", _UNTOLD
+    )
+    reported_memory_bytes: int | None = figure("what it says that its model takes", _UNTOLD)
+    restarts: int | None = figure(
+        "how often swapbench had to start the server again, from the swap's preparation to its end",
+        "of targets other than servers that it starts",
+    )
+    fresh_footprint_bytes: int | None = figure(
+        "of the new model: the process footprint of a server that had been started on it and had no other",
+        f"of targets other than servers that swapbench starts, and {_FAILED}",
+    )
 
 
 @dataclass(frozen=True)
 class Steady:
     """What an engine does once it is warm: a second request's first token, and the tokens after it."""
 
-    first_token_s: Annotated[
-        float | None,
-        Measure(
-            "time to first token of a second request, after all others were answered",
-            "s",
-            _UNASKED,
-            column="second_first_token_s",
-        ),
-    ] = None
-    tokens_per_s: Annotated[
-        float | None,
-        Measure(
-            "the rate of that request's tokens after the first", "tokens/s", _UNASKED, "steady_tokens_per_s"
-        ),
-    ] = None
+    first_token_s: float | None = figure(
+        "time to first token of a second request, after all others were answered",
+        _UNASKED,
+        column="second_first_token_s",
+    )
+    tokens_per_s: float | None = figure(
+        "the rate of that request's tokens after the first", _UNASKED, "tokens/s", "steady_tokens_per_s"
+    )
 
 
 @dataclass(frozen=True)
 class Restored:
     """KV caches brought back for the model that serves again; those `changed` go on otherwise than before."""
 
-    caches: Annotated[
-        int | None,
-        Measure(
-            "agents' caches of the new model, evicted when it last went, read back after the swap",
-            empty=_UNSEEN,
-            column="restored_caches",
-        ),
-    ] = None
-    tokens: Annotated[int | None, Measure("tokens in them", empty=_UNSEEN, column="restored_tokens")] = None
-    bytes: Annotated[int | None, Measure("bytes read for them", "B", _UNSEEN, "restored_bytes")] = None
-    seconds: Annotated[
-        float | None, Measure("how long that took", "s", "where there were none", "restore_s")
-    ] = None
+    caches: int | None = figure(
+        "agents' caches of the new model, evicted when it last went, read back after the swap",
+        _UNSEEN,
+        column="restored_caches",
+    )
+    tokens: int | None = figure("tokens in them", _UNSEEN, column="restored_tokens")
+    bytes: int | None = figure("bytes read for them", _UNSEEN, column="restored_bytes")
+    seconds: float | None = figure("how long that took", "where there were none", column="restore_s")
     changed: tuple[str, ...] = ()
 
 
@@ -385,39 +301,26 @@ class Audit:
     None where nobody outside can see any.
     """
 
-    readable: Annotated[
-        int | None,
-        Measure(
-            "agents' caches of the old model that can be read after the failure",
-            empty=_OLD_MODEL,
-            column="readable_caches",
-        ),
-    ] = None
-    broken: Annotated[
-        int | None,
-        Measure("files that bear a cache's name and can't be read", empty=_OLD_MODEL, column="broken_caches"),
-    ] = None
+    readable: int | None = figure(
+        "agents' caches of the old model that can be read after the failure",
+        _OLD_MODEL,
+        column="readable_caches",
+    )
+    broken: int | None = figure(
+        "files that bear a cache's name and can't be read", _OLD_MODEL, column="broken_caches"
+    )
 
 
 @dataclass(frozen=True)
 class ClientCounts:
     """Requests of clients that went on sending during the swap."""
 
-    sent: Annotated[
-        int | None,
-        Measure("requests of clients that went on sending", empty=_NO_CLIENTS, column="sent_requests"),
-    ] = None
-    refused: Annotated[
-        int | None, Measure("refused requests of clients", empty=_NO_CLIENTS, column="refused_requests")
-    ] = None
-    lost: Annotated[
-        int | None,
-        Measure("clients' requests that were lost", empty=_NO_CLIENTS, column="lost_requests"),
-    ] = None
-    longest_wait_s: Annotated[
-        float | None,
-        Measure("the longest wait of a client's request for its first token", "s", "without clients"),
-    ] = None
+    sent: int | None = figure("requests of clients that went on sending", _NO_CLIENTS, column="sent_requests")
+    refused: int | None = figure("refused requests of clients", _NO_CLIENTS, column="refused_requests")
+    lost: int | None = figure("clients' requests that were lost", _NO_CLIENTS, column="lost_requests")
+    longest_wait_s: float | None = figure(
+        "the longest wait of a client's request for its first token", "without clients"
+    )
 
 
 class SwapFinished(SwapEvent):
@@ -429,34 +332,32 @@ class SwapFinished(SwapEvent):
         Measure(
             "how many swaps the worker had carried out before: the first loads of a process differ from "
             "later ones",
-            empty="when the worker was lost",
+            "when the worker was lost",
         ),
     ] = None
     status: Annotated[
         SwapStatus,
         Measure(
             "`ok`; `refused`: known to fail, and refused before anything was touched; `rolled_back`: "
-            "failed, and the old model serves again; `failed`: failed, and it does not, in the same "
-            "worker at least"
+            "failed, and the old model serves again; `failed`: failed, and it does not, in the same worker"
+            " at least"
         ),
     ]
-    error: Annotated[str, Measure("what went wrong, in one line", empty="when nothing did")] = ""
+    error: Annotated[str, Measure("what went wrong, in one line", "when nothing did")] = ""
     failed_phase: Annotated[
         Phase | None,
         Measure(
-            "the phase it went wrong in, the first of several",
-            empty="when nothing did, or outside the phases",
+            "the phase it went wrong in, the first of several", "when nothing did, or outside the phases"
         ),
     ] = None
     fault: Annotated[
-        str, Measure("the kind of fault that the experiment asked for", empty="when it asked for none")
+        str, Measure("the kind of fault that the experiment asked for", "when it asked for none")
     ] = ""
     rollback_s: Annotated[
         float | None,
         Measure(
-            "from the failure until the old model answered a real request again, in a new worker where "
-            "the old one was lost",
-            "s",
+            "from the failure until the old model answered a real request again, in a new worker where the"
+            " old one was lost",
             "when not rolled back",
         ),
     ] = None
@@ -465,18 +366,18 @@ class SwapFinished(SwapEvent):
         Measure(
             "by what the old model answered again after the swap failed: `itself`; `swap`, after another "
             "swap; `restart`, of its process",
-            empty="when not rolled back",
+            "when not rolled back",
         ),
     ] = None
     valid: Annotated[bool, Measure("false when the residency contradicts the label, or the swap failed")]
-    invalid_reason: Annotated[str, Measure("why it is not valid", empty="when it is, or failed")] = ""
+    invalid_reason: Annotated[str, Measure("why it is not valid", "when it is, or failed")] = ""
     timing: Timing
     outcome: SwapOutcome = SwapOutcome()
     answered_requests: Annotated[
         int | None,
         Measure(
             "requests of the workload that were answered in the end, by either model",
-            empty="when the worker was lost",
+            "when the worker was lost",
         ),
     ] = None
     steady: Steady = Steady()
@@ -484,31 +385,29 @@ class SwapFinished(SwapEvent):
     verified_tokens: Annotated[
         int | None,
         Measure(
-            "tokens that were the same as a fresh process's; of a server, pieces of text as when the "
-            "model was first served in the run",
-            empty="when not verified",
+            "tokens that were the same as a fresh process's; of a server, pieces of text as when the model"
+            " was first served in the run",
+            "when not verified",
         ),
     ] = None
     audit: Audit = Audit()
     clients: ClientCounts = ClientCounts()
     settle_s: Annotated[
-        float | None, Measure("how long the ledgers took to settle after the swap", "s", _UNSETTLED)
+        float | None, Measure("how long the ledgers took to settle after the swap", _UNSETTLED)
     ] = None
     settled: Annotated[
         Reading,
-        Ledgers(
-            "settled_{}_bytes",
-            Measure(
-                "the ledgers then: the leak verdict rests on these", "B", f"as in phases.csv, or {_UNSETTLED}"
-            ),
+        Measure(
+            "the ledgers then: the leak verdict rests on these",
+            f"as in phases.csv, or {_UNSETTLED}",
+            column="settled_{}_bytes",
         ),
     ] = Reading()
     energy_j: Annotated[
         float | None,
         Measure(
-            "energy that the whole machine used from the swap request to the first token, where asked "
-            "for, else to the swap's end; see [measuring.md](measuring.md#energy)",
-            "J",
+            "energy that the whole machine used from the swap request to the first token, where asked for,"
+            " else to the swap's end; see [measuring.md](measuring.md#energy)",
             "when not reached; of sharded targets and of servers elsewhere; where the machine does not "
             "tell, or only of longer times",
         ),
@@ -517,7 +416,6 @@ class SwapFinished(SwapEvent):
         float | None,
         Measure(
             "power that it used while the ledgers settled after the swap, the new model resident and idle",
-            "W",
             f"likewise, and {_FAILED}",
         ),
     ] = None
@@ -532,13 +430,12 @@ class ClientRequest(SwapEvent):
     event: Literal["client_request"] = "client_request"
     client: Annotated[int, Measure("which client, from 1")]
     request: Annotated[str, Measure("its name")]
-    sent_s: Annotated[float, Measure("when it was sent, since the swap request; below 0 before it", "s")]
+    sent_s: Annotated[float, Measure("when it was sent, since the swap request; below 0 before it")]
     first_token_s: Annotated[
-        float | None,
-        Measure("when its first token was there, on the same clock", "s", "when not answered"),
+        float | None, Measure("when its first token was there, on the same clock", "when not answered")
     ] = None
-    answered_s: Annotated[float | None, Measure("when it was answered", "s", "when not answered")] = None
-    model: Annotated[str, Measure("who answered", empty="when not answered")] = ""
+    answered_s: Annotated[float | None, Measure("when it was answered", "when not answered")] = None
+    model: Annotated[str, Measure("who answered", "when not answered")] = ""
     carried: Annotated[
         bool | None, Measure("whether the old engine had taken it, and handed it over to the new one")
     ] = False
@@ -550,9 +447,9 @@ class ClientRequest(SwapEvent):
         ),
     ]
     longest_gap_s: Annotated[
-        float | None, Measure("the longest that a stream from a server was silent", "s", "in others")
+        float | None, Measure("the longest that a stream from a server was silent", "in others")
     ] = None
-    error: Annotated[str, Measure("how it failed", empty="when it did not")] = ""
+    error: Annotated[str, Measure("how it failed", "when it did not")] = ""
 
 
 class MemorySample(SwapEvent):
@@ -565,22 +462,17 @@ class MemorySample(SwapEvent):
     event: Literal["memory_sample"] = "memory_sample"
     t_s: Annotated[
         float,
-        Measure(
-            "since the worker's clock began; a resumed run has a new worker, whose clock begins again", "s"
-        ),
+        Measure("since the worker's clock began; a resumed run has a new worker, whose clock begins again"),
     ]
     ledgers: Annotated[
-        Reading, Ledgers("{}_bytes", Measure("as in phases.csv", "B", "where there is no such ledger"))
+        Reading, Measure("as in phases.csv", "where there is no such ledger", column="{}_bytes")
     ]
     swap_used_bytes: Annotated[
-        int | None,
-        Measure("swap in use on the machine", "B", f"{_NO_COUNTER}, and from the parent"),
+        int | None, Measure("swap in use on the machine", f"{_NO_COUNTER}, and from the parent")
     ] = None
     swap_out_bytes: Annotated[
         int | None,
-        Measure(
-            "written to the machine's swap since it was started", "B", f"{_NO_COUNTER}, and from the parent"
-        ),
+        Measure("written to the machine's swap since it was started", f"{_NO_COUNTER}, and from the parent"),
     ] = None
     observer: Annotated[
         Literal["worker", "parent"],
@@ -591,10 +483,37 @@ class MemorySample(SwapEvent):
     ] = "worker"
 
 
+SWAPS: Final = RunTable(
+    "swaps.csv",
+    SwapFinished,
+    "run_id,round,warmup,scenario,strategy,from_model,to_model,total_s,unattributed_s,first_token_s,"
+    "to_first_token_s,loaded_bytes,load_gb_per_s,resident_before,valid,invalid_reason,drained_requests,"
+    "carried_requests,evicted_caches,evicted_bytes,status,error,failed_phase,rollback_s,answered_requests,"
+    "start_s,probe_s,settle_s,settled_mlx_active_bytes,settled_mlx_cache_bytes,settled_footprint_bytes,"
+    "settled_system_available_bytes",
+)
+PHASES: Final = RunTable(
+    "phases.csv",
+    PhaseMeasured,
+    "run_id,round,warmup,scenario,strategy,rank,from_model,to_model,phase,span,start_s,seconds,"
+    "mlx_active_before_bytes,mlx_active_after_bytes,mlx_cache_before_bytes,mlx_cache_after_bytes,"
+    "footprint_before_bytes,footprint_after_bytes,system_available_before_bytes,"
+    "system_available_after_bytes,mlx_peak_bytes,minor_faults,major_faults,disk_read_bytes",
+    without=("turn",),
+)
 _KEY_IN_SWAPS: Final = ("turn", "warmup", "from_model", "to_model")
-SWAPS: Final = RunTable("swaps.csv", SwapFinished)
-PHASES: Final = RunTable("phases.csv", PhaseMeasured, without=("turn",))
-MEMORY: Final = RunTable("memory.csv", MemorySample, without=_KEY_IN_SWAPS)
-# Runs without clients that went on sending have no such table.
-REQUESTS: Final = RunTable("requests.csv", ClientRequest, without=_KEY_IN_SWAPS)
+MEMORY: Final = RunTable(
+    "memory.csv",
+    MemorySample,
+    "run_id,round,scenario,t_s,mlx_active_bytes,mlx_cache_bytes,footprint_bytes,system_available_bytes,"
+    "swap_used_bytes",
+    without=_KEY_IN_SWAPS,
+)
+# Runs without clients that went on sending have no such table; the transcribed one has none.
+REQUESTS: Final = RunTable(
+    "requests.csv",
+    ClientRequest,
+    "run_id,round,scenario,client,request,sent_s,first_token_s,answered_s,model,carried,outcome",
+    without=_KEY_IN_SWAPS,
+)
 TABLES: Final = (SWAPS, PHASES, MEMORY, REQUESTS)

@@ -14,13 +14,13 @@ from tests.scripted import toml
 IMPATIENT = """
 import os, subprocess, sys
 from swapbench import cli
-from swapbench.run import runner
+from swapbench.store import RunWriter
 from swapbench.wire.events import SwapFinished
 
-record = runner.record
+add = RunWriter.add
 
-def until_the_first(event, writer):
-    record(event, writer)
+def until_the_first(writer, event):
+    add(writer, event)
     if isinstance(event, SwapFinished):
         press = "while kill -INT $0; do :; done"
         nowhere = subprocess.DEVNULL
@@ -28,7 +28,7 @@ def until_the_first(event, writer):
         while True:
             pass
 
-runner.record = until_the_first
+RunWriter.add = until_the_first
 sys.argv = ["swapbench", "run", "scripted.toml", "--quiet"]
 cli.main()
 """
@@ -56,14 +56,14 @@ import os, sys
 from swapbench import cli
 from swapbench.store import RunWriter
 
-write = RunWriter._write_info
+write = RunWriter.update
 
-def written(self):
-    write(self)
-    RunWriter._write_info = write
+def written(self, **changes):
+    write(self, **changes)
+    RunWriter.update = write
     os.kill(os.getpid(), {number})
 
-RunWriter._write_info = written
+RunWriter.update = written
 sys.argv = ["swapbench", "run", "scripted.toml", "--quiet"]
 cli.main()
 """

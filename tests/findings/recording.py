@@ -217,15 +217,15 @@ class Recording:
             _row(swap, None, "skew", work_s - fastest_s),
         ]
         for row in rows:
-            self.writer.add_phase(row)
+            self.writer.add(row)
 
     def add(self, event: SwapFinished) -> None:
         """Append a row of swaps.csv."""
-        self.writer.add_swap(event)
+        self.writer.add(event)
 
     def sample(self, round_: int, scenario: str, t_s: float, active: int, swap_used: int | None = 0) -> None:
         """A row of memory.csv."""
-        self.writer.add_sample(
+        self.writer.add(
             MemorySample(
                 swap=self._planned(round_, scenario),
                 t_s=t_s,
@@ -250,7 +250,7 @@ class Recording:
         before: Reading = NO_READING,
         after: Reading = NO_READING,
     ) -> None:
-        self.writer.add_phase(
+        self.writer.add(
             PhaseMeasured(
                 swap=swap,
                 phase=phase,

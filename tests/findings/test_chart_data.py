@@ -121,8 +121,8 @@ def test_who_only_watches_what_swaps_is_not_counted_in(tmp_path: Path, target: s
     for observer, held in (("worker", 2 << 30), ("parent", 9 << 30)):
         ledgers = Reading(footprint_bytes=held)
         seen = MemorySample(swap=planned("up"), t_s=2.0, ledgers=ledgers, observer=observer)
-        recording.writer.add_sample(seen)
-        recording.writer.add_sample(seen.model_copy(update={"t_s": 2.5}))
+        recording.writer.add(seen)
+        recording.writer.add(seen.model_copy(update={"t_s": 2.5}))
     run = recording.run()
     (swap,) = swaps_of(run)
     assert swap.extremes["footprint"] == most << 30

@@ -26,7 +26,7 @@ def test_a_rolled_back_swap_costs_what_its_row_says(tmp_path: Path) -> None:
         before=reading(SMALL_BYTES),
         after=reading(SMALL_BYTES),
     )
-    recording.writer.add_phase(before)
+    recording.writer.add(before)
     recording.failed_swap(
         1,
         "up",

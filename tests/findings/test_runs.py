@@ -26,10 +26,10 @@ def two_arms(folder: Path) -> Run:
         recording.begin_turn(turn, name)
         recording.restart_worker()
         version = "0.32.4" if name == "a" else "0.33.0"
-        recording.writer.add_worker(worker(arm=name, pid=turn, versions={"mlx": version}))
+        recording.writer.add(worker(arm=name, pid=turn, versions={"mlx": version}))
         for scenario in ("up", "down"):
             recording.sample(number, scenario, 1.0, 1000)
-            recording.writer.add_request(
+            recording.writer.add(
                 ClientRequest(
                     swap=planned(scenario, number, arm=name),
                     client=0,

@@ -14,7 +14,7 @@ from tests.measured import planned
 
 
 def ask(recording: Recording, sent_s: float, **fields: Any) -> None:
-    recording.writer.add_request(
+    recording.writer.add(
         ClientRequest(
             **{
                 "swap": planned("up"),

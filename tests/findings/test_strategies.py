@@ -133,7 +133,7 @@ def test_memory_is_told_apart_by_strategy(tmp_path: Path) -> None:
     recording = Recording(tmp_path, strategy=["stock", "slab"], rounds=1)
     for strategy, held in (("stock", LARGE_BYTES), ("slab", 2 * LARGE_BYTES)):
         recording.swap(0, "up", strategy=strategy, start_s=1.0)
-        recording.writer.add_sample(
+        recording.writer.add(
             MemorySample(
                 swap=planned(round=0, scenario="up", strategy=strategy), t_s=1.5, ledgers=reading(held)
             )

@@ -63,7 +63,7 @@ def full(folder: Path) -> Findings:
         )
     recording.swap(0, "down")
     recording.ranks(0, "down", (1.0, 2.05), (3.0, 0.1))
-    recording.writer.add_request(
+    recording.writer.add(
         ClientRequest(
             swap=planned(round=0, scenario="up"),
             client=1,

@@ -149,7 +149,7 @@ def test_a_ledger_is_a_counter_for_each_that_looked_at_it(tmp_path: Path) -> Non
     seen = MemorySample(
         swap=planned(round=0, scenario="up"), t_s=2.5, ledgers=reading(250), observer="parent"
     )
-    recording.writer.add_sample(seen)
+    recording.writer.add(seen)
     counters = trace_of(recording.run()).counters
     # Around phases and in between; a value that stays is not said again but at the end.
     assert counters["MLX active bytes"] == [
@@ -176,8 +176,8 @@ def test_requests_of_clients_run_from_sent_to_answered_with_their_first_token(tm
     recording.swap(0, "up", {"load": 3.0})
     common: dict[str, Any] = {"swap": planned("up", strategy="stock"), "client": 2}
     answered = {"first_token_s": 3.1, "answered_s": 3.4, "model": "large", "outcome": "answered"}
-    recording.writer.add_request(ClientRequest(**common, request="a", sent_s=-0.5, **answered))
-    recording.writer.add_request(ClientRequest(**common, request="b", sent_s=0.5, outcome="lost"))
+    recording.writer.add(ClientRequest(**common, request="a", sent_s=-0.5, **answered))
+    recording.writer.add(ClientRequest(**common, request="b", sent_s=0.5, outcome="lost"))
     trace = trace_of(recording.run())
     told = [(e["ph"], e["name"], e["ts"] // 1000) for e in trace.events if e.get("cat") == "request"]
     assert told == [

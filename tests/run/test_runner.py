@@ -21,7 +21,7 @@ import pytest
 from swapbench.base.errors import UsageError, WorkerError
 from swapbench.cli.progress import course_of
 from swapbench.machine.surroundings import Presence
-from swapbench.run.runner import Job, carry_out, follow, new_job, new_paired_job, record, resumed_job, told_of
+from swapbench.run.runner import Job, carry_out, follow, new_job, new_paired_job, resumed_job, told_of
 from swapbench.spec.experiment import Experiment, Source
 from swapbench.store import ArmInfo, Carrier, Run, read, read_info
 from swapbench.wire.events import Event, SwapStarted, TurnStarted, WorkerReady, encode
@@ -135,9 +135,8 @@ def test_a_resumed_run_measures_what_is_left_and_nothing_twice(tmp_path: Path) -
 
 def _write_then_vanish(events: list[Event], job: Job) -> list[Any]:
     for event in events:
-        record(event, job.writer)
-    writer = job.writer
-    return [table._file for table in (writer._phases, writer._swaps, writer._memory)]
+        job.writer.add(event)
+    return [table.file for table in job.writer._tables.values()]
 
 
 def test_a_complete_run_can_not_be_resumed(tmp_path: Path) -> None:

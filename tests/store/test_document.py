@@ -72,13 +72,13 @@ def test_a_run_that_was_killed_is_incomplete_and_can_be_gone_on_with(tmp_path: P
     code = (
         "import os, signal, sys\n"
         "from swapbench import cli\n"
-        "from swapbench.run import runner\n"
+        "from swapbench.store import RunWriter\n"
         "from swapbench.wire.events import SwapFinished\n"
-        "record = runner.record\n"
-        "def until_the_first(event, writer):\n"
-        "    record(event, writer)\n"
+        "add = RunWriter.add\n"
+        "def until_the_first(writer, event):\n"
+        "    add(writer, event)\n"
         "    if isinstance(event, SwapFinished): os.kill(os.getpid(), signal.SIGKILL)\n"
-        "runner.record = until_the_first\n"
+        "RunWriter.add = until_the_first\n"
         "sys.argv = ['swapbench', 'run', 'scripted.toml']\n"
         "cli.main()\n"
     )

@@ -26,13 +26,15 @@ from swapbench.store import (
     read_outline,
     resolve,
 )
+from swapbench.store.tables import medians, read_table
 from swapbench.wire.measures import RunTable
-from swapbench.wire.swap import MEMORY, PHASES, SWAPS, ClientRequest
+from swapbench.wire.swap import MEMORY, PHASES, SWAPS, TABLES, ClientRequest
 from tests.findings.recording import Recording, reading
 from tests.frames import frame
 from tests.measured import planned
 
 ROOT = Path(__file__).parents[2]
+GOLDEN = Path(__file__).parent / "golden"
 DOCUMENTED = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 
 
@@ -101,9 +103,7 @@ def test_a_run_from_before_a_column_was_added_is_read_as_not_having_recorded_it(
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     with path.open("w", newline="") as file:
-        table = csv.DictWriter(
-            file, [column.name for column in columns.columns if column.required], extrasaction="ignore"
-        )
+        table = csv.DictWriter(file, columns.required.split(","), extrasaction="ignore")
         table.writeheader()
         table.writerows(rows)
     run = read(folder)
@@ -182,12 +182,30 @@ def test_a_field_that_is_no_number_is_an_error_that_names_the_column(
         read(folder)
 
 
-def test_a_missing_column_is_an_error_that_names_it(tmp_path: Path) -> None:
-    folder = recorded(tmp_path).folder
-    path = folder / "swaps.csv"
-    path.write_text(path.read_text().replace("total_s", "total", 1))
-    with pytest.raises(ResultsError, match="column total_s is missing"):
-        read(folder)
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.file)
+def test_a_required_column_that_is_missing_is_an_error_that_names_it(tmp_path: Path, table: RunTable) -> None:
+    path = tmp_path / table.file
+    lines = list(csv.reader((GOLDEN / table.file).read_text(encoding="utf-8").splitlines()))
+    for column in table.required.split(","):
+        cut = lines[0].index(column)
+        with path.open("w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(line[:cut] + line[cut + 1 :] for line in lines)
+        with pytest.raises(ResultsError) as refused:
+            read_table(tmp_path, table, may_lack=False)
+        assert str(refused.value) == f"{path}: column {column} is missing"
+        figure = {"swaps.csv": "total", "phases.csv": "load"}.get(table.file)
+        if figure:
+            if table is PHASES:
+                shutil.copy(GOLDEN / SWAPS.file, tmp_path)
+            with pytest.raises(ResultsError, match=f"column {column} is missing"):
+                medians(tmp_path, figure)
+
+
+@pytest.mark.parametrize("table", [PHASES, SWAPS, MEMORY], ids=lambda table: table.file)
+def test_what_a_transcribed_run_has_is_required(table: RunTable) -> None:
+    (transcribed,) = (ROOT / "results" / "reference").glob(f"*/{table.file}")
+    assert transcribed.read_text(encoding="utf-8").splitlines()[0] == table.required
+    read_table(transcribed.parent, table, may_lack=False)
 
 
 def test_a_complete_run_without_a_table_is_an_error(tmp_path: Path) -> None:
@@ -263,14 +281,14 @@ def ended(folder: Path) -> Path:
     """A run of two swaps and a request, that has ended."""
     recording = recorded(folder)
     recording.swap(0, "down")
-    recording.writer.add_request(REQUEST)
+    recording.writer.add(REQUEST)
     recording.writer.close("complete", "")
     return recording.folder
 
 
 def test_all_that_belongs_to_a_finished_swap_is_on_disk(tmp_path: Path) -> None:
     recording = recorded(tmp_path)
-    recording.writer.add_request(REQUEST)
+    recording.writer.add(REQUEST)
     recording.sample(0, "down", 9.0, active=100)
     recording.swap(0, "down")
     run = read(recording.folder)
