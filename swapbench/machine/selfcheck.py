@@ -10,15 +10,15 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from swapbench import __version__
 from swapbench.base.errors import UsageError, WorkerError
 from swapbench.base.process import LENT, how_it_ended
 from swapbench.machine.allowance import want_of_files
-from swapbench.machine.environment import Limits, Machine, Volume, this_machine
+from swapbench.machine.environment import Fact, Limits, Machine, Volume, this_machine
 
 # 1: first published form.
 SELFCHECK_VERSION: Final = 1
@@ -27,129 +27,89 @@ Result = Literal["right", "wrong", "not here"]
 
 
 class Claim(NamedTuple):
-    """`key` names its check in swapbench.worker.selfcheck."""
+    """`key` names its check in swapbench.worker.selfcheck; `where` the module that relies on it."""
 
     key: str
     what: str
     where: str
 
 
-CLAIMS: Final = (
-    Claim(
-        "footprint",
-        "a process's footprint is what the system's own tool says (footprint on macOS, smaps_rollup on "
-        "Linux)",
-        "instruments/ledgers.py",
-    ),
-    Claim(
-        "ledgers",
-        "1 GiB that MLX takes is in its active memory at once, and within 0.1 s in footprint and in the "
-        "system's available memory; an exact reading has it at once",
-        "instruments/ledgers.py",
-    ),
-    Claim(
-        "unload",
-        "MLX's active and cache memory fall to nearly nothing when a model is unloaded",
-        "loaders/model_loader.py",
-    ),
-    Claim(
-        "wired",
-        "wired memory grows with a model that computes, and falls after its unload",
-        "instruments/ledgers.py",
-    ),
-    Claim(
-        "worker_footprint",
-        "a child's footprint can be read from outside, and is what the child reads itself",
-        "instruments/ledgers.py",
-    ),
-    Claim(
-        "eviction",
-        "a file of 1 GiB beside the models can be brought into the page cache, and out of it without root",
-        "instruments/page_cache.py",
-    ),
-    Claim("mincore", "mincore tells of what other processes have read, too", "instruments/page_cache.py"),
-    Claim(
-        "uncached", "reads past the page cache leave nothing of the file in it", "instruments/page_cache.py"
-    ),
-    Claim(
-        "disk_bytes",
-        "bytes from disk grow by a file's size when it is read cold, and not when it is read warm",
-        "instruments/ledgers.py",
-    ),
-    Claim(
-        "reads",
-        "a cold load is no faster than the disk that `swapbench probe` measured, and a warm one is faster "
-        "than a cold one",
-        "worker/roofline.py",
-    ),
-    Claim(
-        "loaders",
-        "every loader's weights are stock's, bit by bit, of an aligned and of an unaligned checkpoint",
-        "loaders/",
-    ),
-    Claim(
-        "map",
-        "map copies nothing: memory of the process does not grow by the model, not even by the first token, "
-        "and the page cache keeps it",
-        "loaders/mapped.py",
-    ),
-    Claim("views", "kernels take views that begin at any multiple of their items' size", "loaders/arrays.py"),
-    Claim(
-        "longest_buffer",
-        "an array over a mapped file may be as long as a buffer of the device",
-        "loaders/mapped.py",
-    ),
-    Claim(
-        "substitution",
-        "mlx-lm loads weights and tokenizers through what swapbench puts in the place of its own",
-        "compat/mlx_lm.py",
-    ),
-    Claim(
-        "other_thread",
-        "a model of scaled RoPE computes on another thread than the one that loaded it, the same numbers",
-        "loaders/stock.py",
-    ),
-    Claim(
-        "heartbeat",
-        "no load by our loaders keeps other Python threads from running for 0.25 s",
-        "worker/process.py",
-    ),
-    Claim(
-        "children",
-        "a server with its children ends within 5 s of a SIGKILL of whoever started it",
-        "worker/targets/http/reaper.py",
-    ),
-    Claim("listener", "who listens on a port is found without root", "worker/targets/http/process.py"),
-    Claim(
-        "full_disk",
-        "a file that may not grow any more fails with an error, and no signal ends the process",
-        "worker/faults.py",
-    ),
-    Claim(
-        "clocks",
-        "parent and child have one clock, of a microsecond or less, that runs as the one that counts sleep",
-        "worker/process.py",
-    ),
-    Claim("awake", "no Mac falls asleep while a run goes on", "machine/mac.py"),
-    Claim("release", "the system tells its release and its processor's name", "machine/environment.py"),
-    Claim("power", "the system tells where its power comes from", "machine/surroundings.py"),
-    Claim("low_power", "the system tells whether it saves power", "machine/surroundings.py"),
-    Claim("thermal", "the system tells its thermal pressure", "machine/mac.py"),
-    Claim("energy", "a machine that computes for 3 s uses between 0.1 and 1,000 W", "machine/energy.py"),
+_CLAIMS_OF: Final[dict[str, dict[str, str]]] = {
+    "instruments/ledgers.py": {
+        "footprint": "a process's footprint is what the system's own tool says (footprint on macOS, "
+        "smaps_rollup on Linux)",
+        "ledgers": "1 GiB that MLX takes is in its active memory at once, and within 0.1 s in footprint and "
+        "in the system's available memory; an exact reading has it at once",
+        "wired": "wired memory grows with a model that computes, and falls after its unload",
+        "worker_footprint": "a child's footprint can be read from outside, and is what it reads itself",
+        "disk_bytes": "bytes from disk grow by a file's size when it is read cold, and not when warm",
+    },
+    "instruments/page_cache.py": {
+        "eviction": "a file of 1 GiB beside the models can be brought into the page cache, and out of it "
+        "without root",
+        "mincore": "mincore tells of what other processes have read, too",
+        "uncached": "reads past the page cache leave nothing of the file in it",
+    },
+    "worker/roofline.py": {
+        "reads": "a cold load is no faster than the disk that `swapbench probe` measured, and a warm one is "
+        "faster than a cold one",
+    },
+    "loaders/": {
+        "loaders": "every loader's weights are stock's, bit by bit, of aligned and of unaligned checkpoints"
+    },
+    "loaders/model_loader.py": {
+        "unload": "MLX's active and cache memory fall to nearly nothing when a model is unloaded"
+    },
+    "loaders/mapped.py": {
+        "map": "map copies nothing: memory of the process does not grow by the model, not even by the first "
+        "token, and the page cache keeps it",
+        "longest_buffer": "an array over a mapped file may be as long as a buffer of the device",
+    },
+    "loaders/arrays.py": {"views": "kernels take views that begin at any multiple of their items' size"},
+    "compat/mlx_lm.py": {
+        "substitution": "mlx-lm loads weights and tokenizers through what swapbench puts in its own's place"
+    },
+    "loaders/stock.py": {
+        "other_thread": "a model of scaled RoPE computes the same numbers on another thread than the one "
+        "that loaded it",
+    },
+    "worker/process.py": {
+        "heartbeat": "no load by our loaders keeps other Python threads from running for 0.25 s",
+        "clocks": "parent and child have one clock, of a microsecond or less, that runs as the one that "
+        "counts sleep",
+    },
+    "worker/targets/http/reaper.py": {
+        "children": "a server with its children ends within 5 s of a SIGKILL of whoever started it"
+    },
+    "worker/targets/http/process.py": {"listener": "who listens on a port is found without root"},
+    "worker/faults.py": {
+        "full_disk": "a file that may not grow any more fails with an error, and no signal ends the process"
+    },
+    "machine/environment.py": {"release": "the system tells its release and its processor's name"},
+    "machine/mac.py": {
+        "awake": "no Mac falls asleep while a run goes on",
+        "thermal": "the system tells its thermal pressure",
+    },
+    "machine/surroundings.py": {
+        "power": "the system tells where its power comes from",
+        "low_power": "the system tells whether it saves power",
+    },
+    "machine/energy.py": {"energy": "a machine that computes for 3 s uses between 0.1 and 1,000 W"},
+}
+CLAIMS: Final = tuple(
+    Claim(key, what, where) for where, claims in _CLAIMS_OF.items() for key, what in claims.items()
 )
 
 
-class Prepared(BaseModel):
+class Prepared(Fact):
     """What the first child says once the files to try things on are there: of MLX, and of its device."""
 
     versions: dict[str, str]
     device: str
 
 
-class Found(BaseModel):
+class Found(Fact):
     """What one check has found."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     result: Result
     finding: str
@@ -163,10 +123,8 @@ class Row(Found):
     seconds: float
 
 
-class Selfcheck(BaseModel):
+class Selfcheck(Fact):
     """Every claim, tried on one machine: the file that belongs to an issue."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     selfcheck_version: int = SELFCHECK_VERSION
     swapbench: str
@@ -186,6 +144,8 @@ class Selfcheck(BaseModel):
 _LONGEST_S: Final = 60.0
 _PREFIX: Final = ".selfcheck-"
 _LOCK: Final = "lock"
+
+_Answer = TypeVar("_Answer", Prepared, Found)
 
 
 def selfcheck(
@@ -225,7 +185,11 @@ def selfcheck(
 def _scratch(folder: Path) -> Iterator[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
+        # What self-checks left that were killed: nobody holds their locks any more.
+        for left in folder.glob(f"{_PREFIX}*/{_LOCK}"):
+            with suppress(OSError), left.open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left.parent, ignore_errors=True)
         scratch = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=folder))
     except OSError as error:
         raise UsageError(f"{folder}: {error.strerror}; --folder chooses another place") from None
@@ -238,49 +202,35 @@ def _scratch(folder: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _sweep(folder: Path) -> None:
-    """Delete what self-checks left that were killed: nobody holds their locks any more."""
-    for path in folder.glob(f"{_PREFIX}*/{_LOCK}"):
-        with suppress(OSError), path.open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(path.parent, ignore_errors=True)
-
-
 def _prepared(scratch: Path) -> Prepared:
     if why := want_of_files():
         raise WorkerError(f"nothing can be tried: {why}")
     try:
-        done = _child("prepare", scratch)
-        return Prepared.model_validate_json(done.stdout)
+        told = _said("prepare", scratch, Prepared)
     except subprocess.TimeoutExpired:
         raise WorkerError(
             f"nothing can be tried: making checkpoints in {scratch.parent} did not end within "
             f"{_LONGEST_S:g} s; --folder chooses another place"
         ) from None
-    except ValidationError:
-        raise WorkerError(f"nothing can be tried: {_last_words(done)}") from None
+    if isinstance(told, str):
+        raise WorkerError(f"nothing can be tried: {told}")
+    return told
 
 
 def _row(claim: Claim, scratch: Path) -> Row:
     begun_s = perf_counter()
     try:
-        done = _child(claim.key, scratch)
-        found = Found.model_validate_json(done.stdout)
+        told = _said(claim.key, scratch, Found)
     except subprocess.TimeoutExpired:
-        found = Found(result="wrong", finding=f"did not end within {_LONGEST_S:g} s")
-    except ValidationError:
-        found = Found(result="wrong", finding=_last_words(done))
-    return Row(
-        claim=claim.key,
-        what=claim.what,
-        result=found.result,
-        finding=found.finding,
-        seconds=round(perf_counter() - begun_s, 3),
-    )
+        told = f"did not end within {_LONGEST_S:g} s"
+    found = Found(result="wrong", finding=told) if isinstance(told, str) else told
+    seconds = round(perf_counter() - begun_s, 3)
+    return Row(**found.model_dump(), claim=claim.key, what=claim.what, seconds=seconds)
 
 
-def _child(key: str, scratch: Path) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
+def _said(key: str, scratch: Path, answer: type[_Answer]) -> _Answer | str:
+    """What a child answers, or why it doesn't."""
+    done = subprocess.run(
         [sys.executable, *LENT, "swapbench.worker.selfcheck", key, str(scratch)],
         capture_output=True,
         encoding="utf-8",
@@ -289,10 +239,10 @@ def _child(key: str, scratch: Path) -> "subprocess.CompletedProcess[str]":
         timeout=_LONGEST_S,
         check=False,
     )
-
-
-def _last_words(done: "subprocess.CompletedProcess[str]") -> str:
-    if done.returncode < 0:
-        return f"the process {how_it_ended(done.returncode)}"
-    said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-    return f"{said[-1]:.300}"
+    try:
+        return answer.model_validate_json(done.stdout)
+    except ValidationError:
+        if done.returncode < 0:
+            return f"the process {how_it_ended(done.returncode)}"
+        words = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        return f"{words[-1]:.300}"

@@ -1,7 +1,6 @@
 """What claims are tried with: a large file, a model of a few hundred MB, a mini one aligned and not."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,12 +8,11 @@ import mlx.core as mx
 from mlx.utils import tree_flatten
 
 from swapbench.loaders import ModelLoader
-from swapbench.machine import allowance as allowance
 from swapbench.machine.selfcheck import Found, Prepared
 from swapbench.models.catalogue import lookup
 from swapbench.models.checkpoint import WEIGHTS
 from swapbench.models.stand_ins import synthesize
-from swapbench.models.stand_ins.order import Order, of_entry
+from swapbench.models.stand_ins.order import of_entry
 from swapbench.spec.experiment import Source
 from swapbench.spec.strategy import LOADERS, NAMED
 from swapbench.worker.mlx_here import mlx_identity
@@ -41,30 +39,21 @@ def prepare(folder: Path) -> Prepared:
     """Write everything into `folder`."""
     entry = lookup("smollm2-135m")
     assert entry is not None
-    _checkpoint(of_entry(entry, Source.SYNTHETIC), folder / MODEL)
     mini = of_entry(entry, Source.MINI)
-    config = {**mini.config, "rope_scaling": _SCALED_ROPE}
-    _checkpoint(mini.model_copy(update={"config": config}), folder / MINI)
+    mini = mini.model_copy(update={"config": {**mini.config, "rope_scaling": _SCALED_ROPE}})
+    for name, order in ((MODEL, of_entry(entry, Source.SYNTHETIC)), (MINI, mini)):
+        (folder / name).mkdir()
+        synthesize.make(order, folder / name, lambda _progress: None)
     shutil.copytree(folder / MINI, folder / UNALIGNED)
     for shard in (folder / UNALIGNED).glob(WEIGHTS):
-        _shift(shard)
+        # The data begin at an odd byte: headers may end in spaces.
+        data = shard.read_bytes()
+        length = int.from_bytes(data[:8], "little")
+        header = data[8 : 8 + length].rstrip()
+        header += b" " * (1 + len(header) % 2)
+        shard.write_bytes(len(header).to_bytes(8, "little") + header + data[8 + length :])
     versions, device = mlx_identity()
     return Prepared(versions=versions, device=device)
-
-
-def _checkpoint(order: Order, folder: Path) -> None:
-    folder.mkdir()
-    synthesize.make(order, folder, lambda _progress: None)
-
-
-def _shift(shard: Path) -> None:
-    """Have the data begin at an odd byte: headers may end in spaces."""
-    data = shard.read_bytes()
-    length = int.from_bytes(data[:8], "little")
-    header = data[8 : 8 + length].rstrip()
-    header += b" " * (1 + len(header) % 2)
-    assert len(header) % 2
-    shard.write_bytes(len(header).to_bytes(8, "little") + header + data[8 + length :])
 
 
 def large_file(folder: Path) -> Path:
@@ -82,10 +71,9 @@ def loader(kind: str) -> ModelLoader:
     return ModelLoader(NAMED[kind])
 
 
-def weights_of(model: Any) -> Iterator[tuple[str, mx.array]]:
+def weights_of(model: Any) -> dict[str, mx.array]:
     """Every parameter, by name."""
-    parameters: list[tuple[str, mx.array]] = tree_flatten(model.parameters())  # type: ignore[assignment]
-    yield from parameters
+    return dict(tree_flatten(model.parameters()))
 
 
 def first_token(model: Any) -> mx.array:
@@ -104,3 +92,8 @@ def judged(holds: bool, finding: str) -> Found:
 def not_here(why: str) -> Found:
     """A claim about something that this platform does not have."""
     return Found(result="not here", finding=why)
+
+
+def mib(size: float | None) -> str:
+    """As findings have it."""
+    return "unknown" if size is None else f"{size / 2**20:.0f} MiB"

@@ -8,36 +8,22 @@ from typing import Final
 
 from swapbench.machine.environment import Volume
 from swapbench.machine.selfcheck import Found
-from swapbench.worker.selfcheck import loading, memory, not_here, prepare, processes
+from swapbench.worker.selfcheck import loading, not_here, prepare, system
 
 CHECKS: Final[Mapping[str, Callable[[Path], Found]]] = {
-    "footprint": memory.footprint,
-    "ledgers": memory.ledgers,
-    "unload": memory.unload,
-    "wired": memory.wired,
-    "worker_footprint": memory.worker_footprint,
-    "eviction": memory.eviction,
-    "mincore": memory.mincore,
-    "uncached": memory.uncached,
-    "disk_bytes": memory.disk_bytes,
-    "reads": memory.reads,
-    "loaders": loading.loaders,
     "map": loading.map_copies_nothing,
     "views": loading.views_anywhere,
-    "longest_buffer": loading.longest_buffer,
-    "substitution": loading.substitution,
-    "other_thread": loading.other_thread,
-    "heartbeat": loading.heartbeat,
-    "children": processes.children,
-    "listener": processes.listener,
-    "full_disk": processes.full_disk,
-    "clocks": processes.clocks,
-    "awake": processes.awake,
-    "release": processes.release,
-    "power": processes.power,
-    "low_power": processes.low_power,
-    "thermal": processes.thermal,
-    "energy": processes.energy,
+    **{
+        check.__name__: check
+        for check in (
+            *(loading.unload, loading.wired, loading.reads, loading.loaders, loading.longest_buffer),
+            *(loading.substitution, loading.other_thread, loading.heartbeat),
+            *(system.footprint, system.ledgers, system.worker_footprint, system.eviction, system.mincore),
+            *(system.uncached, system.disk_bytes, system.children, system.listener, system.full_disk),
+            *(system.clocks, system.awake, system.release, system.power, system.low_power, system.thermal),
+            system.energy,
+        )
+    },
 }
 
 # What is about a disk, and about a page cache that can be emptied.

@@ -25,13 +25,13 @@ from swapbench.machine import mac
 from swapbench.machine.energy import Energy
 from swapbench.machine.environment import Limits, Rate, Volume, this_machine
 from swapbench.machine.selfcheck import CLAIMS, Found
-from swapbench.worker.selfcheck import MINI, UNALIGNED, loading, memory, processes
+from swapbench.worker.selfcheck import MINI, UNALIGNED, loading, system
 from swapbench.worker.selfcheck.__main__ import CHECKS, OF_DISKS, check
 from swapbench.worker.targets.http import reaper
 
 
 def test_there_is_a_check_for_every_claim() -> None:
-    assert list(CHECKS) == [claim.key for claim in CLAIMS]
+    assert CHECKS.keys() == {claim.key for claim in CLAIMS}
 
 
 def test_one_checkpoint_is_aligned_and_the_other_is_not(scratch: Path) -> None:
@@ -73,10 +73,10 @@ def test_ages_rates_and_stalls_are_told(scratch: Path, monkeypatch: pytest.Monke
         rates=(disk,),
     )
     (scratch / "limits.json").write_text(limits.model_dump_json(), encoding="utf-8")
-    assert "the disk by probe 2.00 GB/s" in memory.reads(scratch).finding
-    assert "in footprint after" in memory.ledgers(scratch).finding
+    assert "the disk by probe 2.00 GB/s" in loading.reads(scratch).finding
+    assert "in footprint after" in system.ledgers(scratch).finding
     assert "stock" in loading.heartbeat(scratch).finding
-    assert "ns" in processes.clocks(scratch).finding
+    assert "ns" in system.clocks(scratch).finding
 
 
 def test_energy_is_judged_by_its_watts(
@@ -85,12 +85,12 @@ def test_energy_is_judged_by_its_watts(
     def drawing(watts: float) -> Energy:
         return Energy("package by RAPL", lambda: [time.perf_counter() * watts], ranges=[0])
 
-    monkeypatch.setattr(processes, "_COMPUTING_S", 0.1)
+    monkeypatch.setattr(system, "_COMPUTING_S", 0.1)
     for watts, result in ((20.0, "right"), (20_000.0, "wrong"), (0.0, "wrong")):
-        monkeypatch.setattr(processes, "of_this_machine", partial(drawing, watts))
-        assert processes.energy(scratch).result == result
-    monkeypatch.setattr(processes, "of_this_machine", Energy)
-    assert processes.energy(scratch).result == "not here"
+        monkeypatch.setattr(system, "of_this_machine", partial(drawing, watts))
+        assert system.energy(scratch).result == result
+    monkeypatch.setattr(system, "of_this_machine", Energy)
+    assert system.energy(scratch).result == "not here"
 
 
 def test_what_is_about_disks_is_not_here_on_a_volume_in_memory() -> None:
@@ -108,9 +108,9 @@ def wrong(found: Found) -> str:
 
 def test_a_page_cache_that_is_not_emptied_is_seen(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_cache, "evict", lambda _files: None)
-    assert "100.0% when evicted" in wrong(memory.eviction(scratch))
-    assert "resident after another process" in wrong(memory.mincore(scratch))
-    if (found := memory.uncached(scratch)).result != "not here":
+    assert "100.0% when evicted" in wrong(system.eviction(scratch))
+    assert "resident after another process" in wrong(system.mincore(scratch))
+    if (found := system.uncached(scratch)).result != "not here":
         assert "100.0% resident afterwards" in wrong(found)
 
 
@@ -179,16 +179,16 @@ def test_a_server_that_nobody_ends_is_seen(
         encoding="utf-8",
     )
     monkeypatch.setattr(reaper, "__file__", str(careless))
-    monkeypatch.setattr(processes, "_ENDED_WITHIN_S", 0.2)
-    assert "2 of 2 processes left" in wrong(processes.children(scratch))
+    monkeypatch.setattr(system, "_ENDED_WITHIN_S", 0.2)
+    assert "2 of 2 processes left" in wrong(system.children(scratch))
 
 
 def test_a_disk_that_is_faster_through_the_page_cache_is_no_wrong(
     scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rates = iter([4.2, 4.2, 9.0, 9.0])
-    monkeypatch.setattr(memory, "weight_bytes", lambda _: 10**9)
-    monkeypatch.setattr(memory, "_weights_s", lambda *_: 1 / next(rates))
+    monkeypatch.setattr(loading, "weight_bytes", lambda _: 10**9)
+    monkeypatch.setattr(loading, "_weights_s", lambda *_: 1 / next(rates))
     past = Rate(kind="disk", how="queue depth 1", n=1, low=3.2, median=3.2, high=3.2)
     through = past.model_copy(update={"kind": "disk_buffered", "median": 4.2})
     limits = Limits(
@@ -198,7 +198,7 @@ def test_a_disk_that_is_faster_through_the_page_cache_is_no_wrong(
         rates=(past, through),
     )
     (scratch / "limits.json").write_text(limits.model_dump_json(), encoding="utf-8")
-    assert memory.reads(scratch).result == "right"
+    assert loading.reads(scratch).result == "right"
 
 
 @pytest.mark.parametrize(("stalls", "result"), [((0.3, 0.4, 0.1), "right"), ((0.3, 0.4, 0.26), "wrong")])
@@ -214,10 +214,10 @@ def test_only_clocks_that_go_apart_each_time_are_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drifts = iter([0.1, 0.0, 0.1])
-    monkeypatch.setattr(processes, "_drift", lambda: next(drifts))
-    assert processes.clocks(tmp_path).result == "right"
-    monkeypatch.setattr(processes, "_drift", lambda: 0.1)
-    assert "1.0e-01 apart" in wrong(processes.clocks(tmp_path))
+    monkeypatch.setattr(system, "_drift", lambda: next(drifts))
+    assert system.clocks(tmp_path).result == "right"
+    monkeypatch.setattr(system, "_drift", lambda: 0.1)
+    assert "1.0e-01 apart" in wrong(system.clocks(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -248,8 +248,8 @@ def test_who_keeps_the_machine_awake_is_looked_for_afterwards_by_the_same_number
     monkeypatch.setattr(mac, "HERE", True)
     monkeypatch.setattr(mac, "kept_awake", kept_awake)
     monkeypatch.setattr(mac, "printed_by", printed_by)
-    monkeypatch.setattr(processes, "_until", lambda there, _: there())
-    assert processes.awake(tmp_path).result == result
+    monkeypatch.setattr(system, "_until", lambda there, _: there())
+    assert system.awake(tmp_path).result == result
 
 
 def test_whether_a_volume_leaves_holes_is_seen_by_its_blocks(tmp_path: Path) -> None:
@@ -262,8 +262,8 @@ def test_a_disk_that_is_not_full_is_seen(scratch: Path, monkeypatch: pytest.Monk
     def nothing() -> Iterator[None]:
         yield
 
-    monkeypatch.setattr(processes, "no_room", nothing)
-    assert "written all the same" in wrong(processes.full_disk(scratch))
+    monkeypatch.setattr(system, "no_room", nothing)
+    assert "written all the same" in wrong(system.full_disk(scratch))
 
 
 @pytest.mark.parametrize(
@@ -277,4 +277,4 @@ def test_a_disk_that_is_not_full_is_seen(scratch: Path, monkeypatch: pytest.Monk
     ],
 )
 def test_what_footprint_prints(printed: str, size: int | None) -> None:
-    assert memory.footprint_told(printed) == size
+    assert system.footprint_told(printed) == size
