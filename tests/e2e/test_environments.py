@@ -12,6 +12,7 @@ from tests.environments import Versions, built, thin
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.slow,
     pytest.mark.parametrize(
         "versions", [Versions("0.30.3", "0.30.4"), Versions("0.31.2", "0.31.3")], ids=str
     ),

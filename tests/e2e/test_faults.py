@@ -6,7 +6,7 @@ from swapbench.findings import analyse
 from swapbench.store import list_runs, read
 from tests.e2e.conftest import Cli
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 SAYS = {
     "missing-shard-before": ("refused", "model.safetensors is missing"),

@@ -9,7 +9,7 @@ import pytest
 from swapbench.findings import Findings, analyse
 from swapbench.store import list_runs, read
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
 
 

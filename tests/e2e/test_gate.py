@@ -11,7 +11,7 @@ from tests.e2e.conftest import UNPROVEN
 from tests.repository import BUILD, commit, with_swapbench
 from tests.repository import environment as make_environment
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 ONE_WAY = 'scenario=[{name = "there", from = "smollm2", to = "gemma-3"}]'
 

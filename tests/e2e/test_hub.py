@@ -64,6 +64,7 @@ def _snapshot(home: Path, repo: str) -> Path:
     return snapshot
 
 
+@pytest.mark.slow
 def test_exp012_swaps_the_models_as_the_hub_has_them(swapbench: Swapbench, tmp_path: Path) -> None:
     once = ("--models", "hub", "--rounds", "1", "--warmup", "0")
     # One that has tokenizers as mlx-lm does, and one that parses them itself.

@@ -23,7 +23,7 @@ from tests.e2e.speaking import COURSE, SAYINGS
 from tests.frames import frame
 from tests.repository import ROOT
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 if not all(path.is_dir() for path in checkpoints().values()):
     pytest.skip("no real models; `make real-models` makes them", allow_module_level=True)

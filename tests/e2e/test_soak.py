@@ -10,7 +10,7 @@ from swapbench.base.errors import Exit
 from swapbench.findings import analyse, exit_code
 from swapbench.store import list_runs, read
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def _soaked(leak: str, folder: Path, environment: dict[str, str]) -> tuple[Exit, dict[str, str]]:

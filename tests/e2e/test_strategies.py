@@ -10,6 +10,7 @@ from tests.e2e.conftest import UNPROVEN, Cli
 from tests.frames import frame
 
 
+@pytest.mark.slow
 def test_several_strategies_swap_side_by_side_and_answer_as_fresh_processes_do(
     undisturbed_cli: Cli, tmp_path: Path
 ) -> None:

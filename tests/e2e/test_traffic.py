@@ -9,7 +9,7 @@ from swapbench.store import list_runs, read
 from tests.e2e.conftest import UNPROVEN, Cli
 from tests.frames import frame
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def test_clients_are_answered_by_the_old_or_the_new_model_and_nobody_is_lost(

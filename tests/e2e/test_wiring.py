@@ -18,7 +18,7 @@ from swapbench.worker.probe import Probe
 from swapbench.worker.session import run_session
 from swapbench.worker.targets.inprocess import InProcessTarget
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 MOST = 17 << 30
 

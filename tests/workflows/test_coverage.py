@@ -18,6 +18,7 @@ from tests.workflows.running import run_here
 DRY: Final = {
     ("test.yml", "Lint"): "is what CI runs before the tests",
     ("test.yml", "Test"): "is what is running now",
+    ("test.yml", "Slow tests"): "are run after these",
     ("gate.yml", "Install"): "is how the environment came about in which this runs",
     ("truth.yml", "Install"): "likewise",
 }
