@@ -13,7 +13,7 @@ from statistics import median
 import mlx.core as mx
 from mlx_lm.models.cache import KVCache
 
-from swapbench.loaders.source import unmeasured
+from swapbench.loaders.arrays import unmeasured
 from swapbench.spec.strategy import Fsync
 from swapbench.worker.engine.caches import CacheStore, ModelTag
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from swapbench.base.errors import did_you_mean
+from swapbench.loaders.arrays import HeldError, UnfitError
 from swapbench.loaders.model_loader import Loaded, LoadReport, ModelLoader, explained
-from swapbench.loaders.source import HeldError, UnfitError
 from swapbench.loaders.tokenizer import refuse_mute
 from swapbench.models.validation import fault_of_tokenizer
 from swapbench.spec.strategy import NAMED, Strategy

@@ -1,4 +1,4 @@
-"""Where tensors lie in a checkpoint's files; arrays of MLX's own that nobody has written to; views of them.
+"""What loaders share: where tensors lie in files, arrays that nobody has written to, views of them.
 
 MLX hands an array's memory to a file object to be read into (`mx.load` of anything with `readinto`). One that
 only remembers where it was asked to write, and says that it did, leaves the array unwritten and known by
@@ -7,7 +7,8 @@ its address. The calls are public; what they do together MLX does not promise: l
 
 import io
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,8 +18,48 @@ import mlx.core as mx
 import numpy as np
 
 from swapbench.compat.mlx import device_info
-from swapbench.loaders.source import UnfitError
 from swapbench.models.checkpoint import WEIGHTS, Entry, HeaderError, read_layout
+
+Span = Callable[[str], AbstractContextManager[None]]
+
+
+def unmeasured(_name: str) -> AbstractContextManager[None]:
+    """A span that nobody looks at."""
+    return nullcontext()
+
+
+class UnfitError(Exception):
+    """A loader can't load this checkpoint here; the message is the reason, as a clause."""
+
+
+class HeldError(UnfitError):
+    """Somebody still holds arrays of the model before, whose memory would be overwritten under him."""
+
+
+def nothing(*_: Any) -> None:
+    """Nothing is under way, and nobody has to know who holds arrays that own their memory."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A checkpoint's arrays by name, which must not be evaluated into anything else before `wait` returns.
+
+    `stop` ends what is under way; nobody writes to the arrays any longer when it returns. It is called, too,
+    when the model is dropped. `watch` is told of what has been made of the arrays: their memory is not used
+    again before that is gone, too.
+    """
+
+    weights: dict[str, mx.array]
+    wait: Callable[[], None] = nothing
+    stop: Callable[[], None] = nothing
+    watch: Callable[[Iterable[Any]], None] = nothing
+    ahead_bytes: int = 0
+
+
+# A way to bring a checkpoint's weights, once the model before is gone. It raises UnfitError where it can't
+# bring these, or not here, and OSError over a file that can't be read.
+Source = Callable[[Path], Arrival]
+
 
 # As mx.load reads them: it has no 8-bit floats, and hands out their bytes.
 _DTYPES: Final[dict[str, mx.Dtype]] = {
@@ -75,34 +116,28 @@ def shards_of(checkpoint: Path) -> tuple[Shard, ...]:
         UnfitError: a header can't be read, or a name is there twice; mlx-lm is to say what it makes of it.
         OSError: a file can't be read.
     """
-    shards = tuple(_shard(path) for path in sorted(checkpoint.glob(WEIGHTS)))
+    shards = []
+    for path in sorted(checkpoint.glob(WEIGHTS)):
+        try:
+            layout = read_layout(path)
+        except HeaderError as error:
+            raise UnfitError(f"{path.name} {error}") from None
+        for entry in layout.entries:
+            dtype_of(entry)
+        for entry, following in pairwise(layout.entries):
+            if following.start < entry.end:
+                raise UnfitError(f"{path.name} has tensors that overlap: {entry.name} and {following.name}")
+        shards.append(Shard(path, layout.data_start, layout.entries))
     names = [entry.name for shard in shards for entry in shard.tensors]
     if not names:
         raise UnfitError(f"{checkpoint} has no tensors")
     if len(set(names)) < len(names):
         raise UnfitError(f"{checkpoint} has tensors of one name in several files")
-    return shards
-
-
-def _shard(path: Path) -> Shard:
-    try:
-        layout = read_layout(path)
-    except HeaderError as error:
-        raise UnfitError(f"{path.name} {error}") from None
-    for entry in layout.entries:
-        dtype_of(entry)
-    for entry, following in pairwise(layout.entries):
-        if following.start < entry.end:
-            raise UnfitError(f"{path.name} has tensors that overlap: {entry.name} and {following.name}")
-    return Shard(path, layout.data_start, layout.entries)
+    return tuple(shards)
 
 
 def weight_bytes(checkpoint: Path) -> int:
-    """Bytes of a checkpoint's tensors.
-
-    Raises:
-        UnfitError, OSError: as `shards_of`.
-    """
+    """Bytes of a checkpoint's tensors; raises as `shards_of`."""
     return sum(shard.data_bytes for shard in shards_of(checkpoint))
 
 
@@ -128,8 +163,7 @@ class _Listener(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def seekable(self) -> bool:
-        return True
+    seekable = readable
 
     def seek(self, offset: int, whence: int = 0) -> int:
         self._at = (0, self._at, self._size)[whence] + offset
@@ -179,18 +213,18 @@ def views(memory: mx.array, begin: int, tensors: Sequence[Entry]) -> dict[str, m
 
     Every tensor has to be aligned to its items.
     """
-    return {entry.name: _view(memory, begin + entry.start, entry) for entry in tensors}
-
-
-def _view(memory: mx.array, at: int, entry: Entry) -> mx.array:
-    dtype = dtype_of(entry)
-    length = entry.end - entry.start
-    if not length:
-        return mx.zeros(entry.shape, dtype)
-    words = memory[at // _WORD : -(-(at + length) // _WORD)]
-    first, rest = divmod(at % _WORD, dtype.size)
-    assert rest == 0
-    return words.view(dtype)[first : first + length // dtype.size].reshape(entry.shape)
+    arrays = {}
+    for entry in tensors:
+        dtype, at, length = dtype_of(entry), begin + entry.start, entry.end - entry.start
+        if not length:
+            arrays[entry.name] = mx.zeros(entry.shape, dtype)
+            continue
+        words = memory[at // _WORD : -(-(at + length) // _WORD)]
+        first, rest = divmod(at % _WORD, dtype.size)
+        assert rest == 0
+        items = words.view(dtype)[first : first + length // dtype.size]
+        arrays[entry.name] = items.reshape(entry.shape)
+    return arrays
 
 
 def address_of(memory: memoryview) -> int:

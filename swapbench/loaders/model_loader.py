@@ -1,4 +1,7 @@
-"""One process's way of loading models, one after another, as a strategy says."""
+"""One process's way of loading models, one after another, as a strategy says.
+
+auto picks the loader by page cache and memory of the moment, and what `swapbench probe` measured here.
+"""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -6,29 +9,41 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_reduce, tree_unflatten
 
+from swapbench.base.errors import UsageError
 from swapbench.compat.mlx_lm import UnaskedError, build, unasked
-from swapbench.loaders import auto, platform, stock
-from swapbench.loaders.arrays import shards_of
-from swapbench.loaders.reuse import Reuse
+from swapbench.instruments import page_cache
+from swapbench.loaders import platform, stock
+from swapbench.loaders.arrays import Arrival, Source, Span, UnfitError, nothing, shards_of, unmeasured
+from swapbench.loaders.mapped import unmappable
 from swapbench.loaders.slab import Slab, room_for
-from swapbench.loaders.source import Arrival, Span, UnfitError, WeightSource, unmeasured
 from swapbench.loaders.stock import evaluate
 from swapbench.loaders.tokenizer import Tokenizers
 from swapbench.machine import allowance
-from swapbench.machine.environment import Limits
+from swapbench.machine.environment import Limits, Volume, load_limits, this_machine
+from swapbench.models.cache import cache_root
 from swapbench.models.validation import Fault, damaged, fault_of_model, fault_of_tokenizer
-from swapbench.spec.strategy import LOADERS, ReadAhead, Strategy, TokenizerMode
+from swapbench.spec.strategy import LOADERS as ALL
+from swapbench.spec.strategy import ReadAhead, Strategy, TokenizerMode
+
+LOADERS: Final = {
+    "auto": {
+        "cost": "a look at page cache and memory",
+        "avoid": "where every swap must go the same way",
+    },
+}
 
 _OF_THE_MACHINE: Final = (MemoryError, OSError, RuntimeError, UnfitError)
 # More than the largest model takes: the price of reading ahead.
 _SPARE: Final = 1.05
-# Of what is available when memory is reserved.
-_MOST_OF_AVAILABLE: Final = 0.9
+# Of what is available: the system wants some for itself, and a KV cache grows.
+_MEMORY_SHARE: Final = 0.9
+# What counts as in the page cache: pages come and go by themselves.
+_RESIDENT_SHARE: Final = 0.9
 
 
 @dataclass(frozen=True)
@@ -66,6 +81,14 @@ class Loaded:
         return self.report.weight_bytes
 
 
+class _Weights(NamedTuple):
+    model: Any
+    config: dict[str, Any]
+    loader: str
+    reasons: list[str]
+    ahead_bytes: int = 0
+
+
 class ModelLoader:
     """Loads models by one strategy; holds what the strategy keeps between them.
 
@@ -76,16 +99,18 @@ class ModelLoader:
     def __init__(self, strategy: Strategy) -> None:
         self._strategy = strategy
         self._tokenizers = Tokenizers(strategy.tokenizer)
-        self._reuse = Reuse() if strategy.loader == "reuse" else None
+        self._notes: list[str] = []
+        if strategy.loader == "reuse" and (why := platform.keep_freed_memory()):
+            self._notes.append(why)
         self._slab = Slab()
-        self._sources: dict[str, WeightSource] = {}
-        for module in dict.fromkeys(loader.module for loader in LOADERS.values()):
+        self._sources: dict[str, Source] = {}
+        for module in dict.fromkeys(loader.module for loader in ALL.values()):
             sources = getattr(import_module(f"swapbench.loaders.{module}"), "sources", None)
             self._sources |= sources(strategy, self._slab) if sources else {}
         # Of a strategy that has its own way to bring weights, why this mlx-lm wouldn't take them.
         self._unasked = "" if strategy.loader in ("stock", "reuse") else unasked("weights")
         self._last: Path | None = None
-        self._notes: list[str] = []
+        self._stop_last: Callable[[], None] = nothing
         self._limits: tuple[Path | None, Limits | None] = (None, None)
 
     @property
@@ -101,7 +126,7 @@ class ModelLoader:
 
     def reserve(self, checkpoints: Iterable[Path]) -> None:
         """Have the memory at hand that the largest of these will want, for strategies that keep some."""
-        if not LOADERS[self._strategy.loader].keeps_memory or self._unasked:
+        if not ALL[self._strategy.loader].keeps_memory or self._unasked:
             return
         rooms = []
         for checkpoint in checkpoints:
@@ -110,25 +135,28 @@ class ModelLoader:
                 rooms.append(room_for(shards_of(checkpoint)))
         if not rooms:
             return
-        rooms.sort()
-        wanted = self._wanted(rooms)
+        *_, largest = rooms = sorted(rooms)
+        wanted = {
+            ReadAhead.DOUBLE: sum(rooms[-2:]),
+            ReadAhead.SPARE: int(largest * _SPARE),
+            ReadAhead.OFF: largest,
+        }[self._strategy.read_ahead]
         memory = allowance.memory()
-        most = int(memory.available.bytes * _MOST_OF_AVAILABLE)
-        if wanted > max(most, rooms[-1]):
+        most = int(memory.available.bytes * _MEMORY_SHARE)
+        if wanted > max(most, largest):
             self._notes.append(
                 f"no room to read ahead: {wanted / 1e9:.1f} GB of slab wanted, {most / 1e9:.1f} GB to be "
                 f"had{memory.available.limited}"
             )
-            wanted = rooms[-1]
-        if wanted > memory.obtainable.bytes:
-            return  # a swap to that one is refused
-        with suppress(UnfitError):  # told by the load that wants it
-            self._slab.reserve(wanted)
+            wanted = largest
+        if wanted <= memory.obtainable.bytes:  # else a swap to that one is refused
+            with suppress(UnfitError):  # told by the load that wants it
+                self._slab.reserve(wanted)
 
     def look(self, checkpoint: Path) -> None:
         """Find out what doesn't hang on the moment, so that `load` needn't: for whoever times that."""
         if self._strategy.loader == "auto":
-            self._limits = (checkpoint, auto.limits_of(checkpoint))
+            self._limits = (checkpoint, limits_of(checkpoint))
 
     def begin(self, checkpoint: Path) -> None:
         """A swap to this checkpoint is asked for; the old model still serves."""
@@ -154,19 +182,20 @@ class ModelLoader:
         begun_s = time.perf_counter()
         self._tokenizers.begin(checkpoint)
         with span("weights"), explained(checkpoint, fault_of_model):
-            model, config, kind, why, ahead_bytes = self._weights(checkpoint, span)
+            came = self._weights(checkpoint, span)
         with span("tokenizer"), explained(checkpoint, fault_of_tokenizer):
-            tokenizer, said = self._tokenizers.get(checkpoint, config)
+            tokenizer, said = self._tokenizers.get(checkpoint, came.config)
         self._last = checkpoint
+        parameters = came.model.parameters()
         report = LoadReport(
-            loader=kind,
-            why="; ".join([*self._notes, *([why] if why else []), *([said] if said else [])]),
-            weight_bytes=tree_reduce(lambda total, array: total + array.nbytes, model.parameters(), 0),
-            ahead_bytes=ahead_bytes,
+            loader=came.loader,
+            why="; ".join(filter(None, [*self._notes, *came.reasons, said])),
+            weight_bytes=tree_reduce(lambda total, array: total + array.nbytes, parameters, 0),
+            ahead_bytes=came.ahead_bytes,
             kept_bytes=self.kept_bytes,
             seconds=time.perf_counter() - begun_s,
         )
-        return Loaded(model, tokenizer, report)
+        return Loaded(came.model, tokenizer, report)
 
     def released(self, following: Path | None = None, span: Span = unmeasured) -> None:
         """The model is dropped, by everyone: free its memory, but for what the strategy keeps.
@@ -180,13 +209,10 @@ class ModelLoader:
             # Every layer that was built drew from MLX's chain of random keys, lazily; unless somebody
             # evaluates it, the chain grows with each load for ever, as mlx_lm's does.
             mx.eval(mx.random.state)
-        for source in self._sources.values():
-            source.released()
-        if (
-            self._reuse is not None
-            and following is not None
-            and self._reuse.keeps_buffers(self._last, following)
-        ):
+        self._stop_last()
+        self._stop_last = nothing
+        old = self._last if self._strategy.loader == "reuse" else None
+        if old and following and stock.keep_buffers(old, following):
             return
         mx.clear_cache()
         if self._strategy.gives_back:
@@ -198,36 +224,26 @@ class ModelLoader:
         self._slab.drop()
         self._tokenizers.close()
 
-    def _wanted(self, rooms: list[int]) -> int:
-        match self._strategy.read_ahead:
-            case ReadAhead.DOUBLE:
-                return sum(rooms[-2:])
-            case ReadAhead.SPARE:
-                return int(rooms[-1] * _SPARE)
-            case ReadAhead.OFF:
-                return rooms[-1]
-
-    def _weights(self, checkpoint: Path, span: Span) -> tuple[Any, dict[str, Any], str, str, int]:
+    def _weights(self, checkpoint: Path, span: Span) -> _Weights:
         kind = self._strategy.loader
-        if self._reuse is not None:
-            model, config = stock.load_weights(checkpoint, span)
-            return model, config, kind, self._reuse.why, 0
         reasons: list[str] = []
         if self._unasked:
             reasons, kind = [f"not {kind}: {self._unasked}"], "stock"
         elif kind == "auto":
-            kind, picked = auto.pick(checkpoint, self.kept_bytes, self._limits_of(checkpoint))
+            kind, picked = pick(checkpoint, self.kept_bytes, self._limits_of(checkpoint))
             reasons.append(picked)
-            if kind == "stock" or not LOADERS[kind].keeps_memory:
+            if kind == "stock" or not ALL[kind].keeps_memory:
                 # Beside weights that are elsewhere it would be memory twice.
                 self._slab.drop()
-        while kind != "stock":
+        self._stop_last()
+        while kind in self._sources:
             try:
-                arrival = self._sources[kind].begin(checkpoint)
+                arrival = self._sources[kind](checkpoint)
             except UnfitError as error:
                 reasons.append(f"not {kind}: {error}")
-                kind = LOADERS[kind].fallback
+                kind = ALL[kind].fallback
                 continue
+            self._stop_last = arrival.stop
             try:
                 model, config = self._arrive(checkpoint, arrival, span)
             except UnaskedError as error:
@@ -237,14 +253,14 @@ class ModelLoader:
                 del arrival
                 self._slab.drop()
             else:
-                return model, config, kind, "; ".join(reasons), arrival.ahead_bytes
+                return _Weights(model, config, kind, reasons, arrival.ahead_bytes)
         model, config = stock.load_weights(checkpoint, span)
-        return model, config, kind, "; ".join(reasons), 0
+        return _Weights(model, config, kind, reasons)
 
     def _limits_of(self, checkpoint: Path) -> Limits | None:
         """Looked up at each load that nobody looked before: a server may run for long."""
         (looked_at, known), self._limits = self._limits, (None, None)
-        return known if looked_at == checkpoint else auto.limits_of(checkpoint)
+        return known if looked_at == checkpoint else limits_of(checkpoint)
 
     def _arrive(self, checkpoint: Path, arrival: Arrival, span: Span) -> tuple[Any, dict[str, Any]]:
         try:
@@ -276,7 +292,7 @@ def explained(checkpoint: Path, explain: Callable[[Path, Exception], Fault]) -> 
 
 
 def _built_beside(checkpoint: Path, weights: dict[str, mx.array]) -> tuple[Any, dict[str, Any]]:
-    """A model built while its weights are still coming.
+    """A model built while its weights are still coming; None where mlx-lm made new arrays of its parameters.
 
     Of mx.load's own lazy arrays: whatever mlx-lm computes of them on the way is right, and those that it
     takes as they are make room for `weights`.
@@ -287,18 +303,62 @@ def _built_beside(checkpoint: Path, weights: dict[str, mx.array]) -> tuple[Any, 
         assert isinstance(arrays, dict)
         lazy |= arrays
     model, config = build(checkpoint, lazy)
-    return (model, config) if _put_in_place(model, lazy, weights) else (None, config)
-
-
-def _put_in_place(model: Any, stand_ins: dict[str, mx.array], weights: dict[str, mx.array]) -> bool:
-    """Replace each parameter that is one of `stand_ins` by the weight of its name.
-
-    Returns:
-        Whether all parameters were: where mlx-lm made new ones of them, the model is left as it was.
-    """
-    names = {id(array): name for name, array in stand_ins.items()}
+    names = {id(array): name for name, array in lazy.items()}
     parameters: list[tuple[str, mx.array]] = tree_flatten(model.parameters())  # type: ignore[assignment]
     if not all(id(array) in names for _, array in parameters):
-        return False
+        return None, config
     model.update(tree_unflatten([(path, weights[names[id(array)]]) for path, array in parameters]))
-    return True
+    return model, config
+
+
+def pick(checkpoint: Path, slab_bytes: int, known: Limits | None) -> tuple[str, str]:
+    """auto's loader for a checkpoint now, and why.
+
+    Args:
+        slab_bytes: memory that is held by a slab already.
+        known: what was measured of the checkpoint's volume, as `limits_of` finds it.
+
+    Raises:
+        OSError: a file can't be looked at.
+    """
+    try:
+        shards = shards_of(checkpoint)
+    except UnfitError as error:
+        return "stock", f"auto picked stock: {error}"
+    share = page_cache.residency([shard.path for shard in shards]).share
+    resident = f"{share:.0%} of it is in the page cache"
+    hindrance = unmappable(shards)
+    if share >= _RESIDENT_SHARE and not hindrance:
+        return "map", f"auto picked map: {resident}"
+    free = allowance.memory().available
+    if room_for(shards) - slab_bytes > _MEMORY_SHARE * free.bytes:
+        kind, why = "map", f"memory is too short for a copy{free.limited}"
+        if hindrance:
+            kind, why = "stock", f"{why}, and map can't be: {hindrance}"
+    elif share >= _RESIDENT_SHARE:
+        kind, why = "slab", f"{resident}, and map can't be: {hindrance}"
+    else:
+        kind, measured = _slab_or_direct(known, share)
+        why = f"{resident}, {measured}"
+    return kind, f"auto picked {kind}: {why}"
+
+
+def _slab_or_direct(known: Limits | None, share: float) -> tuple[str, str]:
+    """Past the page cache where that, by what was measured, is no slower than reading what it lacks."""
+    if known is None:
+        return "slab", "and cold reads aren't measured there: run swapbench probe"
+    direct, buffered, cached = known.best("disk"), known.best("disk_buffered"), known.best("read_touched")
+    if direct is None or buffered is None:
+        return "slab", "and probe has not measured cold reads both ways there"
+    resident = share / cached.median if cached else 0.0
+    slower = 1 / direct.median > (1 - share) / buffered.median + resident
+    rates = f"{direct.median:.1f} GB/s past it and {buffered.median:.1f} through it by swapbench probe"
+    return "slab" if slower else "direct", rates
+
+
+def limits_of(checkpoint: Path) -> Limits | None:
+    """What `swapbench probe` measured of a checkpoint's volume; None where it hasn't."""
+    try:
+        return load_limits(this_machine(), Volume.of(checkpoint), cache_root())
+    except (UsageError, UnicodeEncodeError, ImportError):  # nowhere to keep any, or no psutil
+        return None

@@ -3,18 +3,18 @@
 import mmap
 import os
 import threading
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 
 from swapbench.instruments import page_cache
-from swapbench.loaders.arrays import address_of
+from swapbench.loaders.arrays import UnfitError, address_of
 from swapbench.loaders.platform import BLOCK_BYTES, HUGE_PAGE_BYTES, ask_for_huge_pages
-from swapbench.loaders.source import UnfitError
 from swapbench.machine.allowance import processors
 
 # Large enough for one request to keep a disk busy, small enough for the last thread not to be waited for.
@@ -23,6 +23,50 @@ PIECE_BYTES: Final = 8 << 20
 # Copying from the page cache is bound by cores, a disk by how many requests it has at once.
 _CACHED_THREADS: Final = min(4, processors().threads)
 _DIRECT_THREADS: Final = 4
+
+Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
+_Piece = TypeVar("_Piece")
+
+
+class Threads(Generic[_Piece]):
+    """Threads that take pieces in turn, until none is left, one of them fails, or they are stopped."""
+
+    def __init__(
+        self, name: str, count: int, pieces: Iterable[_Piece], work: Callable[[Iterator[_Piece]], None]
+    ) -> None:
+        self._left = deque(pieces)
+        self._error: BaseException | None = None
+        self._stopped = False
+        self._threads = [
+            threading.Thread(target=self._run, args=(work,), name=name, daemon=True) for _ in range(count)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def wait(self) -> None:
+        """Until everything is done; raises what a thread raised."""
+        for thread in self._threads:
+            thread.join()
+        self._left.clear()
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """Begin no other piece, and wait until nobody works any longer."""
+        self._stopped = True
+        with suppress(OSError):
+            self.wait()
+
+    def _run(self, work: Callable[[Iterator[_Piece]], None]) -> None:
+        try:
+            work(self._pieces())
+        except BaseException as error:  # noqa: BLE001 - a thread's border: whoever waits is told
+            self._error = error
+
+    def _pieces(self) -> Iterator[_Piece]:
+        with suppress(IndexError):
+            while not (self._stopped or self._error):
+                yield self._left.popleft()
 
 
 @dataclass(frozen=True)
@@ -33,17 +77,20 @@ class Transfer:
     offset: int
     target: memoryview
 
-    def split(self) -> "list[Transfer]":
+    def part(self, begin: int, end: int) -> "Transfer":
+        """What lies between two bytes of the file."""
+        return Transfer(self.path, begin, self.target[begin - self.offset : end - self.offset])
+
+    def split(self) -> Iterator["Transfer"]:
         """In pieces that end where the file's own pieces end."""
-        parts, at, end = [], self.offset, self.offset + self.target.nbytes
+        at, end = self.offset, self.offset + self.target.nbytes
         while at < end:
             until = min(end, (at // PIECE_BYTES + 1) * PIECE_BYTES)
-            parts.append(Transfer(self.path, at, self.target[at - self.offset : until - self.offset]))
+            yield self.part(at, until)
             at = until
-        return parts
 
 
-class Reading:
+class Reading(Threads[Transfer]):
     """Transfers under way from the moment this is made; `wait` for all of them, or `stop` them.
 
     Args:
@@ -51,86 +98,48 @@ class Reading:
 
     Raises:
         UnfitError: `direct`, on a volume that has no such reads.
-        OSError: a file can't be opened.
+        OSError: a file can't be opened; in `wait`, it can't be read, or ends too early.
     """
 
     def __init__(self, transfers: Iterable[Transfer], *, direct: bool = False) -> None:
-        self._pieces = [piece for transfer in transfers for piece in transfer.split()]
-        self._next = 0
-        self._lock = threading.Lock()
-        self._error: BaseException | None = None
-        self._stopped = False
+        pieces = [piece for transfer in transfers for piece in transfer.split()]
         self._direct = direct
+        self._lock = threading.Lock()
         self.done_bytes = 0
-        self._files = _Files({piece.path for piece in self._pieces}, direct)
-        count = min(_DIRECT_THREADS if direct else _CACHED_THREADS, len(self._pieces))
-        self._threads = [
-            threading.Thread(target=self._work, name="reader", daemon=True) for _ in range(count)
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def wait(self) -> None:
-        """Until everything is there.
-
-        Raises:
-            OSError: a file can't be read, or ends too early.
-        """
-        for thread in self._threads:
-            thread.join()
-        self._files.close()
-        if self._error is not None:
-            raise self._error
-
-    def stop(self) -> None:
-        """Read no more, and wait until nobody writes to the targets any longer."""
-        self._stopped = True
-        with suppress(OSError):
-            self.wait()
-
-    def _take(self) -> Transfer | None:
-        with self._lock:
-            if self._stopped or self._error is not None or self._next == len(self._pieces):
-                return None
-            self._next += 1
-            return self._pieces[self._next - 1]
-
-    def _work(self) -> None:
+        self._open = ExitStack()
+        self._cached: dict[Path, int] = {}
+        self._past: dict[Path, int] = {}
         try:
-            bounce = _bounce() if self._direct else None
-            while (piece := self._take()) is not None:
-                if bounce is None:
-                    _read(self._files.cached[piece.path], piece)
-                else:
-                    _read_direct(self._files, piece, bounce)
-                with self._lock:
-                    self.done_bytes += piece.target.nbytes
-        except BaseException as error:  # noqa: BLE001 - a thread's border: whoever waits is told
-            self._error = error
-
-
-class _Files:
-    """The files of a reading, open while it lasts."""
-
-    def __init__(self, paths: Iterable[Path], direct: bool) -> None:
-        self.cached: dict[Path, int] = {}
-        self.direct: dict[Path, int] = {}
-        try:
-            for path in paths:
-                self.cached[path] = os.open(path, os.O_RDONLY)
+            for path in {piece.path for piece in pieces}:
+                self._cached[path] = os.open(path, os.O_RDONLY)
+                self._open.callback(os.close, self._cached[path])
                 if direct:
                     descriptor = page_cache.open_past(path)
                     if descriptor is None:
                         raise UnfitError(f"the volume of {path.parent} has no reads past the page cache")
-                    self.direct[path] = descriptor
+                    self._open.callback(os.close, descriptor)
+                    self._past[path] = descriptor
         except BaseException:
-            self.close()
+            self._open.close()
             raise
+        count = min(_DIRECT_THREADS if direct else _CACHED_THREADS, len(pieces))
+        super().__init__("reader", count, pieces, self._read)
 
-    def close(self) -> None:
-        for descriptors in (self.cached, self.direct):
-            while descriptors:
-                os.close(descriptors.popitem()[1])
+    def wait(self) -> None:
+        try:
+            super().wait()
+        finally:
+            self._open.close()
+
+    def _read(self, pieces: Iterator[Transfer]) -> None:
+        bounce = _bounce() if self._direct else None
+        for piece in pieces:
+            if bounce is None:
+                _read(self._cached[piece.path], piece)
+            else:
+                _read_direct(self._cached[piece.path], self._past[piece.path], piece, bounce)
+            with self._lock:
+                self.done_bytes += piece.target.nbytes
 
 
 def _read(descriptor: int, piece: Transfer) -> None:
@@ -142,23 +151,21 @@ def _read(descriptor: int, piece: Transfer) -> None:
         done += got
 
 
-def _read_direct(files: _Files, piece: Transfer, bounce: memoryview) -> None:
+def _read_direct(cached: int, past: int, piece: Transfer, bounce: memoryview) -> None:
     """Whole blocks straight to where they belong if they may lie there, else by way of `bounce`."""
     begin, end = piece.offset, piece.offset + piece.target.nbytes
     if (address_of(piece.target) - begin) % BLOCK_BYTES == 0:
         first, last = min(end, -(-begin // BLOCK_BYTES) * BLOCK_BYTES), end // BLOCK_BYTES * BLOCK_BYTES
         if first < last:
-            middle = piece.target[first - begin : last - begin]
-            _read(files.direct[piece.path], Transfer(piece.path, first, middle))
+            _read(past, piece.part(first, last))
         for low, high in ((begin, first), (max(first, last), end)):
             if low < high:
-                edge = piece.target[low - begin : high - begin]
-                _read(files.cached[piece.path], Transfer(piece.path, low, edge))
+                _read(cached, piece.part(low, high))
         return
     low, high = begin // BLOCK_BYTES * BLOCK_BYTES, -(-end // BLOCK_BYTES) * BLOCK_BYTES
     done = low
     while done < end:
-        got = os.preadv(files.direct[piece.path], [bounce[done - low : high - low]], done)
+        got = os.preadv(past, [bounce[done - low : high - low]], done)
         if got == 0:
             raise OSError(f"{piece.path}: ends at byte {done}, in the middle of its tensors")
         done += got
@@ -176,10 +183,10 @@ def _bounce() -> memoryview:
 
 def touch(memory: memoryview) -> None:
     """Write to every page, by several threads, so that no load has to wait for the system to find them."""
-    whole = np.frombuffer(memory, np.uint8)
-    parts: Sequence[np.ndarray[tuple[int], np.dtype[np.uint8]]] = np.array_split(whole, _CACHED_THREADS)
-    threads = [threading.Thread(target=part.fill, args=(0,)) for part in parts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    parts: Sequence[Bytes] = np.array_split(np.frombuffer(memory, np.uint8), _CACHED_THREADS)
+
+    def fill(mine: Iterator[Bytes]) -> None:
+        for part in mine:
+            part.fill(0)
+
+    Threads("touch", _CACHED_THREADS, parts, fill).wait()

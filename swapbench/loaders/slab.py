@@ -1,24 +1,42 @@
-"""slab and direct: memory faulted once, in which every model is views.
+"""fill: parallel reads into MLX's own unwritten arrays: safe wherever MLX can read from a file object at all.
 
-A model lies at one end of the slab and the next one at the other, so that what lies beside the old model can
-be read before it goes. `direct` reads past the page cache.
+slab and direct: memory faulted once, in which every model is views. A model lies at one end of the slab and
+the next one at the other, so that what lies beside the old one can be read before it goes. `direct` reads
+past the page cache.
 """
 
 import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import mlx.core as mx
 
-from swapbench.loaders.arrays import Shard, address_of, longest_array_bytes, shards_of, unwritten, views
+from swapbench.loaders.arrays import (
+    Arrival,
+    HeldError,
+    Shard,
+    Source,
+    UnfitError,
+    address_of,
+    longest_array_bytes,
+    shards_of,
+    unwritten,
+    unwritten_shard,
+    views,
+)
 from swapbench.loaders.platform import BLOCK_BYTES, HUGE_PAGE_BYTES, ask_for_huge_pages
 from swapbench.loaders.reading import Reading, Transfer, touch
-from swapbench.loaders.source import Arrival, HeldError, UnfitError, WeightSource
 from swapbench.spec.strategy import Strategy
 
 LOADERS: Final = {
+    "fill": {
+        "cost": "two threads while it reads",
+        "avoid": "where slab or map is available",
+        "fallback": "stock",
+    },
     "slab": {
         "cost": "memory of the largest model, always",
         "avoid": "where small models serve for hours, or models go cold",
@@ -79,7 +97,6 @@ class Slab:
 
     @property
     def kept_bytes(self) -> int:
-        """The slab itself."""
         return self._memory.nbytes
 
     def reserve(self, length: int) -> None:
@@ -141,8 +158,7 @@ class Slab:
             if ahead is not None:
                 ahead.reading.stop()
             raise
-        self._place = place
-        self._tenants = []
+        self._place, self._tenants = place, []
         self._watch(weights.values())
         readings = (reading,) if ahead is None else (ahead.reading, reading)
         return Arrival(
@@ -200,38 +216,39 @@ class Slab:
         at = begin = self._base + begin
         starts = []
         for shard in shards:
-            at += self._shift(shard, at, direct)
+            # Whole blocks go straight to where those of the file would lie, if tensors stay aligned that way.
+            block = shard.data_start if direct and shard.aligned(shard.data_start) else 0
+            at += (block - (at - self._base)) % BLOCK_BYTES
             starts.append((shard, at))
             at += shard.data_bytes
         return _Place(begin, at, tuple(starts))
 
-    def _shift(self, shard: Shard, at: int, direct: bool) -> int:
-        """To where a file's data may lie: whole blocks go straight there if tensors stay aligned that way."""
-        # Addresses of blocks in memory are those of blocks in the file.
-        straight = (shard.data_start - (at - self._base)) % BLOCK_BYTES
-        if direct and shard.aligned(shard.data_start):
-            return straight
-        return -(at - self._base) % BLOCK_BYTES
 
-
-@dataclass(frozen=True)
-class InSlab:
-    """A way into a slab, as `WeightSource`; `direct` reads past the page cache."""
-
-    slab: Slab
-    direct: bool
-
-    def begin(self, checkpoint: Path) -> Arrival:
-        """As `Slab.begin`."""
-        return self.slab.begin(checkpoint, direct=self.direct)
-
-    def released(self) -> None:
-        """The slab stays as it is."""
-
-
-def sources(_strategy: Strategy, slab: Slab) -> dict[str, WeightSource]:
+def sources(_strategy: Strategy, slab: Slab) -> dict[str, Source]:
     """By the names that are declared above."""
-    return {"slab": InSlab(slab, direct=False), "direct": InSlab(slab, direct=True)}
+    return {
+        "fill": fill,
+        "slab": partial(slab.begin, direct=False),
+        "direct": partial(slab.begin, direct=True),
+    }
+
+
+def fill(checkpoint: Path) -> Arrival:
+    """Start reading into arrays that MLX owns and frees; nothing is kept between loads."""
+    weights: dict[str, mx.array] = {}
+    transfers = []
+    for shard in shards_of(checkpoint):
+        arrays, asked = unwritten_shard(shard)
+        expected = sum(array.nbytes for array in arrays.values())
+        if sum(target.nbytes for _, target in asked) != expected:
+            raise UnfitError("this MLX does not read a file object's tensors straight into their memory")
+        weights |= arrays
+        for offset, target in asked:
+            if target.nbytes >= HUGE_PAGE_BYTES:
+                ask_for_huge_pages(address_of(target), target.nbytes)
+            transfers.append(Transfer(shard.path, offset, target))
+    reading = Reading(transfers)
+    return Arrival(weights, reading.wait, reading.stop)
 
 
 def _wait(readings: Sequence[Reading]) -> None:

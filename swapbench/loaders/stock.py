@@ -1,6 +1,8 @@
-"""stock: mlx_lm's own way, the denominator of every comparison; evaluating all that a model is made of."""
+"""stock: mlx_lm's own way, the denominator of every comparison. reuse: the same, in memory that the model
+before has left. And evaluating all that a model is made of."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
@@ -9,12 +11,17 @@ from typing import Any, Final
 import mlx.core as mx
 from mlx_lm.utils import load_model
 
-from swapbench.loaders.source import Span
+from swapbench.loaders.arrays import Span, UnfitError, shards_of, weight_bytes
 
 LOADERS: Final = {
     "stock": {
         "cost": "on Linux, freed memory stays with the process, as in mlx_lm",
         "avoid": "where swaps must be fast",
+    },
+    "reuse": {
+        "cost": "freed memory stays with the process",
+        "avoid": "where other programs want the memory between models",
+        "fallback": "stock",
     },
 }
 
@@ -34,6 +41,23 @@ def load_weights(path: Path, span: Span) -> tuple[Any, dict[str, Any]]:
     with span("read"):
         evaluate(model)
     return model, config
+
+
+def keep_buffers(old: Path, new: Path) -> bool:
+    """Have MLX's cache keep what `old` frees for `new`, if both are of the same shapes; whether they are.
+
+    The cache hands a buffer out only for an array of nearly its own size: between other shapes it would keep
+    the old model beside the new one.
+    """
+    with suppress(UnfitError, OSError):
+        if _sizes(old) == _sizes(new):
+            mx.set_cache_limit(weight_bytes(new))
+            return True
+    return False
+
+
+def _sizes(checkpoint: Path) -> list[int]:
+    return sorted(entry.end - entry.start for shard in shards_of(checkpoint) for entry in shard.tensors)
 
 
 # Nothing of a model's own lies in these, and a module leads to everything there is.
@@ -78,14 +102,8 @@ def _parts(thing: Any) -> Iterator[Any]:
     elif isinstance(thing, MethodType):
         yield thing.__self__
     elif isinstance(thing, FunctionType):
-        yield from (cell.cell_contents for cell in thing.__closure__ or () if _filled(cell))
+        for cell in thing.__closure__ or ():
+            with suppress(ValueError):  # an empty one
+                yield cell.cell_contents
         yield from thing.__defaults__ or ()
     yield from getattr(thing, "__dict__", {}).values()
-
-
-def _filled(cell: Any) -> bool:
-    try:
-        _ = cell.cell_contents
-    except ValueError:
-        return False
-    return True

@@ -7,13 +7,12 @@ Leanly, decoder and added tokens are read from the file's beginning, and the voc
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mlx_lm.utils import load_config, load_tokenizer
 
@@ -23,10 +22,10 @@ from swapbench.spec.strategy import TokenizerMode
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _DECODER: Final = json.JSONDecoder()
+_State = tuple[Path, tuple[tuple[str, int, int], ...]]
 
 
-@dataclass(frozen=True)
-class Lean:
+class Lean(NamedTuple):
     """A tokenizer as mlx-lm wraps it, and why it came mlx-lm's way after all; empty when it didn't."""
 
     tokenizer: Any
@@ -45,17 +44,13 @@ def load_stock(path: Path, eos_token_ids: int | list[int] | None) -> Any:
 
 
 def load_lean(path: Path, eos_token_ids: int | list[int] | None) -> Lean:
-    """The same as `load_stock`, in about half the time.
-
-    Raises:
-        Exception: as `load_stock`.
-    """
+    """The same as `load_stock`, in about half the time; raises as it."""
     try:
-        head = _head(path)
+        decoder, added_tokens = _head(path)
         if why := unasked("tokenizer"):
             raise _UnlikeError(why)
         with _code_refused():
-            return Lean(tokenizer_of(path, eos_token_ids, head.decoder, head.added_tokens), "")
+            return Lean(tokenizer_of(path, eos_token_ids, decoder, added_tokens), "")
     except (_UnlikeError, UnaskedError) as error:
         return Lean(load_stock(path, eos_token_ids), f"tokenizer by mlx-lm's way: {error}")
 
@@ -84,18 +79,10 @@ class _UnlikeError(Exception):
     """A tokenizer of another kind than this module knows how to shorten."""
 
 
-@dataclass(frozen=True)
-class _Head:
-    """What stands before the vocabulary in tokenizer.json."""
-
-    decoder: Any
-    added_tokens: list[dict[str, Any]]
-
-
-def _head(path: Path) -> _Head:
-    file = path / "tokenizer.json"
+def _head(path: Path) -> tuple[Any, list[dict[str, Any]]]:
+    """Decoder and added tokens, which stand before the vocabulary in tokenizer.json."""
     try:
-        text = file.read_text(encoding="utf-8")
+        text = (path / "tokenizer.json").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         raise _UnlikeError("it has no readable tokenizer.json") from None
     found: dict[str, Any] = {}
@@ -103,7 +90,7 @@ def _head(path: Path) -> _Head:
         for name, value in _members(text):
             found[name] = value
             if "decoder" in found and "added_tokens" in found:
-                return _Head(found["decoder"], found["added_tokens"])
+                return found["decoder"], found["added_tokens"]
     except ValueError:
         raise _UnlikeError("tokenizer.json is not JSON") from None
     raise _UnlikeError("tokenizer.json names no decoder or no added tokens")
@@ -140,33 +127,40 @@ class Tokenizers:
 
     def __init__(self, mode: TokenizerMode) -> None:
         self._mode = mode
-        self._coming: dict[Path, _Later] = {}
-        self._kept: dict[tuple[Path, tuple[tuple[str, int, int], ...]], tuple[Any, str]] = {}
+        self._coming: dict[Path, Future[Lean]] = {}
+        self._kept: dict[_State, Lean] = {}
 
     def begin(self, checkpoint: Path) -> None:
         """Have a checkpoint's tokenizer soon."""
-        if (
-            self._mode is TokenizerMode.STOCK
-            or checkpoint in self._coming
-            or _state(checkpoint) in self._kept
-        ):
+        if self._mode is TokenizerMode.STOCK or checkpoint in self._coming:
             return
-        # One at a time: what was begun for a swap that came to nothing is of no use.
-        self._coming = {checkpoint: _Later(lambda: _lean(checkpoint))}
+        if _state(checkpoint) in self._kept:
+            return
+        coming: Future[Lean] = Future()
 
-    def get(self, checkpoint: Path, config: dict[str, Any]) -> tuple[Any, str]:
-        """The tokenizer, and why it came otherwise than asked for; empty when it didn't.
+        def parse() -> None:
+            try:
+                coming.set_result(_lean(checkpoint))
+            except BaseException as error:  # noqa: BLE001 - a thread's border: whoever waits is told
+                coming.set_exception(error)
+
+        Thread(target=parse, name="tokenizer", daemon=True).start()
+        # One at a time: what was begun for a swap that came to nothing is of no use.
+        self._coming = {checkpoint: coming}
+
+    def get(self, checkpoint: Path, config: dict[str, Any]) -> Lean:
+        """The tokenizer, and why it came otherwise than asked for.
 
         Raises:
             Exception: whatever transformers makes of the files.
         """
         if self._mode is TokenizerMode.STOCK:
-            return load_stock(checkpoint, config.get("eos_token_id")), ""
+            return Lean(load_stock(checkpoint, config.get("eos_token_id")), "")
         state = _state(checkpoint)
         if state in self._kept:
             return self._kept[state]
         coming = self._coming.pop(checkpoint, None)
-        found: tuple[Any, str] = coming.result() if coming is not None else _lean(checkpoint)
+        found = coming.result() if coming is not None else _lean(checkpoint)
         if self._mode is TokenizerMode.KEEP:
             self._kept[state] = found
         return found
@@ -177,31 +171,12 @@ class Tokenizers:
         self._kept.clear()
 
 
-def _lean(checkpoint: Path) -> tuple[Any, str]:
-    lean = load_lean(checkpoint, load_config(checkpoint).get("eos_token_id"))
-    return lean.tokenizer, lean.why
+def _lean(checkpoint: Path) -> Lean:
+    return load_lean(checkpoint, load_config(checkpoint).get("eos_token_id"))
 
 
-def _state(checkpoint: Path) -> tuple[Path, tuple[tuple[str, int, int], ...]]:
+def _state(checkpoint: Path) -> _State:
     """A folder with what its small files are: other contents are another tokenizer."""
     files = sorted(path for path in checkpoint.iterdir() if path.suffix != ".safetensors" and path.is_file())
     stats = [(path.name, path.stat()) for path in files]
     return checkpoint, tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
-
-
-class _Later:
-    """A call on a thread of its own, of which the result is wanted later."""
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self._future: Future[Any] = Future()
-        Thread(target=self._run, args=(call,), name="tokenizer", daemon=True).start()
-
-    def _run(self, call: Callable[[], Any]) -> None:
-        try:
-            self._future.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - a thread's border: whoever waits is told
-            self._future.set_exception(error)
-
-    def result(self) -> Any:
-        """Wait for it; raises what it raised."""
-        return self._future.result()

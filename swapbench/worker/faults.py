@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
-from swapbench.loaders.source import Span
+from swapbench.loaders.arrays import Span
 from swapbench.machine.allowance import ByteLimit
 from swapbench.spec.experiment import FaultKind, InjectedFault, find_fault
 from swapbench.wire.plan import Checkpoint

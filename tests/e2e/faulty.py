@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 from swapbench.loaders import Loaded
-from swapbench.loaders.source import Span, unmeasured
+from swapbench.loaders.arrays import Span, unmeasured
 from swapbench.wire.plan import Checkpoint, Reply
 from swapbench.wire.swap import Recovery
 from swapbench.worker.engine.batch import BatchEngine, ask

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from swapbench.loaders.source import Span, unmeasured
+from swapbench.loaders.arrays import Span, unmeasured
 from swapbench.worker.targets.inprocess import InProcessTarget
 from tests.e2e.playing import carry_out
 

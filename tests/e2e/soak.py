@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from swapbench.instruments import page_cache
-from swapbench.loaders.source import Span, unmeasured
+from swapbench.loaders.arrays import Span, unmeasured
 from swapbench.wire.plan import Plan
 from swapbench.worker.targets.inprocess import InProcessTarget
 from tests.e2e.playing import carry_out

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from swapbench.loaders.source import Span
+from swapbench.loaders.arrays import Span
 from swapbench.wire.plan import Checkpoint
 from swapbench.worker.probe import Probe
 from swapbench.worker.targets.inprocess import InProcessTarget

@@ -7,7 +7,7 @@ from typing import Any
 import mlx.core as mx
 import pytest
 
-from swapbench.loaders.source import Span
+from swapbench.loaders.arrays import Span
 from swapbench.models.locate import provide
 from swapbench.spec.experiment import find, load
 from swapbench.spec.overrides import sets

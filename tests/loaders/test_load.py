@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
 from swapbench.instruments import page_cache
-from swapbench.loaders import HeldError, ModelLoader, Strategy, auto, load, platform, reading
+from swapbench.loaders import HeldError, ModelLoader, Strategy, load, model_loader, platform, reading
 from swapbench.loaders.arrays import shards_of
 from swapbench.loaders.slab import Slab, room_for
 from swapbench.machine import allowance
@@ -304,7 +304,7 @@ def test_auto_picks_by_what_is_in_the_page_cache_and_by_memory(
     found = page_cache.Residency(int(100 * resident), 100)
     monkeypatch.setattr(page_cache, "residency", lambda _: found)
     monkeypatch.setattr(allowance, "memory", lambda: allowed.memory(available, by="a control group"))
-    picked, why = auto.pick(minis["gemma"], 0, auto.limits_of(minis["gemma"]))
+    picked, why = model_loader.pick(minis["gemma"], 0, model_loader.limits_of(minis["gemma"]))
     assert picked == kind
     assert ("too short for a copy, limited by a control group" in why) is (available == 1 << 10)
     assert ("aren't measured there: run swapbench probe" in why) is (kind == "slab")
@@ -341,7 +341,7 @@ def test_auto_goes_past_the_page_cache_where_probe_found_that_no_slower(
     )
     save_limits(here, cache_root())
     monkeypatch.setattr(page_cache, "residency", lambda _: page_cache.Residency(resident, 100))
-    assert auto.pick(minis["gemma"], 0, auto.limits_of(minis["gemma"])) == (
+    assert model_loader.pick(minis["gemma"], 0, model_loader.limits_of(minis["gemma"])) == (
         kind,
         f"auto picked {kind}: {resident}% of it is in the page cache, {past:.1f} GB/s past it and "
         f"{through:.1f} through it by swapbench probe",
@@ -359,7 +359,7 @@ def test_auto_goes_through_the_page_cache_where_probe_could_not_measure_the_disk
     )
     save_limits(here, cache_root())
     monkeypatch.setattr(page_cache, "residency", lambda _: page_cache.Residency(0, 100))
-    kind, why = auto.pick(minis["gemma"], 0, auto.limits_of(minis["gemma"]))
+    kind, why = model_loader.pick(minis["gemma"], 0, model_loader.limits_of(minis["gemma"]))
     assert kind == "slab"
     assert "not measured cold reads both ways" in why
 
@@ -372,15 +372,15 @@ def test_auto_needs_no_home(minis: dict[str, Path], monkeypatch: pytest.MonkeyPa
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(Path, "home", no_home)
     monkeypatch.setattr(page_cache, "residency", lambda _: page_cache.Residency(0, 100))
-    assert auto.pick(minis["gemma"], 0, auto.limits_of(minis["gemma"]))[0] == "slab"
+    assert model_loader.pick(minis["gemma"], 0, model_loader.limits_of(minis["gemma"]))[0] == "slab"
 
 
 def test_auto_takes_the_slab_where_a_resident_file_cannot_be_mapped(
     minis: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page_cache, "residency", lambda _: page_cache.Residency(1, 1))
-    monkeypatch.setattr(auto, "unmappable", lambda _: "it is not aligned")
-    kind, why = auto.pick(minis["gemma"], 0, auto.limits_of(minis["gemma"]))
+    monkeypatch.setattr(model_loader, "unmappable", lambda _: "it is not aligned")
+    kind, why = model_loader.pick(minis["gemma"], 0, model_loader.limits_of(minis["gemma"]))
     assert kind == "slab"
     assert "it is not aligned" in why
 

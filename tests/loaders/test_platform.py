@@ -11,10 +11,9 @@ import pytest
 
 from swapbench.instruments.ledgers import process
 from swapbench.loaders import mapped, platform
-from swapbench.loaders.arrays import address_of, shards_of
-from swapbench.loaders.mapped import Mapped
+from swapbench.loaders.arrays import UnfitError, address_of, shards_of
+from swapbench.loaders.mapped import map_files
 from swapbench.loaders.platform import give_back_freed_memory
-from swapbench.loaders.source import UnfitError
 from tests.loaders.test_sources import assert_same
 
 MIB = 1 << 20
@@ -96,7 +95,7 @@ def test_what_metal_would_map_is_looked_at_as_the_file_has_it(
     like_metal: list[int], minis: dict[str, Path]
 ) -> None:
     for checkpoint in minis.values():
-        arrival = Mapped().begin(checkpoint)
+        arrival = map_files(checkpoint)
         arrival.wait()
         assert_same(arrival.weights, checkpoint)
     assert all(asked % mmap.PAGESIZE == 0 for asked in like_metal)
@@ -108,7 +107,7 @@ def test_a_file_longer_than_one_buffer_is_mapped_in_pieces(
     most = 1 << 20
     monkeypatch.setattr(mapped, "longest_array_bytes", lambda: most)
     for checkpoint in minis.values():
-        arrival = Mapped().begin(checkpoint)
+        arrival = map_files(checkpoint)
         arrival.wait()
         assert_same(arrival.weights, checkpoint)
     assert len(like_metal) > len(minis)
@@ -120,7 +119,7 @@ def test_a_tensor_longer_than_one_buffer_is_unfit_to_be_mapped(
 ) -> None:
     monkeypatch.setattr(mapped, "longest_array_bytes", lambda: 4 * mmap.PAGESIZE)
     with pytest.raises(UnfitError, match=r"is more than one buffer may have, 0\.00 GB"):
-        Mapped().begin(minis["smollm2"])
+        map_files(minis["smollm2"])
     assert all(asked <= 4 * mmap.PAGESIZE for asked in like_metal)
 
 
@@ -134,13 +133,13 @@ def test_an_mlx_that_makes_no_array_over_memory_is_unfit_to_map(
 
     monkeypatch.setattr(mx, "asarray", refuse, raising=False)
     with pytest.raises(UnfitError, match="without copying"):
-        Mapped().begin(minis["smollm2"])
+        map_files(minis["smollm2"])
 
 
 @linux
 def test_a_model_is_mapped_to_be_read_and_shared(like_metal: list[int], minis: dict[str, Path]) -> None:
     """Whatever the GPU uses of a private mapping, xnu copies."""
-    mappings: list[mapped._Mapping] = []
+    mappings: list[mapped.Mapping] = []
     (shard,) = shards_of(minis["smollm2"])
     mapped.arrays_over(shard, mappings)
     for mapping in mappings:

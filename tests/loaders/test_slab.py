@@ -6,9 +6,8 @@ from pathlib import Path
 import mlx.core as mx
 import pytest
 
-from swapbench.loaders.arrays import shards_of
+from swapbench.loaders.arrays import HeldError, UnfitError, shards_of
 from swapbench.loaders.slab import Slab, room_for
-from swapbench.loaders.source import HeldError, UnfitError
 from tests.loaders.conftest import Tensor, bits, write_checkpoint
 from tests.loaders.test_sources import assert_same
 

@@ -9,20 +9,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from swapbench.loaders.arrays import shards_of
-from swapbench.loaders.mapped import Mapped
+from swapbench.loaders.arrays import Source, UnfitError, shards_of
+from swapbench.loaders.mapped import map_files
 from swapbench.loaders.slab import Slab
-from swapbench.loaders.source import UnfitError, WeightSource
 from swapbench.spec.strategy import LOADERS, NAMED
 from tests.loaders.conftest import ITEM_BYTES, Tensor, bits, write_checkpoint
 
 KINDS = tuple(name for name in LOADERS if name not in ("stock", "reuse", "auto"))
 
 
-def source(kind: str) -> WeightSource:
+def source(kind: str) -> Source:
     """As the module that declares it has it."""
     module = import_module(f"swapbench.loaders.{LOADERS[kind].module}")
-    found: WeightSource = module.sources(NAMED[kind], Slab())[kind]
+    found: Source = module.sources(NAMED[kind], Slab())[kind]
     return found
 
 
@@ -44,7 +43,7 @@ def assert_same(weights: dict[str, mx.array], checkpoint: Path) -> None:
 
 
 def brought(kind: str, checkpoint: Path) -> dict[str, mx.array]:
-    arrival = source(kind).begin(checkpoint)
+    arrival = source(kind)(checkpoint)
     arrival.wait()
     mx.eval(list(arrival.weights.values()))
     return arrival.weights
@@ -106,7 +105,7 @@ def test_map_says_what_to_do_about_a_header_of_odd_length(tmp_path: Path) -> Non
     )
     checkpoint = write_checkpoint(tmp_path, shards, spaces=-length % 8 + 1)
     with pytest.raises(UnfitError, match="swapbench models repack"):
-        Mapped().begin(checkpoint)
+        map_files(checkpoint)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -122,7 +121,7 @@ def test_a_type_that_only_mlx_lm_might_know_is_refused(kind: str, tmp_path: Path
     path = write_checkpoint(tmp_path, [[Tensor("U8", (8,))]]) / "model-00001-of-00001.safetensors"
     path.write_bytes(path.read_bytes().replace(b'"U8"', b'"X8"'))
     with pytest.raises(UnfitError, match="X8"):
-        source(kind).begin(tmp_path)
+        source(kind)(tmp_path)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -130,7 +129,7 @@ def test_a_name_in_two_files_is_refused(kind: str, tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path, [[Tensor("U8", (8,))]]) / "model-00001-of-00001.safetensors"
     (tmp_path / "model-twin.safetensors").write_bytes(path.read_bytes())
     with pytest.raises(UnfitError, match="one name"):
-        source(kind).begin(tmp_path)
+        source(kind)(tmp_path)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="macOS does not list a process's mappings to it")

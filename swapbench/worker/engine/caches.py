@@ -13,7 +13,7 @@ from mlx.utils import tree_map
 from mlx_lm.models.cache import load_prompt_cache, make_prompt_cache, save_prompt_cache
 
 from swapbench.compat.mlx_lm import copied, holds_tokens, is_savable, parts_of, trim_front
-from swapbench.loaders.source import Span
+from swapbench.loaders.arrays import Span
 from swapbench.machine import mac
 from swapbench.models.cache import checkpoint_digest
 from swapbench.spec.experiment import CacheFill

@@ -12,7 +12,7 @@ from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import load_config, load_model
 
 from swapbench.compat.mlx_lm import Mode, load_share
-from swapbench.loaders.source import Span
+from swapbench.loaders.arrays import Span
 from swapbench.models.stand_ins.store import advised
 from swapbench.models.validation import brief
 from swapbench.spec.experiment import EngineSettings, Source

@@ -13,7 +13,7 @@ from mlx_lm.models.cache import make_prompt_cache
 
 from swapbench.base.phases import Phase
 from swapbench.loaders import Loaded, ModelLoader, platform
-from swapbench.loaders.source import Span, unmeasured
+from swapbench.loaders.arrays import Span, unmeasured
 from swapbench.machine.allowance import ByteLimit, memory
 from swapbench.wire.plan import Checkpoint, Plan, Reply
 from swapbench.wire.swap import Audit, ClientRequest, PlannedSwap, Recovery, Restored, Steady

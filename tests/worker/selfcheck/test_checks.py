@@ -18,7 +18,7 @@ import mlx_lm.utils
 import pytest
 
 from swapbench.instruments import page_cache
-from swapbench.loaders import fill, platform
+from swapbench.loaders import platform, slab
 from swapbench.loaders import stock as stock_loader
 from swapbench.loaders.arrays import shards_of
 from swapbench.machine import mac
@@ -115,16 +115,16 @@ def test_a_page_cache_that_is_not_emptied_is_seen(scratch: Path, monkeypatch: py
 
 
 def test_a_loader_that_changes_a_bit_is_seen(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin = fill.Fill.begin
+    begin = slab.fill
 
-    def changed(self: fill.Fill, checkpoint: Path) -> Any:
-        arrival = begin(self, checkpoint)
+    def changed(checkpoint: Path) -> Any:
+        arrival = begin(checkpoint)
         arrival.wait()
         name = next(iter(arrival.weights))
         arrival.weights[name] = -arrival.weights[name]
         return arrival
 
-    monkeypatch.setattr(fill.Fill, "begin", changed)
+    monkeypatch.setattr(slab, "fill", changed)
     found = wrong(loading.loaders(scratch))
     assert "fill of the mini checkpoint" in found
     assert "slab" not in found.partition(";")[0]
