@@ -19,9 +19,8 @@ import numpy as np
 from swapbench.compat.mlx_lm import PARTS, build, unasked
 from swapbench.instruments import page_cache
 from swapbench.loaders import ModelLoader
-from swapbench.loaders.arrays import longest_array_bytes, shards_of, unwritten, views, weight_bytes
+from swapbench.loaders.arrays import Span, longest_array_bytes, shards_of, unwritten, views, weight_bytes
 from swapbench.loaders.mapped import arrays_over, unmappable
-from swapbench.loaders.source import Span
 from swapbench.loaders.tokenizer import load_lean, load_stock
 from swapbench.machine.environment import Limits
 from swapbench.machine.selfcheck import Found
