@@ -8,20 +8,21 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from swapbench import __version__
 from swapbench.base import interrupts
 from swapbench.base.errors import Stopped, UsageError, WorkerError
+from swapbench.base.figures import counted
 from swapbench.machine.doctor import judge_surroundings
 from swapbench.machine.environment import this_machine, tuning
 from swapbench.machine.surroundings import Presence, look_around
 from swapbench.run.arms import refuse_changed, refuse_unfit
 from swapbench.run.capacity import limits_of
-from swapbench.run.supervisor import Supervisor
 from swapbench.run.targets import fit, orchestrator_of, refuse_missing_keys, refuse_wants
-from swapbench.run.worker_process import replies_of, verified_models
+from swapbench.run.worker_process import Supervisor, replies_of, verified_models
 from swapbench.spec.experiment import Experiment, validate
 from swapbench.store import (
     ArmInfo,
@@ -86,11 +87,10 @@ def new_job(
         ResultsError: no folder can be made.
     """
     fitted = fit(experiment, python)
-    presence = _announced(fitted.experiment, alone=alone)
     arm = Arm("", fitted.experiment, checkpoints, python, fitted.server, fitted.orchestrator)
-    folder, info = _new_run(arm, (), file, out, command)
-    info = info.model_copy(update={"notes": fitted.notes, "server": fitted.server, "python": python})
-    return Job(RunWriter(folder, info), (arm,), fail_fast, presence=presence)
+    presence = _announced(fitted.experiment, alone=alone)
+    told = {"command": tuple(command), "notes": fitted.notes, "server": fitted.server, "python": python}
+    return Job(_new_run(arm, file, out, **told), (arm,), fail_fast, presence=presence)
 
 
 def new_paired_job(
@@ -106,8 +106,7 @@ def new_paired_job(
     """As `new_job`, of a run that compares two arms."""
     two = arms_from(arms, str(file))
     presence = _announced(two[0].experiment, alone=alone)
-    folder, info = _new_run(two[0], arms, file, out, command)
-    writer = RunWriter(folder, info.model_copy(update={"pair_order": order}))
+    writer = _new_run(two[0], file, out, command=tuple(command), arms=arms, pair_order=order)
     return Job(writer, two, fail_fast, presence=presence)
 
 
@@ -127,11 +126,8 @@ def told_of(others: Sequence[int]) -> str:
     return f"another run of swapbench goes on on this machine ({whose}), and the two disturb each other"
 
 
-def _new_run(
-    arm: Arm, arms: tuple[ArmInfo, ...], file: Path, out: Path, command: Sequence[str]
-) -> tuple[Path, RunInfo]:
-    now = datetime.now(UTC)
-    machine = this_machine()
+def _new_run(arm: Arm, file: Path, out: Path, **told: Any) -> RunWriter:
+    now, machine = datetime.now(UTC), this_machine()
     models = tuple(arm.checkpoints.values())
     info = RunInfo(
         run_id="",
@@ -140,21 +136,20 @@ def _new_run(
         experiment=arm.experiment.model_dump(mode="json", by_alias=True),
         status="running",
         started_at=now,
-        command=tuple(command),
         swapbench_version=__version__,
         machine=machine,
         models=models,
-        arms=arms,
         limits=limits_of(models, machine),
         checks=judge_surroundings(
             look_around(model.path for model in models), {model.name: model.weight_bytes for model in models}
         ),
         process=Carrier.this(),
         variables=tuning(),
+        **told,
     )
     interrupts.hold()
     folder = claim_folder(out / file.stem, info.sources(), now)
-    return folder, info.model_copy(update={"run_id": folder.name})
+    return RunWriter(folder, info.model_copy(update={"run_id": folder.name}))
 
 
 def arms_from(infos: Iterable[ArmInfo], origin: str) -> tuple[Arm, ...]:
@@ -186,45 +181,47 @@ def resumed_job(
             packages, variables that tune them or a checkpoint are no longer what they were.
     """
     info = read_info(folder)
-    if changed := damage(folder, info):
-        raise UsageError(f"{folder}: {changed}; start a new run")
-    if info.status == "complete":
-        raise UsageError(
-            f"{folder}: this run is complete; `swapbench run {info.experiment_name}` starts another"
-        )
-    if info.status == "running" and info.process is not None and info.process.pid != os.getpid():
-        raise UsageError(
-            f"{folder}: process {info.process.pid} is carrying this run out; wait for its end, or end it"
-        )
-    if info.machine != this_machine():
-        raise UsageError(
-            f"{folder}: begun on another machine, or under other limits ({info.machine.describe()}); "
-            "start a new run here"
-        )
-    for checkpoint in (*info.models, *(model for arm in info.arms for model in arm.models)):
-        if not checkpoint.path.exists() and info.worker is not None:
-            raise UsageError(f"{folder}: the checkpoint {checkpoint.path} is gone; start a new run")
+    changed, carrier = damage(folder, info), info.process.pid if info.process else os.getpid()
+    gone = [str(model.path) for model in info.all_models() if info.worker and not model.path.exists()]
+    for wrong, why in (
+        (changed, f"{changed}; start a new run"),
+        (
+            info.status == "complete",
+            f"this run is complete; `swapbench run {info.experiment_name}` starts another",
+        ),
+        (
+            info.status == "running" and carrier != os.getpid(),
+            f"process {carrier} is carrying this run out; wait for its end, or end it",
+        ),
+        (
+            info.machine != this_machine(),
+            f"begun on another machine, or under other limits ({info.machine.describe()}); "
+            "start a new run here",
+        ),
+        (gone, f"the checkpoint {', '.join(gone[:1])} is gone; start a new run"),
+    ):
+        if wrong:
+            raise UsageError(f"{folder}: {why}")
     _refuse_changed_surroundings(folder, info, python)
-    origin = str(folder / "run.json")
-    single = _arm(
-        "", validate(info.experiment, origin), info.models, info.python or sys.executable, info.server
-    )
+    origin, own = str(folder / "run.json"), info.python or sys.executable
+    single = _arm("", validate(info.experiment, origin), info.models, own, info.server)
     arms = arms_from(info.arms, origin) or (single,)
     presence = _announced(arms[0].experiment, alone=alone)
-    done = _whole_rounds(finished_swaps(folder), arms)
+    done = finished_swaps(folder)
+    if len(arms) > 1:  # only rounds that both have finished: what lies hours apart is no pair
+        scenarios, finished = len(arms[0].experiment.scenario), Counter(key[1] for key in done)
+        done = frozenset(key for key in done if finished[key[1]] == len(arms) * scenarios)
     drop_unfinished(folder, done)
     for arm in arms:
         refuse_wants(arm.experiment, arm.server)
         if arm.server is not None:
             refuse_missing_keys(arm.server, folder)
-    when = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    swaps = "1 swap" if len(done) == 1 else f"{len(done)} swaps"
-    note = f"resumed {when} after {swaps}: {info.failure or 'ended without a word'}"
+    when, after = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC", counted(len(done), "swap")
     resumed = {
         "status": "running",
         "failure": "",
         "finished_at": None,
-        "notes": (*info.notes, note),
+        "notes": (*info.notes, f"resumed {when} after {after}: {info.failure or 'ended without a word'}"),
         "process": Carrier.this(),
         "rows": None,
         "sizes": None,
@@ -238,33 +235,20 @@ def _refuse_changed_surroundings(folder: Path, info: RunInfo, python: str | None
     if python is not None and python != info.python:
         began = info.python or "the interpreters of its arms"
         raise UsageError(f"{folder}: begun with {began}, not with {python}; leave --python out")
-    workers = [(arm.python, arm.worker) for arm in info.arms] or [
-        (info.python or sys.executable, info.worker)
-    ]
-    for interpreter, worker in workers:
+    alone = (info.python or sys.executable, info.worker)
+    for interpreter, worker in [(arm.python, arm.worker) for arm in info.arms] or [alone]:
         refuse_unfit(interpreter)
         if worker is not None:
             refuse_changed(interpreter, worker, folder)
     now = tuning()
     for name in sorted({*info.variables, *now}):
-        if info.variables.get(name) != now.get(name):
+        values = info.variables.get(name), now.get(name)
+        if values[0] != values[1]:
+            then, since = (f"{name} unset" if value is None else f"{name}={value:.200}" for value in values)
             raise UsageError(
-                f"{folder}: begun with {_set_to(name, info.variables)}, and now with {_set_to(name, now)}; "
+                f"{folder}: begun with {then}, and now with {since}; "
                 "resume with the former, or start a new run"
             )
-
-
-def _set_to(name: str, variables: Mapping[str, str]) -> str:
-    return f"{name}={variables[name]:.200}" if name in variables else f"{name} unset"
-
-
-def _whole_rounds(done: frozenset[SwapKey], arms: Sequence[Arm]) -> frozenset[SwapKey]:
-    """Of a run that compares, only rounds that both arms have finished: what lies hours apart is no pair."""
-    if len(arms) == 1:
-        return done
-    scenarios = len(arms[0].experiment.scenario)
-    finished = Counter(key[1] for key in done)
-    return frozenset(key for key in done if finished[key[1]] == len(arms) * scenarios)
 
 
 def carry_out(job: Job, observer: "Observer") -> None:
@@ -289,27 +273,20 @@ def _events(job: Job, scratch_dir: Path) -> Generator[Event, None, None]:
     log = job.writer.folder / "worker.log"
     expected: dict[str, dict[str, tuple[Reply, ...]]] = {arm.name: {} for arm in job.arms}
     for arm in job.arms:
-        planned = (schedule(arm.experiment, turn, job.done) for turn in job.turns() if turn.arm == arm.name)
-        for model in verified_models(arm.experiment, tuple(swap for swaps in planned for swap in swaps)):
+        turns_of_arm = (turn for turn in job.turns() if turn.arm == arm.name)
+        planned = (schedule(arm.experiment, turn, job.done) for turn in turns_of_arm)
+        for model in verified_models(arm.experiment, tuple(chain.from_iterable(planned))):
             yield StepStarted(step=f"asking {model} in a fresh process")
             try:
-                expected[arm.name][model] = replies_of(
-                    arm.checkpoints[model], arm.experiment, arm.python, log
-                )
+                replies = replies_of(arm.checkpoints[model], arm.experiment, arm.python, log)
+                expected[arm.name][model] = replies
             except WorkerError as error:
                 yield Note(
                     text=f"answers of {model} are not verified: a fresh process can't give any: {error}"
                 )
-    supervisor = Supervisor(
-        arms={arm.name: arm for arm in job.arms},
-        turns=job.turns(),
-        expected=expected,
-        log=log,
-        scratch_dir=scratch_dir,
-        fail_fast=job.fail_fast,
-        done=set(job.done),
-    )
-    yield from supervisor.events()
+    arms = {arm.name: arm for arm in job.arms}
+    done = set(job.done)
+    yield from Supervisor(arms, job.turns(), expected, log, scratch_dir, job.fail_fast, done).events()
 
 
 class Observer(Protocol):

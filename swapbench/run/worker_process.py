@@ -1,35 +1,48 @@
-"""The parent's child processes: the worker, and a fresh process that answers and never swaps."""
+"""The parent's child processes: fresh ones that answer and never swap, and workers, one after another."""
 
 import os
 import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from pydantic import ValidationError
 
 from swapbench.base.errors import WorkerError
+from swapbench.base.phases import Phase
 from swapbench.base.process import LENT, how_it_ended
+from swapbench.instruments import page_cache
 from swapbench.instruments.ledgers import ProcessTree
-from swapbench.spec.experiment import Experiment
+from swapbench.spec.experiment import Experiment, PageCache
 from swapbench.wire.events import (
     Event,
     GaveUp,
+    Note,
+    Recovered,
     RoundStarted,
     RunFinished,
     StepStarted,
     SwapStarted,
+    TurnStarted,
     WorkerReady,
     decode_event,
     encode,
 )
-from swapbench.wire.plan import Checkpoint, Plan, Questions, Replies, Reply
-from swapbench.wire.swap import NO_SWAP, MemorySample, PlannedSwap
+from swapbench.wire.plan import Arm, Checkpoint, Plan, Questions, Replies, Reply, Turn, make_plan, schedule
+from swapbench.wire.swap import (
+    NO_SWAP,
+    MemorySample,
+    PhaseMeasured,
+    PlannedSwap,
+    SwapFinished,
+    SwapKey,
+    Timing,
+)
 
 
 def verified_models(experiment: Experiment, swaps: tuple[PlannedSwap, ...]) -> tuple[str, ...]:
@@ -46,7 +59,7 @@ def verified_models(experiment: Experiment, swaps: tuple[PlannedSwap, ...]) -> t
 
 
 def replies_of(checkpoint: Checkpoint, experiment: Experiment, python: str, log: Path) -> tuple[Reply, ...]:
-    """Start a process, load the checkpoint, ask it what will be asked after each swap.
+    """What a fresh process answers of the checkpoint to what will be asked after each swap.
 
     Raises:
         WorkerError: it failed, or took longer than a swap may; the message says why.
@@ -84,11 +97,12 @@ def last_line(log: Path, begins: int = 0) -> str:
     return lines[-1].strip()[:300] if lines else ""
 
 
-_READ_BYTES = 1 << 16
-_LONGEST_LINE_BYTES = 1 << 20
-_GRACE_S = 10.0
+_READ_BYTES: Final = 1 << 16
+_LONGEST_LINE_BYTES: Final = 1 << 20
+_GRACE_S: Final = 10.0
 # The worker samples itself much more often; this is for when it can't.
-_LOOK_EVERY_S = 0.25
+_LOOK_EVERY_S: Final = 0.25
+_SAMPLE: Final = f'"event":"{MemorySample.model_fields["event"].default}"'.encode()
 
 
 class WorkerProcess:
@@ -106,8 +120,6 @@ class WorkerProcess:
         self._log_begins = log.stat().st_size if log.exists() else 0
         self._silence_s = silence_s
         self._step = "starting"
-        self._swap = NO_SWAP
-        self._clock_origin_ns: int | None = None
         # A server is looked at from outside already.
         self._looks = plan.server is None
         read_end, write_end = os.pipe()
@@ -135,9 +147,7 @@ class WorkerProcess:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.kill()
         os.close(self._events)
 
@@ -148,25 +158,30 @@ class WorkerProcess:
             WorkerError: it died, hung, or sent what is no event; the message says which, and where it was.
         """
         tree = ProcessTree(self._child.pid)
+        swap, clock_origin_ns = NO_SWAP, None
         for line in self._lines():
             if line is None:
                 # Its clock is not known yet, or a script's.
-                if self._looks and self._clock_origin_ns is not None:
-                    yield self._sample(tree, self._clock_origin_ns)
+                if self._looks and clock_origin_ns is not None:
+                    t_s = (time.perf_counter_ns() - clock_origin_ns) / 1e9
+                    yield MemorySample(swap=swap, t_s=t_s, ledgers=tree.read(), observer="parent")
                 continue
             event = decode_event(line)
             match event:
                 case WorkerReady():
-                    self._clock_origin_ns = event.clock_origin_ns
+                    clock_origin_ns = event.clock_origin_ns
                 case StepStarted():
                     self._step = event.step
                 case RoundStarted() | SwapStarted():
-                    self._swap = event.swap
+                    swap = event.swap
             yield event
             if isinstance(event, RunFinished | GaveUp):
                 self._wait()
                 return
-        raise WorkerError(self._epitaph())
+        self._wait()
+        code, said = self._child.returncode, last_line(self._log, self._log_begins)
+        why = f": {said}" if said and code > 0 else ""
+        raise WorkerError(f"the worker {how_it_ended(code)} in {self._step}{why}")
 
     def kill(self) -> None:
         """End the worker and whatever it started."""
@@ -178,17 +193,11 @@ class WorkerProcess:
             os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait()
 
-    def _sample(self, tree: ProcessTree, origin_ns: int) -> MemorySample:
-        """What the worker holds now, on its clock: a sample that it does not take itself."""
-        t_s = (time.perf_counter_ns() - origin_ns) / 1e9
-        return MemorySample(swap=self._swap, t_s=t_s, ledgers=tree.read(), observer="parent")
-
-    def _send(self) -> None:
-        """As much of the plan as the pipe takes; a worker that has died is found out by events()."""
+    def _wait(self) -> None:
         try:
-            self._unsent = self._unsent[os.write(self._plan_to, self._unsent) :]
-        except BrokenPipeError:
-            self._unsent = memoryview(b"")
+            self._child.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
 
     def _lines(self) -> Iterator[bytes | None]:
         """Whole lines, and None when it is time to look at the worker from outside.
@@ -208,10 +217,8 @@ class WorkerProcess:
                 left_s = last_progress_s + self._silence_s - now_s
                 # Looked at before anybody is called hung: this process may have been stopped meanwhile.
                 ready = {key.fd for key, _ in selector.select(max(0.0, min(left_s, look_s - now_s)))}
-                if self._plan_to in ready:
-                    self._send()
-                    if not self._unsent:
-                        selector.unregister(self._plan_to)
+                if self._plan_to in ready and self._plan_is_sent():
+                    selector.unregister(self._plan_to)
                 if self._events not in ready:
                     if left_s <= 0:
                         raise WorkerError(
@@ -229,18 +236,144 @@ class WorkerProcess:
                         last_progress_s = time.monotonic()
                     yield line
 
-    def _wait(self) -> None:
+    def _plan_is_sent(self) -> bool:
+        """After as much of it as the pipe takes; a worker that has died is found out by events()."""
         try:
-            self._child.wait(_GRACE_S)
-        except subprocess.TimeoutExpired:
-            self.kill()
-
-    def _epitaph(self) -> str:
-        """How the worker ended: signal or exit code, where, and the last it printed."""
-        self._wait()
-        code = self._child.returncode
-        said = last_line(self._log, self._log_begins)
-        return f"the worker {how_it_ended(code)} in {self._step}" + (f": {said}" if said and code > 0 else "")
+            self._unsent = self._unsent[os.write(self._plan_to, self._unsent) :]
+        except BrokenPipeError:
+            return True
+        return not self._unsent
 
 
-_SAMPLE = f'"event":"{MemorySample.model_fields["event"].default}"'.encode()
+@dataclass
+class Supervisor:
+    """Runs a run's turns through as many workers as it takes: when one is lost in a swap, the next goes on.
+
+    `expected` are the answers of fresh processes by arm and model; `done` the swaps that need not be carried
+    out: it grows.
+    """
+
+    arms: Mapping[str, Arm]
+    turns: Sequence[Turn]
+    expected: Mapping[str, Mapping[str, tuple[Reply, ...]]]
+    log: Path
+    scratch_dir: Path
+    fail_fast: bool
+    done: set[SwapKey]
+    _swap: PlannedSwap | None = field(default=None, init=False)
+    _step: str = field(default="", init=False)
+    _reason: str = field(default="", init=False)
+
+    def events(self) -> Generator[Event, None, None]:
+        """Every event of every worker. A swap in which a worker is lost ends in a row of its own.
+
+        Its old model is served by the next worker, and answers, before the row is given: how long that took
+        since the loss is the swap's `rollback_s`.
+
+        Raises:
+            WorkerError: a worker was lost outside any swap, or in a swap of a run that stops at the first
+                failure.
+        """
+        left = [t for t in self.turns if schedule(self.arms[t.arm].experiment, t, self.done)]
+        for turn in left:
+            self._make_equal(self.arms[turn.arm])
+            yield TurnStarted(turn=turn.number, arm=turn.arm)
+            for event in self._turn(turn):
+                stopped = isinstance(event, RunFinished) and event.stopped
+                if not isinstance(event, RunFinished) or stopped or turn is left[-1]:
+                    yield event
+                if stopped:
+                    return
+
+    def _make_equal(self, arm: Arm) -> None:
+        """What one arm has left in the page cache must not be what the next one finds there.
+
+        Warm and cold are made so before each swap, by the worker; what is left as it is has to be made equal
+        here.
+        """
+        as_is = PageCache.AS_IS in map(arm.experiment.page_cache_of, arm.experiment.scenario)
+        if as_is and len(self.arms) > 1 and arm.experiment.target != "scripted" and arm.server is None:
+            for checkpoint in arm.checkpoints.values():
+                page_cache.prime(page_cache.weight_files(checkpoint.path))
+
+    def _turn(self, turn: Turn) -> Generator[Event, None, None]:
+        lost: SwapFinished | None = None
+        lost_s = 0.0
+        while True:
+            try:
+                begun_with = len(self.done)
+                with self._worker(turn, lost) as worker:
+                    for event in self._follow(worker.events()):
+                        if isinstance(event, Recovered) and lost is not None:
+                            changes: dict[str, object] = {"error": f"{lost.error}; {event.error}"}
+                            if not event.error:
+                                seconds = time.monotonic() - lost_s
+                                changes = {"status": "rolled_back", "rollback_s": seconds}
+                                changes |= {"recovery": "restart", "audit": event.audit}
+                            yield lost.model_copy(update=changes)
+                            lost = None
+                        yield event
+                        if isinstance(event, RunFinished):
+                            return
+                if len(self.done) == begun_with:
+                    raise WorkerError(f"the worker gave up before it finished a swap: {self._reason}")
+                yield Note(text="a new worker goes on with what is left: the last one is stuck")
+            except WorkerError as error:
+                if lost is not None:
+                    yield lost
+                if self._swap is None:
+                    raise
+                lost, lost_s = self._lost(self._swap, str(error)), time.monotonic()
+                self._swap = None
+                self.done.add(lost.swap.key)
+                if self.fail_fast:
+                    yield lost
+                    raise
+                yield Note(text=f"{error}; a new worker goes on with what is left")
+
+    def _worker(self, turn: Turn, lost: SwapFinished | None) -> WorkerProcess:
+        arm = self.arms[turn.arm]
+        plan = make_plan(
+            arm,
+            turn,
+            self.scratch_dir / turn.arm,
+            fail_fast=self.fail_fast,
+            done=self.done,
+            expected=self.expected.get(turn.arm),
+            recover=None if lost is None else lost.swap,
+            log=(self.log.parent / "server.log").absolute(),
+        )
+        silence_s = arm.experiment.swap_timeout_s
+        if arm.server is not None:  # asked up to three times to roll back, and started anew
+            silence_s = 3 * silence_s + arm.server.preset.ready.timeout_s
+        return WorkerProcess(arm.python, plan, self.log, silence_s)
+
+    def _follow(self, events: Iterator[Event]) -> Iterator[Event]:
+        """Remember which swap is going on, and in which step it is."""
+        for event in events:
+            match event:
+                case SwapStarted():
+                    self._swap, self._step = event.swap, ""
+                case StepStarted():
+                    self._step = event.step
+                case PhaseMeasured() if event.phase == self._step and not event.span:
+                    self._step = ""
+                case SwapFinished():
+                    self.done.add(event.swap.key)
+                    self._swap = None
+                case GaveUp():
+                    self._reason = event.reason
+            yield event
+
+    def _lost(self, swap: PlannedSwap, reason: str) -> SwapFinished:
+        """The row of the swap in which a worker was lost; what that had counted went with it."""
+        fault = self.arms[swap.arm].experiment.fault_in(swap.scenario, swap.round)
+        return SwapFinished(
+            swap=swap,
+            status="failed",
+            error=f"{self._step or 'worker'} failed: {reason}",
+            failed_phase=Phase(self._step) if self._step in set(Phase) else None,
+            fault=fault.kind if fault else "",
+            valid=False,
+            timing=Timing(),
+        )
