@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
@@ -13,7 +13,7 @@ from swapbench.base.process import said_by
 from swapbench.machine.allowance import memory
 from swapbench.models.cache import checkpoint_digest, undigested
 from swapbench.models.locate import provide
-from swapbench.run.targets import Fitted, fit, refuse_silent, refuse_wants, server_of
+from swapbench.run.targets import fit, refuse_silent, refuse_wants, server_of
 from swapbench.spec.experiment import Experiment, load
 from swapbench.spec.overrides import Override
 from swapbench.stats.ranks import fewest_pairs
@@ -72,9 +72,16 @@ def make_arms(
     Raises:
         UsageError: the arms can't be compared, an interpreter can't run the worker, a model is missing.
     """
-    fitted = [_fitted(file, common, arm) for arm in asked]
+    fitted = []
+    for arm in asked:
+        # Criteria judge a run by itself, and may speak of strategies that are not compared here.
+        experiment = load(file, [*common, *arm.settings], judged=False)
+        refuse_unfit(arm.python, experiment.target)
+        fitted.append(fit(experiment, arm.python))
+        refuse_several_strategies(fitted[-1].experiment, file)
     loaded = [one.experiment for one in fitted]
-    _refuse_unlike(loaded)
+    for experiment in loaded[1:]:
+        _refuse_unlike(loaded[0], experiment)
     rounds = loaded[0].gate.pairs if pairs is None else pairs
     # The first pair pays for what the page cache does not hold yet: the interpreters' own files.
     turns = {"rounds": rounds, "warmup": max(1, loaded[0].warmup)}
@@ -144,26 +151,20 @@ def checkpoints_of(
     wanted = {model: experiment.models[model] for model in experiment.model_names()}
     elsewhere = server is not None or python != sys.executable
     found = provide(wanted, experiment.source, say, elsewhere=elsewhere)
-    if server is None:
-        _digest(found.values(), say)
-    return found
-
-
-def _digest(checkpoints: Iterable[Checkpoint], say: Callable[[str], None]) -> None:
-    """Have the digests by which caches know their weights before anything is timed; kept, and large once."""
+    # The digests by which caches know their weights are had before anything is timed; kept, and large once.
     most_bytes = memory().total.bytes
-    for checkpoint in checkpoints:
+    for checkpoint in found.values() if server is None else ():
         new_bytes = undigested(checkpoint.path)
         if new_bytes > most_bytes:
             continue  # the worker refuses it
         if new_bytes > _TOLD_BYTES:
             say(f"{checkpoint.name}: reading all of it once, to know its weights ({new_bytes / 1e9:.2f} GB)")
         checkpoint_digest(checkpoint.path)
+    return found
 
 
 def refuse_unfit(python: str, target: str = "") -> None:
-    """Whether an interpreter runs a worker that understands this parent, and has what the target takes; asked
-    before anything is measured.
+    """Whether an interpreter runs a worker that understands this parent, and has what the target takes.
 
     Raises:
         UsageError: it can't be started, or lacks what the worker needs.
@@ -200,15 +201,6 @@ def refuse_changed(python: str, worker: WorkerReady, folder: Path) -> None:
             )
 
 
-def _fitted(file: Path, common: Sequence[Override], arm: Asked) -> Fitted:
-    # Criteria judge a run by itself, and may speak of strategies that are not compared here.
-    experiment = load(file, [*common, *arm.settings], judged=False)
-    refuse_unfit(arm.python, experiment.target)
-    fitted = fit(experiment, arm.python)
-    refuse_several_strategies(fitted.experiment, file)
-    return fitted
-
-
 def refuse_several_strategies(experiment: Experiment, file: Path) -> None:
     """Two things are compared: each has one way to swap.
 
@@ -223,23 +215,16 @@ def refuse_several_strategies(experiment: Experiment, file: Path) -> None:
         )
 
 
-def _refuse_unlike(experiments: Sequence[Experiment]) -> None:
-    for b in experiments[1:]:
-        _refuse_unlike_pair(experiments[0], b)
-
-
-def _refuse_unlike_pair(a: Experiment, b: Experiment) -> None:
+def _refuse_unlike(a: Experiment, b: Experiment) -> None:
     for key in _SHARED:
-        if getattr(a, key) != getattr(b, key):
+        ours, theirs = (
+            str(value if isinstance(value, int | str) else value.model_dump())
+            for value in (getattr(a, key), getattr(b, key))
+        )
+        if ours != theirs:
             raise UsageError(
-                f"{key} is {_spelt(a, key)} in A and {_spelt(b, key)} in B: what both arms have in common "
-                f"is set with --set"
+                f"{key} is {ours} in A and {theirs} in B: what both arms have in common is set with --set"
             )
     ends = [[(s.name, s.from_model, s.to_model) for s in e.scenario] for e in (a, b)]
     if ends[0] != ends[1]:
         raise UsageError("A and B have unlike scenarios: both arms carry out the same swaps, set with --set")
-
-
-def _spelt(experiment: Experiment, key: str) -> str:
-    value = getattr(experiment, key)
-    return str(value if isinstance(value, int | str) else value.model_dump())

@@ -16,9 +16,10 @@ from urllib.parse import unquote, urlsplit
 
 from swapbench import __version__
 from swapbench.base.errors import IncomparableError, UsageError
-from swapbench.base.process import OWN_CODE
+from swapbench.base.process import OWN_CODE, said_by
 
 _PYTHON: Final = Path(".venv") / "bin" / "python"
+_VERIFY: Final = ("rev-parse", "--verify", "--quiet")
 _OF_A_HOOK: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY")
 
 # Prints, as JSON, what is installed: names, versions, and from where where that is a folder.
@@ -66,7 +67,7 @@ def working_tree(folder: Path) -> WorkingTree:
     if shutil.which("git") is None:
         raise UsageError("git is not installed, and --base needs it")
     root = _git(folder, "rev-parse", "--show-toplevel")
-    commit = _git(folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+    commit = _git(folder, *_VERIFY, "HEAD^{commit}")
     if not root or not commit:
         raise UsageError(f"{folder.absolute()}: not in a git repository with a commit; --base needs one")
     return WorkingTree(Path(root), commit, bool(_git(Path(root), "status", "--porcelain", "-uno")))
@@ -78,11 +79,7 @@ def merge_base(tree: WorkingTree, ref: str) -> str:
     Raises:
         UsageError: there is no such commit, or no common history here.
     """
-    commit = (
-        ""
-        if ref.startswith("-")
-        else _git(tree.root, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
-    )
+    commit = "" if ref.startswith("-") else _git(tree.root, *_VERIFY, f"{ref}^{{commit}}")
     if not commit:
         raise UsageError(
             f"--base {ref}: no such commit; `git branch --all` shows branches, `git fetch` gets them"
@@ -145,30 +142,21 @@ def base_checkout(
         say(f"checking out the merge base {commit[:8]}")
         _run(["git", "worktree", "add", "--quiet", "--detach", str(checkout), commit], tree.root)
         say("building its environment")
-        notes = _build(checkout, python) if build is None else _build_by(build, checkout)
+        if build is None:
+            notes = _build(checkout, python)
+        else:
+            notes = ()
+            _run(["bash", "-euo", "pipefail", "-c", build], checkout)
         own = checkout / _PYTHON
         if not own.is_file():
             raise IncomparableError(f"the base {commit[:8]} can't be built: there is no {_PYTHON} afterwards")
         yield Base(commit, str(own), notes)
     finally:
-        with _undisturbed():
-            _git(tree.root, "worktree", "remove", "--force", str(checkout))
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Whoever is impatient presses Ctrl-C twice: what is being tidied up is tidied up, by children too."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
+        # Whoever is impatient presses Ctrl-C twice: what is being tidied up is tidied up, by children too.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _git(tree.root, "worktree", "remove", "--force", str(checkout))
+        shutil.rmtree(folder, ignore_errors=True)
         signal.signal(signal.SIGINT, before)
-
-
-def _build_by(command: str, checkout: Path) -> tuple[str, ...]:
-    _run(["bash", "-euo", "pipefail", "-c", command], checkout)
-    return ()
 
 
 def _build(checkout: Path, python: str) -> tuple[str, ...]:
@@ -191,7 +179,9 @@ def _build(checkout: Path, python: str) -> tuple[str, ...]:
         notes = ("the base does not take the working tree's versions of its dependencies, and has its own",)
     if not _imports_swapbench(checkout / _PYTHON):
         # Together with the project, or what swapbench asks for would replace what the project does.
-        _run([*install, _this_swapbench(), *pinned], checkout)
+        root = Path(__file__).parents[2]
+        this = str(root) if (root / "pyproject.toml").is_file() else f"swapbench=={__version__}"
+        _run([*install, this, *pinned], checkout)
     return notes
 
 
@@ -205,12 +195,6 @@ def _installer(checkout: Path, python: str) -> list[str]:
     return [own, *OWN_CODE, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
 
 
-def _this_swapbench() -> str:
-    """Where the swapbench that runs now can be installed from."""
-    root = Path(__file__).parents[2]
-    return str(root) if (root / "pyproject.toml").is_file() else f"swapbench=={__version__}"
-
-
 def _imports_swapbench(python: Path) -> bool:
     done = subprocess.run(
         [python, *OWN_CODE, "-c", "import swapbench.worker"], capture_output=True, check=False
@@ -219,21 +203,11 @@ def _imports_swapbench(python: Path) -> bool:
 
 
 def _installed(python: str) -> dict[str, tuple[str, str, bool]]:
-    try:
-        done = subprocess.run(
-            [python, *OWN_CODE, "-c", _INSTALLED],
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
-    except OSError as error:
-        raise UsageError(f"{python}: {error.strerror}; name a Python interpreter") from None
-    if done.returncode:
-        raise UsageError(f"{python}: can't list what it has installed: {_last(done.stderr)}")
-    return {
-        name: (version, url, editable) for name, (version, url, editable) in json.loads(done.stdout).items()
-    }
+    said, last = said_by(python, _INSTALLED)
+    if not said:
+        raise UsageError(f"{python}: can't list what it has installed: {last}")
+    found: dict[str, tuple[str, str, bool]] = json.loads(said)
+    return found
 
 
 def _folder(url: str) -> Path | None:
@@ -244,23 +218,15 @@ def _folder(url: str) -> Path | None:
 def _run(command: Sequence[str], folder: Path, *, aloud: bool = True) -> None:
     """Run a step of the build; where it fails, all that it said is shown if `aloud`.
 
+    What it has started ends with it where we are interrupted.
+
     Raises:
         IncomparableError: it failed; the message has the last that it said.
     """
-    code, printed, complained = _ended(command, folder)
-    if code:
-        if aloud:
-            print(printed, complained, sep="\n", file=sys.stderr)
-        said = _last(complained) or _last(printed)
-        raise IncomparableError(f"the base can't be built: {' '.join(command[:6])} ...: {said}")
-
-
-def _ended(command: Sequence[str], folder: Path) -> tuple[int, str, str]:
-    """Exit code and output of a command; what it has started ends with it where we are interrupted."""
     with subprocess.Popen(
         command,
         cwd=folder,
-        env=_without_hooks_words(),
+        env=_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -273,28 +239,27 @@ def _ended(command: Sequence[str], folder: Path) -> tuple[int, str, str]:
         except BaseException:
             os.killpg(child.pid, signal.SIGKILL)
             raise
-    return child.returncode, printed, complained
+    if child.returncode:
+        if aloud:
+            print(printed, complained, sep="\n", file=sys.stderr)
+        said = (complained.strip() or printed.strip()).splitlines()[-1:]
+        last = "".join(said).strip()[:300]
+        raise IncomparableError(f"the base can't be built: {' '.join(command[:6])} ...: {last}")
 
 
-def _last(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[-1].strip()[:300] if lines else ""
-
-
-def _without_hooks_words() -> dict[str, str]:
+def _environment() -> dict[str, str]:
     """What git tells a hook names its own repository, and would overrule the folder that is meant here."""
     return {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
 
 
 def _git(folder: Path, *arguments: str) -> str:
     """What git says; empty where it fails."""
-    command = ["git", "-C", str(folder), *arguments]
     done = subprocess.run(
-        command,
+        ["git", "-C", str(folder), *arguments],
         capture_output=True,
         encoding="utf-8",
         errors="replace",
         check=False,
-        env=_without_hooks_words(),
+        env=_environment(),
     )
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return "" if done.returncode else done.stdout.strip()

@@ -1,5 +1,6 @@
 """What a run takes and what the machine has: memory, disk, and the limits that a child measures."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -68,17 +69,13 @@ class Available:
 
 def available(source: Source) -> Available:
     """What there is now for checkpoints of that source, and for results in this folder."""
-    import psutil
-
-    from swapbench.models.hub import hub_cache
-
     memory = allowance.memory().available
     folder = hub_cache() if source is Source.HUB else cache_root()
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     return Available(
         memory_available_bytes=memory.bytes,
-        checkpoints_free_bytes=psutil.disk_usage(str(there)).free,
-        results_free_bytes=psutil.disk_usage(str(Path.cwd())).free,
+        checkpoints_free_bytes=shutil.disk_usage(there).free,
+        results_free_bytes=shutil.disk_usage(Path.cwd()).free,
         memory_limited_by=memory.by,
     )
 
@@ -86,33 +83,25 @@ def available(source: Source) -> Available:
 def needs(experiment: Experiment, sizes: Mapping[str, ModelSize]) -> Needs:
     """What a run of `experiment` takes; `sizes` has an entry for each of its models."""
     names = experiment.model_names()
-    largest = max(names, key=lambda name: sizes[name].weight_bytes)
-    unweighed = tuple(name for name in names if not sizes[name].weight_bytes)
-    kv_bytes = experiment.engine.kv_budget_bytes if _uses_kv(experiment) else 0
+    weights = {name: sizes[name].weight_bytes for name in names}
+    largest = max(names, key=weights.__getitem__)
+    unweighed = tuple(name for name in names if not weights[name])
+    uses_kv = experiment.workload.agents or experiment.workload.requests
+    kv_bytes = experiment.engine.kv_budget_bytes if uses_kv else 0
+    # Warm: the new model's file pages have to survive beside the old model, and then beside the copy that is
+    # loaded from them.
+    beside = (
+        weights[s.to_model] + max(weights[s.from_model], weights[s.to_model]) for s in experiment.scenario
+    )
     return Needs(
         largest_model=largest,
-        largest_model_bytes=sizes[largest].weight_bytes,
+        largest_model_bytes=weights[largest],
         kv_bytes=kv_bytes,
-        page_cache_bytes=_page_cache_bytes(experiment, sizes),
-        missing_bytes=sum(sizes[name].weight_bytes for name in names if not sizes[name].on_disk),
+        page_cache_bytes=max(beside) if experiment.page_cache is PageCache.WARM else 0,
+        missing_bytes=sum(weights[name] for name in names if not sizes[name].on_disk),
         eviction_bytes=kv_bytes * len(names) if experiment.workload.agents else 0,
         unweighed=unweighed,
         missing_unweighed=tuple(name for name in unweighed if not sizes[name].on_disk),
-    )
-
-
-def _uses_kv(experiment: Experiment) -> bool:
-    return bool(experiment.workload.agents or experiment.workload.requests)
-
-
-def _page_cache_bytes(experiment: Experiment, sizes: Mapping[str, ModelSize]) -> int:
-    """Warm: the new model's file pages have to survive beside the old model, and then beside the copy
-    that is loaded from them."""
-    if experiment.page_cache is not PageCache.WARM:
-        return 0
-    return max(
-        sizes[s.to_model].weight_bytes + max(sizes[s.from_model].weight_bytes, sizes[s.to_model].weight_bytes)
-        for s in experiment.scenario
     )
 
 
@@ -149,12 +138,8 @@ def measure(folder: Path, say: Callable[[str], None]) -> tuple[Limits, Path]:
     if child.returncode or not rates:
         why = complaint.splitlines()[-1] if complaint else f"exit code {child.returncode}"
         raise UsageError(f"{why}; --folder chooses another place")
-    limits = Limits(
-        machine=this_machine(),
-        volume=Volume.of(folder),
-        measured_at=datetime.now(UTC),
-        rates=tuple(rates),
-    )
+    now, volume = datetime.now(UTC), Volume.of(folder)
+    limits = Limits(machine=this_machine(), volume=volume, measured_at=now, rates=tuple(rates))
     return limits, save_limits(limits, cache_root())
 
 

@@ -5,7 +5,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -17,8 +17,8 @@ from swapbench.base.errors import UsageError, did_you_mean
 from swapbench.base.process import said_by
 from swapbench.machine.allowance import want_of_files, want_of_temporary_folder
 from swapbench.orchestrator import GROUP
-from swapbench.spec.experiment import Experiment, FaultKind, InjectedFault, PageCache
-from swapbench.spec.preset import Preset, read_preset, shipped
+from swapbench.spec.experiment import Experiment, FaultKind, PageCache
+from swapbench.spec.preset import read_preset, shipped
 from swapbench.wire.plan import Server
 
 
@@ -52,20 +52,19 @@ BUILT_IN: Final[Mapping[str, BuiltIn]] = {
     ),
 }
 
-# Of the engine nobody asks for a model by name, and no client holds it up.
-ONLY_OF_SERVERS: Final = frozenset((FaultKind.MISSING_MODEL, FaultKind.CLIENT_GONE))
-
 # A server's scheduler takes long prompts other ways. Those that take too long to compute are left out.
-LONG_PROMPTS: Final = (8, 512, 2100)
+_LONG_PROMPTS: Final = (8, 512, 2100)
 
 # What an OpenAI-compatible server is asked by, of which nothing else is known.
-GENERIC: Final = "openai"
+_GENERIC: Final = "openai"
 
 _ASK: Final = """
 import json
 from importlib.metadata import entry_points
 print(json.dumps({point.name: point.value for point in entry_points(group=sys.argv[1])}))
 """
+
+_SCHEMES: Final = ("http://", "https://")
 
 # For a server on another machine.
 _CONNECT_S: Final = 5.0
@@ -81,19 +80,15 @@ class Fitted:
     notes: tuple[str, ...] = ()
 
 
+@cache
 def orchestrators(python: str = sys.executable) -> Mapping[str, str]:
     """Orchestrators of others that an interpreter has installed, as module:class by name.
 
     Raises:
         UsageError: it does not say.
     """
-    if python != sys.executable:
-        return _orchestrators_there(python)
-    return {point.name: point.value for point in entry_points(group=GROUP)}
-
-
-@cache
-def _orchestrators_there(python: str) -> Mapping[str, str]:
+    if python == sys.executable:
+        return {point.name: point.value for point in entry_points(group=GROUP)}
     said, last = said_by(python, _ASK, GROUP)
     if not said:
         raise UsageError(f"{python}: does not say which targets it has installed: {last}")
@@ -119,11 +114,18 @@ def server_of(target: str, python: str = sys.executable) -> Server | None:
     if target in BUILT_IN or orchestrator_of(target, python):
         return None
     name, at, url = target.partition("@")
-    if _is_url(target):
-        name, url = GENERIC, target
-    elif at and not _is_url(url):
+    if target.startswith(_SCHEMES):
+        name, url = _GENERIC, target
+    elif at and not url.startswith(_SCHEMES):
         raise UsageError(f'target "{target}": after the @ there has to be a URL, as http://127.0.0.1:8080')
-    preset = _preset(name, python)
+    path, known = Path(name), shipped()
+    if path.suffix != ".toml" and len(path.parts) <= 1:
+        if name not in known:
+            there = "" if python == sys.executable else f" for {python}"
+            others = (*BUILT_IN, *known, *orchestrators(python))
+            raise UsageError(f'no target "{name}"{there}; {did_you_mean(name, others)}')
+        path = known[name]
+    preset = read_preset(path)
     if not url and preset.start is None and not preset.models.urls:
         url = preset.url
         if not url:
@@ -186,22 +188,6 @@ def refuse_silent(server: Server) -> None:
             ) from None
 
 
-def _preset(name: str, python: str) -> Preset:
-    path = Path(name)
-    if path.suffix == ".toml" or len(path.parts) > 1:
-        return read_preset(path)
-    known = shipped()
-    if name not in known:
-        there = "" if python == sys.executable else f" for {python}"
-        others = (*BUILT_IN, *known, *orchestrators(python))
-        raise UsageError(f'no target "{name}"{there}; {did_you_mean(name, others)}')
-    return read_preset(known[name])
-
-
-def _is_url(text: str) -> bool:
-    return text.startswith(("http://", "https://"))
-
-
 def _refuse_url_with_more(url: str) -> None:
     """Keys in URLs end up in results and logs."""
     parts = urlsplit(url)
@@ -225,24 +211,35 @@ def fit(experiment: Experiment, python: str = sys.executable) -> Fitted:
         UsageError: as `server_of`, or what is asked for can't be had from outside a server.
     """
     server = server_of(experiment.target, python)
+    orchestrator = orchestrator_of(experiment.target, python) if server is None else ""
+    target, title = f'target "{experiment.target}"', "the engine" if server is None else server.preset.title
+    possible = _faults_of(server)
+    if impossible := [str(fault.kind) for fault in experiment.fault if fault.kind not in possible]:
+        kinds = ", ".join(dict.fromkeys(impossible))
+        raise UsageError(f"{target}: {kinds}: no fault that can be committed on {title}")
+    if server is not None:
+        refuse_missing_keys(server, target)
+    if (server is not None or orchestrator) and list(experiment.strategy) != ["stock"]:
+        raise UsageError(
+            f"{target}: strategies are ways of the engine in the worker; a server has its own: leave "
+            "--strategy out"
+        )
     if server is None:
-        _refuse_faults(experiment, [f for f in experiment.fault if f.kind in ONLY_OF_SERVERS], "the engine")
-        orchestrator = orchestrator_of(experiment.target, python)
-        if orchestrator:
-            _refuse_strategies(experiment)
         return Fitted(experiment, None, orchestrator)
-    _refuse_faults(experiment, _not_from_outside(experiment, server), server.preset.title)
-    refuse_missing_keys(server, f'target "{experiment.target}"')
-    _refuse_strategies(experiment)
-    _refuse_reloads(experiment, server)
+    if server.preset.swap.by == "request" and (again := experiment.reloads(experiment.models)):
+        raise UsageError(
+            f'scenario "{again[0]}": both models are the same, and {title}, asked for what it has, would '
+            "swap nothing; name another model"
+        )
     changes: dict[str, object] = {"settle_after_unload": False, "touch_free_memory": False}
-    notes = [*server.preset.notes, *_reports(server.preset)]
+    reports = (f"{title} reports {figure.where}: {figure.means}" for figure in server.preset.reported)
+    notes = [*server.preset.notes, *reports]
     if experiment.verify.tokens and (server.preset.start is None or server.url):
         notes.append(
             "each model is held against what it said first in this run: one that is always wrong is not seen"
         )
     if "prompt_tokens" not in experiment.verify.model_fields_set:
-        changes["verify"] = experiment.verify.model_copy(update={"prompt_tokens": LONG_PROMPTS})
+        changes["verify"] = experiment.verify.model_copy(update={"prompt_tokens": _LONG_PROMPTS})
     if not server.preset.reads_paths:
         changes["page_cache"] = PageCache.AS_IS
         changes["scenario"] = tuple(s.model_copy(update={"page_cache": None}) for s in experiment.scenario)
@@ -250,10 +247,12 @@ def fit(experiment: Experiment, python: str = sys.executable) -> Fitted:
     return Fitted(experiment.model_copy(update=changes), server, notes=tuple(notes))
 
 
-def _not_from_outside(experiment: Experiment, server: Server) -> list[InjectedFault]:
-    """Faults that can't be committed on a server: a damaged checkpoint has to be named by its folder, and
-    where calls swap there is no client of the swap that could go away.
+def _faults_of(server: Server | None) -> set[FaultKind]:
+    """Faults that can be committed. A server has to be told of a damaged checkpoint by its folder; where
+    calls swap, there is no client of the swap that could go away.
     """
+    if server is None:  # nobody asks the engine for a model by name, and no client holds it up
+        return set(FaultKind) - {FaultKind.MISSING_MODEL, FaultKind.CLIENT_GONE}
     possible = {FaultKind.KILL, FaultKind.MISSING_MODEL}
     if server.preset.swap.by == "request":
         possible.add(FaultKind.CLIENT_GONE)
@@ -262,35 +261,7 @@ def _not_from_outside(experiment: Experiment, server: Server) -> list[InjectedFa
     if "{path}" in server.preset.models.name:
         possible |= {FaultKind.MISSING_SHARD, FaultKind.TRUNCATED_SHARD, FaultKind.CORRUPT_HEADER}
         possible.add(FaultKind.OTHER_SHAPES)
-    return [fault for fault in experiment.fault if fault.kind not in possible]
-
-
-def _refuse_faults(experiment: Experiment, impossible: Sequence[InjectedFault], title: str) -> None:
-    if impossible:
-        kinds = ", ".join(dict.fromkeys(str(fault.kind) for fault in impossible))
-        raise UsageError(f'target "{experiment.target}": {kinds}: no fault that can be committed on {title}')
-
-
-def _refuse_strategies(experiment: Experiment) -> None:
-    if list(experiment.strategy) != ["stock"]:
-        raise UsageError(
-            f'target "{experiment.target}": strategies are ways of the engine in the worker; a server has '
-            "its own: leave --strategy out"
-        )
-
-
-def _refuse_reloads(experiment: Experiment, server: Server) -> None:
-    again = experiment.reloads(experiment.models) if server.preset.swap.by == "request" else ()
-    if again:
-        raise UsageError(
-            f'scenario "{again[0]}": both models are the same, and {server.preset.title}, asked for what it '
-            "has, would swap nothing; name another model"
-        )
-
-
-def _reports(preset: Preset) -> list[str]:
-    """What the figures that a server tells of itself are."""
-    return [f"{preset.title} reports {figure.where}: {figure.means}" for figure in preset.reported]
+    return possible
 
 
 def refuse_wants(experiment: Experiment, server: Server | None) -> None:
