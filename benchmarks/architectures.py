@@ -36,7 +36,7 @@ _CACHE_TOKENS: Final = 48  # more than a mini's windows
 def synth(published: Path, _mini: Path) -> str:
     """Plan the full size."""
     from swapbench.models.stand_ins import order
-    from swapbench.models.stand_ins.tensors import tensors
+    from swapbench.models.stand_ins.synthesize import tensors
     from swapbench.spec.experiment import Source
 
     planned = tensors(order.of_config_file("full", Source.SYNTHETIC, published))
@@ -49,7 +49,7 @@ def mini(published: Path, folder: Path) -> str:
     from swapbench.models.stand_ins import order, synthesize
     from swapbench.spec.experiment import Source
 
-    synthesize.make(order.of_config_file("mini", Source.MINI, published), folder, lambda _: None)
+    synthesize.make(order.of_config_file("mini", Source.MINI, published), folder, lambda *_: None)
     return f"{weight_bytes(folder) / 1e6:.1f} MB"
 
 

@@ -12,9 +12,7 @@ from swapbench.cli.options import Json
 from swapbench.cli.usage import Command, CommandGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from swapbench.models.stand_ins.order import Order, Progress
+    from swapbench.models.stand_ins.order import Order
     from swapbench.spec.experiment import Source
 
 app = typer.Typer(
@@ -92,7 +90,6 @@ def synth(
     """
     from swapbench.models.stand_ins import store
     from swapbench.models.stand_ins.order import of_config_file
-    from swapbench.models.stand_ins.store import make
     from swapbench.report.lists import progress_of
     from swapbench.spec.experiment import Source
 
@@ -111,7 +108,7 @@ def synth(
             print(f"{order.name}: there already, {folder}")
             continue
         with progress_of(order.name) as show:
-            make(order, _shown(show))
+            store.make(order, show)
         print(f"{order.name}: made, {folder}")
 
 
@@ -327,10 +324,6 @@ def _repos(wanted: list[str]) -> list[str]:
             hint = did_you_mean(repo, [*(entry.name for entry in CATALOGUE), *discover()])
             raise ModelError(f'"{repo}" is no experiment, model or repository (org/name); {hint}')
     return list(dict.fromkeys(repos))
-
-
-def _shown(show: "Callable[[int, int], None]") -> "Callable[[Progress], None]":
-    return lambda progress: show(progress.done_bytes, progress.total_bytes)
 
 
 def _row(name: str, source: "Source") -> dict[str, Any]:

@@ -1,20 +1,27 @@
-"""swapbench's cache folder, and answers kept in it that take long to find and hang on files alone."""
+"""swapbench's cache folder, with answers that take long to find and hang on files alone; room on a disk."""
 
 import hashlib
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from swapbench.base.errors import UsageError
+from swapbench.base.errors import ModelError, UsageError
 from swapbench.base.files import expanded
 from swapbench.instruments.page_cache import weight_files
 
+# Bytes done so far, and bytes in all.
+OnBytes = Callable[[int, int], None]
+
 _CACHES: Final = "Library/Caches" if sys.platform == "darwin" else ".cache"
+_QUESTION: Final = "sha256"
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def cache_root() -> Path:
@@ -24,30 +31,44 @@ def cache_root() -> Path:
         UsageError: that is in a home folder, and there is none.
         UnicodeEncodeError: its name is no text.
     """
-    chosen = os.environ.get("SWAPBENCH_CACHE")
-    root = expanded(chosen).absolute() if chosen else _users_place()
+    if chosen := os.environ.get("SWAPBENCH_CACHE"):
+        root = expanded(chosen).absolute()
+    else:
+        place = os.environ.get("XDG_CACHE_HOME", "").strip()
+        try:
+            root = (Path(place) if place else Path.home() / _CACHES) / "swapbench"
+        except RuntimeError:
+            root = Path()
+        if not root.is_absolute():
+            raise UsageError(
+                "this user has no home folder, where swapbench would keep models: set HOME, or "
+                "SWAPBENCH_CACHE to a folder"
+            )
     str(root).encode()  # what lies there is told to children as text
     return root
 
 
-def _users_place() -> Path:
-    with suppress(RuntimeError):
-        chosen = os.environ.get("XDG_CACHE_HOME", "").strip()
-        place = Path(chosen) if chosen else Path.home() / _CACHES
-        if place.is_absolute():
-            return place / "swapbench"
-    raise UsageError(
-        "this user has no home folder, where swapbench would keep models: set HOME, or SWAPBENCH_CACHE to a "
-        "folder"
-    )
+def require_room(folder: Path, needed_bytes: int, what: str, remedy: str, spare_bytes: int = 0) -> None:
+    """Refuse to write what a disk has no room for; `what` takes the bytes, and `remedy` says what to do."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    free_bytes = shutil.disk_usage(there).free
+    if free_bytes < needed_bytes + spare_bytes:
+        raise ModelError(
+            f"{what} {needed_bytes / 1e9:.2f} GB and {there} has {free_bytes / 1e9:.2f} GB free; {remedy}"
+        )
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or a folder's list of names, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def state_of(paths: Iterable[Path]) -> list[list[Any]]:
-    """What tells files from others of the same name, and from themselves once they have changed.
-
-    Raises:
-        OSError: one is not there.
-    """
+    """What tells files, which have to be there, from others of their names, and from what they were."""
     stats = [(path, path.stat()) for path in paths]
     return [[path.name, s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns] for path, s in stats]
 
@@ -62,10 +83,7 @@ def recall(question: str, path: Path, state: Any) -> Any:
 
 
 def remembered(question: str, path: Path, state: Any, find: Callable[[], Any]) -> Any:
-    """The answer of JSON's types that was kept of a path in this state, or a new one, which is kept.
-
-    Where the cache folder can't be written, it is found anew each time.
-    """
+    """The answer of JSON's types that was kept of a path in this state, or a new one, which is kept."""
     answer = recall(question, path, state)
     if answer is None:
         answer = find()
@@ -88,37 +106,22 @@ def _place(question: str, path: Path) -> Path:
     return cache_root() / "remembered" / question / f"{key}.json"
 
 
-_QUESTION: Final = "sha256"
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
-
-
 def checkpoint_digest(folder: Path) -> str:
-    """A digest of config.json and of every byte of the weight files, in seconds a file at its first time.
-
-    Raises:
-        OSError: a file can't be read.
-    """
+    """A digest of config.json and of every byte of the weight files, in seconds a file at its first time."""
     digest = hashlib.sha256((folder / "config.json").read_bytes())
     for file in weight_files(folder):
-        digest.update(f"{file.name} {_sha256(file)}\n".encode())
+        name = _name_of_blob(file) or remembered(_QUESTION, file, state_of([file]), partial(_read, file))
+        digest.update(f"{file.name} {name}\n".encode())
     return digest.hexdigest()
 
 
 def undigested(folder: Path) -> int:
-    """Bytes that `checkpoint_digest` would have to read now.
-
-    Raises:
-        OSError: a file can't be looked at.
-    """
+    """Bytes that `checkpoint_digest` would have to read now."""
     return sum(
         file.stat().st_size
         for file in weight_files(folder)
         if not _name_of_blob(file) and recall(_QUESTION, file, state_of([file])) is None
     )
-
-
-def _sha256(file: Path) -> str:
-    return _name_of_blob(file) or str(remembered(_QUESTION, file, state_of([file]), lambda: _read(file)))
 
 
 def _name_of_blob(file: Path) -> str:

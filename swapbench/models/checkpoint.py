@@ -7,6 +7,7 @@ there are some that name files that have never existed.
 import codecs
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -43,20 +44,14 @@ class Entry:
 
     @property
     def align_bytes(self) -> int:
-        """What its place has to be a multiple of for a view of its type: the size of an item.
-
-        1 for types smaller than a byte, and for sizes that are no power of two: nothing has views of those.
-        """
+        """What its place has to be a multiple of for a view of its type; 1 for types that nothing views."""
         bits = _BITS.get(self.dtype) or 8 * (self.end - self.start) // (prod(self.shape) or 1)
         return bits // 8 if bits in (16, 32, 64, 128) else 1
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a file says before its data: `metadata` as it stands there, None where there is none.
-
-    The tensors are in the order of their bytes, and their places count from `data_start`.
-    """
+    """What a file says before its data: tensors in the order of their bytes, and `metadata` as it stands."""
 
     entries: tuple[Entry, ...]
     metadata: Any
@@ -116,7 +111,11 @@ def _entry(name: str, raw: Any) -> Entry:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [start, end]}:
             if all(map(_counts, (*shape, start, end))) and start <= end:
                 entry = Entry(name, dtype, tuple(map(int, shape)), int(start), int(end))
-                _check_size(entry)
+                # Newer types than these may have any size.
+                if dtype in _BITS and _BITS[dtype] * _items(entry.shape) != 8 * (entry.end - entry.start):
+                    raise HeaderError(
+                        f"has a corrupt header: {name:.80} has other bytes than its shape takes"
+                    )
                 return entry
     raise HeaderError(f"has a corrupt header: {name:.80} is no tensor")
 
@@ -126,17 +125,12 @@ def _counts(value: Any) -> bool:
     return isinstance(value, int | float) and type(value) is not bool and value >= 0 and value == value // 1
 
 
-def _check_size(entry: Entry) -> None:
-    bits = _BITS.get(entry.dtype)
-    if bits is None:  # newer types than these may have any size
-        return
-    for n in entry.shape:
-        bits *= n
-        # Python's numbers have no end, and a file's shapes need not have one either.
-        if bits > 1 << 70:
-            break
-    if bits != 8 * (entry.end - entry.start):
-        raise HeaderError(f"has a corrupt header: {entry.name:.80} has other bytes than its shape takes")
+def _items(shape: tuple[int, ...]) -> int:
+    """How many, or more than any file has: neither Python's numbers nor a file's shapes have an end."""
+    items = 1
+    for length in shape:
+        items = min(items * length, 1 << 70)
+    return items
 
 
 WEIGHTS: Final = "model*.safetensors"
@@ -201,23 +195,17 @@ def json_damage(file: Path, *names: str) -> str:
 def pointers(folder: Path) -> tuple[str, ...]:
     """Small files of which only Git LFS's pointers are there."""
     small = {file for pattern in PATTERNS if pattern != WEIGHTS for file in folder.glob(pattern)}
-    return tuple(sorted(file.name for file in small if file.name != _INDEX and _is_pointer(file)))
-
-
-def _is_pointer(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(LFS_POINTER)) == LFS_POINTER
-    except OSError:
-        return False
+    found = []
+    for path in sorted(small - {folder / _INDEX}):
+        with suppress(OSError), path.open("rb") as file:
+            if file.read(len(LFS_POINTER)) == LFS_POINTER:
+                found.append(path.name)
+    return tuple(found)
 
 
 def code_wanted(folder: Path) -> str:
     """That a checkpoint can't be loaded without code of its own, as a clause; empty where it can."""
-    try:
-        code = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_file"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return ""
+    code = read_object(folder / "config.json").get("model_file")
     if code is None:
         return ""
     return f"config.json asks for code of the checkpoint's ({code!s:.80}), and none is run"
@@ -229,8 +217,10 @@ def looks_whole(folder: Path) -> bool:
     Where they don't, it may be whole all the same.
     """
     named = any((folder / name).is_file() for name in _TOKENIZERS)
-    contradicted = not named or missing_files(folder) or pointers(folder)
-    return not contradicted and set(weight_map(folder)) <= _tensors(folder)
+    if not named or missing_files(folder) or pointers(folder):
+        return False
+    there = {entry.name for path in folder.glob(WEIGHTS) for entry in read_header(path)}
+    return set(weight_map(folder)) <= there
 
 
 def missing_files(folder: Path) -> tuple[str, ...]:
@@ -249,17 +239,19 @@ def missing_of_series(folder: Path) -> tuple[str, ...]:
 
 def weight_map(folder: Path) -> dict[str, str]:
     """The file that an index gives for each tensor; empty where there is no index that can be read."""
-    try:
-        found = json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"]
-        return {str(name): _plain(str(file)) for name, file in found.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {}
-
-
-def _tensors(folder: Path) -> set[str]:
-    return {entry.name for path in folder.glob(WEIGHTS) for entry in read_header(path)}
+    found = read_object(folder / _INDEX).get("weight_map")
+    return {str(name): _plain(str(file)) for name, file in found.items()} if isinstance(found, dict) else {}
 
 
 def _plain(name: str) -> str:
     """An index is somebody else's text: it may name files in the folder, and none elsewhere."""
     return "".join(letter if letter.isprintable() else "?" for letter in Path(name).name)
+
+
+def read_object(file: Path) -> dict[str, Any]:
+    """What a file of JSON holds; empty where that is no object that can be read."""
+    with suppress(OSError, ValueError, RecursionError):
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+    return {}

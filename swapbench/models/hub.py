@@ -9,30 +9,22 @@ import hashlib
 import logging
 import os
 import re
-import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
-from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, cast
+from typing import IO, Any, Final, cast
 
 from swapbench.base.errors import ModelError, TransferError
 from swapbench.base.files import expanded
+from swapbench.models.cache import OnBytes, require_room
 from swapbench.models.checkpoint import PATTERNS, WEIGHTS
 from swapbench.models.validation import Fault, examined, fault
 
-if TYPE_CHECKING:
-    from huggingface_hub import ModelInfo
-
-# Bytes there so far (those of an earlier attempt included), and bytes in all.
-OnBytes = Callable[[int, int], None]
-
 _TRIES: Final = 5
 _PAUSE_S: Final = 1.0
-_NOT_OURS: Final = "mlx-lm can't load that"
 _REPO: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -47,8 +39,14 @@ def find(repo: str) -> tuple[Path | None, Fault | None]:
 
     The snapshot of `main` comes first, then the others, newest first. Nothing goes over the network.
     """
+    storage = _storage(repo)
+    try:
+        main = (storage / "refs" / "main").read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        main = ""
+    snapshots = [path for path in (storage / "snapshots").glob("*") if path.is_dir()]
     faults = []
-    for snapshot in _snapshots(_storage(repo)):
+    for snapshot in sorted(snapshots, key=lambda p: (p.name == main, p.stat().st_mtime), reverse=True):
         lack = fault(snapshot)
         if not lack:
             return snapshot, None
@@ -58,6 +56,8 @@ def find(repo: str) -> tuple[Path | None, Fault | None]:
 
 def fetch(repo: str, on_bytes: OnBytes) -> Path:
     """Download what mlx-lm loads of a repository into the Hugging Face cache, going on where it broke off.
+
+    `on_bytes` hears the bytes that are there, those of an earlier attempt included, and bytes in all.
 
     Raises:
         ModelError: there is no such repository, or no room for it.
@@ -77,49 +77,51 @@ def fetch(repo: str, on_bytes: OnBytes) -> Path:
                 f"{repo} has no MLX weights (model*.safetensors); is there an mlx-community version?"
             )
         total_bytes = sum(file.size or 0 for file in wanted)
-        _fetch_weights(repo, info, wanted, lambda done_bytes: on_bytes(done_bytes, total_bytes))
+        _fetch_weights(repo, str(info.sha), wanted, total_bytes, on_bytes)
         # Finds the weights where they have been put, and brings the rest.
         snapshot = Path(huggingface_hub.snapshot_download(repo, allow_patterns=list(PATTERNS)))
         on_bytes(total_bytes, total_bytes)
     if found := examined(snapshot):
-        raise ModelError(f"{repo}: {found.what}, as the hub has it; {found.remedy or _NOT_OURS}")
+        remedy = found.remedy or "mlx-lm can't load that"
+        raise ModelError(f"{repo}: {found.what}, as the hub has it; {remedy}")
     return snapshot
 
 
-def _fetch_weights(repo: str, info: "ModelInfo", files: Sequence[Any], tell: Callable[[int], None]) -> None:
-    blobs = _storage(repo) / "blobs"
-    weights = [(f.rfilename, f.lfs) for f in files if f.lfs is not None and _SHA256.fullmatch(f.lfs.sha256)]
-    there_bytes = sum(_size(blobs / lfs.sha256) or _size(_part(blobs / lfs.sha256)) for _, lfs in weights)
-    _check_disk(repo, blobs, sum(file.size or 0 for file in files) - there_bytes)
-    before_bytes = 0
-    for name, lfs in weights:
-        blob = blobs / lfs.sha256
-        if not blob.exists():
-            _download(repo, str(info.sha), name, blob, lfs.size, partial(_tell_more, tell, before_bytes))
-        before_bytes += lfs.size
-        tell(before_bytes)
-
-
-def _tell_more(tell: Callable[[int], None], before_bytes: int, done_bytes: int) -> None:
-    tell(before_bytes + done_bytes)
-
-
-def _download(
-    repo: str, revision: str, name: str, blob: Path, size_bytes: int, tell: Callable[[int], None]
-) -> None:
-    """One file, into the cache under its hash; what is there of it stays until it is whole."""
+def _fetch_weights(repo: str, revision: str, files: list[Any], total_bytes: int, on_bytes: OnBytes) -> None:
     from huggingface_hub import hf_hub_url
 
-    url = hf_hub_url(repo, name, revision=revision)
+    blobs = _storage(repo) / "blobs"
+    weights = [file for file in files if file.lfs is not None and _SHA256.fullmatch(file.lfs.sha256)]
+    places = [blobs / file.lfs.sha256 for file in weights]
+    begun = [blob if blob.exists() else _part(blob) for blob in places]
+    there_bytes = sum(path.stat().st_size for path in begun if path.exists())
+    remedy = "make room, or set HF_HOME to a folder on another disk"
+    require_room(blobs, total_bytes - there_bytes, f"{repo} takes another", remedy)
+    done_bytes = 0
+    for file, blob in zip(weights, places, strict=True):
+
+        def tell(there_bytes: int, before_bytes: int = done_bytes) -> None:
+            on_bytes(before_bytes + there_bytes, total_bytes)
+
+        if not blob.exists():
+            url = hf_hub_url(repo, file.rfilename, revision=revision)
+            _download(url, f"{repo}: {file.rfilename}", blob, file.lfs.size, tell)
+        tell(file.lfs.size)
+        done_bytes += file.lfs.size
+
+
+def _download(url: str, what: str, blob: Path, size_bytes: int, tell: Callable[[int], None]) -> None:
+    """One file, into the cache under its hash; what is there of it stays until it is whole."""
     part = _part(blob)
     part.parent.mkdir(parents=True, exist_ok=True)
-    with part.open("ab") as file:
+    with part.open("a+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise TransferError(f"{repo}: another process is fetching {name}; let it finish") from None
+            raise TransferError(f"{what}: another process is fetching it; let it finish") from None
         if file.tell() > size_bytes:
-            file.truncate(0)
+            file.seek(0)
+            file.truncate()
         tell(file.tell())
         failures = 0
         while (before_bytes := file.tell()) < size_bytes:
@@ -130,8 +132,12 @@ def _download(
                 if isinstance(error, OSError) or failures == _TRIES:
                     raise
                 time.sleep(_PAUSE_S)
-        file.flush()
-        _check_hash(part, blob.name, f"{repo}: {name}")
+        file.seek(0)
+        if hashlib.file_digest(file, "sha256").hexdigest() != blob.name:
+            part.unlink()
+            raise TransferError(
+                f"{what} came through damaged (its hash is wrong) and was removed; fetch it again"
+            )
         part.rename(blob)
 
 
@@ -149,7 +155,8 @@ def _append(url: str, file: IO[bytes], tell: Callable[[int], None]) -> None:
     with get_session().stream("GET", url, headers=headers, timeout=wait_s, follow_redirects=True) as answer:
         hf_raise_for_status(answer)
         if answer.status_code == 200:  # from the beginning, whatever was asked
-            file.truncate(0)
+            file.seek(0)
+            file.truncate()
         for chunk in answer.iter_bytes(constants.DOWNLOAD_CHUNK_SIZE):
             file.write(chunk)
             tell(file.tell())
@@ -160,16 +167,6 @@ def _broken_off() -> tuple[type[Exception], ...]:
     from huggingface_hub.errors import HfHubHTTPError
 
     return cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__)
-
-
-def _check_hash(part: Path, sha256: str, what: str) -> None:
-    with part.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
-        part.unlink()
-        raise TransferError(
-            f"{what} came through damaged (its hash is wrong) and was removed; fetch it again"
-        )
 
 
 @contextmanager
@@ -183,52 +180,29 @@ def _explained(repo: str) -> Iterator[None]:
         RepositoryNotFoundError,
     )
 
+    again = f"`swapbench models fetch {repo}` goes on from there"
     try:
         yield
     except OfflineModeIsEnabled:
         raise TransferError(f"{repo} can't be fetched while HF_HUB_OFFLINE is set; unset it") from None
     except HfHubHTTPError as error:
         status = error.response.status_code
-        page = f"{constants.ENDPOINT}/{repo}"
+        licence = f"accept its licence at {constants.ENDPOINT}/{repo}"
         if isinstance(error, GatedRepoError) or status == 403:
-            raise TransferError(
-                f"{repo} is gated ({status}): accept its licence at {page}, "
-                "then set HF_TOKEN to a token of yours"
-            ) from None
-        if status == 401:
-            raise TransferError(
-                f"the hub refused {repo} (401): check the name; if it is gated or private, accept "
-                f"its licence at {page} and set HF_TOKEN to a token of yours"
-            ) from None
-        if isinstance(error, RepositoryNotFoundError):
+            said = f"{repo} is gated ({status}): {licence}, then set HF_TOKEN to a token of yours"
+        elif status == 401:
+            said = (
+                f"the hub refused {repo} (401): check the name; if it is gated or private, {licence} and set "
+                "HF_TOKEN to a token of yours"
+            )
+        elif isinstance(error, RepositoryNotFoundError):
             raise ModelError(f"no repository {repo} at {constants.ENDPOINT}; check its name") from None
-        raise TransferError(f"{repo}: the hub answered {status}; {_AGAIN.format(repo)}") from None
+        else:
+            said = f"{repo}: the hub answered {status}; {again}"
+        raise TransferError(said) from None
     except _broken_off() as error:
-        raise TransferError(
-            f"{repo}: the download broke off ({_brief(error)}); {_AGAIN.format(repo)}"
-        ) from None
-
-
-_AGAIN: Final = "`swapbench models fetch {}` goes on from there"
-
-
-def _check_disk(repo: str, blobs: Path, needed_bytes: int) -> None:
-    there = next(folder for folder in blobs.parents if folder.exists())
-    free_bytes = shutil.disk_usage(there).free
-    if free_bytes < needed_bytes:
-        raise ModelError(
-            f"{repo} takes {needed_bytes / 1e9:.2f} GB more and {there} has {free_bytes / 1e9:.2f} GB free; "
-            "make room, or set HF_HOME to a folder on another disk"
-        )
-
-
-def _snapshots(storage: Path) -> list[Path]:
-    folders = [path for path in (storage / "snapshots").glob("*") if path.is_dir()]
-    try:
-        main = (storage / "refs" / "main").read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        main = ""
-    return sorted(folders, key=lambda path: (path.name == main, path.stat().st_mtime), reverse=True)
+        text = " ".join(str(error).split()).split(".", maxsplit=1)[0][:160] or type(error).__name__
+        raise TransferError(f"{repo}: the download broke off ({text}); {again}") from None
 
 
 def hub_cache() -> Path:
@@ -252,12 +226,3 @@ def _storage(repo: str) -> Path:
 
 def _part(blob: Path) -> Path:
     return blob.with_name(f"{blob.name}.swapbench.incomplete")
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _brief(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text.split(".", maxsplit=1)[0][:160] or type(error).__name__

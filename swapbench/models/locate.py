@@ -1,6 +1,7 @@
 """From the names in an experiment to checkpoints on this machine."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -8,7 +9,7 @@ from typing import Final
 from swapbench.base.errors import ModelError, did_you_mean
 from swapbench.base.files import expanded
 from swapbench.models import hub
-from swapbench.models.catalogue import CATALOGUE, Entry, lookup
+from swapbench.models.catalogue import CATALOGUE, lookup
 from swapbench.models.checkpoint import weight_bytes
 from swapbench.models.stand_ins import order, store
 from swapbench.models.stand_ins.order import Order
@@ -36,15 +37,25 @@ class Located:
     name: str
     reference: str
     source: Source
-    path: Path | None
-    weight_bytes: int
-    hint: str
+    path: Path | None = None
+    weight_bytes: int = 0
+    hint: str = ""
     fault: Fault | None = None
 
     @property
     def to_come(self) -> bool:
         """Whether a command gets it."""
         return self.path is None and self.source is not Source.LOCAL
+
+    def _at(self, folder: Path) -> "Located":
+        """What swapbench made is what it was made as, whatever name or path has led to it."""
+        source = store.made_as(folder) or self.source
+        return replace(self, source=source, path=folder, weight_bytes=weight_bytes(folder))
+
+    def _unfit(self, folder: Path, found: Fault) -> "Located":
+        found = store.advised(found, self.source, folder, self.reference)
+        state = "is no whole checkpoint" if found.incomplete else "can't be loaded"
+        return replace(self, hint=f"{folder} {state}: {found}", fault=found)
 
 
 def locate(name: str, reference: str, source: Source) -> Located:
@@ -56,13 +67,51 @@ def locate(name: str, reference: str, source: Source) -> Located:
         ModelError: the reference names no model that this source could have; or what is there is swapbench's,
             and doesn't say what it is.
     """
+    wanted = Located(name, reference, Source.LOCAL if is_path(reference) else source)
     if is_path(reference):
-        return _located_folder(name, reference)
+        folder = expanded(reference)
+        if not folder.is_dir():
+            return replace(wanted, hint=f"{folder} is no whole checkpoint: there is no such folder")
+        found = fault(folder)
+        return wanted._unfit(folder, found) if found else wanted._at(folder.absolute())
     if source is Source.LOCAL:
-        return Located(name, reference, Source.LOCAL, None, 0, _no_path(name, reference))
-    if source is Source.HUB:
-        return _located_on_hub(name, reference)
-    return _located_here(name, reference, source)
+        said = f'source local takes folders, and "{reference}" is no path'
+        return replace(wanted, hint=f"{said}; give one by --set models.{name}=PATH")
+    return _located_on_hub(wanted) if source is Source.HUB else _located_here(wanted)
+
+
+def _located_on_hub(wanted: Located) -> Located:
+    entry = lookup(wanted.reference)
+    repo = entry.repo if entry else wanted.reference
+    if not hub.is_repo(repo):
+        hint = did_you_mean(repo, [entry.name for entry in CATALOGUE])
+        raise ModelError(f'"{repo}" names no Hugging Face repository; {hint}')
+    path, found = hub.find(repo)
+    if path is not None:
+        return wanted._at(path)
+    name = entry.name if entry else repo
+    hint = f"not in the Hugging Face cache; `swapbench models fetch {name}`"
+    if found:
+        found = store.advised(found, Source.HUB, Path(), name)
+        hint = f"incomplete in the Hugging Face cache ({found.what}); {found.remedy}"
+    return replace(wanted, weight_bytes=entry.hub_bytes if entry else 0, hint=hint, fault=found)
+
+
+def _located_here(wanted: Located) -> Located:
+    made_by = order_for(wanted.reference, wanted.source)
+    made_name = made_by.name if made_by else wanted.reference
+    folder = store.folder_of(made_name, wanted.source)
+    state = store.state(folder, made_by)
+    if not state:
+        return wanted._at(folder)
+    found = "made by another version of swapbench" if state == "stale" else "not made yet"
+    hint = f"{found}; `swapbench models synth {made_name}`"
+    entry = lookup(wanted.reference)
+    size_bytes = entry.synthetic_bytes if entry else 0
+    if wanted.source is Source.MINI:
+        hint = "made on first use, in seconds"
+        size_bytes = entry.mini_bytes if entry else 0
+    return replace(wanted, weight_bytes=size_bytes, hint=hint)
 
 
 def looked_at(
@@ -78,7 +127,7 @@ def looked_at(
     found = examined(model.path, lambda: on_progress(f"looking at {model.name}"))
     if found is None or (elsewhere and not found.incomplete):
         return model
-    return _unfit(model, model.path, found)
+    return model._unfit(model.path, found)
 
 
 def provide(
@@ -117,28 +166,76 @@ def provide(
     }
 
 
+def _made_mini(model: Located, on_progress: Callable[[str], None]) -> Located:
+    missing = model.path is None and model.source is Source.MINI
+    wanted = order_for(model.reference, Source.MINI) if missing else None
+    if wanted is None:
+        return model
+    on_progress(f"making the mini model {wanted.name}")
+    store.make(wanted, lambda *_: None)
+    return locate(model.name, model.reference, model.source)
+
+
+def _certain(model: Located, source: Source, on_progress: Callable[[str], None], elsewhere: bool) -> Located:
+    if model.path is None or store.is_own(model.path, model.source):
+        return model
+    looked = looked_at(model, on_progress, elsewhere=elsewhere)
+    if looked.fault is None:
+        return model
+    # As whoever asks the next time is told: the hub's cache may have another snapshot.
+    again = locate(model.name, model.reference, source)
+    return looked if again.path == model.path else _certain(again, source, on_progress, elsewhere)
+
+
+def _wanted(missing: list[Located]) -> str:
+    """Everything that is missing, in one line, with one command that gets it all."""
+    broken = [(model.name, model.fault) for model in missing if model.fault]
+    named = [model for model in missing if not (model.fault or model.source is Source.LOCAL)]
+    told = [model for model in missing if model not in named and not (model.fault and len(broken) > 1)]
+    lines = [f"{model.name}: {model.hint}" for model in told]
+    if len(broken) > 1:  # their names first: of a long line the middle is left out
+        names = ", ".join(name for name, _ in broken)
+        faults = "; ".join(f"{name}: {found.what:.100}; {found.remedy}" for name, found in broken)
+        lines.append(f"{names} can't be loaded: {faults}")
+    if named:
+        verb, state = "synth", "made yet, or made by another version of swapbench"
+        if named[0].source is Source.HUB:
+            verb, state = "fetch", "in the Hugging Face cache"
+        sizes = [f" ({model.weight_bytes / 1e9:.2f} GB)" if model.weight_bytes else "" for model in named]
+        parts = ", ".join(f"{model.name}{size}" for model, size in zip(named, sizes, strict=True))
+        entries = [(lookup(model.reference), model.reference) for model in named]
+        names = " ".join(entry.name if entry else reference for entry, reference in entries)
+        lines.insert(0, f"not {state}: {parts}; run `swapbench models {verb} {names}`")
+    return "; ".join(lines)
+
+
 def find(reference: str, sources: Sequence[Source]) -> Path:
     """The one checkpoint that there is of a model among `sources`; a path is that folder.
 
     Raises:
         ModelError: there is none, or more than one, or mlx-lm can't load it.
     """
+    located: dict[Source, Located] = {}
     if is_path(reference):
-        located = {Source.LOCAL: locate(reference, reference, Source.LOCAL)}
+        located[Source.LOCAL] = locate(reference, reference, Source.LOCAL)
     else:
-        located = {source: model for source in sources if (model := _if_known(reference, source))}
-    there = {source: model for source, model in located.items() if model.path is not None}
+        for source in sources:
+            with suppress(ModelError):
+                located[source] = locate(reference, reference, source)
+    there = [source for source, model in located.items() if model.path is not None]
     if len(there) > 1:
         options = " or ".join(f"--source {source}" for source in there)
         raise ModelError(f'"{reference}" is there as {" and ".join(there)}; say which by {options}')
-    for model in map(looked_at, there.values()):
+    if there or len(located) == 1:
+        model = looked_at(located[there[0]] if there else next(iter(located.values())))
         if model.path is not None and model.fault is None:
             return model.path
         raise ModelError(f"{reference}: {model.hint}")
-    if len(located) == 1:
-        (model,) = located.values()
-        raise ModelError(f"{reference}: {model.hint}")
-    raise ModelError(_nowhere(reference, known=bool(located)))
+    if located and not Path(reference).is_dir():
+        raise ModelError(
+            f'no checkpoint of "{reference}" is here; `swapbench models list` shows what gets it'
+        )
+    raise ModelError(f'no model "{reference}"; {_hint(reference)}')
 
 
 def is_path(reference: str) -> bool:
@@ -160,149 +257,12 @@ def order_for(reference: str, source: Source) -> Order | None:
         return order.of_config_file(reference, source, config)
     if reference in store.made(source):
         return None
-    raise ModelError(f'no model "{reference}" for source {source}; {did_you_mean(reference, _known())}')
+    raise ModelError(f'no model "{reference}" for source {source}; {_hint(reference)}')
 
 
-def _if_known(reference: str, source: Source) -> Located | None:
-    try:
-        return locate(reference, reference, source)
-    except ModelError:
-        return None
-
-
-def _nowhere(reference: str, known: bool) -> str:
+def _hint(reference: str) -> str:
+    """What may be meant by a name of no model."""
     if Path(reference).is_dir():
-        return f'no model "{reference}"; the folder of that name is ./{reference}'
-    if known:
-        return f'no checkpoint of "{reference}" is here; `swapbench models list` shows what gets it'
-    return f'no model "{reference}"; {did_you_mean(reference, _known())}'
-
-
-def _no_path(name: str, reference: str) -> str:
-    return f'source local takes folders, and "{reference}" is no path; give one by --set models.{name}=PATH'
-
-
-def _located_folder(name: str, reference: str) -> Located:
-    folder = expanded(reference)
-    hint = f"{folder} is no whole checkpoint: there is no such folder"
-    nothing = Located(name, reference, Source.LOCAL, None, 0, hint)
-    if not folder.is_dir():
-        return nothing
-    if found := fault(folder):
-        return _unfit(nothing, folder, found)
-    return _there(name, reference, folder.absolute(), Source.LOCAL)
-
-
-def _unfit(model: Located, folder: Path, found: Fault) -> Located:
-    found = store.advised(found, model.source, folder, model.reference)
-    state = "is no whole checkpoint" if found.incomplete else "can't be loaded"
-    return replace(model, hint=f"{folder} {state}: {found}", fault=found)
-
-
-def _certain(model: Located, source: Source, on_progress: Callable[[str], None], elsewhere: bool) -> Located:
-    if model.path is None or store.is_own(model.path, model.source):
-        return model
-    looked = looked_at(model, on_progress, elsewhere=elsewhere)
-    if looked.fault is None:
-        return model
-    # As whoever asks the next time is told: the hub's cache may have another snapshot.
-    again = locate(model.name, model.reference, source)
-    if again.path == model.path:
-        return looked
-    return _certain(again, source, on_progress, elsewhere)
-
-
-def _there(name: str, reference: str, folder: Path, source: Source) -> Located:
-    """What swapbench made is what it was made as, whatever name or path has led to it."""
-    return Located(name, reference, store.made_as(folder) or source, folder, weight_bytes(folder), "")
-
-
-def _located_on_hub(name: str, reference: str) -> Located:
-    entry = lookup(reference)
-    repo = entry.repo if entry else reference
-    if not hub.is_repo(repo):
-        raise ModelError(
-            f'"{reference}" names no Hugging Face repository; {did_you_mean(reference, _catalogue())}'
-        )
-    path, found = hub.find(repo)
-    if path is not None:
-        return _there(name, reference, path, Source.HUB)
-    wanted = entry.name if entry else repo
-    hint = f"not in the Hugging Face cache; `swapbench models fetch {wanted}`"
-    if found:
-        found = store.advised(found, Source.HUB, Path(), wanted)
-        hint = f"incomplete in the Hugging Face cache ({found.what}); {found.remedy}"
-    return Located(name, reference, Source.HUB, None, entry.hub_bytes if entry else 0, hint, found)
-
-
-def _located_here(name: str, reference: str, source: Source) -> Located:
-    entry = lookup(reference)
-    wanted = order_for(reference, source)
-    made_name = wanted.name if wanted else reference
-    folder = store.folder_of(made_name, source)
-    state = store.state(folder, wanted)
-    if not state:
-        return _there(name, reference, folder, source)
-    return Located(name, reference, source, None, _size_to_be(entry, source), _hint(state, made_name, source))
-
-
-def _hint(state: str, made_name: str, source: Source) -> str:
-    if source is Source.MINI:
-        return "made on first use, in seconds"
-    found = "made by another version of swapbench" if state == "stale" else "not made yet"
-    return f"{found}; `swapbench models synth {made_name}`"
-
-
-def _size_to_be(entry: Entry | None, source: Source) -> int:
-    if entry is None:
-        return 0
-    return entry.mini_bytes if source is Source.MINI else entry.synthetic_bytes
-
-
-def _made_mini(model: Located, on_progress: Callable[[str], None]) -> Located:
-    if model.path is not None or model.source is not Source.MINI:
-        return model
-    wanted = order_for(model.reference, Source.MINI)
-    if wanted is None:
-        return model
-    on_progress(f"making the mini model {wanted.name}")
-    store.make(wanted, lambda _: None)
-    return locate(model.name, model.reference, model.source)
-
-
-def _wanted(missing: list[Located]) -> str:
-    """Everything that is missing, in one line, with one command that gets it all."""
-    broken = [(model.name, model.fault) for model in missing if model.fault]
-    named = [model for model in missing if not (model.fault or model.source is Source.LOCAL)]
-    told = [model for model in missing if model not in named and not (model.fault and len(broken) > 1)]
-    lines = [f"{model.name}: {model.hint}" for model in told]
-    if len(broken) > 1:  # their names first: of a long line the middle is left out
-        names = ", ".join(name for name, _ in broken)
-        faults = "; ".join(f"{name}: {found.what:.100}; {found.remedy}" for name, found in broken)
-        lines.append(f"{names} can't be loaded: {faults}")
-    if named:
-        verb, state = ("fetch", "in the Hugging Face cache") if named[0].source is Source.HUB else _MADE
-        parts = ", ".join(f"{model.name}{_sized(model.weight_bytes)}" for model in named)
-        names = " ".join(_short(model.reference) for model in named)
-        lines.insert(0, f"not {state}: {parts}; run `swapbench models {verb} {names}`")
-    return "; ".join(lines)
-
-
-_MADE: Final = ("synth", "made yet, or made by another version of swapbench")
-
-
-def _sized(size_bytes: int) -> str:
-    return f" ({size_bytes / 1e9:.2f} GB)" if size_bytes else ""
-
-
-def _short(reference: str) -> str:
-    entry = lookup(reference)
-    return entry.name if entry else reference
-
-
-def _catalogue() -> list[str]:
-    return [entry.name for entry in CATALOGUE]
-
-
-def _known() -> set[str]:
-    return {*_catalogue(), *(name for source in store.MADE_SOURCES for name in store.made(source))}
+        return f"the folder of that name is ./{reference}"
+    made = (name for source in store.MADE_SOURCES for name in store.made(source))
+    return did_you_mean(reference, {*(entry.name for entry in CATALOGUE), *made})

@@ -7,10 +7,8 @@ and the tensors are views of that. The files that there are have headers of any 
 """
 
 import fcntl
-import json
 import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -18,9 +16,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from swapbench.base.errors import ModelError
-from swapbench.models.checkpoint import Entry, HeaderError, Layout, read_layout
+from swapbench.models.cache import OnBytes, require_room, sync
+from swapbench.models.checkpoint import Entry, HeaderError, read_layout
 from swapbench.models.stand_ins import store
-from swapbench.models.stand_ins.shards import write_all
+from swapbench.models.stand_ins.shards import counted, header, write_all
 from swapbench.models.validation import fault
 from swapbench.spec.experiment import Source
 
@@ -28,9 +27,6 @@ from swapbench.spec.experiment import Source
 _ALIGN_BYTES: Final = [1 << power for power in range(6, 21)]
 
 _BLOCK_BYTES: Final = 16 << 20
-
-# Bytes written or compared so far, and bytes in all.
-OnBytes = Callable[[int, int], None]
 
 
 class Outcome(StrEnum):
@@ -43,12 +39,9 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Copy:
-    """A file of the copy: a header of its own (none but shards have one), then pieces of the original.
+    """A file of the copy, by its path in the folder: a header of its own (shards have one), then `pieces`.
 
-    Args:
-        path: in the checkpoint's folder, for the original and the copy alike.
-        pieces: where each begins in the original, and its bytes.
-        aligned: whether the original lies as the copy would.
+    Of a piece: where it begins in the original, and its bytes. `aligned`: whether the original lies so too.
     """
 
     path: Path
@@ -78,13 +71,21 @@ def repack(source: Path, target: Path, align_bytes: int, on_bytes: OnBytes) -> O
         if all(copy.aligned for copy in copies):
             return Outcome.ALIGNED
         if target.exists():
-            _check_same(source, copies, target, on_bytes)
-            return Outcome.THERE
-        _check_place(source, target, sum(copy.nbytes for copy in copies))
+            if target.is_dir() and _is_copy(source, copies, target, on_bytes):
+                return Outcome.THERE
+            raise ModelError(
+                f"{target} is there already and is no such copy of {source}; remove it, or give another --out"
+            )
+        if target.resolve().is_relative_to(source.resolve()):
+            raise ModelError(f"--out {target} lies in the checkpoint's own folder; give one outside it")
+        if not target.parent.is_dir():
+            raise ModelError(f"--out {target}: there is no folder {target.parent}; make it first")
+        remedy = "make room, or give --out a folder on another disk"
+        require_room(target.parent, sum(copy.nbytes for copy in copies), "the copy takes", remedy)
         with _part_of(target) as part:
             _write(source, copies, part, on_bytes)
             part.rename(target)
-            store.sync_folder(target.parent)
+            sync(target.parent)
     except OSError as error:
         raise ModelError(
             f"{error.filename or target}: {error.strerror}; no copy was made: "
@@ -112,12 +113,19 @@ def _planned(source: Path, path: Path, align_bytes: int) -> Copy:
         before = read_layout(source / path)
     except HeaderError as error:
         raise ModelError(f"{source / path} {error}; get it again, or remove it") from None
-    after = replace(before, entries=_packed(before.entries))
-    header = _header(after, align_bytes)
+    packed = _packed(before.entries)
+    table: dict[str, Any] = {} if before.metadata is None else {"__metadata__": before.metadata}
     starts = {entry.name: before.data_start + entry.start for entry in before.entries}
-    places = [(starts[entry.name], entry.end - entry.start) for entry in after.entries]
-    aligned = after.entries == before.entries and before.data_start % align_bytes == 0
-    return Copy(path, header, _joined(places), aligned)
+    pieces: list[tuple[int, int]] = []  # those that follow one another in the original are one
+    for entry in packed:
+        places = [entry.start, entry.end]
+        table[entry.name] = {"dtype": entry.dtype, "shape": entry.shape, "data_offsets": places}
+        start, nbytes = starts[entry.name], entry.end - entry.start
+        if pieces and sum(pieces[-1]) == start:
+            start, nbytes = pieces[-1][0], pieces.pop()[1] + nbytes
+        pieces.append((start, nbytes))
+    aligned = packed == before.entries and before.data_start % align_bytes == 0
+    return Copy(path, header(table, align_bytes), tuple(pieces), aligned)
 
 
 def _packed(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
@@ -134,44 +142,21 @@ def _packed(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
 
 def _joined_up(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     joined = []
-    at = 0
+    end = 0
     for entry in entries:
-        end = at + entry.end - entry.start
-        joined.append(replace(entry, start=at, end=end))
-        at = end
+        start, end = end, end + entry.end - entry.start
+        joined.append(replace(entry, start=start, end=end))
     return tuple(joined)
 
 
-def _header(layout: Layout, align_bytes: int) -> bytes:
-    """A file's beginning, filled with spaces to where the data begins."""
-    table: dict[str, Any] = {} if layout.metadata is None else {"__metadata__": layout.metadata}
-    for entry in layout.entries:
-        places = [entry.start, entry.end]
-        table[entry.name] = {"dtype": entry.dtype, "shape": entry.shape, "data_offsets": places}
-    text = json.dumps(table, separators=(",", ":")).encode()
-    text += b" " * (-(8 + len(text)) % align_bytes)
-    return len(text).to_bytes(8, "little") + text
-
-
-def _joined(places: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Places as few pieces: those that follow one another are one."""
-    pieces: list[tuple[int, int]] = []
-    for start, nbytes in places:
-        if pieces and sum(pieces[-1]) == start:
-            pieces[-1] = (pieces[-1][0], pieces[-1][1] + nbytes)
-        else:
-            pieces.append((start, nbytes))
-    return tuple(pieces)
-
-
 def _files(folder: Path) -> list[Path]:
-    """What is in a checkpoint's folder, by path in it; a link counts as what it leads to, as in a hub cache.
+    """What is in a folder, by path in it; a link counts as what it leads to, as in a hub cache."""
 
-    Raises:
-        ModelError: something in it can't be copied.
-    """
+    def refuse(error: OSError) -> None:
+        raise error
+
     paths = []
-    for parent, folders, names in os.walk(folder, onerror=_raise):
+    for parent, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths += [Path(parent, name) for name in names if not name.startswith(".")]
         paths += [Path(parent, name) for name in folders if Path(parent, name).is_symlink()]
@@ -181,24 +166,13 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path.relative_to(folder) for path in paths)
 
 
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def _check_same(source: Path, copies: tuple[Copy, ...], target: Path, on_bytes: OnBytes) -> None:
-    if not (target.is_dir() and _is_copy(source, copies, target, on_bytes)):
-        raise ModelError(
-            f"{target} is there already and is no such copy of {source}; remove it, or give another --out"
-        )
-
-
 def _is_copy(source: Path, copies: tuple[Copy, ...], target: Path, on_bytes: OnBytes) -> bool:
     """Whether a folder has what the copy would have; not by headers, which fine-tuned models share."""
     if _files(target) != [copy.path for copy in copies]:
         return False
     if any((target / copy.path).stat().st_size != copy.nbytes for copy in copies):
         return False
-    tell = _Teller(copies, on_bytes)
+    tell = counted(sum(copy.nbytes for copy in copies), on_bytes)
     for copy in copies:
         with (target / copy.path).open("rb") as there:
             for block in _content(source, copy):
@@ -206,19 +180,6 @@ def _is_copy(source: Path, copies: tuple[Copy, ...], target: Path, on_bytes: OnB
                     return False
                 tell(len(block))
     return True
-
-
-def _check_place(source: Path, target: Path, needed_bytes: int) -> None:
-    if target.resolve().is_relative_to(source.resolve()):
-        raise ModelError(f"--out {target} lies in the checkpoint's own folder; give one outside it")
-    if not target.parent.is_dir():
-        raise ModelError(f"--out {target}: there is no folder {target.parent}; make it first")
-    free_bytes = shutil.disk_usage(target.parent).free
-    if free_bytes < needed_bytes:
-        raise ModelError(
-            f"the copy takes {needed_bytes / 1e9:.2f} GB and {target.parent} has {free_bytes / 1e9:.2f} GB "
-            "free; make room, or give --out a folder on another disk"
-        )
 
 
 @contextmanager
@@ -233,7 +194,8 @@ def _part_of(target: Path) -> Iterator[Path]:
     try:
         _lock(lock, target)
         try:
-            _clear(part)
+            for path in part.iterdir():  # that a run left which was killed
+                store.discard(path)
             yield part
         except BaseException:
             store.discard(part)
@@ -253,17 +215,8 @@ def _lock(part: int, target: Path) -> None:
         raise ModelError(f"another process has just written {target}; there is nothing left to do")
 
 
-def _clear(part: Path) -> None:
-    """Remove what a run left that was killed."""
-    for path in part.iterdir():
-        if path.is_dir():
-            store.discard(path)
-        else:
-            path.unlink()
-
-
 def _write(source: Path, copies: tuple[Copy, ...], part: Path, on_bytes: OnBytes) -> None:
-    tell = _Teller(copies, on_bytes)
+    tell = counted(sum(copy.nbytes for copy in copies), on_bytes)
     folders = {part}
     for copy in copies:
         path = part / copy.path
@@ -274,7 +227,7 @@ def _write(source: Path, copies: tuple[Copy, ...], part: Path, on_bytes: OnBytes
                 write_all(file.fileno(), block, tell)
             os.fsync(file.fileno())
     for folder in folders:
-        store.sync_folder(folder)
+        sync(folder)
 
 
 def _content(source: Path, copy: Copy) -> Iterator[memoryview]:
@@ -291,16 +244,3 @@ def _content(source: Path, copy: Copy) -> Iterator[memoryview]:
                     raise ModelError(f"{source / copy.path} has become shorter while it was read; try again")
                 yield buffer[:count]
                 left_bytes -= count
-
-
-class _Teller:
-    """Counts bytes, and says how far it is."""
-
-    def __init__(self, copies: tuple[Copy, ...], on_bytes: OnBytes) -> None:
-        self._total_bytes = sum(copy.nbytes for copy in copies)
-        self._on_bytes = on_bytes
-        self._done_bytes = 0
-
-    def __call__(self, more_bytes: int) -> None:
-        self._done_bytes += more_bytes
-        self._on_bytes(self._done_bytes, self._total_bytes)

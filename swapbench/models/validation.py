@@ -22,6 +22,7 @@ from swapbench.models.checkpoint import (
     missing_files,
     missing_of_series,
     pointers,
+    read_object,
     weight_map,
 )
 
@@ -32,10 +33,7 @@ _PATIENCE_S: Final = 120
 @dataclass(frozen=True)
 class Fault:
     """What is wrong with a checkpoint, as a clause, and what mends it; empty where whole files would, which
-    `stand_ins.store.advised` says how to get.
-
-    `incomplete` is what no mlx-lm could load.
-    """
+    `stand_ins.store.advised` says how to get. `incomplete` is what no mlx-lm could load."""
 
     what: str
     remedy: str = ""
@@ -72,8 +70,10 @@ def fault(folder: Path) -> Fault | None:
 
 
 def examined(folder: Path, before: Callable[[], None] = lambda: None) -> Fault | None:
-    """Why this mlx-lm can't load a checkpoint, of itself, in a process of its own, once for each state of the
-    folder's files; None where it can. `before` is called where it takes that process."""
+    """Why this mlx-lm can't load a checkpoint, asked once for each state of its files; None where it can.
+
+    `before` is called where that takes a process.
+    """
     return damaged(folder) or _said_of(folder, _state(folder), before)
 
 
@@ -113,11 +113,7 @@ class UnansweredError(Exception):
 
 
 def ask(folder: Path, *options: str) -> Any:
-    """What `swapbench.worker.checking` says in a process of its own.
-
-    Raises:
-        UnansweredError: nothing, in time.
-    """
+    """What `swapbench.worker.checking` says in a process of its own; UnansweredError if nothing, in time."""
     try:
         asked = subprocess.run(
             [sys.executable, *LENT, "swapbench.worker.checking", *options, str(folder)],
@@ -161,31 +157,29 @@ def fault_of_model(path: Path, error: Exception) -> Fault:
     if isinstance(error, json.JSONDecodeError):  # the one that is read where config.json says nothing of it
         file = path / "hf_quant_config.json"
         return Fault(f"{file.name} {json_damage(file)}", "get it again")
-    missing = _MISSING.search(str(error))
-    if missing:
+    if missing := _MISSING.search(str(error)):
         return Fault(_missing(path, missing[2], int(missing[1])))
     lost = missing_files(path)
     if lost and isinstance(error, KeyError):
         return Fault(_missing(path, str(error.args[0]), 1))
     if lost and isinstance(error, AttributeError | TypeError | IndexError):
         return Fault(f"{_listed(lost)} not there, and mlx-lm can't build the model without: {said}")
-    return _of_config(error, said)
+    return Fault(*_of_config(error, said), incomplete=False)
 
 
-def _of_config(error: Exception, said: str) -> Fault:
-    unexpected = _UNEXPECTED.search(str(error))
-    if unexpected:
+def _of_config(error: Exception, said: str) -> tuple[str, str]:
+    if unexpected := _UNEXPECTED.search(str(error)):
         what = f"{_counted(int(unexpected[1]), unexpected[2])} in its files that config.json has no place for"
-        return Fault(what, _MADE_FOR_EACH_OTHER, incomplete=False)
+        return what, _MADE_FOR_EACH_OTHER
     if said.startswith("[load_safetensors]"):
-        return Fault(said, incomplete=False)
+        return said, ""
     # mlx's own begin with the operation: a layer of config.json's sizes over weights of others.
     if said.startswith(("Expected shape", "[")) or (isinstance(error, KeyError) and "." in said):
-        return Fault(said, _MADE_FOR_EACH_OTHER, incomplete=False)
+        return said, _MADE_FOR_EACH_OTHER
     if lacking := _NO_ARGUMENT.search(said):
-        return Fault(f"config.json lacks {lacking[1]}", "get it again", incomplete=False)
+        return f"config.json lacks {lacking[1]}", "get it again"
     what = f"a number or a name in config.json is wrong, in mlx-lm's words: {said}"
-    return Fault(what, "correct it, or get config.json again", incomplete=False)
+    return what, "correct it, or get config.json again"
 
 
 def fault_of_tokenizer(path: Path, error: Exception) -> Fault:
@@ -195,8 +189,10 @@ def fault_of_tokenizer(path: Path, error: Exception) -> Fault:
         return Fault(said, "it takes tokenizer files of a class that transformers has", incomplete=False)
     if found := pointers(path):
         return Fault(f"{found[0]} {POINTER}", "get it again")
+    config = str(read_object(path / "tokenizer_config.json"))
+    there = {name for name in ("vocab.json", "merges.txt", "tokenizer.json") if (path / name).is_file()}
     remedy = "get its files and config.json again, or try another transformers"
-    if _unread_vocabulary(path):
+    if there == {"vocab.json", "merges.txt"} and not any(name in config for name in _BYTE_LEVEL):
         remedy = (
             f"set tokenizer_class in tokenizer_config.json to {' or '.join(_BYTE_LEVEL)}: "
             "those read vocab.json and merges.txt"
@@ -204,23 +200,12 @@ def fault_of_tokenizer(path: Path, error: Exception) -> Fault:
     return Fault(f"the tokenizer can't be loaded by transformers {version('transformers')}: {said}", remedy)
 
 
-def _unread_vocabulary(path: Path) -> bool:
-    """Whether a vocabulary is there that the tokenizer's class does not look at."""
-    try:
-        config = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        config = {}
-    there = {name for name in ("vocab.json", "merges.txt", "tokenizer.json") if (path / name).is_file()}
-    return there == {"vocab.json", "merges.txt"} and not any(name in str(config) for name in _BYTE_LEVEL)
-
-
 def _missing(path: Path, first: str, count: int) -> str:
     """Which tensors no file holds; and which file should, where that is known and the file is not there."""
     file = weight_map(path).get(first, "")
     lost = (file,) if file in missing_files(path) else missing_of_series(path)
-    return f"{_counted(count, first)} in none of its files" + (
-        f" ({_listed(lost)} not there)" if lost else ""
-    )
+    not_there = f" ({_listed(lost)} not there)" if lost else ""
+    return f"{_counted(count, first)} in none of its files{not_there}"
 
 
 def _listed(files: Sequence[str]) -> str:

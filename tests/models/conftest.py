@@ -23,4 +23,4 @@ def minis(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Every catalogue model's mini, by name."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SWAPBENCH_CACHE", str(tmp_path_factory.mktemp("minis")))
-        return {e.name: make(order.of_entry(e, Source.MINI), lambda _: None) for e in CATALOGUE}
+        return {e.name: make(order.of_entry(e, Source.MINI), lambda *_: None) for e in CATALOGUE}

@@ -11,7 +11,7 @@ from mlx_lm.utils import load_model
 
 from swapbench.models.catalogue import CATALOGUE, Entry, lookup
 from swapbench.models.stand_ins import order, shards
-from swapbench.models.stand_ins.tensors import tensors
+from swapbench.models.stand_ins.synthesize import tensors
 from swapbench.spec.experiment import Source
 
 by_name = pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.name)

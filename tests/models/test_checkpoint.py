@@ -21,7 +21,7 @@ from swapbench.models.checkpoint import (
     read_header,
     weight_bytes,
 )
-from swapbench.models.stand_ins.shards import Normal, Tensor, plan, write
+from swapbench.models.stand_ins.shards import Tensor, normal, plan, write
 
 GOOD = {
     "a": {"dtype": "BF16", "shape": [2, 3], "data_offsets": [0, 12]},
@@ -135,7 +135,7 @@ def test_whatever_a_file_says_no_tensor_lies_beyond_it_and_nothing_else_is_raise
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A checkpoint of two shards, as far as files go."""
-    tensors = [Tensor(name, (100,), "F32", Normal(0, 1), name) for name in "ab"]
+    tensors = [Tensor(name, (100,), "F32", normal(0, 1), name) for name in "ab"]
     write(plan(tensors, limit_bytes=800), tmp_path, "seed", lambda _: None)
     for name in ("config.json", "tokenizer.json"):
         (tmp_path / name).write_text('{"model_type": "llama"}')

@@ -129,7 +129,7 @@ def test_a_disk_that_is_too_small_is_noticed_before_anything_is_fetched(
     stand_in: StandInHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**6, 0, 10**6))
-    assert "takes 0.00 GB more" in said(ModelError, fetch)
+    assert "takes another 0.00 GB and" in said(ModelError, fetch)
     assert stand_in.weights_asked() == []
 
 

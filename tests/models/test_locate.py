@@ -234,7 +234,7 @@ def test_a_model_made_of_ones_own_config_is_found_by_its_name_and_has_a_mini(
 
     path = tmp_path / "config.json"
     path.write_text(json.dumps(LLAMA))
-    make(order.of_config_file("mine", Source.SYNTHETIC, path), lambda _: None)
+    make(order.of_config_file("mine", Source.SYNTHETIC, path), lambda *_: None)
     assert locate("m", "mine", Source.SYNTHETIC).path == cache / "synthetic" / "mine"
     checkpoint = provide({"m": "mine"}, Source.MINI, lambda _: None)["m"]
     assert checkpoint.path == cache / "mini" / "mine"

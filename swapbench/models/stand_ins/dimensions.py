@@ -3,32 +3,9 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from enum import Enum, auto
+from enum import Enum
+from itertools import chain
 from typing import Any, Final
-
-
-class Kind(Enum):
-    """What a number counts or measures."""
-
-    VOCABULARY = auto()
-    LAYERS = auto()
-    SHARING_LAYERS = auto()  # that take keys and values from earlier ones
-    DENSE_LAYERS = auto()  # at the beginning, before experts
-    INTERVAL = auto()  # of layers: after as many the pattern of kinds begins again
-    HIDDEN = auto()
-    WIDTH = auto()  # within a layer: of an MLP, of a projection to a low rank
-    HEADS = auto()
-    KV_HEADS = auto()
-    STATE_GROUPS = auto()  # of heads of layers without attention
-    HEADS_EACH = auto()  # that share something
-    HEAD_SIZE = auto()
-    EXPERTS = auto()
-    CHOSEN_EXPERTS = auto()
-    EXPERT_GROUPS = auto()
-    CHOSEN_GROUPS = auto()
-    WINDOW = auto()
-    COPIES = auto()  # of the vocabulary, in tables of n-grams
-
 
 # Which KV heads belong to which query heads; maker and class agree on no name.
 KV_OF: Final = {
@@ -41,32 +18,37 @@ KV_OF: Final = {
     "n_head": ("n_kv_heads",),
 }
 
-_NAMES: Final = {
-    Kind.VOCABULARY: r"vocab_size|num_vocab|vocab_size_per_layer_input",
-    Kind.LAYERS: r"num_(hidden_|transformer_)?layers|n_layers?",
-    Kind.SHARING_LAYERS: r"num_kv_(shared|reuse)_layers",
-    Kind.DENSE_LAYERS: r"first_k_dense_replace|num_dense_layers|moe_layer_start_index",
-    Kind.INTERVAL: r".*(_interval|_period|_pattern|layer_freq|_step|every_n_layers)|layer_group_size|"
-    r"cla_share_factor|attn_res_block_size",
-    Kind.HEADS: "|".join((*KV_OF, "num_attention_heads_per_layer")),
-    Kind.KV_HEADS: "|".join(
-        (*(name for names in KV_OF.values() for name in names), "num_global_key_value_heads")
-    ),
-    Kind.STATE_GROUPS: r"(mamba_)?n_groups",
-    Kind.HEADS_EACH: r"n_heads_in_group|n_shared_head|o_groups",
-    Kind.HEAD_SIZE: r".*head_dim|kv_channels|hidden_size_per_head|mamba_d_head|rotary_dim|"
-    r"(ssm_)?state_size|mamba_d_state",
-    Kind.EXPERTS: r"(num|n)_(local_|routed_)?experts|moe_num_experts|zero_expert_num",
-    Kind.CHOSEN_EXPERTS: r"num_experts_per_tok(en)?|moe_(top_?)?k|top_k_experts",
-    Kind.EXPERT_GROUPS: r"n_group|num_expert_group",
-    Kind.CHOSEN_GROUPS: r"topk_group",
-    Kind.HIDDEN: r"hidden_size|hidden_dim|d_model|n_embd|model_dim|block_dim",
-    Kind.WIDTH: r".*(intermediate_size(_mlp)?|hidden_size(_per_layer_input)?|lora_rank|low_rank_dim)|"
-    r"moe_latent_size|block_ff_dim|n_inner|laurel_rank|mamba_d_ssm|mamba_dt_rank|time_step_rank|"
-    r"share_expert_dim|dim_model_base",
-    Kind.WINDOW: r"sliding_window(_size)?|(attention_)?window_size|attention_chunk_size",
-    Kind.COPIES: r"ngram_vocab_size_ratio",
-}
+
+class Kind(Enum):
+    """What a number counts or measures, and by which names."""
+
+    VOCABULARY = r"vocab_size|num_vocab|vocab_size_per_layer_input"
+    LAYERS = r"num_(hidden_|transformer_)?layers|n_layers?"
+    SHARING_LAYERS = r"num_kv_(shared|reuse)_layers"  # that take keys and values from earlier ones
+    DENSE_LAYERS = r"first_k_dense_replace|num_dense_layers|moe_layer_start_index"  # before experts
+    INTERVAL = (  # of layers: after as many the pattern of kinds begins again
+        r".*(_interval|_period|_pattern|layer_freq|_step|every_n_layers)|layer_group_size|cla_share_factor|"
+        r"attn_res_block_size"
+    )
+    HEADS = "|".join((*KV_OF, "num_attention_heads_per_layer"))
+    KV_HEADS = "|".join(("num_global_key_value_heads", *chain(*KV_OF.values())))
+    STATE_GROUPS = r"(mamba_)?n_groups"  # of heads of layers without attention
+    HEADS_EACH = r"n_heads_in_group|n_shared_head|o_groups"  # that share something
+    HEAD_SIZE = (
+        r".*head_dim|kv_channels|hidden_size_per_head|mamba_d_head|rotary_dim|(ssm_)?state_size|mamba_d_state"
+    )
+    EXPERTS = r"(num|n)_(local_|routed_)?experts|moe_num_experts|zero_expert_num"
+    CHOSEN_EXPERTS = r"num_experts_per_tok(en)?|moe_(top_?)?k|top_k_experts"
+    EXPERT_GROUPS = r"n_group|num_expert_group"
+    CHOSEN_GROUPS = r"topk_group"
+    HIDDEN = r"hidden_size|hidden_dim|d_model|n_embd|model_dim|block_dim"
+    WIDTH = (  # within a layer: of an MLP, of a projection to a low rank
+        r".*(intermediate_size(_mlp)?|hidden_size(_per_layer_input)?|lora_rank|low_rank_dim)|moe_latent_size|"
+        r"block_ff_dim|n_inner|laurel_rank|mamba_d_ssm|mamba_dt_rank|time_step_rank|share_expert_dim|dim_model_base"
+    )
+    WINDOW = r"sliding_window(_size)?|(attention_)?window_size|attention_chunk_size"
+    COPIES = r"ngram_vocab_size_ratio"  # of the vocabulary, in tables of n-grams
+
 
 # Heads of layers that keep a state instead of keys and values, and of indexers, and the size of each.
 _STATE_HEADS: Final = {
@@ -82,7 +64,7 @@ _VISION: Final = re.compile(r"(vision|visual|vit|image|video|audio|speech)_(conf
 
 def kind_of(key: str) -> Kind | None:
     """What the number under `key` means; None for all that is no dimension."""
-    return next((kind for kind, names in _NAMES.items() if re.fullmatch(names, key)), None)
+    return next((kind for kind in Kind if re.fullmatch(kind.value, key)), None)
 
 
 def of_kind(table: Mapping[str, Any], *kinds: Kind) -> Iterator[tuple[str, Any]]:
@@ -113,6 +95,12 @@ def merged(config: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a config and of its text_config, the one place where classes nest text, as one table."""
     text = config.get("text_config")
     return {**(text if isinstance(text, Mapping) else {}), **config}
+
+
+def foreign(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The quantization_config that decides, where no MLX quantisation does; empty where there is none."""
+    table = merged(config).get("quantization_config") if config.get("quantization") is None else None
+    return table if isinstance(table, dict) else {}
 
 
 def other_senses(config: Mapping[str, Any]) -> list[str]:
@@ -211,22 +199,16 @@ def _turns(table: Mapping[str, Any], layers: int) -> Iterator[int]:
         if isinstance(value, dict):
             yield from _turns(value, layers)
         elif _by_layer(key, value, layers):
-            yield from _first_of_each(value)
+            # Where each kind comes first; numbers are no kinds, each is its own.
+            kinds = [(json.dumps(kind), i) for i, kind in enumerate(value) if not isinstance(kind, float)]
+            first = dict(reversed(kinds))
+            if 0 < len(first) <= _KINDS:
+                yield 1 + max(first.values())
         elif numbers := _numbers(key, value):
             missing = next((number for number in range(1, layers + 1) if number not in numbers), 0)
             yield 1 + max(min(numbers), missing)
         elif isinstance(value, list) and key.endswith("block_types"):
             yield len(value)
-
-
-def _first_of_each(kinds: list[Any] | str) -> Iterator[int]:
-    """How many items it takes to have one of each kind; none where they are numbers, each its own."""
-    first: dict[str, int] = {}
-    for number, kind in enumerate(kinds):
-        if not isinstance(kind, float):
-            first.setdefault(json.dumps(kind), number)
-    if 0 < len(first) <= _KINDS:
-        yield 1 + max(first.values())
 
 
 def _numbers(key: str, value: Any) -> list[int]:

@@ -12,11 +12,11 @@ from swapbench.models.stand_ins.dimensions import (
     Kind,
     fewer_layers,
     fewer_sharing,
+    foreign,
     integers,
     is_part_of_more,
     kind_of,
     layer_count,
-    merged,
     of_kind,
     other_senses,
     sharing_layers,
@@ -55,7 +55,10 @@ def mini_config(config: Mapping[str, Any], full: Vocabulary, small: Vocabulary) 
     whole number of quantisation groups, also when two ranks share the model, where they can share the real
     one. What describes pictures and sound goes.
     """
-    scaled = _without_towers(config)
+    towers = other_senses(config)
+    scaled = {key: deepcopy(value) for key, value in config.items() if key not in towers}
+    if is_part_of_more(config):
+        scaled.pop("architectures", None)  # servers would look for the towers by that name
     if scaled.get("quantization"):
         scaled.pop("quantization_config", None)
     group_size = _group_size(config)
@@ -67,18 +70,10 @@ def mini_config(config: Mapping[str, Any], full: Vocabulary, small: Vocabulary) 
             for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
                 if key in table:
                     table[key] = renumbered(table[key], full, small)
-    if "audio_config" in other_senses(config) and scaled["model_type"] == "muse_spark":
+    if "audio_config" in towers and scaled["model_type"] == "muse_spark":
         # transformers compares the two widths, with a default of its own where the file says nothing.
         scaled["audio_config"] = {"out_hidden_size": scaled["text_config"]["hidden_size"]}
     return scaled
-
-
-def _without_towers(config: Mapping[str, Any]) -> dict[str, Any]:
-    towers = other_senses(config)
-    kept = {key: deepcopy(value) for key, value in config.items() if key not in towers}
-    if is_part_of_more(config):
-        kept.pop("architectures", None)  # servers would look for the towers by that name
-    return kept
 
 
 def mini_dtype(config: Mapping[str, Any], dtype: str) -> str:
@@ -96,36 +91,34 @@ def _has_experts(table: Mapping[str, Any]) -> bool:
 
 
 def _group_size(config: Mapping[str, Any]) -> int:
-    """The largest group of weights that share a scale, layers with groups of their own included."""
+    """The largest group of weights that share a scale, layers with groups of their own included.
+
+    0 for what is no group's size, which mlx-lm refuses when it comes to that.
+    """
     quantization = config.get("quantization")
+    table = foreign(config)
+    method = table.get("quant_method")
+    sizes: list[Any] = []
     if isinstance(quantization, dict):
         tables = [quantization, *(entry for entry in quantization.values() if isinstance(entry, dict))]
-        return max(_whole(table.get("group_size")) for table in tables)
-    foreign = merged(config).get("quantization_config")
-    foreign = foreign if isinstance(foreign, dict) else {}
-    method = foreign.get("quant_method")
-    if method in ("awq", "gptq"):
-        return _whole(foreign.get("group_size", _AWQ_GROUP))
-    if method == "fp8" and foreign.get("scale_fmt") != "ue8m0":  # loaded as floats
-        return 0
-    return _BLOCK if method in _BLOCK_METHODS else 0
-
-
-def _whole(value: Any) -> int:
-    """A group's size; 0 for what is none, which mlx-lm refuses when it comes to that."""
-    return value if type(value) is int and 0 < value <= _LARGEST_GROUP else 0
+        sizes = [entry.get("group_size") for entry in tables]
+    elif method in ("awq", "gptq"):
+        sizes = [table.get("group_size", _AWQ_GROUP)]
+    elif method in _BLOCK_METHODS and (method != "fp8" or table.get("scale_fmt") == "ue8m0"):
+        sizes = [_BLOCK]  # other fp8 is loaded as floats
+    return max((size for size in sizes if type(size) is int and 0 < size <= _LARGEST_GROUP), default=0)
 
 
 @dataclass(frozen=True)
 class _Scale:
-    """What a model's main numbers are and become, for the others to follow."""
+    """What a model's main numbers are and become, for others to follow; 0 for what is left to the class."""
 
     unit: int
     hidden: tuple[int, int]
     heads: tuple[int, int]
     kv_heads: int
     head_dim: tuple[int, int]
-    rotated: tuple[int, int]
+    rotated: tuple[int, int]  # of a head, where RoPE has not to do with all of it
     layers: tuple[int, int]
     sharing: int
     experts: bool
@@ -136,18 +129,20 @@ def _scale(table: dict[str, Any], group_size: int) -> None:
     if hidden is None:
         return
     unit = max(64, group_size)
-    head_dim = unit if group_size else 32
+    small_dim = unit if group_size else 32
     heads, kv_heads = _main_heads(table)
     small_heads, small_kv_heads = _heads(heads, kv_heads) if heads else (_HEADS, _HEADS)
-    head_dims = (_head_dim(table, hidden, heads), head_dim)
+    stated = (table.get(name) for name in ("head_dim", "kv_channels", "hidden_size_per_head"))
+    head_dim = next((size for size in stated if type(size) is int), hidden // heads if heads else 0)
+    part = table.get("qk_rope_head_dim")
     layers = fewer_layers(table)
     scale = _Scale(
         unit=unit,
-        hidden=(hidden, small_heads * head_dim),
+        hidden=(hidden, small_heads * small_dim),
         heads=(heads, small_heads),
         kv_heads=small_kv_heads,
-        head_dim=head_dims,
-        rotated=_rotated(table, head_dims),
+        head_dim=(head_dim, small_dim),
+        rotated=(part, _head_size(part, head_dim, small_dim)) if type(part) is int else (head_dim, small_dim),
         layers=(layer_count(table), layers),
         sharing=fewer_sharing(table, layers) if sharing_layers(table) else 0,
         experts=_has_experts(table),
@@ -170,12 +165,6 @@ def _partner(table: Mapping[str, Any], key: str) -> Any:
     return next((t[name] for t in tables for name in KV_OF.get(key, ()) if t.get(name)), None)
 
 
-def _head_dim(table: Mapping[str, Any], hidden: int, heads: int) -> int:
-    """The size of a head; 0 where it is left to the class, as the heads are."""
-    stated = (table.get(name) for name in ("head_dim", "kv_channels", "hidden_size_per_head"))
-    return next((size for size in stated if type(size) is int), hidden // heads if heads else 0)
-
-
 def _heads(heads: int, kv_heads: int) -> tuple[int, int]:
     ratio = min(_HEADS, max(1, heads // kv_heads))
     small_kv_heads = max(1, min(kv_heads, round(_HEADS / ratio)))
@@ -196,14 +185,15 @@ def _scale_table(table: dict[str, Any], scale: _Scale) -> None:
             for item in value:
                 _scale_table(item, scale)
         elif key in ("partial_rotary_factor", "partial_rotary_factors", "rotary_pct"):
-            table[key] = _each(value, partial(_rotated_part, scale=scale))
+            table[key] = _each(value, partial(_rotated_part, size=scale.head_dim[1]))
         elif isinstance(value, list) and key.endswith("_factor"):  # of RoPE, one for each pair in a head
             table[key] = value[: max(1, len(value) * scale.rotated[1] // max(1, scale.rotated[0]))]
         elif kind is not None and integers(value):
             table[key] = _each(value, partial(_scaled, kind, scale=scale))
     _scale_heads(full, table, scale)
     _scale_state(full, table, scale)
-    _scale_groups(full, table)
+    if any(max(integers(value)) > 1 for _, value in of_kind(full, Kind.EXPERT_GROUPS)):
+        table |= {key: 1 for key, _ in of_kind(full, Kind.CHOSEN_GROUPS)}
     if "query_pre_attn_scalar" in table:
         table["query_pre_attn_scalar"] = scale.head_dim[1]
 
@@ -216,39 +206,27 @@ def _scaled(kind: Kind, value: int, scale: _Scale) -> int:
             return scale.sharing
         case Kind.HIDDEN:
             return scale.hidden[1]
-        case Kind.WIDTH:
-            return _width(value, scale)
         case Kind.HEAD_SIZE:
-            return _head_size(value, scale.head_dim)
+            return _head_size(value, *scale.head_dim)
+        case Kind.WIDTH if value == scale.hidden[0]:
+            return scale.hidden[1]
+        case Kind.WIDTH if value and scale.experts:  # as many times over as there are experts
+            return 2 * scale.unit
+        case Kind.WIDTH if value:
+            full, small = scale.hidden
+            return max(2 * scale.unit, _rounded_up(value * (small / full), 2 * scale.unit))
     return min(value, _MOST.get(kind, value))
 
 
-def _width(value: int, scale: _Scale) -> int:
-    full, small = scale.hidden
-    if value in (0, full):
-        return small if value else 0
-    if scale.experts:  # as many times over as there are experts, so no wider than needs be
-        return 2 * scale.unit
-    return max(2 * scale.unit, _rounded_up(value * (small / full), 2 * scale.unit))
-
-
-def _head_size(value: int, head_dim: tuple[int, int]) -> int:
+def _head_size(value: int, full: int, small: int) -> int:
     """As many times the small head as it is the full one's; what is smaller than that stays so."""
-    full, small = head_dim
     if not full:
         return value
     return small * round(value / full) if value >= full else min(value, small)
 
 
-def _rotated(table: Mapping[str, Any], head_dim: tuple[int, int]) -> tuple[int, int]:
-    """What RoPE has to do with of a head, where that is not all of it."""
-    part = table.get("qk_rope_head_dim")
-    return (part, _head_size(part, head_dim)) if type(part) is int else head_dim
-
-
-def _rotated_part(part: Any, scale: _Scale) -> Any:
-    """The part of a head that is rotated, in whole pairs."""
-    size = scale.head_dim[1]
+def _rotated_part(part: Any, size: int) -> Any:
+    """The part of a head of `size` that is rotated, in whole pairs."""
     if not isinstance(part, int | float) or not 0 <= part <= 1:
         return part
     return max(2, 2 * round(part * size / 2)) / size
@@ -278,7 +256,6 @@ def _scale_heads(full: Mapping[str, Any], table: dict[str, Any], scale: _Scale) 
 
 
 def _each(value: Any, scaled: Callable[[Any], Any]) -> Any:
-    """A number scaled, or each of a list."""
     return [scaled(item) for item in value] if isinstance(value, list) else scaled(value)
 
 
@@ -294,13 +271,6 @@ def _scale_state(full: Mapping[str, Any], table: dict[str, Any], scale: _Scale) 
         for name, value in of_kind(full, Kind.WIDTH):
             if value == width:
                 table[name] = heads * table[size]
-
-
-def _scale_groups(full: Mapping[str, Any], table: dict[str, Any]) -> None:
-    """Of groups of experts one is chosen, where a choice is made."""
-    grouped = any(max(integers(value)) > 1 for _, value in of_kind(full, Kind.EXPERT_GROUPS))
-    for key, _ in list(of_kind(full, Kind.CHOSEN_GROUPS)):
-        table[key] = 1 if grouped else table[key]
 
 
 def _rounded_up(value: float, unit: int) -> int:

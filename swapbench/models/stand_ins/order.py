@@ -1,4 +1,4 @@
-"""What is to be made, and what the child that makes it says while it works."""
+"""Which checkpoint is to be made: everything that decides its bytes."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,6 +15,7 @@ from swapbench.base.errors import ModelError
 from swapbench.models.catalogue import Entry
 from swapbench.models.stand_ins.dimensions import (
     Kind,
+    foreign,
     integers,
     is_part_of_more,
     merged,
@@ -82,27 +83,6 @@ class Order(BaseModel):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-class Request(BaseModel):
-    """What the child reads: the order, and the empty folder to carry it out in."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
-
-    order: Order
-    folder: Path
-
-
-class Progress(BaseModel):
-    """One line of the child. `refused` is its last, with the reason; `done` is its last otherwise."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    event: Literal["planned", "written", "done", "refused"]
-    done_bytes: int = 0
-    total_bytes: int = 0
-    tensors: int = 0
-    reason: str = ""
-
-
 def of_entry(entry: Entry, source: Source) -> Order:
     """The order for a catalogue model, full size or mini."""
     return _order(entry.name, source, entry.config, entry.dtype, entry.vocabulary)
@@ -123,55 +103,12 @@ def of_config_file(name: str, source: Source, path: Path) -> Order:
     if not isinstance(config, dict):
         raise ModelError(f"{path}: not a JSON object, so no model's config.json")
     config = _complete(config)
-    check(config, str(path))
-    return _order(
-        name,
-        source,
-        config,
-        _dtype(config),
-        of_config(merged(config) | {"vocab_size": vocabulary_size(config)}),
-    )
-
-
-def check(config: Mapping[str, Any], origin: str) -> None:
-    """Refuse what no checkpoint can be made of, before anything is built.
-
-    Raises:
-        ModelError: with file and key.
-    """
-    if not isinstance(config.get("model_type"), str):
-        raise ModelError(f"{origin}: model_type is missing; give a Hugging Face config.json")
-    if config.get("model_file"):
-        raise ModelError(f"{origin}: model_file asks for code of its own, and swapbench runs none")
-    _check_table(config, f"{origin}: ")
-    if vocabulary_size(config) is None:
-        raise ModelError(f"{origin}: vocab_size is missing; add it to the file")
-    _check_method(config, origin)
-
-
-def _check_table(table: Mapping[str, Any], where: str) -> None:
-    for kind, (low, high) in _LIMITS.items():
-        for key, value in of_kind(table, kind):
-            whole = integers(value)
-            left_open = kind is Kind.WIDTH and value == "auto"
-            if not left_open and not (whole and low <= min(whole) and max(whole) <= high):
-                raise ModelError(f"{where}{key} = {value!r:.40}; must be a whole number from {low} to {high}")
-    for key, value in table.items():
-        if isinstance(value, Mapping) and key not in other_senses(table):
-            _check_table(value, f"{where}{key}.")
-
-
-def _check_method(config: Mapping[str, Any], origin: str) -> None:
-    """Which weights there are to be can't be guessed for formats that mlx-lm has no way to load."""
-    foreign = merged(config).get("quantization_config")
-    if not isinstance(foreign, dict) or config.get("quantization") is not None:
-        return
-    method = foreign.get("quant_method")
-    if method is not None and method not in _METHODS:
-        raise ModelError(
-            f"{origin}: mlx-lm loads no weights of quant_method {method!r:.40}; "
-            "give the config.json of an MLX version, or remove quantization_config"
-        )
+    _check(config, f"{path}: ")
+    table = merged(config)
+    stated = (table.get(key) for key in ("torch_dtype", "dtype"))
+    dtype = next((str(dtype) for dtype in stated if dtype in get_args(Dtype)), "bfloat16")
+    vocabulary = of_config(table | {"vocab_size": vocabulary_size(config)})
+    return _order(name, source, config, dtype, vocabulary)
 
 
 def _complete(config: dict[str, Any]) -> dict[str, Any]:
@@ -180,9 +117,9 @@ def _complete(config: dict[str, Any]) -> dict[str, Any]:
     model_type, stated = str(config.get("model_type")), vocabulary_size(config)
     if stated is None or (model_type in _OUTERMOST_VOCABULARY and config.get("vocab_size") is None):
         config["vocab_size"] = stated or _default_vocabulary(model_type)
-    foreign = config.get("quantization_config")
-    if isinstance(foreign, dict) and foreign.get("modules_to_not_convert", ()) is None:
-        del foreign["modules_to_not_convert"]  # mlx-lm would look into null for names
+    table = config.get("quantization_config")
+    if isinstance(table, dict) and table.get("modules_to_not_convert", ()) is None:
+        del table["modules_to_not_convert"]  # mlx-lm would look into null for names
     text = config.get("text_config")
     if isinstance(text, dict) and "attn_temperature_tuning" in text:
         # A switch to mlx-lm, whatever the number; transformers insists that it looks like one.
@@ -201,10 +138,34 @@ def _default_vocabulary(model_type: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _dtype(config: Mapping[str, Any]) -> str:
-    table = merged(config)
-    stated = (table.get(key) for key in ("torch_dtype", "dtype"))
-    return next((dtype for dtype in stated if dtype in ("bfloat16", "float16", "float32")), "bfloat16")
+def _check(config: Mapping[str, Any], origin: str) -> None:
+    """Refuse what no checkpoint can be made of, with file and key, before anything is built."""
+    if not isinstance(config.get("model_type"), str):
+        raise ModelError(f"{origin}model_type is missing; give a Hugging Face config.json")
+    if config.get("model_file"):
+        raise ModelError(f"{origin}model_file asks for code of its own, and swapbench runs none")
+    _check_table(config, origin)
+    if vocabulary_size(config) is None:
+        raise ModelError(f"{origin}vocab_size is missing; add it to the file")
+    method = foreign(config).get("quant_method")
+    if method is not None and method not in _METHODS:
+        # Which weights there are to be can't be guessed for formats that mlx-lm has no way to load.
+        raise ModelError(
+            f"{origin}mlx-lm loads no weights of quant_method {method!r:.40}; "
+            "give the config.json of an MLX version, or remove quantization_config"
+        )
+
+
+def _check_table(table: Mapping[str, Any], where: str) -> None:
+    for kind, (low, high) in _LIMITS.items():
+        for key, value in of_kind(table, kind):
+            whole = integers(value)
+            left_open = kind is Kind.WIDTH and value == "auto"
+            if not left_open and not (whole and low <= min(whole) and max(whole) <= high):
+                raise ModelError(f"{where}{key} = {value!r:.40}; must be a whole number from {low} to {high}")
+    for key, value in table.items():
+        if isinstance(value, Mapping) and key not in other_senses(table):
+            _check_table(value, f"{where}{key}.")
 
 
 def _order(name: str, source: Source, config: Mapping[str, Any], dtype: str, vocabulary: Vocabulary) -> Order:

@@ -8,19 +8,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, Final
-
-from pydantic import ValidationError
+from typing import IO, Final
 
 from swapbench.base.errors import ModelError, did_you_mean
 from swapbench.base.process import LENT
 from swapbench.machine.allowance import want_of_files
-from swapbench.models.cache import cache_root
-from swapbench.models.stand_ins.order import RECIPE_VERSION, Order, Progress, Request
+from swapbench.models.cache import OnBytes, cache_root, sync
+from swapbench.models.checkpoint import read_object
+from swapbench.models.stand_ins.order import RECIPE_VERSION, Order
 from swapbench.models.validation import Fault
 from swapbench.spec.experiment import Source
 
@@ -31,11 +30,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def folder_of(name: str, source: Source) -> Path:
-    """Where the checkpoint called `name` lies, or would.
-
-    Raises:
-        ModelError: the name could lead out of the cache folder.
-    """
+    """Where the checkpoint called `name` lies, or would; ModelError if the name could lead elsewhere."""
     if not _NAME.fullmatch(name):
         raise ModelError(f'"{name}" can\'t name a model: use letters, digits, dots, dashes and underscores')
     return cache_root() / source / name
@@ -51,8 +46,8 @@ def state(folder: Path, order: Order | None) -> str:
 
     Without an order (a model of which only the checkpoint is known) any of this recipe is right.
     """
-    manifest = _manifest(folder)
-    if manifest is None:
+    manifest = read_object(folder / _MANIFEST)
+    if not manifest:
         return "missing"
     current = manifest.get("recipe_version") == RECIPE_VERSION
     if order is not None:
@@ -82,7 +77,7 @@ def made_as(folder: Path) -> Source | None:
     """
     if not (folder / _MANIFEST).exists():
         return None
-    stated = (_manifest(folder) or {}).get("source")
+    stated = read_object(folder / _MANIFEST).get("source")
     if stated in MADE_SOURCES:
         return Source(stated)
     raise ModelError(
@@ -130,66 +125,41 @@ def locked(folder: Path) -> Iterator[int]:
 
 def put(part: Path, folder: Path) -> None:
     """Give a finished checkpoint its name, in place of the one that may be there. Needs the lock."""
-    retire(folder)
+    _retire(folder)
     part.rename(folder)
-    sync_folder(folder.parent)
+    sync(folder.parent)
 
 
 def remove(name: str, source: Source) -> int:
-    """Remove a checkpoint; returns the bytes that it took.
-
-    Raises:
-        ModelError: there is none of this name.
-    """
+    """Remove a checkpoint; returns the bytes that it took. ModelError if there is none of this name."""
     folder = folder_of(name, source)
     if folder.is_symlink() or not folder.is_dir():
         raise ModelError(f'no {source} checkpoint "{name}"; {did_you_mean(name, made(source))}')
     with locked(folder):
         size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        retire(folder)
+        _retire(folder)
     return size_bytes
 
 
-def retire(folder: Path) -> None:
+def _retire(folder: Path) -> None:
     """Remove a checkpoint so that no half of it is ever found under its name. Needs the lock."""
     if folder.exists():
-        folder.rename(_old_of(folder))
-        discard(_old_of(folder))
+        discard(folder.rename(_old_of(folder)))
 
 
 def _old_of(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.old")
 
 
-def discard(folder: Path) -> None:
-    """Delete a folder that may not be there; a link in its place is deleted, not followed."""
-    if folder.is_symlink():
-        folder.unlink()
-    elif folder.exists():
-        shutil.rmtree(folder)
+def discard(path: Path) -> None:
+    """Delete a folder, or a file, that may not be there; a link in its place is deleted, not followed."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
-def sync_folder(folder: Path) -> None:
-    """Bring a folder's list of names to disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _manifest(folder: Path) -> dict[str, Any] | None:
-    try:
-        content = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
-
-
-OnProgress = Callable[[Progress], None]
-
-
-def make(order: Order, on_progress: OnProgress) -> Path:
+def make(order: Order, on_bytes: OnBytes) -> Path:
     """The folder of the checkpoint that `order` describes, made where it is missing or of an older recipe.
 
     Until it is complete nothing lies under its name. Two processes that want the same one wait for each
@@ -206,7 +176,8 @@ def make(order: Order, on_progress: OnProgress) -> Path:
     try:
         with locked(folder) as lock:
             if state(folder, order):
-                _make(order, folder, lock, on_progress)
+                _retire(folder)  # of an older recipe: of no use any more, and its room may be needed
+                _make(order, folder, lock, on_bytes)
     except OSError as error:
         raise ModelError(
             f"{error.filename or folder.parent}: {error.strerror}; "
@@ -215,54 +186,46 @@ def make(order: Order, on_progress: OnProgress) -> Path:
     return folder
 
 
-def _make(order: Order, folder: Path, lock: int, on_progress: OnProgress) -> None:
-    retire(folder)  # of an older recipe: of no use any more, and its room may be needed
+def _make(order: Order, folder: Path, lock: int, on_bytes: OnBytes) -> None:
     part = part_of(folder)
     part.mkdir()
     try:
-        for progress in _child(Request(order=order, folder=part), lock):
-            if progress.event == "refused":
-                raise ModelError(progress.reason)
-            on_progress(progress)
+        with tempfile.TemporaryFile(dir=folder.parent) as log:
+            child = subprocess.Popen(
+                [sys.executable, *LENT, "swapbench.models.stand_ins.synthesize", str(part)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                pass_fds=(lock,),
+                start_new_session=True,  # Ctrl-C is for the parent, which then ends the child
+            )
+            try:
+                _follow(child, order, log, on_bytes)
+            finally:
+                child.kill()
+                child.wait()
         write_manifest(part, order)
         put(part, folder)
     finally:
         discard(part)
 
 
-def _child(request: Request, lock: int) -> Iterator[Progress]:
-    """What the child says, to its end; it is killed when nobody wants to hear more."""
-    with tempfile.TemporaryFile(dir=request.folder.parent) as said:
-        child = subprocess.Popen(
-            [sys.executable, *LENT, "swapbench.models.stand_ins.synthesize"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=said,
-            pass_fds=(lock,),
-            start_new_session=True,  # Ctrl-C is for the parent, which then ends the child
-        )
-        try:
-            yield from _follow(child, request, said)
-        finally:
-            child.kill()
-            child.wait()
-
-
-def _follow(child: "subprocess.Popen[bytes]", request: Request, said: IO[bytes]) -> Iterator[Progress]:
+def _follow(child: "subprocess.Popen[bytes]", order: Order, log: IO[bytes], on_bytes: OnBytes) -> None:
+    """Hear the child to its end."""
     assert child.stdin is not None
     assert child.stdout is not None
     with suppress(BrokenPipeError), child.stdin as stdin:
-        stdin.write(request.model_dump_json().encode())
+        stdin.write(order.model_dump_json().encode())
     for line in child.stdout:
         try:
-            progress = Progress.model_validate_json(line)
-        except ValidationError:
+            said = json.loads(line)
+        except ValueError:  # half a line, of one that died
             break
-        yield progress
-        if progress.event in ("done", "refused"):
+        if said is None:
             return
-    said.seek(0)
-    last = (said.read().decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
-    raise ModelError(
-        f"{request.order.name}: the child that makes it died (exit code {child.wait()}): {last:.200}"
-    )
+        if isinstance(said, str):
+            raise ModelError(said)
+        on_bytes(*said)
+    log.seek(0)
+    last = (log.read().decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
+    raise ModelError(f"{order.name}: the child that makes it died (exit code {child.wait()}): {last:.200}")

@@ -22,14 +22,10 @@ ChatStyle = Literal["chatml", "turns"]
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The facts of a tokenizer.
+    """The facts of a tokenizer: ids are 0 to `size` - 1, special tokens included.
 
-    Args:
-        size: tokens, special ones included; ids are 0 to size - 1.
-        merges: merge rules. Each token that is neither a byte nor special needs one; the rest are other
-            ways to the same tokens, as tokenizers converted from SentencePiece have them.
-        specials: special tokens and their ids.
-        adds_bos: whether encoding puts `bos` before a text.
+    Each token that is neither a byte nor special needs one of the `merges`; the rest are other ways to the
+    same tokens, as tokenizers converted from SentencePiece have them.
     """
 
     size: int
@@ -38,11 +34,10 @@ class Vocabulary:
     bos: str
     eos: str
     pad: str
-    adds_bos: bool
+    adds_bos: bool  # whether encoding puts `bos` before a text
     chat: ChatStyle
 
     def id_of(self, special: str) -> int:
-        """The id of a special token."""
         return dict(self.specials)[special]
 
 
@@ -120,18 +115,31 @@ _TEMPLATES: Final[dict[ChatStyle, str]] = {
 
 def write_tokenizer(folder: Path, vocabulary: Vocabulary) -> None:
     """Write tokenizer.json and tokenizer_config.json, chat template included."""
-    _write(folder / "tokenizer.json", tokenizer_json(vocabulary))
-    _write(folder / "tokenizer_config.json", _tokenizer_config(vocabulary))
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": vocabulary.bos,
+        "eos_token": vocabulary.eos,
+        "pad_token": vocabulary.pad,
+        "unk_token": None,
+        "model_max_length": 131_072,
+        "clean_up_tokenization_spaces": False,
+        "chat_template": _TEMPLATES[vocabulary.chat],
+    }
+    contents = {"tokenizer.json": tokenizer_json(vocabulary), "tokenizer_config.json": settings}
+    for name, content in contents.items():
+        text = json.dumps(content, ensure_ascii=False, indent=2)
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def tokenizer_json(vocabulary: Vocabulary) -> dict[str, Any]:
     """The contents of tokenizer.json."""
     ids, merges = _model(vocabulary)
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [_added(token, number) for token, number in vocabulary.specials],
+        "added_tokens": [{"id": number, "content": token, **flags} for token, number in vocabulary.specials],
         "normalizer": None,
         "pre_tokenizer": _BYTE_LEVEL,
         "post_processor": _post_processor(vocabulary),
@@ -157,14 +165,15 @@ _BYTE_LEVEL: Final = {"type": "ByteLevel", "add_prefix_space": False, "trim_offs
 def _model(vocabulary: Vocabulary) -> tuple[dict[str, int], list[Merge]]:
     """Tokens with their ids (the ordinary ones fill the gaps between the special), and merges in order."""
     specials = dict(vocabulary.specials)
-    wanted = vocabulary.size - len(specials) - BYTE_TOKENS
-    grown = _grown(wanted)
+    grown = _grown(vocabulary.size - len(specials) - BYTE_TOKENS)
     ordinary = [*_byte_symbols(), *(left + right for left, right in grown)]
-    taken = set(specials.values())
-    gaps = (number for number in range(vocabulary.size) if number not in taken)
+    gaps = sorted({*range(vocabulary.size)} - {*specials.values()})
     ids = dict(zip(ordinary, gaps, strict=False)) | specials
-    others = islice(_other_ways(grown), vocabulary.merges - len(grown))
-    return dict(sorted(ids.items(), key=lambda entry: entry[1])), [*grown, *others]
+    # Other ways to the same words: split before the last vowel, or before the last vowel and consonant.
+    words = [(left, right) for left, right in grown if left.startswith(_SPACE)]
+    others = [(left + right[0], right[1]) for left, right in words if len(right) == 2]
+    others += [(left[:-1], left[-1] + right) for left, right in words if len(right) == 1 and len(left) > 2]
+    return dict(sorted(ids.items(), key=lambda e: e[1])), [*grown, *others[: vocabulary.merges - len(grown)]]
 
 
 def _grown(count: int) -> list[Merge]:
@@ -189,16 +198,6 @@ def _words() -> Iterator[Merge]:
         words = longer
 
 
-def _other_ways(grown: list[Merge]) -> Iterator[Merge]:
-    """Second splits of words: before the last vowel, or before the last vowel and consonant."""
-    for left, right in grown:
-        if left.startswith(_SPACE) and len(right) == 2:
-            yield left + right[0], right[1]
-    for left, right in grown:
-        if left.startswith(_SPACE) and len(right) == 1 and len(left) > 2:
-            yield left[:-1], left[-1] + right
-
-
 def _byte_symbols() -> list[str]:
     """The printable character that stands for each byte in GPT-2's byte-level alphabet, by byte."""
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
@@ -207,11 +206,6 @@ def _byte_symbols() -> list[str]:
 
 
 _SPACE: Final = _byte_symbols()[ord(" ")]
-
-
-def _added(token: str, number: int) -> dict[str, Any]:
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    return {"id": number, "content": token, **flags}
 
 
 def _post_processor(vocabulary: Vocabulary) -> dict[str, Any]:
@@ -229,20 +223,3 @@ def _post_processor(vocabulary: Vocabulary) -> dict[str, Any]:
         "pair": [special(0), first, special(1), second],
         "special_tokens": {bos: {"id": bos, "ids": [vocabulary.id_of(bos)], "tokens": [bos]}},
     }
-
-
-def _tokenizer_config(vocabulary: Vocabulary) -> dict[str, Any]:
-    return {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": vocabulary.bos,
-        "eos_token": vocabulary.eos,
-        "pad_token": vocabulary.pad,
-        "unk_token": None,
-        "model_max_length": 131_072,
-        "clean_up_tokenization_spaces": False,
-        "chat_template": _TEMPLATES[vocabulary.chat],
-    }
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, ensure_ascii=False, indent=2), encoding="utf-8")

@@ -43,7 +43,7 @@ def prepare(folder: Path) -> Prepared:
     mini = mini.model_copy(update={"config": {**mini.config, "rope_scaling": _SCALED_ROPE}})
     for name, order in ((MODEL, of_entry(entry, Source.SYNTHETIC)), (MINI, mini)):
         (folder / name).mkdir()
-        synthesize.make(order, folder / name, lambda _progress: None)
+        synthesize.make(order, folder / name, lambda *_: None)
     shutil.copytree(folder / MINI, folder / UNALIGNED)
     for shard in (folder / UNALIGNED).glob(WEIGHTS):
         # The data begin at an odd byte: headers may end in spaces.

@@ -19,7 +19,7 @@ from mlx_lm.models.cache import CacheList, make_prompt_cache
 from mlx_lm.utils import _get_classes
 
 from swapbench.base.errors import ModelError
-from swapbench.models.stand_ins import order, synthesize, tensors
+from swapbench.models.stand_ins import order, synthesize
 from swapbench.models.stand_ins.order import Order
 from swapbench.models.stand_ins.shards import Tensor
 from swapbench.spec.experiment import Source
@@ -86,8 +86,8 @@ def test_everything_that_mlx_lm_has_is_known_and_nothing_else() -> None:
 @of_each
 def test_the_full_size_is_planned_and_its_mini_has_its_kinds_of_layers(name: str, tmp_path: Path) -> None:
     full, mini = (ordered(name, source, tmp_path) for source in (Source.SYNTHETIC, Source.MINI))
-    assert size(tensors.tensors(mini)) < min(MOST_BYTES, size(tensors.tensors(full)) / 4)
-    models = [tensors.empty_model(tensors.read(made.config), _get_classes)[0] for made in (full, mini)]
+    assert size(synthesize.tensors(mini)) < min(MOST_BYTES, size(synthesize.tensors(full)) / 4)
+    models = [synthesize.empty_model(synthesize.read(made.config), _get_classes)[0] for made in (full, mini)]
     assert kinds_of_caches(models[0]) == kinds_of_caches(models[1])
 
 
@@ -95,7 +95,7 @@ def test_the_full_size_is_planned_and_its_mini_has_its_kinds_of_layers(name: str
 def test_every_architectures_mini_generates_finite_tokens(name: str, tmp_path: Path) -> None:
     checkpoint = tmp_path / "mini"
     checkpoint.mkdir()
-    synthesize.make(ordered(name, Source.MINI, tmp_path), checkpoint, lambda _: None)
+    synthesize.make(ordered(name, Source.MINI, tmp_path), checkpoint, lambda *_: None)
     if name not in EXCEPTIONS:
         answer(checkpoint)
         return

@@ -11,7 +11,7 @@ from swapbench.models.catalogue import CATALOGUE, Entry, lookup
 from swapbench.models.locate import provide
 from swapbench.models.stand_ins import order
 from swapbench.models.stand_ins.store import make
-from swapbench.models.stand_ins.tensors import tensors
+from swapbench.models.stand_ins.synthesize import tensors
 from swapbench.spec.experiment import Source
 from tests.models.stand_ins.test_order import LLAMA
 
@@ -90,7 +90,7 @@ def test_a_mini_without_its_tower_says_so_by_its_name(cache: Path, tmp_path: Pat
     small = order.of_config_file("eyes", Source.MINI, published(tmp_path, seeing))
     assert (full.name, small.name) == ("eyes", "eyes-text")
     assert not small.config.keys() & {"vision_config", "architectures"}
-    make(full, lambda _: None)
+    make(full, lambda *_: None)
     found = provide({"a": "eyes"}, Source.MINI, lambda _: None)["a"]
     assert found.path.name == "eyes-text"
 

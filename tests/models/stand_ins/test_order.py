@@ -7,7 +7,7 @@ import pytest
 from swapbench.base.errors import ModelError
 from swapbench.models.catalogue import CATALOGUE
 from swapbench.models.stand_ins import order
-from swapbench.models.stand_ins.tensors import tensors
+from swapbench.models.stand_ins.synthesize import tensors
 from swapbench.spec.experiment import Source
 
 LLAMA: dict[str, Any] = {

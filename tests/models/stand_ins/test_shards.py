@@ -14,17 +14,17 @@ from safetensors.numpy import load_file
 
 from swapbench.models.stand_ins.shards import (
     WEIGHT_STD,
-    Normal,
-    Same,
-    Scales,
     Shard,
     Tensor,
     Values,
-    Words,
     blocks,
     centring,
     index,
+    normal,
     plan,
+    same,
+    scales,
+    words,
     write,
 )
 
@@ -36,12 +36,12 @@ def drawn(values: Values, dtype: str, count: int, seed: int = 1) -> bytes:
 @pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 8])
 def test_quantised_weights_dequantise_to_small_numbers_around_zero(bits: int) -> None:
     rows, columns, group = 64, 512, 64
-    words = np.frombuffer(drawn(Words(), "U32", rows * columns * bits // 32), np.uint32)
-    scales = np.frombuffer(drawn(Scales(bits), "F32", rows * columns // group), np.float32)
-    biases = np.frombuffer(drawn(Scales(bits, centring(bits)), "F32", rows * columns // group), np.float32)
+    packed = np.frombuffer(drawn(words(), "U32", rows * columns * bits // 32), np.uint32)
+    steps = np.frombuffer(drawn(scales(bits), "F32", rows * columns // group), np.float32)
+    biases = np.frombuffer(drawn(scales(bits, centring(bits)), "F32", rows * columns // group), np.float32)
     weights = mx.dequantize(
-        mx.array(words.reshape(rows, -1)),
-        mx.array(scales.reshape(rows, -1)),
+        mx.array(packed.reshape(rows, -1)),
+        mx.array(steps.reshape(rows, -1)),
         mx.array(biases.reshape(rows, -1)),
         group_size=group,
         bits=bits,
@@ -51,36 +51,36 @@ def test_quantised_weights_dequantise_to_small_numbers_around_zero(bits: int) ->
 
 
 def test_bfloat16_is_rounded_to_nearest_as_mlx_does() -> None:
-    exact = np.frombuffer(drawn(Normal(1.0, 0.5), "F32", 10_000), np.float32)
-    stored = np.frombuffer(drawn(Normal(1.0, 0.5), "BF16", 10_000), np.uint16)
+    exact = np.frombuffer(drawn(normal(1.0, 0.5), "F32", 10_000), np.float32)
+    stored = np.frombuffer(drawn(normal(1.0, 0.5), "BF16", 10_000), np.uint16)
     expected = mx.array(exact).astype(mx.bfloat16).view(mx.uint16)
     assert np.array_equal(stored, np.array(expected))
 
 
 def test_equal_seeds_give_equal_bytes_and_others_others() -> None:
-    assert drawn(Words(), "U32", 1000, seed=3) == drawn(Words(), "U32", 1000, seed=3)
-    assert drawn(Words(), "U32", 1000, seed=3) != drawn(Words(), "U32", 1000, seed=4)
+    assert drawn(words(), "U32", 1000, seed=3) == drawn(words(), "U32", 1000, seed=3)
+    assert drawn(words(), "U32", 1000, seed=3) != drawn(words(), "U32", 1000, seed=4)
 
 
 def test_weights_do_not_compress() -> None:
-    data = drawn(Words(), "U32", 1 << 18)
+    data = drawn(words(), "U32", 1 << 18)
     assert len(zlib.compress(data, 1)) > 0.99 * len(data)
 
 
 @given(count=st.integers(1, 5000), dtype=st.sampled_from(["BF16", "F16", "F32"]))
 def test_there_are_as_many_bytes_as_the_shape_wants(count: int, dtype: str) -> None:
-    assert len(drawn(Normal(0.0, 1.0), dtype, count)) == count * (4 if dtype == "F32" else 2)
+    assert len(drawn(normal(0.0, 1.0), dtype, count)) == count * (4 if dtype == "F32" else 2)
 
 
 def test_masked_words_and_constant_scales_keep_block_formats_finite() -> None:
-    words = np.frombuffer(drawn(Words(mask=0xBFBFBFBF), "U32", 512), np.uint32).reshape(16, 32)
-    scales = np.frombuffer(drawn(Same(122), "U8", 16 * 4), np.uint8).reshape(16, 4)
-    weights = mx.dequantize(mx.array(words), mx.array(scales), group_size=32, bits=8, mode="mxfp8")
+    packed = np.frombuffer(drawn(words(mask=0xBFBFBFBF), "U32", 512), np.uint32).reshape(16, 32)
+    steps = np.frombuffer(drawn(same(122), "U8", 16 * 4), np.uint8).reshape(16, 4)
+    weights = mx.dequantize(mx.array(packed), mx.array(steps), group_size=32, bits=8, mode="mxfp8")
     assert bool(mx.all(mx.isfinite(weights.astype(mx.float32))))
 
 
 def tensor(name: str, *shape: int, dtype: str = "F32") -> Tensor:
-    return Tensor(name, shape, dtype, Normal(0.0, 1.0), name)
+    return Tensor(name, shape, dtype, normal(0.0, 1.0), name)
 
 
 def test_a_single_shard_has_the_plain_name() -> None:

@@ -33,7 +33,7 @@ def shareable(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checkpoint]
 def _mini(name: str) -> Checkpoint:
     entry = lookup(name)
     assert entry is not None
-    path = make(order.of_entry(entry, Source.MINI), lambda _: None)
+    path = make(order.of_entry(entry, Source.MINI), lambda *_: None)
     return Checkpoint(name=name, reference=name, source=Source.MINI, path=path, weight_bytes=entry.mini_bytes)
 
 

@@ -42,7 +42,7 @@ def made(folder: Path, source: Source = Source.SYNTHETIC, **changes: Any) -> Pat
     (folder / "given.json").write_text(json.dumps(LLAMA | changes))
     checkpoint = folder / "made"
     checkpoint.mkdir()
-    synthesize.make(order.of_config_file("mine", source, folder / "given.json"), checkpoint, lambda _: None)
+    synthesize.make(order.of_config_file("mine", source, folder / "given.json"), checkpoint, lambda *_: None)
     return checkpoint
 
 
@@ -120,6 +120,6 @@ def test_numbers_without_end_reach_the_class_as_mlx_lm_reads_them(
     path = tmp_path / "config.json"
     path.write_text(json.dumps(ENDLESS).replace('"?"', written))
     for source in (Source.SYNTHETIC, Source.MINI):
-        checkpoint = make(order.of_config_file("endless", source, path), lambda _: None)
+        checkpoint = make(order.of_config_file("endless", source, path), lambda *_: None)
         assert load_config(checkpoint)["time_step_limit"] == [0.0, math.inf]
         assert load_model(checkpoint)[0].args.time_step_limit == [0.0, math.inf]
