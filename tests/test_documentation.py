@@ -148,13 +148,11 @@ def test_a_command_that_takes_long_would_be_understood(command: Command, reader:
 
 def check_experiment(given: dict[str, Any]) -> None:
     """It is there, and takes every setting, by either side's options and by both."""
-    shared = overrides_of(
-        given["models"],
-        given.get("rounds"),
-        given.get("warmup"),
-        given["page_cache"],
-        list(given["set_"] or ()),
-    )
+    short = {
+        f"--{name.replace('_', '-')}": given.get(name)
+        for name in ("models", "rounds", "warmup", "page_cache")
+    }
+    shared = overrides_of(list(given["set_"] or ()), short)
     sides: Sequence[Sequence[str]] = [given.get(side) or () for side in ("a_set", "b_set")]
     for side in sides:
         of = experiment.load(experiment.find(given["experiment"]), [*shared, *sets(side)])

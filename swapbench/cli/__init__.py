@@ -9,13 +9,8 @@ import typer
 from swapbench import __version__
 from swapbench.base import interrupts
 from swapbench.base.errors import Exit, OutputError, SwapbenchError, UsageError
-from swapbench.cli import experiments, init, models, output, report
-from swapbench.cli.compare import ab, compare
-from swapbench.cli.gate import gate
-from swapbench.cli.history import baseline, history
-from swapbench.cli.machine import doctor, probe, selfcheck
-from swapbench.cli.run import run
-from swapbench.cli.usage import Command, CommandGroup, UnderstoodNot, sentence_of
+from swapbench.cli import experiments, gate, machine, models, output, report, run
+from swapbench.cli.options import Command, CommandGroup, UnderstoodNot, sentence_of
 
 # Of the operating system's failures, those that only the user can mend, and how.
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
@@ -32,43 +27,30 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(cls=Command)(run)
-app.command(cls=Command)(report.report)
-app.command(cls=Command)(report.runs)
-app.command(cls=Command)(compare)
-app.command(cls=Command)(ab)
-app.command(cls=Command)(gate)
-app.add_typer(baseline, name="baseline")
-app.add_typer(init.app, name="init")
-app.command(cls=Command)(history)
-app.command("list", cls=Command)(experiments.list_)
-app.command(cls=Command)(experiments.show)
-app.command(cls=Command)(experiments.schema)
-app.command(cls=Command)(experiments.targets)
-app.command(cls=Command)(probe)
-app.command(cls=Command)(doctor)
-app.command(cls=Command)(selfcheck)
-app.add_typer(models.app, name="models")
+for _command in (
+    *(run.run, report.report, report.runs, report.compare, run.ab, gate.gate, gate.history),
+    *(experiments.list_, experiments.show, experiments.schema, experiments.targets),
+    *(machine.probe, machine.doctor, machine.selfcheck),
+):
+    app.command(_command.__name__.rstrip("_"), cls=Command)(_command)
+for _group in (gate.baseline, experiments.init, models.app):
+    app.add_typer(_group)
 
 
 def _print_version(value: bool) -> None:
-    if value:
-        for line in _versions():
-            print(line)
-        raise typer.Exit
-
-
-def _versions() -> list[str]:
     """As installed beside this command, and not imported: a worker's own stand in its run.json."""
     from importlib.metadata import PackageNotFoundError, version
 
-    lines = [f"swapbench {__version__}"]
+    if not value:
+        return
+    print(f"swapbench {__version__}")
     for name in ("mlx", "mlx-lm"):
         try:
-            lines.append(f"{name} {version(name)}")
+            print(f"{name} {version(name)}")
         except PackageNotFoundError:
-            lines.append(f"{name} not installed")
-    return [*lines, f"Python {sys.version.partition(' ')[0]}"]
+            print(f"{name} not installed")
+    print(f"Python {sys.version.partition(' ')[0]}")
+    raise typer.Exit
 
 
 @app.callback()
@@ -102,6 +84,27 @@ def main() -> None:
         interrupts.ignore()
 
 
+def _carry_out() -> int | None:
+    try:
+        for word in sys.argv[1:]:
+            word.encode()  # results and reports are text, and could not name it
+        code: int | None = app(prog_name="swapbench", standalone_mode=False)
+    except OSError as error:
+        # That there is no room, or that a folder is another user's, may show only at the end.
+        if error.errno not in _INSTEAD or (error.errno not in _FULL and not error.filename):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        raise OutputError(f"{where}{error.strerror}; {_INSTEAD[error.errno]}") from None
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f'"{error.object}": is no text in this locale; choose another name, or a locale of UTF-8, as '
+            "LC_ALL=C.UTF-8"
+        ) from None
+    finally:
+        output.flush_output()
+    return code
+
+
 def _explained(error: KeyboardInterrupt | Exception) -> Exit:
     """Have a failure told; a crash goes on."""
     if ended := interrupts.behind(error):
@@ -118,29 +121,3 @@ def _explained(error: KeyboardInterrupt | Exception) -> Exit:
     else:
         output.complain(sentence_of(error))
     return Exit.USAGE
-
-
-def _carry_out() -> int | None:
-    """That there is no room, or that a folder is another user's, may show only at the end.
-
-    Raises:
-        OutputError: there is no room for it, or it may not be written, or read.
-        UsageError: something is named by what is no text.
-    """
-    try:
-        for word in sys.argv[1:]:
-            word.encode()  # results and reports are text, and could not name it
-        code: int | None = app(prog_name="swapbench", standalone_mode=False)
-    except OSError as error:
-        if error.errno not in _INSTEAD or (error.errno not in _FULL and not error.filename):
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        raise OutputError(f"{where}{error.strerror}; {_INSTEAD[error.errno]}") from None
-    except UnicodeEncodeError as error:
-        raise UsageError(
-            f'"{error.object}": is no text in this locale; choose another name, or a locale of UTF-8, as '
-            "LC_ALL=C.UTF-8"
-        ) from None
-    finally:
-        output.flush_output()
-    return code

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
+from swapbench.base.errors import ResultsError, UsageError
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
@@ -25,29 +27,25 @@ PAGE_CACHES: Final = {"warm": "read in before", "cold": "dropped before", "as-is
 
 
 def sources() -> Names:
-    """Where checkpoints can come from."""
     return SOURCES.items()
 
 
 def named_sources() -> Names:
     """Those in which models have names."""
-    return (pair for pair in SOURCES.items() if pair[0] != "local")
+    return [pair for pair in SOURCES.items() if pair[0] != "local"]
 
 
 def made_sources() -> Names:
-    """Where those come from that were made."""
-    from swapbench.models.stand_ins.store import MADE_SOURCES
-
-    return (pair for pair in SOURCES.items() if pair[0] in MADE_SOURCES)
+    """Those whose checkpoints swapbench makes."""
+    return [pair for pair in SOURCES.items() if pair[0] in ("synthetic", "mini")]
 
 
 def page_caches() -> Names:
-    """What can be made true of the page cache."""
     return PAGE_CACHES.items()
 
 
 def experiments() -> Names:
-    """Experiments by name; their files complete as files do."""
+    """By name; their files complete as files do."""
     from swapbench.spec.experiment import discover
 
     return discover()
@@ -70,7 +68,6 @@ def experiments_run(ctx: Any) -> list[str]:
 
 
 def baselines(ctx: Any) -> Names:
-    """Baselines by name."""
     from swapbench.compare import history
 
     return [name for root in _roots(ctx) for name in history.baselines(root)]
@@ -87,7 +84,6 @@ def models() -> Names:
 
 def made_models() -> list[str]:
     """Models that were made, and can be removed."""
-    from swapbench.base.errors import UsageError
     from swapbench.models.stand_ins.store import MADE_SOURCES, made
 
     try:
@@ -110,7 +106,7 @@ def targets() -> Names:
 
 
 def strategies(ctx: Any) -> Names:
-    """Strategies by name: those of the run on the line; or all that are known, with the experiment's own."""
+    """Those of the run on the line; or all that are known, with the experiment's own."""
     from swapbench.spec.strategy import NAMED
 
     # A file may give one name, a list of names, or tables by name.
@@ -172,7 +168,6 @@ def _document(ctx: Any) -> dict[str, Any]:
     """What the experiment on the line says, as it is written; nothing where it can't be read."""
     import tomllib
 
-    from swapbench.base.errors import UsageError
     from swapbench.spec.experiment import find
 
     if "run" in ctx.params:
@@ -187,7 +182,6 @@ def _document(ctx: Any) -> dict[str, Any]:
 
 def _run(ctx: Any) -> "RunInfo | None":
     """The run on the line, or the latest; None where it can't be read."""
-    from swapbench.base.errors import ResultsError
     from swapbench.store import read_info, resolve
 
     (root, *_) = _roots(ctx)
@@ -206,11 +200,10 @@ def _argument(ctx: Any, name: str) -> str | None:
     return None if said is None else str(said)
 
 
-def _run_folders(ctx: Any) -> Iterator[Path]:
+def _run_folders(ctx: Any) -> list[Path]:
     from swapbench.store import find_runs
 
-    for root in _roots(ctx):
-        yield from find_runs(root)
+    return [folder for root in _roots(ctx) for folder in find_runs(root)]
 
 
 def _roots(ctx: Any) -> list[Path]:

@@ -1,22 +1,39 @@
-"""`swapbench list`, `show`, `schema` and `targets`: what can be run, and what running it would take."""
+"""`swapbench list`, `show`, `schema`, `targets` and `init`: what can be run, and files to start from."""
 
 import json
+import keyword
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from swapbench.base.errors import Exit, ExperimentError, UsageError
 from swapbench.cli import completion
-from swapbench.cli.options import Json, Settings
-from swapbench.cli.output import complain
-from swapbench.spec.overrides import sets, short_for
+from swapbench.cli.options import (
+    Command,
+    CommandGroup,
+    Json,
+    Settings,
+    argument,
+    interpreter_of,
+    option,
+    overrides_of,
+)
+from swapbench.cli.output import complain, print_rows, say
 
-if TYPE_CHECKING:
-    from swapbench.models.locate import Located
-    from swapbench.run.targets import BuiltIn
-    from swapbench.spec.experiment import Experiment
-    from swapbench.spec.preset import Preset
+_INSIDE: Final = "in the worker"
+
+# What an interpreter has by a name: a package that a new one would hide, or replace.
+_ASK: Final = """
+from importlib.metadata import distributions
+from importlib.util import find_spec
+installed = {(one.name or "").lower().replace("_", "-") for one in distributions()}
+print("taken" if sys.argv[1] in installed or find_spec(sys.argv[1].replace("-", "_")) else "free")
+"""
 
 
 def list_(as_json: Json = False) -> None:
@@ -29,7 +46,6 @@ def list_(as_json: Json = False) -> None:
 
     Exit codes: 0 fine, 2 an experiment file is broken.
     """
-    from swapbench.report.console import list_console
     from swapbench.report.experiments import print_experiments
     from swapbench.spec.experiment import discover, load
 
@@ -50,10 +66,7 @@ def list_(as_json: Json = False) -> None:
                 "file": str(path),
             }
         )
-    if as_json:
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
-    elif rows:
-        print_experiments(rows, list_console())
+    print_rows(rows, print_experiments, as_json=as_json)
     for failure in broken:
         complain(failure)
     if broken:
@@ -63,26 +76,22 @@ def list_(as_json: Json = False) -> None:
 def show(
     experiment: Annotated[
         str | None,
-        typer.Argument(
-            metavar="EXPERIMENT",
-            help="An experiment's name, or the path of its file.",
-            autocompletion=completion.experiments,
-        ),
+        argument("EXPERIMENT", "An experiment's name, or the path of its file.", completion.experiments),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option(
-            metavar="TARGET",
-            help="System to measure; without an experiment, show its preset, and whether it can run.",
-            autocompletion=completion.targets,
+        option(
+            "TARGET",
+            "System to measure; without an experiment, show its preset, and whether it can run.",
+            completion.targets,
         ),
     ] = None,
     models: Annotated[
         str,
-        typer.Option(
-            metavar="SOURCE",
-            help="Where checkpoints come from: hub, synthetic, mini or local (paths).",
-            autocompletion=completion.sources,
+        option(
+            "SOURCE",
+            "Where checkpoints come from: hub, synthetic, mini or local (paths).",
+            completion.sources,
         ),
     ] = "",
     settings: Settings = None,
@@ -101,35 +110,46 @@ def show(
 
     Exit codes: 0 fine, 2 usage, an invalid experiment, or a target that can't be run.
     """
-    if experiment is None:
-        _show_target(target, as_json=as_json)
-        return
+    from swapbench.models.locate import Located, locate, looked_at
     from swapbench.report.console import make_console
     from swapbench.report.experiments import print_experiment, print_settings, to_json
     from swapbench.run.capacity import ModelSize, available, needs
+    from swapbench.run.targets import server_of
     from swapbench.spec.experiment import find, load
 
+    if experiment is None:
+        _show_target(target, as_json=as_json)
+        return
     path = find(experiment)
-    overrides = [
-        *short_for("source", "--models", models or None),
-        *short_for("target", "--target", target),
-        *sets(settings or []),
-    ]
-    chosen = load(path, overrides)
-    located = _locate(chosen)
-    elsewhere = chosen.target == "scripted" or _served_by_others(chosen)
+    chosen = load(path, overrides_of(settings, {"--models": models or None, "--target": target}))
+    server, script = server_of(chosen.target), chosen.script
+    by_server = server is not None and not server.preset.reads_paths
+    located = []
+    for name in chosen.model_names():
+        reference = chosen.models[name]
+        if by_server:
+            located.append(Located(name, reference, chosen.source, None, 0, "the server's own"))
+        elif script is not None:
+            size = script.model_bytes.get(name, 0)
+            located.append(Located(name, reference, chosen.source, None, size, "played by the script"))
+        else:
+            located.append(looked_at(locate(name, reference, chosen.source)))
+    elsewhere = by_server or chosen.target == "scripted"
     sizes = {model.name: ModelSize(model.weight_bytes, elsewhere or not model.to_come) for model in located}
     taken, there = needs(chosen, sizes), available(chosen.source)
     if as_json:
         print(to_json(path, chosen, located, taken, there), end="")
         return
+    written = None
+    with suppress(ExperimentError):  # of a file that only overrides make whole
+        written = load(path)
     console = make_console()
     print_experiment(path, chosen, located, taken, there, console)
-    print_settings(chosen, _as_written(path), console)
+    print_settings(chosen, written, console)
 
 
 def _show_target(target: str | None, *, as_json: bool) -> None:
-    """What swapbench would ask of a server, once everything that a run needs of it is there."""
+    """What swapbench would ask of a server, and all that a run needs of it and isn't there."""
     from swapbench.report.console import list_console
     from swapbench.report.lists import print_requests
     from swapbench.run.targets import refuse_missing_keys, refuse_missing_program, refuse_silent, server_of
@@ -143,9 +163,17 @@ def _show_target(target: str | None, *, as_json: bool) -> None:
         print(server.preset.model_dump_json(indent=2, by_alias=True))
     else:
         print_requests(server, list_console())
-    refuse_missing_keys(server, f'target "{target}"')
-    refuse_missing_program(server)
-    refuse_silent(server)
+    missing: list[UsageError] = []
+    keys = partial(refuse_missing_keys, origin=f'target "{target}"')
+    for refuse in (keys, refuse_missing_program, refuse_silent):
+        try:
+            refuse(server)
+        except UsageError as error:
+            missing.append(error)
+    for failure in missing:
+        complain(failure)
+    if missing:
+        raise typer.Exit(Exit.USAGE)
 
 
 def schema() -> None:
@@ -160,39 +188,6 @@ def schema() -> None:
     from swapbench.spec.experiment import schema as experiment_schema
 
     print(json.dumps(experiment_schema(), indent=2))
-
-
-def _as_written(path: Path) -> "Experiment | None":
-    """The file without overrides; None where only they make it whole."""
-    from swapbench.spec.experiment import load
-
-    try:
-        return load(path)
-    except ExperimentError:
-        return None
-
-
-def _served_by_others(chosen: "Experiment") -> bool:
-    """Whether checkpoints are a server's own."""
-    from swapbench.run.targets import server_of
-
-    server = server_of(chosen.target)
-    return server is not None and not server.preset.reads_paths
-
-
-def _locate(chosen: "Experiment") -> "list[Located]":
-    from swapbench.models.locate import Located, locate, looked_at
-
-    if _served_by_others(chosen):
-        names = chosen.model_names()
-        return [Located(n, chosen.models[n], chosen.source, None, 0, "the server's own") for n in names]
-    if chosen.script is None:
-        return [looked_at(locate(name, chosen.models[name], chosen.source)) for name in chosen.model_names()]
-    sizes = chosen.script.model_bytes
-    return [
-        Located(name, chosen.models[name], chosen.source, None, sizes.get(name, 0), "played by the script")
-        for name in chosen.model_names()
-    ]
 
 
 def targets(as_json: Json = False) -> None:
@@ -210,54 +205,136 @@ def targets(as_json: Json = False) -> None:
 
     Exit codes: 0 fine, 2 usage.
     """
-    from swapbench.report.console import list_console
     from swapbench.report.lists import print_targets
     from swapbench.run.targets import BUILT_IN, orchestrators
     from swapbench.spec.preset import read_preset, shipped
 
-    rows = [_built_in(name, target) for name, target in BUILT_IN.items()]
-    rows += [_row(name, read_preset(path)) for name, path in shipped().items()]
-    rows += [_orchestrator(name, where) for name, where in orchestrators().items()]
-    if as_json:
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
-    else:
-        print_targets(rows, list_console())
+    rows: list[dict[str, Any]] = []
+    for name, known in BUILT_IN.items():
+        row = {"name": name, "title": known.title, "start": _INSIDE, "swap": known.swap}
+        rows.append(row | {"reports": known.reports, "tested": "real", "tested_on": known.tested_on})
+    for name, path in shipped().items():
+        preset = read_preset(path)
+        calls = [f"{call.method} {call.path}" for call in preset.swap.call]
+        rows.append(
+            {
+                "name": name,
+                "title": preset.title,
+                "start": " ".join(preset.start.command) if preset.start is not None else "",
+                "url": preset.url,
+                "swap": ", ".join(calls) if calls else "asking for the other model",
+                "reports": ", ".join(figure.where for figure in preset.reported),
+                "tested": preset.tested,
+                "tested_on": preset.tested_on,
+                "documentation": preset.documentation,
+            }
+        )
+    for name, where in orchestrators().items():
+        row = {"name": name, "title": f"an orchestrator of your own: {where}", "start": _INSIDE}
+        row |= {"swap": "its own swap", "reports": "the phases that it tells"}
+        rows.append(row | {"tested": "own", "tested_on": ""})
+    print_rows(rows, print_targets, as_json=as_json)
 
 
-def _built_in(name: str, target: "BuiltIn") -> dict[str, Any]:
-    return {
-        "name": name,
-        "title": target.title,
-        "start": "in the worker",
-        "swap": target.swap,
-        "reports": target.reports,
-        "tested": "real",
-        "tested_on": target.tested_on,
-    }
+init = typer.Typer(
+    name="init",
+    cls=CommandGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Write an experiment file or a target package to start from.\n\n"
+    "\b\nExamples:\n  swapbench init experiment mine\n  swapbench init target my-server\n\n"
+    "Exit codes: 0 fine, 2 usage.",
+)
+Name = Annotated[str, argument("NAME", "Its name: lower-case letters, digits and dashes.")]
 
 
-def _row(name: str, preset: "Preset") -> dict[str, Any]:
-    calls = [f"{call.method} {call.path}" for call in preset.swap.call]
-    return {
-        "name": name,
-        "title": preset.title,
-        "start": " ".join(preset.start.command) if preset.start is not None else "",
-        "url": preset.url,
-        "swap": ", ".join(calls) if calls else "asking for the other model",
-        "reports": ", ".join(figure.where for figure in preset.reported),
-        "tested": preset.tested,
-        "tested_on": preset.tested_on,
-        "documentation": preset.documentation,
-    }
+@init.command("target", cls=Command)
+def init_target(
+    name: Name,
+    folder: Annotated[Path, option("DIR", "Where to create its folder.")] = Path(),
+    python: Annotated[Path | None, option("PYTHON", "Interpreter to install it for.")] = None,
+) -> None:
+    """Write a package that plugs your orchestrator in as a target.
+
+    \b
+    Examples:
+      swapbench init target my-server
+      pip install -e ./my-server && swapbench run quick --target my-server
+      swapbench init target my-server --python ~/server/.venv/bin/python
+
+    Exit codes: 0 fine, 2 usage, or it exists already.
+    """
+    from swapbench.base.files import write_target
+    from swapbench.base.process import said_by
+    from swapbench.run.targets import BUILT_IN
+    from swapbench.spec.preset import shipped
+
+    place = _new_place(folder, name, name, "a target is named", "my-server")
+    # The name becomes a module's and a target's: neither may hide one that is there, or be none.
+    if name in (*BUILT_IN, *shipped()):
+        raise UsageError(f'"{name}": is a target of swapbench; choose another name')
+    if name[0].isdigit():
+        raise UsageError(f"\"{name}\": a Python module's name can't begin with a digit; choose another name")
+    if keyword.iskeyword(name):
+        raise UsageError(f'"{name}": can\'t be the name of a Python module of yours; choose another name')
+    interpreter = interpreter_of(python)
+    said, last = said_by(interpreter, _ASK, name)
+    if not said:
+        raise UsageError(f"{interpreter}: does not say what it has installed: {last}")
+    if said != "free":
+        raise UsageError(f'"{name}": {interpreter} has a package of that name; choose another name')
+    with _making(folder):
+        written = write_target(place, name)
+    for path in written:
+        print(str(path))
+    there = "" if python is None else f" --python {interpreter}"
+    pip = "pip" if python is None else f"{interpreter} -m pip"
+    say(f"next: {pip} install -e {place} && swapbench run quick --target {name}{there}")
 
 
-def _orchestrator(name: str, where: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "title": f"an orchestrator of your own: {where}",
-        "start": "in the worker",
-        "swap": "its own swap",
-        "reports": "the phases that it tells",
-        "tested": "own",
-        "tested_on": "",
-    }
+@init.command("experiment", cls=Command)
+def init_experiment(
+    name: Name, folder: Annotated[Path, option("DIR", "Where to create the file.")] = Path()
+) -> None:
+    """Write a commented experiment file that runs as it is.
+
+    Every key is in it.
+
+    \b
+    Examples:
+      swapbench init experiment mine
+      swapbench show ./mine.toml && swapbench run ./mine.toml
+
+    Exit codes: 0 fine, 2 usage, or it exists already.
+    """
+    from swapbench.base.files import write_experiment
+
+    place = _new_place(folder, name, f"{name}.toml", "an experiment is named", "my-experiment")
+    with _making(folder):
+        written = write_experiment(place, name)
+    print(str(written))
+    said = place if folder.parts else f"./{place}"
+    say(f"next: swapbench show {said} && swapbench run {said}")
+
+
+def _new_place(folder: Path, name: str, file: str, what: str, such_as: str) -> Path:
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+        raise UsageError(f'"{name}": {what} by lower-case letters, digits and dashes: {such_as}')
+    place = folder / file
+    if place.exists():
+        raise UsageError(f"{place}: is there already; choose another name, or another --folder")
+    return place
+
+
+@contextmanager
+def _making(folder: Path) -> Iterator[None]:
+    """A folder that isn't there is made, but not those that it would stand in: they are misspelt."""
+    try:
+        folder.mkdir(exist_ok=True)
+        yield
+    except FileNotFoundError:
+        raise UsageError(
+            f"--folder {folder}: {folder.parent} is no folder; choose one that is there"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"--folder {folder}: can't be written: {error.strerror}") from None

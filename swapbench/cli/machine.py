@@ -1,23 +1,31 @@
 """`swapbench doctor`, `probe` and `selfcheck`: what this machine is good for."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from swapbench.base.errors import Exit, UsageError, WorkerError
-from swapbench.cli.options import Json, Results, Volume, refuse_missing
+from swapbench.cli.options import Json, Results, option
 from swapbench.cli.output import say
 
-# Where MLX can compute.
-Device = Literal["cpu", "gpu"]
+Folder = Annotated[Path | None, option("DIR", "Use the volume of this folder. Default: the models' volume.")]
+
+
+def _chosen(folder: Path | None) -> Path:
+    from swapbench.run.capacity import models_folder
+
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder; --folder chooses another place")
+    return folder or models_folder()
 
 
 def doctor(
     results: Results = Path("results"),
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 6 if there is anything to do.")] = False,
     device: Annotated[
-        Device | None, typer.Option(help="Exit with 7 if MLX computes on another device.")
+        Literal["cpu", "gpu"] | None, typer.Option(help="Exit with 7 if MLX computes on another device.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -79,7 +87,7 @@ def doctor(
 
 
 def probe(
-    folder: Volume = None,
+    folder: Folder = None,
     json: Annotated[bool, typer.Option("--json", help="Print the limits as JSON.")] = False,
 ) -> None:
     """Measure the limits of this machine's disk and memory.
@@ -95,10 +103,9 @@ def probe(
     """
     from swapbench.report.console import make_console
     from swapbench.report.doctor import print_limits
-    from swapbench.run.capacity import measure, models_folder
+    from swapbench.run.capacity import measure
 
-    refuse_missing(folder)
-    limits, path = measure(folder or models_folder(), say)
+    limits, path = measure(_chosen(folder), say)
     if json:
         print(limits.model_dump_json(indent=2))
         return
@@ -106,10 +113,7 @@ def probe(
     say(f"kept for reports: {path}")
 
 
-def selfcheck(
-    folder: Volume = None,
-    json: Json = False,
-) -> None:
+def selfcheck(folder: Folder = None, json: Json = False) -> None:
     """Test whether swapbench measures correctly on this machine.
 
     Each claim is right, wrong, or not here: it is about something that this machine
@@ -125,24 +129,16 @@ def selfcheck(
     Exit codes: 0 nothing is wrong, 2 usage, 7 a claim is wrong, or nothing can be tried.
     """
     from swapbench.machine.environment import Volume, load_limits, this_machine
-    from swapbench.machine.selfcheck import Row
     from swapbench.machine.selfcheck import selfcheck as tried
     from swapbench.models.cache import cache_root
     from swapbench.report.console import make_console
     from swapbench.report.doctor import in_a_line, print_end, print_row
-    from swapbench.run.capacity import measure, models_folder
+    from swapbench.run.capacity import measure
 
-    refuse_missing(folder)
-    folder = folder or models_folder()
+    folder = _chosen(folder)
     limits = load_limits(this_machine(), Volume.of(folder), cache_root()) or measure(folder, say)[0]
     console = make_console()
-
-    def show(row: Row) -> None:
-        if json:
-            say(in_a_line(row))
-        else:
-            print_row(row, console)
-
+    show = (lambda row: say(in_a_line(row))) if json else partial(print_row, console=console)
     found = tried(folder, limits, say, show)
     if json:
         print(found.model_dump_json(indent=2))

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from swapbench.base.errors import ModelError, UsageError
+from swapbench.base.errors import ModelError, UsageError, did_you_mean
 from swapbench.cli import completion
-from swapbench.cli.options import Json
-from swapbench.cli.usage import Command, CommandGroup
+from swapbench.cli.options import Command, CommandGroup, Json, argument, option
 
 if TYPE_CHECKING:
     from swapbench.models.stand_ins.order import Order
@@ -27,11 +26,7 @@ app = typer.Typer(
 
 Wanted = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="EXPERIMENT|MODEL",
-        help="Experiments or models, by name.",
-        autocompletion=completion.models_and_experiments,
-    ),
+    argument("EXPERIMENT|MODEL", "Experiments or models, by name.", completion.models_and_experiments),
 ]
 
 
@@ -71,10 +66,8 @@ def list_(as_json: Json = False) -> None:
 @app.command(cls=Command)
 def synth(
     wanted: Wanted = None,
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Hugging Face config.json of the model to make.")
-    ] = None,
-    name: Annotated[str, typer.Option(metavar="NAME", help="Name of the model made from --config.")] = "",
+    config: Annotated[Path | None, option("FILE", "Hugging Face config.json of the model to make.")] = None,
+    name: Annotated[str, option("NAME", "Name of the model made from --config.")] = "",
     mini: Annotated[bool, typer.Option("--mini", help="Make the scaled-down model.")] = False,
 ) -> None:
     """Make synthetic checkpoints: real shapes, random weights.
@@ -88,6 +81,7 @@ def synth(
 
     Exit codes: 0 fine, 2 usage, 130 interrupted: incomplete checkpoints are made again.
     """
+    from swapbench.models.catalogue import lookup
     from swapbench.models.stand_ins import store
     from swapbench.models.stand_ins.order import of_config_file
     from swapbench.report.lists import progress_of
@@ -97,8 +91,9 @@ def synth(
     if (config is None) != (not name) or (config is None) != bool(wanted):
         raise UsageError("give experiments or models, or else --config FILE and --name NAME together")
     if config is not None:
-        _refuse_known(name)
-        store.folder_of(name, source)
+        if entry := lookup(name):
+            raise UsageError(f"--name {name}: that is {entry.title} of the catalogue; choose another name")
+        store.folder_of(name, source)  # refuses what is no name
         orders = [of_config_file(name, source, config)]
     else:
         orders = _orders(wanted or [], source)
@@ -116,10 +111,10 @@ def synth(
 def fetch(
     wanted: Annotated[
         list[str],
-        typer.Argument(
-            metavar="EXPERIMENT|MODEL|REPO",
-            help="Experiments, models or repositories (org/name).",
-            autocompletion=completion.models_and_experiments,
+        argument(
+            "EXPERIMENT|MODEL|REPO",
+            "Experiments, models or repositories (org/name).",
+            completion.models_and_experiments,
         ),
     ],
 ) -> None:
@@ -150,20 +145,16 @@ def fetch(
 def repack(
     model: Annotated[
         str,
-        typer.Argument(
-            metavar="MODEL|PATH",
-            help="A model that is on this machine, or a folder.",
-            autocompletion=completion.models,
-        ),
+        argument("MODEL|PATH", "A model that is on this machine, or a folder.", completion.models),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the copy; must not exist yet.")],
-    align: Annotated[int, typer.Option(metavar="BYTES", help="Alignment of tensors' data.")] = 16384,
+    out: Annotated[Path, option("DIR", "Folder of the copy; must not exist yet.")],
+    align: Annotated[int, option("BYTES", "Alignment of tensors' data.")] = 16384,
     source: Annotated[
         str,
-        typer.Option(
-            metavar="SOURCE",
-            help="Where the checkpoint is from: hub, synthetic or mini.",
-            autocompletion=completion.named_sources,
+        option(
+            "SOURCE",
+            "Where the checkpoint is from: hub, synthetic or mini.",
+            completion.named_sources,
         ),
     ] = "",
 ) -> None:
@@ -178,12 +169,15 @@ def repack(
     Exit codes: 0 fine, 2 usage, 130 interrupted.
     """
     from swapbench.base.files import expanded
-    from swapbench.models.locate import find
+    from swapbench.models.locate import NAMED_SOURCES, find
     from swapbench.models.repack import Outcome
     from swapbench.models.repack import repack as copy
     from swapbench.report.lists import progress_of
 
-    folder = find(model, _sources(source))
+    sources = [known for known in NAMED_SOURCES if source in ("", known)]
+    if not sources:
+        raise UsageError(f"--source {source}: must be hub, synthetic or mini")
+    folder = find(model, sources)
     target = expanded(out).resolve()
     with progress_of(model) as show:
         outcome = copy(folder, target, align, show)
@@ -199,14 +193,9 @@ def repack(
 def rm(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME", help="Models to remove.", autocompletion=completion.made_models),
+        argument("NAME", "Models to remove.", completion.made_models),
     ] = None,
-    source: Annotated[
-        str,
-        typer.Option(
-            metavar="SOURCE", help="Only synthetic or only mini.", autocompletion=completion.made_sources
-        ),
-    ] = "",
+    source: Annotated[str, option("SOURCE", "Only synthetic or only mini.", completion.made_sources)] = "",
     everything: Annotated[bool, typer.Option("--all", help="Every model that was made.")] = False,
 ) -> None:
     """Remove checkpoints that swapbench made.
@@ -220,63 +209,26 @@ def rm(
     Exit codes: 0 fine, 2 usage, or no such model.
     """
     from swapbench.base.figures import size
+    from swapbench.models.catalogue import lookup
     from swapbench.models.stand_ins import store
-    from swapbench.spec.experiment import Source
 
     chosen = [known for known in store.MADE_SOURCES if source in ("", known)]
     if not chosen:
         raise UsageError(f"--source {source}: must be {' or '.join(store.MADE_SOURCES)}")
     if everything == bool(names):
         raise UsageError("give the names of models, or --all; `swapbench models list` shows them")
-    doomed: list[tuple[str, Source]] = []
-    for kind in chosen:
-        there = store.made(kind)
-        doomed += [
-            (name, kind) for name in (there if everything else _made_names(names or [])) if name in there
-        ]
-    _refuse_absent([] if everything else _made_names(names or []), {name for name, _ in doomed})
-    for name, kind in doomed:
-        freed_bytes = store.remove(name, kind)
-        print(f"{name} ({kind}): removed, {size(freed_bytes)} freed")
-
-
-def _sources(wanted: str) -> "list[Source]":
-    from swapbench.models.locate import NAMED_SOURCES
-
-    chosen = [source for source in NAMED_SOURCES if wanted in ("", source)]
-    if not chosen:
-        raise UsageError(f"--source {wanted}: must be hub, synthetic or mini")
-    return chosen
-
-
-def _made_names(names: list[str]) -> list[str]:
-    """Names as folders bear them: a catalogue model may be given by its repository, too."""
-    from swapbench.models.catalogue import lookup
-    from swapbench.models.stand_ins import store
-    from swapbench.spec.experiment import Source
-
-    known = [entry.name if (entry := lookup(name)) else name for name in names]
-    for name in known:
-        store.folder_of(name, Source.MINI)  # refuses what is no name
-    return known
-
-
-def _refuse_absent(names: list[str], there: set[str]) -> None:
-    from swapbench.base.errors import did_you_mean
-    from swapbench.models.stand_ins import store
-
-    for name in names:
-        if name not in there:
-            known = {made for source in store.MADE_SOURCES for made in store.made(source)}
+    # A catalogue model may be given by its repository, too.
+    wanted = [entry.name if (entry := lookup(name)) else name for name in names or ()]
+    for name in wanted:
+        store.folder_of(name, chosen[0])  # refuses what is no name
+    made = {kind: store.made(kind) for kind in chosen}
+    for name in wanted:
+        if not any(name in there for there in made.values()):
+            known = {other for kind in store.MADE_SOURCES for other in store.made(kind)}
             raise ModelError(f'no checkpoint of "{name}" was made; {did_you_mean(name, known)}')
-
-
-def _refuse_known(name: str) -> None:
-    from swapbench.models.catalogue import lookup
-
-    entry = lookup(name)
-    if entry is not None:
-        raise UsageError(f"--name {name}: that is {entry.title} of the catalogue; choose another name")
+    for kind, there in made.items():
+        for name in there if everything else [name for name in wanted if name in there]:
+            print(f"{name} ({kind}): removed, {size(store.remove(name, kind))} freed")
 
 
 def _references(wanted: list[str], instead: str) -> list[str]:
@@ -312,7 +264,6 @@ def _orders(wanted: list[str], source: "Source") -> "list[Order]":
 
 
 def _repos(wanted: list[str]) -> list[str]:
-    from swapbench.base.errors import did_you_mean
     from swapbench.models import hub
     from swapbench.models.catalogue import CATALOGUE, lookup
     from swapbench.spec.experiment import discover

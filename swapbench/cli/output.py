@@ -8,9 +8,13 @@ import io
 import json
 import os
 import sys
-from typing import Final, TextIO
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from swapbench.base.errors import OutputError, one_line
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _READABLE: Final = "swapbench.readable"
 # What reports draw with and speak in, for encodings that lack it.
@@ -40,6 +44,18 @@ def say(text: str) -> None:
 def complain(what: object) -> None:
     """What went wrong, as every failure is told: in one line."""
     say(one_line(f"swapbench: {what}"))
+
+
+def print_rows(
+    rows: list[dict[str, Any]], show: Callable[[list[dict[str, Any]], "Console"], None], *, as_json: bool
+) -> None:
+    """A list, for programs as JSON, for people as `show` does where there is anything in it."""
+    from swapbench.report.console import list_console
+
+    if as_json:
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+    elif rows:
+        show(rows, list_console())
 
 
 class Outlet(io.TextIOWrapper):
@@ -78,15 +94,10 @@ def guard() -> None:
 
 
 def flush_output() -> None:
-    """Have everything written that was printed.
-
-    A reader that has gone, as `head` does, has what it wanted.
-
-    Raises:
-        OutputError: it can't be written, or could not be before: the disk is full.
-    """
+    """Have everything written that was printed; OutputError says that it could not be: the disk is full."""
     sys.stdout.flush()
     failure = sys.stdout.failure if isinstance(sys.stdout, Outlet) else None
+    # A reader that has gone, as `head` does, has what it wanted.
     if failure is not None and not isinstance(failure, BrokenPipeError):
         raise OutputError(f"standard output can't be written: {failure.strerror}")
 

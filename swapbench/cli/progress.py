@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TextIO
 
 import typer
@@ -35,11 +35,9 @@ _DUMB = ("dumb", "unknown")
 class Silent:
     """Shows nothing."""
 
-    def on(self, event: Event) -> None:
-        """Nothing."""
+    def on(self, event: Event) -> None: ...
 
-    def say(self, text: str) -> None:
-        """Nothing."""
+    def say(self, text: str) -> None: ...
 
 
 class PlainLines:
@@ -51,7 +49,6 @@ class PlainLines:
         self._worker = ""
 
     def on(self, event: Event) -> None:
-        """Print what is worth a line."""
         match event:
             case WorkerReady():
                 versions = ", ".join(f"{name} {number}" for name, number in event.versions.items())
@@ -68,7 +65,6 @@ class PlainLines:
                 self.say(f"note: {event.text}")
 
     def say(self, text: str) -> None:
-        """Print a line."""
         print(plain(text), file=self._out, flush=True)
 
 
@@ -93,11 +89,9 @@ class LiveView:
                 self.say(f"note: {event.text}")
 
     def say(self, text: str) -> None:
-        """Print a line above."""
         self._console.print(Text(plain(text)))
 
     def draw(self) -> Text:
-        """The view as it is now."""
         return live_lines(self._progress.standing(time.monotonic()), self._console.width)
 
 
@@ -149,29 +143,26 @@ def course_of(job: Job, sides: Mapping[str, str] | None = None) -> Course:
 def observing(
     job: Job, *, quiet: bool, verbose: bool = False, sides: Mapping[str, str] | None = None
 ) -> Iterator[Observer]:
-    """The view that fits: standard error, since standard output is the report's.
-
-    Args:
-        sides: what the job's arms are called, where not by their names.
-    """
+    """The view that fits: standard error, since standard output is the report's."""
     course = course_of(job, sides)
-    with _view(course, quiet=quiet) as view:
+    view: Silent | PlainLines | LiveView
+    with ExitStack() as drawing:
+        if quiet:
+            view = Silent()
+        elif is_watched(sys.stderr, os.environ):
+            console = PlainConsole(stderr=True)
+            view = LiveView(course, console)
+            drawing.enter_context(
+                Live(
+                    get_renderable=view.draw,
+                    console=console,
+                    refresh_per_second=_DRAWINGS_PER_S,
+                    transient=True,
+                )
+            )
+        else:
+            view = PlainLines(course, sys.stderr)
         yield Explaining(job, course, view, view.say) if verbose else view
-
-
-@contextmanager
-def _view(course: Course, *, quiet: bool) -> "Iterator[Silent | PlainLines | LiveView]":
-    if quiet:
-        yield Silent()
-    elif is_watched(sys.stderr, os.environ):
-        console = PlainConsole(stderr=True)
-        view = LiveView(course, console)
-        with Live(
-            get_renderable=view.draw, console=console, refresh_per_second=_DRAWINGS_PER_S, transient=True
-        ):
-            yield view
-    else:
-        yield PlainLines(course, sys.stderr)
 
 
 def is_watched(out: TextIO, environment: Mapping[str, str]) -> bool:

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from swapbench.base.errors import Exit
-from swapbench.cli.gate import _summarise, sides_of
+from swapbench.cli.gate import append_summary, sides_of
 from swapbench.compare.history import keep as kept
 from swapbench.store import list_runs, read
 from tests.cli.invoking import error_of, swapbench
@@ -129,7 +129,7 @@ def test_a_slower_change_is_a_regression_and_a_ci_system_sees_it(repo: Path, tmp
 def test_a_summary_that_can_not_be_written_is_told_and_takes_nothing_away(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _summarise("all of it", tmp_path / "nowhere" / "summary.md")
+    append_summary("all of it", tmp_path / "nowhere" / "summary.md")
     assert capsys.readouterr().err == (
         f"swapbench: {tmp_path}/nowhere/summary.md: No such file or directory; "
         "GITHUB_STEP_SUMMARY has no room for this gate's summary\n"

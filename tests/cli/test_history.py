@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from swapbench.base import figures
 from swapbench.base.errors import Exit, SwapbenchError, UsageError
 from swapbench.cli import app as everything
-from swapbench.cli.history import history
+from swapbench.cli.gate import history
 from swapbench.compare.history import read_history
 from swapbench.compare.series import analyse_history
 from swapbench.report.history import print_history

@@ -1,4 +1,4 @@
-"""`swapbench report`, `runs`, and the pages of `--html`."""
+"""`swapbench report`, `runs` and `compare`, and the pages of `--html`."""
 
 import html
 import json
@@ -9,21 +9,17 @@ import sys
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
-from swapbench.base.errors import Exit, ResultsError, UsageError
-from swapbench.cli.compare import compare
-from swapbench.cli.report import print_run, report, runs
-from swapbench.store import ArmInfo
+from swapbench.base.errors import Exit, ResultsError, SwapbenchError, UsageError
+from swapbench.cli import app
+from swapbench.cli.report import print_run
+from swapbench.store import ArmInfo, Run
 from tests.findings.recording import Recording, arm, worker
+from tests.played import a_run, loads, pairs
+from tests.scripted import scripted
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "exp012-m4pro-24gb"
-
-app = typer.Typer()
-app.command()(report)
-app.command()(runs)
-app.command()(compare)
 
 
 def invoke(*arguments: str | Path) -> Result:
@@ -308,3 +304,117 @@ def test_a_page_without_a_name_is_refused(tmp_path: Path) -> None:
     done = invoke("report", measured(tmp_path), "--html", "")
     assert isinstance(done.exception, UsageError)
     assert "names no file" in str(done.exception)
+
+
+def error(done: Result) -> str:
+    assert isinstance(done.exception, SwapbenchError)
+    assert done.exception.exit_code is Exit.USAGE
+    assert "\n" not in str(done.exception)
+    return str(done.exception)
+
+
+def played_arms(out: Path, load_s: float = 3.9) -> Run:
+    slow = loads("up", [load_s] * 7)
+    return pairs(out, scripted(rounds=6, warmup=1), scripted(slow, rounds=6, warmup=1), ("old", "new"))
+
+
+def test_two_runs_side_by_side(tmp_path: Path) -> None:
+    one, other = (a_run(tmp_path, rounds=6) for _ in range(2))
+    done = invoke("compare", one.info.run_id, other.folder, "--results", tmp_path, "--format", "md")
+    assert done.exit_code == Exit.OK
+    assert done.stdout.startswith(f"## scripted: {one.info.run_id} against {other.info.run_id}\n")
+
+
+def test_every_other_run_is_compared_with_the_first(tmp_path: Path) -> None:
+    runs = [a_run(tmp_path, rounds=6) for _ in range(3)]
+    done = invoke("compare", *(run.folder for run in runs), "--format", "json")
+    compared = json.loads(done.stdout)["comparisons"]
+    assert [c["a"]["run_id"] for c in compared] == [runs[0].info.run_id] * 2
+    assert [c["b"]["run_id"] for c in compared] == [run.info.run_id for run in runs[1:]]
+
+
+def test_a_run_of_two_arms_is_compared_alone(tmp_path: Path) -> None:
+    run = played_arms(tmp_path)
+    for command in (("compare", run.folder), ("report", run.folder), ("report", "--results", tmp_path)):
+        done = invoke(*command)
+        assert done.exit_code == Exit.REGRESSION
+        assert "up slower (+26 %), down no worse than +5 % (0 %)" in done.stdout
+        assert "old against new" in done.stdout
+
+
+def test_a_wider_margin_lets_it_pass(tmp_path: Path) -> None:
+    assert invoke("compare", played_arms(tmp_path).folder, "--margin", "0.5").exit_code == Exit.OK
+
+
+@pytest.mark.parametrize("margin", ["-2", "11", "much"])
+def test_a_margin_that_is_none_is_a_usage_error(tmp_path: Path, margin: str) -> None:
+    assert invoke("compare", played_arms(tmp_path).folder, "--margin", margin).exit_code == Exit.USAGE
+
+
+def test_strictly_what_is_undecided_exits_with_6(tmp_path: Path) -> None:
+    few = pairs(tmp_path, scripted(rounds=3), scripted(rounds=3))
+    assert invoke("compare", few.folder).exit_code == Exit.OK
+    assert invoke("compare", few.folder, "--strict").exit_code == Exit.INCONCLUSIVE
+
+
+def test_a_swap_that_failed_in_an_arm_exits_with_7(tmp_path: Path) -> None:
+    failing = scripted([{"scenario": "up", "round": 1, "fails_in": "load"}], rounds=6)
+    assert invoke("compare", pairs(tmp_path, scripted(rounds=6), failing).folder).exit_code == Exit.FAILED
+
+
+def test_one_arm_is_reported_as_any_other_run(tmp_path: Path) -> None:
+    run = played_arms(tmp_path)
+    done = invoke("report", run.folder, "--arm", "B", "--format", "json")
+    findings = json.loads(done.stdout)
+    assert findings["scenarios"][0]["headline"]["point"] == pytest.approx(4.3)
+    assert findings["counts"]["counted"] == 12
+    assert error(invoke("report", run.folder, "--arm", "C")).startswith('no arm "C" in this run; ')
+
+
+def test_runs_that_are_unlike_are_refused_and_what_differs_is_named(tmp_path: Path) -> None:
+    one, other = a_run(tmp_path, rounds=6), a_run(tmp_path, rounds=6, steady_tokens=1)
+    said = error(invoke("compare", one.folder, other.folder))
+    assert said == (
+        f"{one.info.run_id} and {other.info.run_id} can't be compared: steady_tokens: 16 against 1; "
+        "--anyway shows them side by side"
+    )
+
+
+def test_anyway_shows_them_marked_and_judges_nothing(tmp_path: Path) -> None:
+    one, other = a_run(tmp_path, rounds=6), a_run(tmp_path, loads("up", [9.0] * 6), rounds=6)
+    done = invoke("compare", one.folder, other.folder, "--anyway", "--format", "md")
+    assert done.exit_code == Exit.OK
+    assert "not comparable: shown side by side, without verdicts" in done.stdout
+    assert "slower" not in done.stdout
+    assert invoke("compare", one.folder, other.folder, "--anyway", "--strict").exit_code == Exit.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("form", ["rich", "md", "json"])
+def test_runs_without_a_scenario_in_common_are_shown_all_the_same(tmp_path: Path, form: str) -> None:
+    one, other = Recording(tmp_path, run_id="run-1"), Recording(tmp_path, run_id="run-2")
+    one.swap(0, "up")
+    other.swap(0, "down")
+    folders = [recording.run().folder for recording in (one, other)]
+    assert invoke("compare", *folders, "--anyway", "--format", form).exit_code == Exit.OK
+
+
+def test_what_has_to_be_said_is_said_in_one_line(tmp_path: Path) -> None:
+    one, ab = a_run(tmp_path, rounds=6), played_arms(tmp_path)
+    assert error(invoke("compare", one.folder)).startswith(f"{one.folder}: nothing to compare it with; ")
+    assert error(invoke("compare", one.folder, ab.folder)) == (
+        f"{ab.folder}: has two arms; `swapbench compare {ab.folder}` compares them"
+    )
+    assert error(invoke("compare", one.folder, one.folder)) == (
+        f"{one.folder}: is compared with itself; name another run"
+    )
+    nowhere = error(invoke("compare", one.folder, "run-9", "--results", tmp_path))
+    assert nowhere.startswith(f'no run "run-9" under {tmp_path}; ')
+    assert invoke("compare").exit_code == Exit.USAGE
+
+
+def test_runs_of_two_arms_are_listed_with_both(tmp_path: Path) -> None:
+    played_arms(tmp_path)
+    done = invoke("runs", "--results", tmp_path)
+    assert done.exit_code == Exit.OK
+    (row,) = json.loads(invoke("runs", "--results", tmp_path, "--json").stdout)
+    assert list(row["headline_s"]) == ["up (A)", "down (A)", "up (B)", "down (B)"]

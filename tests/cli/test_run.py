@@ -1,15 +1,23 @@
-"""`swapbench run` on scripted experiments: the whole line but MLX, and what each outcome exits with."""
+"""`swapbench run` and `ab` on scripted experiments: all but MLX, and what each outcome exits with."""
 
-import os
+import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
+from swapbench.base.errors import Exit, UsageError
+from swapbench.cli import app
+from swapbench.run.arms import Asked
+from swapbench.run.runner import Observer
 from swapbench.store import list_runs, read
-from tests.forking import run_forked_text
+from swapbench.wire.events import Note
+from tests.cli.invoking import error_of, swapbench
 from tests.frames import frame
+from tests.played import played
 from tests.programs import FALSE
 from tests.scripted import raw_experiment, toml
 
@@ -17,11 +25,7 @@ from tests.scripted import raw_experiment, toml
 def _run(folder: Path, *options: str, **changes: Any) -> subprocess.CompletedProcess[str]:
     script = raw_experiment()["script"] | changes.pop("script", {})
     (folder / "scripted.toml").write_text(toml(raw_experiment(**changes) | {"script": script}))
-    return _swapbench(folder, "run", "scripted.toml", *options)
-
-
-def _swapbench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return run_forked_text([*arguments], folder, os.environ)
+    return swapbench(folder, "run", "scripted.toml", *options)
 
 
 def test_a_fine_run_exits_with_0_and_tells_where_its_results_are(tmp_path: Path) -> None:
@@ -82,13 +86,13 @@ def test_a_run_that_failed_fast_can_be_resumed(tmp_path: Path) -> None:
     assert "Traceback" not in first.stdout + first.stderr
     ((folder, info),) = list_runs(tmp_path / "results")
     assert info.status == "incomplete"
-    resumed = _swapbench(tmp_path, "run", "--resume", info.run_id)
+    resumed = swapbench(tmp_path, "run", "--resume", info.run_id)
     run = read(folder)
     assert run.info.status == "complete"
     assert len(run.swaps) == 6
     # The swap in which the worker died stays a failure.
     assert resumed.returncode == 7
-    again = _swapbench(tmp_path, "run", "--resume", info.run_id)
+    again = swapbench(tmp_path, "run", "--resume", info.run_id)
     assert again.returncode == 2
     assert "complete" in again.stderr
 
@@ -155,7 +159,7 @@ def test_nor_does_it_go_on_with_a_run(tmp_path: Path) -> None:
     failing = [{"scenario": "up", "round": 1, "fails_in": "load"}]
     _run(tmp_path, "--fail-fast", script={"swap": failing})
     ((folder, info),) = list_runs(tmp_path / "results")
-    done = _swapbench(tmp_path, "run", "--resume", info.run_id, "--python", "/nowhere/python")
+    done = swapbench(tmp_path, "run", "--resume", info.run_id, "--python", "/nowhere/python")
     assert done.returncode == 2
     assert list_runs(tmp_path / "results") == [(folder, info)]
 
@@ -167,6 +171,96 @@ def test_a_run_whose_interpreter_speaks_another_version_now_is_not_resumed(tmp_p
     other.write_text("#!/bin/sh\necho 999\n")
     other.chmod(0o755)
     (folder / "run.json").write_text(info.model_copy(update={"python": str(other)}).model_dump_json())
-    done = _swapbench(tmp_path, "run", "--resume", str(folder))
+    done = swapbench(tmp_path, "run", "--resume", str(folder))
     assert done.returncode == 2
     assert f"{other}: its swapbench speaks wire version 999" in done.stderr
+
+
+def ab(folder: Path, *options: str) -> list[str]:
+    (folder / "scripted.toml").write_text(toml())
+    return ["ab", "scripted.toml", "--pairs", "6", *options]
+
+
+def played_ab(folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> Result:
+    """The command, but for the workers."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("swapbench.run.runner.carry_out", lambda job, _observer: played(job))
+    return CliRunner().invoke(app, ab(folder, *options))
+
+
+def test_ab_measures_both_in_one_run_and_compares_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = played_ab(tmp_path, monkeypatch, "--b-set", "script.seconds.load=4.0", "--json")
+    assert done.exit_code == Exit.REGRESSION, done.stderr
+    (compared,) = json.loads(done.stdout)["comparisons"]
+    assert compared["paired"] is True
+    assert compared["turns"] == "ABBAABBAABBAAB"
+    assert (compared["a"]["label"], compared["b"]["label"]) == ("A", "script.seconds.load=4.0")
+    assert len(list((tmp_path / "results" / "scripted").iterdir())) == 1
+
+
+def test_aa_tells_the_noise_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = played_ab(tmp_path, monkeypatch, "--aa", "--order", "random", "--seed", "3", "--quiet")
+    assert done.exit_code == Exit.OK, done.stderr
+    assert "Noise floor" in done.stdout
+    assert "at random, seeded" in done.stdout
+    assert done.stderr.startswith("results: results/scripted/")
+
+
+@pytest.mark.parametrize("options", [["--quiet"], ["--json"], ["--json", "--verbose"]])
+def test_json_means_quiet_unless_an_explanation_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    def carry_out(_job: object, observer: Observer) -> None:
+        observer.on(Note(text="somebody watches"))
+        raise UsageError("enough")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("swapbench.run.runner.carry_out", carry_out)
+    done = CliRunner().invoke(app, ab(tmp_path, "--aa", *options))
+    assert ("somebody watches" in done.stderr) == ("--verbose" in options)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "nothing to compare; give interpreters by --a and --b"),
+        (["--aa", "--a-set", "rounds=3"], "--aa compares a thing with itself: leave out --a, --b, "),
+        (["--aa", "--a", "python"], "--aa compares a thing with itself: leave out --a, --b, "),
+        (["--b", "/nowhere/python"], "/nowhere/python: No such file or directory; name a Python interpreter"),
+        (["--b-set", "script.seconds.load=3.0"], "A and B are the same: check --a, --b, "),
+        (["--b-set", "warmup=2"], "warmup is 0 in A and 2 in B: what both arms have in common is set with"),
+    ],
+)
+def test_ab_says_what_is_wrong_before_it_measures(tmp_path: Path, options: list[str], said: str) -> None:
+    done = swapbench(tmp_path, *ab(tmp_path, *options))
+    assert done.returncode == Exit.USAGE
+    assert error_of(done).startswith(said)
+    assert not (tmp_path / "results").exists()
+
+
+def test_five_pairs_are_refused(tmp_path: Path) -> None:
+    command = ab(tmp_path, "--aa")
+    command[command.index("6")] = "5"
+    assert swapbench(tmp_path, *command).returncode == Exit.USAGE
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_interpreter_of_an_arm_is_kept_by_a_path_that_leads_there_from_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Asked] = []
+
+    def make_arms(_file: Path, _common: object, arms: list[Asked], *_: object) -> None:
+        asked.extend(arms)
+        raise UsageError("enough")
+
+    monkeypatch.setattr("swapbench.run.arms.make_arms", make_arms)
+    monkeypatch.chdir(tmp_path)
+    python = tmp_path / "mine" / "python"
+    python.parent.mkdir()
+    python.touch(mode=0o755)
+    CliRunner().invoke(app, ["ab", "quick", "--a", "mine/python"])
+    assert [arm.python for arm in asked] == [str(python), sys.executable]
+    assert [arm.label for arm in asked] == ["mine/python", ""]
