@@ -7,7 +7,7 @@ and nobody would notice; so each load looks whether it was asked, and `unasked` 
 
 import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -92,45 +92,43 @@ def _copy(part: Part, function: Any, **seen: object) -> Any:
     return copy
 
 
+class _Overlaid:
+    """A namespace, with something else in the place of some of its names."""
+
+    def __init__(self, under: Any, **names: Any) -> None:
+        vars(self).update(names)
+        self._under = under
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._under, name)
+
+
 # Weights
 
 
-def build(checkpoint: Path, weights: dict[str, mx.array]) -> tuple[Any, dict[str, Any]]:
+def build(checkpoint: Path, weights: dict[str, mx.array], **options: Any) -> tuple[Any, dict[str, Any]]:
     """The model that mlx_lm.load_model makes, lazily, where mx.load would give `weights`; and its config.
 
     Raises:
         UnaskedError: it read files itself.
         FileNotFoundError, ValueError, RuntimeError: as mlx_lm.load_model.
     """
-    return _built(checkpoint, weights)
+    asked: set[str] = set()
 
+    def load(file: str, *rest: Any, **more: Any) -> dict[str, mx.array]:
+        """The first gives all weights, and the others none."""
+        if rest or more:
+            raise UnaskedError("weights", "mx.load has arguments")
+        first = not asked
+        asked.add(Path(file).name)
+        return weights if first else {}
 
-def _built(checkpoint: Path, weights: dict[str, mx.array], **options: Any) -> tuple[Any, dict[str, Any]]:
-    core = _Core(weights)
-    load_model = _copy("weights", mlx_lm.utils.load_model, mx=core)
+    load_model = _copy("weights", mlx_lm.utils.load_model, mx=_Overlaid(mx, load=load))
     model, config = load_model(checkpoint, lazy=True, **options)
     files = {path.name for path in checkpoint.glob("model*.safetensors")}
-    if core.asked != files:
-        raise UnaskedError("weights", f"of {len(files)} files it asked for {len(core.asked & files)}")
+    if asked != files:
+        raise UnaskedError("weights", f"of {len(files)} files it asked for {len(asked & files)}")
     return model, config
-
-
-class _Core:
-    """mlx.core, but that the first `load` gives all weights, and the others none."""
-
-    def __init__(self, weights: dict[str, mx.array]) -> None:
-        self._left = weights
-        self.asked: set[str] = set()
-
-    def load(self, file: str, *rest: Any, **options: Any) -> dict[str, mx.array]:
-        if rest or options:
-            raise UnaskedError("weights", "mx.load has arguments")
-        self.asked.add(Path(file).name)
-        weights, self._left = self._left, {}
-        return weights
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(mx, name)
 
 
 def _try_weights(folder: Path) -> None:
@@ -139,7 +137,7 @@ def _try_weights(folder: Path) -> None:
     mx.save_safetensors(str(folder / "model.safetensors"), {"weight": mx.zeros(1)})
     ours = mx.ones(1)
     classes = (PReLU, SimpleNamespace(from_dict=lambda config: 1))
-    model, _ = _built(folder, {"weight": ours}, get_model_classes=lambda config: classes)
+    model, _ = build(folder, {"weight": ours}, get_model_classes=lambda config: classes)
     if not bool(mx.array_equal(model.weight, ours)):
         raise UnaskedError("weights", "the model has others than it was given")
 
@@ -177,9 +175,18 @@ def tokenizer_of(
         UnaskedError: it read files otherwise.
         Exception: what mlx-lm and transformers raise, where the files are at fault.
     """
-    content, auto = _Json(decoder), _Auto(added_tokens)
-    wrapper = _wrapped(path, eos_token_ids, content, auto)
-    if not (content.asked and auto.asked):
+    asked: set[str] = set()
+
+    def decoder_alone(_file: Any) -> dict[str, Any]:
+        asked.add("json")
+        return {"decoder": decoder}
+
+    def from_pretrained(path: Path, **settings: Any) -> Any:
+        asked.add("AutoTokenizer")
+        return _pretrained(path, added_tokens, settings)
+
+    wrapper = _wrapped(path, eos_token_ids, decoder_alone, from_pretrained)
+    if len(asked) < 2:
         raise UnaskedError("tokenizer")
     # Laid over the methods while the wrapper was made; from here on tokens may be added.
     for name in ("get_vocab", "convert_ids_to_tokens"):
@@ -187,61 +194,48 @@ def tokenizer_of(
     return wrapper
 
 
-def _wrapped(path: Path, eos_token_ids: int | list[int] | None, content: Any, auto: Any) -> Any:
-    load = _copy("tokenizer", mlx_lm.tokenizer_utils.load, json=content, AutoTokenizer=auto)
+def _wrapped(path: Path, eos_token_ids: int | list[int] | None, content: Any, from_pretrained: Any) -> Any:
+    json_alone, auto = _Only("json", load=content), _Only("AutoTokenizer", from_pretrained=from_pretrained)
+    load = _copy("tokenizer", mlx_lm.tokenizer_utils.load, json=json_alone, AutoTokenizer=auto)
     # A model's settings for checkpoints without them, where this mlx-lm has them (0.32.1 and newer).
     look_up = getattr(mlx_lm.utils, "_tokenizer_defaults", None)
     defaults = [look_up(path)] if look_up is not None else []
     return load(path, dict(NO_CODE), eos_token_ids, *defaults)
 
 
-class _Json:
-    """json, for a function that wants nothing of tokenizer.json but its decoder."""
+class _Only:
+    """What a tokenizer's loading is known to ask of a module or a class, and nothing else."""
 
-    def __init__(self, decoder: Any) -> None:
-        self._decoder = decoder
-        self.asked = False
-
-    def load(self, _file: Any) -> dict[str, Any]:
-        self.asked = True
-        return {"decoder": self._decoder}
+    def __init__(self, called: str, **names: Any) -> None:
+        vars(self).update(names)
+        self._called = called
 
     def __getattr__(self, name: str) -> Any:
-        raise UnaskedError("tokenizer", f"by json.{name}")
+        raise UnaskedError("tokenizer", f"by {self._called}.{name}")
 
 
-class _Auto:
-    """AutoTokenizer, told of the added tokens, and handing out the vocabulary that it fetched once."""
+def _pretrained(path: Path, added_tokens: list[dict[str, Any]], settings: dict[str, Any]) -> Any:
+    """AutoTokenizer's, told of the added tokens, and handing out the vocabulary that it fetched once."""
+    if not _says_added_tokens(path) and not any((path / name).exists() for name in _LEGACY):
+        settings["added_tokens_decoder"] = {
+            entry["id"]: AddedToken(**{name: value for name, value in entry.items() if name != "id"})
+            for entry in added_tokens
+        }
+    tokenizer = AutoTokenizer.from_pretrained(path, **settings)
+    vocabulary = tokenizer.get_vocab()
+    tokens: list[str | None] = [None] * len(tokenizer)
+    for token, number in vocabulary.items():
+        if number < len(tokens):
+            tokens[number] = token
+    own = tokenizer.convert_ids_to_tokens
 
-    def __init__(self, added_tokens: list[dict[str, Any]]) -> None:
-        self._added_tokens = added_tokens
-        self.asked = False
+    def convert(ids: Any, *args: Any, **kwargs: Any) -> Any:
+        whole = isinstance(ids, list) and not args and not kwargs and ids == list(range(len(tokens)))
+        return list(tokens) if whole and len(vocabulary) == len(tokens) else own(ids, *args, **kwargs)
 
-    def __getattr__(self, name: str) -> Any:
-        raise UnaskedError("tokenizer", f"by AutoTokenizer.{name}")
-
-    def from_pretrained(self, path: Path, **settings: Any) -> Any:
-        self.asked = True
-        if not _says_added_tokens(path) and not any((path / name).exists() for name in _LEGACY):
-            settings["added_tokens_decoder"] = {
-                entry["id"]: AddedToken(**{name: value for name, value in entry.items() if name != "id"})
-                for entry in self._added_tokens
-            }
-        tokenizer = AutoTokenizer.from_pretrained(path, **settings)
-        vocabulary = tokenizer.get_vocab()
-        tokens: list[str | None] = [None] * len(tokenizer)
-        for token, number in vocabulary.items():
-            if number < len(tokens):
-                tokens[number] = token
-        own = tokenizer.convert_ids_to_tokens
-
-        def convert(ids: Any, *args: Any, **kwargs: Any) -> Any:
-            whole = isinstance(ids, list) and not args and not kwargs and ids == list(range(len(tokens)))
-            return list(tokens) if whole and len(vocabulary) == len(tokens) else own(ids, *args, **kwargs)
-
-        vars(tokenizer)["get_vocab"] = lambda: vocabulary
-        vars(tokenizer)["convert_ids_to_tokens"] = convert
-        return tokenizer
+    vars(tokenizer)["get_vocab"] = lambda: vocabulary
+    vars(tokenizer)["convert_ids_to_tokens"] = convert
+    return tokenizer
 
 
 def _says_added_tokens(path: Path) -> bool:
@@ -258,18 +252,21 @@ class _ReachedError(Exception):
 
 def _try_tokenizer(folder: Path) -> None:
     """As far as transformers would be asked."""
+    asked: set[str] = set()
+
+    def content(_file: Any) -> dict[str, Any]:
+        asked.add("json")
+        return {}
 
     def reached(*_: Any, **__: Any) -> None:
         raise _ReachedError
 
     (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
-    content = _Json(None)
-    try:
-        _wrapped(folder, None, content, SimpleNamespace(from_pretrained=reached))
-    except _ReachedError:
-        if content.asked:
-            return
-    raise UnaskedError("tokenizer")
+    with suppress(_ReachedError):
+        _wrapped(folder, None, content, reached)
+        asked.clear()
+    if not asked:
+        raise UnaskedError("tokenizer")
 
 
 # Shares of a model
@@ -352,17 +349,6 @@ class _Parts:
         return self._core.distributed.all_sum(*arguments, **options)
 
 
-class _Overlaid:
-    """A namespace, with something else in the place of some of its names."""
-
-    def __init__(self, under: Any, **names: Any) -> None:
-        vars(self).update(names)
-        self._under = under
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._under, name)
-
-
 def _try_shares(folder: Path) -> None:
     """With nothing loaded, and nobody to meet."""
 
@@ -442,14 +428,11 @@ def trim_front(cache: Any) -> None:
 
 def copied(cache: Any) -> Any:
     """A cache of the same contents, which can be written to."""
+    # Caches write into their arrays in place: another Python object, though not yet other bytes.
+    state = tree_map(lambda leaf: mx.array(leaf) if isinstance(leaf, mx.array) else leaf, cache.state)
     # Before mlx-lm 0.32, what a cache counts was not part of its state.
     counted = (cache.meta_state,) if hasattr(cache, "meta_state") else ()
-    return type(cache).from_state(tree_map(_another, cache.state), *counted)
-
-
-def _another(leaf: Any) -> Any:
-    """Caches write into their arrays in place: another Python object, though not yet other bytes."""
-    return mx.array(leaf) if isinstance(leaf, mx.array) else leaf
+    return type(cache).from_state(state, *counted)
 
 
 def can_merge(cache: Any) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final, cast
 import mlx.core as mx
 import numpy as np
 
-from swapbench.compat.mlx import device_info
+from swapbench.compat import device_info
 from swapbench.models.checkpoint import WEIGHTS, Entry, HeaderError, read_layout
 
 Span = Callable[[str], AbstractContextManager[None]]

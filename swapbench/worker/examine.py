@@ -14,7 +14,7 @@ from statistics import median
 import mlx.core as mx
 
 from swapbench.base.phases import PHASES
-from swapbench.compat.mlx import device_info
+from swapbench.compat import device_info
 from swapbench.instruments import page_cache
 from swapbench.machine.surroundings import Examination
 from swapbench.wire.events import Event

@@ -7,7 +7,7 @@ from typing import Literal
 
 import mlx.core as mx
 
-from swapbench.compat.mlx import device_info
+from swapbench.compat import device_info
 from swapbench.machine.environment import this_machine
 from swapbench.wire.events import WHEEL
 

@@ -7,7 +7,7 @@ from typing import Literal
 import mlx.core as mx
 import pytest
 
-from swapbench.compat import mlx
+from swapbench import compat
 from swapbench.machine.environment import this_machine
 from swapbench.wire.events import WHEEL
 from swapbench.worker import mlx_here
@@ -16,7 +16,7 @@ from swapbench.worker import mlx_here
 def test_what_older_mlx_tells_of_metal_alone_is_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(mx, "device_info")
     monkeypatch.setattr(mx.metal, "device_info", lambda: {"device_name": "Apple M4"})
-    assert mlx.device_info() == {"device_name": "Apple M4"}
+    assert compat.device_info() == {"device_name": "Apple M4"}
 
 
 def test_where_it_tells_nothing_the_device_has_the_processor_s_name(monkeypatch: pytest.MonkeyPatch) -> None:
