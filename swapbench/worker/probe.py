@@ -12,7 +12,7 @@ from swapbench.base.phases import FIRST_TOKEN, WHOLE, Phase
 from swapbench.wire.events import Event, StepStarted
 from swapbench.wire.swap import PhaseMeasured, PlannedSwap, Reading
 from swapbench.worker.meter import Counters, Meter
-from swapbench.worker.sharding.messages import gather
+from swapbench.worker.sharding import gather
 
 Emit = Callable[[Event], None]
 

@@ -1,22 +1,34 @@
-"""All ranks of a sharded model, as their coordinator sees them: told what to do, listened to, and ended."""
+"""All ranks of a sharded model: started by mlx.launch, told what to do, listened to, ended without asking."""
 
+import os
+import re
 import secrets
 import selectors
+import shutil
 import socket
+import subprocess
+import sys
+import sysconfig
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
+import psutil
+
+from swapbench.base.process import LENT, OWN_CODE, how_it_ended
+from swapbench.spec import hostfile
 from swapbench.spec.experiment import EngineSettings, Sharded
-from swapbench.spec.hostfile import Host
+from swapbench.spec.hostfile import HERE, Host
 from swapbench.wire.events import encode
 from swapbench.wire.plan import Questions, Replies, Reply
 from swapbench.wire.swap import Reading
-from swapbench.worker.sharding.launch import Launch, machines_of, own_address
-from swapbench.worker.sharding.messages import (
+from swapbench.worker.sharding import (
+    SAID,
+    TOKEN_VARIABLE,
     Hello,
     Order,
     Pulse,
@@ -24,7 +36,6 @@ from swapbench.worker.sharding.messages import (
     Report,
     Welcome,
     Work,
-    decode,
     sum_up,
 )
 
@@ -38,21 +49,153 @@ _HELLO_S: Final = 5.0
 _READ_BYTES: Final = 1 << 16
 _LONGEST_LINE_BYTES: Final = 1 << 22
 
+_RANK: Final = "swapbench.worker.sharding.rank"
+_TRIES: Final = 100
+# mlx.launch's own words for the end of a rank that it started.
+_ENDED: Final = re.compile(r"Node with rank (\d+) exited with code (-?\d+)")
+
 
 class RankError(RuntimeError):
     """A rank died, stalled or failed; every other one has been ended since."""
 
 
+class Launch:
+    """mlx.launch, running, with all ranks that it started."""
+
+    def __init__(self, sharded: Sharded, machines: Sequence[Host], report_to: str, token: str) -> None:
+        """Start ranks on `machines` that report to an address, HOST:PORT, of this one.
+
+        Raises:
+            OSError: mlx.launch can't be started.
+        """
+        self._codes: dict[int, int] = {}
+        self._last_line = ""
+        self._word = threading.Condition()
+        beside = Path(sysconfig.get_path("scripts")) / "mlx.launch"
+        # What is lent is a file of this machine.
+        rank = (*OWN_CODE, "-m", _RANK) if sharded.hostfile else (*LENT, _RANK)
+        command = [
+            str(beside) if beside.exists() else shutil.which("mlx.launch") or "mlx.launch",
+            *where(sharded, machines),
+            *("--backend", sharded.backend, "--env", f"{TOKEN_VARIABLE}={token}"),
+            *("--", sharded.python or sys.executable, *rank, report_to),
+        ]
+        # In the worker's own process group: whoever ends the worker by its group ends these too.
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=sys.stderr, stderr=subprocess.PIPE
+        )
+        threading.Thread(target=self._listen, name="launcher", daemon=True).start()
+
+    @property
+    def ended(self) -> str:
+        """How mlx.launch itself ended; empty while it runs."""
+        code = self._process.poll()
+        if code is None:
+            return ""
+        return f"mlx.launch {how_it_ended(code)}" + (f": {self._last_line}" if self._last_line else "")
+
+    def quieten(self) -> None:
+        """Have mlx.launch write to its ranks: it finds their stdin closed, and leaves a whole core alone."""
+        assert self._process.stdin is not None
+        with suppress(OSError):
+            self._process.stdin.write(b"\n")
+            self._process.stdin.flush()
+
+    def fate(self, rank: int, patience_s: float) -> str:
+        """How a rank ended, as mlx.launch tells within `patience_s`; empty where it doesn't."""
+        with self._word:
+            self._word.wait_for(lambda: rank in self._codes, patience_s)
+            code = self._codes.get(rank)
+        if code is None:
+            return ""
+        return how_it_ended(code) + (f": {self._last_line}" if self._last_line and code >= 0 else "")
+
+    def kill(self) -> None:
+        """End mlx.launch and every rank on this machine, stopped ones too. Ranks elsewhere end by themselves,
+        when their connection does."""
+        ours = []
+        with suppress(psutil.Error):
+            ours = psutil.Process(self._process.pid).children(recursive=True)
+        for process in ours:
+            with suppress(psutil.Error):
+                process.kill()
+        self._process.kill()
+        self._process.wait()
+
+    def _listen(self) -> None:
+        """Pass on what ranks and mlx.launch print, and note how ranks ended."""
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            os.write(2, line)
+            text = line.decode(errors="replace").strip()
+            ended = _ENDED.search(text)
+            with self._word:
+                if ended:
+                    self._codes[int(ended[1])] = int(ended[2])
+                    self._word.notify_all()
+                elif text:
+                    self._last_line = text[:300]
+
+
+def machines_of(sharded: Sharded) -> tuple[Host, ...]:
+    """Where the ranks run, rank 0 first.
+
+    Raises:
+        UsageError: the hostfile can't be read.
+    """
+    if sharded.hostfile:
+        return hostfile.read(Path(sharded.hostfile))
+    return (Host(HERE, (HERE,)),) * sharded.ranks
+
+
+def own_address(sharded: Sharded, machines: Sequence[Host]) -> str:
+    """Where ranks find this machine: as it is seen on the way to the first that is another.
+
+    Raises:
+        OSError: there is no way to that one.
+    """
+    if sharded.listen:
+        return sharded.listen
+    other = next((machine for machine in machines if machine.ssh != HERE), None)
+    if other is None:
+        return HERE
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(((other.ips or (other.ssh,))[0], 9))  # nothing is sent
+        return str(probe.getsockname()[0])
+
+
+def where(sharded: Sharded, machines: Sequence[Host]) -> list[str]:
+    """mlx.launch's options for where ranks run, and by which ports they find each other."""
+    options = ["--hostfile", sharded.hostfile] if sharded.hostfile else ["-n", str(sharded.ranks)]
+    here = all(machine.ssh == HERE for machine in machines)
+    port = sharded.port or (_free_ports(len(machines)) if here else 0)
+    return [*options, *(["--starting-port", str(port)] if port else [])]
+
+
+def _free_ports(count: int) -> int:
+    """The first of `count` ports in a row that nobody listens on: mlx.launch counts up from one."""
+    for _ in range(_TRIES):
+        with ExitStack() as held, suppress(OSError, OverflowError):
+            first = 0
+            for number in range(count):
+                probe = held.enter_context(socket.socket())
+                probe.bind((HERE, first + number))
+                first = first or int(probe.getsockname()[1])
+            return first
+    raise OSError(f"no {count} free ports in a row on this machine; name the first with sharded.port")
+
+
 @dataclass
 class _Rank:
-    """What is known of one rank. `order` counts the ends in the order in which they were seen."""
+    """What is known of one rank; `gone` is its place among those that ended, 0 while it lives."""
 
+    number: int
     connection: socket.socket | None = None
     ready: Ready | None = None
     reading: Reading = field(default_factory=Reading)
     report: Report | None = None
     silence_s: float = 0.0
-    gone: int | None = None
+    gone: int = 0
     broken: str = ""
     pending: bytes = field(default=b"", repr=False)
 
@@ -75,18 +218,27 @@ class Crew:
         machines = machines_of(sharded)
         self._welcome = Welcome(sharded=sharded, ranks=len(machines), engine=engine, pulse_s=pulse_s)
         self._token = secrets.token_hex(16)
-        self._ranks = [_Rank() for _ in machines]
+        self._ranks = [_Rank(number) for number in range(len(machines))]
         self._changed = threading.Condition()
         self._gone = self._orders = 0
         self._closing = False
-        self._server, self._launch = self._started(machines)
+        try:
+            self._server = socket.create_server((own_address(sharded, machines), 0))
+        except OSError as error:
+            raise RankError(f"no address to report to: {error}; name one with sharded.listen") from None
+        host, port = self._server.getsockname()[:2]
+        try:
+            self._launch = Launch(sharded, machines, f"{host}:{port}", self._token)
+        except OSError as error:
+            self._server.close()
+            raise RankError(f"mlx.launch can't be started: {error}") from None
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._server, selectors.EVENT_READ)
         self._ears = threading.Thread(target=self._listen, name="crew", daemon=True)
         self._ears.start()
-        self._await("starting", lambda: all(rank.connection for rank in self._ranks))
+        self._await(lambda rank: rank.connection is not None)
         self._launch.quieten()
-        self._await("meeting", lambda: all(rank.ready for rank in self._ranks))
+        self._await(lambda rank: rank.ready is not None)
 
     @property
     def size(self) -> int:
@@ -122,22 +274,9 @@ class Crew:
             if connection is not None:
                 with suppress(OSError):
                     connection.sendall(line)
-        self._await(order.work, lambda: all(rank.report for rank in self._ranks))
+        self._await(lambda rank: rank.report is not None)
         with self._changed:
             return tuple(rank.report for rank in self._ranks if rank.report is not None)
-
-    def _started(self, machines: Sequence[Host]) -> tuple[socket.socket, Launch]:
-        """Where ranks report to, and the ranks."""
-        try:
-            server = socket.create_server((own_address(self._sharded, machines), 0))
-        except OSError as error:
-            raise RankError(f"no address to report to: {error}; name one with sharded.listen") from None
-        try:
-            host, port = server.getsockname()[:2]
-            return server, Launch(self._sharded, machines, f"{host}:{port}", self._token)
-        except OSError as error:
-            server.close()
-            raise RankError(f"mlx.launch can't be started: {error}") from None
 
     def kill(self) -> None:
         """End every rank, whatever it is doing."""
@@ -153,7 +292,7 @@ class Crew:
         self._selector.close()
         self._launch.kill()
 
-    def _await(self, step: str, done: Callable[[], bool]) -> None:
+    def _await(self, done: Callable[[_Rank], bool]) -> None:
         """Wait until every rank is `done`, or one can't be any more: then nobody goes on.
 
         Raises:
@@ -161,61 +300,51 @@ class Crew:
         """
         ends_s = time.monotonic() + self._sharded.deadline_s
         with self._changed:
-            while not (self._is_lost() or done()):
+            while not (self._is_lost() or all(map(done, self._ranks))):
                 if time.monotonic() >= ends_s or self._launch.ended:
                     break
                 self._changed.wait(_TICK_S)
-            if done() and not self._is_lost():
+            if all(map(done, self._ranks)) and not self._is_lost():
                 return
-            if any(rank.gone is not None for rank in self._ranks):
+            if any(rank.gone for rank in self._ranks):
                 self._changed.wait_for(lambda: False, _AFTERMATH_S)
-        reason = self._reason(step)
+        reason = next(self._reasons(done))
         self.kill()
         raise RankError(reason)
 
     def _is_lost(self) -> bool:
         return any(
-            rank.gone is not None
+            rank.gone
             or rank.broken
             or (rank.report is not None and rank.report.error)
             or rank.silence_s > self._sharded.stall_s
             for rank in self._ranks
         )
 
-    def _reason(self, step: str) -> str:
+    def _reasons(self, done: Callable[[_Rank], bool]) -> Iterator[str]:
         """Which rank, and what became of it: of several that ended, one that was killed is the cause."""
-        of = f"of {self.size}"
-        ended = sorted(
-            (rank.gone, number) for number, rank in enumerate(self._ranks) if rank.gone is not None
-        )
-        for number, rank in enumerate(self._ranks):
+        named = {f"rank {rank.number} of {self.size}": rank for rank in self._ranks}
+        for name, rank in named.items():
             if rank.broken:
-                return f"rank {number} {of} sent something that is no message: {rank.broken}"
-        fates = [(number, self._launch.fate(number, _WORD_OF_LAUNCHER_S)) for _, number in ended]
-        if fates:
-            killed = [entry for entry in fates if "SIGKILL" in entry[1]]
-            number, fate = (killed or fates)[0]
-            return f"rank {number} {of} {fate or 'closed its connection, and has probably ended'}"
-        for number, rank in enumerate(self._ranks):
+                yield f"{name} sent something that is no message: {rank.broken}"
+        ended = sorted((rank.gone, name) for name, rank in named.items() if rank.gone)
+        fates = [(name, self._launch.fate(named[name].number, _WORD_OF_LAUNCHER_S)) for _, name in ended]
+        for name, fate in sorted(fates, key=lambda told: "SIGKILL" not in told[1]):
+            yield f"{name} {fate or 'closed its connection, and has probably ended'}"
+        for name, rank in named.items():
             if rank.report is not None and rank.report.error:
-                return f"rank {number} {of}: {rank.report.error}"
-        for number, rank in enumerate(self._ranks):
+                yield f"{name}: {rank.report.error}"
+        for name, rank in named.items():
             if rank.silence_s > self._sharded.stall_s:
-                return (
-                    f"rank {number} {of} stalled: no sign of life for {self._sharded.stall_s:g} s "
+                yield (
+                    f"{name} stalled: no sign of life for {self._sharded.stall_s:g} s "
                     "(stopped, hung, or its machine is out of reach)"
                 )
-        return self._launch.ended or self._late(step)
-
-    def _late(self, step: str) -> str:
-        def missing(rank: _Rank) -> bool:
-            if step == "starting":
-                return rank.connection is None
-            return rank.ready is None if step == "meeting" else rank.report is None
-
-        late = [str(number) for number, rank in enumerate(self._ranks) if missing(rank)]
-        who = f"rank {late[0]}" if len(late) == 1 else f"ranks {', '.join(late)}"
-        return f"{who} of {self.size} did not end within {self._sharded.deadline_s:g} s"
+        if self._launch.ended:
+            yield self._launch.ended
+        late = [str(rank.number) for rank in self._ranks if not done(rank)]
+        who = f"rank{'s' if len(late) > 1 else ''} {', '.join(late)} of {self.size}"
+        yield f"{who} did not end within {self._sharded.deadline_s:g} s"
 
     def _listen(self) -> None:
         """Hear every rank until the crew is closed. Silence is counted in ticks of this very loop, so that a
@@ -242,12 +371,15 @@ class Crew:
         connection, _ = self._server.accept()
         connection.settimeout(_HELLO_S)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            hello = decode(connection.makefile("rb", buffering=0).readline(_READ_BYTES))
-        except (OSError, ValueError):
-            connection.close()
-            return
-        if not isinstance(hello, Hello) or not self._is_expected(hello):
+        hello = None
+        with suppress(OSError, ValueError):
+            hello = SAID.validate_json(connection.makefile("rb", buffering=0).readline(_READ_BYTES))
+        if not (
+            isinstance(hello, Hello)
+            and secrets.compare_digest(hello.token.encode(), self._token.encode())
+            and 0 <= hello.rank < self.size
+            and self._ranks[hello.rank].connection is None
+        ):
             connection.close()
             return
         connection.settimeout(None)
@@ -258,15 +390,10 @@ class Crew:
         with suppress(OSError):
             connection.sendall(encode(self._welcome))
 
-    def _is_expected(self, hello: Hello) -> bool:
-        known = secrets.compare_digest(hello.token.encode(), self._token.encode())
-        return known and 0 <= hello.rank < self.size and self._ranks[hello.rank].connection is None
-
     def _hear(self, connection: socket.socket, rank: _Rank) -> None:
-        try:
+        data = b""
+        with suppress(OSError):
             data = connection.recv(_READ_BYTES)
-        except OSError:
-            data = b""
         with self._changed:
             if not data:
                 self._selector.unregister(connection)
@@ -278,24 +405,17 @@ class Crew:
             if len(rank.pending) > _LONGEST_LINE_BYTES:
                 rank.broken = f"a line of over {_LONGEST_LINE_BYTES} bytes"
             for line in lines:
-                self._note(rank, line)
-
-    def _note(self, rank: _Rank, line: bytes) -> None:
-        try:
-            said = decode(line)
-        except ValueError:
-            rank.broken = repr(line[:80])
-            return
-        match said:
-            case Pulse():
-                rank.reading = said.reading
-            case Ready():
-                rank.ready = said
-            case Report() if said.number == self._orders:
-                rank.report = said
-
-
-_PULSE_S = 0.25
+                try:
+                    said = SAID.validate_json(line)
+                except ValueError:
+                    rank.broken = repr(line[:80])
+                    continue
+                if isinstance(said, Pulse):
+                    rank.reading = said.reading
+                elif isinstance(said, Ready):
+                    rank.ready = said
+                elif isinstance(said, Report) and said.number == self._orders:
+                    rank.report = said
 
 
 def answer(questions: Questions, sharded: Sharded) -> Replies:
@@ -307,13 +427,13 @@ def answer(questions: Questions, sharded: Sharded) -> Replies:
         RankError: a rank could not.
     """
     checkpoint, verify = questions.checkpoint, questions.verify
-    crew = Crew(sharded, questions.engine, _PULSE_S)
+    crew = Crew(sharded, questions.engine, pulse_s=0.25)
     try:
         for work in (Work.LOAD, Work.REINIT):
-            crew.ask(Order(number=0, work=work, name=checkpoint.name, path=checkpoint.path))
+            crew.ask(Order(work=work, name=checkpoint.name, path=checkpoint.path))
         replies = []
         for length in verify.prompt_tokens:
-            order = Order(number=0, work=Work.GENERATE, prompt_tokens=length, tokens=verify.tokens)
+            order = Order(work=Work.GENERATE, prompt_tokens=length, tokens=verify.tokens)
             replies.append(Reply(prompt_tokens=length, tokens=crew.ask(order)[0].tokens))
         return Replies(replies=tuple(replies))
     finally:

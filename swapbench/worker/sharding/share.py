@@ -1,8 +1,10 @@
-"""One rank's part of a sharded model: checked, loaded, asked for tokens, dropped."""
+"""One rank's part of a sharded model: checked, loaded, asked for tokens, dropped, and measured."""
 
 import gc
+import os
+import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,37 +13,134 @@ from mlx.utils import tree_flatten
 from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import load_config, load_model
 
-from swapbench.compat.mlx_lm import Mode, load_share
+from swapbench.base.phases import Phase
+from swapbench.compat.mlx_lm import Mode, load_share, unasked
+from swapbench.instruments import page_cache
 from swapbench.loaders.arrays import Span
 from swapbench.models.stand_ins.store import advised
 from swapbench.models.validation import brief
-from swapbench.spec.experiment import EngineSettings, Source
+from swapbench.spec.experiment import Source
+from swapbench.wire.events import Event
+from swapbench.wire.swap import NO_SWAP, Message, PhaseMeasured
 from swapbench.worker.checking import fault_of
 from swapbench.worker.engine.caches import ModelTag
 from swapbench.worker.engine.geometry import BlockPool, KVGeometry
 from swapbench.worker.engine.requests import tokens_of, verification
-
-
-@dataclass(frozen=True)
-class Said:
-    """Greedy tokens, and the rate at which those after the first came."""
-
-    tokens: tuple[int, ...]
-    tokens_per_s: float | None
+from swapbench.worker.meter import MlxMeter, settle
+from swapbench.worker.mlx_here import mlx_identity, wire
+from swapbench.worker.probe import Probe
+from swapbench.worker.sharding import Order, Pulse, Ready, Report, Welcome, Work
 
 
 class Share:
-    """What one rank holds. All but `refusal` and `unload` are carried out by every rank together."""
+    """What one rank holds, measured by its own instruments. All orders but to check and to unload are carried
+    out by every rank together.
+    """
 
-    def __init__(self, mode: Mode, group: mx.distributed.Group, engine: EngineSettings) -> None:
-        self._mode: Mode = mode
-        self._group = group
-        self._pool = BlockPool(engine.kv_budget_bytes, engine.block_tokens)
+    def __init__(self, welcome: Welcome, say: Callable[[Message], None]) -> None:
+        if welcome.engine.wired == "server":
+            wire("recommended")
+        self._meter = MlxMeter()
+        self._measured: list[PhaseMeasured] = []
+        threading.Thread(target=self._pulse, args=(say, welcome.pulse_s), name="pulse", daemon=True).start()
+        several = welcome.ranks > 1
+        if not several:  # nobody to connect to: mlx.launch leaves an empty list, which the ring can't read
+            os.environ.pop("MLX_HOSTFILE", None)
+        backend = welcome.sharded.backend.removesuffix("-ring") if several else "any"
+        self._group = mx.distributed.init(strict=several, backend=backend)
+        if self._group.size() != welcome.ranks:
+            raise RuntimeError(f"{self._group.size()} ranks met, and {welcome.ranks} were to")
+        self._mode: Mode = welcome.sharded.mode
+        self._pool = BlockPool(welcome.engine.kv_budget_bytes, welcome.engine.block_tokens)
         self._model: Any = None
         self._tokenizer: Any = None
         self._cache: list[Any] = []
+        versions, device = mlx_identity()
+        say(Ready(versions=versions, device=device, note=unasked("shares")))
 
-    def refusal(self, path: Path) -> str:
+    def _pulse(self, say: Callable[[Message], None], every_s: float) -> None:
+        pause = threading.Event()
+        while not pause.wait(every_s):
+            say(Pulse(reading=self._meter.read()))
+
+    def carry_out(self, order: Order) -> Report:
+        """The report of one order. A failure is told: the coordinator decides what becomes of the others."""
+        try:
+            found = self._found(order)
+        except Exception as error:  # noqa: BLE001 - the rank's border: whatever failed, the coordinator must know
+            found = {"error": " ".join(str(error).split())[:300] or type(error).__name__}
+        measured, self._measured = tuple(self._measured), []
+        return Report(number=order.number).model_copy(update={**found, "measured": measured})
+
+    def _found(self, order: Order) -> dict[str, object]:
+        match order.work:
+            case Work.CHECK:
+                return {"refused": self._refusal(order.path)}
+            case Work.PAGE_CACHE:
+                page_cache.arrange(page_cache.weight_files(order.path), order.label)
+                return {}
+            case Work.RESIDENCY:
+                return {"resident": page_cache.residency(page_cache.weight_files(order.path)).share}
+            case Work.SETTLE:
+                gc.collect()
+                settled = settle(self._meter)
+                return {"settle_s": settled.seconds, "settled": settled.ledgers}
+        probe = Probe(self._meter, self._note, NO_SWAP)
+        probe.begin()
+        if order.work is Work.GENERATE:
+            return self._generate(order, probe)
+        with probe.phase(Phase(order.work.value)):
+            return self._carry_out_phase(order, probe.span)
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, PhaseMeasured):
+            self._measured.append(event)
+
+    def _carry_out_phase(self, order: Order, span: Span) -> dict[str, object]:
+        match order.work:
+            case Work.UNLOAD:
+                self._model = self._tokenizer = None
+                self._cache = []
+                gc.collect()
+                # Lazily drawn keys of every layer ever built would pile up: see ModelLoader.released.
+                mx.eval(mx.random.state)
+                mx.clear_cache()
+            case Work.LOAD:
+                self._model, self._tokenizer = load_share(order.path, self._mode, self._group, span)
+                held: dict[str, mx.array] = dict(tree_flatten(self._model.parameters()))
+                return {"weight_bytes": sum(array.nbytes for array in held.values())}
+            case Work.RECONFIGURE:
+                self._pool.reconfigure(KVGeometry.of(self._model))
+                return {"kv_capacity_bytes": self._pool.capacity_bytes}
+            case Work.UPDATE_TAG:
+                return {"tag": ModelTag.of(order.path, order.name).fingerprint}
+            case Work.REINIT:
+                self._cache = make_prompt_cache(self._model)
+                with span("barrier"):
+                    mx.eval(mx.distributed.all_sum(mx.array(1.0), group=self._group, stream=mx.cpu))
+        return {}
+
+    def _generate(self, order: Order, probe: Probe) -> dict[str, object]:
+        """Greedy tokens, which every rank finds for itself, and the rate of those after the first."""
+        with probe.first_token():
+            self._cache = make_prompt_cache(self._model)
+            prompt = verification(order.prompt_tokens, 1).text
+            tokens = [self._next(tokens_of(prompt, order.prompt_tokens, self._tokenizer))]
+        begun_s = time.perf_counter()
+        while len(tokens) < order.tokens:
+            tokens.append(self._next(tokens[-1:]))
+        seconds = time.perf_counter() - begun_s
+        rate = (order.tokens - 1) / seconds if order.tokens > 1 else None
+        return {"tokens": tuple(tokens), "tokens_per_s": rate}
+
+    def _next(self, ids: list[int]) -> int:
+        logits = self._model(mx.array([ids]), cache=self._cache)
+        token = mx.argmax(logits[0, -1])
+        # Ranks of a pipeline send by what hangs on their caches: those have to be evaluated too.
+        mx.eval(token, [entry.state for entry in self._cache])
+        return cast(int, token.item())
+
+    def _refusal(self, path: Path) -> str:
         """Why the checkpoint can't be loaded in shares; empty when it can."""
         fault = fault_of(path)
         if fault is not None:
@@ -51,58 +150,6 @@ class Share:
             return self._unshareable(load_model(path, lazy=True)[0], path)
         except Exception as error:  # noqa: BLE001 - whatever mlx-lm's classes make of a config is the answer
             return brief(error)
-
-    def unload(self) -> None:
-        """Drop the share and all that belongs to it."""
-        self._model = self._tokenizer = None
-        self._cache = []
-        gc.collect()
-        # Lazily drawn keys of every layer ever built would pile up: see ModelLoader.released.
-        mx.eval(mx.random.state)
-        mx.clear_cache()
-
-    def load(self, path: Path, span: Span) -> int:
-        """By sharded_load; returns the bytes of weights that this rank holds."""
-        self._model, self._tokenizer = load_share(path, self._mode, self._group, span)
-        held: dict[str, mx.array] = dict(tree_flatten(self._model.parameters()))
-        return sum(array.nbytes for array in held.values())
-
-    def fit_pool(self) -> int:
-        """Fit this rank's block pool to its part of the KV geometry; returns the bytes of all blocks."""
-        self._pool.reconfigure(KVGeometry.of(self._model))
-        return self._pool.capacity_bytes
-
-    def tag(self, path: Path, name: str) -> str:
-        """The fingerprint of the checkpoint as this rank's machine has it."""
-        return ModelTag.of(path, name).fingerprint
-
-    def begin(self, span: Span) -> None:
-        """A generation loop with an empty cache, and the other ranks at theirs."""
-        self._cache = make_prompt_cache(self._model)
-        with span("barrier"):
-            mx.eval(mx.distributed.all_sum(mx.array(1.0), group=self._group, stream=mx.cpu))
-
-    def first_token(self, prompt_tokens: int) -> int:
-        """Begin an answer: the most likely token after the prompt, which every rank finds for itself."""
-        self._cache = make_prompt_cache(self._model)
-        prompt = tokens_of(verification(prompt_tokens, 1).text, prompt_tokens, self._tokenizer)
-        return self._next(prompt)
-
-    def go_on(self, first: int, tokens: int) -> Said:
-        """The tokens after the first: `tokens` in all."""
-        said = [first]
-        begun_s = time.perf_counter()
-        while len(said) < tokens:
-            said.append(self._next(said[-1:]))
-        seconds = time.perf_counter() - begun_s
-        return Said(tuple(said), (tokens - 1) / seconds if tokens > 1 else None)
-
-    def _next(self, ids: list[int]) -> int:
-        logits = self._model(mx.array([ids]), cache=self._cache)
-        token = mx.argmax(logits[0, -1])
-        # Ranks of a pipeline send by what hangs on their caches: those have to be evaluated too.
-        mx.eval(token, [entry.state for entry in self._cache])
-        return cast(int, token.item())
 
     def _unshareable(self, model: Any, path: Path) -> str:
         kind, ranks = model.model_type, self._group.size()
@@ -116,22 +163,15 @@ class Share:
             return ""
         if not hasattr(model, "shard"):
             return f"mlx-lm can't shard tensors of {kind} models; choose another model"
-        return _kv_heads_left_over(path, ranks) or self._tensors_left_over(model)
-
-    def _tensors_left_over(self, model: Any) -> str:
-        """Have mlx-lm share the model out, lazily: what can't be divided it refuses."""
+        # mlx-lm divides heads among ranks without looking whether that leaves any over.
+        config = load_config(path)
+        sizes = config.get("text_config", config)
+        heads = sizes.get("num_key_value_heads") or sizes.get("num_attention_heads")
+        if isinstance(heads, int) and heads % ranks:
+            left_over = f"{heads} KV heads can't be divided among {ranks} ranks"
+            return f"{left_over}; choose a number that divides {heads}"
         try:
-            model.shard(self._group)
+            model.shard(self._group)  # lazily: what can't be divided it refuses
         except ValueError as error:
-            return f"its tensors can't be divided among {self._group.size()} ranks: {error}"
+            return f"its tensors can't be divided among {ranks} ranks: {error}"
         return ""
-
-
-def _kv_heads_left_over(path: Path, ranks: int) -> str:
-    """mlx-lm divides heads among ranks without looking whether that leaves any over."""
-    config = load_config(path)
-    sizes = config.get("text_config", config)
-    heads = sizes.get("num_key_value_heads") or sizes.get("num_attention_heads")
-    if isinstance(heads, int) and heads % ranks:
-        return f"{heads} KV heads can't be divided among {ranks} ranks; choose a number that divides {heads}"
-    return ""

@@ -11,8 +11,8 @@ from swapbench.wire.swap import Audit, PhaseMeasured, PlannedSwap, Reading, Reco
 from swapbench.worker.meter import Counters, Meter, Settled
 from swapbench.worker.preparation import touch_free_memory
 from swapbench.worker.probe import Probe
+from swapbench.worker.sharding import Order, Report, Work, sum_up
 from swapbench.worker.sharding.crew import Crew
-from swapbench.worker.sharding.messages import Order, Report, Work, sum_up
 from swapbench.worker.targets import NONE_SEEN, RefusedError, Target
 
 _HELLO_TOKENS = 8
@@ -82,7 +82,7 @@ class ShardedTarget(Target):
         if self._plan.experiment.touch_free_memory:
             touch_free_memory(to.weight_bytes)
         self._label = self._plan.page_cache_of(planned.scenario)
-        self._ask(Order(number=0, work=Work.PAGE_CACHE, path=to.path, label=self._label))
+        self._ask(Order(work=Work.PAGE_CACHE, path=to.path, label=self._label))
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """That every rank has the checkpoint, whole, and mlx-lm can share it out."""
@@ -145,7 +145,7 @@ class ShardedTarget(Target):
 
     def settle(self) -> Settled:
         """Every rank by itself; the longest, and what all hold together."""
-        reports = self._ask(Order(number=0, work=Work.SETTLE))
+        reports = self._ask(Order(work=Work.SETTLE))
         return Settled(max(r.settle_s for r in reports), sum_up([r.settled for r in reports]))
 
     def close(self) -> None:
@@ -176,7 +176,7 @@ class ShardedTarget(Target):
             raise
 
     def _tell(self, work: Work, checkpoint: Checkpoint) -> tuple[Report, ...]:
-        reports = self._ask(Order(number=0, work=work, name=checkpoint.name, path=checkpoint.path))
+        reports = self._ask(Order(work=work, name=checkpoint.name, path=checkpoint.path))
         _refuse_unlike(
             reports, lambda report: report.tag, f"{checkpoint.name}: ranks have unlike checkpoints"
         )
@@ -199,7 +199,7 @@ class ShardedTarget(Target):
             self._outcome = replace(self._outcome, release_settle_s=settled.seconds, released=settled.ledgers)
 
     def _generate(self, prompt_tokens: int, tokens: int) -> tuple[Report, ...]:
-        reports = self._ask(Order(number=0, work=Work.GENERATE, prompt_tokens=prompt_tokens, tokens=tokens))
+        reports = self._ask(Order(work=Work.GENERATE, prompt_tokens=prompt_tokens, tokens=tokens))
         _refuse_unlike(reports, lambda report: report.tokens, "ranks say unlike tokens")
         return reports
 

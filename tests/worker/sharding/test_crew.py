@@ -1,4 +1,4 @@
-"""A crew whose ranks are played by threads: what it makes of what they say, and of what they don't."""
+"""A crew whose ranks are played by threads: what it makes of what they say; where ranks run, and find it."""
 
 import json
 import select
@@ -6,7 +6,9 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any, ClassVar
 
 import pytest
 
@@ -14,13 +16,13 @@ from swapbench.spec.experiment import EngineSettings, Sharded
 from swapbench.spec.hostfile import Host
 from swapbench.wire.events import encode
 from swapbench.wire.swap import Message, Reading
+from swapbench.worker.sharding import Hello, Order, Pulse, Ready, Report, Work
 from swapbench.worker.sharding import crew as crews
 from swapbench.worker.sharding.crew import Crew, RankError
-from swapbench.worker.sharding.messages import Hello, Order, Pulse, Ready, Report, Work
 
 QUICK = Sharded(ranks=2, stall_s=0.5, deadline_s=1.0)
 READY = Ready(versions={"mlx": "0"}, device="none")
-ORDER = Order(number=0, work=Work.UNLOAD)
+ORDER = Order(work=Work.UNLOAD)
 
 
 class Played:
@@ -30,7 +32,7 @@ class Played:
         host, _, port = report_to.rpartition(":")
         self._socket = socket.create_connection((host, int(port)))
         self._lines = self._socket.makefile("rb")
-        self.say(Hello(token=token, rank=number, pid=0, host="here"))
+        self.say(Hello(token=token, rank=number))
         self.welcome = self._lines.readline()
         if self.welcome:
             part(self)
@@ -217,3 +219,45 @@ def test_nobody_is_told_anything_after_a_failure(launch: Callable[..., Crew]) ->
     crew = launch(idle, fails)
     refused(crew)
     crew.kill()  # again: nothing happens
+
+
+def test_without_a_hostfile_every_rank_runs_here() -> None:
+    machines = crews.machines_of(Sharded(ranks=3))
+    assert machines == (Host("127.0.0.1", ("127.0.0.1",)),) * 3
+    assert crews.own_address(Sharded(ranks=3), machines) == "127.0.0.1"
+
+
+def test_a_hostfile_says_how_many_ranks_there_are_and_where(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.json"
+    path.write_text(json.dumps([{"ssh": "127.0.0.1"}, {"ssh": "mac-2", "ips": ["127.0.0.2"]}]))
+    machines = crews.machines_of(Sharded(ranks=7, hostfile=str(path)))
+    assert [machine.ssh for machine in machines] == ["127.0.0.1", "mac-2"]
+
+
+def test_ranks_elsewhere_report_to_the_address_on_the_way_to_them() -> None:
+    machines = (Host("127.0.0.1"), Host("mac-2", ("127.0.0.2",)))
+    assert crews.own_address(Sharded(), machines).startswith("127.")
+    assert crews.own_address(Sharded(listen="10.0.0.9"), machines) == "10.0.0.9"
+
+
+def test_ports_that_are_taken_are_left_to_whoever_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    class SecondIsTaken(socket.socket):
+        asked: ClassVar[list[int]] = []
+
+        def bind(self, address: Any) -> None:
+            self.asked.append(address[1])
+            if len(self.asked) == 2:
+                raise OSError("Address already in use")
+            super().bind(address)
+
+    monkeypatch.setattr(socket, "socket", SecondIsTaken)
+    first = crews._free_ports(3)
+    assert SecondIsTaken.asked[2:] == [0, first + 1, first + 2]
+
+
+def test_on_this_machine_ports_are_free_ones_and_elsewhere_mlx_launchs_own() -> None:
+    here = crews.machines_of(Sharded(ranks=2))
+    away = (*here, Host("mac-2", ("10.0.0.2",)))
+    assert "--starting-port" in crews.where(Sharded(ranks=2), here)
+    assert "--starting-port" not in crews.where(Sharded(hostfile="hosts.json"), away)
+    assert crews.where(Sharded(port=4000), away)[-2:] == ["--starting-port", "4000"]

@@ -1,7 +1,7 @@
 """From what ranks measured to the rows of a phase, without any rank."""
 
 from swapbench.wire.swap import PhaseMeasured, Reading
-from swapbench.worker.sharding.messages import gather, own_work_s, slowest, sum_up
+from swapbench.worker.sharding import gather, own_work_s, slowest, sum_up
 
 
 def row(seconds: float, span: str = "", **more: int | None) -> PhaseMeasured:
