@@ -31,13 +31,26 @@ _HIDDEN = b"[hidden]"
 
 def main() -> None:
     """Keep one server."""
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ignored, signal.SIG_IGN)
-    told = json.loads(_first_line())
+    ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+    line = b""
+    while not line.endswith(b"\n"):
+        byte = os.read(_STDIN, 1)
+        if not byte:
+            sys.exit(0)
+        line += byte
+    told = json.loads(line)
     linux = sys.platform == "linux"
     if linux:
         # Orphans of the server become our children, daemons too: so they can be found.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    def die_with_reaper() -> None:
+        for number in ignored:
+            signal.signal(number, signal.SIG_DFL)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
     try:
         child = subprocess.Popen(
             told["command"],
@@ -45,31 +58,14 @@ def main() -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_die_with_reaper if linux else None,
+            preexec_fn=die_with_reaper if linux else None,
         )
     except OSError as error:
         _say(f"error {error.strerror or error}")
         return
     _say(f"pid {child.pid}")
     family = _Orphans() if linux else _Tracked(child.pid)
-    gently = _attend(child, told, family)
-    family.end(gently)
-
-
-def _first_line() -> bytes:
-    line = b""
-    while not line.endswith(b"\n"):
-        byte = os.read(_STDIN, 1)
-        if not byte:
-            sys.exit(0)
-        line += byte
-    return line
-
-
-def _die_with_reaper() -> None:
-    for restored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(restored, signal.SIG_DFL)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    end(family, gently=_attend(child, told, family))
 
 
 def _say(text: str) -> None:
@@ -77,7 +73,7 @@ def _say(text: str) -> None:
         os.write(_STDOUT, text.encode(errors="backslashreplace") + b"\n")
 
 
-def _attend(child: "subprocess.Popen[bytes]", told: dict[str, Any], family: Any) -> bool:
+def _attend(child: "subprocess.Popen[bytes]", told: dict[str, Any], family: "_Family") -> bool:
     """Until somebody says stop, or nobody is there any more; whether we were asked."""
     assert child.stdout is not None
     alive = True
@@ -95,7 +91,7 @@ def _attend(child: "subprocess.Popen[bytes]", told: dict[str, Any], family: Any)
                     written.add(data)
                 else:
                     selector.unregister(child.stdout)
-            written.flush_if_idle()
+            written.flush(_LOOK_EVERY_S)
             family.look()
             if alive and child.poll() is not None:
                 alive = False
@@ -121,13 +117,9 @@ class _Log:
         if len(self._pending) > _LONGEST_LINE_BYTES:
             self.flush()
 
-    def flush_if_idle(self) -> None:
-        """A line that nobody ends is worth reading, too."""
-        if self._pending and time.monotonic() - self._since_s > _LOOK_EVERY_S:
-            self.flush()
-
-    def flush(self) -> None:
-        if self._pending:
+    def flush(self, idle_s: float = 0.0) -> None:
+        """Write a line that nobody has ended, once nothing was added to it for so long."""
+        if self._pending and time.monotonic() - self._since_s >= idle_s:
             self._write(self._pending)
             self._pending = b""
 
@@ -140,37 +132,16 @@ class _Log:
 
 
 class _Orphans:
-    """Linux: whoever has lost their parent is our child, so none is left when we have no child."""
+    """Linux: whoever has lost their parent is our child, so none is left when nobody is below us."""
 
     def look(self) -> None:
         """Nothing to keep in mind."""
 
-    def end(self, gently: bool) -> None:
-        """End everything below us; the kind way first where there is time for it."""
-        if gently:
-            self._signal(signal.SIGTERM)
-            self._await_childless(_GRACE_S)
-        begun_s = time.monotonic()
-        while self._descendants() and time.monotonic() - begun_s < _KILLS_FOR_S:
-            self._signal(signal.SIGKILL)
-            self._await_childless(_LOOK_EVERY_S)
-
-    def _signal(self, number: int) -> None:
-        for pid in self._descendants():
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, number)
-
-    def _await_childless(self, seconds: float) -> None:
-        until_s = time.monotonic() + seconds
-        while time.monotonic() < until_s:
-            with suppress(ChildProcessError):
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
-            if not self._descendants():
-                return
-            time.sleep(0.01)
-
-    def _descendants(self) -> list[int]:
+    def alive(self) -> list[int]:
+        """Everybody below us, once who has ended is waited for."""
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
         children: dict[int, list[int]] = {}
         for name in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208 - no imports that can wait
             with suppress(OSError, IndexError, ValueError), open(f"/proc/{name}/stat", "rb") as file:
@@ -200,9 +171,8 @@ class _Tracked:
 
         self._psutil = psutil
         # By its path, as this file: the interpreter may have no swapbench.
-        self._family = (
-            family or runpy.run_path(str(Path(__file__).parents[3] / "machine" / "mac.py"))["family"]
-        )
+        mac = Path(__file__).parents[3] / "machine" / "mac.py"
+        self._family = family or runpy.run_path(str(mac))["family"]
         self._known: set[Any] = set()
         self._add(pid)
 
@@ -212,28 +182,35 @@ class _Tracked:
         for pid in self._family([process.pid for process in self._known]):
             self._add(pid)
 
+    def alive(self) -> list[int]:
+        self.look()
+        return [process.pid for process in self._known if alive(process)]
+
     def _add(self, pid: int) -> None:
         with suppress(self._psutil.Error):
             self._known.add(self._psutil.Process(pid))
 
-    def end(self, gently: bool) -> None:
-        """As for orphans, those who were seen."""
-        self.look()
-        if gently:
-            for process in self._alive():
-                with suppress(self._psutil.Error):
-                    process.terminate()
-            self._psutil.wait_procs(self._alive(), timeout=_GRACE_S)
-        begun_s = time.monotonic()
-        while self._alive() and time.monotonic() - begun_s < _KILLS_FOR_S:
-            self.look()
-            for process in self._alive():
-                with suppress(self._psutil.Error):
-                    process.kill()
-            self._psutil.wait_procs(self._alive(), timeout=_LOOK_EVERY_S)
 
-    def _alive(self) -> list[Any]:
-        return [process for process in self._known if alive(process)]
+_Family = _Orphans | _Tracked
+
+
+def end(family: _Family, gently: bool) -> None:
+    """End everything below us; the kind way first where there is time for it."""
+    if gently:
+        _signal(family, signal.SIGTERM, _GRACE_S)
+    begun_s = time.monotonic()
+    while family.alive() and time.monotonic() - begun_s < _KILLS_FOR_S:
+        _signal(family, signal.SIGKILL, _LOOK_EVERY_S)
+
+
+def _signal(family: _Family, number: int, seconds: float) -> None:
+    """Send it to all, and wait until they have ended, or for so long."""
+    for pid in family.alive():
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+    until_s = time.monotonic() + seconds
+    while family.alive() and time.monotonic() < until_s:
+        time.sleep(0.01)
 
 
 def alive(process: Any) -> bool:
