@@ -74,7 +74,7 @@ def make_target(plan: Plan) -> Target:
         return ScriptedTarget(plan)
     if plan.server is not None:
         if plan.experiment.fault:
-            from swapbench.worker.targets.http.faults import FaultyHttpTarget
+            from swapbench.worker.targets.http.target import FaultyHttpTarget
 
             return FaultyHttpTarget(plan)
         from swapbench.worker.targets.http.target import HttpTarget

@@ -166,7 +166,7 @@ class _Swap:
             self._begin("settling")
             settled = self._target.settle()
         if self._probe.begun:
-            self.clients = self._target.clients(self._probe.begun_s)
+            self.clients = self._target.clients(self._planned, self._probe.begun_s)
         return self._row(settled)
 
     def _attempt(self) -> None:
@@ -259,7 +259,7 @@ class _Swap:
         self._begin("rolling back")
         begun_s = self._target.meter.now_s()
         try:
-            self._recovery = self._target.roll_back()
+            self._recovery = self._target.roll_back(self._from)
             self._target.answer()
             self._audit = self._target.audit()
             self._status = "rolled_back"

@@ -65,7 +65,7 @@ class HealthyWithoutAnEngine(InProcessTarget):
             raise OSError("the disk is gone")
         super()._load(checkpoint, span)
 
-    def roll_back(self) -> Recovery:
+    def roll_back(self, old: Checkpoint) -> Recovery:
         self._stop()
         return "itself"
 

@@ -67,7 +67,7 @@ class FullTarget(ScriptedTarget):
             return done
         return replace(
             done,
-            resident_before=0.99 if self._round else 0.5,
+            resident_before=0.99 if self._planned.round else 0.5,
             drained_requests=2,
             carried_requests=3,
             evicted_caches=4,
@@ -106,7 +106,7 @@ class FullTarget(ScriptedTarget):
     def settle(self) -> Settled:
         return Settled(0.04, _everything(200), 2.5)
 
-    def clients(self, begun_s: float) -> tuple[ClientRequest, ...]:
+    def clients(self, planned: PlannedSwap, begun_s: float) -> tuple[ClientRequest, ...]:
         common: dict[str, Any] = {"swap": self._planned}
         return (
             ClientRequest(**common, client=1, request="client-1/0", sent_s=-0.5, outcome="lost"),

@@ -9,7 +9,7 @@ from swapbench.base.phases import PHASES
 from swapbench.machine.energy import Energy
 from swapbench.wire.events import Event, Note, RoundStarted, RunFinished, WorkerReady
 from swapbench.wire.plan import Plan
-from swapbench.wire.swap import ClientRequest, PhaseMeasured, SwapFinished
+from swapbench.wire.swap import ClientRequest, PhaseMeasured, PlannedSwap, SwapFinished
 from swapbench.worker.meter import Settled
 from swapbench.worker.probe import Probe
 from swapbench.worker.session import run_session
@@ -249,7 +249,7 @@ def test_swaps_done_before_are_left_out() -> None:
 
 def test_the_requests_of_a_swap_come_before_its_end() -> None:
     class Asked(ScriptedTarget):
-        def clients(self, begun_s: float) -> tuple[ClientRequest, ...]:
+        def clients(self, swap: PlannedSwap, begun_s: float) -> tuple[ClientRequest, ...]:
             return (
                 ClientRequest(
                     swap=planned(round=0, scenario="up"),

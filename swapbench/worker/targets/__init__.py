@@ -1,7 +1,7 @@
 """Targets: the systems under test, each of which serves one model and can swap it for another."""
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from swapbench.instruments import page_cache
 from swapbench.wire.plan import Checkpoint, Plan, Reply
@@ -33,12 +33,24 @@ class Target:
     """
 
     meter: Meter
+    # What is told before anything has happened.
+    _nothing = SwapOutcome()
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._served: Checkpoint | None = None
-        self._fallback: Checkpoint | None = None
-        self._outcome = NONE_SEEN
+        self._outcome = self._nothing
+
+    @property
+    def served(self) -> Checkpoint:
+        """The model that is served.
+
+        Raises:
+            RuntimeError: none is.
+        """
+        if self._served is None:
+            raise RuntimeError("no model is served")
+        return self._served
 
     def identity(self) -> tuple[dict[str, str], str]:
         """Versions of what serves (name -> version), and the device it serves on."""
@@ -48,20 +60,13 @@ class Target:
         """Have `checkpoint` served, by whatever way; nothing is measured."""
         raise NotImplementedError
 
-    def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
-        """Put the page cache into its state for `to`, then the workload in place.
-
-        Raises:
-            RefusedError: as `check`, of what only the workload shows.
-        """
-        raise NotImplementedError
-
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
-        """Refuse a swap that is known to fail, while the old model is still untouched.
+        """Raise a RefusedError (what is wrong, where, what to do) if the swap is known to fail: nothing is
+        touched yet."""
 
-        Raises:
-            RefusedError: with what is wrong, where, and what to do.
-        """
+    def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
+        """Put the page cache into its state for `to`, then the workload in place; may refuse as `check`."""
+        raise NotImplementedError
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
         """Replace the served model by `to`, each of the eight phases inside `probe.phase`."""
@@ -88,8 +93,10 @@ class Target:
         return ()
 
     def verify(self, to: Checkpoint) -> int | None:
-        """Where a target knows by itself whether the right model answers: how many pieces of text were as
-        they have to be; None where nothing is compared.
+        """Whether the right model answers, where a target knows that by itself.
+
+        Returns:
+            How many pieces of text were as they have to be; None where nothing is compared.
 
         Raises:
             MismatchError: another model answers, or this one otherwise than before.
@@ -99,20 +106,15 @@ class Target:
     def health(self) -> None:
         """Answer as the server's health check does, from any thread, in the middle of a swap too.
 
-        A target that serves in this process answers by being called: a server in it would wait for the same
-        lock.
+        A target in this process answers by being called: its server would wait for the same lock.
         """
 
-    def roll_back(self) -> Recovery:
+    def roll_back(self, old: Checkpoint) -> Recovery:
         """After a failed swap: have the old model serve again, by as little as does; says what did."""
         raise NotImplementedError
 
     def answer(self) -> None:
-        """Answer a real request: what is said to serve again has to prove it.
-
-        Raises:
-            RuntimeError: nobody answers.
-        """
+        """Answer a real request, to prove that it serves; raises a RuntimeError if nobody does."""
 
     def audit(self) -> Audit:
         """After a failed swap: what became of the agents' caches of the model that serves now."""
@@ -126,7 +128,7 @@ class Target:
         """
         return 0
 
-    def clients(self, begun_s: float) -> tuple[ClientRequest, ...]:
+    def clients(self, planned: PlannedSwap, begun_s: float) -> tuple[ClientRequest, ...]:
         """What became of every request of the clients that went on sending; called after `finish`.
 
         Args:
@@ -141,6 +143,8 @@ class Target:
     def close(self) -> None:
         """Serve nothing any more."""
 
+    def _tell(self, **figures: Any) -> None:
+        self._outcome = replace(self._outcome, **figures)
+
     def _look_at_page_cache(self, to: Checkpoint) -> None:
-        share = page_cache.residency(page_cache.weight_files(to.path)).share
-        self._outcome = replace(self._outcome, resident_before=share)
+        self._tell(resident_before=page_cache.residency(page_cache.weight_files(to.path)).share)

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from mlx_lm.models.cache import make_prompt_cache
 
@@ -15,11 +14,12 @@ from swapbench.base.phases import Phase
 from swapbench.loaders import Loaded, ModelLoader, platform
 from swapbench.loaders.arrays import Span, unmeasured
 from swapbench.machine.allowance import ByteLimit, memory
+from swapbench.spec.experiment import CacheFill
 from swapbench.wire.plan import Checkpoint, Plan, Reply
 from swapbench.wire.swap import Audit, ClientRequest, PlannedSwap, Recovery, Restored, Steady
 from swapbench.worker.checking import Serving, refuse_broken, refuse_too_large
 from swapbench.worker.engine.batch import BatchEngine, FrontDoor, ask
-from swapbench.worker.engine.caches import CacheStore, ModelTag, unsavable
+from swapbench.worker.engine.caches import CacheStore, ModelTag, continuation, fill_cache, unsavable
 from swapbench.worker.engine.geometry import BlockPool
 from swapbench.worker.engine.requests import (
     HELLO,
@@ -31,12 +31,11 @@ from swapbench.worker.engine.requests import (
     requests,
     seen_by_client,
 )
-from swapbench.worker.meter import MlxMeter, Settled, settle
+from swapbench.worker.meter import Meter, MlxMeter, Settled, settle
 from swapbench.worker.mlx_here import mlx_identity, wire
 from swapbench.worker.preparation import keep_page_cache, set_page_cache, touch_free_memory
 from swapbench.worker.probe import Probe
-from swapbench.worker.targets import NONE_SEEN, RefusedError, Target
-from swapbench.worker.targets.agents import Agents
+from swapbench.worker.targets import NONE_RESTORED, NONE_SEEN, RefusedError, Target
 
 # Requests that clients still send once the new model has shown its first token.
 _SENT_AFTERWARDS = 2
@@ -48,29 +47,33 @@ _HELLO = Request(id="hello", text=HELLO, prompt_tokens=8, max_tokens=1)
 class InProcessTarget(Target):
     """Serves one model by a BatchEngine; the pool's budget and the cache store outlive every swap."""
 
+    _nothing = NONE_SEEN
+
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
         self.meter: MlxMeter = MlxMeter()
-        if plan.experiment.engine.wired == "server":
+        self._engine = engine = plan.experiment.engine
+        if engine.wired == "server":
             wire("recommended")
-        self._pool = BlockPool(plan.experiment.engine.kv_budget_bytes, plan.experiment.engine.block_tokens)
+        self._pool = BlockPool(engine.kv_budget_bytes, engine.block_tokens)
         self._store = CacheStore(plan.scratch_dir)
+        self._agents = Agents(plan, self._store, self.meter)
         self._loader = ModelLoader(plan.how)
         self._reserved = False
         self._freed_bytes = 0
         self._tag: ModelTag | None = None
         self._serving: dict[Path, Serving] = {}
-        self._agents = Agents(plan, self._store, self.meter)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._loaded: Loaded | None = None
         self._batch: BatchEngine | None = None
+        # Of the swap that goes on, or was the last.
+        self._fallback: Checkpoint | None = None
         self._following: Path | None = None
         self._tickets: tuple[Ticket, ...] = ()
         self._carried: tuple[Ticket, ...] = ()
         self._door = FrontDoor(plan.experiment.workload.queue_limit)
         self._traffic: Traffic[Request, Ticket | None] | None = None
-        self._planned: PlannedSwap | None = None
-        self._outcome = replace(NONE_SEEN, note=self._loader.unasked)
+        self._tell(note=self._loader.unasked)
 
     def identity(self) -> tuple[dict[str, str], str]:
         return mlx_identity()
@@ -89,27 +92,29 @@ class InProcessTarget(Target):
         if not self._reserved:
             self._loader.reserve(other.path for other in self._plan.checkpoints.values())
             self._reserved = True
-        self._start(checkpoint)
+        self._load_unmeasured(checkpoint)
+        self._reinit(checkpoint)
 
     def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """Fill the agents' caches, set the page cache, and put requests in flight, decoding."""
-        work, batch, loaded = self._plan.experiment.workload, self._batch, self._loaded
-        assert batch is not None
-        assert loaded is not None
-        assert self._served is not None
-        self._refuse_unsavable_caches(loaded.model)
-        tokens, seconds = self._agents.fill(loaded, self._served.name, planned.round)
-        self._outcome = replace(NONE_SEEN, prefilled_tokens=tokens, prefill_s=seconds)
+        work, loaded = self._plan.experiment.workload, self._the_loaded
+        kind = unsavable(make_prompt_cache(loaded.model)) if self._agents.names else ""
+        if kind:
+            raise RefusedError(
+                f"{self.served.name} has caches of a kind of its own ({kind}), which mlx-lm can't save: "
+                "agents' would be lost; set workload.agents = 0"
+            )
+        tokens, seconds = self._agents.fill(loaded, self.served.name, planned.round)
+        self._tell(prefilled_tokens=tokens, prefill_s=seconds)
         self._refuse_a_full_disk()
         if self._plan.experiment.touch_free_memory:
             touch_free_memory(to.weight_bytes)
         label = self._plan.page_cache_of(planned.scenario)
         set_page_cache(to, label)
         own = self._plan.scenario(planned.scenario).requests
-        wanted = requests(
-            work.requests if own is None else own, work.prompt_tokens, work.decode_tokens, seed=planned.round
-        )
-        self._tickets = tuple(batch.submit(request) for request in wanted)
+        count = work.requests if own is None else own
+        wanted = requests(count, work.prompt_tokens, work.decode_tokens, seed=planned.round)
+        self._tickets = tuple(self._the_batch.submit(request) for request in wanted)
         for ticket in self._tickets:
             ticket.first_token(PATIENCE_S)
         self._start_traffic(planned)
@@ -142,8 +147,8 @@ class InProcessTarget(Target):
             self._load(to, probe.span)
             self._note_load()
         with probe.phase(Phase.RECONFIGURE):
-            self._fit_pool(to)
-            self._outcome = replace(self._outcome, kv_capacity_bytes=self._pool.capacity_bytes)
+            self._pool.reconfigure(self._serving[to.path].geometry)
+            self._tell(kv_capacity_bytes=self._pool.capacity_bytes)
         with probe.phase(Phase.UPDATE_TAG):
             assert self._tag is not None
             self._store.update_tag(self._tag)
@@ -152,9 +157,9 @@ class InProcessTarget(Target):
 
     def first_token(self, probe: Probe) -> None:
         """A request of its own, beside whatever was carried over."""
-        assert self._batch is not None
+        batch = self._the_batch
         with probe.first_token():
-            ticket = self._batch.submit(_HELLO)
+            ticket = batch.submit(_HELLO)
             ticket.first_token(PATIENCE_S)
         ticket.result(PATIENCE_S)
 
@@ -162,46 +167,42 @@ class InProcessTarget(Target):
         asked = self._plan.experiment.steady_tokens
         if asked == 0:
             return Steady()
-        assert self._batch is not None
-        ticket = self._batch.submit(replace(_HELLO, id="steady", max_tokens=asked))
+        ticket = self._the_batch.submit(replace(_HELLO, id="steady", max_tokens=asked))
         ticket.result(PATIENCE_S)
         rate = ticket.steady_tokens_per_s
         return Steady(ticket.first_token_s, None if math.isnan(rate) else rate)
 
     def restore(self) -> Restored:
-        assert self._served is not None
-        assert self._loaded is not None
-        return self._agents.restore(self._loaded, self._served.name)
+        return self._agents.restore(self._the_loaded, self.served.name)
 
     def replies(self) -> tuple[Reply, ...]:
-        assert self._batch is not None
-        return ask(self._batch, self._plan.experiment.verify)
+        return ask(self._the_batch, self._plan.experiment.verify)
 
-    def roll_back(self) -> Recovery:
+    def roll_back(self, old: Checkpoint) -> Recovery:
         """Serve the old model again, its agents' caches restored."""
-        old = self._fallback
-        assert old is not None
         if self._batch is not None:
             # A broken engine has failed its requests already: there is nothing to carry.
             with suppress(RuntimeError):
-                self._carried += self._batch.drain(0, self._plan.experiment.engine.drain_grace_s).carried
+                self._carried += self._batch.drain(0, self._engine.drain_grace_s).carried
             self._stop()
         if self._loaded is None or self._served != old:
             self._unload()
-            self._load(old, unmeasured)
-            self._fit_pool(old)
-            self._store.update_tag(ModelTag.of(old.path, old.name))
-        self._agents.bring_back()
+            self._load_unmeasured(old)
+        for agent in self._agents.names:
+            self._store.restore(agent)
         self._reinit(old)
         return "itself"
 
     def answer(self) -> None:
-        if self._batch is None:
-            raise RuntimeError("no engine runs")
-        self._batch.submit(_HELLO).result(PATIENCE_S)
+        self._the_batch.submit(_HELLO).result(PATIENCE_S)
 
     def audit(self) -> Audit:
-        return self._agents.audit()
+        """Each agent's cache, in memory or read back; and all files of all models."""
+        readable = 0
+        for agent in self._agents.names:
+            with suppress(ValueError):  # a broken file is counted as that
+                readable += self._store.restore(agent)
+        return Audit(readable, self._store.broken())
 
     def finish(self) -> int:
         """Wait until every request of the workload is answered, by whichever model."""
@@ -215,12 +216,11 @@ class InProcessTarget(Target):
                     self._answered(sent.ticket)
         return len(self._tickets)
 
-    def clients(self, begun_s: float) -> tuple[ClientRequest, ...]:
-        traffic, planned = self._traffic, self._planned
-        if traffic is None or planned is None:
+    def clients(self, planned: PlannedSwap, begun_s: float) -> tuple[ClientRequest, ...]:
+        if self._traffic is None:
             return ()
         zero_s = self.meter.clock_origin_ns / 1e9 + begun_s
-        return tuple(seen_by_client(sent, planned, zero_s) for sent in traffic.sent())
+        return tuple(seen_by_client(sent, planned, zero_s) for sent in self._traffic.sent())
 
     def settle(self) -> Settled:
         gc.collect()
@@ -235,23 +235,24 @@ class InProcessTarget(Target):
         self._loader.close()
         shutil.rmtree(self._plan.scratch_dir, ignore_errors=True)
 
-    def _answered(self, ticket: Ticket) -> None:
-        """Wait for an answer as long as the engine has anything left to do.
+    @property
+    def _the_loaded(self) -> Loaded:
+        assert self._loaded is not None
+        return self._loaded
 
-        Raises:
-            RuntimeError: the request failed, or was taken and never answered.
-        """
+    @property
+    def _the_batch(self) -> BatchEngine:
+        if self._batch is None:
+            raise RuntimeError("no engine runs")
+        return self._batch
+
+    def _answered(self, ticket: Ticket) -> None:
+        """Wait for an answer as long as the engine has anything left to do."""
         while not ticket.done:
             idle = self._batch is None or not (self._batch.in_flight or self._door.waiting)
             if not ticket.wait(_LOOK_S) and idle:
                 raise RuntimeError(f"{ticket.request.id} was taken, and will never be answered")
         ticket.result(0)
-
-    def _start(self, checkpoint: Checkpoint) -> None:
-        self._load(checkpoint, unmeasured)
-        self._fit_pool(checkpoint)
-        self._store.update_tag(ModelTag.of(checkpoint.path, checkpoint.name))
-        self._reinit(checkpoint)
 
     def _start_traffic(self, planned: PlannedSwap) -> None:
         """Have clients send, and wait until one of them is being answered."""
@@ -259,7 +260,6 @@ class InProcessTarget(Target):
         self._stop_traffic()
         if work.clients == 0:
             return
-        self._planned = planned
         self._traffic = Traffic(
             self._door.submit,
             lambda number: client_request(number, work, planned.round),
@@ -279,23 +279,20 @@ class InProcessTarget(Target):
             self._traffic = None
 
     def _drain(self) -> None:
-        assert self._batch is not None
         self._door.close()
-        experiment = self._plan.experiment
-        drained = self._batch.drain(experiment.workload.drain_deadline_s, experiment.engine.drain_grace_s)
+        deadline_s = self._plan.experiment.workload.drain_deadline_s
+        drained = self._the_batch.drain(deadline_s, self._engine.drain_grace_s)
         self._carried = drained.carried
-        self._outcome = replace(
-            self._outcome, drained_requests=drained.finished, carried_requests=len(drained.carried)
-        )
+        self._tell(drained_requests=drained.finished, carried_requests=len(drained.carried))
 
     def _evict(self, span: Span) -> None:
         evicted = self._store.evict_all(span, self._plan.how.evict_workers, self._plan.how.fsync)
-        self._outcome = replace(self._outcome, evicted_caches=evicted.caches, evicted_bytes=evicted.bytes)
+        self._tell(evicted_caches=evicted.caches, evicted_bytes=evicted.bytes)
 
     def _stop(self) -> None:
         self._door.close()
         if self._batch is not None:
-            self._batch.stop(self._plan.experiment.engine.drain_grace_s)
+            self._batch.stop(self._engine.drain_grace_s)
             self._batch = None
 
     def _unload(self, span: Span = unmeasured) -> None:
@@ -309,7 +306,7 @@ class InProcessTarget(Target):
         self._freed_bytes = self._kept_by_malloc()
         if self._plan.experiment.settle_after_unload:
             settled = settle(self.meter)
-            self._outcome = replace(self._outcome, release_settle_s=settled.seconds, released=settled.ledgers)
+            self._tell(release_settle_s=settled.seconds, released=settled.ledgers)
 
     def _load(self, checkpoint: Checkpoint, span: Span) -> None:
         refuse_too_large(checkpoint, self._room_for(checkpoint))
@@ -318,10 +315,8 @@ class InProcessTarget(Target):
 
     def _note_load(self) -> None:
         """Of a swap alone: what serves before it, or again after it failed, is none of its doing."""
-        loaded = self._loaded
-        assert loaded is not None
-        self._outcome = replace(
-            self._outcome,
+        loaded = self._the_loaded
+        self._tell(
             loaded_bytes=loaded.weight_bytes,
             loader=loaded.report.loader,
             loader_why=loaded.report.why,
@@ -330,10 +325,15 @@ class InProcessTarget(Target):
             kept_bytes=loaded.report.kept_bytes + self._freed_bytes,
         )
 
+    def _load_unmeasured(self, checkpoint: Checkpoint) -> None:
+        self._load(checkpoint, unmeasured)
+        self._pool.reconfigure(self._serving[checkpoint.path].geometry)
+        self._store.update_tag(ModelTag.of(checkpoint.path, checkpoint.name))
+
     def _room_for(self, _checkpoint: Checkpoint) -> ByteLimit:
         """What a model may take: what is set, or what this process can get once the old model is gone."""
-        if self._plan.experiment.engine.memory_limit_bytes:
-            return ByteLimit(self._plan.experiment.engine.memory_limit_bytes, "engine.memory_limit_bytes")
+        if self._engine.memory_limit_bytes:
+            return ByteLimit(self._engine.memory_limit_bytes, "engine.memory_limit_bytes")
         ours = self._loaded.weight_bytes if self._loaded is not None else 0
         kept = self._loader.kept_bytes + self._kept_by_malloc()
         room = memory().obtainable
@@ -354,37 +354,90 @@ class InProcessTarget(Target):
                 f"free at {folder}; delete something, or choose another disk with --out"
             )
 
-    def _refuse_unsavable_caches(self, model: Any) -> None:
-        kind = unsavable(make_prompt_cache(model)) if self._agents.names else ""
-        if kind:
-            assert self._served is not None
-            raise RefusedError(
-                f"{self._served.name} has caches of a kind of its own ({kind}), which mlx-lm can't save: "
-                "agents' would be lost; set workload.agents = 0"
-            )
-
-    def _fit_pool(self, checkpoint: Checkpoint) -> None:
-        self._pool.reconfigure(self._serving[checkpoint.path].geometry)
-
     def _reinit(self, checkpoint: Checkpoint) -> None:
         """A new engine over the loaded model, which goes on with the requests carried over."""
-        loaded = self._loaded
-        assert loaded is not None
-        batch = BatchEngine(
+        loaded = self._the_loaded
+        # Known before anything can fail: an engine that nobody stops would keep the one thread for ever.
+        self._batch = batch = BatchEngine(
             loaded.model,
             loaded.tokenizer,
             self._pool,
             self._thread,
-            max_batch=self._plan.experiment.engine.max_batch,
+            max_batch=self._engine.max_batch,
             name=checkpoint.name,
             batches=self._serving[checkpoint.path].batches,
         )
-        # Known before anything can fail: an engine that nobody stops would keep the one thread for ever.
-        self._batch = batch
-        batch.await_ready(self._plan.experiment.engine.drain_grace_s)
-        if self._plan.experiment.engine.wired == "off":
+        batch.await_ready(self._engine.drain_grace_s)
+        if self._engine.wired == "off":
             wire("nothing")
         while self._carried:
             batch.resubmit(self._carried[0])
             self._carried = self._carried[1:]
         self._door.open(batch)
+
+
+class Agents:
+    """A workload's agents and their KV caches: filled, brought back after a swap, and asked to go on."""
+
+    def __init__(self, plan: Plan, store: CacheStore, meter: Meter) -> None:
+        self._work = plan.experiment.workload
+        self._plan = plan
+        self._store = store
+        self._meter = meter
+        self.names = tuple(f"agent-{n}" for n in range(1, self._work.agents + 1))
+        # What the caches of the first and the last agent, who speak for all, went on with when they were
+        # filled: by agent and model.
+        self._continuations: dict[tuple[str, str], tuple[int, ...]] = {}
+
+    def fill(self, loaded: Loaded, model: str, round_: int) -> tuple[int, float | None]:
+        """Give each agent a cache of its own, other than before; tokens computed, and seconds."""
+        work = self._work
+        begun_s = self._meter.now_s()
+        for n, agent in enumerate(self.names):
+            # Other contents in each round: a store that writes only what changed has something to write.
+            seed = round_ * work.agents + n
+            cache = fill_cache(loaded.model, loaded.tokenizer, work.cache_tokens, work.cache_fill, seed)
+            self._store.hold(agent, cache, work.cache_tokens)
+        seconds = self._meter.now_s() - begun_s
+        if model in self._plan.expected:
+            for agent in self.names[:1] + self.names[1:][-1:]:
+                self._continuations[agent, model] = self._continuation(agent, loaded)
+        if not self.names or work.cache_fill is not CacheFill.PREFILL:
+            return 0, None
+        return work.agents * work.cache_tokens, seconds
+
+    def restore(self, loaded: Loaded, model: str) -> Restored:
+        """Read the model's files, compare what the caches go on with, and free them again.
+
+        Raises:
+            ValueError: a file can't be read.
+        """
+        files = self._store.saved()
+        if not files:
+            return NONE_RESTORED
+        begun_s = self._meter.now_s()
+        for agent in files:
+            self._store.restore(agent)
+        seconds = self._meter.now_s() - begun_s
+        held = self._store.held()
+        changed = tuple(
+            agent
+            for agent in self.names
+            if (before := self._continuations.get((agent, model))) is not None
+            and self._continuation(agent, loaded) != before
+        )
+        restored = Restored(
+            caches=len(files),
+            tokens=sum(held[agent] for agent in files),
+            bytes=sum(path.stat().st_size for path in files.values()),
+            seconds=seconds,
+            changed=changed,
+        )
+        for agent in files:
+            self._store.forget(agent)
+        return restored
+
+    def _continuation(self, agent: str, loaded: Loaded) -> tuple[int, ...]:
+        cache = self._store.get(agent)
+        assert cache is not None
+        return continuation(loaded.model, cache, self._plan.experiment.verify.tokens)

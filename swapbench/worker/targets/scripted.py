@@ -3,7 +3,6 @@
 import os
 import signal
 import threading
-from dataclasses import replace
 
 from swapbench.base.phases import PHASES, Phase
 from swapbench.instruments.ledgers import SwapSpace
@@ -68,14 +67,12 @@ class ScriptedMeter(Meter):
         return Counters(self._faults, 0, 0)
 
     def start_peak(self) -> None:
-        """The peak starts over from what is held now."""
         self._peak_bytes = self._active_bytes()
 
     def peak_bytes(self) -> int | None:
         return self._peak_bytes
 
     def swap(self) -> SwapSpace:
-        """A scripted machine never swaps."""
         return SwapSpace(0, 0)
 
     def _active_bytes(self) -> int:
@@ -85,13 +82,14 @@ class ScriptedMeter(Meter):
 class ScriptedTarget(Target):
     """Plays `[script]`: durations, memory and failures of every swap."""
 
+    _nothing = NONE_SEEN
+
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
         assert plan.experiment.script is not None
         self.meter: ScriptedMeter = ScriptedMeter()
         self._script: Script = plan.experiment.script
-        self._round = 0
-        self._now_playing: ScriptedSwap | None = None
+        self._playing = ScriptedSwap(scenario="")
 
     def identity(self) -> tuple[dict[str, str], str]:
         return {}, "scripted"
@@ -101,40 +99,34 @@ class ScriptedTarget(Target):
         self._hold(checkpoint)
 
     def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
-        """Note the round; scripts may tell rounds apart. What is in the page cache they say, too."""
-        self._round = planned.round
-        self._outcome = replace(NONE_SEEN, resident_before=self._script.resident)
+        """Find what the script says of this swap, the more particular entry first; of the page cache, too."""
+        entries = [s for s in self._script.swap if s.scenario == planned.scenario]
+        fitting = [s for s in entries if s.round in (None, planned.round)]
+        plain = ScriptedSwap(scenario=planned.scenario)
+        self._playing = min(fitting, key=lambda entry: entry.round is None, default=plain)
+        self._tell(resident_before=self._script.resident)
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
         """Play the phases, each as long as the script says, failing where it says."""
-        self._fallback = self._served
-        played = self._played(to)
         probe.begin()
         for phase in PHASES:
             with probe.phase(phase):
-                self._play(phase, played, to, probe)
+                self._play(phase, to, probe)
 
     def first_token(self, probe: Probe) -> None:
-        assert self._served is not None
-        played = self._played(self._served)
+        seconds = self._playing.first_token_s
         with probe.first_token():
-            seconds = None if played is None else played.first_token_s
             self.meter.advance(self._script.first_token_s if seconds is None else seconds)
 
     def replies(self) -> tuple[Reply, ...]:
         """What a fresh process says, of this model or of the one that the script has answer in its place."""
-        assert self._served is not None
-        played = self._now_playing
-        answering = played.answers_as if played is not None and played.answers_as else self._served.name
-        return self._plan.expected[answering]
+        return self._plan.expected[self._playing.answers_as or self.served.name]
 
-    def roll_back(self) -> Recovery:
+    def roll_back(self, old: Checkpoint) -> Recovery:
         """Hold the old model again, unless the script forbids it."""
-        assert self._fallback is not None
-        played = self._now_playing
-        if played is not None and not played.rollback:
+        if not self._playing.rollback:
             raise ScriptedError("the script lets the old model not come back")
-        self._hold(self._fallback)
+        self._hold(old)
         return "itself"
 
     def audit(self) -> Audit:
@@ -149,32 +141,33 @@ class ScriptedTarget(Target):
     def close(self) -> None:
         self.meter.hold(0)
 
-    def _played(self, to: Checkpoint) -> ScriptedSwap | None:
-        """What the script says of this swap, the more particular entry first."""
-        assert self._fallback is not None
-        pair = (self._fallback.name, to.name)
-        names = {s.name for s in self._plan.experiment.scenario if (s.from_model, s.to_model) == pair}
-        fitting = [s for s in self._script.swap if s.scenario in names and s.round in (None, self._round)]
-        self._now_playing = min(fitting, key=lambda s: s.round is None, default=None)
-        return self._now_playing
-
-    def _play(self, phase: Phase, played: ScriptedSwap | None, to: Checkpoint, probe: Probe) -> None:
-        seconds = self._script.seconds | (played.seconds if played else {})
+    def _play(self, phase: Phase, to: Checkpoint, probe: Probe) -> None:
+        seconds = self._script.seconds | self._playing.seconds
         named = {key: s for key, s in self._script.spans.items() if key.startswith(f"{phase}/")}
         for key, span_s in named.items():
             with probe.span(key.partition("/")[2]):
                 self.meter.advance(span_s)
         self.meter.advance(max(0.0, seconds.get(phase, 0.0) - sum(named.values())))
-        if played is not None and played.fails_in == phase:
-            _fail(played)
+        if self._playing.fails_in == phase:
+            self._fail()
         if phase is Phase.DRAIN:
-            self._outcome = replace(self._outcome, drained_requests=self._plan.experiment.workload.requests)
+            self._tell(drained_requests=self._plan.experiment.workload.requests)
         elif phase is Phase.UNLOAD:
             self.meter.leak(self._script.leak_bytes)
             self.meter.hold(0)
         elif phase is Phase.LOAD:
             self._hold(to)
-            self._outcome = replace(self._outcome, loaded_bytes=self._size(to))
+            self._tell(loaded_bytes=self._size(to))
+
+    def _fail(self) -> None:
+        match self._playing.failure:
+            case "exit":
+                os._exit(3)
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "hang":
+                threading.Event().wait()
+        raise ScriptedError(f"the script fails {self._playing.scenario} here")
 
     def _hold(self, checkpoint: Checkpoint) -> None:
         self._served = checkpoint
@@ -182,13 +175,3 @@ class ScriptedTarget(Target):
 
     def _size(self, checkpoint: Checkpoint) -> int:
         return self._script.model_bytes.get(checkpoint.name, 0)
-
-
-def _fail(played: ScriptedSwap) -> None:
-    if played.failure == "exit":
-        os._exit(3)
-    if played.failure == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if played.failure == "hang":
-        threading.Event().wait()
-    raise ScriptedError(f"the script fails {played.scenario} here")

@@ -1,7 +1,6 @@
 """A model shared among several processes, here or on several machines, by mlx-lm's sharded_load."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 from swapbench.base.phases import FIRST_TOKEN, Phase
 from swapbench.instruments.ledgers import SwapSpace, system
@@ -11,15 +10,18 @@ from swapbench.wire.swap import Audit, PhaseMeasured, PlannedSwap, Reading, Reco
 from swapbench.worker.meter import Counters, Meter, Settled
 from swapbench.worker.preparation import touch_free_memory
 from swapbench.worker.probe import Probe
-from swapbench.worker.sharding import Order, Report, Work, sum_up
 from swapbench.worker.sharding.crew import Crew
+from swapbench.worker.sharding.messages import Order, Report, Work, sum_up
 from swapbench.worker.targets import NONE_SEEN, RefusedError, Target
 
 _HELLO_TOKENS = 8
 
 
 class ShardedMeter(Meter):
-    """The coordinator's clock, and what all ranks hold together by their latest signs of life."""
+    """The coordinator's clock, and what all ranks hold together by their latest signs of life.
+
+    No rank is asked, so `read_inside` reads all; ranks count faults and peaks for themselves.
+    """
 
     def __init__(self) -> None:
         self._system = system()
@@ -27,14 +29,12 @@ class ShardedMeter(Meter):
         super().__init__()
 
     def read(self, *, exact: bool = False) -> Reading:
-        """The sums over ranks; `read_inside` likewise, since no rank is asked."""
         return self.crew.reading() if self.crew is not None else Reading()
 
     def read_inside(self) -> Reading:
         return self.read()
 
     def counters(self) -> Counters:
-        """Ranks count for themselves, and have peaks of their own."""
         return Counters(0, 0, None)
 
     def swap(self) -> SwapSpace:
@@ -48,34 +48,27 @@ class ShardedTarget(Target):
     nothing to do, and are not measured.
     """
 
+    _nothing = NONE_SEEN
+
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan)
         self.meter: ShardedMeter = ShardedMeter()
-        self._crew: Crew | None = None
         self._label = PageCache.AS_IS
 
     def identity(self) -> tuple[dict[str, str], str]:
         """As rank 0 says; ranks are started for it."""
-        ready = self._ranks().ready
-        sharded = self._plan.experiment.sharding()
+        crew, sharded = self._crew(), self._plan.experiment.sharding()
         assert sharded is not None
-        self._outcome = replace(self._outcome, note=ready.note)
-        shared = f"{self._ranks().size} ranks, {sharded.mode}, {sharded.backend}"
-        return ready.versions, f"{ready.device}; {shared}"
+        self._tell(note=crew.ready.note)
+        device = f"{crew.ready.device}; {crew.size} ranks, {sharded.mode}, {sharded.backend}"
+        return crew.ready.versions, device
 
     def serve(self, checkpoint: Checkpoint) -> None:
         """Load `checkpoint` on every rank unless it is served already; ranks that were lost are started."""
         self._outcome = NONE_SEEN
-        if self._served == checkpoint and self._crew is not None:
-            return
-        self._refuse_broken(checkpoint)
-        self._start(checkpoint)
-
-    def _start(self, checkpoint: Checkpoint) -> None:
-        self._served = None
-        for work in (Work.UNLOAD, Work.LOAD, Work.RECONFIGURE, Work.UPDATE_TAG, Work.REINIT):
-            self._tell(work, checkpoint)
-        self._served = checkpoint
+        if self._served != checkpoint:
+            self._refuse_broken(checkpoint)
+            self._start(checkpoint)
 
     def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """Set the page cache on every rank's machine."""
@@ -85,27 +78,25 @@ class ShardedTarget(Target):
         self._ask(Order(work=Work.PAGE_CACHE, path=to.path, label=self._label))
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
-        """That every rank has the checkpoint, whole, and mlx-lm can share it out."""
         self._refuse_broken(to)
-
-    def _refuse_broken(self, to: Checkpoint) -> None:
-        for rank, report in enumerate(self._tell(Work.CHECK, to)):
-            if report.refused:
-                raise RefusedError(f"{to.name}, on rank {rank}: {report.refused} ({to.path})")
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
         """Replace the model on all ranks; no rank begins a phase before all have ended the one before."""
-        self._fallback, self._served = self._served, None
+        self._served = None
         probe.begin()
-        self._phase(Work.UNLOAD, Phase.UNLOAD, to, probe)
+        self._phase(Phase.UNLOAD, to, probe)
         with probe.observing():
-            self._look_at_release()
-            resident = [report.resident for report in self._tell(Work.RESIDENCY, to)]
-            self._outcome = replace(self._outcome, resident_before=worst(resident, self._label))
-        self._phase(Work.LOAD, Phase.LOAD, to, probe)
-        self._phase(Work.RECONFIGURE, Phase.RECONFIGURE, to, probe)
-        self._phase(Work.UPDATE_TAG, Phase.UPDATE_TAG, to, probe)
-        self._phase(Work.REINIT, Phase.REINIT, to, probe)
+            if self._plan.experiment.settle_after_unload:
+                settled = self.settle()
+                self._tell(release_settle_s=settled.seconds, released=settled.ledgers)
+            resident = [report.resident for report in self._work(Work.RESIDENCY, to)]
+            self._tell(resident_before=worst(resident, self._label))
+        loaded = self._phase(Phase.LOAD, to, probe)
+        self._tell(loaded_bytes=sum(report.weight_bytes for report in loaded))
+        fitted = self._phase(Phase.RECONFIGURE, to, probe)
+        self._tell(kv_capacity_bytes=sum(report.kv_capacity_bytes for report in fitted))
+        self._phase(Phase.UPDATE_TAG, to, probe)
+        self._phase(Phase.REINIT, to, probe)
         self._served = to
 
     def first_token(self, probe: Probe) -> None:
@@ -118,9 +109,8 @@ class ShardedTarget(Target):
         if self._plan.experiment.steady_tokens == 0:
             return Steady()
         reports = self._generate(_HELLO_TOKENS, self._plan.experiment.steady_tokens)
-        first_s = max(report.measured[0].seconds for report in reports)
         rates = [report.tokens_per_s for report in reports if report.tokens_per_s is not None]
-        return Steady(first_s, min(rates) if rates else None)
+        return Steady(max(report.measured[0].seconds for report in reports), min(rates, default=None))
 
     def replies(self) -> tuple[Reply, ...]:
         verify = self._plan.experiment.verify
@@ -129,10 +119,8 @@ class ShardedTarget(Target):
             for length in verify.prompt_tokens
         )
 
-    def roll_back(self) -> Recovery:
+    def roll_back(self, old: Checkpoint) -> Recovery:
         """Serve the old model again, by ranks started anew where the last were ended."""
-        old = self._fallback
-        assert old is not None
         self._start(old)
         return "restart"
 
@@ -140,7 +128,6 @@ class ShardedTarget(Target):
         self._generate(_HELLO_TOKENS, 1)
 
     def audit(self) -> Audit:
-        """No agent has a cache here."""
         return Audit(0, 0)
 
     def settle(self) -> Settled:
@@ -149,58 +136,55 @@ class ShardedTarget(Target):
         return Settled(max(r.settle_s for r in reports), sum_up([r.settled for r in reports]))
 
     def close(self) -> None:
-        if self._crew is not None:
-            self._crew.kill()
-            self._lose_crew()
+        """End all ranks; whoever asks for one next starts them anew."""
+        if self.meter.crew is not None:
+            self.meter.crew.kill()
+        self.meter.crew = self._served = None
 
-    def _ranks(self) -> Crew:
-        if self._crew is None:
+    def _crew(self) -> Crew:
+        if self.meter.crew is None:
             experiment = self._plan.experiment
             sharded = experiment.sharding()
             assert sharded is not None
-            self._crew = Crew(sharded, experiment.engine, experiment.sample_every_s)
-            self.meter.crew = self._crew
-        return self._crew
-
-    def _lose_crew(self) -> None:
-        self._crew = self.meter.crew = self._served = None
+            self.meter.crew = Crew(sharded, experiment.engine, experiment.sample_every_s)
+        return self.meter.crew
 
     def _ask(self, order: Order) -> tuple[Report, ...]:
-        crew = self._ranks()
         try:
-            return crew.ask(order)
+            return self._crew().ask(order)
         except BaseException:
             # Whatever broke off, ranks that were told something nobody waits for are of no more use.
-            crew.kill()
-            self._lose_crew()
+            self.close()
             raise
 
-    def _tell(self, work: Work, checkpoint: Checkpoint) -> tuple[Report, ...]:
+    def _work(self, work: Work, checkpoint: Checkpoint) -> tuple[Report, ...]:
         reports = self._ask(Order(work=work, name=checkpoint.name, path=checkpoint.path))
-        _refuse_unlike(
-            reports, lambda report: report.tag, f"{checkpoint.name}: ranks have unlike checkpoints"
-        )
+        if len({report.tag for report in reports}) > 1:
+            raise RuntimeError(f"{checkpoint.name}: ranks have unlike checkpoints")
         return reports
-
-    def _phase(self, work: Work, phase: Phase, to: Checkpoint, probe: Probe) -> None:
-        with probe.ranked(phase) as measured:
-            reports = self._tell(work, to)
-            measured([_with_bytes(report) for report in reports])
-        if work is Work.LOAD:
-            loaded = sum(report.weight_bytes for report in reports)
-            self._outcome = replace(self._outcome, loaded_bytes=loaded)
-        if work is Work.RECONFIGURE:
-            capacity = sum(report.kv_capacity_bytes for report in reports)
-            self._outcome = replace(self._outcome, kv_capacity_bytes=capacity)
-
-    def _look_at_release(self) -> None:
-        if self._plan.experiment.settle_after_unload:
-            settled = self.settle()
-            self._outcome = replace(self._outcome, release_settle_s=settled.seconds, released=settled.ledgers)
 
     def _generate(self, prompt_tokens: int, tokens: int) -> tuple[Report, ...]:
         reports = self._ask(Order(work=Work.GENERATE, prompt_tokens=prompt_tokens, tokens=tokens))
-        _refuse_unlike(reports, lambda report: report.tokens, "ranks say unlike tokens")
+        if len({report.tokens for report in reports}) > 1:
+            raise RuntimeError("ranks say unlike tokens")
+        return reports
+
+    def _refuse_broken(self, to: Checkpoint) -> None:
+        """That every rank has the checkpoint, whole, and mlx-lm can share it out."""
+        for rank, report in enumerate(self._work(Work.CHECK, to)):
+            if report.refused:
+                raise RefusedError(f"{to.name}, on rank {rank}: {report.refused} ({to.path})")
+
+    def _start(self, checkpoint: Checkpoint) -> None:
+        self._served = None
+        for work in (Work.UNLOAD, Work.LOAD, Work.RECONFIGURE, Work.UPDATE_TAG, Work.REINIT):
+            self._work(work, checkpoint)
+        self._served = checkpoint
+
+    def _phase(self, phase: Phase, to: Checkpoint, probe: Probe) -> tuple[Report, ...]:
+        with probe.ranked(phase) as measured:
+            reports = self._work(Work(phase.value), to)
+            measured([_with_bytes(report) for report in reports])
         return reports
 
 
@@ -214,8 +198,3 @@ def _with_bytes(report: Report) -> tuple[PhaseMeasured, ...]:
 def worst(shares: Sequence[float], label: PageCache) -> float:
     """Of every rank's share the one that contradicts the label most: one rank's disk holds all of them up."""
     return max(shares) if label is PageCache.COLD else min(shares)
-
-
-def _refuse_unlike(reports: tuple[Report, ...], what: Callable[[Report], object], complaint: str) -> None:
-    if len({what(report) for report in reports}) > 1:
-        raise RuntimeError(complaint)

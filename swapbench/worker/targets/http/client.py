@@ -1,4 +1,4 @@
-"""Speaking HTTP to a server under test: plainly, with a deadline, and with every way to misbehave named."""
+"""An HTTP client for servers under test: a deadline, a name for every way to misbehave, and templates."""
 
 import http.client
 import json
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
-from swapbench.spec.preset import PLACEHOLDER, Preset, fill_secrets
+from swapbench.spec.preset import PLACEHOLDER, fill_secrets
 
 _READ_BYTES: Final = 1 << 16
 _LONGEST_ANSWER_BYTES: Final = 16 << 20
@@ -73,12 +73,7 @@ class Exchange:
         headers: Mapping[str, str] | None = None,
         timeout_s: float = 60.0,
     ) -> None:
-        """Connect and send.
-
-        Raises:
-            UnreachableError: nobody listens there.
-            ServerError: a header can't be sent.
-        """
+        """Connect and send; UnreachableError if nobody listens, ServerError if a header can't be sent."""
         self.endpoint = endpoint
         self.what = f"{method} {endpoint.url}{path}"
         self._timeout_s = timeout_s
@@ -103,9 +98,8 @@ class Exchange:
         except ValueError:
             # Its text quotes the header, key and all.
             self.close()
-            raise ServerError(
-                f"{self.what}: a header can't be sent: is there a line break or an odd character in a key?"
-            ) from None
+            why = "a header can't be sent: is there a line break or an odd character in a key?"
+            raise ServerError(f"{self.what}: {why}") from None
 
     def __enter__(self) -> Self:
         return self
@@ -114,21 +108,13 @@ class Exchange:
         self.close()
 
     def head(self) -> http.client.HTTPResponse:
-        """Wait for the answer's status and headers.
-
-        Raises:
-            ServerError: none came.
-        """
+        """Wait for the answer's status and headers; a ServerError if none come."""
         if self._response is None:
             self._response = self._within_timeout(self._connection.getresponse)
         return self._response
 
     def expect(self, *statuses: int) -> http.client.HTTPResponse:
-        """As `head`, with one of these statuses.
-
-        Raises:
-            StatusError: it has another one. Redirects are never followed: who knows where to.
-        """
+        """As `head`; a StatusError for any other status. Redirects are never followed: who knows where to."""
         response = self.head()
         if response.status in statuses:
             return response
@@ -153,24 +139,16 @@ class Exchange:
         while data := self._within_timeout(lambda: response.read1(_READ_BYTES)):
             total += len(data)
             if total > _LONGEST_ANSWER_BYTES:
-                raise GarbledError(f"{self.what}: answered more than {_LONGEST_ANSWER_BYTES >> 20} MiB")
+                raise self.garbled(f"answered more than {_LONGEST_ANSWER_BYTES >> 20} MiB")
             yield data
 
     def document(self) -> Any:
-        """The answer as JSON; None for an empty one.
-
-        Raises:
-            GarbledError: it is none.
-        """
+        """The answer as JSON, a GarbledError if it is none; None for an empty one."""
         data = b"".join(self.chunks())
-        if not data.strip():
-            return None
         try:
-            return json.loads(data)
+            return json.loads(data) if data.strip() else None
         except (ValueError, RecursionError):
-            raise GarbledError(
-                f"{self.what}: answered what is no JSON: {self.endpoint.shown(data)}"
-            ) from None
+            raise self.garbled(f"answered what is no JSON: {self.endpoint.shown(data)}") from None
 
     def give_up(self) -> None:
         """Hang up: whoever reads in another thread is told at once, and closes."""
@@ -205,7 +183,7 @@ class Exchange:
         except http.client.RemoteDisconnected:
             raise UnreachableError(f"{self.what}: hung up without an answer") from None
         except (http.client.HTTPException, ValueError) as error:
-            raise GarbledError(f"{self.what}: no HTTP: {self.endpoint.shown(repr(error))}") from None
+            raise self.garbled(f"no HTTP: {self.endpoint.shown(repr(error))}") from None
         except OSError as error:
             raise UnreachableError(f"{self.what}: {self._spelt(error)}") from None
 
@@ -247,31 +225,26 @@ _QUOTES: Final[Mapping[str, Callable[[str], str]]] = {
 
 def filled(template: Any, values: Mapping[str, Any]) -> Any:
     """A template with its placeholders filled; a text that is one placeholder alone becomes its value."""
-    if isinstance(template, str):
-        whole = PLACEHOLDER.fullmatch(template)
-        if whole and not whole[2] and whole[1] in values:
-            return values[whole[1]]
-        return PLACEHOLDER.sub(lambda found: _quoted(found, values), template)
     if isinstance(template, Mapping):
         return {key: filled(value, values) for key, value in template.items()}
     if isinstance(template, list | tuple):
         return [filled(value, values) for value in template]
-    return template
+    if not isinstance(template, str):
+        return template
+    whole = PLACEHOLDER.fullmatch(template)
+    if whole and not whole[2] and whole[1] in values:
+        return values[whole[1]]
 
+    def quoted(found: re.Match[str]) -> str:
+        quotes = found[2].split("|")[1:]
+        if found[1] not in values or any(quote not in _QUOTES for quote in quotes):
+            return found[0]
+        text = str(values[found[1]])
+        for quote in quotes:
+            text = _QUOTES[quote](text)
+        return text
 
-def _quoted(found: re.Match[str], values: Mapping[str, Any]) -> str:
-    quotes = found[2].split("|")[1:]
-    if found[1] not in values or any(quote not in _QUOTES for quote in quotes):
-        return found[0]
-    text = str(values[found[1]])
-    for quote in quotes:
-        text = _QUOTES[quote](text)
-    return text
-
-
-def secrets_of(preset: Preset) -> tuple[str, ...]:
-    """The keys that the preset takes from the environment, to be told nowhere."""
-    return tuple(value for name in preset.secrets() if (value := os.environ.get(name)))
+    return PLACEHOLDER.sub(quoted, template)
 
 
 def filled_headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -2,14 +2,15 @@
 
 import json
 import math
+import random
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from contextlib import closing, suppress
 from typing import Any, Final
 
 from swapbench.spec.preset import Ask
+from swapbench.wire.plan import Checkpoint
 from swapbench.worker.targets.http.client import (
     Endpoint,
     Exchange,
@@ -21,6 +22,7 @@ from swapbench.worker.targets.http.client import (
     filled,
     same_model,
 )
+from swapbench.worker.targets.http.servers import Servers
 
 # Ways to end that are none: what was said before is half an answer.
 _BROKEN_OFF: Final = frozenset(
@@ -28,6 +30,26 @@ _BROKEN_OFF: Final = frozenset(
 )
 _FINISH: Final = ("choices.0.finish_reason", "done_reason")
 _REASONING: Final = ("choices.0.delta.reasoning_content", "choices.0.delta.reasoning", "thinking")
+_ROLE: Final = "choices.0.delta.role"
+# Some servers stream more pieces than tokens, or a few tokens over; none this many.
+_PIECES_PER_TOKEN: Final = 4
+_PIECES_BESIDE: Final = 64
+# Pieces that come sooner than that after one another were waiting, whatever a busy machine adds to it: hardly
+# a model says 1,000 a second.
+_AT_ONCE_S: Final = 1e-3
+# Clients that are told to come later without being told when.
+_AGAIN_AFTER_S: Final = 0.5
+_LEAST_PAUSE_S: Final = 0.02
+_GREETING_TOKENS: Final = 8
+_GREETING: Final = "Hello, who is answering now?"
+
+
+class SilentError(GarbledError):
+    """An answer has ended as it should, without any text."""
+
+
+class WrongModelError(ServerError):
+    """Another model answers than was asked."""
 
 
 def text_of(event: Any, ask: Ask) -> str:
@@ -63,56 +85,11 @@ def error_of(name: str, event: Any, ask: Ask) -> str:
     return found if isinstance(found, str) else json.dumps(found) if found is not None else ""
 
 
-def reasons(event: Any) -> bool:
-    """Whether it has a piece of reasoning, wherever servers put that."""
-    return any(dig(event, where) for where in _REASONING)
-
-
-class Voice:
-    """What a server's own models bear in their pieces, learnt from whole answers.
-
-    A proxy that tells of its progress speaks in the same stream, without the `id` and the `model` that the
-    answer itself has, or before the piece that says whose turn it is. Of a server that never sends these,
-    every text counts.
-    """
-
-    def __init__(self) -> None:
-        self._marks: frozenset[str] = frozenset()
-        # Whether whole answers have a reason for their end.
-        self.says_why = False
-
-    def learn(self, events: list[Any], ask: Ask) -> None:
-        """From the events of an answer that has ended; its last piece is the model's."""
-        spoken = [event for event in events if text_of(event, ask)]
-        if spoken:
-            last = spoken[-1]
-            marks = {name for name in ("id", "model") if dig(last, name)}
-            if any(dig(event, "choices.0.delta.role") for event in events):
-                marks.add("role")
-            self._marks = frozenset(marks)
-            self.says_why = any(map(finish_of, events))
-
-    def is_the_models(self, event: Any, before: list[Any]) -> bool:
-        """Whether the text of an event is the model's; `before` are those of the same answer."""
-        if not all(dig(event, name) for name in self._marks - {"role"}):
-            return False
-        return "role" not in self._marks or any(dig(e, "choices.0.delta.role") for e in (*before, event))
-
-    def changes(self, events: list[Any], ask: Ask) -> bool:
-        """Whether an answer is two: its first piece bears another id than its last."""
-        if "id" not in self._marks:
-            return False
-        spoken = [event for event in events if text_of(event, ask) and self.is_the_models(event, events)]
-        ids = [dig(event, "id") for event in spoken]
-        return len(ids) > 2 and ids[-1] == ids[-2] != ids[0]
-
-
 def sse_events(chunks: Iterator[bytes]) -> Iterator[tuple[str, str]]:
     """Names, most often empty, and data of server-sent events; comments and ids are passed over.
 
-    A field `error`, which the standard doesn't have and llama.cpp does, is an event of that name; an event of
-    that name counts without data, too. A line of bare JSON, as servers say that remember too late that they
-    stream, is an event.
+    Beyond the standard, a field `error` (llama.cpp has it) is an event of that name, an event of that name
+    counts without data, and a line of bare JSON is an event: some servers forget that they stream.
     """
     name, data = "", list[str]()
     for line in lines_of(chunks):
@@ -145,54 +122,58 @@ def lines_of(chunks: Iterator[bytes]) -> Iterator[str]:
         yield pending.removesuffix(b"\r").decode("utf-8", "replace")
 
 
-# Some servers stream more pieces than tokens, or a few tokens over; none this many.
-_PIECES_PER_TOKEN: Final = 4
-_PIECES_BESIDE: Final = 64
-# Pieces that come sooner than that after one another were waiting, whatever a busy machine adds to it: hardly
-# a model says 1,000 a second.
-_AT_ONCE_S: Final = 1e-3
-# Clients that are told to come later without being told when.
-_AGAIN_AFTER_S: Final = 0.5
-_LEAST_PAUSE_S: Final = 0.02
+class Voice:
+    """What a server's own models bear in their pieces, learnt from whole answers.
 
+    A proxy that tells of its progress speaks in the same stream, without the answer's `id` and `model`, or
+    before the piece that says whose turn it is. Of a server that never sends these, every text counts.
+    """
 
-class SilentError(GarbledError):
-    """An answer has ended as it should, without any text."""
+    def __init__(self) -> None:
+        self._marks: frozenset[str] = frozenset()
+        # Whether whole answers have a reason for their end.
+        self.says_why = False
 
+    def learn(self, events: list[Any], ask: Ask) -> None:
+        """From the events of an answer that has ended; its last piece is the model's."""
+        spoken = [event for event in events if text_of(event, ask)]
+        if spoken:
+            role = [_ROLE] if any(dig(event, _ROLE) for event in events) else []
+            self._marks = frozenset([name for name in ("id", "model") if dig(spoken[-1], name)] + role)
+            self.says_why = any(map(finish_of, events))
 
-class WrongModelError(ServerError):
-    """Another model answers than was asked."""
+    def is_the_models(self, event: Any, before: list[Any]) -> bool:
+        """Whether the text of an event is the model's; `before` are those of the same answer."""
+        if not all(dig(event, name) for name in self._marks - {_ROLE}):
+            return False
+        return _ROLE not in self._marks or any(dig(each, _ROLE) for each in (*before, event))
 
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked of which model, by the server's name for it, in which session."""
-
-    model: str
-    prompt: str
-    max_tokens: int
-    session: str = "swapbench"
+    def changes(self, events: list[Any], ask: Ask) -> bool:
+        """Whether an answer is two: its first piece bears another id than its last."""
+        spoken = [event for event in events if text_of(event, ask) and self.is_the_models(event, events)]
+        ids = [dig(event, "id") for event in spoken]
+        return "id" in self._marks and len(ids) > 2 and ids[-1] == ids[-2] != ids[0]
 
 
 class Completion:
-    """A model's answer while it comes. Times are perf_counter's; None where it never got that far."""
+    """A model's answer while it comes. Times are perf_counter's; None where it never got that far.
+
+    Args:
+        asked: what fills the preset's body: {model} {prompt} {max_tokens} {session}.
+    """
 
     def __init__(
-        self, endpoint: Endpoint, ask: Ask, question: Question, timeout_s: float, voice: Voice
+        self, endpoint: Endpoint, ask: Ask, asked: dict[str, Any], timeout_s: float, voice: Voice
     ) -> None:
-        """Send the question.
-
-        Raises:
-            ServerError: nobody listens there.
-        """
+        """Send the question; a ServerError if nobody listens there."""
         self._ask = ask
-        self._question = question
+        self._asked = asked
         self._endpoint = endpoint
         self._timeout_s = timeout_s
         self._voice = voice
         self._given_up = threading.Event()
         self._exchange = self._sent(timeout_s)
-        self._events: Iterator[tuple[str, Any]] | None = None
+        self._read: Iterator[tuple[str, Any]] | None = None
         self.sent_s = self._exchange.sent_s
         self.first_byte_s: float | None = None
         self.first_text_s: float | None = None
@@ -219,11 +200,7 @@ class Completion:
         return (len(self.pieces) - 1) / taken_s if taken_s > 0 else None
 
     def await_byte(self) -> None:
-        """Wait for the answer to begin, whatever it says; a server that asks for it is asked again.
-
-        Raises:
-            ServerError: it does not.
-        """
+        """Wait for the answer to begin, whatever it says; a server that asks for it is asked again."""
         while self.first_byte_s is None:
             again_s = self._again_after_s()
             if again_s is None:
@@ -240,22 +217,16 @@ class Completion:
                 self._exchange.give_up()
 
     def await_text(self) -> None:
-        """Wait for the first piece of the model's text. Pieces of a role alone, empty ones, and what a proxy
-        says meanwhile are none.
-
-        Raises:
-            ServerError: none comes.
-        """
+        """Wait for the first piece of the model's text: no role alone, no empty piece, no word of a proxy."""
         while not self.pieces:
             if not self._next():
-                raise SilentError(f"{self._exchange.what}: answered without any text{self._reasoned()}")
+                why = "answered without any text"
+                if any(dig(event, where) for event in self.events for where in _REASONING):
+                    why += ", and with reasoning: a preset's [ask] text says where, for a model that reasons"
+                raise SilentError(f"{self._exchange.what}: {why}")
 
     def await_end(self) -> None:
-        """Read the rest.
-
-        Raises:
-            ServerError: it breaks off, or does not end.
-        """
+        """Read the rest; a ServerError if it breaks off, or does not end."""
         while self.ended_s is None and self._next():
             pass
 
@@ -269,9 +240,8 @@ class Completion:
         self._exchange.close()
 
     def _sent(self, timeout_s: float) -> Exchange:
-        asked, ask = self._question, self._ask
-        values = asdict(asked)
-        return Exchange(self._endpoint, "POST", ask.path, filled(ask.body, values), timeout_s=timeout_s)
+        body = filled(self._ask.body, self._asked)
+        return Exchange(self._endpoint, "POST", self._ask.path, body, timeout_s=timeout_s)
 
     def _again_after_s(self) -> float | None:
         """How long a client waits before it asks again; None where it doesn't."""
@@ -286,37 +256,33 @@ class Completion:
         return max(_LEAST_PAUSE_S, told_s) if math.isfinite(told_s) else _AGAIN_AFTER_S
 
     def _next(self) -> bool:
+        """Read one event; whether there was another."""
         self.await_byte()
-        if self._events is None:
-            self._events = self._read()
-        found = next(self._events, None)
+        if self._read is None:
+            self._read = self._events()
+        found = next(self._read, None)
         now_s = time.perf_counter()
         self.longest_gap_s = max(self.longest_gap_s, now_s - self.heard_s)
-        if found is None:
-            self._end(now_s)
-            return False
-        self.heard_s = now_s
-        self._take(*found, now_s)
-        return True
-
-    def _end(self, now_s: float) -> None:
+        if found is not None:
+            self.heard_s = now_s
+            self._take(*found, now_s)
+            return True
         if self._voice.changes(self.events, self._ask):
             raise self._exchange.garbled("its first piece bears another id than the rest: two answers in one")
         if self._voice.says_why and not self._finished:
             raise self._exchange.garbled("ended without a finish_reason, which its whole answers have")
         self._voice.learn(self.events, self._ask)
         self.ended_s = now_s
+        return False
 
     def _take(self, name: str, event: Any, now_s: float) -> None:
-        ask, clean = self._ask, self._endpoint.shown
+        ask, asked, clean = self._ask, self._asked, self._endpoint.shown
         if error := error_of(name, event, ask):
             raise StatusError(f"{self._exchange.what}: answered an error: {clean(error)}")
         named = dig(event, ask.model) if ask.model else None
         text = text_of(event, ask)
-        if text and isinstance(named, str) and named and not same_model(named, self._question.model):
-            raise WrongModelError(
-                f"asked for {self._question.model}, and {clean(named)} answers: the wrong model"
-            )
+        if text and isinstance(named, str) and named and not same_model(named, asked["model"]):
+            raise WrongModelError(f"asked for {asked['model']}, and {clean(named)} answers: the wrong model")
         if text and self._voice.is_the_models(event, self.events):
             if self.first_text_s is None:
                 self.first_text_s = now_s
@@ -325,27 +291,24 @@ class Completion:
             self.pieces.append(text)
         self._finished = self._finished or bool(finish_of(event))
         self.events.append(event)
-        if len(self.pieces) > _PIECES_PER_TOKEN * self._question.max_tokens + _PIECES_BESIDE:
+        if len(self.pieces) > _PIECES_PER_TOKEN * asked["max_tokens"] + _PIECES_BESIDE:
             raise self._exchange.garbled(
-                f"streams on and on: {len(self.pieces)} pieces for {self._question.max_tokens} tokens"
+                f"streams on and on: {len(self.pieces)} pieces for {asked['max_tokens']} tokens"
             )
 
-    def _read(self) -> Iterator[tuple[str, Any]]:
+    def _events(self) -> Iterator[tuple[str, Any]]:
         """Names and contents of events."""
-        ask, exchange = self._ask, self._exchange
+        ask, exchange, shown = self._ask, self._exchange, self._endpoint.shown
         kind = exchange.head().headers.get_content_type()
-        if ask.stream == "sse" and kind != "text/event-stream":
+        sse = ask.stream == "sse"
+        if sse and kind != "text/event-stream":
             with suppress(GarbledError):
                 if error := error_of("", exchange.document(), ask):
-                    raise StatusError(f"{exchange.what}: answered an error: {self._endpoint.shown(error)}")
-            shown = self._endpoint.shown(kind)
-            raise exchange.garbled(f"answered {shown}, not the event stream that was asked for")
-        if ask.stream == "sse":
-            events = sse_events(exchange.chunks())
-        else:
-            events = (("", line) for line in lines_of(exchange.chunks()))
-        for name, data in events:
-            if ask.stream == "sse" and ask.end and data.strip() == ask.end:
+                    raise StatusError(f"{exchange.what}: answered an error: {shown(error)}")
+            raise exchange.garbled(f"answered {shown(kind)}, not the event stream that was asked for")
+        chunks = exchange.chunks()
+        for name, data in sse_events(chunks) if sse else (("", line) for line in lines_of(chunks)):
+            if sse and ask.end and data.strip() == ask.end:
                 return
             if not data.strip() and name != "error":
                 continue
@@ -353,15 +316,65 @@ class Completion:
                 event = json.loads(data)
             except (ValueError, RecursionError):
                 if name != "error":
-                    raise exchange.garbled(f"said what is no JSON: {self._endpoint.shown(data)}") from None
+                    raise exchange.garbled(f"said what is no JSON: {shown(data)}") from None
                 event = data
             yield name, event
             if ask.done and dig(event, ask.done):
                 return
-        if (ask.end if ask.stream == "sse" else ask.done) and not self._finished:
+        if (ask.end if sse else ask.done) and not self._finished:
             raise exchange.garbled("closed its answer before the end")
 
-    def _reasoned(self) -> str:
-        if not any(map(reasons, self.events)):
-            return ""
-        return ", and with reasoning: a preset's [ask] text says where, for a model that reasons"
+
+class Completions:
+    """Asks the models of the servers for text.
+
+    `asks` is False where computing is so slow that nobody waits for tokens.
+    """
+
+    def __init__(self, servers: Servers, timeout_s: float) -> None:
+        self._servers = servers
+        self._timeout_s = timeout_s
+        self._voice = Voice()
+        self._serial = random.SystemRandom().randrange(1_000_000)
+        self.asks = True
+
+    def start(
+        self,
+        model: Checkpoint,
+        prompt: str,
+        tokens: int = _GREETING_TOKENS,
+        timeout_s: float | None = None,
+        session: str = "swapbench",
+    ) -> Completion:
+        """Send a prompt; a ServerError if nobody listens."""
+        name = self._servers.names[model.name]
+        asked = {"model": name, "prompt": prompt, "max_tokens": tokens, "session": session}
+        endpoint, ask = self._servers.endpoint(model.name), self._servers.preset.ask
+        return Completion(endpoint, ask, asked, timeout_s or self._timeout_s, self._voice)
+
+    def whole(
+        self, model: Checkpoint, prompt: str, tokens: int = _GREETING_TOKENS, timeout_s: float | None = None
+    ) -> Completion:
+        """As `start`, read to its end; a ServerError if it has none."""
+        with (
+            self._servers.telling(model.name),
+            closing(self.start(model, prompt, tokens, timeout_s)) as answer,
+        ):
+            answer.await_end()
+        return answer
+
+    def start_short(self, model: Checkpoint, prompt: str) -> Completion:
+        """A short request; the shortest there is, where nobody waits for tokens."""
+        if self.asks:
+            return self.start(model, prompt)
+        return self.start(model, prompt.partition(" ")[0], 1)
+
+    def greet(self, model: Checkpoint) -> None:
+        """A real request, read to its end: what a server still computes would be in the next swap."""
+        with closing(self.start_short(model, self.prompt())) as answer:
+            answer.await_end()
+
+    def prompt(self, text: str = _GREETING) -> str:
+        """Another beginning each time: servers keep what they have computed of a prompt."""
+        self._serial += 1
+        return f"{self._serial % 1_000_000:06d} {text}"

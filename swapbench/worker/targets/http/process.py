@@ -13,13 +13,12 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psutil
 
 from swapbench.base.process import OWN_CODE, how_it_ended
 from swapbench.spec.preset import Preset, ServerProcess, fill_secrets
-from swapbench.wire.plan import Checkpoint
 from swapbench.worker.targets.http import reaper
 from swapbench.worker.targets.http.client import (
     Endpoint,
@@ -43,8 +42,6 @@ _ESCAPE: Final = re.compile(
 # Somebody else may take a port between its choice and the server's start.
 _PORTS_TRIED: Final = 3
 _TAKEN: Final = ("address already in use", "errno 98", "errno 48", "eaddrinuse")
-
-
 # Linux needs nothing but the standard library to find orphans, and so starts at once.
 _LEAN: Final = (*OWN_CODE, "-S") if sys.platform == "linux" else OWN_CODE
 
@@ -57,6 +54,8 @@ class StartedServer:
     """A server that was started here.
 
     Args:
+        models: by their names in the experiment, what stands for {model} {name} {path} {reference} {python}.
+        hide: what must not be in its log.
         model: the one that it is started on.
     """
 
@@ -64,17 +63,13 @@ class StartedServer:
         self,
         preset: Preset,
         log: Path,
-        names: Mapping[str, str],
-        checkpoints: Mapping[str, Checkpoint],
+        models: Mapping[str, Mapping[str, str]],
         hide: tuple[str, ...],
         model: str,
     ) -> None:
-        assert preset.start is not None
         self._preset = preset
-        self._start = preset.start
         self._log = log
-        self._names = names
-        self._checkpoints = checkpoints
+        self._models = models
         self._hide = hide
         self._model = model
         self._reaper: subprocess.Popen[bytes] | None = None
@@ -102,7 +97,7 @@ class StartedServer:
                 self.stop()
                 taken = any(sign in self.tail(1000).lower() for sign in _TAKEN)
                 if not taken or attempt == _PORTS_TRIED - 1:
-                    raise type(error)(self.with_tail(str(error))) from None
+                    raise self.told(error) from None
             else:
                 return
 
@@ -132,10 +127,10 @@ class StartedServer:
         code = self._exit_code
         return DiedError(f"the server {'ended' if code is None else how_it_ended(code)}")
 
-    def with_tail(self, what: str) -> str:
-        """A message with the last lines of the server's log."""
+    def told(self, error: ServerError) -> ServerError:
+        """An error with the last lines of the server's log."""
         tail = self.tail(_TAIL_CHARACTERS)
-        return f"{what}; its log ends: {tail}" if tail else f"{what}; it printed nothing"
+        return type(error)(f"{error}; its log ends: {tail}" if tail else f"{error}; it printed nothing")
 
     def tail(self, characters: int) -> str:
         """The last that it printed since its start, but for health checks, ours among them; on one line."""
@@ -154,28 +149,31 @@ class StartedServer:
         return " | ".join(told[-_TAIL_LINES:])[-characters:]
 
     def _launch(self) -> None:
-        port = free_port()
+        start, folder, port = self._preset.start, self._log.parent, str(free_port())
+        assert start is not None
         self.url = f"http://{HOST}:{port}"
         self._ended.clear()
         self._exit_code = None
         self._begins = self._log.stat().st_size if self._log.exists() else 0
-        values = {"python": sys.executable, "host": HOST, "port": str(port), "folder": str(self._log.parent)}
-        if self._start.config:
-            values["config"] = str(self._write_config(port))
-        values |= self._of(self._model)
-        added = {name: fill_secrets(text, os.environ) for name, text in self._start.environment.items()}
-        environment = os.environ | {k: str(filled(v, values)) for k, v in added.items() if v is not None}
+        values = {"host": HOST, "port": port, "folder": str(folder), **self._models[self._model]}
+        if start.config:
+            config = (folder / start.config).absolute()
+            each = [str(filled(start.config_model, model)) for model in self._models.values()]
+            text = start.config_text.replace("{models}", start.config_between.join(each))
+            config.write_text(text.replace("{host}", HOST).replace("{port}", port), encoding="utf-8")
+            values["config"] = str(config)
+        added = {name: fill_secrets(text, os.environ) for name, text in start.environment.items()}
         kept = subprocess.Popen(
             [sys.executable, *_LEAN, reaper.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment,
+            env=os.environ | {k: str(filled(v, values)) for k, v in added.items() if v is not None},
             start_new_session=True,
         )
         self._reaper = kept
         assert kept.stdin is not None
         assert kept.stdout is not None
-        command = [str(filled(part, values)) for part in self._start.command]
+        command = [str(filled(part, values)) for part in start.command]
         told = {"command": command, "log": str(self._log), "hide": list(self._hide)}
         kept.stdin.write(json.dumps(told).encode() + b"\n")
         kept.stdin.flush()
@@ -199,24 +197,6 @@ class StartedServer:
                 os.killpg(pid, signal.SIGKILL)
             if kept is self._reaper:
                 self._ended.set()
-
-    def _of(self, model: str) -> dict[str, str]:
-        checkpoint = self._checkpoints[model]
-        return {
-            "model": self._names[model],
-            "name": model,
-            "path": str(checkpoint.path.absolute()),
-            "reference": checkpoint.reference,
-            "python": sys.executable,
-        }
-
-    def _write_config(self, port: int) -> Path:
-        start = self._start
-        each = [str(filled(start.config_model, self._of(model))) for model in self._checkpoints]
-        path = self._log.parent / start.config
-        text = start.config_text.replace("{models}", start.config_between.join(each))
-        path.write_text(text.replace("{host}", HOST).replace("{port}", str(port)), encoding="utf-8")
-        return path.absolute()
 
     def _await_ready(self, headers: Mapping[str, str]) -> None:
         ready = self._preset.ready
@@ -242,15 +222,9 @@ class StartedServer:
         """Whoever took the port before our server could is somebody else's."""
         port = int(self.url.rpartition(":")[2])
         owner = listener(port)
-        if owner is not None and owner not in self._tree():
+        ours = family(self._reaper.pid) if self._reaper is not None else []
+        if owner is not None and owner not in [process.pid for process in ours]:
             raise ServerError(f"address already in use: process {owner} listens on port {port}")
-
-    def _tree(self) -> set[int]:
-        if self._reaper is None:
-            return set()
-        with suppress(psutil.Error):
-            return {child.pid for child in psutil.Process(self._reaper.pid).children(recursive=True)}
-        return set()
 
 
 def free_port() -> int:
@@ -262,22 +236,44 @@ def free_port() -> int:
 
 def listener(port: int) -> int | None:
     """The process that listens on a port of this machine; None where the system does not tell."""
-    try:
-        every = psutil.net_connections("tcp")
-    except (psutil.Error, OSError):
-        # Without root, macOS stops at the first process that is somebody else's.
-        return next((process.pid for process in psutil.process_iter() if _listens(process, port)), None)
-    return next((connection.pid for connection in every if _is_listener(connection, port)), None)
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):  # of somebody else's
+            found = [c for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN and c.laddr]
+            if any(connection.laddr[1] == port for connection in found):
+                return process.pid
+    return None
 
 
-def _listens(process: psutil.Process, port: int) -> bool:
-    with suppress(psutil.Error, OSError):
-        return any(_is_listener(connection, port) for connection in process.net_connections("tcp"))
-    return False
+def family(pid: int) -> list[psutil.Process]:
+    """A process and all below it; empty where it has ended."""
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    return []
 
 
-def _is_listener(connection: Any, port: int) -> bool:
-    return connection.status == psutil.CONN_LISTEN and bool(connection.laddr) and connection.laddr[1] == port
+def processes_of(told: ServerProcess, listeners: Sequence[int]) -> list[int]:
+    """Those that a preset names, else those that listen; a ServerError if it names nobody who runs."""
+    if told.pid is not None:
+        if not psutil.pid_exists(told.pid):
+            raise ServerError(f"[process] pid = {told.pid}: no such process runs here")
+        return [told.pid]
+    if not told.name:
+        return list(listeners)
+    found = [each.pid for each in psutil.process_iter(["name"]) if each.info["name"] == told.name]
+    if not found:
+        raise ServerError(f'[process] name = "{told.name}": no process of that name runs here')
+    below = {child.pid for pid in found for child in family(pid)[1:]}
+    return [pid for pid in found if pid not in below]
+
+
+def names_of(pids: Sequence[int]) -> str:
+    """What processes are called."""
+    names = []
+    for pid in pids:
+        with suppress(psutil.Error):
+            names.append(psutil.Process(pid).name())
+    return ", ".join(dict.fromkeys(names))
 
 
 _ANSWERS_WITHIN_S: Final = 20.0
@@ -294,74 +290,35 @@ print(json.dumps(found))
 """
 
 
-def processes_of(told: ServerProcess, listeners: Sequence[int]) -> list[int]:
-    """Those that a preset names, else those that listen.
-
-    Raises:
-        ServerError: a preset names nobody who runs.
-    """
-    if told.pid is not None:
-        if not psutil.pid_exists(told.pid):
-            raise ServerError(f"[process] pid = {told.pid}: no such process runs here")
-        return [told.pid]
-    if not told.name:
-        return list(listeners)
-    found = [process for process in psutil.process_iter(["name"]) if process.info["name"] == told.name]
-    if not found:
-        raise ServerError(f'[process] name = "{told.name}": no process of that name runs here')
-    within = {child.pid for process in found for child in _children(process)}
-    return [process.pid for process in found if process.pid not in within]
-
-
-def names_of(pids: Sequence[int]) -> str:
-    """What they are called."""
-    names = []
-    for pid in pids:
-        with suppress(psutil.Error):
-            names.append(psutil.Process(pid).name())
-    return ", ".join(dict.fromkeys(names))
-
-
 def versions_of(program: str, packages: Sequence[str], variables: Mapping[str, str]) -> dict[str, str]:
     """Of packages, in the environment of the interpreter that runs a program; empty where it has none.
 
     Args:
         variables: of its environment, beside ours.
     """
-    python = sys.executable if program == "{python}" else _interpreter_of(program)
-    if not python or not packages:
-        return {}
     with suppress(OSError, subprocess.SubprocessError, ValueError):
-        asked = subprocess.run(
-            [python, "-I", "-c", _ASK, *packages],
-            env=os.environ | variables,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_ANSWERS_WITHIN_S,
-            check=True,
-        )
-        return {str(name): str(found) for name, found in json.loads(asked.stdout).items()}
+        python = sys.executable if program == "{python}" else _interpreter_of(program)
+        if python and packages:
+            asked = subprocess.run(
+                [python, "-I", "-c", _ASK, *packages],
+                env=os.environ | variables,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_ANSWERS_WITHIN_S,
+                check=True,
+            )
+            return {str(name): str(found) for name, found in json.loads(asked.stdout).items()}
     return {}
 
 
 def _interpreter_of(program: str) -> str:
     """By its name, or by the first line of a script."""
     where = shutil.which(program)
-    if where is None:
-        return ""
-    if Path(where).name.startswith("python"):
-        return where
-    with suppress(OSError), open(where, "rb") as file:
+    if where is None or Path(where).name.startswith("python"):
+        return where or ""
+    with open(where, "rb") as file:
         line = file.readline(1024)
-        words = line[2:].decode(errors="replace").split() if line.startswith(b"#!") else []
-        if len(words) > 1 and Path(words[0]).name == "env":
-            return shutil.which(words[-1]) or ""
-        if words and Path(words[0]).name.startswith("python"):
-            return words[0]
-    return ""
-
-
-def _children(process: psutil.Process) -> list[psutil.Process]:
-    with suppress(psutil.Error):
-        return process.children(recursive=True)
-    return []
+    words = line[2:].decode(errors="replace").split() if line.startswith(b"#!") else []
+    if len(words) > 1 and Path(words[0]).name == "env":
+        return shutil.which(words[-1]) or ""
+    return words[0] if words and Path(words[0]).name.startswith("python") else ""

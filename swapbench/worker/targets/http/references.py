@@ -12,7 +12,8 @@ from swapbench.wire.plan import Checkpoint, Plan
 from swapbench.worker.meter import settle
 from swapbench.worker.reference import MismatchError
 from swapbench.worker.targets.http.client import HungError, StatusError
-from swapbench.worker.targets.http.servers import Completions, Servers
+from swapbench.worker.targets.http.completion import Completions
+from swapbench.worker.targets.http.servers import Servers
 
 # A prompt that takes longer than that is too long for this machine to verify by.
 _VERIFIES_WITHIN_S: Final = 5.0
@@ -53,10 +54,8 @@ class References:
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "references.json"
-        self._known = self._read()
-
-    def of(self, model: str) -> Reference | None:
-        return self._known.get(model)
+        kept = json.loads(self._file.read_text("utf-8")) if self._file.exists() else {}
+        self.known = {model: Reference(**each) for model, each in kept.items()}
 
     def keep(self, model: str, reference: Reference) -> str:
         """Remember; says of which lengths the answers are another model's, too, as may be right.
@@ -65,7 +64,7 @@ class References:
             MismatchError: it says in all lengths what another model says.
         """
         said, note = reference.answers, ""
-        for name, other in self._known.items():
+        for name, other in self.known.items():
             if name == model or not said:
                 continue
             if said == other.answers:
@@ -79,18 +78,18 @@ class References:
                     f"{model} answers prompts of {words} words word for word as {name} does, and others "
                     "otherwise: look whether the server answers these with one model"
                 )
-        self._known[model] = reference
+        self.known[model] = reference
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._file, json.dumps({name: asdict(each) for name, each in self._known.items()}))
+        write_atomically(self._file, json.dumps({name: asdict(each) for name, each in self.known.items()}))
         return note
 
     def mismatch(self, model: str, prompt: Prompt, said: str) -> MismatchError | None:
         """What is wrong with an answer; None where nothing is."""
-        reference = self._known[model]
+        reference = self.known[model]
         if said == reference.answers[prompt.key()]:
             return None
         asked = f"a prompt of {prompt.words} words"
-        for name, other in self._known.items():
+        for name, other in self.known.items():
             if name != model and said and said == other.answers.get(prompt.key()):
                 return MismatchError(
                     f"{model} answers {asked} word for word as {name} does: the server answers with the "
@@ -98,13 +97,6 @@ class References:
                 )
         right = "from a server freshly started on it" if reference.fresh else "when it was first served"
         return MismatchError(f"{model} answers {asked} otherwise than {right}")
-
-    def _read(self) -> dict[str, Reference]:
-        try:
-            known = json.loads(self._file.read_text("utf-8"))
-        except FileNotFoundError:
-            return {}
-        return {model: Reference(**each) for model, each in known.items()}
 
 
 class Verifier:
@@ -124,23 +116,21 @@ class Verifier:
         self._completions = completions
         self._note = note
         self._references = References(plan.scratch_dir)
-        self._old: Checkpoint | None = None
-        self._said_before = ""
-        # The prompt of the request that swaps, and what it was answered.
-        self.question = ""
-        self.said = ""
+        # The prompt of the request that swaps, what it was answered, and what the old model answers to it.
+        self.question = self.said = ""
+        self._old = self._said_before = ""
 
     def footprint_bytes(self, model: str) -> int | None:
         """What a server took that had no model but this one."""
-        reference = self._references.of(model)
+        reference = self._references.known.get(model)
         return reference.footprint_bytes if reference else None
 
     def missing(self) -> list[Checkpoint]:
         """Models of which a server that never swapped has yet to say what each says."""
         if not self._servers.startable or self._servers.per_model or not self._tokens:
             return []
-        every = self._plan.checkpoints.values()
-        return [m for m in every if self._plan.asks_of(m.name) and self._references.of(m.name) is None]
+        asked = [model for model in self._plan.checkpoints.values() if self._plan.asks_of(model.name)]
+        return [model for model in asked if model.name not in self._references.known]
 
     def refer(self, model: Checkpoint) -> None:
         """Have a fresh server, in place of the one that runs, say what a model says; see what it weighs."""
@@ -158,11 +148,18 @@ class Verifier:
         """
         if not (self._completions.asks and self._tokens):
             return
-        reference = self._references.of(model.name)
+        reference = self._references.known.get(model.name)
         if reference is None:
             self._remember(model, Reference(self._answers_of(model)))
         elif any(reference.answers.values()):
             self._verified(model, self._prompts[0])
+
+    def before_swap(self, old: Checkpoint) -> None:
+        """Choose the request that is to swap, and what the old model answers to that very request."""
+        self._old, self.said = old.name, ""
+        self.question = self._completions.prompt()
+        asked = self._completions.asks and self._tokens and self._plan.asks_of(old.name)
+        self._said_before = self._completions.whole(old, self.question).text if asked else ""
 
     def verify(self, to: Checkpoint) -> int | None:
         """Greedy replies, word for word as those of a server that has never swapped, or as the first ones.
@@ -173,30 +170,18 @@ class Verifier:
         Raises:
             MismatchError: it says something else, or what another model says.
         """
-        self._refuse_stale(to)
-        reference = self._references.of(to.name)
+        # A first token of the old model's, while the new one was being loaded, is no swap's.
+        alike = self._said_before and self.said == self._said_before
+        if alike and self._completions.whole(to, self.question).text != self.said:
+            raise MismatchError(
+                f"the request that swapped to {to.name} was answered word for word as {self._old} answers "
+                "it: by the wrong model"
+            )
+        reference = self._references.known.get(to.name)
         if reference is None or not any(reference.answers.values()):
             return None
         asked = [prompt for prompt in self._prompts if not prompt.spare]
         return sum(self._verified(to, prompt) for prompt in asked if prompt.key() in reference.answers)
-
-    def before_swap(self, old: Checkpoint) -> None:
-        """Choose the request that is to swap, and what the old model answers to that very request."""
-        self._old, self.said = old, ""
-        self.question = self._completions.prompt()
-        asked = self._completions.asks and self._tokens and self._plan.asks_of(old.name)
-        self._said_before = self._completions.whole(old, self.question).text if asked else ""
-
-    def _refuse_stale(self, to: Checkpoint) -> None:
-        """A first token of the old model's, while the new one was being loaded, is no swap's."""
-        if not self._said_before or self.said != self._said_before:
-            return
-        if self._completions.whole(to, self.question).text != self.said:
-            assert self._old is not None
-            raise MismatchError(
-                f"the request that swapped to {to.name} was answered word for word as {self._old.name} "
-                "answers it: by the wrong model"
-            )
 
     def _verified(self, to: Checkpoint, prompt: Prompt) -> int:
         """One that differs may come of what the server keeps of that prompt: of another it keeps nothing."""

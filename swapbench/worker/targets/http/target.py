@@ -1,27 +1,35 @@
 """A server seen from outside: it is asked to swap, and what a client can see of that is measured."""
 
-from contextlib import suppress
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Final
 
+import psutil
+
+from swapbench.spec.experiment import FaultKind, InjectedFault, find_fault
 from swapbench.wire.plan import Checkpoint, Plan
 from swapbench.wire.swap import ClientRequest, PlannedSwap, Recovery, Restored, Steady, SwapOutcome
+from swapbench.worker.damage import DAMAGES, FULL_DISK_BYTES, damaged
 from swapbench.worker.meter import TreeMeter
 from swapbench.worker.preparation import keep_page_cache, set_page_cache
 from swapbench.worker.probe import Probe
 from swapbench.worker.process import DeafError
 from swapbench.worker.reference import MismatchError
 from swapbench.worker.targets import Target
-from swapbench.worker.targets.http.calls import Calls
 from swapbench.worker.targets.http.client import Exchange, HungError, ServerError
-from swapbench.worker.targets.http.completion import Completion
+from swapbench.worker.targets.http.completion import Completion, Completions, WrongModelError
 from swapbench.worker.targets.http.process import versions_of
 from swapbench.worker.targets.http.references import Verifier
-from swapbench.worker.targets.http.servers import Completions, Servers
+from swapbench.worker.targets.http.servers import Calls, Servers
 from swapbench.worker.targets.http.workload import Clients, Conversations
 
 # Of the experiment's timeout, so that what hangs is told before whoever waits for us loses patience.
 _TIMEOUT_SHARE: Final = 0.8
+# Requests that clients still send once the new model has shown its first token.
+_SENT_AFTERWARDS: Final = 2
 # Requests that are still silent so long after the swap are stalled.
 _LANDS_WITHIN_S: Final = 60.0
 _LANDS_AFTER_FAILURE_S: Final = 2.0
@@ -40,17 +48,17 @@ class HttpTarget(Target):
         self._timeout_s = plan.experiment.swap_timeout_s * _TIMEOUT_SHARE
         self._servers = Servers(plan)
         self.meter: TreeMeter = self._servers.meter
-        self._calls = Calls(self._preset, self._servers, self._timeout_s)
-        self._completions = Completions(plan, self._servers, self._timeout_s)
-        self._verifier = Verifier(plan, self._servers, self._completions, self._note)
+        self._calls = Calls(self._servers, self._timeout_s)
+        self._completions = Completions(self._servers, self._timeout_s)
+        self._verifier = Verifier(
+            plan, self._servers, self._completions, note=lambda text: self._tell(note=text)
+        )
         self._clients = Clients(plan, self._completions)
-        self._conversations = Conversations(plan.experiment.workload, self._completions)
-        self._planned: PlannedSwap | None = None
+        self._conversations = Conversations(plan.experiment.workload, self._servers, self._completions)
         # The model that is swapped to, which is the one whose health is asked for.
         self._watched = ""
         self._trigger: Completion | None = None
         self._hot_s: float | None = None
-        self._outcome = SwapOutcome()
 
     def identity(self) -> tuple[dict[str, str], str]:
         """Versions, of the server's own interpreter or as it tells them; and where it is, its process."""
@@ -71,79 +79,76 @@ class HttpTarget(Target):
             self._served = None
             self._verifier.refer(model)
         self._completions.asks = self._plan.asks_of(checkpoint.name)
-        if self._servers.ensure_started(checkpoint.name) and not self._parked(checkpoint):
+        # Where each model has a server of its own, another one may go on serving.
+        parked = self._servers.per_model and self._served != checkpoint
+        if self._servers.ensure_started(checkpoint.name) and not parked:
             self._served = None
         if self._served == checkpoint:
             return
         old, self._served = self._served, None
         if old is None:
-            others = [other for other in self._plan.checkpoints.values() if other != checkpoint]
-            self._calls.unload(others)
+            self._calls.unload([other for other in self._plan.checkpoints.values() if other != checkpoint])
         try:
             self._have_served(checkpoint, old)
         except ServerError as error:
             self._serve_anew(checkpoint, error)
         self._verifier.recognise(checkpoint)
         if why := self._servers.forget_forwarder(checkpoint.weight_bytes):
-            self._note(why)
+            self._tell(note=why)
         self._served = checkpoint
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
-        self._planned, self._watched = planned, to.name
+        self._watched = to.name
         self._completions.asks = self._plan.asks(self._plan.scenario(planned.scenario))
 
     def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """Set the page cache, and put requests in flight, being answered."""
-        self._park(to)
+        old = self.served
+        if self._servers.per_model and not self._servers.runs(to.name):
+            # The new model's own server is to be there, asleep, before the swap.
+            self._calls.swap(to, old, only="old")
+            self._servers.ensure_started(to.name)
+            self._calls.swap(old, to)
         self._calls.unload((to,))
         label = self._plan.page_cache_of(planned.scenario)
         if self._preset.reads_paths:
             set_page_cache(to, label)
-        old = self._served
-        assert old is not None
         self._verifier.before_swap(old)
         tokens, seconds = self._conversations.hold(old)
         if tokens:
-            self._outcome = replace(self._outcome, prefilled_tokens=tokens, prefill_s=seconds)
+            self._tell(prefilled_tokens=tokens, prefill_s=seconds)
         self._clients.start(planned, old)
         if self._preset.reads_paths:
             keep_page_cache(to, label)
             self._look_at_page_cache(to)
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
-        """Ask for the other model, or call for the swap, as the preset says.
+        """Ask for the other model, until its first piece of text or its first byte; or call for the swap.
 
         Clients ask for the old model until then, and for the new one from then on, as their users would.
         """
-        self._fallback, self._served = self._served, None
+        old, self._served = self._served, None
         self._trigger = None
+        asks = self._completions.asks
         probe.begin()
         self._clients.wanted = to  # from here on: none may ask for it before the swap request
         with self._servers.telling(to.name):
             if self._preset.swap.by == "call":
                 with probe.whole():
-                    document = self._calls.swap(to, self._fallback)
-                self._outcome = replace(self._outcome, seen="call", **self._calls.told("call", document))
+                    document = self._calls.swap(to, old)
+                self._tell(seen="call", **self._calls.told("call", document))
                 if self._calls.note:
-                    self._note(self._calls.note)
+                    self._tell(note=self._calls.note)
             else:
-                self._swap_by_asking(to, probe)
+                with probe.whole(answers=asks):
+                    self._trigger = answer = self._ask_to_swap(to)
+                    answer.await_byte()
+                    if asks:
+                        answer.await_text()
+                assert answer.first_byte_s is not None
+                to_first_byte_s = answer.first_byte_s - answer.sent_s
+                self._tell(seen="token" if asks else "byte", to_first_byte_s=to_first_byte_s)
         self._served = to
-
-    def _swap_by_asking(self, to: Checkpoint, probe: Probe) -> None:
-        """The request that makes the server swap: until its first piece of text, or its first byte."""
-        asks = self._completions.asks
-        with probe.whole(answers=asks):
-            self._trigger = answer = self._ask_to_swap(to)
-            answer.await_byte()
-            if asks:
-                answer.await_text()
-        assert answer.first_byte_s is not None
-        self._outcome = replace(
-            self._outcome,
-            seen="token" if asks else "byte",
-            to_first_byte_s=answer.first_byte_s - answer.sent_s,
-        )
 
     def _ask_to_swap(self, to: Checkpoint) -> Completion:
         return self._completions.start_short(to, self._verifier.question)
@@ -157,17 +162,15 @@ class HttpTarget(Target):
 
     def first_token(self, probe: Probe) -> None:
         """The request that swapped has brought one already; after a call, one is asked for."""
-        assert self._served is not None
         if self._preset.swap.by == "call":
-            with self._servers.telling(self._served.name), probe.first_token():
-                self._trigger = answer = self._completions.start(self._served, self._verifier.question)
+            with self._servers.telling(self.served.name), probe.first_token():
+                self._trigger = answer = self._completions.start(self.served, self._verifier.question)
                 answer.await_text()
 
     def steady(self) -> Steady:
         """The same request again, of another beginning so that no cached prompt answers it."""
-        assert self._served is not None
         tokens = max(self._plan.experiment.steady_tokens, 1)
-        answer = self._completions.whole(self._served, self._completions.prompt(), tokens)
+        answer = self._completions.whole(self.served, self._completions.prompt(), tokens)
         self._hot_s = None if answer.first_text_s is None else answer.first_text_s - answer.sent_s
         return Steady(self._hot_s, answer.tokens_per_s)
 
@@ -177,17 +180,13 @@ class HttpTarget(Target):
 
     def restore(self) -> Restored:
         """As far as the server tells; else by how soon it goes on with a conversation that it had."""
-        assert self._served is not None
-        if self._outcome.restored_caches is not None or not self._plan.experiment.workload.agents:
-            return Restored(self._outcome.restored_caches, self._outcome.restored_tokens, None)
-        return self._conversations.come_back(self._served, self._hot_s)
+        told = self._outcome
+        if told.restored_caches is not None or not self._plan.experiment.workload.agents:
+            return Restored(told.restored_caches, told.restored_tokens, None)
+        return self._conversations.come_back(self.served, self._hot_s)
 
     def health(self) -> None:
-        """Ask the server's own health check.
-
-        Raises:
-            DeafError: it did not answer.
-        """
+        """Ask the server's own health check; a DeafError if it does not answer."""
         try:
             endpoint = self._servers.endpoint(self._watched)
             with Exchange(endpoint, "GET", self._preset.health.path, timeout_s=_HEALTH_S) as check:
@@ -195,11 +194,9 @@ class HttpTarget(Target):
         except ServerError as error:
             raise DeafError(str(error)) from None
 
-    def roll_back(self) -> Recovery:
+    def roll_back(self, old: Checkpoint) -> Recovery:
         """The old model is asked before anything is mended; then after a swap to it, or away and back; and
         only then of a new server."""
-        old = self._fallback
-        assert old is not None
         self._give_up_what_flies(_LANDS_AFTER_FAILURE_S)
         self._completions.asks = self._plan.asks_of(old.name)
         self._served = None
@@ -217,7 +214,10 @@ class HttpTarget(Target):
             except HungError:
                 raise
             except (ServerError, MismatchError):
-                self._go_away_from(old)
+                if self._preset.swap.by == "request":
+                    away = next(other for other in self._plan.checkpoints.values() if other != old)
+                    with suppress(ServerError):
+                        self._completions.greet(away)
                 self._have_served(old, None)
                 self._verifier.recognise(old)
                 return "swap"
@@ -227,33 +227,19 @@ class HttpTarget(Target):
             return "restart"
         return "itself"
 
-    def _go_away_from(self, model: Checkpoint) -> None:
-        """Have another one asked for, where that is what swaps."""
-        if self._preset.swap.by == "request":
-            away = next(other for other in self._plan.checkpoints.values() if other != model)
-            with suppress(ServerError):
-                self._completions.greet(away)
-
     def answer(self) -> None:
-        if self._served is None:
-            raise RuntimeError("no model is served")
-        with self._servers.telling(self._served.name):
-            self._completions.greet(self._served)
+        with self._servers.telling(self.served.name):
+            self._completions.greet(self.served)
 
     def finish(self) -> int:
         """Read the swapping request to its end, and wait for what was in flight: how many were answered."""
         if self._trigger is not None:
             self._hear_out(self._trigger)
         if self._served is not None and self._served.name == self._watched:  # not the old model, back again
-            self._outcome = replace(self._outcome, **self._calls.told_when_asked(self._served))
-        self._clients.feel_the_new_model()
-        self._clients.land(min(_LANDS_WITHIN_S, self._timeout_s))
-        outcomes = [landed.outcome for landed in self._clients.landed]
-        self._outcome = replace(
-            self._outcome,
-            failed_requests=outcomes.count("failed"),
-            stalled_requests=outcomes.count("stalled"),
-        )
+            self._tell(**self._calls.told_when_asked(self._served))
+        self._clients.land(min(_LANDS_WITHIN_S, self._timeout_s), more=_SENT_AFTERWARDS)
+        outcomes = [request.outcome for request in self._clients.landed]
+        self._tell(failed_requests=outcomes.count("failed"), stalled_requests=outcomes.count("stalled"))
         return outcomes.count("answered")
 
     def _hear_out(self, answer: Completion) -> None:
@@ -270,19 +256,15 @@ class HttpTarget(Target):
             self._trigger = None
         self._verifier.said = answer.text
         for event in answer.events:
-            self._outcome = replace(self._outcome, **self._calls.told("answer", event))
+            self._tell(**self._calls.told("answer", event))
 
-    def clients(self, begun_s: float) -> tuple[ClientRequest, ...]:
-        if self._planned is None:
-            return ()
-        return self._clients.rows(self._planned, self.meter.clock_origin_ns / 1e9 + begun_s)
+    def clients(self, planned: PlannedSwap, begun_s: float) -> tuple[ClientRequest, ...]:
+        zero_s = self.meter.clock_origin_ns / 1e9 + begun_s
+        return tuple(request.row(planned, zero_s) for request in self._clients.landed)
 
     def close(self) -> None:
         self._give_up_what_flies()
         self._servers.stop(gently=True)
-
-    def _note(self, text: str) -> None:
-        self._outcome = replace(self._outcome, note=text)
 
     def _have_served(self, model: Checkpoint, old: Checkpoint | None) -> None:
         """Outside any measurement: swap to a model, and have it answer."""
@@ -299,22 +281,93 @@ class HttpTarget(Target):
         self._servers.ensure_started(model.name)
         self._have_served(model, None)
 
-    def _parked(self, model: Checkpoint) -> bool:
-        """Whether a server that has just been started is not the one that serves."""
-        return self._servers.per_model and self._served is not None and self._served != model
-
-    def _park(self, to: Checkpoint) -> None:
-        """Where each model has a server of its own, the new one's is to be there, asleep, before the swap."""
-        if not self._servers.per_model or self._servers.runs(to.name):
-            return
-        old = self._served
-        assert old is not None
-        self._calls.swap(to, old, only="old")
-        self._servers.ensure_started(to.name)
-        self._calls.swap(old, to)
-
     def _give_up_what_flies(self, timeout_s: float = 0.0) -> None:
         if self._trigger is not None:
             self._trigger.close()
             self._trigger = None
         self._clients.land(timeout_s)
+
+
+_NO_MODEL: Final = "swapbench/there-is-no-such-model"
+# From the request on: within any load, and after whatever a server does before it begins to.
+_STRIKES_AFTER_S: Final = 0.1
+
+
+class FaultyHttpTarget(HttpTarget):
+    """A server, with the plan's faults injected from outside in the swaps that they are meant for."""
+
+    _fault: InjectedFault | None = None
+    _gone = False
+
+    def serve(self, checkpoint: Checkpoint) -> None:
+        self._fault = None
+        super().serve(checkpoint)
+
+    def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
+        super().check(to, planned)
+        self._fault = find_fault(self._plan.experiment.fault, planned.scenario, planned.round)
+
+    def swap(self, to: Checkpoint, probe: Probe) -> None:
+        kind = self._fault.kind if self._fault is not None else None
+        self._fault = None
+        self._gone = kind is FaultKind.CLIENT_GONE
+        if kind is FaultKind.MISSING_MODEL or (kind is not None and kind in DAMAGES):
+            self._swap_to_another_name(to, kind, probe)
+        elif kind is FaultKind.KILL:
+            timer = threading.Timer(_STRIKES_AFTER_S, self._kill_youngest)
+            timer.start()
+            try:
+                super().swap(to, probe)
+            finally:
+                timer.join()
+        elif kind is FaultKind.DISK_FULL:
+            with _full_disk(self._servers.processes()):
+                super().swap(to, probe)
+        else:
+            super().swap(to, probe)
+
+    def _ask_to_swap(self, to: Checkpoint) -> Completion:
+        answer = super()._ask_to_swap(to)
+        if self._gone:
+            self._gone = False
+            threading.Event().wait(_STRIKES_AFTER_S)
+            answer.close()
+            raise ServerError("the client went away in the middle of the swap, as the experiment wants")
+        return answer
+
+    def _swap_to_another_name(self, to: Checkpoint, kind: FaultKind, probe: Probe) -> None:
+        """Call the model by a name that stands for nothing, or for a damaged copy."""
+        names = self._servers.names
+        right = names[to.name]
+        copy = damaged(to, kind, self._plan.scratch_dir)
+        names[to.name] = _NO_MODEL if copy is to else str(copy.path.absolute())
+        try:
+            super().swap(to, probe)
+        finally:
+            names[to.name] = right
+        name = "a model that is not there" if copy is to else "a damaged model"
+        raise WrongModelError(f"asked for {name}, and another one answers, as if it were that")
+
+    def _kill_youngest(self) -> None:
+        """By SIGKILL: whoever was started last is who loads, in servers of several processes."""
+        found = sorted(self._servers.processes(), key=lambda process: process.create_time())
+        with suppress(psutil.Error, IndexError):
+            found[-1].kill()
+
+
+@contextmanager
+def _full_disk(processes: list[psutil.Process]) -> Iterator[None]:
+    """No file of these processes may grow any further: writing fails, as when a disk is full."""
+    if sys.platform != "linux":
+        raise OSError("limits of other processes can be set on Linux only")
+    before = {}
+    for process in processes:
+        with suppress(psutil.Error):  # it has ended since
+            before[process] = limits = process.rlimit(psutil.RLIMIT_FSIZE)
+            process.rlimit(psutil.RLIMIT_FSIZE, (FULL_DISK_BYTES, limits[1]))
+    try:
+        yield
+    finally:
+        for process, limits in before.items():
+            with suppress(psutil.Error):
+                process.rlimit(psutil.RLIMIT_FSIZE, limits)

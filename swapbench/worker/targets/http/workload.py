@@ -4,8 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import closing, suppress
 from functools import partial
 from typing import Final, Literal
 
@@ -14,24 +13,16 @@ from swapbench.wire.plan import Checkpoint, Plan
 from swapbench.wire.swap import ClientRequest, PlannedSwap, Restored
 from swapbench.worker.engine.requests import Traffic
 from swapbench.worker.targets.http.client import HungError, ServerError
-from swapbench.worker.targets.http.completion import Completion, SilentError
+from swapbench.worker.targets.http.completion import Completion, Completions, SilentError
 from swapbench.worker.targets.http.references import Prompt
-from swapbench.worker.targets.http.servers import Completions
+from swapbench.worker.targets.http.servers import Servers
 
-
-@dataclass(frozen=True)
-class Landed:
-    """A request, and what its client saw. Times are perf_counter's."""
-
-    client: int
-    name: str
-    model: str
-    sent_s: float
-    first_text_s: float | None
-    ended_s: float | None
-    longest_gap_s: float
-    outcome: Literal["answered", "failed", "stalled"]
-    error: str
+# Requests that clients still send once the new model has shown its first token.
+_SENT_AFTERWARDS: Final = 2
+# A conversation that is answered in less than that share of what it took at first was not computed again.
+_KEPT_SHARE: Final = 0.5
+# Of a short question's time: below that, computing the long one can't be told from answering at all.
+_TELLS_FROM: Final = 2.0
 
 
 class InFlight:
@@ -49,9 +40,11 @@ class InFlight:
         self._ask = ask
         self._answer: Completion | None = None
         self._error = ""
-        self._hung = False
+        self._silent_s = 0.0
+        self._hung = self._cut_off = False
         self._spoken = threading.Event()
         self._landed = threading.Event()
+        self.outcome: Literal["answered", "failed", "stalled"] = "answered"
         self._sent_s = time.perf_counter()
         self._thread = threading.Thread(target=self._read, name=name, daemon=True)
         self._thread.start()
@@ -63,29 +56,36 @@ class InFlight:
         """
         self._spoken.wait()
 
-    def land(self, until_s: float) -> Landed:
+    def land(self, until_s: float) -> None:
         """Wait for its end, at most until then (perf_counter); one that has not ended by then is stalled."""
         self._thread.join(max(0.0, until_s - time.perf_counter()))
-        answer = self._answer
-        reading = self._thread.is_alive()
-        stalled = reading or self._hung
-        silent_s = 0.0
-        if stalled:
-            silent_s = time.perf_counter() - (answer.heard_s if answer else self._sent_s)
+        answer, self._cut_off = self._answer, self._thread.is_alive()
+        if self._cut_off or self._hung:
+            self.outcome = "stalled"
+            self._silent_s = time.perf_counter() - (answer.heard_s if answer else self._sent_s)
+        elif self._error:
+            self.outcome = "failed"
         self._landed.set()
-        if reading and answer is not None:
+        if self._cut_off and answer is not None:
             answer.give_up()
             self._thread.join()
-        return Landed(
+
+    def row(self, planned: PlannedSwap, zero_s: float) -> ClientRequest:
+        """What its client saw; `zero_s` is when the swap was asked for, as perf_counter has it."""
+        answer, answered = self._answer, self.outcome == "answered"
+        first_s, ended_s = (answer.first_text_s, answer.ended_s) if answer else (None, None)
+        return ClientRequest(
+            swap=planned,
             client=self._client,
-            name=self._name,
-            model=self._model,
-            sent_s=self._sent_s,
-            first_text_s=answer.first_text_s if answer else None,
-            ended_s=None if stalled or self._error or answer is None else answer.ended_s,
-            longest_gap_s=max(answer.longest_gap_s if answer else 0.0, silent_s),
-            outcome="stalled" if stalled else "failed" if self._error else "answered",
-            error="" if reading else self._error,
+            request=self._name,
+            sent_s=self._sent_s - zero_s,
+            first_token_s=None if first_s is None else first_s - zero_s,
+            answered_s=None if ended_s is None or not answered else ended_s - zero_s,
+            model=self._model if answered else "",
+            carried=None,
+            outcome=self.outcome,
+            longest_gap_s=max(answer.longest_gap_s if answer else 0.0, self._silent_s),
+            error="" if self._cut_off else self._error,
         )
 
     def _read(self) -> None:
@@ -119,7 +119,7 @@ class Clients:
         self._traffic: Traffic[int, InFlight] | None = None
         # What clients that go on sending ask for.
         self.wanted: Checkpoint | None = None
-        self.landed: tuple[Landed, ...] = ()
+        self.landed: tuple[InFlight, ...] = ()
 
     def start(self, planned: PlannedSwap, served: Checkpoint) -> None:
         """Put requests in flight, and have clients send; returns once they are being answered."""
@@ -131,45 +131,29 @@ class Clients:
         if not work.clients:
             return
         self.wanted = served
-        self._traffic = Traffic(
-            self._send_of_client, lambda number: number, work.clients, work.rate_per_s, seed=planned.round
-        )
-        self._traffic.start()
-        self._traffic.await_more(1)
-        self._traffic.sent()[0].ticket.await_text()
 
-    def feel_the_new_model(self) -> None:
-        """Clients go on for a little after the swap is over."""
-        if self._traffic is not None:
-            self._traffic.await_more(_SENT_AFTERWARDS)
+        def send(number: int) -> InFlight:
+            assert self.wanted is not None
+            client = number % work.clients + 1
+            return self._send(client, f"client-{client}/{number}", self.wanted)
 
-    def land(self, timeout_s: float) -> None:
-        """Have clients send no more, and wait for what they and others have sent."""
+        self._traffic = traffic = Traffic(send, int, work.clients, work.rate_per_s, planned.round)
+        traffic.start()
+        traffic.await_more(1)
+        traffic.sent()[0].ticket.await_text()
+
+    def land(self, timeout_s: float, more: int = 0) -> None:
+        """Have clients send no more but so many, and wait for what they and others have sent."""
         if self._traffic is not None:
+            if more:
+                self._traffic.await_more(more)
             self._flying += tuple(sent.ticket for sent in self._traffic.stop())
             self._traffic = None
         until_s = time.perf_counter() + timeout_s
-        self.landed += tuple(request.land(until_s) for request in self._flying)
+        for request in self._flying:
+            request.land(until_s)
+        self.landed += self._flying
         self._flying = ()
-
-    def rows(self, planned: PlannedSwap, zero_s: float) -> tuple[ClientRequest, ...]:
-        """What became of every request; `zero_s` is when the swap was asked for, as perf_counter has it."""
-        return tuple(
-            ClientRequest(
-                swap=planned,
-                client=landed.client,
-                request=landed.name,
-                sent_s=landed.sent_s - zero_s,
-                first_token_s=None if landed.first_text_s is None else landed.first_text_s - zero_s,
-                answered_s=None if landed.ended_s is None else landed.ended_s - zero_s,
-                model=landed.model if landed.outcome == "answered" else "",
-                carried=None,
-                outcome=landed.outcome,
-                longest_gap_s=landed.longest_gap_s,
-                error=landed.error,
-            )
-            for landed in self.landed
-        )
 
     def _send(self, client: int, name: str, model: Checkpoint) -> InFlight:
         work = self._plan.experiment.workload
@@ -177,28 +161,16 @@ class Clients:
         ask = partial(self._completions.start, model, prompt, work.decode_tokens)
         return InFlight(client, name, model.name, ask)
 
-    def _send_of_client(self, number: int) -> InFlight:
-        assert self.wanted is not None
-        client = number % self._plan.experiment.workload.clients + 1
-        return self._send(client, f"client-{client}/{number}", self.wanted)
 
-
-# Requests that clients still send once the new model has shown its first token.
-_SENT_AFTERWARDS: Final = 2
-# A conversation that is answered in less than that share of what it took at first was not computed again.
-_KEPT_SHARE: Final = 0.5
-# Of a short question's time: below that, computing the long one can't be told from answering at all.
-_TELLS_FROM: Final = 2.0
-
-
-@dataclass
 class Conversations:
     """What each agent has said to each model, and how long its first token took when that was new."""
 
-    workload: Workload
-    completions: Completions
-    serial: int = field(default_factory=partial(random.SystemRandom().randrange, 1_000_000))
-    _new_s: dict[tuple[str, int], float] = field(default_factory=dict)
+    def __init__(self, workload: Workload, servers: Servers, completions: Completions) -> None:
+        self._workload = workload
+        self._servers = servers
+        self._completions = completions
+        self._serial = random.SystemRandom().randrange(1_000_000)
+        self._new_s: dict[tuple[str, int], float] = {}
 
     def hold(self, model: Checkpoint) -> tuple[int, float | None]:
         """Have every agent's conversation computed by the model that serves, where it has not been yet.
@@ -206,13 +178,13 @@ class Conversations:
         Returns:
             Tokens, as far as words are tokens, and seconds.
         """
-        new = [n for n in range(self.workload.agents) if (model.name, n) not in self._new_s]
+        new = [n for n in range(self._workload.agents) if (model.name, n) not in self._new_s]
         begun_s = time.perf_counter()
         for number in new:
             self._new_s[model.name, number] = self._first_token_s(model, number)
         if not new:
             return 0, None
-        return len(new) * self.workload.cache_tokens, time.perf_counter() - begun_s
+        return len(new) * self._workload.cache_tokens, time.perf_counter() - begun_s
 
     def come_back(self, model: Checkpoint, short_s: float | None) -> Restored:
         """Continue the conversations that the model knew: which of them it did not have to compute again.
@@ -232,11 +204,16 @@ class Conversations:
         seconds = time.perf_counter() - begun_s
         if not told:
             return Restored(None, None, None, seconds)
-        return Restored(kept, kept * self.workload.cache_tokens, None, seconds)
+        return Restored(kept, kept * self._workload.cache_tokens, None, seconds)
 
     def _first_token_s(self, model: Checkpoint, number: int) -> float:
         agent = f"agent-{number + 1}"
-        said = f"{self.serial:06d} {agent}, {model.name}: {Prompt(self.workload.cache_tokens).text()}"
-        answer = self.completions.whole(model, said, 1, session=agent, spoken=True)
+        said = f"{self._serial:06d} {agent}, {model.name}: {Prompt(self._workload.cache_tokens).text()}"
+        with (
+            self._servers.telling(model.name),
+            closing(self._completions.start(model, said, 1, session=agent)) as answer,
+        ):
+            answer.await_text()
+            answer.await_end()
         assert answer.first_text_s is not None
         return answer.first_text_s - answer.sent_s

@@ -113,7 +113,7 @@ def test_of_a_progress_bar_the_end_is_told(tmp_path: Path) -> None:
 def tail(folder: Path, printed: bytes) -> str:
     log = folder / "server.log"
     log.write_bytes(printed)
-    return StartedServer(preset("ollama"), log, {}, {}, (), "ham").tail(400)
+    return StartedServer(preset("ollama"), log, {}, (), "ham").tail(400)
 
 
 def test_a_redirect_is_never_followed(tmp_path: Path) -> None:

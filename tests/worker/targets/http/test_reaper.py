@@ -15,13 +15,11 @@ import psutil
 import pytest
 
 from swapbench.machine import mac
-from swapbench.spec.experiment import validate
 from swapbench.spec.preset import Preset
-from swapbench.wire.plan import scripted_checkpoints
 from swapbench.worker.targets.http import reaper
 from swapbench.worker.targets.http.process import StartedServer, free_port, listener
 from tests.libproc import Libproc
-from tests.worker.targets.http.standing import STAND_IN, experiment, play, preset, swaps_of
+from tests.worker.targets.http.standing import STAND_IN, play, preset, swaps_of
 
 PATIENCE_S = 60.0
 
@@ -169,9 +167,8 @@ def test_killing_the_reaper_ends_the_children_of_the_server_and_is_seen(tmp_path
         "start": {"command": ["{python}", "-I", "-c", FORKING, "{port}"]},
         "ask": {"body": {"prompt": "{prompt}"}},
     }
-    ham = scripted_checkpoints(validate(experiment(), "test"))["ham"]
-    names, models = {"ham": "ham"}, {"ham": ham}
-    server = StartedServer(Preset.model_validate(said), tmp_path / "server.log", names, models, (), "ham")
+    models = {"ham": {"python": sys.executable}}
+    server = StartedServer(Preset.model_validate(said), tmp_path / "server.log", models, (), "ham")
     server.start({})
     kept = psutil.Process(server.pid).parent()
     children = psutil.Process(server.pid).children()
@@ -196,7 +193,7 @@ def test_tracked_families_are_ended_where_there_is_no_subreaper(tmp_path: Path) 
     (child,) = psutil.Process(process.pid).children()
     family = reaper._Tracked(process.pid, lambda pids: mac.family(pids, Libproc()))
     family.look()
-    family.end(gently=True)
+    reaper.end(family, gently=True)
     process.wait(PATIENCE_S)
     assert gone(child)
 
@@ -218,7 +215,7 @@ def test_a_process_that_got_the_pid_of_an_ended_one_is_no_child_of_the_server() 
     ended.communicate(b"\n")
     below[ended.pid] = [stranger.pid]
     family.look()
-    family.end(gently=True)
+    reaper.end(family, gently=True)
     assert stranger.poll() is None
     stranger.communicate(b"\n")
     assert stranger.returncode == 0

@@ -14,9 +14,9 @@ import pytest
 
 from swapbench.spec.preset import ServerProcess
 from swapbench.wire.events import Note, WorkerReady
-from swapbench.worker.targets.http.calls import _figure
 from swapbench.worker.targets.http.client import ServerError
 from swapbench.worker.targets.http.process import free_port, names_of, processes_of, versions_of
+from swapbench.worker.targets.http.servers import figure
 from tests.worker.targets.http.standing import THERE, play, preset, stand_in, swaps_of
 
 # As docker-proxy and `ssh -L` are: small, and not the server.
@@ -132,7 +132,7 @@ def test_a_second_instance_is_the_right_model_and_the_resident_one_is_named(tmp_
 def test_what_is_no_figure_is_not_told(told: object) -> None:
     means = {"what": "memory", "from": "call", "where": "size", "unit": "bytes", "means": "m"}
     plan = preset("openai", reported=[means])
-    assert _figure(plan.reported[0], {"size": told}, "ham") == {}
+    assert figure(plan.reported[0], {"size": told}, "ham") == {}
 
 
 def test_what_a_server_tells_of_its_caches_is_in_the_row(tmp_path: Path) -> None:
