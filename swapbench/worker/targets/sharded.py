@@ -10,8 +10,8 @@ from swapbench.wire.swap import Audit, PhaseMeasured, PlannedSwap, Reading, Reco
 from swapbench.worker.meter import Counters, Meter, Settled
 from swapbench.worker.preparation import touch_free_memory
 from swapbench.worker.probe import Probe
+from swapbench.worker.sharding import Order, Report, Work, sum_up
 from swapbench.worker.sharding.crew import Crew
-from swapbench.worker.sharding.messages import Order, Report, Work, sum_up
 from swapbench.worker.targets import NONE_SEEN, RefusedError, Target
 
 _HELLO_TOKENS = 8
