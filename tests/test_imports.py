@@ -172,7 +172,7 @@ def test_what_lists_and_shows_loads_nothing_slow(command: tuple[str, ...]) -> No
 
 
 def test_what_people_write_is_read_by_pydantic_alone() -> None:
-    loaded = loaded_by("import swapbench.spec.experiment, swapbench.spec.preset, swapbench.spec.hostfile")
+    loaded = loaded_by("import swapbench.spec.experiment, swapbench.spec.preset")
     assert not loaded & (HEAVY - {"pydantic"})
 
 

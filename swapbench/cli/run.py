@@ -140,7 +140,7 @@ def _new(
     from swapbench.run.arms import checkpoints_of, refuse_unfit
     from swapbench.run.runner import new_job
     from swapbench.spec.experiment import find, load, with_strategies
-    from swapbench.spec.hostfile import read as read_hostfile
+    from swapbench.spec.experiment.tables import read_hostfile
 
     file = find(name)
     experiment = with_strategies(load(file, overrides), strategies)

@@ -4,6 +4,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from swapbench.base.errors import UsageError, did_you_mean
@@ -57,9 +58,11 @@ def apply(raw: dict[str, Any], override: Override) -> tuple[str | int, ...]:
     Raises:
         UsageError: the override can't be read, or leads nowhere.
     """
-    key, separator, text = override.text.partition("=")
-    parts = _split(key.strip())
-    if not separator or not parts:
+    dotted, separator, text = override.text.partition("=")
+    # Each part is bare or in double quotes.
+    found = list(_PART.finditer(dotted.strip()))
+    parts = [match.group(1) or match.group(2) for match in found]
+    if not separator or not parts or ".".join(match.group(0) for match in found) != dotted.strip():
         option = override.option
         raise UsageError(
             f"{override.typed}: write key.path=value, as in {option} rounds=5 or {option} workload.agents=4"
@@ -68,48 +71,34 @@ def apply(raw: dict[str, Any], override: Override) -> tuple[str | int, ...]:
     node: Any = raw
     while len(head := _head(node, parts)) < len(parts):
         where.append(_key(node, ".".join(head), override))
-        node = _descend(node, where[-1], override)
+        node = node.setdefault(where[-1], {}) if isinstance(node, dict) else node[where[-1]]
+        if not isinstance(node, dict | list):
+            raise UsageError(f'{override.name}: "{where[-1]}" is a value, not a table')
         parts = parts[len(head) :]
     where.append(_key(node, ".".join(parts), override))
     node[where[-1]] = _value(text.strip())
     return tuple(where)
 
 
-def _split(key: str) -> list[str]:
-    """The parts of a dotted key, each bare or in double quotes; empty where it is malformed."""
-    found = list(_PART.finditer(key))
-    if ".".join(match.group(0) for match in found) != key:
-        return []
-    return [match.group(1) or match.group(2) for match in found]
-
-
 def _head(node: Any, parts: Sequence[str]) -> Sequence[str]:
     """The parts that name the next key: as many as make a key that is there, so that a name with a dot
     in it (qwen2.5-14b) needs no quotes; else one."""
-    there = set(node) if isinstance(node, dict) else {name for item in node for name in _names(item)}
+    there = set(node) if isinstance(node, dict) else set(chain(*map(_names, node)))
     lengths = (n for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in there)
     return parts[: next(lengths, 1)]
 
 
 def _key(node: Any, part: str, override: Override) -> str | int:
-    return _index(node, part, override) if isinstance(node, list) else part
-
-
-def _descend(node: Any, key: str | int, override: Override) -> Any:
-    child = node.setdefault(key, {}) if isinstance(node, dict) else node[key]
-    if not isinstance(child, dict | list):
-        raise UsageError(f'{override.name}: "{key}" is a value, not a table')
-    return child
-
-
-def _index(items: list[Any], part: str, override: Override) -> int:
-    for i, item in enumerate(items):
-        if part in _names(item):
+    if isinstance(node, dict):
+        return part
+    names = [_names(item) for item in node]
+    for i, called in enumerate(names):
+        if part in called:
             return i
-    if part.isdecimal() and len(part) < 10 and int(part) < len(items):
+    if part.isdecimal() and len(part) < 10 and int(part) < len(node):
         return int(part)
-    names = [name for item in items for name in _names(item)]
-    hint = did_you_mean(part, names) if names else f"it has {len(items)} items, counted from 0"
+    known = list(chain(*names))
+    hint = did_you_mean(part, known) if known else f"it has {len(node)} items, counted from 0"
     raise UsageError(f'{override.name}: no "{part}" there; {hint}')
 
 

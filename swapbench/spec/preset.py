@@ -14,11 +14,27 @@ from swapbench.spec.validation import Flag, LocatedError, PositiveSeconds, Stric
 PRESET_VERSION: Final = 1
 
 Path_ = Annotated[str, Field(pattern=r"^/\S*$")]
+Status = Annotated[int, Field(strict=True, ge=100, le=599)]
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 # Where in a JSON document: keys and places in lists with dots between, `choices.0.text`.
 # `[name={model}]` is the entry of a list that has that name.
 Where = Annotated[str, Field(pattern=r"^(\[[^\]\s]+\]|[^.\s\[\]]+)(\.(\[[^\]\s]+\]|[^.\s\[\]]+))*$")]
+SECONDS: Final[Mapping[str, float]] = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+BYTES: Final[Mapping[str, int]] = {
+    "bytes": 1,
+    "KiB": 1 << 10,
+    "MiB": 1 << 20,
+    "GiB": 1 << 30,
+    "kB": 1000,
+    "MB": 1000**2,
+    "GB": 1000**3,
+}
 Unit = Literal["s", "ms", "us", "ns", "bytes", "KiB", "MiB", "GiB", "kB", "MB", "GB", "count"]
+_UNITS_OF: Final[Mapping[str, Container[str]]] = {
+    "load": SECONDS,
+    **dict.fromkeys(("memory", "kv_capacity", "evicted_bytes"), BYTES),
+    **dict.fromkeys(("evicted_caches", "restored_caches", "restored_tokens"), ("count",)),
+}
 Told = Literal[
     "load",
     "memory",
@@ -62,7 +78,7 @@ class Readiness(Strict):
 
     method: Method = Field("GET", description="how it is asked")
     path: Path_ = Field("/v1/models", description="where it is asked")
-    status: Whole = Field(200, ge=100, le=599, description="what it answers once it is up")
+    status: Status = Field(200, description="what it answers once it is up")
     timeout_s: PositiveSeconds = Field(60.0, description="a server that is not up by then has failed")
 
 
@@ -109,7 +125,7 @@ class Ask(Strict):
     error: tuple[Where, ...] = Field(
         ("error.message", "error", "choices.0.error"), description="where in an event an error is"
     )
-    again: tuple[Annotated[int, Field(strict=True, ge=100, le=599)], ...] = Field(
+    again: tuple[Status, ...] = Field(
         (202,),
         description="answers after which a client asks again; 429 and 503 are when they have a Retry-After",
     )
@@ -135,9 +151,7 @@ class Call(Strict):
     path: Path_ = Field(description="where; {model} the new model, {old} the old one")
     headers: dict[str, str] = Field({}, description="secrets as {env:NAME}")
     body: JsonValue = Field(None, description="JSON; placeholders as in path")
-    status: tuple[Annotated[int, Field(strict=True, ge=100, le=599)], ...] = Field(
-        (200, 201, 202, 204), description="answers that mean success"
-    )
+    status: tuple[Status, ...] = Field((200, 201, 202, 204), description="answers that mean success")
     where: Where | None = Field(
         None, description="where in the answer success is told, if the status is not enough"
     )
@@ -186,27 +200,6 @@ class Reported(Strict):
         return self
 
 
-SECONDS: Final[Mapping[str, float]] = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
-BYTES: Final[Mapping[str, int]] = {
-    "bytes": 1,
-    "KiB": 1 << 10,
-    "MiB": 1 << 20,
-    "GiB": 1 << 30,
-    "kB": 1000,
-    "MB": 1000**2,
-    "GB": 1000**3,
-}
-_UNITS_OF: Final[Mapping[Told, Container[str]]] = {
-    "load": SECONDS,
-    "memory": BYTES,
-    "kv_capacity": BYTES,
-    "evicted_bytes": BYTES,
-    "evicted_caches": ("count",),
-    "restored_caches": ("count",),
-    "restored_tokens": ("count",),
-}
-
-
 class Version(Strict):
     """Where a server tells its version."""
 
@@ -252,9 +245,8 @@ class Preset(Strict):
     @property
     def reads_paths(self) -> bool:
         """Whether the server loads the experiment's own checkpoints, by their folders."""
-        started = self.start.config_model if self.start is not None else ""
-        command = self.start.command if self.start is not None else ()
-        return any(map(_OF_PATH.search, (self.models.name, started, *command)))
+        started = (self.start.config_model, *self.start.command) if self.start is not None else ()
+        return any(map(_OF_PATH.search, (self.models.name, *started)))
 
     def secrets(self) -> dict[str, bool]:
         """Variables of the environment that it takes: name -> whether it can do without."""
@@ -276,18 +268,14 @@ def _mistakes(preset: Preset) -> Iterator[LocatedError]:
     for part in ("url", "ready", "health", "models", "ask", "swap", "unload"):
         if any(map(_SECRET.search, _texts(_without_headers(preset.model_dump(mode="json")[part])))):
             yield LocatedError((part,), "{env:NAME} is filled in headers and in [start.environment] alone")
-    yield from _mistakes_of_asking(preset.ask)
-    if preset.start is not None:
-        yield from _mistakes_of_starting(preset.start)
-
-
-def _mistakes_of_asking(ask: Ask) -> Iterator[LocatedError]:
-    asked = {found[1] for text in _texts(ask.body) for found in PLACEHOLDER.finditer(text)}
+    asked = {found[1] for text in _texts(preset.ask.body) for found in PLACEHOLDER.finditer(text)}
     for name in sorted(asked - _ASKED):
         known = ", ".join(f"{{{name}}}" for name in sorted(_ASKED))
         yield LocatedError(("ask", "body"), f"{{{name}}} stands for nothing; there are {known}")
     if "prompt" not in asked:
         yield LocatedError(("ask", "body"), "{prompt} must be in it")
+    if preset.start is not None:
+        yield from _mistakes_of_starting(preset.start)
 
 
 def _mistakes_of_starting(start: Start) -> Iterator[LocatedError]:
@@ -315,30 +303,18 @@ def _without_headers(value: Any) -> Any:
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
             yield from _texts(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _texts(item)
-
-
-def presets_dir() -> Path:
-    """Where the presets lie that come with swapbench."""
-    return Path(__file__).parent / "presets"
 
 
 def shipped() -> dict[str, Path]:
     """The presets that come with swapbench, by name."""
-    return {path.stem: path for path in sorted(presets_dir().glob("*.toml"))}
+    return {path.stem: path for path in sorted((Path(__file__).parent / "presets").glob("*.toml"))}
 
 
 def read_preset(path: Path) -> Preset:
-    """A preset from its file.
-
-    Raises:
-        UsageError: with file, key, what is wrong and the nearest valid word, in one line.
-    """
+    """A preset from its file; UsageError with file, key, what is wrong and the nearest valid word."""
     raw = read_toml(path)
     try:
         preset = Preset.model_validate(raw)
@@ -352,11 +328,7 @@ class MissingSecretError(UsageError):
 
 
 def fill_secrets(text: str, environment: Mapping[str, str]) -> str | None:
-    """The text with its secrets; None where one is missing that may be.
-
-    Raises:
-        MissingSecretError: one is missing that may not.
-    """
+    """The text with its secrets; None where one is missing that may be, else MissingSecretError."""
     for name, optional in _SECRET.findall(text):
         if not environment.get(name):
             if optional:

@@ -117,28 +117,22 @@ class Strategy(Strict):
     @property
     def gives_back(self) -> bool:
         """Whether freed memory is returned to the system when a model is unloaded."""
-        if self.give_back is not None:
-            return self.give_back
-        return self.loader not in ("stock", "reuse")
+        return self.loader not in ("stock", "reuse") if self.give_back is None else self.give_back
 
     def describe(self) -> str:
         """In words: `slab, tokenizer overlap, read ahead spare`."""
-        parts = [f"loader {self.loader}"]
-        if self.tokenizer is not TokenizerMode.STOCK:
-            parts.append(f"tokenizer {self.tokenizer}")
-        if self.overlap:
-            parts.append("modules beside the read")
-        if self.read_ahead is not ReadAhead.OFF:
-            parts.append(f"read ahead {self.read_ahead}")
-        if self.incremental:
-            parts.append("incremental")
-        if self.give_back is not None:
-            parts.append("gives memory back" if self.give_back else "keeps freed memory")
-        if self.evict_workers > 1:
-            parts.append(f"{self.evict_workers} evict workers")
-        if self.fsync is not Fsync.EACH:
-            parts.append(f"fsync {self.fsync}")
-        return ", ".join(parts)
+        parts = {
+            f"loader {self.loader}": True,
+            f"tokenizer {self.tokenizer}": self.tokenizer is not TokenizerMode.STOCK,
+            "modules beside the read": self.overlap,
+            f"read ahead {self.read_ahead}": self.read_ahead is not ReadAhead.OFF,
+            "incremental": self.incremental,
+            "gives memory back": self.give_back is True,
+            "keeps freed memory": self.give_back is False,
+            f"{self.evict_workers} evict workers": self.evict_workers > 1,
+            f"fsync {self.fsync}": self.fsync is not Fsync.EACH,
+        }
+        return ", ".join(part for part, said in parts.items() if said)
 
 
 # What a name means where the experiment has no table of it. The denominator changes nothing at all.

@@ -3,11 +3,11 @@
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Final, get_args
+from typing import Annotated, Any, Final, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -64,114 +64,102 @@ def complain(error: ValidationError, raw: Mapping[str, Any], root: type[BaseMode
     """
     details = sorted(error.errors(), key=lambda d: d["type"] != "extra_forbidden")[0]
     cause = details.get("ctx", {}).get("error")
-    if isinstance(cause, LocatedError):
-        return Complaint(cause.loc, _spell(cause.loc, raw), str(cause))
     loc = tuple(part for part in details["loc"] if part != "[key]")
-    if loc[:1] == ("expected_s",) and details["type"] in _NOT_A_RANGE:
-        return Complaint(loc[:2], _spell(loc[:2], raw), "must be two numbers, [least, most] seconds")
-    return Complaint(loc, _spell(loc, raw), _fault(details, loc, root))
+    if isinstance(cause, LocatedError):
+        loc, fault = cause.loc, str(cause)
+    elif loc[:1] == ("expected_s",) and details["type"] in ("missing", "too_long", "tuple_type"):
+        loc, fault = loc[:2], "must be two numbers, [least, most] seconds"
+    else:
+        fault = _fault(details, loc, root)
+    return Complaint(loc, _spell(loc, raw), fault)
 
 
 def _fault(details: Any, loc: Location, root: type[BaseModel]) -> str:
-    if details["type"] == "extra_forbidden":
-        return f"unknown key; {_where_to(str(loc[-1]), loc[:-1], root)}"
-    if details["type"] in ("missing", "too_short") and loc in _NEEDED:
-        return _NEEDED[loc]
-    if details["type"] == "tuple_type":
-        tables = bool(_keys_at(loc, root))
-        return f"must be a list of tables, each under [[{loc[-1]}]]" if tables else _listed(details["input"])
-    if loc[:1] == ("models",) and details["type"] == "string_type" and loc[-1] in root.model_fields:
-        return f'must be text, a model\'s reference; the key "{loc[-1]}" belongs above the first [table]'
-    return _plain_fault(details)
-
-
-def _listed(given: Any) -> str:
-    """A list is wanted: how what was given is written as one."""
-    if not isinstance(given, str):
-        return f"must be a list, in [brackets]{_shown(given)}"
-    items = (item.strip() for item in given.split(","))
-    return (
-        f"must be a list, written [{', '.join(i if _NUMBER.fullmatch(i) else json.dumps(i) for i in items)}]"
-    )
+    kind, given, ctx = details["type"], details["input"], details.get("ctx", {})
+    match kind:
+        case "extra_forbidden":
+            return f"unknown key; {_where_to(str(loc[-1]), loc[:-1], root)}"
+        case "missing" | "too_short" if loc in _NEEDED:
+            return _NEEDED[loc]
+        case "missing":
+            return "missing"
+        case "tuple_type" if _keys_at(loc, root):
+            return f"must be a list of tables, each under [[{loc[-1]}]]"
+        case "tuple_type" if isinstance(given, str):
+            items = (item.strip() for item in given.split(","))
+            written = (item if _NUMBER.fullmatch(item) else json.dumps(item) for item in items)
+            return f"must be a list, written [{', '.join(written)}]"
+        case "string_type" if loc[:1] == ("models",) and loc[-1] in root.model_fields:
+            return f'must be text, a model\'s reference; the key "{loc[-1]}" belongs above the first [table]'
+        case "string_pattern_mismatch":
+            return f'"{given}" is no name; use letters, digits, ".", "_" and "-"'
+        case "enum" | "literal_error":
+            expected = str(ctx.get("expected", ""))
+            allowed = re.findall(r"'([^']*)'", expected) or [expected]
+            if isinstance(given, str):
+                return f'"{given}" is not allowed; {did_you_mean(given, allowed)}'
+            return f"must be {' or '.join(allowed)}{_shown(given)}"
+    if kind in _DEMANDS:
+        bounds = {name: _number(bound) for name, bound in ctx.items() if name in ("ge", "gt", "le")}
+        return _DEMANDS[kind].format(**bounds) + _shown(given)
+    return str(details["msg"]).replace("Value error, ", "") + _shown(given)
 
 
 _NEEDED: Final[dict[Location, str]] = {
     ("models",): "an experiment needs at least one model under [models]",
     ("scenario",): "an experiment needs at least one [[scenario]]",
 }
-_NOT_A_RANGE: Final = frozenset(("missing", "too_long", "tuple_type"))
 
 _NUMBER: Final = re.compile(r"[+-]?\d+(\.\d+)?")
-
-
-def _plain_fault(details: Any) -> str:
-    given = details["input"]
-    match details["type"]:
-        case "missing":
-            return "missing"
-        case "string_pattern_mismatch":
-            return f'"{given}" is no name; use letters, digits, ".", "_" and "-"'
-        case "enum" | "literal_error" if isinstance(given, str):
-            return f'"{given}" is not allowed; {did_you_mean(given, _allowed(details))}'
-        case "enum" | "literal_error":
-            return f"must be {' or '.join(_allowed(details))}{_shown(given)}"
-    return _demand(details) + _shown(given)
-
-
-def _demand(details: Any) -> str:
-    ctx = details.get("ctx", {})
-    match details["type"]:
-        case "greater_than_equal":
-            return f"must be at least {_number(ctx['ge'])}"
-        case "greater_than":
-            return f"must be more than {_number(ctx['gt'])}"
-        case "less_than_equal":
-            return f"must be at most {_number(ctx['le'])}"
-        case "string_too_short":
-            return "must not be empty"
-    known = _DEMANDS.get(details["type"])
-    return known or str(details["msg"]).replace("Value error, ", "")
-
 
 _DEMANDS: Final = {
     "bool_type": "must be true or false",
     "dict_type": "must be a table",
     "finite_number": "must be a finite number",
     "float_type": "must be a number",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
     "int_type": "must be a whole number",
+    "less_than_equal": "must be at most {le}",
     "model_type": "must be a table",
+    "string_too_short": "must not be empty",
     "string_type": "must be text, in quotes",
     "string_unicode": "must be Unicode text",
+    "tuple_type": "must be a list, in [brackets]",
 }
+
+
+def _number(bound: float) -> str:
+    return str(int(bound)) if float(bound).is_integer() else f"{bound:g}"
+
+
+def _shown(given: Any) -> str:
+    """What was given, where it is short enough to help."""
+    try:
+        shown = json.dumps(given, default=str, ensure_ascii=False)
+    except (ValueError, RecursionError):  # an integer of more than 4300 digits, a nest without end
+        return ""
+    return f" (it is {shown})" if len(shown) <= _SHOWN_CHARACTERS else ""
 
 
 def _where_to(key: str, table: Location, root: type[BaseModel]) -> str:
     """For a key that is valid, only not here: where it belongs. For any other: the nearest valid one."""
     here = _keys_at(table, root)
-    # A slip of one letter is likelier than another table.
-    if not get_close_matches(key, here, n=1, cutoff=0.85):
-        for heading, keys in _tables(root):
-            if key in keys:
-                return f"it belongs {heading}"
-    return did_you_mean(key, here)
-
-
-def _tables(root: type[BaseModel]) -> Iterator[tuple[str, list[str]]]:
-    """Every table of the first level, as a user would find it, with its keys."""
-    yield "above the first [table]", _keys(root)
+    places = {"above the first [table]": _keys(root)}
     for name, field in root.model_fields.items():
-        inner = _model_in(field.annotation)
-        if inner is not None:
+        if inner := _model_in(field.annotation):
             repeated = str(field.annotation).startswith("tuple")
-            yield f"under [[{name}]]" if repeated else f"under [{name}]", _keys(inner)
+            places[f"under [[{name}]]" if repeated else f"under [{name}]"] = _keys(inner)
+    # A slip of one letter is likelier than another table.
+    slip = get_close_matches(key, here, n=1, cutoff=0.85)
+    heading = next((heading for heading, keys in places.items() if key in keys and not slip), None)
+    return f"it belongs {heading}" if heading else did_you_mean(key, here)
 
 
 def _keys_at(loc: Location, root: type[BaseModel]) -> list[str]:
     """The valid keys of the table at `loc`."""
     model = root
-    for part in loc:
-        if isinstance(part, int):
-            continue
+    for part in (part for part in loc if not isinstance(part, int)):
         field = next((f for n, f in model.model_fields.items() if part in (n, f.alias)), None)
         inner = _model_in(field.annotation) if field else None
         if inner is None:
@@ -204,36 +192,25 @@ def _spell(loc: Location, raw: Mapping[str, Any]) -> str:
     return ".".join(words) or "file"
 
 
-def _allowed(details: Any) -> list[str]:
-    expected = str(details.get("ctx", {}).get("expected", ""))
-    return re.findall(r"'([^']*)'", expected) or [expected]
-
-
-def _number(bound: float) -> str:
-    return str(int(bound)) if float(bound).is_integer() else f"{bound:g}"
-
-
-def _shown(given: Any) -> str:
-    """What was given, where it is short enough to help."""
-    try:
-        shown = json.dumps(given, default=str, ensure_ascii=False)
-    except (ValueError, RecursionError):  # an integer of more than 4300 digits, a nest without end
-        return ""
-    return f" (it is {shown})" if len(shown) <= _SHOWN_CHARACTERS else ""
-
-
 def read_toml(path: Path, failure: type[UsageError] = UsageError) -> dict[str, Any]:
-    """What a file says that the user wrote.
+    """What a file says that the user wrote; a `failure` where it can't be read, or is not TOML."""
+    return cast("dict[str, Any]", _read(path, tomllib.loads, "TOML", failure))
 
-    Raises:
-        UsageError: of the kind `failure`: the file can't be read, or is not TOML.
-    """
+
+def read_json(path: Path, failure: type[UsageError] = UsageError, hint: str = "") -> Any:
+    """As `read_toml`, of JSON; `hint` is for a file that can't be read."""
+    return _read(path, json.loads, "JSON", failure, hint)
+
+
+def _read(
+    path: Path, parse: Callable[[str], Any], form: str, failure: type[UsageError], hint: str = ""
+) -> Any:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return parse(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise failure(f"{path}: {error.strerror or error}") from None
+        raise failure(f"{path}: {error.strerror or error}{hint}") from None
     except UnicodeDecodeError:
-        raise failure(f"{path}: not UTF-8 text, so not TOML") from None
+        raise failure(f"{path}: not UTF-8 text, so not {form}") from None
     except (ValueError, RecursionError) as error:
         # ValueError also covers what tomllib lets through: an integer of more than 4300 digits.
-        raise failure(f"{path}: not valid TOML: {' '.join(str(error).split())}") from None
+        raise failure(f"{path}: not valid {form}: {' '.join(str(error).split())}") from None

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from swapbench.loaders.arrays import Span
 from swapbench.machine.allowance import ByteLimit
-from swapbench.spec.experiment import FaultKind, InjectedFault, find_fault
+from swapbench.spec.experiment import FaultKind, InjectedFault
 from swapbench.wire.plan import Checkpoint
 from swapbench.wire.swap import PlannedSwap
 from swapbench.worker.damage import FULL_DISK_BYTES, damaged
@@ -33,7 +33,7 @@ class FaultyTarget(InProcessTarget):
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """A checkpoint that is damaged before the swap is what is looked at."""
-        fault = find_fault(self._plan.experiment.fault, planned.scenario, planned.round)
+        fault = self._plan.experiment.fault_in(planned.scenario, planned.round)
         before = fault is not None and fault.when == "before"
         self._fault = fault if before else None
         self._damaged = damaged(to, fault.kind if fault is not None else None, self._plan.scratch_dir)

@@ -11,7 +11,7 @@ from swapbench.base.errors import let_go, sentence
 from swapbench.base.phases import FIRST_TOKEN
 from swapbench.instruments.page_cache import COLD_SHARE, WARM_SHARE
 from swapbench.machine.energy import Used
-from swapbench.spec.experiment import PageCache, find_fault
+from swapbench.spec.experiment import PageCache
 from swapbench.wire.events import (
     Event,
     GaveUp,
@@ -151,7 +151,7 @@ class _Swap:
         self._rollback_s: float | None = None
         self._recovery: Recovery | None = None
         self._audit = Audit()
-        fault = find_fault(plan.experiment.fault, planned.scenario, planned.round)
+        fault = plan.experiment.fault_in(planned.scenario, planned.round)
         self._fault = fault.kind if fault is not None else ""
 
     def carry_out(self) -> SwapFinished:

@@ -24,6 +24,7 @@ from swapbench.spec.experiment import (
     schema,
     validate,
 )
+from swapbench.spec.experiment.tables import Host, read_hostfile
 from swapbench.spec.overrides import sets, short_for
 
 SHIPPED = sorted((Path(__file__).parents[2] / "experiments").glob("*.toml"))
@@ -267,7 +268,7 @@ def test_a_mistake_is_answered_with_key_fault_and_nearest_valid_word(
         ({"spans": {"laod/read": 1}}, 'spans are named "phase/span"; did you mean "load"?'),
         ({"spans": {"load": 1}}, 'spans are named "phase/span"'),
         ({"seconds": {"load": -1}}, "script.seconds.load: must be at least 0 (it is -1)"),
-        ({"model_bytes": {"smal": 1}}, 'no such model under [models]; did you mean "small"?'),
+        ({"model_bytes": {"smal": 1}}, 'no model "smal" under [models]; did you mean "small"?'),
     ],
 )
 def test_a_script_that_names_what_is_not_there_is_refused(script: dict[str, Any], words: str) -> None:
@@ -496,3 +497,33 @@ def test_any_document_is_an_experiment_or_one_line_of_refusal(document: dict[str
 @example("scenario." + "9" * 5000 + ".to=small")
 def test_any_override_is_applied_or_refused(override: str) -> None:
     assert answered(lambda: load(SHIPPED[0], sets([override])))
+
+
+TWO_HOSTS = '[{"ssh": "mac-1", "ips": ["10.0.0.1"]}, {"ssh": "mac-2", "ips": ["10.0.0.2"]}]'
+
+
+@pytest.mark.parametrize("text", [TWO_HOSTS, f'{{"backend": "ring", "envs": [], "hosts": {TWO_HOSTS}}}'])
+def test_hosts_are_listed_plainly_or_with_what_belongs_to_them(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "hosts.json"
+    path.write_text(text)
+    assert read_hostfile(path) == (Host("mac-1", ("10.0.0.1",)), Host("mac-2", ("10.0.0.2",)))
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("{", r"not valid JSON"),
+        ("[]", r"no hosts"),
+        ('{"backend": "ring"}', r"no hosts"),
+        ('["mac-1"]', r"hosts\.0: must be"),
+        ('[{"ssh": "a"}, {"ips": []}]', r"hosts\.1: must be"),
+        ('[{"ssh": "a", "ips": "10.0.0.1"}]', r"hosts\.0: must be"),
+    ],
+)
+def test_what_mlx_launch_would_not_take_is_told_with_its_place(
+    text: str, complaint: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "hosts.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=complaint):
+        read_hostfile(path)

@@ -26,6 +26,7 @@ from swapbench.models.stand_ins.dimensions import (
 from swapbench.models.stand_ins.mini import mini_config, mini_dtype
 from swapbench.models.stand_ins.tokenizer import BYTE_TOKENS, Vocabulary, of_config, scaled_down
 from swapbench.spec.experiment import Source
+from swapbench.spec.validation import read_json
 
 # How checkpoints are written; a new number has those of an older one made again.
 # 1: first published form.
@@ -94,12 +95,7 @@ def of_config_file(name: str, source: Source, path: Path) -> Order:
     Raises:
         ModelError: the file can't be read, or describes no model that can be made.
     """
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: not valid JSON: {' '.join(str(error).split())}") from None
+    config = read_json(path, ModelError)
     if not isinstance(config, dict):
         raise ModelError(f"{path}: not a JSON object, so no model's config.json")
     config = _complete(config)

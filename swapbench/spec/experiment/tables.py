@@ -1,12 +1,26 @@
-"""The tables of an experiment file."""
+"""The tables of an experiment file, and the hostfile that one of them may name."""
 
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from swapbench.base.errors import UsageError
 from swapbench.base.phases import Phase
-from swapbench.spec.validation import Bytes, Flag, Name, PositiveSeconds, Real, Seconds, Strict, Tokens, Whole
+from swapbench.spec.validation import (
+    Bytes,
+    Flag,
+    Name,
+    PositiveSeconds,
+    Real,
+    Seconds,
+    Strict,
+    Tokens,
+    Whole,
+    read_json,
+)
 
 
 class Source(StrEnum):
@@ -176,6 +190,34 @@ class Sharded(Strict):
     deadline_s: PositiveSeconds = Field(
         600.0, description="a phase that any rank has not ended after this fails the swap"
     )
+
+
+# mlx.launch starts a rank without ssh for this very spelling, and no other.
+HERE: Final = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where a rank runs: the name that ssh knows, and its addresses for the ring."""
+
+    ssh: str
+    ips: tuple[str, ...] = ()
+
+
+def read_hostfile(path: Path) -> tuple[Host, ...]:
+    """The machines of mlx.launch's list, rank 0 first; UsageError for what it would not take."""
+    raw = read_json(path, hint="; mlx.distributed_config writes hostfiles")
+    machines = raw.get("hosts") if isinstance(raw, dict) else raw
+    if not isinstance(machines, list) or not machines:
+        raise UsageError(f'{path}: no hosts; a hostfile is a list of {{"ssh": NAME, "ips": [ADDRESS]}}')
+    hosts = []
+    for number, machine in enumerate(machines):
+        match machine:
+            case {"ssh": str(ssh), **more} if ssh and isinstance(ips := more.get("ips", []), list):
+                hosts.append(Host(ssh, tuple(map(str, ips))))
+            case _:
+                raise UsageError(f'{path}: hosts.{number}: must be {{"ssh": NAME, "ips": [ADDRESS]}}')
+    return tuple(hosts)
 
 
 class Criterion(Strict):

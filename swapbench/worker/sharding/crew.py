@@ -20,9 +20,8 @@ from typing import Final
 import psutil
 
 from swapbench.base.process import LENT, OWN_CODE, how_it_ended
-from swapbench.spec import hostfile
 from swapbench.spec.experiment import EngineSettings, Sharded
-from swapbench.spec.hostfile import HERE, Host
+from swapbench.spec.experiment.tables import HERE, Host, read_hostfile
 from swapbench.wire.events import encode
 from swapbench.wire.plan import Questions, Replies, Reply
 from swapbench.wire.swap import Reading
@@ -144,7 +143,7 @@ def machines_of(sharded: Sharded) -> tuple[Host, ...]:
         UsageError: the hostfile can't be read.
     """
     if sharded.hostfile:
-        return hostfile.read(Path(sharded.hostfile))
+        return read_hostfile(Path(sharded.hostfile))
     return (Host(HERE, (HERE,)),) * sharded.ranks
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import pytest
 
 from swapbench.spec.experiment import EngineSettings, Sharded
-from swapbench.spec.hostfile import Host
+from swapbench.spec.experiment.tables import Host
 from swapbench.wire.events import encode
 from swapbench.wire.swap import Message, Reading
 from swapbench.worker.sharding import Hello, Order, Pulse, Ready, Report, Work

@@ -9,7 +9,7 @@ from typing import Final
 
 import psutil
 
-from swapbench.spec.experiment import FaultKind, InjectedFault, find_fault
+from swapbench.spec.experiment import FaultKind, InjectedFault
 from swapbench.wire.plan import Checkpoint, Plan
 from swapbench.wire.swap import ClientRequest, PlannedSwap, Recovery, Restored, Steady, SwapOutcome
 from swapbench.worker.damage import DAMAGES, FULL_DISK_BYTES, damaged
@@ -305,7 +305,7 @@ class FaultyHttpTarget(HttpTarget):
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
         super().check(to, planned)
-        self._fault = find_fault(self._plan.experiment.fault, planned.scenario, planned.round)
+        self._fault = self._plan.experiment.fault_in(planned.scenario, planned.round)
 
     def swap(self, to: Checkpoint, probe: Probe) -> None:
         kind = self._fault.kind if self._fault is not None else None
