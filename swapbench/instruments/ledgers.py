@@ -8,36 +8,16 @@ import mmap
 import os
 import re
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import psutil
 
 from swapbench.machine import mac
 from swapbench.wire.swap import Reading
-
-
-@dataclass(frozen=True)
-class ProcessMemory:
-    """What one process holds, in bytes; None where the OS does not tell.
-
-    `footprint_bytes` is what the OS would kill it for. `file_backed_bytes` are resident pages of mapped
-    files, a mapped checkpoint's among them: the OS takes them back whenever it likes, so they are apart.
-    """
-
-    footprint_bytes: int | None
-    file_backed_bytes: int | None = None
-
-
-@dataclass(frozen=True)
-class SystemMemory:
-    """What the machine has, in bytes; None where the OS does not tell."""
-
-    available_bytes: int | None
-    wired_bytes: int | None = None
-    compressed_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -48,53 +28,24 @@ class SwapSpace:
     out_bytes: int | None
 
 
-class Process(Protocol):
-    """One process as the OS sees it."""
-
-    def memory(self) -> ProcessMemory:
-        """What it holds now.
-
-        Raises:
-            OSError: it is gone, or may not be looked at.
-        """
-        ...
-
-    def disk_read_bytes(self) -> int | None:
-        """Bytes it has made the disk deliver."""
-        ...
-
-
-class System(Protocol):
-    """The machine as the OS sees it."""
-
-    def memory(self, *, exact: bool = False) -> SystemMemory:
-        """What there is now; `exact`: of this moment in every figure, which may take some milliseconds."""
-        ...
-
-    def swap(self) -> SwapSpace:
-        """Its swap: takes longer to tell."""
-        ...
-
-
 class LinuxProcess:
     """/proc/<pid>, through files held open: a read is one system call and no path lookup."""
 
     def __init__(self, pid: int) -> None:
-        self._status = os.open(f"/proc/{pid}/status", os.O_RDONLY)
+        self._status = _held_open(self, f"/proc/{pid}/status")
         # Containers may withhold io; then disk bytes stay unknown.
         io = f"/proc/{pid}/io"
-        self._io = os.open(io, os.O_RDONLY) if os.access(io, os.R_OK) else None
+        self._io = _held_open(self, io) if os.access(io, os.R_OK) else None
 
-    def __del__(self) -> None:
-        for descriptor in (getattr(self, "_status", None), getattr(self, "_io", None)):
-            if descriptor is not None:
-                os.close(descriptor)
+    def memory(self) -> Reading:
+        """Anonymous, shared and swapped-out pages; and those of files.
 
-    def memory(self) -> ProcessMemory:
-        """Anonymous, shared and swapped-out pages; and those of files."""
+        Raises:
+            OSError: it is gone, or may not be looked at.
+        """
         text = os.pread(self._status, 4096, 0)
         ours = _number(text, b"RssAnon:") + _number(text, b"RssShmem:") + _number(text, b"VmSwap:")
-        return ProcessMemory(ours * 1024, _number(text, b"RssFile:") * 1024)
+        return Reading(footprint_bytes=ours * 1024, file_backed_bytes=_number(text, b"RssFile:") * 1024)
 
     def disk_read_bytes(self) -> int | None:
         """read_bytes of /proc/<pid>/io: what really came from storage, not from the page cache."""
@@ -105,21 +56,26 @@ class LinuxSystem:
     """/proc/meminfo and /proc/vmstat."""
 
     def __init__(self) -> None:
-        self._meminfo = os.open("/proc/meminfo", os.O_RDONLY)
-        self._vmstat = os.open("/proc/vmstat", os.O_RDONLY)
+        self._meminfo = _held_open(self, "/proc/meminfo")
+        self._vmstat = _held_open(self, "/proc/vmstat")
 
-    def memory(self, *, exact: bool = False) -> SystemMemory:
+    def memory(self, *, exact: bool = False) -> Reading:
         """The kernel's own estimate, MemAvailable; it is always of this moment."""
-        return SystemMemory(_number(self._text(), b"MemAvailable:") * 1024)
+        available = _number(os.pread(self._meminfo, 4096, 0), b"MemAvailable:")
+        return Reading(system_available_bytes=available * 1024)
 
     def swap(self) -> SwapSpace:
         """SwapTotal less SwapFree; pswpout of /proc/vmstat, which counts pages."""
-        text = self._text()
+        text = os.pread(self._meminfo, 4096, 0)
         used = (_number(text, b"SwapTotal:") - _number(text, b"SwapFree:")) * 1024
         return SwapSpace(used, _number(os.pread(self._vmstat, 1 << 16, 0), b"\npswpout ") * mmap.PAGESIZE)
 
-    def _text(self) -> bytes:
-        return os.pread(self._meminfo, 4096, 0)
+
+def _held_open(owner: object, path: str) -> int:
+    descriptor = os.open(path, os.O_RDONLY)
+    # Not when the interpreter ends: threads may still read.
+    weakref.finalize(owner, os.close, descriptor).atexit = False
+    return descriptor
 
 
 def _number(text: bytes, label: bytes) -> int:
@@ -167,9 +123,13 @@ class MacProcess:
             raise OSError(ctypes.get_errno(), "proc_pid_rusage failed")
         return usage
 
-    def memory(self) -> ProcessMemory:
-        """ri_phys_footprint, what Activity Monitor calls Memory and jetsam kills for: no clean file pages."""
-        return ProcessMemory(int(self._usage().ri_phys_footprint))
+    def memory(self) -> Reading:
+        """ri_phys_footprint, what Activity Monitor calls Memory and jetsam kills for: no clean file pages.
+
+        Raises:
+            OSError: it is gone, or may not be looked at.
+        """
+        return Reading(footprint_bytes=int(self._usage().ri_phys_footprint))
 
     def disk_read_bytes(self) -> int | None:
         """ri_diskio_bytesread."""
@@ -217,21 +177,17 @@ class MacSystem:
         # Each call adds a reference to the port: asked for once.
         self._host = self._libc.mach_host_self()
 
-    def memory(self, *, exact: bool = False) -> SystemMemory:
+    def memory(self, *, exact: bool = False) -> Reading:
         """Available pages, of this moment; wired ones, and those that the compressor takes, of the last
-        second, or of this moment by vm_stat."""
-        if exact:
-            told = _vm_stat(self._vm_stat())
-            if told is not None:
-                return told
-        available = [
-            known for name in mac.AVAILABLE_PAGES if (known := mac.variable(name, self._libc)) is not None
-        ]
+        second, or `exact`, by vm_stat, of this moment, which may take some milliseconds."""
+        if exact and (told := _vm_stat(self._vm_stat())):
+            return told
+        available = [mac.variable(name, self._libc) for name in mac.AVAILABLE_PAGES]
         pages = self._statistics()
-        return SystemMemory(
-            available_bytes=_bytes(sum(available)) if len(available) == len(mac.AVAILABLE_PAGES) else None,
-            wired_bytes=None if pages is None else _bytes(pages.wire),
-            compressed_bytes=None if pages is None else _bytes(pages.compressor),
+        return Reading(
+            system_available_bytes=None if None in available else _bytes(sum(filter(None, available))),
+            system_wired_bytes=None if pages is None else _bytes(pages.wire),
+            system_compressed_bytes=None if pages is None else _bytes(pages.compressor),
         )
 
     def swap(self) -> SwapSpace:
@@ -252,17 +208,26 @@ def _bytes(pages: int) -> int:
     return int(pages) * mmap.PAGESIZE
 
 
-def _vm_stat(text: str) -> SystemMemory | None:
+_VM_STAT: Final = {
+    "system_available_bytes": ("Pages free", "File-backed pages", "Pages purgeable"),
+    "system_wired_bytes": ("Pages wired down",),
+    "system_compressed_bytes": ("Pages occupied by compressor",),
+}
+
+
+def _vm_stat(text: str) -> Reading | None:
     """What vm_stat prints, a line a count; None where it isn't that."""
     size = re.search(r"page size of (\d+) bytes", text)
     lines = re.findall(r"^([A-Z][^:]+):\s+(\d+)\.", text, re.MULTILINE)
     pages = {name: int(count) for name, count in lines}
-    available = [pages.get(name) for name in ("Pages free", "File-backed pages", "Pages purgeable")]
-    wired, compressed = pages.get("Pages wired down"), pages.get("Pages occupied by compressor")
-    if size is None or wired is None or compressed is None or None in available:
+    if size is None or not pages.keys() >= {name for names in _VM_STAT.values() for name in names}:
         return None
-    page = int(size[1])
-    return SystemMemory(sum(pages or 0 for pages in available) * page, wired * page, compressed * page)
+    told = {ledger: sum(pages[name] for name in names) for ledger, names in _VM_STAT.items()}
+    return Reading(**{ledger: count * int(size[1]) for ledger, count in told.items()})
+
+
+Process = LinuxProcess | MacProcess
+System = LinuxSystem | MacSystem
 
 
 def process(pid: int) -> Process:
@@ -303,10 +268,11 @@ class ProcessTree:
                 held.append(known.memory())
             except OSError:  # it has ended
                 self._known.pop(pid, None)
-        return reading(
-            self._system.memory(exact=exact),
-            footprint_bytes=sum(memory.footprint_bytes or 0 for memory in held) if held else None,
-            file_backed_bytes=sum_known([memory.file_backed_bytes for memory in held]),
+        return self._system.memory(exact=exact).model_copy(
+            update={
+                "footprint_bytes": sum_known([memory.footprint_bytes for memory in held]),
+                "file_backed_bytes": sum_known([memory.file_backed_bytes for memory in held]),
+            }
         )
 
     def disk_read_bytes(self) -> int | None:
@@ -321,29 +287,17 @@ class ProcessTree:
 
     def _look(self) -> None:
         self._looked_s = time.monotonic()
-        pids = mac.family([self._pid]) if mac.HERE else _family(self._pid)
+        pids: set[int] = set()
+        if mac.HERE:
+            pids = mac.family([self._pid])
+        else:
+            with suppress(psutil.Error):
+                children = psutil.Process(self._pid).children(recursive=True)
+                pids = {self._pid, *(child.pid for child in children)}
         self._known = {pid: self._known[pid] for pid in pids & self._known.keys()}
         for pid in pids - self._known.keys():
-            try:
+            with suppress(OSError):  # it has ended since
                 self._known[pid] = process(pid)
-            except OSError:  # it has ended since
-                continue
-
-
-def _family(pid: int) -> set[int]:
-    with suppress(psutil.Error):
-        return {pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))}
-    return set()
-
-
-def reading(machine: SystemMemory, **held: int | None) -> Reading:
-    """What the machine has, beside what somebody holds by other fields of a reading."""
-    return Reading(
-        system_available_bytes=machine.available_bytes,
-        system_wired_bytes=machine.wired_bytes,
-        system_compressed_bytes=machine.compressed_bytes,
-        **held,
-    )
 
 
 def sum_known(values: Sequence[int | None]) -> int | None:

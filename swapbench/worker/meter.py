@@ -13,7 +13,6 @@ from swapbench.instruments.ledgers import (
     SwapSpace,
     System,
     process,
-    reading,
     sum_known,
     system,
 )
@@ -112,12 +111,13 @@ class MlxMeter(Meter):
     def read(self, *, exact: bool = False) -> Reading:
         """All ledgers: some 40 microseconds on Linux."""
         ours = self._process.memory()
-        return reading(
-            self._system.memory(exact=exact),
-            mlx_active_bytes=self._mx.get_active_memory(),
-            mlx_cache_bytes=self._mx.get_cache_memory(),
-            footprint_bytes=ours.footprint_bytes,
-            file_backed_bytes=ours.file_backed_bytes,
+        return self._system.memory(exact=exact).model_copy(
+            update={
+                "mlx_active_bytes": self._mx.get_active_memory(),
+                "mlx_cache_bytes": self._mx.get_cache_memory(),
+                "footprint_bytes": ours.footprint_bytes,
+                "file_backed_bytes": ours.file_backed_bytes,
+            }
         )
 
     def read_inside(self) -> Reading:
@@ -176,7 +176,7 @@ class TreeMeter(Meter):
             return Reading()
         readings = [tree.read(exact=exact) for tree in self._trees]
         if not readings:
-            return reading(self._system.memory(exact=exact))
+            return self._system.memory(exact=exact)
         return readings[0].model_copy(
             update={
                 name: sum_known([getattr(reading, name) for reading in readings])

@@ -15,13 +15,13 @@ from swapbench.instruments.ledgers import (
     MacSystem,
     Process,
     ProcessTree,
-    SystemMemory,
     _RUsageInfoV4,
     _VMStatistics64,
     process,
     system,
 )
 from swapbench.machine import mac
+from swapbench.wire.swap import Reading
 from tests.libproc import Libproc
 
 MIB = 1 << 20
@@ -80,7 +80,7 @@ def test_another_process_can_be_looked_at_until_it_ends() -> None:
 
 
 def test_available_is_within_the_machines_memory() -> None:
-    assert 0 < (system().memory().available_bytes or 0) <= psutil.virtual_memory().total
+    assert 0 < (system().memory().system_available_bytes or 0) <= psutil.virtual_memory().total
 
 
 def test_swap_used_is_what_psutil_says_too() -> None:
@@ -90,6 +90,15 @@ def test_swap_used_is_what_psutil_says_too() -> None:
 def test_what_went_to_swap_only_ever_grows() -> None:
     earlier, later = system().swap().out_bytes, system().swap().out_bytes
     assert 0 <= (earlier or 0) <= (later or 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS is asked by calls")
+def test_files_of_the_kernel_are_closed_with_whoever_reads_them() -> None:
+    before = psutil.Process().num_fds()
+    readers = [process(os.getpid()), system()]
+    assert psutil.Process().num_fds() > before
+    readers.clear()
+    assert psutil.Process().num_fds() == before
 
 
 def test_macs_usage_struct_has_the_layout_of_its_header() -> None:
@@ -148,24 +157,28 @@ class MachHost:
 def test_a_mac_tells_of_its_memory_by_calls_that_are_not_held_back() -> None:
     host = MachHost(page_free_count=10, page_pageable_external_count=200, page_purgeable_count=3)
     told = MacSystem(host, lambda: pytest.fail("nobody asked for that")).memory()
-    assert told == SystemMemory(213 * mmap.PAGESIZE, 1000 * mmap.PAGESIZE, 500 * mmap.PAGESIZE)
+    assert told == Reading(
+        system_available_bytes=213 * mmap.PAGESIZE,
+        system_wired_bytes=1000 * mmap.PAGESIZE,
+        system_compressed_bytes=500 * mmap.PAGESIZE,
+    )
     assert host.asked == ["host_statistics64"]
 
 
 def test_a_mac_that_lacks_a_variable_does_not_know_what_is_available() -> None:
-    assert MacSystem(MachHost(page_free_count=10)).memory().available_bytes is None
+    assert MacSystem(MachHost(page_free_count=10)).memory().system_available_bytes is None
 
 
 def test_of_this_very_moment_a_mac_asks_vm_stat() -> None:
     told = MacSystem(MachHost(), lambda: VM_STAT).memory(exact=True)
-    assert told.available_bytes == (32471 + 294519 + 4127) * PAGE
-    assert (told.wired_bytes, told.compressed_bytes) == (136493 * PAGE, 110427 * PAGE)
+    assert told.system_available_bytes == (32471 + 294519 + 4127) * PAGE
+    assert (told.system_wired_bytes, told.system_compressed_bytes) == (136493 * PAGE, 110427 * PAGE)
 
 
 @pytest.mark.parametrize("text", ["", "vm_stat: failed", VM_STAT.replace("File-backed", "Filed")])
 def test_where_vm_stat_says_something_else_the_calls_have_to_do(text: str) -> None:
     host = MachHost(page_free_count=10, page_pageable_external_count=200, page_purgeable_count=3)
-    assert MacSystem(host, lambda: text).memory(exact=True).wired_bytes == 1000 * mmap.PAGESIZE
+    assert MacSystem(host, lambda: text).memory(exact=True).system_wired_bytes == 1000 * mmap.PAGESIZE
 
 
 def test_macs_vm_statistics_have_the_layout_of_their_header() -> None:
