@@ -53,15 +53,15 @@ class Residency:
 
 def open_past(path: Path) -> int | None:
     """A descriptor whose reads go past the page cache; None on a volume that has no such reads, as tmpfs."""
-    if not hasattr(os, "O_DIRECT"):
-        descriptor = os.open(path, os.O_RDONLY)
+    if hasattr(os, "O_DIRECT"):
         with suppress(OSError):
-            fcntl.fcntl(descriptor, _F_NOCACHE, 1)
-            return descriptor
-        os.close(descriptor)
+            return os.open(path, os.O_RDONLY | os.O_DIRECT)
         return None
+    descriptor = os.open(path, os.O_RDONLY)
     with suppress(OSError):
-        return os.open(path, os.O_RDONLY | os.O_DIRECT)
+        fcntl.fcntl(descriptor, _F_NOCACHE, 1)
+        return descriptor
+    os.close(descriptor)
     return None
 
 
@@ -71,14 +71,8 @@ def weight_files(checkpoint: Path) -> list[Path]:
 
 
 def residency(files: Iterable[Path]) -> Residency:
-    """What mincore says of the files, looked at in windows of 64 KiB: all of a file of up to 32 MiB, and
-    512 windows spread evenly over a larger one.
-
-    Asking for every page of an 8 GB checkpoint would take 0.1 s in the middle of a swap; two thousand
-    windows of it take some 10 ms.
-
-    Returns:
-        The bytes looked at, and how many of them are resident.
+    """By mincore, how many of the bytes looked at are resident: all of a file of up to 32 MiB, and 512 windows
+    of 64 KiB spread evenly over a larger one, every page of which would take 0.1 s in the middle of a swap.
 
     Raises:
         OSError: a file can't be opened or mapped.

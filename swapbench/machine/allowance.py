@@ -1,11 +1,10 @@
-"""What this process may have of its machine: memory, processors and open files; and who leaves it less.
-
-A control group (of a container, a service, a CI job), `ulimit` and CPU affinity each may. None of them shows
-in what the machine says of itself.
+"""What this process may have of its machine: memory, processors and open files. Control groups (of
+containers, services, CI jobs), `ulimit` and CPU affinity leave it less, which the machine doesn't tell.
 """
 
 import mmap
 import os
+import re
 import resource
 import sys
 from collections.abc import Iterator, Mapping
@@ -35,7 +34,7 @@ _MLX_LM_FILES: Final = (2048, 4096)
 _TEMPORARY: Final = ("TMPDIR", "TMP", "TEMP", "TEMPDIR")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class ByteLimit:
     """So many bytes, and who limits them to that; empty where it is the machine."""
 
@@ -58,7 +57,7 @@ class Memory:
     obtainable: ByteLimit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Processors:
     """How many a process may keep busy, parts of one included; and who limits them, if anybody does."""
 
@@ -73,13 +72,16 @@ class Processors:
 
 def memory() -> Memory:
     """Of the machine's memory, what this process may have: each figure by whoever allows least."""
-    total, available, swap_free = machine_memory()
-    bounds = (_of_machine(total, available, swap_free), *_of_groups(swap_free), *_of_process())
+    bounds = (_of_machine(), *_of_groups(), *_of_process())
     return Memory(
-        total=min((bound.total for bound in bounds), key=lambda share: share.bytes),
-        available=min((bound.available for bound in bounds), key=lambda share: share.bytes),
-        obtainable=min((bound.obtainable for bound in bounds), key=lambda share: share.bytes),
+        total=min(bound.total for bound in bounds),
+        available=min(bound.available for bound in bounds),
+        obtainable=min(bound.obtainable for bound in bounds),
     )
+
+
+def _bound(total: int, available: int, obtainable: int, by: str = "") -> Memory:
+    return Memory(*(ByteLimit(max(0, figure), by) for figure in (total, available, obtainable)))
 
 
 def processors() -> Processors:
@@ -87,8 +89,15 @@ def processors() -> Processors:
     found = [Processors(os.cpu_count() or 1)]
     if sys.platform == "linux":  # a CPU set of a control group shows here, too
         found.append(Processors(len(os.sched_getaffinity(0)), "CPU affinity"))
-    found += [Processors(quota, _GROUP) for quota in _quotas()]
-    return min(found, key=lambda processors: processors.count)
+    # Processor time over the time in which it may be spent; `max` and -1 are none.
+    for folder in _groups("cpu"):
+        one = f"{_text(folder / 'cpu.cfs_quota_us')} {_text(folder / 'cpu.cfs_period_us')}"
+        for words in (_text(folder / "cpu.max").split(), one.split()):
+            with suppress(ValueError):
+                quota_us, period_us = map(int, words)
+                if quota_us > 0:
+                    found.append(Processors(quota_us / period_us, _GROUP))
+    return min(found)
 
 
 def want_of_files() -> str:
@@ -121,10 +130,6 @@ def want_of_temporary_folder() -> str:
     )
 
 
-def _bound(total: int, available: int, obtainable: int, by: str = "") -> Memory:
-    return Memory(*(ByteLimit(max(0, figure), by) for figure in (total, available, obtainable)))
-
-
 def machine_memory() -> tuple[int, int, int]:
     """Bytes of the machine's memory in all, of what of it is available, and of swap that nobody uses.
 
@@ -142,19 +147,21 @@ def machine_memory() -> tuple[int, int, int]:
     return os.sysconf("SC_PHYS_PAGES") * page, free * page, 0
 
 
-def _of_machine(total: int, available: int, swap_free: int) -> Memory:
+def _of_machine() -> Memory:
     """Linux kills once memory and swap are gone; macOS compresses and swaps others out before, as far as its
     disk goes."""
-    most = total if sys.platform == "darwin" else available + swap_free
-    return _bound(total, available, most)
+    total, available, swap_free = machine_memory()
+    return _bound(total, available, total if sys.platform == "darwin" else available + swap_free)
 
 
-def _of_groups(swap_free: int) -> Iterator[Memory]:
+def _of_groups() -> Iterator[Memory]:
+    swap_free = machine_memory()[2]
     for folder in _groups("memory"):
         told = _table(folder / "memory.stat")
         limit = _number(folder / "memory.max")
         if limit is not None:
-            free = limit - (_number(folder / "memory.current") or 0) + _sum(told, _CACHE)
+            cache = sum(told.get(name, 0) for name in _CACHE)
+            free = limit - (_number(folder / "memory.current") or 0) + cache
             swap_limit = _number(folder / "memory.swap.max")
             swap_used = _number(folder / "memory.swap.current") or 0
             swap = swap_free if swap_limit is None else min(swap_free, swap_limit - swap_used)
@@ -163,7 +170,7 @@ def _of_groups(swap_free: int) -> Iterator[Memory]:
         if limit is not None:
             # A container may not see the groups above its own, which bind it nevertheless.
             limit = min(limit, told.get("hierarchical_memory_limit", limit))
-            cache = _sum(told, _CACHE_1)
+            cache = sum(told.get(name, 0) for name in _CACHE_1)
             free = limit - (_number(folder / "memory.usage_in_bytes") or 0) + cache
             most, both = free + swap_free, _number(folder / "memory.memsw.limit_in_bytes")
             if both is not None:
@@ -176,9 +183,8 @@ def _of_process() -> Iterator[Memory]:
     if sys.platform != "linux":
         return
     # In pages: size, resident, shared, text, lib, data and stack.
-    size, _, _, _, _, data, *_ = (
-        int(pages) * mmap.PAGESIZE for pages in _text(Path("/proc/self/statm")).split()
-    )
+    pages = [int(count) for count in _text(Path("/proc/self/statm")).split()]
+    size, data = pages[0] * mmap.PAGESIZE, pages[5] * mmap.PAGESIZE
     for limit, used_bytes, by in (
         (resource.RLIMIT_AS, size, "ulimit -v"),
         (resource.RLIMIT_DATA, data, "ulimit -d"),
@@ -186,17 +192,6 @@ def _of_process() -> Iterator[Memory]:
         soft, _ = resource.getrlimit(limit)
         if soft != resource.RLIM_INFINITY:
             yield _bound(soft, soft - used_bytes, soft - used_bytes, by)
-
-
-def _quotas() -> Iterator[float]:
-    """Processor time over the time in which it may be spent; `max` and -1 are none."""
-    for folder in _groups("cpu"):
-        one = f"{_text(folder / 'cpu.cfs_quota_us')} {_text(folder / 'cpu.cfs_period_us')}"
-        for words in (_text(folder / "cpu.max").split(), one.split()):
-            with suppress(ValueError):
-                quota_us, period_us = map(int, words)
-                if quota_us > 0:
-                    yield quota_us / period_us
 
 
 def _groups(controller: str) -> Iterator[Path]:
@@ -220,12 +215,7 @@ def _groups(controller: str) -> Iterator[Path]:
 
 
 def _table(path: Path) -> Mapping[str, int]:
-    pairs = (line.split() for line in _text(path).splitlines())
-    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}
-
-
-def _sum(table: Mapping[str, int], names: tuple[str, ...]) -> int:
-    return sum(table.get(name, 0) for name in names)
+    return {name: int(count) for name, count in re.findall(r"^(\S+) (\d+)$", _text(path), re.MULTILINE)}
 
 
 def _number(path: Path) -> int | None:

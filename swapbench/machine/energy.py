@@ -1,7 +1,5 @@
-"""What the whole machine has used of energy, as far as it tells without root: for worker and parent.
-
-macOS tells by IOReport, read by the package zeus-apple-silicon (the extra `energy`); Linux by RAPL, where its
-files may be read. Nothing here fails, and nothing is zero for want of a figure.
+"""What the whole machine has used of energy, told without root: by macOS's IOReport, with the package
+zeus-apple-silicon (the extra `energy`), or Linux's RAPL. Nothing here fails, or is zero for want of a figure.
 """
 
 import time
@@ -46,6 +44,7 @@ class Used:
         return self.joules / self.seconds
 
 
+@dataclass(frozen=True)
 class Energy:
     """A reader of counters.
 
@@ -56,22 +55,15 @@ class Energy:
         ranges: where each counter starts again from nothing; 0 for one that never does.
     """
 
-    def __init__(
-        self,
-        source: str = "",
-        read: Callable[[], Sequence[float]] = tuple,
-        least_s: float = _LEAST_S,
-        ranges: Sequence[float] = (),
-    ) -> None:
-        self.source = source
-        self._read = read
-        self._least_s = least_s
-        self._ranges = ranges
+    source: str = ""
+    read: Callable[[], Sequence[float]] = tuple
+    least_s: float = _LEAST_S
+    ranges: Sequence[float] = ()
 
     def look(self) -> EnergyReading | None:
         """The counters now."""
         try:
-            counters = tuple(self._read())
+            counters = tuple(self.read())
         except (OSError, ValueError, RuntimeError):
             return None
         return EnergyReading(time.perf_counter(), counters) if counters else None
@@ -79,11 +71,11 @@ class Energy:
     def since(self, before: EnergyReading | None) -> Used | None:
         """What was used since; None where that isn't known."""
         after = self.look()
-        if before is None or after is None or after.at_s - before.at_s < self._least_s:
+        if before is None or after is None or after.at_s - before.at_s < self.least_s:
             return None
         used = [
             late - early + (wraps_at if late < early else 0)
-            for early, late, wraps_at in zip(before.counters, after.counters, self._ranges, strict=True)
+            for early, late, wraps_at in zip(before.counters, after.counters, self.ranges, strict=True)
         ]
         # No CPU does without: a counter that stood still was stopped, as macOS 27 does after sleep.
         if min(used) < 0 or not used[0]:
@@ -117,9 +109,8 @@ def _ioreport() -> Energy:
         return [] if None in millijoules else [counter / 1000 for counter in millijoules]
 
     major = mac.release().partition(".")[0]
-    in_batches = not major.isdecimal() or int(major) >= _BATCHES_SINCE
-    least_s = _BATCH_S if in_batches else _LEAST_S
-    return Energy(f"{', '.join(told)} by IOReport", read, least_s, [0] * len(told))
+    at_once = major.isdecimal() and int(major) < _BATCHES_SINCE
+    return Energy(f"{', '.join(told)} by IOReport", read, _LEAST_S if at_once else _BATCH_S, [0] * len(told))
 
 
 def _rapl() -> Energy:

@@ -1,7 +1,4 @@
-"""What macOS's own programs and calls say: each by its path, since cron's PATH has but /usr/bin and /bin.
-
-Nothing here fails: what isn't told, or isn't there, is empty or None.
-"""
+"""What macOS's own programs and calls say; what isn't told, or isn't there, is empty or None."""
 
 import ctypes
 import fcntl
@@ -29,7 +26,7 @@ AVAILABLE_PAGES: Final = ("vm.page_free_count", "vm.page_pageable_external_count
 
 
 def printed_by(*command: str) -> str:
-    """A program's standard output; empty where it isn't there or takes five seconds."""
+    """What a program prints, by its path; empty where it isn't there or takes five seconds."""
     try:
         return subprocess.run(
             command, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=5
@@ -79,12 +76,9 @@ def kept_awake(caffeinate: str = "/usr/bin/caffeinate") -> Iterator[None]:
 
 
 def thermal_pressure(library: Any = None) -> int | None:
-    """From 0, nominal, by 1, moderate, 2, heavy, and 3, trapping, to 4, sleeping.
+    """From 0, nominal, by 1, moderate, 2, heavy, and 3, trapping, to 4, sleeping; by <notify.h>.
 
     Apple Silicon has no speed limit in per cent, which is what `pmset -g therm` told of Intel's.
-
-    Args:
-        library: that has the calls of <notify.h>; the system's by default.
     """
     library = library or _system()
     if library is None:
@@ -101,9 +95,6 @@ def held_back(library: Any = None) -> str:
     """Why the kernel holds this process's reads back; empty where nothing shows, or it isn't macOS.
 
     All of it is inherited by children. A launchd job's ProcessType Background is its main thread's QoS.
-
-    Args:
-        library: that has the calls of <sys/resource.h> and <sys/qos.h>; the system's by default.
     """
     library = library or _system()
     if library is None:
@@ -118,14 +109,7 @@ def held_back(library: Any = None) -> str:
 
 
 def family(pids: Iterable[int], library: Any = None) -> set[int]:
-    """These processes, and all below them.
-
-    Python's psutil asks the kernel for each process of the machine in turn; this is one call for each that is
-    found.
-
-    Args:
-        library: that has the calls of <libproc.h>; the system's by default.
-    """
+    """These processes, and all below them: a call for each that is found; psutil asks for all there are."""
     library = library or ctypes.CDLL("/usr/lib/libproc.dylib")
     left = list(pids)
     found = set(left)
