@@ -38,11 +38,7 @@ class LinuxProcess:
         self._io = _held_open(self, io) if os.access(io, os.R_OK) else None
 
     def memory(self) -> Reading:
-        """Anonymous, shared and swapped-out pages; and those of files.
-
-        Raises:
-            OSError: it is gone, or may not be looked at.
-        """
+        """Anonymous, shared and swapped-out pages; and those of files. OSError when it is gone."""
         text = os.pread(self._status, 4096, 0)
         ours = _number(text, b"RssAnon:") + _number(text, b"RssShmem:") + _number(text, b"VmSwap:")
         return Reading(footprint_bytes=ours * 1024, file_backed_bytes=_number(text, b"RssFile:") * 1024)
@@ -85,26 +81,15 @@ def _number(text: bytes, label: bytes) -> int:
 
 
 class _RUsageInfoV4(ctypes.Structure):
-    """struct rusage_info_v4 of macOS's <sys/resource.h>."""
+    """struct rusage_info_v4 of macOS's <sys/resource.h>; what isn't read goes by first and last names."""
 
     _fields_ = (
         ("ri_uuid", ctypes.c_uint8 * 16),
-        *(
-            (name, ctypes.c_uint64)
-            for name in (
-                *("ri_user_time", "ri_system_time", "ri_pkg_idle_wkups", "ri_interrupt_wkups", "ri_pageins"),
-                *("ri_wired_size", "ri_resident_size", "ri_phys_footprint", "ri_proc_start_abstime"),
-                *("ri_proc_exit_abstime", "ri_child_user_time", "ri_child_system_time"),
-                *("ri_child_pkg_idle_wkups", "ri_child_interrupt_wkups", "ri_child_pageins"),
-                *("ri_child_elapsed_abstime", "ri_diskio_bytesread", "ri_diskio_byteswritten"),
-                *("ri_cpu_time_qos_default", "ri_cpu_time_qos_maintenance", "ri_cpu_time_qos_background"),
-                *("ri_cpu_time_qos_utility", "ri_cpu_time_qos_legacy", "ri_cpu_time_qos_user_initiated"),
-                *("ri_cpu_time_qos_user_interactive", "ri_billed_system_time", "ri_serviced_system_time"),
-                *("ri_logical_writes", "ri_lifetime_max_phys_footprint", "ri_instructions", "ri_cycles"),
-                *("ri_billed_energy", "ri_serviced_energy", "ri_interval_max_phys_footprint"),
-                "ri_runnable_time",
-            )
-        ),
+        ("_user_time_to_resident_size", ctypes.c_uint64 * 7),
+        ("ri_phys_footprint", ctypes.c_uint64),
+        ("_start_abstime_to_child_elapsed_abstime", ctypes.c_uint64 * 8),
+        ("ri_diskio_bytesread", ctypes.c_uint64),
+        ("_byteswritten_to_runnable_time", ctypes.c_uint64 * 18),
     )
 
 
@@ -124,11 +109,7 @@ class MacProcess:
         return usage
 
     def memory(self) -> Reading:
-        """ri_phys_footprint, what Activity Monitor calls Memory and jetsam kills for: no clean file pages.
-
-        Raises:
-            OSError: it is gone, or may not be looked at.
-        """
+        """ri_phys_footprint, what Activity Monitor calls Memory and jetsam kills for: no clean file pages."""
         return Reading(footprint_bytes=int(self._usage().ri_phys_footprint))
 
     def disk_read_bytes(self) -> int | None:
@@ -140,18 +121,15 @@ class _VMStatistics64(ctypes.Structure):
     """struct vm_statistics64 of macOS's <mach/vm_statistics.h>, as far as its first revision goes."""
 
     _fields_ = (
-        *((name, ctypes.c_uint32) for name in ("free", "active", "inactive", "wire")),
-        *(
-            (name, ctypes.c_uint64)
-            for name in (
-                *("zero_fill", "reactivations", "pageins", "pageouts", "faults", "cow_faults"),
-                *("lookups", "hits", "purges"),
-            )
-        ),
-        *((name, ctypes.c_uint32) for name in ("purgeable", "speculative")),
-        *((name, ctypes.c_uint64) for name in ("decompressions", "compressions", "swapins", "swapouts")),
-        *((name, ctypes.c_uint32) for name in ("compressor", "throttled", "external", "internal")),
-        ("uncompressed_in_compressor", ctypes.c_uint64),
+        ("_free_active_inactive", ctypes.c_uint32 * 3),
+        ("wire", ctypes.c_uint32),
+        ("_zero_fill_to_purges", ctypes.c_uint64 * 9),
+        ("_purgeable_speculative", ctypes.c_uint32 * 2),
+        ("_decompressions_compressions_swapins", ctypes.c_uint64 * 3),
+        ("swapouts", ctypes.c_uint64),
+        ("compressor", ctypes.c_uint32),
+        ("_throttled_external_internal", ctypes.c_uint32 * 3),
+        ("_uncompressed_in_compressor", ctypes.c_uint64),
     )
 
 
@@ -162,10 +140,6 @@ class MacSystem:
     what it said before, up to a second old (xnu, osfmk/kern/host.c). What is available is therefore asked of
     variables that aren't limited so; wired and compressed pages have none, and vm_stat, which is Apple's,
     alone hears of them as they are.
-
-    Args:
-        libc: that has the calls; the system's by default.
-        vm_stat: prints what /usr/bin/vm_stat prints.
     """
 
     _FLAVOUR = 4  # HOST_VM_INFO64
@@ -244,14 +218,13 @@ def system() -> System:
     return MacSystem() if mac.HERE else LinuxSystem()
 
 
-# Finding children means looking at every process of the machine (Linux); what they hold is one read each.
-_LOOK_FOR_CHILDREN_EVERY_S: Final = 2.0
-
-
 class ProcessTree:
-    """Sums up a process and its children, without asking any of them."""
+    """Sums up a process and its children, without asking any of them.
 
-    def __init__(self, pid: int, look_every_s: float = _LOOK_FOR_CHILDREN_EVERY_S) -> None:
+    Finding children means looking at every process of the machine (Linux); what they hold is one read each.
+    """
+
+    def __init__(self, pid: int, look_every_s: float = 2.0) -> None:
         self._pid = pid
         self._look_every_s = look_every_s
         self._known: dict[int, Process] = {}

@@ -71,8 +71,8 @@ def weight_files(checkpoint: Path) -> list[Path]:
 
 
 def residency(files: Iterable[Path]) -> Residency:
-    """By mincore, how many of the bytes looked at are resident: all of a file of up to 32 MiB, and 512 windows
-    of 64 KiB spread evenly over a larger one, every page of which would take 0.1 s in the middle of a swap.
+    """By mincore, what of the bytes looked at is resident: all of a file of up to 32 MiB, 512 windows of
+    64 KiB spread evenly over a larger one, every page of which would take 0.1 s in the middle of a swap.
 
     Raises:
         OSError: a file can't be opened or mapped.

@@ -268,10 +268,7 @@ _RUNS: Final = Path("/tmp/swapbench-runs")
 
 @dataclass(frozen=True)
 class Presence:
-    """A run that has made itself known: by a file that is locked until the run, or its process, ends.
-
-    `others` are the process ids of the runs that went on when it began.
-    """
+    """A run that has made itself known, by a file locked until it ends; `others` are those before it, by pid."""
 
     others: tuple[int, ...] = ()
     _path: Path | None = None

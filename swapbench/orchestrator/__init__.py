@@ -1,6 +1,6 @@
 """Your own orchestrator as a target: what it has to offer, and what it gets. docs/targets.md shows it in use.
 
-A package names a class that keeps this protocol under the entry-point group `swapbench.run.targets`:
+A package names a class that keeps this protocol:
 
     [project.entry-points."swapbench.targets"]
     my-server = "my_package:MyServer"
@@ -59,11 +59,7 @@ class Orchestrator(Protocol):
     """
 
     def start(self, models: Mapping[str, Path], first: str) -> None:
-        """Serve the model `first`.
-
-        Args:
-            models: the folder with the checkpoint of every model that will be asked for, by name.
-        """
+        """Serve the model `first`; `models` has the checkpoint folder of every one that will be asked for."""
         ...
 
     def apply_workload(self, workload: Workload) -> None:
@@ -81,9 +77,8 @@ class Orchestrator(Protocol):
     def verify(self, model: str, probe: Probe) -> str:
         """Ask what is served now for a greedy answer, the wait for its first token in `probe.first_token()`.
 
-        Returns:
-            The whole answer. It has to be the same whenever the same model serves; called once for each
-            model before its first swap, and after every swap.
+        The whole answer is returned, and has to be the same whenever the same model serves. Called once for
+        each model before its first swap, and after every swap.
         """
         ...
 

@@ -62,11 +62,7 @@ class Launch:
     """mlx.launch, running, with all ranks that it started."""
 
     def __init__(self, sharded: Sharded, machines: Sequence[Host], report_to: str, token: str) -> None:
-        """Start ranks on `machines` that report to an address, HOST:PORT, of this one.
-
-        Raises:
-            OSError: mlx.launch can't be started.
-        """
+        """Start ranks on `machines` that report to HOST:PORT of this one; an OSError without mlx.launch."""
         self._codes: dict[int, int] = {}
         self._last_line = ""
         self._word = threading.Condition()
@@ -110,8 +106,7 @@ class Launch:
         return how_it_ended(code) + (f": {self._last_line}" if self._last_line and code >= 0 else "")
 
     def kill(self) -> None:
-        """End mlx.launch and every rank on this machine, stopped ones too. Ranks elsewhere end by themselves,
-        when their connection does."""
+        """End mlx.launch and every rank here, stopped ones too; those elsewhere end with their connection."""
         ours = []
         with suppress(psutil.Error):
             ours = psutil.Process(self._process.pid).children(recursive=True)
@@ -137,22 +132,14 @@ class Launch:
 
 
 def machines_of(sharded: Sharded) -> tuple[Host, ...]:
-    """Where the ranks run, rank 0 first.
-
-    Raises:
-        UsageError: the hostfile can't be read.
-    """
+    """Where the ranks run, rank 0 first. UsageError where the hostfile can't be read."""
     if sharded.hostfile:
         return read_hostfile(Path(sharded.hostfile))
     return (Host(HERE, (HERE,)),) * sharded.ranks
 
 
 def own_address(sharded: Sharded, machines: Sequence[Host]) -> str:
-    """Where ranks find this machine: as it is seen on the way to the first that is another.
-
-    Raises:
-        OSError: there is no way to that one.
-    """
+    """Where ranks find this machine: as it is seen on the way to the first that is another."""
     if sharded.listen:
         return sharded.listen
     other = next((machine for machine in machines if machine.ssh != HERE), None)
@@ -200,14 +187,10 @@ class _Rank:
 
 
 class Crew:
-    """Starts every rank, and is the only one to speak with them.
-
-    Args:
-        pulse_s: how often a rank shows that it lives, and what it holds.
-    """
+    """Starts every rank, and is the only one to speak with them."""
 
     def __init__(self, sharded: Sharded, engine: EngineSettings, pulse_s: float) -> None:
-        """Returns when all ranks have met.
+        """Returns when all ranks have met; each shows every `pulse_s` that it lives, and what it holds.
 
         Raises:
             RankError: they did not, and why.
@@ -292,11 +275,7 @@ class Crew:
         self._launch.kill()
 
     def _await(self, done: Callable[[_Rank], bool]) -> None:
-        """Wait until every rank is `done`, or one can't be any more: then nobody goes on.
-
-        Raises:
-            RankError: which rank, and why.
-        """
+        """Wait until every rank is `done`, or one can't be any more: then nobody goes on, by a RankError."""
         ends_s = time.monotonic() + self._sharded.deadline_s
         with self._changed:
             while not (self._is_lost() or all(map(done, self._ranks))):
@@ -346,8 +325,7 @@ class Crew:
         yield f"{who} did not end within {self._sharded.deadline_s:g} s"
 
     def _listen(self) -> None:
-        """Hear every rank until the crew is closed. Silence is counted in ticks of this very loop, so that a
-        coordinator that was stopped itself takes nobody for stalled."""
+        """Silence is counted in ticks of this loop: one that was stopped itself takes nobody for stalled."""
         heard_s = time.monotonic()
         while not self._closing:
             events = self._selector.select(_TICK_S)
