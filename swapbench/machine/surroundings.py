@@ -268,7 +268,7 @@ _RUNS: Final = Path("/tmp/swapbench-runs")
 
 @dataclass(frozen=True)
 class Presence:
-    """A run that has made itself known, by a file locked until it ends; `others` are those before it, by pid."""
+    """A run that made itself known, by a file locked until it ends; `others` are those before it, by pid."""
 
     others: tuple[int, ...] = ()
     _path: Path | None = None
