@@ -26,7 +26,8 @@ from swapbench.loaders.tokenizer import Tokenizers
 from swapbench.machine import allowance
 from swapbench.machine.environment import Limits, Volume, load_limits, this_machine
 from swapbench.models.cache import cache_root
-from swapbench.models.validation import Fault, damaged, fault_of_model, fault_of_tokenizer
+from swapbench.models.checkpoint import Fault, damaged
+from swapbench.models.validation import fault_of_model, fault_of_tokenizer
 from swapbench.spec.strategy import LOADERS as ALL
 from swapbench.spec.strategy import ReadAhead, Strategy, TokenizerMode
 

@@ -21,7 +21,7 @@ OnBytes = Callable[[int, int], None]
 
 _CACHES: Final = "Library/Caches" if sys.platform == "darwin" else ".cache"
 _QUESTION: Final = "sha256"
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def cache_root() -> Path:
@@ -127,7 +127,7 @@ def undigested(folder: Path) -> int:
 def _name_of_blob(file: Path) -> str:
     """The hash by which the Hugging Face cache names the file that a snapshot's link leads to."""
     blob = file.resolve()
-    return blob.name if blob.parent.name == "blobs" and _SHA256.fullmatch(blob.name) else ""
+    return blob.name if blob.parent.name == "blobs" and SHA256.fullmatch(blob.name) else ""
 
 
 def _read(file: Path) -> str:

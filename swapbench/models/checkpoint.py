@@ -13,6 +13,8 @@ from math import prod
 from pathlib import Path
 from typing import Any, Final
 
+from swapbench.instruments.page_cache import weight_files
+
 # The format's own bound.
 _LONGEST_BYTES: Final = 100_000_000
 
@@ -141,7 +143,7 @@ PATTERNS: Final = (
     *("*.txt", "*.jsonl", "*.jinja"),
 )
 
-WITHOUT_MARK: Final = "save it as UTF-8 without"
+_WITHOUT_MARK: Final = "save it as UTF-8 without"
 _INDEX: Final = "model.safetensors.index.json"
 _NUMBERED: Final = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
 _TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model", "tiktoken.model")
@@ -149,27 +151,41 @@ _TOKENIZERS: Final = ("tokenizer.json", "tokenizer.model", "tiktoken.model")
 
 def weight_bytes(folder: Path) -> int:
     """Bytes of the weight files; a link counts as what it leads to."""
-    return sum(path.stat().st_size for path in folder.glob(WEIGHTS) if path.is_file())
+    return sum(path.stat().st_size for path in weight_files(folder) if path.is_file())
 
 
-def damage(folder: Path) -> str:
-    """What keeps any loader from reading a checkpoint's files, as a clause; empty where nothing does."""
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a checkpoint, as a clause, and what mends it; empty where whole files would, which
+    `stand_ins.store.advised` says how to get. `incomplete` is what no mlx-lm could load."""
+
+    what: str
+    remedy: str = ""
+    incomplete: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.remedy}"
+
+
+def damaged(folder: Path) -> Fault | None:
+    """What keeps any loader from reading a checkpoint's files; None where nothing does."""
     if not (folder / "config.json").is_file():
-        return "config.json is missing"
+        return Fault("config.json is missing")
     if config := json_damage(folder / "config.json", "model_type"):
-        return f"config.json {config}"
-    weights = sorted(folder.glob(WEIGHTS))
+        remedy = "or get it again" if config.endswith(_WITHOUT_MARK) else "get it again"
+        return Fault(f"config.json {config}", remedy)
+    weights = weight_files(folder)
     if not weights:
         named = missing_files(folder)
-        return f"{named[0]} is missing" if named else f"it has no weights ({WEIGHTS})"
+        return Fault(f"{named[0]} is missing" if named else f"it has no weights ({WEIGHTS})")
     for path in weights:
         try:
             read_header(path)
         except HeaderError as error:
-            return f"{path.name} {error}"
+            return Fault(f"{path.name} {error}")
         except OSError:
-            return f"{path.name} is missing"  # a link to nothing
-    return ""
+            return Fault(f"{path.name} is missing")  # a link to nothing
+    return None
 
 
 def json_damage(file: Path, *names: str) -> str:
@@ -179,7 +195,7 @@ def json_damage(file: Path, *names: str) -> str:
         if content.startswith(LFS_POINTER):
             return POINTER
         if content.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return f"begins with a byte order mark: {WITHOUT_MARK}"
+            return f"begins with a byte order mark: {_WITHOUT_MARK}"
         found = json.loads(content.decode())
     except OSError as error:
         return f"can't be read ({error.strerror})"
@@ -219,19 +235,19 @@ def looks_whole(folder: Path) -> bool:
     named = any((folder / name).is_file() for name in _TOKENIZERS)
     if not named or missing_files(folder) or pointers(folder):
         return False
-    there = {entry.name for path in folder.glob(WEIGHTS) for entry in read_header(path)}
+    there = {entry.name for path in weight_files(folder) for entry in read_header(path)}
     return set(weight_map(folder)) <= there
 
 
 def missing_files(folder: Path) -> tuple[str, ...]:
     """Weight files that an index or a numbered series speaks of, and that are not there."""
-    there = {path.name for path in folder.glob(WEIGHTS)}
+    there = {path.name for path in weight_files(folder)}
     return tuple(sorted({*weight_map(folder).values(), *missing_of_series(folder)} - there))
 
 
 def missing_of_series(folder: Path) -> tuple[str, ...]:
     """Weight files that the numbers of the others speak of, and that are not there."""
-    there = {path.name for path in folder.glob(WEIGHTS)}
+    there = {path.name for path in weight_files(folder)}
     counts = {int(match[2]) for match in map(_NUMBERED.fullmatch, there) if match}
     named = {f"model-{n:05d}-of-{count:05d}.safetensors" for count in counts for n in range(1, count + 1)}
     return tuple(sorted(named - there))

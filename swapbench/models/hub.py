@@ -19,14 +19,13 @@ from typing import IO, Any, Final, cast
 
 from swapbench.base.errors import ModelError, TransferError
 from swapbench.base.files import expanded
-from swapbench.models.cache import OnBytes, require_room
-from swapbench.models.checkpoint import PATTERNS, WEIGHTS
-from swapbench.models.validation import Fault, examined, fault
+from swapbench.models.cache import SHA256, OnBytes, require_room
+from swapbench.models.checkpoint import PATTERNS, WEIGHTS, Fault
+from swapbench.models.validation import examined, fault
 
 _TRIES: Final = 5
 _PAUSE_S: Final = 1.0
 _REPO: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def is_repo(reference: str) -> bool:
@@ -91,7 +90,7 @@ def _fetch_weights(repo: str, revision: str, files: list[Any], total_bytes: int,
     from huggingface_hub import hf_hub_url
 
     blobs = _storage(repo) / "blobs"
-    weights = [file for file in files if file.lfs is not None and _SHA256.fullmatch(file.lfs.sha256)]
+    weights = [file for file in files if file.lfs is not None and SHA256.fullmatch(file.lfs.sha256)]
     places = [blobs / file.lfs.sha256 for file in weights]
     begun = [blob if blob.exists() else _part(blob) for blob in places]
     there_bytes = sum(path.stat().st_size for path in begun if path.exists())

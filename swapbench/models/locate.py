@@ -10,10 +10,10 @@ from swapbench.base.errors import ModelError, did_you_mean
 from swapbench.base.files import expanded
 from swapbench.models import hub
 from swapbench.models.catalogue import CATALOGUE, lookup
-from swapbench.models.checkpoint import weight_bytes
+from swapbench.models.checkpoint import Fault, weight_bytes
 from swapbench.models.stand_ins import order, store
 from swapbench.models.stand_ins.order import Order
-from swapbench.models.validation import Fault, examined, fault
+from swapbench.models.validation import examined, fault
 from swapbench.spec.experiment import Source
 from swapbench.wire.plan import Checkpoint
 
@@ -23,15 +23,10 @@ NAMED_SOURCES: Final = (Source.HUB, *store.MADE_SOURCES)
 
 @dataclass(frozen=True)
 class Located:
-    """Where a model is, or is not.
+    """Where a model, by the experiment's name for it, is or is not.
 
-    Args:
-        name: the experiment's name for it.
-        source: what its checkpoint is, whatever was asked for; where there is none, what it would be.
-        path: its checkpoint; None when there is none.
-        weight_bytes: bytes of its weight files, or what they would take; 0 if nobody knows.
-        hint: where there is no checkpoint, or one that can't be loaded: why, and what to do.
-        fault: what is wrong with one that can't be loaded, and what to do.
+    `source` is what its checkpoint is, or would be, whatever was asked for; `weight_bytes` what its files
+    take, or would, 0 if nobody knows. `hint`: why there is none, or none that can be loaded, and what to do.
     """
 
     name: str

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -14,9 +14,9 @@ from swapbench.base.process import LENT
 from swapbench.models.cache import keep, recall, remembered, state_of
 from swapbench.models.checkpoint import (
     POINTER,
-    WITHOUT_MARK,
+    Fault,
     code_wanted,
-    damage,
+    damaged,
     json_damage,
     looks_whole,
     missing_files,
@@ -28,29 +28,6 @@ from swapbench.models.checkpoint import (
 
 _QUESTION: Final = "fault"
 _PATIENCE_S: Final = 120
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong with a checkpoint, as a clause, and what mends it; empty where whole files would, which
-    `stand_ins.store.advised` says how to get. `incomplete` is what no mlx-lm could load."""
-
-    what: str
-    remedy: str = ""
-    incomplete: bool = True
-
-    def __str__(self) -> str:
-        return f"{self.what}; {self.remedy}"
-
-
-def damaged(folder: Path) -> Fault | None:
-    """What keeps any loader from reading a checkpoint's files; None where nothing does."""
-    what = damage(folder)
-    if not what:
-        return None
-    if what.startswith("config.json") and (folder / "config.json").is_file():
-        return Fault(what, "or get it again" if what.endswith(WITHOUT_MARK) else "get it again")
-    return Fault(what)
 
 
 def fault(folder: Path) -> Fault | None:

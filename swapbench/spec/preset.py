@@ -64,9 +64,7 @@ class Start(Strict):
     environment: dict[str, str] = Field({}, description="added to the server's environment")
     per_model: Flag = Field(False, description="one server for each model, each on a port of its own")
     config: str = Field("", description="name of a file that is written for the server, {config}")
-    config_text: str = Field(
-        "", description="what is in it: {host} {port}, and {models} where the models stand"
-    )
+    config_text: str = Field("", description="what is in it: {host} {port}, {models} where the models stand")
     config_model: str = Field(
         "", description="what is in it for each model: {model} {name} {path} {reference} {python}"
     )
@@ -100,7 +98,7 @@ class Models(Strict):
 
     name: str = Field("{reference}", description="{path}, {name} or {reference} of the experiment's model")
     names: dict[str, str] = Field(
-        {}, description="by the experiment's name or reference: what else it is called"
+        {}, description="what else it is called, by the experiment's name or reference"
     )
     urls: dict[str, str] = Field({}, description="by the experiment's name: a running server of its own")
 
@@ -110,15 +108,11 @@ class Ask(Strict):
 
     path: Path_ = Field("/v1/completions", description="where, by POST")
     body: dict[str, JsonValue] = Field(
-        description="{model} {prompt} {max_tokens} {session}; a text that is one placeholder alone keeps its "
-        "type"
+        description="{model} {prompt} {max_tokens} {session}; one placeholder alone keeps its type"
     )
-    stream: Literal["sse", "ndjson"] = Field(
-        "sse", description="events of a text/event-stream, or JSON lines"
-    )
+    stream: Literal["sse", "ndjson"] = Field("sse", description="a text/event-stream, or JSON lines")
     text: tuple[Where, ...] = Field(
-        ("choices.0.text", "choices.0.delta.content"),
-        description="where in an event the text is; the first that has",
+        ("choices.0.text", "choices.0.delta.content"), description="where the text is; the first that has"
     )
     end: str = Field("[DONE]", description="the event (sse) that ends an answer; empty where there is none")
     done: Where | None = Field(None, description="where in an event it is said that it was the last")
@@ -126,8 +120,7 @@ class Ask(Strict):
         ("error.message", "error", "choices.0.error"), description="where in an event an error is"
     )
     again: tuple[Status, ...] = Field(
-        (202,),
-        description="answers after which a client asks again; 429 and 503 are when they have a Retry-After",
+        (202,), description="after these a client asks again, and after 429 and 503 with a Retry-After"
     )
     model: Where | None = Field(
         None, description="where in an event the model that answers is named, if that is more than an echo"
@@ -152,13 +145,9 @@ class Call(Strict):
     headers: dict[str, str] = Field({}, description="secrets as {env:NAME}")
     body: JsonValue = Field(None, description="JSON; placeholders as in path")
     status: tuple[Status, ...] = Field((200, 201, 202, 204), description="answers that mean success")
-    where: Where | None = Field(
-        None, description="where in the answer success is told, if the status is not enough"
-    )
+    where: Where | None = Field(None, description="where success is told, if not by the status alone")
     equals: JsonValue = Field(None, description="what is there then")
-    until: Until | None = Field(
-        None, description="how its end is recognised, where the answer comes before it"
-    )
+    until: Until | None = Field(None, description="how its end is seen, where the answer comes before it")
     of: Literal["new", "old"] = Field("new", description="which model's server is called")
     instance: Where | None = Field(
         None, description="where in the answer the loaded instance is named: what {old} is from then on"
@@ -184,7 +173,7 @@ class Reported(Strict):
     source: Literal["answer", "call", "get"] = Field(
         "answer",
         alias="from",
-        description="an event of the answer, the answer to the last call, or a GET of `path`",
+        description="an event of the answer, the last call's answer, or a GET of `path`",
     )
     path: Path_ | None = Field(None, description="of the GET")
     where: Where = Field(description="where in the document; {model} within [name={model}]")
@@ -215,13 +204,10 @@ class Preset(Strict):
     title: str = Field(min_length=1, description="one line")
     documentation: str = Field("", description="where its makers document what is used here")
     tested: Literal["real", "stand-in", "untested"] = Field(
-        "untested",
-        description="tested against the real server, or against a stand-in that speaks its protocol",
+        "untested", description="against the real server, or a stand-in that speaks its protocol"
     )
     tested_on: str = Field("", description="with which versions, on what")
-    packages: tuple[str, ...] = Field(
-        (), description="of the interpreter {python}: packages whose versions are noted"
-    )
+    packages: tuple[str, ...] = Field((), description="packages of {python} whose versions are noted")
     notes: tuple[str, ...] = Field((), description="what a reader of its figures has to know")
     url: str = Field("", description="where a running one is, as a rule")
     headers: dict[str, str] = Field({}, description="of every request; secrets as {env:NAME}, or {env:NAME?}")

@@ -94,9 +94,7 @@ class Strategy(Strict):
         "request on; `keep`: as overlap, and kept across swaps. The known names have "
         "`overlap`, but for `stock`",
     )
-    overlap: Flag = Field(
-        False, description="construct modules while the weights are read (fill, slab, direct, map)"
-    )
+    overlap: Flag = Field(False, description="construct modules beside the read (fill, slab, direct, map)")
     read_ahead: ReadAhead = Field(
         ReadAhead.OFF,
         description="`spare` or `double`: read the next model while the old one drains, into a slab 5 % "
@@ -110,9 +108,7 @@ class Strategy(Strict):
         "doesn't, and `reuse`",
     )
     evict_workers: Whole = Field(1, ge=1, le=64, description="threads that write KV caches at once")
-    fsync: Fsync = Field(
-        Fsync.EACH, description="`each` cache before it is freed, all of them `once`, or `off`"
-    )
+    fsync: Fsync = Field(Fsync.EACH, description="`each` cache before it is freed, all `once`, or `off`")
 
     @property
     def gives_back(self) -> bool:

@@ -17,12 +17,11 @@ from swapbench.instruments.page_cache import weight_files
 from swapbench.loaders.tokenizer import load_stock, refuse_mute
 from swapbench.machine.allowance import ByteLimit
 from swapbench.models.cache import remembered, state_of
+from swapbench.models.checkpoint import Fault, damaged
 from swapbench.models.stand_ins.store import advised
 from swapbench.models.validation import (
-    Fault,
     UnansweredError,
     ask,
-    damaged,
     fault_of_model,
     fault_of_tokenizer,
     keep_fault,

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from swapbench.models.checkpoint import (
     Entry,
+    Fault,
     HeaderError,
-    damage,
+    damaged,
     looks_whole,
     missing_files,
     read_header,
@@ -143,7 +144,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_whole_checkpoint_looks_so(folder: Path) -> None:
-    assert damage(folder) == ""
+    assert damaged(folder) is None
     assert looks_whole(folder)
     assert weight_bytes(folder) == sum(path.stat().st_size for path in folder.glob("model-*.safetensors"))
 
@@ -151,23 +152,23 @@ def test_a_whole_checkpoint_looks_so(folder: Path) -> None:
 def test_a_checkpoint_without_config_or_weights_says_so(folder: Path) -> None:
     for path in folder.glob("model*"):
         path.unlink()
-    assert damage(folder) == "it has no weights (model*.safetensors)"
+    assert damaged(folder) == Fault("it has no weights (model*.safetensors)")
     (folder / "config.json").unlink()
-    assert damage(folder) == "config.json is missing"
+    assert damaged(folder) == Fault("config.json is missing")
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 4, 60, 300])
 def test_a_shard_that_is_cut_short_is_noticed(folder: Path, kept_bytes: int) -> None:
     shard = folder / "model-00001-of-00002.safetensors"
     shard.write_bytes(shard.read_bytes()[:kept_bytes])
-    assert damage(folder).startswith("model-00001-of-00002.safetensors is cut short")
+    assert str(damaged(folder)).startswith("model-00001-of-00002.safetensors is cut short")
 
 
 def test_a_link_that_leads_nowhere_is_a_missing_shard(folder: Path) -> None:
     shard = folder / "model-00001-of-00002.safetensors"
     shard.unlink()
     shard.symlink_to(folder / "blobs" / "gone")
-    assert damage(folder) == "model-00001-of-00002.safetensors is missing"
+    assert damaged(folder) == Fault("model-00001-of-00002.safetensors is missing")
 
 
 @pytest.mark.parametrize("indexed", [True, False])

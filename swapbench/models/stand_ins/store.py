@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -15,12 +14,12 @@ from pathlib import Path
 from typing import IO, Final
 
 from swapbench.base.errors import ModelError, did_you_mean
+from swapbench.base.files import write_atomically
 from swapbench.base.process import LENT
 from swapbench.machine.allowance import want_of_files
 from swapbench.models.cache import OnBytes, cache_root, sync
-from swapbench.models.checkpoint import read_object
+from swapbench.models.checkpoint import Fault, read_object
 from swapbench.models.stand_ins.order import RECIPE_VERSION, Order
-from swapbench.models.validation import Fault
 from swapbench.spec.experiment import Source
 
 MADE_SOURCES: Final = (Source.SYNTHETIC, Source.MINI)
@@ -63,10 +62,7 @@ def write_manifest(folder: Path, order: Order) -> None:
         "name": order.name,
         "source": order.source,
     }
-    with (folder / _MANIFEST).open("w", encoding="utf-8") as file:
-        file.write(json.dumps(content, indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    write_atomically(folder / _MANIFEST, json.dumps(content, indent=2) + "\n")
 
 
 def made_as(folder: Path) -> Source | None:

@@ -108,8 +108,7 @@ class Experiment(Strict):
         "all are given by path",
     )
     models: dict[Name, Reference] = Field(
-        description="name -> catalogue name, Hugging Face repo, synthetic model's name, or path",
-        min_length=1,
+        description="name -> catalogue name, Hugging Face repo, synthetic model's name, path", min_length=1
     )
     scenario: tuple[Scenario, ...] = Field(min_length=1, description="the swaps of one round, in order")
     order: Literal["listed", "balanced"] = Field(
@@ -125,14 +124,11 @@ class Experiment(Strict):
     expected_s: dict[Phase, tuple[Seconds, Seconds]] = Field({}, description="expected range of each phase")
     page_cache: PageCache = Field(
         PageCache.WARM,
-        description="the new checkpoint before load: `warm` reads it in, `cold` drops it, `as-is` only looks",
+        description="of the new checkpoint: `warm` reads it in, `cold` drops it, `as-is` looks",
     )
     first_token: Flag = Field(True, description="whether the new model is asked for a token after each swap")
     steady_tokens: Whole = Field(
-        16,
-        ge=0,
-        le=4096,
-        description="tokens of a second request, which tells the steady rate; `0` asks none",
+        16, ge=0, le=4096, description="tokens of a second request, for the steady rate; `0` asks none"
     )
     settle_after_unload: Flag = Field(
         False,
@@ -151,7 +147,7 @@ class Experiment(Strict):
         "machines give free memory to their host, and the first to touch it waits for its return",
     )
     swap_timeout_s: PositiveSeconds = Field(
-        900.0, description="a worker silent for longer is hung, and killed"
+        900.0, description="a worker silent for longer is killed, as hung"
     )
     sample_every_s: Real = Field(0.05, ge=0.005, le=10, description="interval of the memory timeline")
     leak_tolerance_bytes: Bytes = Field(1 << 20, description="growth per swap that is not called a leak")

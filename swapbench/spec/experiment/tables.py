@@ -82,9 +82,7 @@ class Workload(Strict):
     requests: Whole = Field(0, ge=0, le=256, description="requests in flight when the swap is asked for")
     prompt_tokens: Tokens = Field(32, description="prompt tokens of each")
     decode_tokens: Tokens = Field(32, description="tokens that each asks for")
-    agents: Whole = Field(
-        0, ge=0, le=4096, description="agents whose KV caches are held, and evicted by the swap"
-    )
+    agents: Whole = Field(0, ge=0, le=4096, description="agents whose KV caches the swap evicts")
     cache_tokens: Tokens = Field(256, description="tokens in each agent's cache")
     cache_fill: CacheFill = Field(
         CacheFill.PREFILL,
@@ -106,25 +104,20 @@ class Workload(Strict):
     queue_limit: Whole = Field(
         256, ge=0, le=1 << 20, description="requests that may wait while no engine serves; more are refused"
     )
-    drain_deadline_s: Seconds = Field(
-        5.0, description="after this, drain carries what is left over to the new model"
-    )
+    drain_deadline_s: Seconds = Field(5.0, description="after this, drain leaves the rest to the new model")
 
 
 class EngineSettings(Strict):
     """Settings of the reference engine."""
 
-    kv_budget_bytes: Whole = Field(
-        2 << 30, ge=1, le=1 << 50, description="memory for KV caches, whatever the model"
-    )
+    kv_budget_bytes: Whole = Field(2 << 30, ge=1, le=1 << 50, description="memory for KV caches")
     block_tokens: Tokens = Field(64, description="tokens per block of the pool")
     memory_limit_bytes: Bytes = Field(
         0, description="a model with more bytes of weights is refused; `0`: what this process can get"
     )
     drain_grace_s: PositiveSeconds = Field(
         60.0,
-        description="after the drain deadline, a step of the engine that takes longer is stuck, and the swap "
-        "fails",
+        description="after that deadline, a step of the engine that takes longer is stuck: the swap fails",
     )
     max_batch: Whole = Field(16, ge=1, le=256, description="requests decoded together")
     wired: Literal["server", "load", "off"] = Field(
@@ -152,37 +145,29 @@ class Sharded(Strict):
     """How a model is shared among processes by MLX's distributed engine, for target = "sharded"."""
 
     mode: Literal["tensor", "pipeline"] = Field(
-        "tensor",
-        description="what each rank holds: `tensor` a part of every layer, `pipeline` some of the layers",
+        "tensor", description="what each rank holds: `tensor` a part of every layer, `pipeline` some layers"
     )
     ranks: Whole = Field(
-        2,
-        ge=1,
-        le=256,
-        description="processes on this machine, as `--hosts N`; a hostfile has its own number",
+        2, ge=1, le=256, description="processes on this machine, as `--hosts N`; a hostfile has its own"
     )
     backend: Literal["ring", "jaccl", "jaccl-ring", "mpi"] = Field(
         "ring", description="how ranks speak with each other: `ring`, `jaccl`, `jaccl-ring`, `mpi`"
     )
     hostfile: str = Field(
-        "",
-        description="mlx.launch's list of machines, rank 0 first, as `--hostfile FILE`; this machine "
-        "alone when empty",
+        "", description="mlx.launch's list of machines, rank 0 first, as `--hostfile FILE`; empty: this one"
     )
     python: str = Field(
         "", description="the ranks' interpreter, a path that holds on every machine; the worker's when empty"
     )
     listen: str = Field(
         "",
-        description="the address of this machine to which ranks report; when empty, the one on the way to "
-        "the first other machine",
+        description="this machine's address for ranks' reports; empty: the one on the way to the first other",
     )
     port: Whole = Field(
         0,
         ge=0,
         le=65_000,
-        description="the first port between ranks; 0 takes free ones on this machine, and mlx.launch's "
-        "own elsewhere",
+        description="first port between ranks; `0`: free ones here, mlx.launch's own elsewhere",
     )
     stall_s: PositiveSeconds = Field(
         30.0, description="a rank without a sign of life for longer has stalled, and the swap fails"
@@ -229,21 +214,16 @@ class Criterion(Strict):
         0.95,
         ge=0,
         le=1,
-        description="for `memory-reclaimed`: the share of the old model's bytes that must come back",
+        description="for `memory-reclaimed`: share of the old model's bytes that must return",
     )
     scenario: str = Field("", description="for `times-faster`: the scenario that is compared")
     strategy: str = Field(
-        "",
-        description="for `times-faster`: the strategy to compare with stock; the best of all when empty",
+        "", description="for `times-faster`: the strategy that is compared with stock; empty: the best of all"
     )
     of: Literal["total", "weights"] = Field(
-        "total",
-        description="for `times-faster`: `total`, the whole swap, or `weights`, loading without the "
-        "tokenizer",
+        "total", description="for `times-faster`: `total`, the swap, or `weights`, loading less the tokenizer"
     )
-    times: Real = Field(
-        1.0, gt=0, le=1_000_000, description="for `times-faster`: how many times as fast as stock"
-    )
+    times: Real = Field(1.0, gt=0, le=1_000_000, description="for `times-faster`: times as fast as stock")
 
 
 class GateSettings(Strict):
@@ -253,23 +233,17 @@ class GateSettings(Strict):
         0.05,
         gt=0,
         le=10,
-        description="slower by more than this share is a regression: 0.05 suits a quiet machine, 0.25 a "
-        "hosted one",
+        description="share that is a regression: 0.05 suits a quiet machine, 0.25 a hosted one",
     )
     pairs: Whole = Field(
         10,
         ge=6,
         le=1000,
-        description="rounds in which either side has a turn, at least 6; fixed before anything is measured",
+        description="rounds in which either side has a turn; fixed before anything is measured",
     )
-    confirm: Flag = Field(
-        True, description="whether a regression is measured once more before the gate fails"
-    )
+    confirm: Flag = Field(True, description="whether a regression is measured again before the gate fails")
     soak_swaps: Whole = Field(
-        24,
-        ge=0,
-        le=10_000,
-        description="swaps in one process, after the pairs, which show leaks; `0` for none",
+        24, ge=0, le=10_000, description="swaps in one process, after the pairs, to show leaks; `0` for none"
     )
     tolerance_bytes: Bytes | None = Field(
         None, description="`leak_tolerance_bytes`, in bytes per swap, for the gate alone"
@@ -331,18 +305,12 @@ class ScriptedSwap(Strict):
 class Script(Strict):
     """What the scripted target plays: durations, memory and failures, on a clock of its own."""
 
-    seconds: dict[Phase, Seconds] = Field(
-        {}, description="duration of each phase, as in `seconds = { load = 3.2 }`"
-    )
-    spans: dict[str, Seconds] = Field(
-        {}, description='duration of spans, as in `spans = { "load/read" = 2.0 }`'
-    )
+    seconds: dict[Phase, Seconds] = Field({}, description="of each phase, as in `seconds = { load = 3.2 }`")
+    spans: dict[str, Seconds] = Field({}, description='of spans, as in `spans = { "load/read" = 2.0 }`')
     first_token_s: Seconds = Field(0.1, description="time to the first token after the swap")
     model_bytes: dict[str, Bytes] = Field({}, description="resident bytes of each model")
     leak_bytes: Whole = Field(
-        0, ge=-(1 << 50), le=1 << 50, description="bytes that each swap fails to give back"
+        0, ge=-(1 << 50), le=1 << 50, description="bytes that each swap doesn't give back"
     )
-    resident: Real = Field(
-        1.0, ge=0, le=1, description="share of the checkpoint that is found in the page cache"
-    )
+    resident: Real = Field(1.0, ge=0, le=1, description="share of the checkpoint that the page cache has")
     swap: tuple[ScriptedSwap, ...] = Field((), description="exceptions, each under `[[script.swap]]`")
