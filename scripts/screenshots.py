@@ -22,8 +22,8 @@ from swapbench.cli.progress import course_of
 from swapbench.cli.report import print_run
 from swapbench.findings import analyse
 from swapbench.findings.progress import RunProgress, Standing
+from swapbench.report.forms import print_report
 from swapbench.report.live import live_lines
-from swapbench.report.run import print_report
 from swapbench.run.arms import checkpoints_of
 from swapbench.run.runner import Job, carry_out, new_job
 from swapbench.spec.experiment import find, load

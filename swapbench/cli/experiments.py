@@ -46,7 +46,7 @@ def list_(as_json: Json = False) -> None:
 
     Exit codes: 0 fine, 2 an experiment file is broken.
     """
-    from swapbench.report.experiments import print_experiments
+    from swapbench.report.lists import print_experiments
     from swapbench.spec.experiment import discover, load
 
     rows: list[dict[str, Any]] = []
@@ -112,7 +112,7 @@ def show(
     """
     from swapbench.models.locate import Located, locate, looked_at
     from swapbench.report.console import make_console
-    from swapbench.report.experiments import print_experiment, print_settings, to_json
+    from swapbench.report.lists import experiment_to_json, print_experiment, print_settings
     from swapbench.run.capacity import ModelSize, available, needs
     from swapbench.run.targets import server_of
     from swapbench.spec.experiment import find, load
@@ -138,7 +138,7 @@ def show(
     sizes = {model.name: ModelSize(model.weight_bytes, elsewhere or not model.to_come) for model in located}
     taken, there = needs(chosen, sizes), available(chosen.source)
     if as_json:
-        print(to_json(path, chosen, located, taken, there), end="")
+        print(experiment_to_json(path, chosen, located, taken, there), end="")
         return
     written = None
     with suppress(ExperimentError):  # of a file that only overrides make whole

@@ -203,7 +203,7 @@ def history(
     from swapbench.compare.history import only, read_history
     from swapbench.compare.series import analyse_history
     from swapbench.report.console import make_console
-    from swapbench.report.history import history_to_json, left_out, print_history
+    from swapbench.report.forms import history_to_json, left_out, print_history
     from swapbench.store.tables import HEADLINE
 
     read = read_history(results or [Path("results")], experiment, figure or HEADLINE)
@@ -266,7 +266,7 @@ def list_(as_json: Json = False, results: Results = Path("results")) -> None:
     Exit codes: 0 fine, 2 usage, or a baseline that can't be read.
     """
     from swapbench.compare.history import BASELINES, baseline_folder, baselines, experiments_in
-    from swapbench.report.history import print_baselines
+    from swapbench.report.forms import print_baselines
     from swapbench.store import list_runs
 
     rows = []
@@ -307,7 +307,7 @@ def show(
     from swapbench.compare.history import baseline_folder, experiments_in, read_history
     from swapbench.compare.series import analyse_history
     from swapbench.report.console import make_console
-    from swapbench.report.history import history_to_json, left_out, print_history
+    from swapbench.report.forms import history_to_json, left_out, print_history
     from swapbench.stats.prediction import FEWEST_RUNS
 
     try:

@@ -17,10 +17,9 @@ from swapbench.base.process import quoted
 from swapbench.cli.output import complain, say
 from swapbench.findings.progress import Course, RunProgress
 from swapbench.machine import mac
+from swapbench.report.blocks import plain
 from swapbench.report.console import PlainConsole
-from swapbench.report.explaining import explanations, opening
-from swapbench.report.live import live_lines, swap_line
-from swapbench.report.text import plain
+from swapbench.report.live import explanations, live_lines, opening, swap_line
 from swapbench.run import runner
 from swapbench.run.runner import Job, Observer
 from swapbench.wire.events import Event, Note, RoundStarted, WorkerReady

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from swapbench.compare.comparison import Comparison
     from swapbench.findings import Findings
     from swapbench.findings.runs import RunOutline
-    from swapbench.report.sections.view import RunView
+    from swapbench.report.sections import RunView
     from swapbench.store import Run
 
 
@@ -95,7 +95,7 @@ def print_run(
     from swapbench.findings.runs import arm_of, only
     from swapbench.findings.timeline import timeline_of
     from swapbench.report.console import make_console
-    from swapbench.report.run import run_to_html, show
+    from swapbench.report.forms import run_to_html, show
     from swapbench.report.trace import to_trace
     from swapbench.run.capacity import limits_of
     from swapbench.store import read
@@ -261,8 +261,8 @@ def _print_comparisons(
     from swapbench.compare.comparison import gravest
     from swapbench.findings import analyse
     from swapbench.findings.runs import arms_of
-    from swapbench.report.comparison import comparison_to_html, show_comparisons
     from swapbench.report.console import make_console
+    from swapbench.report.forms import comparison_to_html, show_comparisons
     from swapbench.run.capacity import limits_of
 
     if html is None:
@@ -282,7 +282,7 @@ def _view(
     run: "Run", findings: "Findings", compared_by: "Mapping[str, HeadlineFigure] | None" = None
 ) -> "RunView":
     from swapbench.findings.chart_data import pictures_of
-    from swapbench.report.sections.view import RunView
+    from swapbench.report.sections import RunView
     from swapbench.store import raw_files
 
     return RunView(findings, pictures_of(run, findings, compared_by), raw_files(run.folder))

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
+from rich import box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.measure import Measurement
@@ -13,7 +14,7 @@ from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
-from swapbench.report.text import plain
+from swapbench.report.blocks import plain
 
 _PADDING: Final = re.compile(r" +$", re.MULTILINE)
 
@@ -24,6 +25,9 @@ _LEAST_WIDTH: Final = 20
 _UNFOLDED: Final = 10_000
 # A name that is longer may be folded: in a column of this width it still reads as one.
 _READABLE: Final = 20
+# Names are to be copied, so they are never folded.
+_NAME: Final[dict[str, Any]] = {"no_wrap": True}
+_WORDS: Final[dict[str, Any]] = {"overflow": "fold"}
 
 
 class PlainConsole(Console):
@@ -61,6 +65,22 @@ def make_console(unwatched_width: int = _UNWATCHED_WIDTH) -> Console:
 def list_console() -> Console:
     """Standard output, on which lists are folded only where somebody watches: elsewhere they are searched."""
     return make_console(unwatched_width=_UNFOLDED)
+
+
+def list_table(name: str, *columns: str, names: int = 1) -> Table:
+    """A table whose first columns, as many as are `names`, hold names."""
+    table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False)
+    for number, column in enumerate((name, *columns)):
+        table.add_column(column, **(_NAME if number < names else _WORDS))
+    return table
+
+
+def named_rows(style: str, padding: int) -> Table:
+    """Without lines or headings: names, and what is said of each."""
+    table = Table(box=None, padding=(0, 2, padding, 0), show_header=False)
+    table.add_column(style=style, **_NAME)
+    table.add_column(**_WORDS)
+    return table
 
 
 def readable(table: Table, console: Console) -> RenderableType:

@@ -1,6 +1,5 @@
 """The machine, for people: what the doctor, the self-check and the probe have found."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
@@ -13,8 +12,9 @@ from rich.text import Text
 from swapbench.machine.doctor import Check, Status
 from swapbench.machine.environment import Limits, Machine
 from swapbench.machine.selfcheck import Result, Row, Selfcheck
-from swapbench.report.blocks import Cell, Table
+from swapbench.report.blocks import Cell, Table, columns
 from swapbench.report.console import readable
+from swapbench.report.render import as_document
 from swapbench.report.render.terminal import print_table
 
 _MARKS: Final[dict[Status, tuple[str, str]]] = {
@@ -54,8 +54,7 @@ def print_checks(
 
 def checks_to_json(machine: Machine, checks: Sequence[Check]) -> str:
     """One document: `machine`, and `checks` with name, status, finding and advice."""
-    document = {"machine": machine.model_dump(), "checks": [check.model_dump() for check in checks]}
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return as_document({"machine": machine.model_dump(), "checks": [check.model_dump() for check in checks]})
 
 
 def in_a_line(row: Row) -> str:
@@ -86,25 +85,12 @@ def print_limits(limits: Limits, console: Console) -> None:
     rows = []
     for rate in limits.rates:
         bound = "cold loads" if rate is cold else "warm loads" if rate is warm else ""
-        figures = (f"{value:.2f}" for value in (rate.low, rate.median, rate.high))
-        rows.append(
-            (
-                Cell(rate.describe(), tone="strong" if bound else "plain"),
-                *(Cell(text) for text in figures),
-                Cell(str(rate.n)),
-                Cell(bound),
-            )
-        )
+        cells = (*(f"{value:.2f}" for value in (rate.low, rate.median, rate.high)), str(rate.n), bound)
+        rows.append((Cell(rate.describe(), tone="strong" if bound else "plain"), *map(Cell, cells)))
     where = f"{limits.volume.mount} ({limits.volume.file_system})" if limits.volume.mount else "its volume"
-    table = Table(
-        title=f"Limits of {limits.machine.describe()}, {where}: GB/s",
-        label="",
-        columns=(("least",), ("median",), ("most",), ("n",), ("limit of",)),
-        groups=(tuple(rows),),
-    )
-    print_table(table, console)
+    title = f"Limits of {limits.machine.describe()}, {where}: GB/s"
+    headings = columns("least", "median", "most", "n", "limit of")
+    print_table(Table(title, "", headings, (tuple(rows),)), console)
     if cold is None:
-        console.print(
-            "No limit of cold loads: this file system has no direct reads, or keeps the file in memory.",
-            style="yellow",
-        )
+        says = "No limit of cold loads: this file system has no direct reads, or keeps the file in memory."
+        console.print(says, style="yellow")

@@ -11,10 +11,9 @@ from rich.console import Console
 from swapbench.base.files import write_atomically
 from swapbench.base.phases import LEDGER_LABELS
 from swapbench.compare.gate import Gate, GateOutcome
-from swapbench.report.documents import as_document
-from swapbench.report.render import markdown
-from swapbench.report.render.terminal import print_sections
-from swapbench.report.sections.gate import TONES, failure_of, gate_sections, judgement, title
+from swapbench.report.render import as_document, markdown
+from swapbench.report.render.terminal import heading, print_blocks
+from swapbench.report.sections.gate import TONES, failure_of, gate_sections, gate_title, judgement
 
 # 1: first published form.
 GATE_VERSION: Final = 1
@@ -25,12 +24,13 @@ MARKER: Final = "<!-- swapbench-gate -->"
 
 def print_gate(gate: Gate, console: Console) -> None:
     """For people at a terminal."""
-    print_sections(title(gate), gate_sections(gate), console)
+    console.print(heading(gate_title(gate)))
+    print_blocks(gate_sections(gate), console)
 
 
 def to_markdown(gate: Gate) -> str:
     """For a pull request: what decides, and the rest folded; under the size that GitHub takes."""
-    head = f"{MARKER}\n## {markdown.escape(title(gate))}\n"
+    head = f"{MARKER}\n## {markdown.escape(gate_title(gate))}\n"
     return markdown.to_markdown(head, gate_sections(gate), "gate.json has it all")
 
 
@@ -71,9 +71,6 @@ def _escaped(text: str) -> str:
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-_FAILURES: Final = (GateOutcome.REGRESSION, GateOutcome.LEAK)
-
-
 def to_junit(gate: Gate) -> str:
     """One suite, a case for every scenario, every ledger and every swap that failed.
 
@@ -104,27 +101,26 @@ def to_junit(gate: Gate) -> str:
 
 
 def _cases(gate: Gate) -> Iterator[Xml.Element]:
+    def case(name: str, outcome: GateOutcome, reason: str, seconds: float = 0.0) -> Xml.Element:
+        about = {"classname": f"swapbench.{gate.experiment}", "name": name, "time": f"{seconds:.6f}"}
+        of = Xml.Element("testcase", about)
+        reason = "".join(sign if sign.isprintable() else " " for sign in reason)
+        match outcome:
+            case GateOutcome.PASS:
+                Xml.SubElement(of, "system-out").text = reason
+            case GateOutcome.REGRESSION | GateOutcome.LEAK:
+                Xml.SubElement(of, "failure", message=reason, type=str(outcome)).text = reason
+            case GateOutcome.FAILED:
+                Xml.SubElement(of, "error", message=reason, type=str(outcome)).text = reason
+            case _:
+                Xml.SubElement(of, "skipped", message=f"{outcome}: {reason}")
+        return of
+
     for scenario in gate.scenarios:
         seconds = scenario.change.b.point if scenario.change.b else 0.0
-        yield _case(gate, scenario.scenario, scenario.outcome, scenario.reason, seconds)
+        yield case(scenario.scenario, scenario.outcome, scenario.reason, seconds)
     for ledger in gate.ledgers:
-        yield _case(gate, f"memory: {ledger.ledger}", ledger.outcome, ledger.reason)
+        yield case(f"memory: {ledger.ledger}", ledger.outcome, ledger.reason)
     for failure in gate.failures:
         name = "run" if failure.round is None else f"{failure.scenario}, round {failure.round}"
-        yield _case(
-            gate, f"{name}, {failure.side}" if failure.side else name, GateOutcome.FAILED, failure.reason
-        )
-
-
-def _case(gate: Gate, name: str, outcome: GateOutcome, reason: str, seconds: float = 0.0) -> Xml.Element:
-    case = Xml.Element("testcase", classname=f"swapbench.{gate.experiment}", name=name, time=f"{seconds:.6f}")
-    reason = "".join(sign if sign.isprintable() else " " for sign in reason)
-    if outcome in _FAILURES:
-        Xml.SubElement(case, "failure", message=reason, type=str(outcome)).text = reason
-    elif outcome is GateOutcome.FAILED:
-        Xml.SubElement(case, "error", message=reason, type=str(outcome)).text = reason
-    elif outcome is not GateOutcome.PASS:
-        Xml.SubElement(case, "skipped", message=f"{outcome}: {reason}")
-    else:
-        Xml.SubElement(case, "system-out").text = reason
-    return case
+        yield case(f"{name}, {failure.side}" if failure.side else name, GateOutcome.FAILED, failure.reason)

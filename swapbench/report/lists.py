@@ -1,22 +1,26 @@
-"""Lists of runs, of models and of targets; and how far a model is that is made or fetched."""
+"""Lists of runs, models, targets and experiments; one experiment; how far a download is."""
 
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
-from swapbench.base import figures
-from swapbench.report.console import readable
+from swapbench.base.figures import memory, seconds, size
+from swapbench.report.console import list_table, named_rows, readable
+from swapbench.report.render import as_document
 
 if TYPE_CHECKING:
     from swapbench.findings.runs import RunOutline
+    from swapbench.models.locate import Located
+    from swapbench.run.capacity import Available, Needs
+    from swapbench.spec.experiment import Experiment
     from swapbench.wire.plan import Server
 
 _STATUS_STYLES: Final = {
@@ -42,18 +46,22 @@ _TESTED: Final = {
     "own": ("your own preset: not tested by swapbench", "dim"),
 }
 
+# What the other tables of `show` have.
+_SHOWN_APART: Final = {"scenario", "models", "title", "description"}
+
 
 def print_runs(runs: "Sequence[RunOutline]", console: Console) -> None:
     """Print a table of runs."""
-    table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False)
+    table = list_table("run", "experiment", "started (UTC)", "models", "status")
     # What is to be copied is never broken, whatever else has to be.
-    table.add_column("run", no_wrap=True, min_width=max((len(run.run_id) for run in runs), default=0))
-    for heading in ("experiment", "started (UTC)", "models", "status"):
-        table.add_column(heading, overflow="fold")
+    table.columns[0].min_width = max((len(run.run_id) for run in runs), default=0)
     table.add_column("ok", justify="right")
     table.add_column("failed", justify="right")
     table.add_column("median", overflow="fold")
     for run in runs:
+        headlines = [f"{name} {seconds(value)}" for name, value in run.headline_s.items()]
+        if (more := len(headlines) - _MOST_SHOWN) > 0:
+            headlines[_MOST_SHOWN:] = [f"and {more} more"]
         table.add_row(
             Text(run.run_id),
             Text(run.experiment),
@@ -62,41 +70,24 @@ def print_runs(runs: "Sequence[RunOutline]", console: Console) -> None:
             Text(run.status, style=_STATUS_STYLES[run.status]),
             str(run.swaps_ok),
             Text(str(run.swaps_failed), style="bold red" if run.swaps_failed else "dim"),
-            Text("\n".join(_headlines(run))),
+            Text("\n".join(headlines)),
         )
     console.print(readable(table, console))
 
 
-def _headlines(run: "RunOutline") -> Iterator[str]:
-    """The first of them, where there are dozens: a report has them all."""
-    shown = list(run.headline_s.items())[:_MOST_SHOWN]
-    yield from (f"{name} {figures.seconds(value)}" for name, value in shown)
-    if more := len(run.headline_s) - len(shown):
-        yield f"and {more} more"
-
-
 def runs_to_json(runs: "Sequence[RunOutline]") -> str:
     """A list of objects, one for each run."""
-    rows = [asdict(run) | {"started_at": run.started_at.isoformat()} for run in runs]
-    return json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+    return as_document([asdict(run) for run in runs])
 
 
 def print_models(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
     """Print a row for each source of each model."""
-    table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False)
-    for column in ("model", "source", "size"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("where", overflow="fold")
+    table = list_table("model", "source", "size", "where", names=3)
     for row in rows:
         for number, source in enumerate(row["sources"]):
-            weight_bytes = source["weight_bytes"]
-            cells = (
-                "" if number else row["name"],
-                source["source"],
-                figures.size(weight_bytes) if weight_bytes else "?",
-                source["path"] or source["hint"],
-            )
-            table.add_row(*map(Text, cells))
+            weight = size(source["weight_bytes"]) if source["weight_bytes"] else "?"
+            where = source["path"] or source["hint"]
+            table.add_row(*map(Text, ("" if number else row["name"], source["source"], weight, where)))
     console.print(readable(table, console))
 
 
@@ -104,62 +95,46 @@ def print_models(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
 def progress_of(title: str) -> Iterator[Callable[[int, int], None]]:
     """Shows how many bytes of how many are done: a bar on a terminal, elsewhere a line for every tenth."""
     if not sys.stderr.isatty():
-        yield _TenthLines(title)
-        return
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
+        printed = -1
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
-    times = (TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, *times, console=Console(stderr=True)) as progress:
+        def tenths(done_bytes: int, total_bytes: int) -> None:
+            nonlocal printed
+            reached = 10 * done_bytes // total_bytes if total_bytes else 0
+            if reached != printed:
+                printed = reached
+                print(f"{title}: {size(done_bytes)} of {size(total_bytes)}", file=sys.stderr, flush=True)
+
+        yield tenths
+        return
+    from rich import progress as bars
+
+    columns = (bars.TextColumn("{task.description}", markup=False), bars.BarColumn(), bars.DownloadColumn())
+    times = (bars.TransferSpeedColumn(), bars.TimeRemainingColumn())
+    with bars.Progress(*columns, *times, console=Console(stderr=True)) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-class _TenthLines:
-    """Prints a line whenever another tenth is there."""
-
-    def __init__(self, title: str) -> None:
-        self._title = title
-        self._tenths = -1
-
-    def __call__(self, done_bytes: int, total_bytes: int) -> None:
-        tenths = 10 * done_bytes // total_bytes if total_bytes else 0
-        if tenths != self._tenths:
-            self._tenths = tenths
-            print(
-                f"{self._title}: {figures.size(done_bytes)} of {figures.size(total_bytes)}",
-                file=sys.stderr,
-                flush=True,
-            )
-
-
 def print_targets(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
     """Print what each is, how it is swapped and seen, and what is known of it."""
-    table = Table(box=None, padding=(0, 2, 1, 0), show_header=False)
-    # Names are to be copied, so they are never folded.
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
+    table = named_rows("bold", 1)
     for row in rows:
-        table.add_row(Text(row["name"]), Text("\n").join((Text(row["title"]), _ways(row), _tested(row))))
+        program = row["start"] if row["start"] in _STARTED else row["start"].partition(" ")[0]
+        started = _STARTED.get(program, f"started by swapbench, as {program}")
+        ways = f"{started}; swap: {row['swap']}; reports: {row['reports'] or 'nothing'}"
+        tested, style = _TESTED[row["tested"]]
+        where = f": {row['tested_on']}" if row["tested"] == "real" and row["tested_on"] else ""
+        said = (Text(row["title"]), Text(ways, style="dim"), Text(tested + where, style=style))
+        table.add_row(Text(row["name"]), Text("\n").join(said))
     console.print(readable(table, console))
 
 
 def print_requests(server: "Server", console: Console) -> None:
     """Print what a server would be started with and asked, with placeholders where a run fills them."""
-    preset = server.preset
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
+    table = named_rows("dim", 0)
     for label, text in _requests(server):
         table.add_row(Text(label), Text(text))
-    console.print(Text(f"{preset.name}: {preset.title}", style="bold"))
+    console.print(Text(f"{server.preset.name}: {server.preset.title}", style="bold"))
     console.print(readable(table, console))
 
 
@@ -182,13 +157,148 @@ def _requests(server: "Server") -> Iterator[tuple[str, str]]:
         yield "key", f"{variable}{', if it is set' if optional else ''}"
 
 
-def _ways(row: Mapping[str, Any]) -> Text:
-    program = row["start"] if row["start"] in _STARTED else row["start"].partition(" ")[0]
-    started = _STARTED.get(program, f"started by swapbench, as {program}")
-    return Text(f"{started}; swap: {row['swap']}; reports: {row['reports'] or 'nothing'}", style="dim")
+def print_experiments(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Print what each is called, and of what it is made."""
+    table = named_rows("", 1)
+    entries = []
+    for row in rows:
+        made_of = f"models: {', '.join(row['models'])}\nscenarios: {', '.join(row['scenarios'])}"
+        said = (Text(row["title"]), Text(made_of, style="dim"), Text(row["file"], style="dim"))
+        name = Text(row["name"], style="bold")
+        entries.append((name, *said))
+        table.add_row(name, Text("\n").join(said))
+    room = console.width - max((len(row["name"]) for row in rows), default=0) - 2
+    if all(len(row["file"]) <= room for row in rows):
+        console.print(readable(table, console))
+        return
+    # Files are to be copied as well: a terminal breaks its lines itself, and knows that they are one.
+    for name, *texts, file in entries:
+        console.print(name)
+        console.print(Padding(Text("\n").join(texts), (0, 0, 0, 2)))
+        console.print(Text("  ").append(file), soft_wrap=True)
 
 
-def _tested(row: Mapping[str, Any]) -> Text:
-    said, style = _TESTED[row["tested"]]
-    where = f": {row['tested_on']}" if row["tested"] == "real" and row["tested_on"] else ""
-    return Text(said + where, style=style)
+def print_experiment(
+    path: Path,
+    chosen: "Experiment",
+    located: "Sequence[Located]",
+    taken: "Needs",
+    there: "Available",
+    console: Console,
+) -> None:
+    """Print what a run would do, where its models are, and what it takes of what there is."""
+    console.print(Text(chosen.title or path.stem, style="bold"))
+    console.print(Text(str(path), style="dim"), soft_wrap=True)
+    if chosen.description:
+        console.print(Text(chosen.description.strip()))
+    scenarios = list_table("scenario", "from", "to")
+    again = chosen.reloads({model.name: str(model.path or model.reference) for model in located})
+    for scenario in chosen.scenario:
+        to = scenario.to_model + (" (the same: a reload)" if scenario.name in again else "")
+        scenarios.add_row(Text(scenario.name), Text(scenario.from_model), Text(to))
+    console.print(readable(scenarios, console))
+    models = list_table("model", "source", "size", "checkpoint")
+    for model in located:
+        where = Text(model.hint or str(model.path), style="dim")
+        told = where if where.plain == model.reference else Text("\n").join((Text(model.reference), where))
+        weight = size(model.weight_bytes) if model.weight_bytes else "unknown"
+        models.add_row(Text(model.name), Text(model.source), Text(weight), told)
+    console.print(readable(models, console))
+    for line in _needs(taken, there):
+        console.print(Text(line))
+
+
+def print_settings(chosen: "Experiment", written: "Experiment | None", console: Console) -> None:
+    """Print every setting, and what the file says where an override changes that.
+
+    Args:
+        written: the file without overrides; None where it is none without them.
+    """
+    before = {} if written is None else _settings(written)
+    table = list_table("setting", "in effect", "in the file")
+    for key, value in _settings(chosen).items():
+        changed = before.get(key, "") if before.get(key) != value else ""
+        table.add_row(Text(key), Text(value), Text(changed))
+    console.print(readable(table, console))
+
+
+def experiment_to_json(
+    path: Path, chosen: "Experiment", located: "Sequence[Located]", taken: "Needs", there: "Available"
+) -> str:
+    """One object: the experiment, where its models are, what it needs, and what the machine has."""
+    models = [
+        {
+            "name": model.name,
+            "reference": model.reference,
+            "source": str(model.source),
+            "weight_bytes": model.weight_bytes or None,
+            "path": str(model.path) if model.path else None,
+            "hint": model.hint,
+        }
+        for model in located
+    ]
+    document = {
+        "name": path.stem,
+        "file": str(path),
+        "experiment": chosen.model_dump(mode="json", by_alias=True),
+        "models": models,
+        "needs": asdict(taken) | {"memory_bytes": taken.memory_bytes},
+        "machine": asdict(there),
+    }
+    return as_document(document)
+
+
+def _needs(taken: "Needs", there: "Available") -> Iterator[str]:
+    model = f"{taken.largest_model} {memory(taken.largest_model_bytes)}" if taken.largest_model_bytes else ""
+    caches = f"KV caches up to {memory(taken.kv_bytes)}" if taken.kv_bytes else ""
+    parts = ", ".join(filter(None, (model, caches, _unknown(taken.unweighed))))
+    limited = f", limited by {there.memory_limited_by}" if there.memory_limited_by else ""
+    yield (
+        f"memory: {'at least ' if taken.unweighed else ''}{memory(taken.memory_bytes)}"
+        f"{f' ({parts})' if parts else ''}; {memory(there.memory_available_bytes)} available{limited}"
+        + _too_little(taken.memory_bytes, there.memory_available_bytes)
+    )
+    if taken.page_cache_bytes:
+        yield (
+            "page cache: a warm swap needs room for the new model's file beside the old model, then beside "
+            f"its own copy: {_least(memory(taken.page_cache_bytes), taken.unweighed)}; "
+            "with less, swaps are invalid"
+        )
+    yield (
+        f"disk for checkpoints: {_least(size(taken.missing_bytes), taken.missing_unweighed)} to get; "
+        f"{size(there.checkpoints_free_bytes)} free"
+        + _too_little(taken.missing_bytes, there.checkpoints_free_bytes)
+    )
+    if taken.eviction_bytes:
+        yield (
+            f"disk for results: evicted KV caches up to {size(taken.eviction_bytes)}; "
+            f"{size(there.results_free_bytes)} free"
+            + _too_little(taken.eviction_bytes, there.results_free_bytes)
+        )
+
+
+def _least(known: str, unweighed: Sequence[str]) -> str:
+    return f"at least {known} ({_unknown(unweighed)})" if unweighed else known
+
+
+def _unknown(unweighed: Sequence[str]) -> str:
+    return ", ".join(f"{name} unknown" for name in unweighed)
+
+
+def _too_little(needed: int, there: int) -> str:
+    return "" if needed <= there else ": too little"
+
+
+def _settings(chosen: "Experiment") -> dict[str, str]:
+    """Every value of the file by its dotted key, but for what stands in the other tables."""
+    document = chosen.model_dump(mode="json", by_alias=True, exclude=_SHOWN_APART)
+    document["fault"] = ", ".join(f"{f.kind} {f.when} {f.scenario}" for f in chosen.fault) or "none"
+    document["strategy"] = "; ".join(f"{name}: {how.describe()}" for name, how in chosen.strategy.items())
+    document["criterion"] = ", ".join(criterion.kind for criterion in chosen.criterion) or "none"
+    flat: dict[str, Any] = {}
+    for key, value in document.items():
+        if isinstance(value, dict):
+            flat |= {f"{key}.{inner}": v for inner, v in value.items()}
+        elif value is not None:
+            flat[key] = value
+    return {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in flat.items()}

@@ -1,15 +1,17 @@
-"""What a run shows while it goes on: text of a given width, from where the run is."""
+"""What a run shows while it goes on: the live view, a line for each swap, and what --verbose says."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from rich.text import Text
 
-from swapbench.base.figures import NOT_RECORDED, counted, memory
+from swapbench.base.figures import NOT_RECORDED, counted, memory, size
 from swapbench.findings.progress import Course, ProgressRow, Standing
-from swapbench.report.text import plain, shortened, sparkline
-from swapbench.spec.experiment import Source
-from swapbench.wire.swap import SwapFinished
+from swapbench.report.blocks import plain, shortened, sparkline
+from swapbench.spec.experiment import Experiment, PageCache, Source
+from swapbench.wire.events import Event, StepStarted, SwapStarted, TurnStarted, WorkerReady
+from swapbench.wire.plan import Arm
+from swapbench.wire.swap import PhaseMeasured, SwapFinished
 
 _ROWS: Final = 8
 _LEAST_WIDTH: Final = 40
@@ -25,7 +27,8 @@ _DONE, _TO_COME = "━", "─"
 def live_lines(standing: Standing, width: int) -> Text:
     """The whole view, no line wider than `width`."""
     width = max(_LEAST_WIDTH, width)
-    rows = _latest(standing.rows)
+    latest = sorted(standing.rows, key=lambda row: row.changed)[-_ROWS:]
+    rows = [row for row in standing.rows if row in latest]
     labels = min(max(len(label) for label in (_MEMORY, *(row.label for row in rows))), width // 3)
     lines = [
         _heading(standing, width),
@@ -74,22 +77,16 @@ def _now(standing: Standing, width: int) -> Text:
 
 
 def _gauge(standing: Standing, labels: int, width: int) -> Text:
-    held = max((n for n in (standing.mlx_bytes, standing.process_bytes) if n is not None), default=None)
+    named = {"MLX": standing.mlx_bytes, "process": standing.process_bytes}
+    known = {name: value for name, value in named.items() if value is not None}
     line = _labelled(_MEMORY, labels)
-    if held is None:
+    if not known:
         return line.append("  not read yet", style="dim")
-    whole = standing.course.memory_bytes
+    held, whole = max(known.values()), standing.course.memory_bytes
     line.append(f"  {memory(held):>{_FIGURE_WIDTH}}  ", style="bold")
     line.append_text(_bar(held / whole, width // _BAR_SHARE, "magenta")).append(f"  of {memory(whole)}")
-    named = {"MLX": standing.mlx_bytes, "process": standing.process_bytes}
-    parts = [f"{name} {memory(value)}" for name, value in named.items() if value is not None]
-    return line.append(f"  ({', '.join(parts)})", style="dim")
-
-
-def _latest(rows: Sequence[ProgressRow]) -> list[ProgressRow]:
-    """Those that changed last, in the order in which they always stand."""
-    shown = sorted(rows, key=lambda row: row.changed)[-_ROWS:]
-    return [row for row in rows if row in shown]
+    parts = ", ".join(f"{name} {memory(value)}" for name, value in known.items())
+    return line.append(f"  ({parts})", style="dim")
 
 
 def _labelled(text: str, width: int) -> Text:
@@ -135,11 +132,81 @@ def clock(seconds: float) -> str:
 def swap_line(event: SwapFinished) -> str:
     """What became of a swap, for a log."""
     if event.status != "ok":
-        returned = event.rollback_s is not None
-        back = f"; the old model is back after {event.rollback_s:.2f} s" if returned else ""
+        back = "" if event.rollback_s is None else f"; the old model is back after {event.rollback_s:.2f} s"
         return f"{event.swap.scenario}: {event.status.replace('_', ' ')}: {event.error}{back}"
-    measured = event.timing.to_first_token_s is not None
-    token = f", first token at {event.timing.to_first_token_s:.3f} s" if measured else ""
+    timing = event.timing
+    total = "" if timing.total_s is None else f" {timing.total_s:.3f} s"
+    token = "" if timing.to_first_token_s is None else f", first token at {timing.to_first_token_s:.3f} s"
     invalid = "" if event.valid else f"  [invalid: {event.invalid_reason}]"
-    total = "" if event.timing.total_s is None else f" {event.timing.total_s:.3f} s"
     return f"{event.swap.scenario}:{total}{token if total else token.removeprefix(',')}{invalid}"
+
+
+_PAGE_CACHE: Final[Mapping[PageCache, str]] = {
+    PageCache.WARM: "read into the page cache, so that the disk is out of it",
+    PageCache.COLD: "dropped from the page cache, so that they come from disk",
+    PageCache.AS_IS: "left in the page cache as they are, and only looked at",
+}
+_STEPS: Final[Mapping[str, str]] = {
+    "checking": "what can be known of the new checkpoint, while the old model is untouched",
+    "preparing": "agents' caches and requests in flight; {page_cache}",
+    "answering": "requests that were carried over, and those that wait",
+    "decoding": "a second request, for the steady rate",
+    "restoring": "agents' caches that come back have to go on as before",
+    "verifying": "the new model has to say what a process says that loaded it afresh",
+    "settling": "until the ledgers stand still, so that memory is read when it is back",
+}
+
+
+def opening(arm: Arm, side: str) -> Iterator[str]:
+    """What is known of a run's arm before it begins."""
+    who = f"{side}: " if side else ""
+    yield f"{who}the worker runs {arm.python}, since the process that measures others holds no MLX"
+    for model in arm.checkpoints.values():
+        where = f", {model.path}" if model.path.parts else ""
+        yield f"{who}{model.name}: {model.source}, {size(model.weight_bytes)}{where}"
+    for name, how in arm.experiment.strategy.items():
+        yield f"{who}strategy {name}: {how.describe()}"
+
+
+def explanations(event: Event, experiment: Experiment, side: str, *, claims: bool = True) -> Iterator[str]:
+    """What an event means. Without `claims` the models are stand-ins, and held against no target."""
+    match event:
+        case TurnStarted() if side:
+            yield f"the turn of {side}, in a process of its own"
+        case WorkerReady():
+            held = event.baseline.footprint_bytes
+            yield f"worker {event.pid} holds no model yet" + (f": {memory(held)}" if held else "")
+        case SwapStarted():
+            swap = event.swap
+            yield f"{swap.scenario}: {swap.from_model} → {swap.to_model}, strategy {swap.strategy}"
+        case StepStarted() if event.step.startswith("serving "):
+            yield f"  {event.step}: the model that the swap begins with has to be served"
+        case StepStarted() if event.step in _STEPS:
+            name = event.swap.scenario
+            label = experiment.page_cache_of(next(s for s in experiment.scenario if s.name == name))
+            files = f"page cache {label}: the new model's files are {_PAGE_CACHE[label]}"
+            yield f"  {event.step}: {_STEPS[event.step].format(page_cache=files)}"
+        case PhaseMeasured(span=""):
+            before, after = event.before.mlx_active_bytes, event.after.mlx_active_bytes
+            ends = None if before is None or after is None else (memory(before), memory(after))
+            grown = f", MLX {ends[0]} → {ends[1]}" if ends and ends[0] != ends[1] else ""
+            yield f"  {event.phase} {event.seconds:.3f} s{grown}"
+        case SwapFinished():
+            yield from (f"  {text}" for text in _proofs(event, experiment.target_s if claims else None))
+
+
+def _proofs(event: SwapFinished, target_s: float | None) -> Iterator[str]:
+    told, total_s = event.outcome, event.timing.total_s
+    if told.resident_before is not None:
+        yield f"{told.resident_before:.0%} of the new model's files were in the page cache before load"
+    if not event.valid and event.invalid_reason:
+        yield f"invalid, and left out of statistics: {event.invalid_reason}"
+    if told.loader is not None:
+        yield f"loaded by {told.loader}" + (f": {told.loader_why}" if told.loader_why else "")
+    if event.verified_tokens:
+        yield f"{event.verified_tokens} tokens are those of a fresh process"
+    if total_s and target_s is not None:
+        under = f"{target_s / total_s:.1f} times under" if total_s <= target_s else "over"
+        yield f"{under} the target of {target_s:g} s"
+    if event.settle_s is not None:
+        yield f"memory stood still after {event.settle_s:.2f} s"

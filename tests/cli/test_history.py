@@ -17,7 +17,7 @@ from swapbench.cli import app as everything
 from swapbench.cli.gate import history
 from swapbench.compare.history import read_history
 from swapbench.compare.series import analyse_history
-from swapbench.report.history import print_history
+from swapbench.report.forms import print_history
 from tests.findings.recording import Recording
 from tests.played import a_run, pairs
 from tests.scripted import scripted

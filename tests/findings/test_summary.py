@@ -10,7 +10,7 @@ from swapbench.base.phases import PHASES
 from swapbench.findings import Findings, analyse
 from swapbench.findings.summary import ScenarioSummary, count
 from swapbench.findings.swaps import swaps_of
-from swapbench.report.run import to_markdown
+from swapbench.report.forms import to_markdown
 from swapbench.spec.experiment import Source
 from tests.findings.recording import LARGE_BYTES, Recording, checkpoints
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from swapbench.base.errors import ResultsError
 from swapbench.findings import analyse
-from swapbench.report.run import show
+from swapbench.report.forms import show
 from swapbench.store import read
 from tests.findings.recording import LARGE_BYTES, Recording, reading
 from tests.fuzz.mutations import spoilt

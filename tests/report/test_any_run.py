@@ -12,8 +12,7 @@ from rich.console import Console
 
 from swapbench.base.errors import Exit
 from swapbench.findings import Findings, analyse, exit_code
-from swapbench.report.documents import to_json
-from swapbench.report.run import print_report, show, to_markdown
+from swapbench.report.forms import print_report, show, to_json, to_markdown
 from swapbench.store import Run, read
 from tests.findings.recording import Recording, reading
 

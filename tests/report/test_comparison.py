@@ -10,11 +10,10 @@ from rich.console import Console
 
 from swapbench.base.figures import EN_DASH
 from swapbench.compare.comparison import Comparison
-from swapbench.report.comparison import comparison_to_markdown, show_comparisons
-from swapbench.report.documents import COMPARISON_VERSION
+from swapbench.report.forms import COMPARISON_VERSION, comparison_to_markdown, show_comparisons
 from swapbench.report.sections.comparison import comparison_verdict, noise_floor
 from tests.report.judged import apart, comparison
-from tests.report.test_documents import keys
+from tests.report.test_forms import keys
 
 HERE = Path(__file__).parent
 

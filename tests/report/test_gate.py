@@ -23,9 +23,9 @@ from swapbench.report.gate import (
     to_markdown,
     write_reports,
 )
-from swapbench.report.sections.gate import title
+from swapbench.report.sections.gate import gate_title
 from tests.report.judged import LABELS, gate
-from tests.report.test_documents import keys
+from tests.report.test_forms import keys
 
 HERE = Path(__file__).parent
 
@@ -99,7 +99,7 @@ def test_all_that_is_grave_is_in_the_first_sentence(tmp_path: Path) -> None:
         "1 failure while measuring; slower beyond the margin: up; memory leaks: MLX active, process footprint"
     )
     assert to_markdown(judged).splitlines()[3] == f"- {said}"
-    assert title(judged) == "swapbench gate: failed"
+    assert gate_title(judged) == "swapbench gate: failed"
 
 
 def test_what_is_not_settled_is_named(tmp_path: Path) -> None:

@@ -1,17 +1,20 @@
-"""The live view as text."""
+"""The live view as text, and what --verbose says."""
 
 import io
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from swapbench.findings.progress import RunProgress, Standing
-from swapbench.report.live import clock, live_lines
+from swapbench.report.live import clock, explanations, live_lines, opening
 from swapbench.spec.experiment import Source
 from swapbench.wire.events import RoundStarted, StepStarted, SwapStarted, TurnStarted
-from swapbench.wire.swap import MemorySample, Reading
+from swapbench.wire.plan import Arm, scripted_checkpoints
+from swapbench.wire.swap import MemorySample, Reading, SwapFinished
 from tests.findings.test_progress import course, done
 from tests.measured import planned
+from tests.scripted import play, scripted
 
 
 def standing() -> Standing:
@@ -164,3 +167,51 @@ def test_a_swap_whose_total_is_lost_in_noise_is_no_failure_and_shows_its_first_t
     shown = live_lines(progress.standing(1.0), 100).plain
     assert "1.120 s  to the first token" in shown
     assert "ok:" not in shown
+
+
+def said_of(event: SwapFinished | SwapStarted | StepStarted | TurnStarted, side: str = "") -> str:
+    return "\n".join(explanations(event, scripted(page_cache="cold"), side))
+
+
+def test_every_event_of_a_run_can_be_explained() -> None:
+    experiment = scripted()
+    said = [line for event in play(experiment) for line in explanations(event, experiment, "")]
+    assert "up: small → large, strategy stock" in said
+    assert any(line.startswith("  load 3.000 s") for line in said)
+    assert "  9.1 times under the target of 30 s" in said
+
+
+def test_nothing_is_said_of_the_target_of_a_mini_model() -> None:
+    event = done("up", total_s=1.0)
+    said = [" ".join(explanations(event, scripted(), "", claims=claims)) for claims in (True, False)]
+    assert ["target" in words for words in said] == [True, False]
+
+
+def test_the_page_cache_is_explained_where_it_is_prepared() -> None:
+    assert "page cache cold: the new model's files are dropped" in said_of(
+        StepStarted(swap=planned("up"), step="preparing")
+    )
+
+
+def test_an_invalid_swap_says_why_and_what_follows() -> None:
+    said = said_of(done("up", valid=False, invalid_reason="40 % resident, not warm", resident_before=0.4))
+    assert "invalid, and left out of statistics: 40 % resident, not warm" in said
+    assert "40% of the new model's files were in the page cache before load" in said
+
+
+def test_a_loader_says_why_it_was_chosen() -> None:
+    assert "loaded by slab: fits twice" in said_of(done("up", loader="slab", loader_why="fits twice"))
+
+
+def test_a_turn_names_its_side() -> None:
+    assert said_of(TurnStarted(turn=3, arm="B"), "change") == "the turn of change, in a process of its own"
+
+
+def test_the_opening_names_interpreter_models_and_strategies() -> None:
+    experiment = scripted(strategy="map")
+    arm = Arm("A", experiment, scripted_checkpoints(experiment), "/env/bin/python")
+    interpreter, small, large, strategy = opening(arm, "base")
+    assert interpreter.startswith("base: the worker runs /env/bin/python")
+    assert small.startswith("base: small: ")
+    assert Path("large").name in large
+    assert strategy.startswith("base: strategy map: ")

@@ -9,8 +9,7 @@ import pytest
 from swapbench.compare.comparison import Side, compare_runs
 from swapbench.findings import Findings, analyse, exit_code
 from swapbench.findings.verdict import CriterionOutcome
-from swapbench.report.documents import to_json
-from swapbench.report.run import to_markdown
+from swapbench.report.forms import to_json, to_markdown
 from swapbench.run.runner import follow, new_job
 from swapbench.spec.experiment import CriterionKind, validate
 from swapbench.store import Run, read

@@ -13,10 +13,7 @@ from swapbench.compare.history import read_history
 from swapbench.compare.series import analyse_history
 from swapbench.findings import analyse
 from swapbench.findings.timeline import timeline_of
-from swapbench.report.comparison import comparison_to_markdown
-from swapbench.report.documents import to_json
-from swapbench.report.history import print_history
-from swapbench.report.run import to_markdown
+from swapbench.report.forms import comparison_to_markdown, print_history, to_json, to_markdown
 from swapbench.report.trace import to_trace
 from swapbench.spec.experiment import Source
 from swapbench.store import Run

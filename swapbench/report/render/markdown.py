@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from swapbench.report.blocks import Block, Cell, Diagram, Line, Lines, Section, Table, shown
-from swapbench.report.text import plain
+from swapbench.report.blocks import Block, Cell, Diagram, Line, Lines, Section, Table, plain, shown
 
 # GitHub takes 65,536 characters in a comment.
 MOST_BYTES: Final = 60_000

@@ -31,12 +31,6 @@ _MOST_PIECES: Final = 3
 _ASIDE_STYLE: Final = "dim not bold"
 
 
-def print_sections(title: str, sections: Iterable[Section], console: Console) -> None:
-    """A whole report under its title."""
-    console.print(heading(title))
-    print_blocks(sections, console)
-
-
 def print_blocks(sections: Iterable[Section], console: Console) -> None:
     """Each block under its own title; the first of a section under the section's where it has none."""
     parts = list(_parts(sections, console))
@@ -169,7 +163,7 @@ def _figures_table(table: Table, inline: bool) -> RichTable:
     rows = [row for group in table.groups for row in group]
     columns = []
     for i, words in enumerate(table.columns, start=1):
-        cells = _column([row[i] for row in rows], inline)
+        cells = [*_column([row[i] for row in rows], inline)]
         width = max(map(len, (*words, *(line for cell in cells for line in cell.plain.split("\n")))))
         title = Text("\n".join(f"{line:>{width}}" for line in words))
         # Without no_wrap, rich narrows the widest columns first where room is short: the figures.
@@ -188,22 +182,21 @@ def _start_table(table: Table) -> RichTable:
     return rich_table
 
 
-def _column(cells: Sequence[Cell], inline: bool) -> list[Text]:
+def _column(cells: Sequence[Cell], inline: bool) -> Iterator[Text]:
     """Cells of one column, padded so that medians stand under medians and shares under shares."""
     spread = max(len(cell.spread) for cell in cells) if inline else 0
     share = max(len(cell.share) for cell in cells)
     mark = max(len(cell.mark) for cell in cells)
-    return [_cell(cell, spread, share, mark, inline) for cell in cells]
-
-
-def _cell(cell: Cell, spread: int, share: int, mark: int, inline: bool) -> Text:
-    if not cell.figure:
-        return Text(cell.text, style=STYLES[cell.tone])
-    beside = f" {cell.spread:<{spread}}" if spread else ""
-    aside = (f"{cell.share:>{share + 2}}" if share else "") + (f"{cell.mark:>{mark + 1}}" if mark else "")
-    below = f"\n{cell.spread}{' ' * len(aside)}" if cell.spread and not inline else ""
-    text = Text(style=STYLES[cell.tone])
-    return text.append(cell.text).append(beside, _ASIDE_STYLE).append(aside).append(below, _ASIDE_STYLE)
+    for cell in cells:
+        if not cell.figure:
+            yield Text(cell.text, style=STYLES[cell.tone])
+            continue
+        beside = f" {cell.spread:<{spread}}" if spread else ""
+        aside = (f"{cell.share:>{share + 2}}" if share else "") + (f"{cell.mark:>{mark + 1}}" if mark else "")
+        below = f"\n{cell.spread}{' ' * len(aside)}" if cell.spread and not inline else ""
+        text = Text(style=STYLES[cell.tone])
+        text.append(cell.text).append(beside, _ASIDE_STYLE).append(aside).append(below, _ASIDE_STYLE)
+        yield text
 
 
 def _right(cell: Text, width: int) -> Text:

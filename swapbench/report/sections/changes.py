@@ -5,12 +5,11 @@ from typing import Final
 
 from swapbench.base import figures as f
 from swapbench.compare.change import FEWEST, Change, Verdict
-from swapbench.compare.comparison import Comparison, ScenarioComparison
-from swapbench.report.blocks import Cell, Table, Tone
-from swapbench.report.sections.view import REQUEST_TO_FIRST_TOKEN
-from swapbench.stats.estimate import Estimate
+from swapbench.compare.comparison import Comparison
+from swapbench.report.blocks import Cell, Headings, Row, Table, Tone, columns, headed
+from swapbench.report.sections import REQUEST_TO_FIRST_TOKEN, estimate_cell
 
-VERDICT_TONES: Final[dict[Verdict, Tone]] = {
+_TONES: Final[dict[Verdict, Tone]] = {
     Verdict.SLOWER: "bad",
     Verdict.MORE: "bad",
     Verdict.FASTER: "good",
@@ -24,16 +23,6 @@ VERDICT_TONES: Final[dict[Verdict, Tone]] = {
 
 FIGURES: Final = {"to_first_token": REQUEST_TO_FIRST_TOKEN, "total": "total"}
 _PERCENT: Final = " %"
-_Spell = Callable[[float], str]
-
-
-def capital(title: str) -> str:
-    """A title's first letter, large."""
-    return title[:1].upper() + title[1:]
-
-
-def _columns(sides: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    return tuple((side,) for side in sides)
 
 
 def pairs(changes: Iterable[Change], what: str = "pair") -> str:
@@ -42,52 +31,40 @@ def pairs(changes: Iterable[Change], what: str = "pair") -> str:
     return f"{ns[0]} to {f.counted(ns[-1], what)}" if len(ns) > 1 else f.counted(ns[0], what)
 
 
-def phases(comparison: Comparison, sides: Sequence[str], *, verdicts: bool = True) -> Table:
+def phases(comparison: Comparison, sides: Headings, *, verdicts: bool = True) -> Table:
     """Every phase of every scenario."""
-    return Table(
-        title="Phases, seconds",
-        label="phase",
-        columns=_columns((*sides, "verdict") if verdicts else sides),
-        groups=tuple(
-            _group(s, s.phases, f.table_seconds, comparison.margin, verdicts) for s in comparison.scenarios
-        ),
-        legend="a phase under 1 % of both swaps is not judged" if verdicts else "",
+    groups = tuple(
+        _group(s.scenario, s.phases, f.table_seconds, comparison.margin, verdicts)
+        for s in comparison.scenarios
     )
+    legend = "a phase under 1 % of both swaps is not judged" if verdicts else ""
+    headings = (*sides, *columns("verdict")) if verdicts else sides
+    return Table("Phases, seconds", "phase", headings, groups, legend=legend)
 
 
-def memory(comparison: Comparison, sides: Sequence[str], *, verdicts: bool = True) -> Table | None:
+def memory(comparison: Comparison, sides: Headings, *, verdicts: bool = True) -> Table | None:
     """What is held after a swap, and at the most within; None where nothing was recorded."""
     groups = tuple(
-        _group(s, s.memory, f.memory, comparison.margin, verdicts) for s in comparison.scenarios if s.memory
+        _group(s.scenario, s.memory, f.memory, comparison.margin, verdicts)
+        for s in comparison.scenarios
+        if s.memory
     )
-    columns = _columns((*sides, "verdict") if verdicts else sides)
-    return Table("Memory", "ledger", columns, groups) if groups else None
+    headings = (*sides, *columns("verdict")) if verdicts else sides
+    return Table("Memory", "ledger", headings, groups) if groups else None
 
 
 def _group(
-    scenario: ScenarioComparison, changes: Sequence[Change], spell: _Spell, margin: float, verdicts: bool
-) -> tuple[tuple[Cell, ...], ...]:
+    title: str, changes: Sequence[Change], spell: Callable[[float], str], margin: float, verdicts: bool
+) -> tuple[Row, ...]:
     width = 4 if verdicts else 3
-    heading = (Cell(scenario.scenario, tone="strong"), *(Cell("") for _ in range(width)))
-    rows = tuple((Cell(f"  {change.figure}"), *cells(change, spell, margin)[:width]) for change in changes)
-    return (heading, *rows)
+    rows = [(Cell(f"  {change.figure}"), *cells(change, spell, margin)[:width]) for change in changes]
+    return headed(title, width, rows)
 
 
-def cells(change: Change, spell: _Spell, margin: float) -> tuple[Cell, ...]:
-    return (
-        _figure(change.a, spell),
-        _figure(change.b, spell),
-        _ratio(change),
-        Cell(verdict_words(change, margin), tone=VERDICT_TONES[change.verdict]),
-    )
-
-
-def _figure(value: Estimate | None, spell: _Spell) -> Cell:
-    if value is None:
-        return Cell(f.NOT_RECORDED, figure=True, tone="quiet")
-    low, high = spell(value.low), spell(value.high)
-    spread = f"({low}{f.EN_DASH}{high})" if low != high else ""
-    return Cell(spell(value.point), spread=spread, figure=True)
+def cells(change: Change, spell: Callable[[float], str], margin: float) -> Row:
+    """Both sides, their ratio, and the verdict."""
+    verdict = Cell(verdict_words(change, margin), tone=_TONES[change.verdict])
+    return (estimate_cell(change.a, spell), estimate_cell(change.b, spell), _ratio(change), verdict)
 
 
 def _ratio(change: Change) -> Cell:
@@ -105,6 +82,11 @@ def ratio_bounds(change: Change) -> str:
     if low.endswith(_PERCENT) and high.endswith(_PERCENT):
         low = low.removesuffix(_PERCENT)
     return f"({low} to {high})"
+
+
+def finds_from(detectable: float | None) -> Cell:
+    """The least change that would be found four times in five."""
+    return Cell("" if detectable is None else f.ratio_change(1 + detectable), figure=True, tone="quiet")
 
 
 def verdict_words(change: Change, margin: float) -> str:

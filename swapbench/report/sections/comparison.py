@@ -9,15 +9,7 @@ from swapbench.base import figures as f
 from swapbench.base.errors import Exit
 from swapbench.base.phases import LEDGER_LABELS
 from swapbench.compare.change import FEWEST, Verdict
-from swapbench.compare.comparison import (
-    Comparison,
-    LeakComparison,
-    ScenarioComparison,
-    SideFacts,
-    exit_code,
-    gravest,
-)
-from swapbench.compare.fingerprint import Difference
+from swapbench.compare.comparison import Comparison, ScenarioComparison, SideFacts, exit_code, gravest
 from swapbench.findings.chart_data import Dots
 from swapbench.findings.overall import GRADES
 from swapbench.report.blocks import (
@@ -26,6 +18,7 @@ from swapbench.report.blocks import (
     Chart,
     Charts,
     Diagram,
+    Headings,
     Line,
     Lines,
     Opening,
@@ -33,15 +26,18 @@ from swapbench.report.blocks import (
     Table,
     Tile,
     Tone,
+    capital,
+    columns,
     section,
+    spelt,
 )
-from swapbench.report.charts.comparison import drawable
 from swapbench.report.charts.comparison import forest as draw_forest
 from swapbench.report.charts.comparison import sides as draw_sides
+from swapbench.report.sections import RunView
 from swapbench.report.sections.changes import (
     FIGURES,
-    capital,
     cells,
+    finds_from,
     memory,
     pairs,
     phases,
@@ -49,7 +45,18 @@ from swapbench.report.sections.changes import (
     verdict_words,
 )
 from swapbench.report.sections.overview import CAPTION, gantt_of_sides
-from swapbench.report.sections.view import RunView
+
+# By the strict exit code: a verdict in a word, and in words.
+_WORDS: Final = {
+    Exit.FAILED: ("Failed", "Swaps failed: the comparison is not whole"),
+    Exit.REGRESSION: ("Slower", "{other} is slower than A"),
+    Exit.LEAK: ("Leak", "{other} leaks, A does not"),
+    Exit.INCONCLUSIVE: ("Inconclusive", "Inconclusive"),
+    Exit.OK: ("No worse", "{other} is no worse than A"),
+}
+
+# A setting can be a whole table: JSON has it all.
+_LONGEST: Final = 100
 
 
 @dataclass(frozen=True)
@@ -62,9 +69,9 @@ class ComparisonView:
     b: RunView | None = None
 
     @property
-    def columns(self) -> tuple[str, str, str]:
+    def columns(self) -> Headings:
         """What the columns of two sides and of their ratio are headed by."""
-        return ("A", self.other, f"{self.other}/A")
+        return columns("A", self.other, f"{self.other}/A")
 
 
 def comparison_sections(view: ComparisonView) -> tuple[Section, ...]:
@@ -76,33 +83,19 @@ def comparison_opening(comparisons: Sequence[Comparison]) -> Opening:
     """The verdict on every pair."""
     first, several = comparisons[0], len(comparisons) > 1
     found, code = gravest(comparisons, strict=True)
+    because = []
+    for comparison in comparisons:
+        said = [comparison_verdict(comparison).text]
+        said += [f"noise floor of {line.label}: {line.text}" for line in noise_floor(comparison)]
+        because += [f"{comparison.b.label}: {text}" if several else text for text in said]
     return Opening(
         title=first.title,
         kicker=f"{first.a.label} against {', '.join(c.b.label for c in comparisons)} · {first.a.machine}",
         grade=GRADES[code],
-        verdict=_WORDS[code].format(other=side_name(1 + comparisons.index(found))),
-        because=tuple(
-            f"{comparison.b.label}: {said}" if several else said
-            for comparison in comparisons
-            for said in _because(comparison)
-        ),
+        verdict=_WORDS[code][1].format(other=side_name(1 + comparisons.index(found))),
+        because=tuple(because),
         tiles=tuple(tile for comparison in comparisons for tile in _tiles(comparison, several)),
     )
-
-
-_WORDS: Final = {
-    Exit.FAILED: "Swaps failed: the comparison is not whole",
-    Exit.REGRESSION: "{other} is slower than A",
-    Exit.LEAK: "{other} leaks, A does not",
-    Exit.INCONCLUSIVE: "Inconclusive",
-    Exit.OK: "{other} is no worse than A",
-}
-
-
-def _because(comparison: Comparison) -> Iterator[str]:
-    yield comparison_verdict(comparison).text
-    for line in noise_floor(comparison):
-        yield f"noise floor of {line.label}: {line.text}"
 
 
 def side_name(number: int) -> str:
@@ -117,46 +110,51 @@ def _tiles(comparison: Comparison, several: bool) -> Iterator[Tile]:
             change, _, unit = f.ratio_change(ratio.point).partition(" ")
             a, b = (f.seconds(side.point) for side in (s.headline.a, s.headline.b))
             of = f.counted(ratio.n, "pair") if comparison.paired else "all pairs of swaps"
-            below = (
-                f"estimated over {of}",
-                f"medians: {a} against {b}",
-                verdict_words(s.headline, comparison.margin),
-            )
+            verdict = verdict_words(s.headline, comparison.margin)
+            below = (f"estimated over {of}", f"medians: {a} against {b}", verdict)
             yield Tile(f"{s.scenario}, {comparison.b.label}" if several else s.scenario, change, unit, below)
-
-
-def _pairs_table(a: Dots, b: Dots, other: str) -> Table:
-    left, right = ({dot.round: dot.seconds for dot in side.counted} for side in (a, b))
-    rows = tuple(
-        (Cell(f"round {n}"), *(_seconds(side.get(n)) for side in (left, right)))
-        for n in sorted(left.keys() | right.keys())
-    )
-    return Table(f"{a.name}: seconds by round", "round", (("A",), (other,)), (rows,))
-
-
-def _seconds(value: float | None) -> Cell:
-    return Cell(f.NOT_RECORDED if value is None else f.table_seconds(value), figure=True)
 
 
 def _change(view: ComparisonView) -> Section:
     found = view.comparison
-    chart = Chart(
-        title=f"{view.other} against A",
-        caption=(
-            "The change of each scenario's headline with its one-sided 95 % bounds. The shaded band is "
-            f"the margin of {f.change(found.margin)}: a bar that stays left of its right edge is no "
-            "regression."
-        ),
-        spec=partial(draw_forest, found, view.other),
+    caption = (
+        "The change of each scenario's headline with its one-sided 95 % bounds. The shaded band is "
+        f"the margin of {f.change(found.margin)}: a bar that stays left of its right edge is no "
+        "regression."
     )
+    chart = Chart(f"{view.other} against A", caption, partial(draw_forest, found, view.other))
     return section(
         "change",
         "What changed",
-        Charts((chart,)) if drawable(found) else None,
-        headlines(found, view.columns) if found.scenarios else None,
+        Charts((chart,)) if any(s.headline.ratio for s in found.scenarios) else None,
+        _headlines(found, view.columns) if found.scenarios else None,
         Lines("Noise floor", noise_floor(found)),
         Diagram(gantt_of_sides(found), CAPTION),
         decides=True,
+    )
+
+
+def _headlines(comparison: Comparison, sides: Headings) -> Table:
+    """The figure that decides, scenario by scenario."""
+    names = list(dict.fromkeys(FIGURES[s.figure] for s in comparison.scenarios))
+    one = len(names) == 1
+    rows = tuple(
+        (
+            Cell(s.scenario if one else f"{s.scenario}, {FIGURES[s.figure]}"),
+            *cells(s.headline, f.table_seconds, comparison.margin),
+            finds_from(s.detectable),
+        )
+        for s in comparison.scenarios
+    )
+    by = pairs(s.headline for s in comparison.scenarios)
+    of = f"{by}, each of one round" if comparison.paired else "all pairs of swaps"
+    return Table(
+        title=f"{capital(names[0]) if one else 'Headline'}, seconds: median (min{f.EN_DASH}max)",
+        label="scenario",
+        columns=(*sides, *columns("verdict", "finds\nfrom")),
+        groups=(rows,),
+        legend=f"{sides[-1][0]}: Hodges{f.EN_DASH}Lehmann estimate over {of}, between two one-sided 95 % "
+        "bounds; finds from: the least change that four of five such comparisons would find",
     )
 
 
@@ -164,21 +162,23 @@ def _rounds(view: ComparisonView) -> Section:
     """Every counted swap of either side."""
     a = () if view.a is None else view.a.pictures.dots
     b = {} if view.b is None else {dots.name: dots for dots in view.b.pictures.dots}
-    charts = tuple(
-        Chart(
-            title=dots.name,
-            caption=(
-                f"{capital(FIGURES[dots.figure])}: A as circles, {view.other} as diamonds, a line at either "
-                "median."
-            ),
-            spec=partial(draw_sides, dots, b[dots.name], view.other),
-            panel=True,
-            table=_pairs_table(dots, b[dots.name], view.other),
-        )
-        for dots in a
-        if dots.name in b and dots.counted and b[dots.name].counted
-    )
+    both = ((dots, b[dots.name]) for dots in a if dots.name in b)
+    charts = tuple(_pairs_chart(*two, view.other) for two in both if all(dots.counted for dots in two))
     return section("rounds", "Over the rounds", Charts(charts))
+
+
+def _pairs_chart(a: Dots, b: Dots, other: str) -> Chart:
+    left, right = ({dot.round: dot.seconds for dot in side.counted} for side in (a, b))
+    rows = tuple(
+        (
+            Cell(f"round {n}"),
+            *(Cell(spelt(side.get(n), f.table_seconds), figure=True) for side in (left, right)),
+        )
+        for n in sorted(left.keys() | right.keys())
+    )
+    table = Table(f"{a.name}: seconds by round", "round", columns("A", other), (rows,))
+    caption = f"{capital(FIGURES[a.figure])}: A as circles, {other} as diamonds, a line at either median."
+    return Chart(a.name, caption, partial(draw_sides, a, b, other), panel=True, table=table)
 
 
 def _phases(view: ComparisonView) -> Section:
@@ -188,8 +188,15 @@ def _phases(view: ComparisonView) -> Section:
 
 
 def _memory(view: ComparisonView) -> Section:
-    found = view.comparison
-    return section("memory", "Memory", memory(found, view.columns), Lines("Leaks", leaks(found)))
+    """Ledgers, and growth per swap on either side."""
+    found, lines = view.comparison, []
+    for leak in found.leaks:
+        tone: Tone = "bad" if leak.b.outcome == "leak" else "plain"
+        a, b = (f"{name} {one.outcome}: {one.reason}" for name, one in (("A", leak.a), ("B", leak.b)))
+        lines.append(Line(LEDGER_LABELS[leak.ledger], a, tone, below=(b,)))
+    if all(leak.a.slope is None and leak.b.slope is None for leak in found.leaks):
+        lines = [Line("", "not measurable: neither run has enough swaps in one process")]
+    return section("memory", "Memory", memory(found, view.columns), Lines("Leaks", tuple(lines)))
 
 
 def _compared(view: ComparisonView) -> Section:
@@ -212,22 +219,27 @@ SECTIONS: Final[tuple[Callable[[ComparisonView], Section], ...]] = (
     _compared,
 )
 
-# A setting can be a whole table: JSON has it all.
-_LONGEST: Final = 100
-
 
 def comparison_facts(comparison: Comparison) -> tuple[Line, ...]:
     """What is compared, before any figure."""
-    lines = [_side("A", comparison.a, comparison.paired), _side("B", comparison.b, comparison.paired)]
     sides = (comparison.a, comparison.b)
-    models = dict.fromkeys(f"{', '.join(side.sources)}: {side.source_says}" for side in sides)
-    lines.append(Line("models", " against ".join(models)))
+    lines = [_side(name, side, comparison.paired) for name, side in zip("AB", sides, strict=True)]
+    lines.append(Line("models", models_of(comparison)))
     lines.append(Line("machine", " against ".join(dict.fromkeys(side.machine for side in sides))))
     if comparison.paired:
         lines.insert(0, Line("run", _run(comparison.a)))
         how = "each first in every other round" if comparison.pair_order == "abba" else "at random, seeded"
-        lines.append(Line("order", f"{how}: {_grouped(comparison.turns)}"))
+        # By rounds: AB BA AB; a long row is told by its ends.
+        rounds = [comparison.turns[i : i + 2] for i in range(0, len(comparison.turns), 2)]
+        grouped = rounds if len(rounds) <= 12 else [*rounds[:6], "…", *rounds[-3:]]
+        lines.append(Line("order", f"{how}: {' '.join(grouped)}"))
     return tuple(lines)
+
+
+def models_of(comparison: Comparison) -> str:
+    """What the models of both sides are."""
+    sides = (comparison.a, comparison.b)
+    return " against ".join(dict.fromkeys(f"{', '.join(s.sources)}: {s.source_says}" for s in sides))
 
 
 def _side(name: str, side: SideFacts, paired: bool) -> Line:
@@ -242,75 +254,19 @@ def _run(side: SideFacts) -> str:
     return f"{side.run_id}, {side.started_at:%Y-%m-%d %H:%M} UTC"
 
 
-def _grouped(turns: str) -> str:
-    """By rounds: AB BA AB; a long row is told by its ends."""
-    rounds = [turns[i : i + 2] for i in range(0, len(turns), 2)]
-    return " ".join(rounds if len(rounds) <= 12 else [*rounds[:6], "…", *rounds[-3:]])
-
-
 def unlike(comparison: Comparison) -> tuple[Line, ...]:
     """What is not the same in both."""
+
+    def cut(value: str) -> str:
+        return value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…"
+
     return tuple(
         Line(
             "",
-            _shortened(difference).describe(),
+            replace(difference, a=cut(difference.a), b=cut(difference.b)).describe(),
             "doubt" if difference.decisive and not comparison.paired else "plain",
         )
         for difference in comparison.differences
-    )
-
-
-def _shortened(difference: Difference) -> Difference:
-    a, b = (
-        value if len(value) <= _LONGEST else f"{value[:_LONGEST]}…" for value in (difference.a, difference.b)
-    )
-    return replace(difference, a=a, b=b)
-
-
-def headlines(comparison: Comparison, sides: Sequence[str]) -> Table:
-    """The figure that decides, scenario by scenario."""
-    names = list(dict.fromkeys(FIGURES[s.figure] for s in comparison.scenarios))
-    rows = tuple(
-        (
-            Cell(s.scenario if len(names) == 1 else f"{s.scenario}, {FIGURES[s.figure]}"),
-            *cells(s.headline, f.table_seconds, comparison.margin),
-            Cell("" if s.detectable is None else f.ratio_change(1 + s.detectable), figure=True, tone="quiet"),
-        )
-        for s in comparison.scenarios
-    )
-    return Table(
-        title=f"{capital(names[0]) if len(names) == 1 else 'Headline'}, seconds: median (min{f.EN_DASH}max)",
-        label="scenario",
-        columns=(*((side,) for side in sides), ("verdict",), ("finds", "from")),
-        groups=(rows,),
-        legend=f"{sides[-1]}: {_ratio_legend(comparison)}; finds from: the least change that four of "
-        "five such comparisons would find",
-    )
-
-
-def _ratio_legend(comparison: Comparison) -> str:
-    of = f"{_pairs(comparison)}, each of one round" if comparison.paired else "all pairs of swaps"
-    return f"Hodges{f.EN_DASH}Lehmann estimate over {of}, between two one-sided 95 % bounds"
-
-
-def _pairs(comparison: Comparison) -> str:
-    return pairs([s.headline for s in comparison.scenarios])
-
-
-def leaks(comparison: Comparison) -> tuple[Line, ...]:
-    """Growth per swap in either run; nothing where neither run can tell."""
-    if all(leak.a.slope is None and leak.b.slope is None for leak in comparison.leaks):
-        return (Line("", "not measurable: neither run has enough swaps in one process"),)
-    return tuple(_leak(leak) for leak in comparison.leaks)
-
-
-def _leak(leak: LeakComparison) -> Line:
-    tone: Tone = "bad" if leak.b.outcome == "leak" else "plain"
-    return Line(
-        LEDGER_LABELS[leak.ledger],
-        f"A {leak.a.outcome}: {leak.a.reason}",
-        tone,
-        below=(f"B {leak.b.outcome}: {leak.b.reason}",),
     )
 
 
@@ -335,35 +291,18 @@ def comparison_verdict(comparison: Comparison) -> Line:
     """The whole comparison in one line."""
     if not comparison.comparable:
         return Line("", "not comparable: shown side by side, without verdicts", "doubt")
-    said = ", ".join(_short(comparison)) or "nothing was measured in both"
-    return Line("", f"the same thing twice: {said}" if comparison.same else said, _tone(comparison))
-
-
-def _short(comparison: Comparison) -> Iterator[str]:
+    told = []
     for s in comparison.scenarios:
-        if s.headline.ratio is None:
-            yield f"{s.scenario} not measured"
-        else:
-            change = f.ratio_change(s.headline.ratio.point)
-            yield f"{s.scenario} {verdict_words(s.headline, comparison.margin)} ({change})"
-
-
-def _tone(comparison: Comparison) -> Tone:
-    if comparison.regressions:
-        return "bad"
+        words, ratio = verdict_words(s.headline, comparison.margin), s.headline.ratio
+        change = "not measured" if ratio is None else f"{words} ({f.ratio_change(ratio.point)})"
+        told.append(f"{s.scenario} {change}")
+    said = ", ".join(told) or "nothing was measured in both"
     undecided = any(s.headline.verdict is Verdict.INCONCLUSIVE for s in comparison.scenarios)
-    return "doubt" if undecided or not comparison.scenarios else "good"
-
-
-_VERDICT_WORDS: Final = {
-    Exit.FAILED: "Failed",
-    Exit.REGRESSION: "Slower",
-    Exit.LEAK: "Leak",
-    Exit.INCONCLUSIVE: "Inconclusive",
-    Exit.OK: "No worse",
-}
+    tone: Tone = "doubt" if undecided or not comparison.scenarios else "good"
+    text = f"the same thing twice: {said}" if comparison.same else said
+    return Line("", text, "bad" if comparison.regressions else tone)
 
 
 def verdict_word(comparison: Comparison) -> str:
     """The verdict in a word, as the strict exit code says it."""
-    return _VERDICT_WORDS[exit_code(comparison, strict=True)]
+    return _WORDS[exit_code(comparison, strict=True)][0]

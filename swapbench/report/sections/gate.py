@@ -9,17 +9,16 @@ from swapbench.base import figures as f
 from swapbench.base.phases import LEDGER_LABELS
 from swapbench.compare.comparison import Comparison
 from swapbench.compare.gate import FailedSwap, Gate, GatedScenario, GateOutcome
-from swapbench.report.blocks import Cell, Line, Lines, Section, Table, Tone, section
+from swapbench.report.blocks import Cell, Line, Lines, Row, Section, Table, Tone, capital, columns, section
 from swapbench.report.sections import changes as compared
+from swapbench.report.sections import served_by, source
 from swapbench.report.sections.comparison import unlike
-from swapbench.report.sections.view import served_by
 
 # Enough to see what is going on; gate.json has them all.
 _MOST_LINES: Final = 20
-_TableOf = Callable[..., Table | None]
 
 # What columns are headed by: a gate's sides are never called A and B.
-_SIDES: Final = ("base", "change", "ratio")
+_SIDES: Final = columns("base", "change", "ratio")
 
 TONES: Final[dict[GateOutcome, Tone]] = {
     GateOutcome.NOT_JUDGED: "quiet",
@@ -32,21 +31,42 @@ TONES: Final[dict[GateOutcome, Tone]] = {
 }
 
 
-def title(gate: Gate) -> str:
+def gate_title(gate: Gate) -> str:
     """What a report of it is headed by."""
     return f"swapbench gate: {gate.outcome}"
 
 
-def _facts(gate: Gate) -> tuple[Line, ...]:
-    scripted = gate.facts.target == "scripted"
-    source = ", ".join(gate.facts.sources) + ("" if scripted else " models")
-    return (
+def gate_sections(gate: Gate) -> tuple[Section, ...]:
+    """Every section that has something to say."""
+    return tuple(made for make in SECTIONS if (made := make(gate)).blocks)
+
+
+def _judged(gate: Gate) -> Section:
+    """What decides: never left out."""
+    facts, inside = gate.facts, "" if gate.facts.target == "scripted" else served_by(gate.facts)
+    told = (
         Line("", judgement(gate), TONES[gate.outcome]),
-        Line("experiment", f"{gate.title} ({source}; {gate.facts.source_says})"),
+        Line("experiment", f"{gate.title} ({source(facts)}; {facts.source_says})"),
         Line("change", gate.change),
         Line("against", gate.against),
-        Line("machine", gate.facts.machine + ("" if scripted else served_by(gate.facts))),
-        Line("page cache", gate.facts.page_cache),
+        Line("machine", facts.machine + inside),
+        Line("page cache", facts.page_cache),
+    )
+    # What a verdict rests on, where it is none to be passed over.
+    doubtful = [s for s in gate.scenarios if s.outcome is not GateOutcome.PASS]
+    why = [Line(s.scenario, s.reason, TONES[s.outcome]) for s in doubtful]
+    leaks = (Line(LEDGER_LABELS[one.ledger], one.reason, TONES[one.outcome]) for one in gate.ledgers)
+    failed = [Line(failure.side, failure_of(failure), "bad") for failure in gate.failures]
+    return section(
+        "judged",
+        "",
+        Lines("", told),
+        _scenarios(gate),
+        Lines("Why", _some(why)),
+        Lines("Leaks", tuple(leaks)),
+        Lines("Failed swaps", _some(failed)),
+        Lines("Notes", tuple(Line("", note) for note in gate.notes)),
+        decides=True,
     )
 
 
@@ -84,58 +104,27 @@ def _scenarios(gate: Gate) -> Table:
     again = any(s.confirmation is not None for s in gate.scenarios)
     by = compared.pairs((s.change for s in gate.scenarios), "pair" if gate.comparison else "run")
     return Table(
-        title=compared.capital(f"{' and '.join(names)}, seconds"),
+        title=capital(f"{' and '.join(names)}, seconds"),
         label="scenario",
-        columns=(
-            *((side,) for side in _SIDES),
-            ("verdict",),
-            *((("measured", "again"),) if again else ()),
-            ("finds", "from"),
-        ),
+        columns=(*_SIDES, *columns("verdict", *(["measured\nagain"] if again else []), "finds\nfrom")),
         groups=(tuple(_row(scenario, again=again) for scenario in gate.scenarios),),
         legend=f"ratio between two one-sided 95 % bounds, by {by}; margin {f.share_change(gate.margin)}; "
         "finds from: the least change that would be found four times in five",
     )
 
 
-def _row(scenario: GatedScenario, *, again: bool) -> tuple[Cell, ...]:
-    base, change, ratio, _ = compared.cells(scenario.change, f.table_seconds, 0.0)
+def _row(scenario: GatedScenario, *, again: bool) -> Row:
+    confirmation, second = scenario.confirmation, Cell("")
+    if confirmation is not None and confirmation.ratio is not None:
+        change = f.ratio_change(confirmation.ratio.point)
+        second = Cell(change, spread=compared.ratio_bounds(confirmation), figure=True)
     return (
         Cell(scenario.scenario),
-        base,
-        change,
-        ratio,
+        *compared.cells(scenario.change, f.table_seconds, 0.0)[:3],
         Cell(str(scenario.outcome), tone=TONES[scenario.outcome]),
-        *([_again(scenario)] if again else []),
-        Cell(
-            "" if scenario.detectable is None else f.ratio_change(1 + scenario.detectable),
-            figure=True,
-            tone="quiet",
-        ),
+        *([second] if again else []),
+        compared.finds_from(scenario.detectable),
     )
-
-
-def _again(scenario: GatedScenario) -> Cell:
-    again = scenario.confirmation
-    if again is None or again.ratio is None:
-        return Cell("")
-    return Cell(f.ratio_change(again.ratio.point), spread=compared.ratio_bounds(again), figure=True)
-
-
-def _reasons(gate: Gate) -> tuple[Line, ...]:
-    """What a verdict rests on, where it is none to be passed over."""
-    doubtful = (s for s in gate.scenarios if s.outcome is not GateOutcome.PASS)
-    return _some([Line(s.scenario, s.reason, TONES[s.outcome]) for s in doubtful])
-
-
-def _leaks(gate: Gate) -> tuple[Line, ...]:
-    return tuple(
-        Line(LEDGER_LABELS[ledger.ledger], ledger.reason, TONES[ledger.outcome]) for ledger in gate.ledgers
-    )
-
-
-def _failures(gate: Gate) -> tuple[Line, ...]:
-    return _some([Line(failure.side, failure_of(failure), "bad") for failure in gate.failures])
 
 
 def _some(lines: Sequence[Line]) -> tuple[Line, ...]:
@@ -145,32 +134,15 @@ def _some(lines: Sequence[Line]) -> tuple[Line, ...]:
 
 
 def failure_of(failure: FailedSwap) -> str:
+    """Where it was, and why."""
     if failure.round is None:
         return failure.reason
     return f"{failure.scenario}, round {failure.round}: {failure.reason}"
 
 
-def gate_sections(gate: Gate) -> tuple[Section, ...]:
-    """Every section that has something to say."""
-    return tuple(made for make in SECTIONS if (made := make(gate)).blocks)
-
-
-def _judged(gate: Gate) -> Section:
-    """What decides: never left out."""
-    return section(
-        "judged",
-        "",
-        Lines("", _facts(gate)),
-        _scenarios(gate),
-        Lines("Why", _reasons(gate)),
-        Lines("Leaks", _leaks(gate)),
-        Lines("Failed swaps", _failures(gate)),
-        Lines("Notes", tuple(Line("", note) for note in gate.notes)),
-        decides=True,
-    )
-
-
-def _explained(id_: str, title: str, found: Comparison | None, table_of: _TableOf) -> Section:
+def _explained(
+    id_: str, title: str, found: Comparison | None, table_of: Callable[..., Table | None]
+) -> Section:
     table = None if found is None else table_of(found, _SIDES, verdicts=False)
     return section(id_, title, replace(table, title=title) if table else None)
 
@@ -180,14 +152,13 @@ def _repeat(gate: Gate) -> Section:
     return section("repeat", "Repeat it", Lines("", lines))
 
 
+_PHASES, _MEMORY = "Phases, seconds", "Memory"
 SECTIONS: Final[tuple[Callable[[Gate], Section], ...]] = (
     _judged,
-    lambda gate: _explained("phases", "Phases, seconds", gate.comparison, compared.phases),
-    lambda gate: _explained("memory", "Memory", gate.comparison, compared.memory),
-    lambda gate: _explained(
-        "phases-again", "Phases, seconds, measured again", gate.confirmation, compared.phases
-    ),
-    lambda gate: _explained("memory-again", "Memory, measured again", gate.confirmation, compared.memory),
+    lambda gate: _explained("phases", _PHASES, gate.comparison, compared.phases),
+    lambda gate: _explained("memory", _MEMORY, gate.comparison, compared.memory),
+    lambda gate: _explained("phases-again", f"{_PHASES}, measured again", gate.confirmation, compared.phases),
+    lambda gate: _explained("memory-again", f"{_MEMORY}, measured again", gate.confirmation, compared.memory),
     lambda gate: section(
         "differs", "What differs", Lines("", unlike(gate.comparison) if gate.comparison else ())
     ),

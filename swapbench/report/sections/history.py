@@ -3,32 +3,12 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from swapbench.base import figures
-from swapbench.base.figures import NOT_RECORDED
+from swapbench.base.figures import NOT_RECORDED, counted, ratio_change, seconds, share_change
 from swapbench.compare.series import LevelChange, Series, VersionChange
 from swapbench.findings.runs import cell_name
-from swapbench.report.blocks import Cell, Line, Lines, Section, Table, section
-from swapbench.report.sections.view import ARROW, REQUEST_TO_FIRST_TOKEN
-from swapbench.report.text import sparkline
-from swapbench.stats.estimate import Estimate
+from swapbench.report.blocks import Cell, Line, Lines, Row, Section, Table, columns, section, sparkline, spelt
+from swapbench.report.sections import ARROW, REQUEST_TO_FIRST_TOKEN
 from swapbench.stats.trend import LEAST_RUNS
-
-
-def history_section(series: Sequence[Series], room: int) -> Section:
-    """What is told of series of one setting.
-
-    Args:
-        room: characters for the line that shows a figure from run to run.
-    """
-    return section(
-        "history",
-        "",
-        _table(series, room),
-        Lines("Changes of level", tuple(_changes(series))),
-        Lines("Drift within levels", tuple(_drifts(series))),
-        Lines("Versions", tuple(_versions(series))),
-    )
-
 
 # Further back, the JSON has them.
 _MOST_LINES: Final = 12
@@ -40,86 +20,76 @@ _FIGURES: Final = {
 }
 
 
-def _table(series: Sequence[Series], room: int) -> Table:
-    setting = series[0].setting
-    several = len({one.strategy for one in series}) > 1
-    return Table(
+def history_section(series: Sequence[Series], room: int) -> Section:
+    """What is told of series of one setting.
+
+    Args:
+        room: characters for the line that shows a figure from run to run.
+    """
+    setting, named = series[0].setting, [*zip(_names(series), series, strict=True)]
+    table = Table(
         title=f"{setting.machine}\n{setting.source} models, page cache {setting.page_cache}: "
         f"{_FIGURES.get(setting.figure, setting.figure)}, median of each run",
         label="scenario",
-        columns=(
-            ("runs",),
-            ("oldest", "to latest"),
-            ("median",),
-            ("spread",),
-            ("latest",),
-            ("against", "level"),
-        ),
-        groups=(tuple(_row(one, several, room) for one in series),),
+        columns=columns("runs", "oldest\nto latest", "median", "spread", "latest", "against\nlevel"),
+        groups=(tuple(_row(name, one, room) for name, one in named),),
         legend="spread: how far runs lie from their level; against level: the latest run and those before it",
     )
-
-
-def _row(series: Series, several: bool, room: int) -> tuple[Cell, ...]:
-    seconds = [point.seconds for point in series.points]
-    return (
-        Cell(_name(series, several)),
-        Cell(str(len(seconds))),
-        Cell(sparkline(seconds, room)),
-        Cell(figures.seconds(series.median_s)),
-        Cell(f"±{series.trend.spread * 100:.1f} %" if len(seconds) > 1 else NOT_RECORDED, tone="quiet"),
-        Cell(figures.seconds(seconds[-1]), tone="strong"),
-        Cell(NOT_RECORDED if series.latest is None else figures.ratio_change(series.latest)),
+    return section(
+        "history",
+        "",
+        table,
+        Lines("Changes of level", tuple(line for named_one in named for line in _changes(*named_one))),
+        Lines("Drift within levels", tuple(line for named_one in named for line in _drifts(*named_one))),
+        Lines("Versions", tuple(_versions(series))),
     )
 
 
-def _name(series: Series, several: bool) -> str:
-    name = cell_name(series.scenario, series.strategy) if several else series.scenario
-    return f"{name}: {', '.join(series.differs)}" if series.differs else name
-
-
-def _changes(series: Sequence[Series]) -> Iterator[Line]:
+def _names(series: Sequence[Series]) -> Iterator[str]:
     several = len({one.strategy for one in series}) > 1
     for one in series:
-        name = _name(one, several)
-        yield from (
-            Line(name, _change(change), below=_beside(change)) for change in one.changes[-_MOST_LINES:]
-        )
-        hidden = len(one.changes) - _MOST_LINES
-        if hidden > 0:
-            yield Line(name, f"and {figures.counted(hidden, 'change')} before; --json has all", tone="quiet")
-        if not one.changes:
-            yield Line(name, _none(len(one.points)), tone="quiet")
+        name = cell_name(one.scenario, one.strategy) if several else one.scenario
+        yield f"{name}: {', '.join(one.differs)}" if one.differs else name
 
 
-def _none(runs: int) -> str:
-    if runs < 2 * LEAST_RUNS:
-        return f"not looked for in {figures.counted(runs, 'run')}: {2 * LEAST_RUNS} are needed"
-    return f"none found in {runs} runs"
+def _row(name: str, series: Series, room: int) -> Row:
+    taken = [point.seconds for point in series.points]
+    spread = f"±{series.trend.spread * 100:.1f} %" if len(taken) > 1 else NOT_RECORDED
+    return (
+        Cell(name),
+        Cell(str(len(taken))),
+        Cell(sparkline(taken, room)),
+        Cell(seconds(series.median_s)),
+        Cell(spread, tone="quiet"),
+        Cell(seconds(taken[-1]), tone="strong"),
+        Cell(spelt(series.latest, ratio_change)),
+    )
+
+
+def _changes(name: str, series: Series) -> Iterator[Line]:
+    for change in series.changes[-_MOST_LINES:]:
+        beside = f"within two runs of it: {', '.join(change.versions)}"
+        yield Line(name, _change(change), below=(beside,) if change.versions else ())
+    hidden, runs = len(series.changes) - _MOST_LINES, len(series.points)
+    if hidden > 0:
+        yield Line(name, f"and {counted(hidden, 'change')} before; --json has all", tone="quiet")
+    if not series.changes:
+        few = f"not looked for in {counted(runs, 'run')}: {2 * LEAST_RUNS} are needed"
+        yield Line(name, few if runs < 2 * LEAST_RUNS else f"none found in {runs} runs", tone="quiet")
 
 
 def _change(change: LevelChange) -> str:
-    levels = f"{figures.seconds(change.before_s)} {ARROW} {figures.seconds(change.after_s)}"
-    return f"{change.started_at:%Y-%m-%d}  {levels}, {_interval(change.ratio)}, since run {change.run_id}"
+    levels = f"{seconds(change.before_s)} {ARROW} {seconds(change.after_s)}"
+    point, low, high = map(ratio_change, (change.ratio.point, change.ratio.low, change.ratio.high))
+    return f"{change.started_at:%Y-%m-%d}  {levels}, {point} ({low} to {high}), since run {change.run_id}"
 
 
-def _interval(ratio: Estimate) -> str:
-    point, low, high = map(figures.ratio_change, (ratio.point, ratio.low, ratio.high))
-    return f"{point} ({low} to {high})"
-
-
-def _beside(change: LevelChange) -> tuple[str, ...]:
-    return (f"within two runs of it: {', '.join(change.versions)}",) if change.versions else ()
-
-
-def _drifts(series: Sequence[Series]) -> Iterator[Line]:
+def _drifts(name: str, series: Series) -> Iterator[Line]:
     """Only those that are none by chance: nearly every slope is a little off level."""
-    several = len({one.strategy for one in series}) > 1
-    for one in series:
-        drift = one.trend.drift
-        if drift is not None and (drift.low > 0 or drift.high < 0):
-            low, point, high = (figures.share_change(share) for share in (drift.low, drift.point, drift.high))
-            yield Line(_name(one, several), f"{point} per 100 runs ({low} to {high})")
+    drift = series.trend.drift
+    if drift is not None and (drift.low > 0 or drift.high < 0):
+        low, point, high = map(share_change, (drift.low, drift.point, drift.high))
+        yield Line(name, f"{point} per 100 runs ({low} to {high})")
 
 
 def _versions(series: Iterable[Series]) -> Iterator[Line]:
@@ -128,6 +98,5 @@ def _versions(series: Iterable[Series]) -> Iterator[Line]:
     if len(ordered) > _MOST_LINES:
         yield Line("before", f"{len(ordered) - _MOST_LINES} changes; --json has all", tone="quiet")
     for change in ordered[-_MOST_LINES:]:
-        yield Line(
-            f"{change.started_at:%Y-%m-%d}", f"{', '.join(change.versions)}, since run {change.run_id}"
-        )
+        text = f"{', '.join(change.versions)}, since run {change.run_id}"
+        yield Line(f"{change.started_at:%Y-%m-%d}", text)

@@ -1,13 +1,14 @@
 """Memory: the ledgers around a swap, what was given back, and whether the run leaks."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
 from swapbench.base import figures
 from swapbench.base.phases import LEDGER_LABELS
 from swapbench.findings import Findings
-from swapbench.findings.chart_data import LedgerSeries, SwapTimeline
-from swapbench.findings.memory import Growth, LedgerSummary, ScenarioMemory
+from swapbench.findings.chart_data import SwapTimeline
+from swapbench.findings.memory import Growth, ScenarioMemory
 from swapbench.report.blocks import (
     AT_A_TERMINAL,
     EVERYWHERE,
@@ -20,13 +21,15 @@ from swapbench.report.blocks import (
     Section,
     Table,
     Tone,
+    columns,
+    headed,
     point,
     section,
+    sentence,
 )
-from swapbench.report.charts.swaps import growth as draw_growth
-from swapbench.report.charts.timelines import memory as draw_memory
-from swapbench.report.sections.view import ARROW, RunView, drawn, listed
-from swapbench.report.text import sentence
+from swapbench.report.charts.run import growth as draw_growth
+from swapbench.report.charts.run import memory as draw_memory
+from swapbench.report.sections import ARROW, RunView, drawn, listed
 
 _TONES: Final[dict[str, Tone]] = {"clean": "good", "leak": "bad", "not measurable": "doubt"}
 _NOT_RECORDED: Final = Lines("Memory", (Line("all ledgers", "not recorded", "quiet"),), on=AT_A_TERMINAL)
@@ -34,86 +37,71 @@ _NOT_RECORDED: Final = Lines("Memory", (Line("all ledgers", "not recorded", "qui
 
 def memory(run: RunView) -> Section:
     """Of several strategies only charts."""
-    charts = tuple(
-        Chart(
-            title=timeline.scenario,
-            caption=_memory_caption(timeline),
-            spec=partial(draw_memory, timeline),
-            table=_memory_table(timeline),
-        )
-        for timeline in run.pictures.timelines
-        if timeline.ledgers
-    )
-    drawn_ = Charts(charts, legend=True)
+    timelines = tuple(_chart(timeline) for timeline in run.pictures.timelines if timeline.ledgers)
+    charts = Charts(timelines, legend=True)
     if run.findings.ladders:
-        return section("memory", "Memory", drawn_)
+        return section("memory", "Memory", charts)
     table = _memory(run.findings)
-    releases = Lines("Release", _releases(run.findings))
-    return section("memory", "Memory", drawn_, table or _NOT_RECORDED, releases if table else None)
+    releases = tuple(Line(of.scenario, text) for of in run.findings.memory if (text := _release(of)))
+    return section(
+        "memory", "Memory", charts, table or _NOT_RECORDED, Lines("Release", releases) if table else None
+    )
 
 
 def leaks(run: RunView) -> Section:
     """The verdict on every ledger: on a page beside its chart, where there is one."""
-    charts = tuple(
-        Chart(
-            title=LEDGER_LABELS[growth.finding.ledger],
-            caption=sentence(f"{growth.finding.outcome}: {growth.finding.reason}")
-            + drawn(len(growth.points), growth.left_out),
-            spec=partial(draw_growth, growth),
-            panel=True,
-            table=_growth_table(growth),
-        )
-        for growth in run.pictures.growth
-    )
+    charts = tuple(map(_leak_chart, run.pictures.growth))
     on = ON_A_PAGE if run.findings.ladders else EVERYWHERE
-    lines = Lines("", _leaks(run.findings), on=on - ON_A_PAGE if charts else on)
+    lines = Lines("", tuple(_leaks(run.findings)), on=on - ON_A_PAGE if charts else on)
     return section("leaks", "Leaks", Charts(charts), lines)
 
 
-def _memory_caption(timeline: SwapTimeline) -> str:
-    return (
+def _chart(timeline: SwapTimeline) -> Chart:
+    rows = []
+    for series in timeline.ledgers:
+        values = [value for _, value in series.points]
+        ends = (values[0], min(values), max(values), values[-1])
+        cells = (Cell(figures.memory(value), figure=True) for value in ends)
+        rows.append((Cell(LEDGER_LABELS[series.ledger]), *cells))
+    headings = columns("at first", "least", "most", "at last")
+    table = Table(f"{timeline.scenario}: ledgers around this swap", "ledger", headings, (tuple(rows),))
+    caption = (
         f"{timeline.from_model} {ARROW} {timeline.to_model}, round {timeline.round}. Shades are the "
         "phases; every dot is a reading. Ledgers of the whole machine do not begin at zero."
     )
+    return Chart(timeline.scenario, caption, partial(draw_memory, timeline), table=table)
 
 
-def _memory_table(timeline: SwapTimeline) -> Table:
-    rows = tuple(_series_row(series) for series in timeline.ledgers)
-    columns = (("at first",), ("least",), ("most",), ("at last",))
-    return Table(f"{timeline.scenario}: ledgers around this swap", "ledger", columns, (rows,))
-
-
-def _series_row(series: LedgerSeries) -> tuple[Cell, ...]:
-    values = [value for _, value in series.points]
-    shown = (values[0], min(values), max(values), values[-1])
-    return Cell(LEDGER_LABELS[series.ledger]), *(Cell(figures.memory(v), figure=True) for v in shown)
-
-
-def _growth_table(growth: Growth) -> Table:
+def _leak_chart(growth: Growth) -> Chart:
     rows = tuple(
         (
-            Cell(f"swap {point.swap}"),
-            Cell(point.scenario),
-            Cell(figures.memory(point.bytes), figure=True),
-            Cell(figures.memory(point.growth_bytes), figure=True),
-            Cell("" if point.considered else "no, warm-up"),
+            Cell(f"swap {one.swap}"),
+            Cell(one.scenario),
+            Cell(figures.memory(one.bytes), figure=True),
+            Cell(figures.memory(one.growth_bytes), figure=True),
+            Cell("" if one.considered else "no, warm-up"),
         )
-        for point in growth.points
+        for one in growth.points
     )
-    columns = (("scenario",), ("settled",), ("since the first",), ("in the slope",))
-    title = f"{LEDGER_LABELS[growth.finding.ledger]}, settled after each swap"
-    legend = listed(len(growth.points), growth.left_out)
-    return Table(title, "swap", columns, (rows,), legend=legend)
+    ledger, number = LEDGER_LABELS[growth.finding.ledger], (len(growth.points), growth.left_out)
+    headings = columns("scenario", "settled", "since the first", "in the slope")
+    title = f"{ledger}, settled after each swap"
+    table = Table(title, "swap", headings, (rows,), legend=listed(*number))
+    caption = sentence(f"{growth.finding.outcome}: {growth.finding.reason}") + drawn(*number)
+    return Chart(ledger, caption, partial(draw_growth, growth), panel=True, table=table)
 
 
 def _memory(findings: Findings) -> Table | None:
     """Before, at the most, after: every ledger of every scenario. None where no ledger was recorded."""
     groups = []
     for scenario in findings.memory:
-        ledgers = [ledger for ledger in scenario.ledgers if ledger.recorded]
-        if ledgers:
-            heading = (Cell(scenario.scenario, tone="strong"), *(Cell("") for _ in range(5)))
-            groups.append((heading, *(_ledger_row(ledger) for ledger in ledgers)))
+        rows = []
+        for of in (ledger for ledger in scenario.ledgers if ledger.recorded):
+            values = (of.before, of.peak, of.after_unload, of.after, of.not_reclaimed)
+            cells = (Cell(point(value, figures.memory)) for value in values)
+            rows.append((Cell(f"  {LEDGER_LABELS[of.ledger]}"), *cells))
+        if rows:
+            groups.append(headed(scenario.scenario, 5, rows))
     if not groups:
         return None
     mapped = any(ledger.ledger == "file_backed" for s in findings.memory for ledger in s.ledgers)
@@ -121,51 +109,29 @@ def _memory(findings: Findings) -> Table | None:
     return Table(
         title="Memory, median",
         label="ledger",
-        columns=(("before",), ("peak",), ("after", "unload"), ("after",), ("not", "reclaimed")),
+        columns=columns("before", "peak", "after\nunload", "after", "not\nreclaimed"),
         groups=tuple(groups),
         legend="peak: the most in use, of system available the least left; "
         f"not reclaimed: after unload, beyond the worker without a model{reclaimable}",
     )
 
 
-def _ledger_row(ledger: LedgerSummary) -> tuple[Cell, ...]:
-    values = (ledger.before, ledger.peak, ledger.after_unload, ledger.after, ledger.not_reclaimed)
-    return (
-        Cell(f"  {LEDGER_LABELS[ledger.ledger]}"),
-        *(Cell(point(value, figures.memory)) for value in values),
-    )
-
-
-def _leaks(findings: Findings) -> tuple[Line, ...]:
+def _leaks(findings: Findings) -> Iterator[Line]:
     """The verdict on every ledger; one line where it is the same for all."""
     reasons = {leak.reason for leak in findings.leaks}
     if len(reasons) == 1 and {leak.outcome for leak in findings.leaks} == {"not measurable"}:
-        return (Line("all ledgers", reasons.pop(), tone="doubt"),)
-    return tuple(
-        Line(
-            LEDGER_LABELS[leak.ledger],
-            f"{leak.outcome}: {leak.reason}",
-            tone=_TONES.get(leak.outcome, "quiet"),
-            below=_one_off(leak.one_off_bytes),
-        )
-        for leak in findings.leaks
-    )
-
-
-def _one_off(one_off_bytes: float | None) -> tuple[str, ...]:
-    if one_off_bytes is None or one_off_bytes < 1 << 20:
-        return ()
-    return (f"and {figures.memory(one_off_bytes)} once, which no slope explains",)
-
-
-def _releases(findings: Findings) -> tuple[Line, ...]:
-    """How soon unloaded memory was back, and how much of both models was held at once."""
-    return tuple(
-        Line(scenario.scenario, text) for scenario in findings.memory if (text := _release(scenario))
-    )
+        yield Line("all ledgers", reasons.pop(), tone="doubt")
+        return
+    for leak in findings.leaks:
+        once, below = leak.one_off_bytes, tuple[str, ...]()
+        if once is not None and once >= 1 << 20:
+            below = (f"and {figures.memory(once)} once, which no slope explains",)
+        text, tone = f"{leak.outcome}: {leak.reason}", _TONES.get(leak.outcome, "quiet")
+        yield Line(LEDGER_LABELS[leak.ledger], text, tone, below)
 
 
 def _release(scenario: ScenarioMemory) -> str:
+    """How soon unloaded memory was back, and how much of both models was held at once."""
     parts = []
     if scenario.release_settle is not None:
         parts.append(f"settled {figures.seconds(scenario.release_settle.point)} after unload")

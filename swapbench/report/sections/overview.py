@@ -10,15 +10,27 @@ from swapbench.findings import Findings
 from swapbench.findings.overall import outcome, overall
 from swapbench.findings.runs import cell_name
 from swapbench.findings.strategies import STOCK, Ladder, Rung
-from swapbench.findings.summary import Counts, ScenarioSummary
-from swapbench.report.blocks import IN_MARKDOWN, Cell, Diagram, Line, Section, Table, section
+from swapbench.findings.summary import ScenarioSummary
+from swapbench.report.blocks import (
+    IN_MARKDOWN,
+    Cell,
+    Diagram,
+    Line,
+    Row,
+    Section,
+    Table,
+    capital,
+    columns,
+    point,
+    section,
+    short,
+    shortened,
+)
+from swapbench.report.sections import ARROW, REQUEST_TO_FIRST_TOKEN, RunView, against_cell, estimate_cell
 from swapbench.report.sections.strategies import against_stock
-from swapbench.report.sections.view import ARROW, REQUEST_TO_FIRST_TOKEN, RunView, estimate_cell
-from swapbench.report.text import short, shortened
 from swapbench.stats.estimate import Estimate
 
 if TYPE_CHECKING:
-    from swapbench.compare.change import Change
     from swapbench.compare.comparison import Comparison, ScenarioComparison
 
 # More scenarios than these are too many to name in a line, and to take in at a glance.
@@ -41,103 +53,82 @@ _WORDS: Final = {
 def verdict_line(findings: Findings, *, headlines: bool = True) -> Line:
     """What came of it, why, and the `headlines` that it is about."""
     found = overall(findings)
-    missed = found.because if found.grade == "bad" else ()
-    told = [found.text, *(f"{reason[:1].upper()}{reason[1:]}" for reason in missed)]
-    told += [_named(findings)] if headlines else []
+    told = [found.text, *(map(capital, found.because) if found.grade == "bad" else ())]
+    if headlines:
+        told.append(_named([*_headlines(findings)]))
     return Line(_WORDS[outcome(findings)], ". ".join(told), found.grade)
 
 
-def _named(findings: Findings) -> str:
+def _named(measured: Sequence[tuple[str, str]]) -> str:
     """The headlines of the first scenarios, each under its own figure."""
-    measured = list(_figures(findings))
     if not measured:
         return "Nothing was measured"
-    kinds = dict.fromkeys(kind for kind, _ in measured[:_MOST_NAMED])
-    told = (
-        f"{kind}: {', '.join(text for of, text in measured[:_MOST_NAMED] if of == kind)}" for kind in kinds
-    )
-    more = len(measured) - _MOST_NAMED
-    line = "; ".join(told) + (f" and {more} more" if more > 0 else "")
-    return line[:1].upper() + line[1:]
+    first, more = measured[:_MOST_NAMED], len(measured) - _MOST_NAMED
+    kinds = dict.fromkeys(kind for kind, _ in first)
+    told = (f"{kind}: {', '.join(text for of, text in first if of == kind)}" for kind in kinds)
+    return capital("; ".join(told) + (f" and {more} more" if more > 0 else ""))
 
 
-def _figures(findings: Findings) -> Iterator[tuple[str, str]]:
-    """What was measured, and of what."""
+def _headlines(findings: Findings) -> Iterator[tuple[str, str]]:
+    """What was measured, and of what; of several strategies the fastest."""
     for ladder in findings.ladders:
-        if fastest := _fastest(ladder):
-            yield _KINDS["total"], fastest
+        best = ladder.rungs[0] if ladder.rungs else None
+        if best is not None and best.total is not None:
+            name, took = short(ladder.scenario, _LONGEST_IN_A_LINE), figures.seconds(best.total.point)
+            against = against_stock(best)
+            yield _KINDS["total"], f"{name} {took} by {best.strategy}" + (f", {against}" if against else "")
     for scenario in () if findings.ladders else findings.scenarios:
         if scenario.headline and scenario.headline_is:
             name = short(scenario.name, _LONGEST_IN_A_LINE)
             yield _KINDS[scenario.headline_is], f"{name} {figures.seconds(scenario.headline.point)}"
 
 
-def _fastest(ladder: Ladder) -> str:
-    """Of each scenario, the fastest strategy."""
-    best = ladder.rungs[0] if ladder.rungs else None
-    if best is None or best.total is None:
-        return ""
-    told = (
-        f"{short(ladder.scenario, _LONGEST_IN_A_LINE)} {figures.seconds(best.total.point)} by {best.strategy}"
-    )
-    against = against_stock(best)
-    return f"{told}, {against}" if against else told
-
-
 def overview(run: RunView) -> Section:
     """The run at first sight: one table, a row for each scenario or for each strategy in it; one picture."""
     findings = run.findings
-    table = _strategies(findings) if findings.ladders else _scenarios(findings)
-    return section("overview", "", table, Diagram(gantt(findings), CAPTION), decides=True)
+    table = _strategies(findings.ladders) if findings.ladders else _scenarios(findings)
+    diagram = _diagram(_of_scenario(scenario) for scenario in _drawn(findings))
+    return section("overview", "", table, Diagram(diagram, CAPTION), decides=True)
 
 
 def _scenarios(findings: Findings) -> Table:
     claims = findings.facts.claims
     by_token = any(s.headline_is == "to_first_token" for s in findings.scenarios)
     shown = findings.scenarios[:_MOST_ROWS]
+    legend = [*_legend([s for s in findings.scenarios if s.headline])]
+    if len(shown) < len(findings.scenarios):
+        legend.append(f"{len(findings.scenarios) - len(shown)} more scenarios are not shown")
     return Table(
         title="",
         label="scenario",
         on=IN_MARKDOWN,
-        columns=(
-            *(((REQUEST_TO_FIRST_TOKEN,),) if by_token else ()),
-            ("swap",),
-            *(((f"against {findings.target_s:g} s",),) if claims else ()),
-            ("bottleneck",),
+        columns=columns(
+            *([REQUEST_TO_FIRST_TOKEN] if by_token else []),
+            "swap",
+            *([f"against {findings.target_s:g} s"] if claims else []),
+            "bottleneck",
         ),
         groups=(tuple(_row(scenario, by_token, claims) for scenario in shown),),
-        legend="; ".join(_legend(findings, len(findings.scenarios) - len(shown))),
+        legend="; ".join(legend),
     )
 
 
-def _row(scenario: ScenarioSummary, by_token: bool, claims: bool) -> tuple[Cell, ...]:
+def _row(scenario: ScenarioSummary, by_token: bool, claims: bool) -> Row:
     found = scenario.bottleneck
     return (
         Cell(f"{short(scenario.name, _LONGEST_LABEL)}: {scenario.from_model} {ARROW} {scenario.to_model}"),
         *([estimate_cell(scenario.to_first_token, tone="strong")] if by_token else []),
         estimate_cell(scenario.total, tone="plain" if by_token else "strong"),
-        *([_against(scenario)] if claims else []),
+        *([against_cell(scenario)] if claims else []),
         Cell(f"{found.phase} {figures.percent(found.share)}" if found else _why_none(scenario)),
     )
 
 
 def _why_none(scenario: ScenarioSummary) -> str:
     """Why no phase is the bottleneck."""
-    measured = scenario.outside is not None and scenario.headline is not None
-    return "not to be seen from outside" if measured else _why_not(scenario.counts)
-
-
-def _against(scenario: ScenarioSummary) -> Cell:
-    against = scenario.against_target
-    if against is None:
-        return Cell(figures.NOT_RECORDED)
-    return Cell(
-        f"{figures.factor(against.factor)} {against.side}", tone="bad" if against.side == "over" else "good"
-    )
-
-
-def _why_not(counts: Counts) -> str:
-    """Why a scenario has no figures."""
+    if scenario.outside is not None and scenario.headline is not None:
+        return "not to be seen from outside"
+    counts = scenario.counts
     reasons = {
         "failed": counts.failed,
         "rolled back": counts.rolled_back,
@@ -148,60 +139,41 @@ def _why_not(counts: Counts) -> str:
     return f"not measured: {', '.join(told)}" if told else "not measured"
 
 
-def _legend(findings: Findings, more: int) -> Iterator[str]:
-    ns = sorted({scenario.headline.n for scenario in findings.scenarios if scenario.headline})
+def _legend(measured: Sequence[ScenarioSummary]) -> Iterator[str]:
+    ns = sorted({scenario.headline.n for scenario in measured if scenario.headline})
     if ns:
+        kinds = {scenario.headline_is for scenario in measured}
+        share_of = REQUEST_TO_FIRST_TOKEN if "to_first_token" in kinds else "the swap"
+        share_of = "the first figure in its row" if len(kinds) > 1 else share_of
         of = f"{ns[0]}" if len(ns) == 1 else f"{ns[0]} to {ns[-1]}"
         what = f"seconds, median (range) of {of} swaps" if ns[-1] > 1 else "seconds, of one swap"
-        yield f"{what}; bottleneck: the phase that takes most, as a share of {_share_of(findings)}"
-    if more:
-        yield f"{more} more scenarios are not shown"
+        yield f"{what}; bottleneck: the phase that takes most, as a share of {share_of}"
 
 
-def _share_of(findings: Findings) -> str:
-    kinds = {scenario.headline_is for scenario in findings.scenarios if scenario.headline}
-    if len(kinds) > 1:
-        return "the first figure in its row"
-    return REQUEST_TO_FIRST_TOKEN if "to_first_token" in kinds else "the swap"
-
-
-def _strategies(findings: Findings) -> Table:
-    every = [(ladder, rung) for ladder in findings.ladders for rung in ladder.rungs]
-    shown = (
-        every
-        if len(every) <= _MOST_RUNGS
-        else [(ladder, rung) for ladder in findings.ladders for rung in _telling(ladder)]
-    )
-    kept = shown[:_MOST_ROWS]
-    legend = [
-        "seconds, median (range); as fast: times as fast as stock, the median of the rounds' own ratios"
-    ]
-    if len(kept) < len(every):
-        legend.append("of each scenario the fastest three and stock: the rest is below")
+def _strategies(ladders: Sequence[Ladder]) -> Table:
+    every = [(of, place, rung) for of in ladders for place, rung in enumerate(of.rungs)]
+    few = len(every) <= _MOST_RUNGS
+    telling = [(of, rung) for of, place, rung in every if few or place < 3 or rung.strategy == STOCK]
+    shown = telling[:_MOST_ROWS]
+    legend = "seconds, median (range); as fast: times as fast as stock, the median of the rounds' own ratios"
+    if len(shown) < len(every):
+        legend += "; of each scenario the fastest three and stock: the rest is below"
     return Table(
         title="",
         label="scenario",
         on=IN_MARKDOWN,
-        columns=(("strategy",), ("swap",), ("as fast",), (REQUEST_TO_FIRST_TOKEN,)),
-        groups=(tuple(_rung(ladder, rung) for ladder, rung in kept),),
-        legend="; ".join(legend),
+        columns=columns("strategy", "swap", "as fast", REQUEST_TO_FIRST_TOKEN),
+        groups=(tuple(_rung(ladder, rung) for ladder, rung in shown),),
+        legend=legend,
     )
 
 
-def _telling(ladder: Ladder) -> Iterator[Rung]:
-    """The fastest three, and what they are compared with."""
-    for place, rung in enumerate(ladder.rungs):
-        if place < 3 or rung.strategy == STOCK:
-            yield rung
-
-
-def _rung(ladder: Ladder, rung: Rung) -> tuple[Cell, ...]:
-    times = rung.total_times
+def _rung(ladder: Ladder, rung: Rung) -> Row:
     return (
         Cell(short(ladder.scenario, _LONGEST_LABEL)),
         Cell(rung.strategy, figure=True),
         estimate_cell(rung.total, tone="strong"),
-        Cell(figures.NOT_RECORDED if times is None else figures.factor(times.point), figure=True),
+        Cell(point(rung.total_times, figures.factor), figure=True),
         estimate_cell(rung.to_first_token),
     )
 
@@ -220,43 +192,29 @@ CAPTION: Final = (
 )
 
 
-def gantt(findings: Findings) -> str:
-    """The diagram, without its fence; empty where no swap was measured that takes a millisecond."""
-    return _diagram(_of_scenario(scenario) for scenario in _shown(findings))
-
-
 def gantt_of_sides(comparison: "Comparison") -> str:
-    """As `gantt`, each scenario's A above its B."""
-    return _diagram(
-        _section(f"{s.scenario} {name}", [(c.figure, side) for c, side in _side(s, name)])
-        for s in comparison.scenarios
-        for name in "AB"
-    )
+    """A Mermaid diagram of each scenario's A above its B; empty where nothing was measured."""
 
+    def of_side(scenario: "ScenarioComparison", side: str) -> list[str]:
+        figures = [(change.figure, change.a if side == "A" else change.b) for change in scenario.phases]
+        return _section(f"{scenario.scenario} {side}", [(name, s) for name, s in figures if s is not None])
 
-def _side(scenario: "ScenarioComparison", name: str) -> "Iterator[tuple[Change, Estimate]]":
-    for change in scenario.phases:
-        side = change.a if name == "A" else change.b
-        if side is not None:
-            yield change, side
+    return _diagram(of_side(scenario, side) for scenario in comparison.scenarios for side in "AB")
 
 
 def _diagram(found: Iterable[list[str]]) -> str:
-    sections = [section for section in found if section]
-    if not sections:
+    """The diagram, without its fence; empty where no swap was measured that takes a millisecond."""
+    shown = [section for section in found if section][:_MOST_SECTIONS]
+    if not shown:
         return ""
-    shown = sections[:_MOST_SECTIONS]
+    # Room for the sections' names on the left: as drawn, the bars would cover long ones.
+    longest = max(len(section[0].strip()) - len("section ") for section in shown)
+    room = f'%%{{init: {{"gantt": {{"leftPadding": {20 + 7 * longest}}}}}}}%%'
     lines = [line for section in shown for line in section]
-    return "\n".join((_room(shown), "gantt", "    dateFormat x", "    axisFormat %s.%L", *lines))
+    return "\n".join((room, "gantt", "    dateFormat x", "    axisFormat %s.%L", *lines))
 
 
-def _room(sections: Sequence[Sequence[str]]) -> str:
-    """Room for the sections' names on the left: as drawn, the bars would cover long ones."""
-    longest = max(len(section[0].strip()) - len("section ") for section in sections)
-    return f'%%{{init: {{"gantt": {{"leftPadding": {20 + 7 * longest}}}}}}}%%'
-
-
-def _shown(findings: Findings) -> Sequence[ScenarioSummary]:
+def _drawn(findings: Findings) -> Sequence[ScenarioSummary]:
     """Every scenario; where strategies are compared, each by stock and by the fastest."""
     if not findings.ladders:
         return findings.scenarios
@@ -285,19 +243,17 @@ def _section(
     at_s, lines = 0.0, [f"    section {_word(name)}"]
     for phase, seconds in phases:
         if seconds.point >= _LEAST_SHARE * total_s:
-            lines.append(_task(phase, "crit, " if phase == longest else "", at_s, seconds))
+            lines.append(_task(phase, "crit, " if phase == longest else "", at_s, seconds.point))
         at_s += seconds.point
     if first_token is not None:
-        lines.append(_task("first token", "active, ", at_s, first_token))
+        lines.append(_task("first token", "active, ", at_s, first_token.point))
     return lines
 
 
-def _task(name: str, tag: str, at_s: float, seconds: Estimate) -> str:
+def _task(name: str, tag: str, at_s: float, took_s: float) -> str:
     """`load 3.25 s :crit, 53, 3247ms`; at least a millisecond long, for none of no length is drawn."""
-    length_ms = max(1, round(seconds.point * 1000))
-    return (
-        f"    {_word(f'{name} {figures.seconds(seconds.point)}')} :{tag}{round(at_s * 1000)}, {length_ms}ms"
-    )
+    length_ms = max(1, round(took_s * 1000))
+    return f"    {_word(f'{name} {figures.seconds(took_s)}')} :{tag}{round(at_s * 1000)}, {length_ms}ms"
 
 
 def _word(text: str) -> str:

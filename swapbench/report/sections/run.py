@@ -1,6 +1,6 @@
 """A run's report: how it opens, and its sections in the order in which they are read."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from swapbench.base import figures
@@ -21,18 +21,17 @@ from swapbench.report.blocks import (
     Table,
     Tile,
     Tone,
+    columns,
     section,
+    sentence,
 )
-from swapbench.report.documents import to_json
-from swapbench.report.sections.failures import failures
+from swapbench.report.sections import ARROW, RunView, against_target, having, of_headline, served_by, source
 from swapbench.report.sections.memory import leaks, memory
 from swapbench.report.sections.overview import overview
-from swapbench.report.sections.rounds import rounds
+from swapbench.report.sections.rounds import failures, rounds
 from swapbench.report.sections.strategies import against_stock, strategies
 from swapbench.report.sections.swap import swap
-from swapbench.report.sections.view import ARROW, RunView, having, of_headline, served_by, source
 from swapbench.report.sections.work import limits, work
-from swapbench.report.text import sentence
 from swapbench.stats.estimate import Estimate
 
 _TONES: Final[dict[CriterionOutcome, Tone]] = {
@@ -59,36 +58,30 @@ def run_opening(findings: Findings) -> Opening:
     if facts.incomplete:
         go_on = f" Resume with: {facts.resume_command}" if facts.resume_command else ""
         warnings.append(f"This run is not complete: {facts.incomplete}.{go_on}")
+    kicker = (f"{facts.started_at:%d %B %Y}".lstrip("0"), facts.machine, source(facts))
+    ladders = map(_ladder_tile, findings.ladders)
     return Opening(
         title=facts.title,
-        kicker=" · ".join(
-            filter(None, (f"{facts.started_at:%d %B %Y}".lstrip("0"), facts.machine, source(facts)))
-        ),
+        kicker=" · ".join(filter(None, kicker)),
         grade=found.grade,
         verdict=found.text,
         because=tuple(map(sentence, found.because)),
         warnings=tuple(warnings),
-        tiles=tuple(
-            map(_ladder_tile, findings.ladders) if findings.ladders else map(_tile, having(findings))
-        ),
+        tiles=tuple(ladders if findings.ladders else map(_tile, having(findings))),
     )
 
 
 def _tile(scenario: ScenarioSummary) -> Tile:
     assert scenario.headline is not None
-    below = [f"{scenario.from_model} {ARROW} {scenario.to_model}"]
+    which = "the whole swap"
     if scenario.headline_is == "to_first_token":
         swap = f", swap {figures.seconds(scenario.total.point)}" if scenario.total else ""
-        below.append(f"to the first token{swap}")
-    else:
-        below.append("the whole swap")
-    below.append(_spread(scenario.headline))
+        which = f"to the first token{swap}"
+    below = [f"{scenario.from_model} {ARROW} {scenario.to_model}", which, _spread(scenario.headline)]
     if scenario.against_target:
-        against = scenario.against_target
-        below.append(f"{figures.factor(against.factor)} {against.side} {against.target_s:g} s")
-    if scenario.bottleneck:
-        share = figures.percent(scenario.bottleneck.share)
-        below.append(f"{scenario.bottleneck.phase} takes {share}{of_headline(scenario)}")
+        below.append(against_target(scenario))
+    if found := scenario.bottleneck:
+        below.append(f"{found.phase} takes {figures.percent(found.share)}{of_headline(scenario)}")
     value, _, unit = figures.seconds(scenario.headline.point).partition(" ")
     return Tile(scenario.name, value, unit, tuple(below))
 
@@ -112,12 +105,6 @@ def _ladder_tile(ladder: Ladder) -> Tile:
     return Tile(ladder.scenario, value, unit, tuple(below))
 
 
-def _models(findings: Findings) -> Iterator[Line]:
-    for model in findings.facts.models:
-        weight = f", {figures.size(model.weight_bytes)}" if model.weight_bytes else ""
-        yield Line(model.name, f"{model.reference}, {model.source}{weight}")
-
-
 def run_facts(findings: Findings) -> tuple[Line, ...]:
     """What the run is, before any figure. The source of the models is apart: it is never one of many."""
     run, counts = findings.facts, findings.counts
@@ -131,35 +118,30 @@ def run_facts(findings: Findings) -> tuple[Line, ...]:
         "refused": counts.refused,
     }
     swaps = "".join(f", {n} {why}" for why, n in excluded.items() if n)
-    lines = [
+    residency = ", residency not recorded"
+    if shares := [s.resident_before for s in findings.scenarios if s.resident_before is not None]:
+        low, high = min(share.low for share in shares), max(share.high for share in shares)
+        upto = "" if low == high else f" to {figures.percent(high)}"
+        residency = f": {figures.percent(low)}{upto} of each checkpoint resident before load"
+    lines = (
         Line("run", f"{run.run_id}, {run.started_at:%Y-%m-%d}"),
         Line("machine", f"{run.machine}" + served_by(run)),
         Line("versions", ", ".join(f"{name} {version}" for name, version in run.versions.items())),
-        Line("page cache", run.page_cache + _residency(findings.scenarios)),
+        Line("page cache", run.page_cache + residency),
         Line("swaps", f"{rounds}{warmup}, {figures.counted(counts.counted, 'swap')} counted{swaps}"),
-    ]
+    )
     return tuple(line for line in lines if line.text)
-
-
-def _residency(scenarios: Sequence[ScenarioSummary]) -> str:
-    shares = [s.resident_before for s in scenarios if s.resident_before is not None]
-    if not shares:
-        return ", residency not recorded"
-    low, high = min(share.low for share in shares), max(share.high for share in shares)
-    between = figures.percent(low) if low == high else f"{figures.percent(low)} to {figures.percent(high)}"
-    return f": {between} of each checkpoint resident before load"
 
 
 def _environment(run: RunView) -> Section:
     # A terminal has the facts at the top.
-    facts = (*run_facts(run.findings), *_models(run.findings))
+    facts = [*run_facts(run.findings)]
+    for model in run.findings.facts.models:
+        weight = f", {figures.size(model.weight_bytes)}" if model.weight_bytes else ""
+        facts.append(Line(model.name, f"{model.reference}, {model.source}{weight}"))
     notes = tuple(Line("", note) for note in run.findings.notes)
-    return section(
-        "environment",
-        "Environment and warnings",
-        Lines("", facts, on=NOT_AT_A_TERMINAL),
-        Lines("Notes", notes),
-    )
+    told = Lines("", tuple(facts), on=NOT_AT_A_TERMINAL)
+    return section("environment", "Environment and warnings", told, Lines("Notes", notes))
 
 
 def _criteria(run: RunView) -> Section:
@@ -172,24 +154,22 @@ def _criteria(run: RunView) -> Section:
         )
         for verdict in run.findings.verdicts
     )
-    table = Table("Criteria", "outcome", (("criterion",), ("because",)), (rows,), prose=True)
+    table = Table("Criteria", "outcome", columns("criterion", "because"), (rows,), prose=True)
     return section("criteria", "Criteria", table)
 
 
 def _repeat(run: RunView) -> Section:
-    measured = (
-        ("The command that made this run:", run.pictures.command)
-        if run.pictures.command
-        else ("The same experiment, on your machine:", f"swapbench run {run.findings.facts.experiment}")
-    )
+    measured = ("The command that made this run:", run.pictures.command)
+    if not run.pictures.command:
+        experiment = run.findings.facts.experiment
+        measured = ("The same experiment, on your machine:", f"swapbench run {experiment}")
     again = (("This report again:", run.again),) if run.again else ()
     return section("repeat", "How to repeat it", Commands((measured, *again)))
 
 
 def _data(run: RunView) -> Section:
-    """The run's own files, and every figure."""
-    files = {"findings.json": to_json(run.findings).encode(), **run.files} if run.files else {}
-    return section("data", "Data", Downloads(files, run.findings.facts.folder))
+    files = Downloads(run.files, run.findings.facts.folder) if run.files else None
+    return section("data", "Data", files)
 
 
 SECTIONS: Final[tuple[Callable[[RunView], Section], ...]] = (

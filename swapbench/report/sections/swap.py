@@ -7,9 +7,8 @@ from typing import Final
 from swapbench.base import figures
 from swapbench.base.figures import EN_DASH, NOT_RECORDED
 from swapbench.base.phases import Phase
-from swapbench.findings import Findings
-from swapbench.findings.chart_data import Stretch, SwapTimeline
-from swapbench.findings.summary import PhaseSummary, ScenarioSummary
+from swapbench.findings.chart_data import SwapTimeline
+from swapbench.findings.summary import AgainstTarget, PhaseSummary, ScenarioSummary
 from swapbench.report.blocks import (
     NOT_ON_A_PAGE,
     Cell,
@@ -20,72 +19,22 @@ from swapbench.report.blocks import (
     Section,
     Table,
     Tone,
+    columns,
     section,
 )
-from swapbench.report.charts.timelines import waterfall as draw_waterfall
-from swapbench.report.sections.view import (
+from swapbench.report.charts.run import waterfall as draw_waterfall
+from swapbench.report.sections import (
     ARROW,
     REQUEST_TO_FIRST_TOKEN,
     RunView,
+    against_cell,
+    against_target,
     estimate_cell,
     having,
     headings,
-    measured,
     of_headline,
 )
 from swapbench.stats.estimate import FEW, Interval
-
-
-def swap(run: RunView) -> Section:
-    """Of several strategies only charts: their figures stand side by side."""
-    found = measured(run.findings)
-    charts = tuple(
-        Chart(
-            title=timeline.scenario,
-            caption=_waterfall_caption(timeline),
-            spec=partial(draw_waterfall, timeline),
-            table=_waterfall_table(timeline),
-        )
-        for timeline in run.pictures.timelines
-    )
-    alone = not found.ladders
-    return section(
-        "swap",
-        "The swap",
-        Charts(charts, legend=True),
-        Lines("Headline", _headlines(found), on=NOT_ON_A_PAGE) if alone else None,
-        _phases(found) if alone and having(found) else None,
-        Lines("Bottleneck", _bottlenecks(found)) if alone and having(found) else None,
-    )
-
-
-def _waterfall_caption(timeline: SwapTimeline) -> str:
-    longest = max(timeline.phases, key=lambda phase: phase.seconds)
-    which = {1: "the only swap", 2: "the faster of 2 swaps"}.get(
-        timeline.n, f"of {timeline.n} swaps the one nearest the median"
-    )
-    starts = "; starts were not recorded, so phases are laid end to end" if timeline.end_to_end else ""
-    return (
-        f"{timeline.from_model} {ARROW} {timeline.to_model}. Round {timeline.round}, {which}: the "
-        f"swap took {figures.seconds(timeline.total_s)} (dashed line), the longest stretch is "
-        f"{longest.phase.replace('_', ' ')} with {figures.seconds(longest.seconds)}{starts}."
-    )
-
-
-def _waterfall_table(timeline: SwapTimeline) -> Table:
-    return Table(
-        title=f"{timeline.scenario}: phases and spans, seconds",
-        label="phase or span",
-        columns=(("start",), ("seconds",)),
-        groups=(tuple(_stretch_row(stretch, timeline) for stretch in timeline.stretches),),
-    )
-
-
-def _stretch_row(stretch: Stretch, timeline: SwapTimeline) -> tuple[Cell, ...]:
-    name = f"  {stretch.phase}/{stretch.span}" if stretch.span else stretch.phase
-    start = figures.NOT_RECORDED if timeline.end_to_end else figures.table_seconds(stretch.start_s)
-    return Cell(name), Cell(start, figure=True), Cell(figures.table_seconds(stretch.seconds), figure=True)
-
 
 ABOVE: Final = "\N{BLACK UP-POINTING TRIANGLE}"
 BELOW: Final = "\N{BLACK DOWN-POINTING TRIANGLE}"
@@ -93,43 +42,75 @@ _INSIDE: Final = "  interval"
 _MARKS: Final = {"above": ABOVE, "below": BELOW, "within": "", None: ""}
 
 
-def _headlines(findings: Findings) -> tuple[Line, ...]:
-    """One line per scenario: how long, against the target, and because of what."""
-    return tuple(Line(scenario.name, _headline(scenario)) for scenario in findings.scenarios)
+def swap(run: RunView) -> Section:
+    """Of several strategies only charts: their figures stand side by side."""
+    found = run.findings
+    charts = Charts(tuple(map(_waterfall, run.pictures.timelines)), legend=True)
+    if found.ladders:
+        return section("swap", "The swap", charts)
+    # Dashes in every row would tell nothing: scenarios of which no swap counts are told where none does.
+    measured = having(found)
+    scenarios = measured or found.scenarios
+    return section(
+        "swap",
+        "The swap",
+        charts,
+        Lines("Headline", tuple(Line(s.name, _headline(s)) for s in scenarios), on=NOT_ON_A_PAGE),
+        _phases(measured, found.target_s, found.facts.claims) if measured else None,
+        Lines("Bottleneck", tuple(map(_bottleneck, measured))),
+    )
+
+
+def _waterfall(timeline: SwapTimeline) -> Chart:
+    longest = max(timeline.phases, key=lambda phase: phase.seconds)
+    which = {1: "the only swap", 2: "the faster of 2 swaps"}.get(
+        timeline.n, f"of {timeline.n} swaps the one nearest the median"
+    )
+    starts = "; starts were not recorded, so phases are laid end to end" if timeline.end_to_end else ""
+    caption = (
+        f"{timeline.from_model} {ARROW} {timeline.to_model}. Round {timeline.round}, {which}: the "
+        f"swap took {figures.seconds(timeline.total_s)} (dashed line), the longest stretch is "
+        f"{longest.phase.replace('_', ' ')} with {figures.seconds(longest.seconds)}{starts}."
+    )
+    rows = tuple(
+        (
+            Cell(f"  {one.phase}/{one.span}" if one.span else one.phase),
+            Cell(NOT_RECORDED if timeline.end_to_end else figures.table_seconds(one.start_s), figure=True),
+            Cell(figures.table_seconds(one.seconds), figure=True),
+        )
+        for one in timeline.stretches
+    )
+    title = f"{timeline.scenario}: phases and spans, seconds"
+    table = Table(title, "phase or span", columns("start", "seconds"), (rows,))
+    return Chart(timeline.scenario, caption, partial(draw_waterfall, timeline), table=table)
 
 
 def _headline(scenario: ScenarioSummary) -> str:
+    """How long, against the target, and because of what."""
     if scenario.headline is None:
         return "not measured"
-    figure = REQUEST_TO_FIRST_TOKEN if scenario.headline_is == "to_first_token" else "total"
-    inside = _headline_interval(scenario.headline_interval)
+    by_token, inside = scenario.headline_is == "to_first_token", ""
+    if interval := scenario.headline_interval:
+        low, high = (figures.seconds(end).removesuffix(" s") for end in (interval.low, interval.high))
+        if low != high:
+            inside = f" ({figures.percent(interval.confidence)} interval {low}{EN_DASH}{high})"
+    figure = REQUEST_TO_FIRST_TOKEN if by_token else "total"
     parts = [f"{figures.seconds(scenario.headline.point)}{inside} {figure}"]
-    if scenario.headline_is == "to_first_token" and scenario.total:
+    if by_token and scenario.total:
         parts.append(f"swap {figures.seconds(scenario.total.point)}")
-    against = scenario.against_target
-    if against:
-        parts.append(f"{figures.factor(against.factor)} {against.side} {against.target_s:g} s")
-    if scenario.bottleneck:
-        share = figures.percent(scenario.bottleneck.share)
-        parts.append(f"{scenario.bottleneck.phase} {share}{of_headline(scenario)}")
+    if scenario.against_target:
+        parts.append(against_target(scenario))
+    if found := scenario.bottleneck:
+        parts.append(f"{found.phase} {figures.percent(found.share)}{of_headline(scenario)}")
     return ", ".join(parts)
 
 
-def _headline_interval(interval: Interval | None) -> str:
-    """` (97 % interval 0.128-0.141)`; nothing where the ends read alike."""
-    if interval is None:
-        return ""
-    low, high = (figures.seconds(end).removesuffix(" s") for end in (interval.low, interval.high))
-    return "" if low == high else f" ({figures.percent(interval.confidence)} interval {low}{EN_DASH}{high})"
-
-
-def _phases(findings: Findings) -> Table:
+def _phases(scenarios: Sequence[ScenarioSummary], target_s: float, claims: bool) -> Table:
     """Phase by scenario: medians with their spread and share, then the totals against the target.
 
     Phases that nobody can see from outside a server have no row.
     """
-    scenarios, claims = findings.scenarios, findings.facts.claims
-    totals = _totals(scenarios, findings.target_s, claims)
+    totals = [*_totals(scenarios, target_s, claims)]
     ranges = any(phase.expected_s for phase in scenarios[0].phases)
     rows = [
         (Cell(phase.phase), *([_expected(phase)] if ranges else []), *_phase_cells(scenarios, i))
@@ -138,15 +119,15 @@ def _phases(findings: Findings) -> Table:
     ]
     blank = (Cell(""),) if ranges else ()
     if rows:
-        rest = (estimate_cell(s.unattributed.seconds, s.unattributed.share, "quiet") for s in scenarios)
+        rests = [s.unattributed for s in scenarios]
+        rest = (estimate_cell(one.seconds, share=one.share, tone="quiet") for one in rests)
         rows.append((Cell("unattributed", tone="quiet"), *blank, *rest))
-    legend = [f"{ABOVE} above, {BELOW} below the expected range"] if _any_mark(rows) else []
+    marked = any(cell.mark for row in rows for cell in row)
+    legend = [f"{ABOVE} above, {BELOW} below the expected range"] if marked else []
     if claims:
         legend.append("swaps under: the share of swaps that this many vouch for at 95 % confidence")
     if any(name == _INSIDE for name, _ in totals):
-        legend.append(
-            f"{_INSIDE.strip()}: where the median lies by order statistics, at 95 % confidence or more"
-        )
+        legend.append("interval: where the median lies by order statistics, at 95 % confidence or more")
     return Table(
         title=_phases_title(scenarios),
         label="phase",
@@ -162,30 +143,30 @@ def _phases(findings: Findings) -> Table:
 
 def _totals(
     scenarios: Sequence[ScenarioSummary], target_s: float, claims: bool
-) -> list[tuple[str, list[Cell]]]:
+) -> Iterator[tuple[str, list[Cell]]]:
     by_token = [s.headline_interval if s.headline_is == "to_first_token" else None for s in scenarios]
-    totals = [
-        ("total", [estimate_cell(s.total, tone="strong") for s in scenarios]),
-        *_inside([s.total_interval for s in scenarios]),
-        ("first token", [estimate_cell(s.first_token) for s in scenarios]),
-        (REQUEST_TO_FIRST_TOKEN, [estimate_cell(s.to_first_token, tone="strong") for s in scenarios]),
-        *_inside(by_token),
-    ]
+    yield "total", [estimate_cell(s.total, tone="strong") for s in scenarios]
+    yield from _inside([s.total_interval for s in scenarios])
+    yield "first token", [estimate_cell(s.first_token) for s in scenarios]
+    yield REQUEST_TO_FIRST_TOKEN, [estimate_cell(s.to_first_token, tone="strong") for s in scenarios]
+    yield from _inside(by_token)
     if not claims:
-        unjudged = Cell("not judged (mini models)", tone="quiet")
-        return [*totals, ("against the target", [unjudged for _ in scenarios])]
-    return [
-        *totals,
-        (f"against {target_s:g} s", [_against(s) for s in scenarios]),
-        (f"swaps under {target_s:g} s", [_swaps_under(s) for s in scenarios]),
-    ]
+        yield "against the target", [Cell("not judged (mini models)", tone="quiet") for _ in scenarios]
+        return
+    yield f"against {target_s:g} s", [against_cell(s) for s in scenarios]
+    yield f"swaps under {target_s:g} s", [_swaps_under(s.against_target) for s in scenarios]
 
 
-def _inside(intervals: Sequence[Interval | None]) -> list[tuple[str, list[Cell]]]:
+def _swaps_under(against: AgainstTarget | None) -> Cell:
+    if against is None:
+        return Cell(NOT_RECORDED, tone="quiet")
+    return Cell(f"{against.swaps_under} of {against.n}: {figures.percent(against.reliability)}")
+
+
+def _inside(intervals: Sequence[Interval | None]) -> Iterator[tuple[str, list[Cell]]]:
     """A row for where the medians lie; none where no scenario has swaps enough to say."""
-    if not any(intervals):
-        return []
-    return [(_INSIDE, [_interval(interval) for interval in intervals])]
+    if any(intervals):
+        yield _INSIDE, [_interval(interval) for interval in intervals]
 
 
 def _interval(interval: Interval | None) -> Cell:
@@ -196,7 +177,7 @@ def _interval(interval: Interval | None) -> Cell:
 
 
 def _phases_title(scenarios: Sequence[ScenarioSummary]) -> str:
-    swaps = [s.headline.n for s in scenarios if s.headline] or [0]
+    swaps = [s.headline.n for s in scenarios if s.headline]
     fewest, most = min(swaps), max(swaps)
     if most < 2:
         return "Phases: seconds, share of the total"
@@ -207,16 +188,12 @@ def _phases_title(scenarios: Sequence[ScenarioSummary]) -> str:
     return f"Phases: median seconds of {of} swaps ({spread}), share of the total"
 
 
-def _any_mark(rows: Sequence[tuple[Cell, ...]]) -> bool:
-    return any(cell.mark for row in rows for cell in row)
-
-
 def _phase_cells(scenarios: Sequence[ScenarioSummary], index: int) -> Iterator[Cell]:
     for scenario in scenarios:
-        phase = scenario.phases[index]
-        longest = scenario.bottleneck is not None and scenario.bottleneck.phase == phase.phase
-        tone: Tone = "strong" if longest else "plain"
-        yield estimate_cell(phase.seconds, phase.share, tone, _MARKS[phase.expectation])
+        phase, found = scenario.phases[index], scenario.bottleneck
+        tone: Tone = "strong" if found is not None and found.phase == phase.phase else "plain"
+        mark = _MARKS[phase.expectation]
+        yield estimate_cell(phase.seconds, share=phase.share, tone=tone, mark=mark)
 
 
 def _expected(phase: PhaseSummary) -> Cell:
@@ -225,27 +202,8 @@ def _expected(phase: PhaseSummary) -> Cell:
     return Cell(f"{phase.expected_s[0]:g}{EN_DASH}{phase.expected_s[1]:g}", tone="quiet")
 
 
-def _against(scenario: ScenarioSummary) -> Cell:
-    against = scenario.against_target
-    if against is None:
-        return Cell(NOT_RECORDED, tone="quiet")
-    tone: Tone = "good" if against.side == "under" else "bad"
-    return Cell(f"{figures.factor(against.factor)} {against.side}", tone=tone)
-
-
-def _swaps_under(scenario: ScenarioSummary) -> Cell:
-    against = scenario.against_target
-    if against is None:
-        return Cell(NOT_RECORDED, tone="quiet")
-    return Cell(f"{against.swaps_under} of {against.n}: {figures.percent(against.reliability)}")
-
-
-def _bottlenecks(findings: Findings) -> tuple[Line, ...]:
-    """The phase that takes most of each scenario, with its spans below."""
-    return tuple(_bottleneck(scenario) for scenario in findings.scenarios)
-
-
 def _bottleneck(scenario: ScenarioSummary) -> Line:
+    """The phase that takes most, with its spans below."""
     found = scenario.bottleneck
     if found is None:
         if scenario.outside is not None:
@@ -255,9 +213,9 @@ def _bottleneck(scenario: ScenarioSummary) -> Line:
         f"{found.phase} takes {figures.percent(found.share)}{of_headline(scenario)}, and is the longest "
         f"phase in {found.longest_in} of {figures.counted(found.n, 'swap')}"
     ]
-    reads = found.disk_read_bytes is not None and (found.phase == Phase.LOAD or found.disk_read_bytes.point)
-    if reads and found.disk_read_bytes is not None:
-        parts.append(f"{figures.size(found.disk_read_bytes.point)} read from disk")
+    read = found.disk_read_bytes
+    if read is not None and (found.phase == Phase.LOAD or read.point):
+        parts.append(f"{figures.size(read.point)} read from disk")
     if found.major_faults is not None and found.major_faults.point:
         parts.append(f"{figures.count(found.major_faults.point)} major faults")
     spans = ", ".join(

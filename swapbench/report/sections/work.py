@@ -1,121 +1,170 @@
 """What swaps moved, who waited, what each rank did; and what the machine could have done."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
-from swapbench.base import figures
+from swapbench.base import figures as f
 from swapbench.base.figures import NOT_RECORDED
 from swapbench.findings import Findings
-from swapbench.findings.serving import ClientsFelt, Outside, Restores
-from swapbench.findings.summary import RankSummary, ScenarioSummary, Sharing
-from swapbench.report.blocks import Cell, Chart, Charts, Line, Lines, Section, Table, Tone, point, section
-from swapbench.report.charts.swaps import roofline as draw_roofline
-from swapbench.report.sections.view import ARROW, RunView, having, headings
+from swapbench.findings.serving import ClientsFelt, Outside, Proof, Restores
+from swapbench.findings.strategies import AgainstLimit
+from swapbench.findings.summary import ScenarioSummary, Sharing, WorkloadSummary
+from swapbench.report.blocks import (
+    Cell,
+    Chart,
+    Charts,
+    Line,
+    Lines,
+    Row,
+    Section,
+    Table,
+    columns,
+    point,
+    section,
+    spelt,
+)
+from swapbench.report.charts.run import roofline as draw_roofline
+from swapbench.report.sections import ARROW, RunView, having, headings
 from swapbench.stats.estimate import Estimate
 
 
 def work(run: RunView) -> Section:
     """Of one strategy; of several, what agents' caches took to come back."""
     found = run.findings
-    alone = not found.ladders
+    restored = Lines("Restored caches", restores(found))
+    if found.ladders:
+        return section("work", "What was moved, and who waited", restored)
     return section(
         "work",
         "What was moved, and who waited",
-        _work(having(found)) if alone else None,
-        _clients(found) if alone else None,
-        _sharing(found) if alone else None,
-        Lines("Restored caches", restores(found)),
+        _work(having(found)),
+        _clients(found.clients) if found.clients else None,
+        _sharing(found.sharing) if found.sharing else None,
+        restored,
     )
 
 
 def limits(run: RunView) -> Section:
     """Loads against what the machine could do; nothing where that is not known."""
-    found, table = run.findings, _limits(run.findings)
+    found, title = run.findings, "What the machine could do"
+    if not found.limits:
+        return section("limits", title)
+    table = _limits(found.limits, found.facts.claims)
     drawn = {timeline.scenario for timeline in run.pictures.timelines}
     reached = [e for e in found.limits if e.load_gb_per_s is not None and e.scenario in drawn]
-    if table is None or not reached:
-        return section("limits", "What the machine could do", None if found.ladders else table)
+    if not reached:
+        return section("limits", title, None if found.ladders else table)
     best = max(entry.share or 0.0 for entry in reached)
-    named = dict.fromkeys(f"{e.limit}, {figures.rate(e.limit_gb_per_s)}" for e in reached)
-    chart = Chart(
-        title="Load rate against the limit",
-        caption=(
-            f"Grey is what the machine could do: {'; '.join(named)}, measured by swapbench probe. "
-            f"Colour is what loads reached: {figures.percent(best)} at best."
-        ),
-        spec=partial(draw_roofline, reached),
-        table=table,
+    named = dict.fromkeys(f"{e.limit}, {f.rate(e.limit_gb_per_s)}" for e in reached)
+    caption = (
+        f"Grey is what the machine could do: {'; '.join(named)}, measured by swapbench probe. "
+        f"Colour is what loads reached: {f.percent(best)} at best."
     )
-    return section("limits", "What the machine could do", Charts((chart,)))
+    chart = Chart("Load rate against the limit", caption, partial(draw_roofline, reached), table=table)
+    return section("limits", title, Charts((chart,)))
 
 
-_Show = Callable[[ScenarioSummary], str]
+def _limits(found: Sequence[AgainstLimit], claims: bool) -> Table:
+    rows = tuple(
+        (
+            Cell(entry.scenario),
+            Cell(point(entry.load_gb_per_s, f.rate)),
+            Cell(spelt(entry.share, f.percent)),
+            Cell(spelt(entry.floor_s, f.seconds)),
+            Cell(f.seconds(entry.target_s) if claims else NOT_RECORDED),
+        )
+        for entry in found
+    )
+    return Table(
+        title="Against this machine's limits",
+        label="",
+        columns=columns("load", "of the\nlimit", "floor", "target"),
+        groups=(rows,),
+        legend=f"limit: {found[0].limit}, {f.rate(found[0].limit_gb_per_s)} (swapbench probe); floor: the "
+        "checkpoint's bytes at that rate",
+    )
+
+
+_T = TypeVar("_T")
+_Figures = tuple[tuple[str, Callable[[_T], str]], ...]
+
+_OUTSIDE: Final[_Figures[Outside]] = (
+    (f"request {ARROW} first byte", lambda o: point(o.first_byte, f.seconds)),
+    ("load, as reported", lambda o: point(o.reported_load, f.seconds)),
+    ("felt beyond that", lambda o: point(o.unreported, f.seconds)),
+    ("memory, as reported", lambda o: point(o.reported_memory, f.memory)),
+    ("read from disk", lambda o: point(o.disk_read_bytes, f.size)),
+    ("requests in flight", lambda o: point(o.in_flight, f.count)),
+    ("requests failed", lambda o: point(o.failed_requests, f.count)),
+    ("requests stalled", lambda o: point(o.stalled_requests, f.count)),
+)
+_LOAD: Final[_Figures[ScenarioSummary]] = (
+    ("loaded", lambda s: point(s.loaded_bytes, f.size)),
+    ("load rate", lambda s: point(s.load_gb_per_s, f.rate)),
+    ("in page cache before", lambda s: point(s.resident_before, f.percent)),
+    ("memory after load", lambda s: _memory_after_load(s.proof.resident_bytes, s.loaded_bytes)),
+    ("memory settled after", lambda s: point(s.settle_s, f.seconds)),
+    ("machine's energy", lambda s: point(s.energy_j, f.joules)),
+    ("machine's power, idle", lambda s: point(s.idle_w, f.watts)),
+)
+_PROOF: Final[_Figures[Proof]] = (
+    ("second first token", lambda p: point(p.second_first_token, f.seconds)),
+    ("steady rate", lambda p: point(p.steady_tokens_per_s, f.token_rate)),
+    ("tokens verified", lambda p: point(p.verified_tokens, f.count)),
+    ("longest stall", lambda p: point(p.longest_stall, f.seconds)),
+)
+_WORKLOAD: Final[_Figures[WorkloadSummary]] = (
+    ("requests drained", lambda w: point(w.drained_requests, f.count)),
+    ("requests carried over", lambda w: point(w.carried_requests, f.count)),
+    ("requests answered", lambda w: point(w.answered_requests, f.count)),
+    ("caches evicted", lambda w: point(w.evicted_caches, f.count)),
+    ("bytes evicted", lambda w: point(w.evicted_bytes, f.size)),
+    ("evict rate", lambda w: point(w.evict_gb_per_s, f.rate)),
+    ("write per cache", lambda w: point(w.cache_write_s, f.seconds)),
+)
+_CLIENTS: Final[_Figures[ClientsFelt]] = (
+    ("requests sent", lambda c: str(c.sent)),
+    ("answered by the old model", lambda c: str(c.answered_by_old)),
+    ("answered by the new model", lambda c: str(c.answered_by_new)),
+    ("carried over", lambda c: spelt(c.carried, str)),
+    ("refused", lambda c: spelt(c.refused, str)),
+    ("lost", lambda c: spelt(c.lost, str)),
+    ("failed", lambda c: str(c.failed)),
+    ("stalled", lambda c: str(c.stalled)),
+    ("longest stall", lambda c: _with_most(c.longest_stall)),
+    ("wait, sent before the swap", lambda c: _with_most(c.wait_before)),
+    ("wait, sent during it", lambda c: _with_most(c.wait_during)),
+    ("wait, sent after it", lambda c: _with_most(c.wait_after)),
+)
+_BEST_IS_NONE: Final = ("lost", "failed", "stalled")
+
+
+def _rows(figures: _Figures[_T], of: Sequence[_T | None]) -> tuple[Row, ...]:
+    """A row for each figure that one of them has."""
+    told = [(label, [NOT_RECORDED if one is None else show(one) for one in of]) for label, show in figures]
+    return tuple((Cell(label), *map(Cell, texts)) for label, texts in told if {*texts} != {NOT_RECORDED})
 
 
 def _work(scenarios: Sequence[ScenarioSummary]) -> Table | None:
     """What the swaps moved: the checkpoint, and under load requests and caches. None where unrecorded."""
-    outside: list[tuple[str, _Show]] = [(label, _of_outside(show)) for label, show in _OUTSIDE]
-    load: list[tuple[str, _Show]] = [
-        ("loaded", lambda s: point(s.loaded_bytes, figures.size)),
-        ("load rate", lambda s: point(s.load_gb_per_s, figures.rate)),
-        ("in page cache before", lambda s: point(s.resident_before, figures.percent)),
-        ("memory after load", lambda s: _memory_after_load(s)),
-        ("memory settled after", lambda s: point(s.settle_s, figures.seconds)),
-        ("machine's energy", lambda s: point(s.energy_j, figures.joules)),
-        ("machine's power, idle", lambda s: point(s.idle_w, figures.watts)),
-    ]
-    proof: list[tuple[str, _Show]] = [
-        ("second first token", lambda s: point(s.proof.second_first_token, figures.seconds)),
-        ("steady rate", lambda s: point(s.proof.steady_tokens_per_s, figures.token_rate)),
-        ("tokens verified", lambda s: point(s.proof.verified_tokens, figures.count)),
-        ("longest stall", lambda s: point(s.proof.longest_stall, figures.seconds)),
-    ]
-    workload: list[tuple[str, _Show]] = [
-        ("requests drained", lambda s: point(s.workload.drained_requests, figures.count)),
-        ("requests carried over", lambda s: point(s.workload.carried_requests, figures.count)),
-        ("requests answered", lambda s: point(s.workload.answered_requests, figures.count)),
-        ("caches evicted", lambda s: point(s.workload.evicted_caches, figures.count)),
-        ("bytes evicted", lambda s: point(s.workload.evicted_bytes, figures.size)),
-        ("evict rate", lambda s: point(s.workload.evict_gb_per_s, figures.rate)),
-        ("write per cache", lambda s: point(s.workload.cache_write_s, figures.seconds)),
-    ]
     busy = any(s.workload.busy for s in scenarios)
-    parts = [outside, load, proof, workload] if busy else [outside, load, proof]
-    groups = [_work_rows(rows, scenarios) for rows in parts]
-    shown = tuple(group for group in groups if group)
+    groups = (
+        _rows(_OUTSIDE, [s.outside for s in scenarios]),
+        _rows(_LOAD, scenarios),
+        _rows(_PROOF, [s.proof for s in scenarios]),
+        _rows(_WORKLOAD, [s.workload for s in scenarios]) if busy else (),
+    )
+    shown = tuple(filter(None, groups))
     return Table("Work of a swap, median", "", headings(scenarios), shown, lead=0) if shown else None
 
 
-_OUTSIDE: Final[tuple[tuple[str, Callable[[Outside], str]], ...]] = (
-    (f"request {ARROW} first byte", lambda o: point(o.first_byte, figures.seconds)),
-    ("load, as reported", lambda o: point(o.reported_load, figures.seconds)),
-    ("felt beyond that", lambda o: point(o.unreported, figures.seconds)),
-    ("memory, as reported", lambda o: point(o.reported_memory, figures.memory)),
-    ("read from disk", lambda o: point(o.disk_read_bytes, figures.size)),
-    ("requests in flight", lambda o: point(o.in_flight, figures.count)),
-    ("requests failed", lambda o: point(o.failed_requests, figures.count)),
-    ("requests stalled", lambda o: point(o.stalled_requests, figures.count)),
-)
-
-
-def _of_outside(show: Callable[[Outside], str]) -> _Show:
-    return lambda scenario: NOT_RECORDED if scenario.outside is None else show(scenario.outside)
-
-
-def _memory_after_load(scenario: ScenarioSummary) -> str:
+def _memory_after_load(added: Estimate | None, loaded: Estimate | None) -> str:
     """What load has added to the process, as a share of the checkpoint."""
-    added, loaded = scenario.proof.resident_bytes, scenario.loaded_bytes
     if added is None or loaded is None or not loaded.point:
         return NOT_RECORDED
-    return f"{figures.memory(added.point)} ({figures.factor(added.point / loaded.point)} the file)"
-
-
-def _work_rows(
-    rows: Sequence[tuple[str, _Show]], scenarios: Sequence[ScenarioSummary]
-) -> tuple[tuple[Cell, ...], ...]:
-    cells = [(Cell(label), *(Cell(show(s)) for s in scenarios)) for label, show in rows]
-    return tuple(row for row in cells if any(cell.text != NOT_RECORDED for cell in row[1:]))
+    return f"{f.memory(added.point)} ({f.factor(added.point / loaded.point)} the file)"
 
 
 def restores(findings: Findings) -> tuple[Line, ...]:
@@ -124,126 +173,57 @@ def restores(findings: Findings) -> tuple[Line, ...]:
 
 
 def _restore(entry: Restores) -> str:
-    parts = [figures.counted(round(entry.caches.point), "cache")]
+    parts = [f.counted(round(entry.caches.point), "cache")]
     if entry.bytes is not None:
-        parts.append(figures.size(entry.bytes.point))
+        parts.append(f.size(entry.bytes.point))
     if entry.seconds is not None:
-        parts[-1] += f" in {figures.seconds(entry.seconds.point)}"
+        parts[-1] += f" in {f.seconds(entry.seconds.point)}"
     if entry.gb_per_s is not None:
-        parts.append(figures.rate(entry.gb_per_s.point))
+        parts.append(f.rate(entry.gb_per_s.point))
     if entry.factor is not None and entry.prefill_tokens_per_s is not None:
-        prefill = figures.token_rate(entry.prefill_tokens_per_s.point)
-        parts.append(f"{figures.factor(entry.factor)} as fast as prefilling again ({prefill})")
+        prefill = f.token_rate(entry.prefill_tokens_per_s.point)
+        parts.append(f"{f.factor(entry.factor)} as fast as prefilling again ({prefill})")
     return ", ".join(parts)
 
 
-def _clients(findings: Findings) -> Table | None:
-    """What clients felt that went on sending. None where none did."""
-    if not findings.clients:
-        return None
-    felt = findings.clients
-    rows: list[tuple[str, Callable[[ClientsFelt], str], Callable[[str], Tone]]] = [
-        ("requests sent", lambda c: str(c.sent), _plain),
-        ("answered by the old model", lambda c: str(c.answered_by_old), _plain),
-        ("answered by the new model", lambda c: str(c.answered_by_new), _plain),
-        ("carried over", lambda c: _seen(c.carried), _plain),
-        ("refused", lambda c: _seen(c.refused), _plain),
-        ("lost", lambda c: _seen(c.lost), _none_is_good),
-        ("failed", lambda c: str(c.failed), _none_is_good),
-        ("stalled", lambda c: str(c.stalled), _none_is_good),
-        ("longest stall", lambda c: _range(c.longest_stall), _plain),
-        ("wait, sent before the swap", lambda c: _range(c.wait_before), _plain),
-        ("wait, sent during it", lambda c: _range(c.wait_during), _plain),
-        ("wait, sent after it", lambda c: _range(c.wait_after), _plain),
-    ]
-    cells = tuple(
-        (Cell(label), *(Cell(show(c), tone=tone(show(c))) for c in felt))
-        for label, show, tone in rows
-        if any(show(c) != NOT_RECORDED for c in felt)
-    )
+def _clients(felt: Sequence[ClientsFelt]) -> Table:
+    """What clients felt that went on sending."""
+
+    def toned(row: Row) -> Row:
+        if row[0].text not in _BEST_IS_NONE:
+            return row
+        return (row[0], *(replace(cell, tone="good" if cell.text == "0" else "bad") for cell in row[1:]))
+
     return Table(
         title="What clients felt",
         label="",
         columns=tuple((c.scenario,) for c in felt),
-        groups=(cells,),
+        groups=(tuple(map(toned, _rows(_CLIENTS, felt))),),
         legend="wait: to the first token, median (most); longest stall: in a swap, without any first token "
         "or answer",
     )
 
 
-def _seen(number: int | None) -> str:
-    return NOT_RECORDED if number is None else str(number)
+def _with_most(value: Estimate | None) -> str:
+    return NOT_RECORDED if value is None else f"{f.seconds(value.point)} ({f.seconds(value.high)})"
 
 
-def _none_is_good(text: str) -> Tone:
-    return "good" if text == "0" else "bad"
-
-
-def _sharing(findings: Findings) -> Table | None:
-    """What each rank of a sharded target did. None where there is none."""
-    if not findings.sharing:
-        return None
-    groups = tuple((_skew_row(shared), *map(_rank_row, shared.ranks)) for shared in findings.sharing)
+def _sharing(found: Sequence[Sharing]) -> Table:
+    """What each rank of a sharded target did."""
+    groups = []
+    for shared in found:
+        skew = f"skew {point(shared.skew, f.seconds)}" if shared.skew else ""
+        rows = [(Cell(shared.scenario, tone="strong"), Cell(skew), *(Cell("") for _ in range(4)))]
+        for rank in shared.ranks:
+            times = (point(value, f.seconds) for value in (rank.load, rank.barrier, rank.first_token))
+            texts = (f"  rank {rank.rank}", *times, point(rank.weights, f.size))
+            rows.append((*map(Cell, texts), Cell(point(rank.footprint, f.memory))))
+        groups.append(tuple(rows))
     return Table(
         title="Ranks, median",
         label="rank",
-        columns=(
-            ("load,", "own work"),
-            ("waited", "for others"),
-            ("first", "token"),
-            ("weights",),
-            ("footprint",),
-        ),
-        groups=groups,
+        columns=columns("load,\nown work", "waited\nfor others", "first\ntoken", "weights", "footprint"),
+        groups=tuple(groups),
         legend="own work: without waiting for other ranks; skew: how much longer the slowest worked in load "
         "than the fastest",
-    )
-
-
-def _skew_row(shared: Sharing) -> tuple[Cell, ...]:
-    skew = f"skew {point(shared.skew, figures.seconds)}" if shared.skew else ""
-    return (Cell(shared.scenario, tone="strong"), Cell(skew), *(Cell("") for _ in range(4)))
-
-
-def _rank_row(rank: RankSummary) -> tuple[Cell, ...]:
-    return (
-        Cell(f"  rank {rank.rank}"),
-        *(Cell(point(value, figures.seconds)) for value in (rank.load, rank.barrier, rank.first_token)),
-        Cell(point(rank.weights, figures.size)),
-        Cell(point(rank.footprint, figures.memory)),
-    )
-
-
-def _plain(_text: str) -> Tone:
-    return "plain"
-
-
-def _range(value: Estimate | None) -> str:
-    if value is None:
-        return NOT_RECORDED
-    return f"{figures.seconds(value.point)} ({figures.seconds(value.high)})"
-
-
-def _limits(findings: Findings) -> Table | None:
-    """Loads against what the machine could do. None where that is not known."""
-    if not findings.limits:
-        return None
-    rows = tuple(
-        (
-            Cell(entry.scenario),
-            Cell(point(entry.load_gb_per_s, figures.rate)),
-            Cell(NOT_RECORDED if entry.share is None else figures.percent(entry.share)),
-            Cell(NOT_RECORDED if entry.floor_s is None else figures.seconds(entry.floor_s)),
-            Cell(figures.seconds(entry.target_s) if findings.facts.claims else NOT_RECORDED),
-        )
-        for entry in findings.limits
-    )
-    first = findings.limits[0]
-    return Table(
-        title="Against this machine's limits",
-        label="",
-        columns=(("load",), ("of the", "limit"), ("floor",), ("target",)),
-        groups=(rows,),
-        legend=f"limit: {first.limit}, {figures.rate(first.limit_gb_per_s)} (swapbench probe); floor: the "
-        "checkpoint's bytes at that rate",
     )

@@ -9,16 +9,15 @@ from hypothesis import strategies as st
 
 from swapbench.base.figures import NOT_RECORDED, factor, times
 from swapbench.findings import analyse
-from swapbench.report.blocks import Cell, Line, Lines, Table, section
+from swapbench.report.blocks import Cell, Line, Lines, Table, plain, section
+from swapbench.report.forms import to_markdown
 from swapbench.report.render import markdown as render
-from swapbench.report.run import to_markdown
-from swapbench.report.text import plain
 from swapbench.spec.experiment import Source
 from swapbench.store import Run
 from tests.findings.recording import Recording
 from tests.report.github import Rendered, form, rendered, visible
 from tests.report.test_any_run import swaps
-from tests.report.test_documents import full
+from tests.report.test_forms import full
 
 
 def markdown(run: Run) -> str:

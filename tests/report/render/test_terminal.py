@@ -9,7 +9,7 @@ from rich.console import Console
 
 from swapbench.base.figures import EN_DASH, factor
 from swapbench.findings import Findings, analyse
-from swapbench.report.run import print_report
+from swapbench.report.forms import print_report
 from swapbench.spec.experiment import Source
 from tests.findings.recording import LARGE_BYTES, SMALL_BYTES, Recording, reading
 

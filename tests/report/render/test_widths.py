@@ -17,13 +17,11 @@ from swapbench.compare.history import read_history
 from swapbench.compare.series import analyse_history
 from swapbench.findings import analyse
 from swapbench.machine.doctor import judge_examination, judge_surroundings
-from swapbench.report.comparison import show_comparisons
 from swapbench.report.console import PlainConsole, readable
 from swapbench.report.doctor import print_checks
+from swapbench.report.forms import print_history, print_report, show_comparisons
 from swapbench.report.gate import print_gate
-from swapbench.report.history import print_history
 from swapbench.report.lists import print_models, print_runs
-from swapbench.report.run import print_report
 from tests.findings.recording import LARGE_BYTES, MACHINE, Recording, reading
 from tests.machine.test_doctor import GOOD, QUIET_MAC
 from tests.report.judged import apart, comparison, gate

@@ -1,4 +1,4 @@
-"""Drift, first swaps and outliers in words, in the forms that people read."""
+"""Drift, first swaps, outliers and swaps that are left out, in the forms that people read."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,8 @@ import pytest
 
 from swapbench.base.figures import EN_DASH, times
 from swapbench.findings import Findings, analyse
-from swapbench.report.documents import to_json
-from swapbench.report.run import to_markdown
-from swapbench.report.sections.rounds import outliers, within
+from swapbench.report.forms import to_json, to_markdown
+from swapbench.report.sections.rounds import outliers, problems, within
 from tests.findings.recording import Recording
 from tests.report.render.test_terminal import terminal
 
@@ -112,3 +111,28 @@ def test_a_table_of_few_and_many_swaps_says_which_spread_is_which(tmp_path: Path
         recording.swap(number, "down", {"load": 1.0}, valid=number > 3)
     text = terminal(analyse(recording.run()))
     assert f"median seconds of 27 to 31 swaps (min{EN_DASH}max, quartiles from 30 swaps on)" in text
+
+
+def told(recording: Recording) -> dict[str, str]:
+    return {line.label: line.text for line in problems(analyse(recording.run()))}
+
+
+def test_what_became_of_several_rounds_alike_is_said_once(tmp_path: Path) -> None:
+    recording = Recording(tmp_path)
+    for number in range(3):
+        recording.swap(
+            number, "up", warmup=number == 0, valid=False, invalid_reason="labelled cold, but it was not"
+        )
+        recording.swap(number, "down")
+    recording.failed_swap(3, "up", error="load failed: shard 2 is missing")
+    assert told(recording) == {
+        "rounds 0 (warm-up), 1, 2, up": "invalid: labelled cold, but it was not",
+        "round 3, up": "failed: load failed: shard 2 is missing",
+    }
+
+
+def test_many_rounds_are_told_by_their_ends(tmp_path: Path) -> None:
+    recording = Recording(tmp_path, rounds=40)
+    for number in range(40):
+        recording.failed_swap(number, "up", error="load failed: shard 2 is missing")
+    assert list(told(recording)) == ["rounds 0, 1, 2, 3, 4, … 39, up"]

@@ -4,23 +4,20 @@ import base64
 import gzip
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any, Final
 
+import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from swapbench import __version__
 from swapbench.base import figures
-from swapbench.report.blocks import Block as Block
-from swapbench.report.blocks import Chart, Charts, Downloads, Fold, Opening, Section, shown
-from swapbench.report.blocks import Commands as Commands
-from swapbench.report.blocks import Lines as Lines
-from swapbench.report.blocks import Table as Table
-from swapbench.report.render.html.drawing import Drawing, draw
+from swapbench.report.blocks import Chart, Charts, Downloads, Fold, Opening, Section, Spec, shown
+from swapbench.report.charts import MIDDLE, NARROW, PANEL, WIDE, dressed
 
 _PACKAGE: Final = "swapbench.report.render.html"
 _FIGURE: Final = re.compile(r"(?<=\d) (?=(?:s|ms|µs|B|[KMGT]iB|[kMGT]B|[kMG]B/s|%)(?![\w/]))")
@@ -57,8 +54,14 @@ def to_html(opening: Opening, sections: Iterable[Section]) -> str:
     charts = [*_charts(told)]
     drawings = dict(zip(map(id, charts), draw(charts), strict=True))
 
+    (style, style_digest), (script, script_digest) = _asset("page.css"), _asset("page.js")
+    # Nothing but this style, this script and images within the page: a browser fetches and runs no more.
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{style_digest}'; script-src 'sha256-{script_digest}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
     def page(room: int) -> str:
-        style, script = _asset("page.css"), _asset("page.js")
         return (
             _environment()
             .get_template("page.html.jinja")
@@ -68,7 +71,7 @@ def to_html(opening: Opening, sections: Iterable[Section]) -> str:
                 made_by=f"swapbench {__version__}",
                 style=Markup(style),
                 script=Markup(script),
-                policy=_policy(style, script),
+                policy=policy,
             )
         )
 
@@ -87,6 +90,41 @@ def _charts(sections: Iterable[Section]) -> Iterator[Chart]:
                 yield from block.charts
             elif isinstance(block, Fold):
                 yield from _charts(shown(block.sections, "html"))
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One chart by width of the page: scaled down to another, its letters would be too small to read."""
+
+    wide: Markup
+    middle: Markup | None = None
+    narrow: Markup | None = None
+
+
+def draw(charts: Sequence[Chart]) -> Iterator[Drawing]:
+    """Each chart in all widths; a panel, which is small enough for a phone, in one."""
+    number = 0
+    for chart in charts:
+        widths = (PANEL,) if chart.panel else (WIDE, MIDDLE, NARROW)
+        yield Drawing(*(_svg(chart.spec(width), number + i) for i, width in enumerate(widths)))
+        number += len(widths)
+
+
+def _svg(spec: Spec, number: int) -> Markup:
+    """Out of the accessibility tree (a table stands beside it), as wide as its column, ids its own."""
+    # No address is allowed: whatever a run's texts say, nothing is ever fetched.
+    svg = vl_convert.vegalite_to_svg(dressed(spec), vl_version="6.4", allowed_base_urls=[])
+    svg = svg.replace(' id="', f' id="c{number}-').replace("url(#", f"url(#c{number}-")
+    # Of what Vega says to assistive technology only the marks' labels are kept: tooltips show them.
+    svg = re.sub(r' (?:role|aria-roledescription|aria-hidden)="[^"]*"', "", svg)
+    svg = svg.replace(" aria-label=", " data-tip=")
+    svg = re.sub(
+        r'<svg [^>]*?width="([\d.]+)" height="[\d.]+" (viewBox="[^"]*")>',
+        r'<svg xmlns="http://www.w3.org/2000/svg" aria-hidden="true" focusable="false" width="\1" \2>',
+        svg,
+        count=1,
+    )
+    return Markup(svg)
 
 
 def _section(section: Section, drawings: Mapping[int, Drawing], room: int) -> dict[str, Any]:
@@ -157,18 +195,7 @@ def _unbroken(value: Any) -> Any:
     return _FIGURE.sub("\N{NO-BREAK SPACE}", value) if type(value) is str else value
 
 
-def _asset(name: str) -> str:
-    return (resources.files(_PACKAGE) / "template" / name).read_text(encoding="utf-8")
-
-
-def _policy(style: str, script: str) -> str:
-    """Nothing but this style, this script and images within the page: a browser fetches and runs no more."""
-    return (
-        f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
-    )
-
-
-def _digest(text: str) -> str:
-    digest = hashlib.sha256(text.encode("utf-8")).digest()
-    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
+def _asset(name: str) -> tuple[str, str]:
+    """A file of the template, and its digest for the page's policy."""
+    text = (resources.files(_PACKAGE) / "template" / name).read_text(encoding="utf-8")
+    return text, base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

@@ -11,9 +11,8 @@ from swapbench.compare.comparison import Side, compare_runs
 from swapbench.findings import analyse
 from swapbench.findings.chart_data import pictures_of
 from swapbench.machine.environment import Limits
-from swapbench.report.comparison import comparison_to_html
-from swapbench.report.run import run_to_html
-from swapbench.report.sections.view import RunView
+from swapbench.report.forms import comparison_to_html, run_to_html
+from swapbench.report.sections import RunView
 from swapbench.spec.experiment import Source
 from swapbench.store import Run, raw_files
 from tests.findings.recording import LARGE_BYTES, MACHINE, SMALL_BYTES, Recording, reading

@@ -8,8 +8,8 @@ import pytest
 from swapbench.compare.comparison import compare_arms
 from swapbench.findings import analyse
 from swapbench.findings.chart_data import pictures_of
-from swapbench.report.comparison import comparison_to_html
-from swapbench.report.sections.view import RunView
+from swapbench.report.forms import comparison_to_html
+from swapbench.report.sections import RunView
 from swapbench.store import Run
 from tests.findings.recording import Recording
 from tests.played import pairs

@@ -12,10 +12,9 @@ import pytest
 from swapbench.findings.chart_data import dots_of
 from swapbench.findings.memory import growth_of
 from swapbench.findings.swaps import swaps_of
-from swapbench.report.documents import to_json
+from swapbench.report.forms import run_to_html, to_json
 from swapbench.report.render.html import downloads
-from swapbench.report.run import run_to_html
-from swapbench.report.sections.view import RunView
+from swapbench.report.sections import RunView
 from swapbench.spec.experiment import Source
 from tests.findings.recording import Recording
 from tests.report.render.html.conftest import Made

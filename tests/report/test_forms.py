@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from swapbench.findings import Findings, analyse
-from swapbench.report.documents import FINDINGS_VERSION, to_json
-from swapbench.report.run import to_markdown
+from swapbench.report.forms import FINDINGS_VERSION, to_json, to_markdown
 from swapbench.store import read
 from swapbench.wire.swap import ClientRequest
 from tests.findings.recording import LARGE_BYTES, MACHINE, Recording, reading
