@@ -7,7 +7,7 @@ from typing import Any, Final
 import typer
 
 from docgen.cells import linked, table
-from swapbench.base.errors import EXIT_MEANINGS
+from swapbench.base.errors import Exit
 from swapbench.cli import app
 
 _EXAMPLE: Final = re.compile(r"^Examples?: *")
@@ -21,7 +21,7 @@ def command_reference() -> str:
 
 def exit_codes() -> str:
     """Every exit code, and what it means."""
-    return table(("Code", "Meaning"), [(str(int(code)), meaning) for code, meaning in EXIT_MEANINGS.items()])
+    return table(("Code", "Meaning"), [(str(int(code)), code.meaning) for code in Exit])
 
 
 def _root() -> Any:

@@ -1,11 +1,11 @@
 """What can go wrong, one class per kind of failure, and the exit code that each one means."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from difflib import get_close_matches
 from enum import IntEnum
 from itertools import accumulate
 from signal import Signals
-from typing import Final
+from typing import Final, Self
 
 _NAMED: Final = 24
 _NAMED_CHARACTERS: Final = 300
@@ -20,34 +20,27 @@ _LEFT_OUT: Final = " ... "
 
 
 class Exit(IntEnum):
-    """The exit codes of every command; `EXIT_MEANINGS` says what each means."""
+    """The exit codes of every command, and what each means."""
 
-    OK = 0
-    CRASH = 1
-    USAGE = 2
-    REGRESSION = 3
-    TARGET_MISSED = 4
-    LEAK = 5
-    INCONCLUSIVE = 6
-    FAILED = 7
-    HUNG_UP = 129
-    INTERRUPTED = 130
-    TERMINATED = 143
+    meaning: str
 
+    def __new__(cls, code: int, meaning: str = "") -> Self:
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
 
-EXIT_MEANINGS: Final[Mapping[Exit, str]] = {
-    Exit.OK: "fine",
-    Exit.CRASH: "swapbench crashed: a bug",
-    Exit.USAGE: "usage: the command line, an experiment file, a missing model",
-    Exit.REGRESSION: "regression",
-    Exit.TARGET_MISSED: "target missed",
-    Exit.LEAK: "leak",
-    Exit.INCONCLUSIVE: "inconclusive or invalid (`--strict`, `--on-inconclusive fail`); nothing to compare",
-    Exit.FAILED: "a swap or a target failed",
-    Exit.HUNG_UP: "ended by SIGHUP: its terminal was closed",
-    Exit.INTERRUPTED: "interrupted by Ctrl-C",
-    Exit.TERMINATED: "ended by SIGTERM",
-}
+    OK = 0, "fine"
+    CRASH = 1, "swapbench crashed: a bug"
+    USAGE = 2, "usage: the command line, an experiment file, a missing model"
+    REGRESSION = 3, "regression"
+    TARGET_MISSED = 4, "target missed"
+    LEAK = 5, "leak"
+    INCONCLUSIVE = 6, "inconclusive or invalid (`--strict`, `--on-inconclusive fail`); nothing to compare"
+    FAILED = 7, "a swap or a target failed"
+    HUNG_UP = 129, "ended by SIGHUP: its terminal was closed"
+    INTERRUPTED = 130, "interrupted by Ctrl-C"
+    TERMINATED = 143, "ended by SIGTERM"
 
 
 class Stopped(KeyboardInterrupt):

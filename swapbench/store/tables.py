@@ -12,7 +12,6 @@ from typing import Any, Final
 from swapbench.base.errors import ResultsError
 from swapbench.base.phases import FIRST_TOKEN, headline_figure
 from swapbench.base.phases import PHASES as EIGHT
-from swapbench.store.document import RunInfo
 from swapbench.wire.measures import Kind, RunTable
 from swapbench.wire.swap import PHASES, SWAPS
 
@@ -56,32 +55,6 @@ def read_rows(
         if len(row) != len(header):
             raise ResultsError(f"{path}: line {number} has {len(row)} fields, not {len(header)}")
     return header, [row for _, row in numbered]
-
-
-def damage(folder: Path, info: RunInfo) -> str:
-    """What has become of a run's tables since it ended; empty where they are whole.
-
-    Of thousands of runs a history must know: a table of its old size is not opened.
-
-    Raises:
-        ResultsError: as `read_rows`.
-    """
-    changed = []
-    for name, written in (info.rows or {}).items():
-        try:
-            if (folder / name).stat().st_size == (info.sizes or {}).get(name):
-                continue
-        except FileNotFoundError:
-            changed.append(f"{name} is missing")
-            continue
-        rows = len(read_rows(folder / name)[1])
-        if rows != written:
-            changed.append(
-                f"{name} has {rows} of its {written} rows" if rows < written else f"{name} has rows added"
-            )
-    if not changed:
-        return ""
-    return f"{', '.join(changed)}: changed since the run ended; its figures are not to be believed"
 
 
 def _refuse_header(path: Path, table: RunTable, header: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from swapbench.base.errors import ResultsError
 from swapbench.base.files import why_no_folder, write_atomically
 from swapbench.spec.experiment import Source
-from swapbench.store.document import RunInfo, RunStatus
+from swapbench.store.runs import RunInfo, RunStatus
 from swapbench.store.tables import read_rows
 from swapbench.wire.events import Event, Note, WorkerReady
 from swapbench.wire.measures import RunTable

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property, reduce
 from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 Kind = Literal["text", "flag", "number"]
 
@@ -16,7 +16,7 @@ _UNITS: Final = {"s": "s", "seconds": "s", "bytes": "B", "j": "J", "w": "W"}
 
 @dataclass(frozen=True)
 class Measure:
-    """What a field means, and what an empty cell does; in a message's field's `Annotated`, or by `figure`.
+    """What a field means, and what an empty cell does: by `figure` or `measured`, or in its `Annotated`.
 
     `unit` is said where the column's name doesn't tell it, `column` where that is not the field's name. Of a
     field of ledgers, `column` is as `{}_before_bytes`, and without a meaning each ledger has its own.
@@ -28,9 +28,15 @@ class Measure:
     column: str = ""
 
 
-def figure(meaning: str, empty: str, unit: str = "", column: str = "") -> Any:
-    """A field of a dataclass with its `Measure`; None where nothing else is said."""
-    return field(default=None, metadata={"measure": Measure(meaning, empty, unit, column)})
+def figure(meaning: str, empty: str, unit: str = "", column: str = "", default: Any = None) -> Any:
+    """A field of a dataclass with its `Measure`."""
+    return field(default=default, metadata={"measure": Measure(meaning, empty, unit, column)})
+
+
+def measured(meaning: str = "", empty: str = "never", column: str = "", default: Any = None) -> Any:
+    """As `figure`, of a message."""
+    extra: Any = {"measure": Measure(meaning, empty, column=column)}
+    return Field(default, json_schema_extra=extra)
 
 
 @dataclass(frozen=True)
@@ -85,10 +91,16 @@ class RunTable:
 
 def _columns(model: type, path: tuple[str, ...] = ()) -> Iterator[Column]:
     """Those of a model and of what it holds, in the order of the fields."""
-    declared = {one.name: one.metadata.get("measure") for one in fields(model)} if is_dataclass(model) else {}
+    told: dict[str, Any]
+    if issubclass(model, BaseModel):
+        told = {name: one.json_schema_extra or {} for name, one in model.model_fields.items()}
+    else:
+        assert is_dataclass(model)
+        told = {one.name: one.metadata for one in fields(model)}
     for name, hint in get_type_hints(model, include_extras=True).items():
         kind, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-        measure = next((note for note in notes if isinstance(note, Measure)), declared.get(name))
+        measures = [note for note in (*notes, told.get(name, {}).get("measure")) if isinstance(note, Measure)]
+        measure = measures[0] if measures else None
         if isinstance(kind, type) and (is_dataclass(kind) or issubclass(kind, BaseModel)):
             for own in _columns(kind, (*path, name)):
                 if measure is None:

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict
 
 from swapbench.base.phases import Phase
-from swapbench.wire.measures import Measure, RunTable, figure
+from swapbench.wire.measures import Measure, RunTable, figure, measured
 
 # Arm, round, strategy, scenario: what tells the swaps of a run apart.
 SwapKey = tuple[str, int, str, str]
@@ -42,55 +42,42 @@ class Message(BaseModel):
 class Reading(Message):
     """The ledgers at one moment, in bytes; None where this machine has no such counter."""
 
-    mlx_active_bytes: Annotated[int | None, Measure("MLX's active memory", _NO_LEDGER)] = None
-    mlx_cache_bytes: Annotated[int | None, Measure("MLX's pool of freed buffers", _NO_LEDGER)] = None
-    footprint_bytes: Annotated[
-        int | None,
-        Measure(
-            "what the system would kill the process for: `phys_footprint` on macOS; anonymous, shared and "
-            "swapped-out pages on Linux",
-            _NO_LEDGER,
-        ),
-    ] = None
-    system_available_bytes: Annotated[int | None, Measure("memory available on the machine", _NO_LEDGER)] = (
-        None
+    mlx_active_bytes: int | None = measured("MLX's active memory", _NO_LEDGER)
+    mlx_cache_bytes: int | None = measured("MLX's pool of freed buffers", _NO_LEDGER)
+    footprint_bytes: int | None = measured(
+        "what the system would kill the process for: `phys_footprint` on macOS; anonymous, shared and "
+        "swapped-out pages on Linux",
+        _NO_LEDGER,
     )
-    file_backed_bytes: Annotated[
-        int | None,
-        Measure(
-            "resident pages of files that the process has mapped: the system takes them back whenever it "
-            "likes, so they are in no footprint",
-            "on macOS, and for spans",
-        ),
-    ] = None
-    system_wired_bytes: Annotated[
-        int | None,
-        Measure(
-            "memory of the machine that can't be moved or compressed, the GPU's among it",
-            "on Linux, and for spans",
-        ),
-    ] = None
-    system_compressed_bytes: Annotated[
-        int | None, Measure("memory that the machine's compressor takes", "on Linux, and for spans")
-    ] = None
+    system_available_bytes: int | None = measured("memory available on the machine", _NO_LEDGER)
+    file_backed_bytes: int | None = measured(
+        "resident pages of files that the process has mapped: the system takes them back whenever it likes,"
+        " so they are in no footprint",
+        "on macOS, and for spans",
+    )
+    system_wired_bytes: int | None = measured(
+        "memory of the machine that can't be moved or compressed, the GPU's among it",
+        "on Linux, and for spans",
+    )
+    system_compressed_bytes: int | None = measured(
+        "memory that the machine's compressor takes", "on Linux, and for spans"
+    )
 
 
 class PlannedSwap(Message):
     """One swap to carry out, by its key and its models; between swaps a round, or a turn, of no scenario."""
 
-    turn: Annotated[
-        int,
-        Measure(
-            "which turn of the run, from 0: what one worker carried out; the order of arms and strategies"
-        ),
-    ] = 0
-    arm: Annotated[str, Measure("in runs that compare two things: `A` or `B`", "in others")] = ""
+    turn: int = measured(
+        "which turn of the run, from 0: what one worker carried out; the order of arms and strategies",
+        default=0,
+    )
+    arm: str = measured("in runs that compare two things: `A` or `B`", "in others", default="")
     round: Annotated[int, Measure("round, from 0; warm-up rounds come first")]
     warmup: Annotated[bool, Measure("whether the round is a warm-up, and so in no statistic")]
     scenario: Annotated[str, Measure("name of the scenario", "between swaps")]
-    strategy: Annotated[str, Measure("how swaps are carried out", "before a worker's first round")] = ""
-    from_model: Annotated[str, Measure("the model before the swap")] = ""
-    to_model: Annotated[str, Measure("the model after the swap")] = ""
+    strategy: str = measured("how swaps are carried out", "before a worker's first round", default="")
+    from_model: str = measured("the model before the swap", default="")
+    to_model: str = measured("the model after the swap", default="")
 
     @property
     def key(self) -> SwapKey:
@@ -126,38 +113,29 @@ class PhaseMeasured(SwapEvent):
             "whole, a swap that was seen from outside"
         ),
     ]
-    span: Annotated[
-        str,
-        Measure(
-            "the part of the phase: build, read, tokenizer of load; write and write/*agent* of evict; of "
-            "sharded targets look, build, tokenizer, read, barrier, skew",
-            "for the whole phase",
-        ),
-    ] = ""
-    rank: Annotated[
-        int | None,
-        Measure(
-            "which process of a sharded target measured it; 0 for targets of one process",
-            "in the rows of all ranks together, see [below](#ranks)",
-        ),
-    ] = 0
+    span: str = measured(
+        "the part of the phase: build, read, tokenizer of load; write and write/*agent* of evict; of "
+        "sharded targets look, build, tokenizer, read, barrier, skew",
+        "for the whole phase",
+        default="",
+    )
+    rank: int | None = measured(
+        "which process of a sharded target measured it; 0 for targets of one process",
+        "in the rows of all ranks together, see [below](#ranks)",
+        default=0,
+    )
     start_s: Annotated[float, Measure("since the swap was asked for", "in transcribed runs")]
     seconds: Annotated[float, Measure("how long it took")]
-    before: Annotated[Reading, Measure(column="{}_before_bytes")] = Reading()
-    after: Annotated[Reading, Measure(column="{}_after_bytes")] = Reading()
-    mlx_peak_bytes: Annotated[int | None, Measure("MLX's peak within the phase", "for spans")] = None
-    minor_faults: Annotated[int | None, Measure("page faults within", _NO_COUNTER)] = None
-    major_faults: Annotated[
-        int | None, Measure("page faults within that the disk had to serve", _NO_COUNTER)
-    ] = None
-    disk_read_bytes: Annotated[int | None, Measure("bytes read from disk within", _NO_COUNTER)] = None
-    weight_bytes: Annotated[
-        int | None,
-        Measure(
-            "of the new model, what this rank holds after load; all ranks together in their row",
-            "but for load of sharded targets",
-        ),
-    ] = None
+    before: Reading = measured(column="{}_before_bytes", default=Reading())
+    after: Reading = measured(column="{}_after_bytes", default=Reading())
+    mlx_peak_bytes: int | None = measured("MLX's peak within the phase", "for spans")
+    minor_faults: int | None = measured("page faults within", _NO_COUNTER)
+    major_faults: int | None = measured("page faults within that the disk had to serve", _NO_COUNTER)
+    disk_read_bytes: int | None = measured("bytes read from disk within", _NO_COUNTER)
+    weight_bytes: int | None = measured(
+        "of the new model, what this rank holds after load; all ranks together in their row",
+        "but for load of sharded targets",
+    )
 
 
 @dataclass(frozen=True)
@@ -215,9 +193,9 @@ class SwapOutcome:
     loader: str | None = figure(
         "what brought the weights: `stock`, `reuse`, `fill`, `slab`, `direct`, `map`", _UNREACHED
     )
-    loader_why: Annotated[
-        str, Measure("what `auto` picked and why, and what was fallen back from", "when it was as asked")
-    ] = ""
+    loader_why: str = figure(
+        "what `auto` picked and why, and what was fallen back from", "when it was as asked", default=""
+    )
     ahead_bytes: int | None = figure(
         "of the weights, what was there already when the old model was gone; 0 without read-ahead", _UNSEEN
     )
@@ -327,14 +305,11 @@ class SwapFinished(SwapEvent):
     """A swap, whatever became of it. Figures that were not reached, or are not known, are None."""
 
     event: Literal["swap_finished"] = "swap_finished"
-    position: Annotated[
-        int | None,
-        Measure(
-            "how many swaps the worker had carried out before: the first loads of a process differ from "
-            "later ones",
-            "when the worker was lost",
-        ),
-    ] = None
+    position: int | None = measured(
+        "how many swaps the worker had carried out before: the first loads of a process differ from later "
+        "ones",
+        "when the worker was lost",
+    )
     status: Annotated[
         SwapStatus,
         Measure(
@@ -343,82 +318,56 @@ class SwapFinished(SwapEvent):
             " at least"
         ),
     ]
-    error: Annotated[str, Measure("what went wrong, in one line", "when nothing did")] = ""
-    failed_phase: Annotated[
-        Phase | None,
-        Measure(
-            "the phase it went wrong in, the first of several", "when nothing did, or outside the phases"
-        ),
-    ] = None
-    fault: Annotated[
-        str, Measure("the kind of fault that the experiment asked for", "when it asked for none")
-    ] = ""
-    rollback_s: Annotated[
-        float | None,
-        Measure(
-            "from the failure until the old model answered a real request again, in a new worker where the"
-            " old one was lost",
-            "when not rolled back",
-        ),
-    ] = None
-    recovery: Annotated[
-        Recovery | None,
-        Measure(
-            "by what the old model answered again after the swap failed: `itself`; `swap`, after another "
-            "swap; `restart`, of its process",
-            "when not rolled back",
-        ),
-    ] = None
+    error: str = measured("what went wrong, in one line", "when nothing did", default="")
+    failed_phase: Phase | None = measured(
+        "the phase it went wrong in, the first of several", "when nothing did, or outside the phases"
+    )
+    fault: str = measured(
+        "the kind of fault that the experiment asked for", "when it asked for none", default=""
+    )
+    rollback_s: float | None = measured(
+        "from the failure until the old model answered a real request again, in a new worker where the old "
+        "one was lost",
+        "when not rolled back",
+    )
+    recovery: Recovery | None = measured(
+        "by what the old model answered again after the swap failed: `itself`; `swap`, after another swap; "
+        "`restart`, of its process",
+        "when not rolled back",
+    )
     valid: Annotated[bool, Measure("false when the residency contradicts the label, or the swap failed")]
-    invalid_reason: Annotated[str, Measure("why it is not valid", "when it is, or failed")] = ""
+    invalid_reason: str = measured("why it is not valid", "when it is, or failed", default="")
     timing: Timing
     outcome: SwapOutcome = SwapOutcome()
-    answered_requests: Annotated[
-        int | None,
-        Measure(
-            "requests of the workload that were answered in the end, by either model",
-            "when the worker was lost",
-        ),
-    ] = None
+    answered_requests: int | None = measured(
+        "requests of the workload that were answered in the end, by either model", "when the worker was lost"
+    )
     steady: Steady = Steady()
     restored: Restored = Restored()
-    verified_tokens: Annotated[
-        int | None,
-        Measure(
-            "tokens that were the same as a fresh process's; of a server, pieces of text as when the model"
-            " was first served in the run",
-            "when not verified",
-        ),
-    ] = None
+    verified_tokens: int | None = measured(
+        "tokens that were the same as a fresh process's; of a server, pieces of text as when the model was "
+        "first served in the run",
+        "when not verified",
+    )
     audit: Audit = Audit()
     clients: ClientCounts = ClientCounts()
-    settle_s: Annotated[
-        float | None, Measure("how long the ledgers took to settle after the swap", _UNSETTLED)
-    ] = None
-    settled: Annotated[
-        Reading,
-        Measure(
-            "the ledgers then: the leak verdict rests on these",
-            f"as in phases.csv, or {_UNSETTLED}",
-            column="settled_{}_bytes",
-        ),
-    ] = Reading()
-    energy_j: Annotated[
-        float | None,
-        Measure(
-            "energy that the whole machine used from the swap request to the first token, where asked for,"
-            " else to the swap's end; see [measuring.md](measuring.md#energy)",
-            "when not reached; of sharded targets and of servers elsewhere; where the machine does not "
-            "tell, or only of longer times",
-        ),
-    ] = None
-    idle_w: Annotated[
-        float | None,
-        Measure(
-            "power that it used while the ledgers settled after the swap, the new model resident and idle",
-            f"likewise, and {_FAILED}",
-        ),
-    ] = None
+    settle_s: float | None = measured("how long the ledgers took to settle after the swap", _UNSETTLED)
+    settled: Reading = measured(
+        "the ledgers then: the leak verdict rests on these",
+        f"as in phases.csv, or {_UNSETTLED}",
+        column="settled_{}_bytes",
+        default=Reading(),
+    )
+    energy_j: float | None = measured(
+        "energy that the whole machine used from the swap request to the first token, where asked for, else"
+        " to the swap's end; see [measuring.md](measuring.md#energy)",
+        "when not reached; of sharded targets and of servers elsewhere; where the machine does not tell, or"
+        " only of longer times",
+    )
+    idle_w: float | None = measured(
+        "power that it used while the ledgers settled after the swap, the new model resident and idle",
+        f"likewise, and {_FAILED}",
+    )
 
 
 class ClientRequest(SwapEvent):
@@ -431,14 +380,14 @@ class ClientRequest(SwapEvent):
     client: Annotated[int, Measure("which client, from 1")]
     request: Annotated[str, Measure("its name")]
     sent_s: Annotated[float, Measure("when it was sent, since the swap request; below 0 before it")]
-    first_token_s: Annotated[
-        float | None, Measure("when its first token was there, on the same clock", "when not answered")
-    ] = None
-    answered_s: Annotated[float | None, Measure("when it was answered", "when not answered")] = None
-    model: Annotated[str, Measure("who answered", "when not answered")] = ""
-    carried: Annotated[
-        bool | None, Measure("whether the old engine had taken it, and handed it over to the new one")
-    ] = False
+    first_token_s: float | None = measured(
+        "when its first token was there, on the same clock", "when not answered"
+    )
+    answered_s: float | None = measured("when it was answered", "when not answered")
+    model: str = measured("who answered", "when not answered", default="")
+    carried: bool | None = measured(
+        "whether the old engine had taken it, and handed it over to the new one", default=False
+    )
     outcome: Annotated[
         Literal["answered", "refused", "lost", "failed", "stalled"],
         Measure(
@@ -446,10 +395,8 @@ class ClientRequest(SwapEvent):
             "`lost`: taken, and never to be answered, which fails the swap"
         ),
     ]
-    longest_gap_s: Annotated[
-        float | None, Measure("the longest that a stream from a server was silent", "in others")
-    ] = None
-    error: Annotated[str, Measure("how it failed", "when it did not")] = ""
+    longest_gap_s: float | None = measured("the longest that a stream from a server was silent", "in others")
+    error: str = measured("how it failed", "when it did not", default="")
 
 
 class MemorySample(SwapEvent):
@@ -467,20 +414,17 @@ class MemorySample(SwapEvent):
     ledgers: Annotated[
         Reading, Measure("as in phases.csv", "where there is no such ledger", column="{}_bytes")
     ]
-    swap_used_bytes: Annotated[
-        int | None, Measure("swap in use on the machine", f"{_NO_COUNTER}, and from the parent")
-    ] = None
-    swap_out_bytes: Annotated[
-        int | None,
-        Measure("written to the machine's swap since it was started", f"{_NO_COUNTER}, and from the parent"),
-    ] = None
-    observer: Annotated[
-        Literal["worker", "parent"],
-        Measure(
-            "who looked: `worker`, or `parent`, which sees no ledger of MLX's and counts the worker's "
-            "children in"
-        ),
-    ] = "worker"
+    swap_used_bytes: int | None = measured(
+        "swap in use on the machine", f"{_NO_COUNTER}, and from the parent"
+    )
+    swap_out_bytes: int | None = measured(
+        "written to the machine's swap since it was started", f"{_NO_COUNTER}, and from the parent"
+    )
+    observer: Literal["worker", "parent"] = measured(
+        "who looked: `worker`, or `parent`, which sees no ledger of MLX's and counts the worker's children "
+        "in",
+        default="worker",
+    )
 
 
 SWAPS: Final = RunTable(

@@ -1,8 +1,10 @@
-"""run.json: what was run, on what, with what, by which process, and how it ended."""
+"""Runs: what run.json says of one, how one is found by name, and read back from its folder."""
 
 import hashlib
 import json
 import platform
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, Self
@@ -10,13 +12,14 @@ from typing import Any, Final, Literal, Self
 import psutil
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from swapbench.base.errors import ResultsError
+from swapbench.base.errors import IncomparableError, ResultsError, nearest
 from swapbench.machine.doctor import Check
 from swapbench.machine.environment import Limits, Machine
 from swapbench.spec.experiment import Experiment, Source
+from swapbench.store.tables import Row, read_rows, read_table
 from swapbench.wire.events import WorkerReady
 from swapbench.wire.plan import Checkpoint, PairOrder, Server
-from swapbench.wire.swap import Reading
+from swapbench.wire.swap import MEMORY, PHASES, REQUESTS, SWAPS, TABLES, Reading
 
 # A process id is given to another one some day. When a process began is told by the machine's clock, which
 # may have been set meanwhile.
@@ -147,13 +150,6 @@ def read_info(folder: Path) -> RunInfo:
     Raises:
         ResultsError: as `read`.
     """
-    info = _as_written(folder)
-    if info.status == "running" and info.process is not None and info.process.is_gone():
-        return info.model_copy(update={"status": "incomplete", "failure": _GONE})
-    return info
-
-
-def _as_written(folder: Path) -> RunInfo:
     path = folder / "run.json"
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
@@ -171,9 +167,12 @@ def _as_written(folder: Path) -> RunInfo:
             f"({RESULTS_VERSION}); upgrade swapbench"
         )
     try:
-        return RunInfo.model_validate(raw)
+        info = RunInfo.model_validate(raw)
     except ValidationError as error:
         raise ResultsError(f"{path}: {_first_fault(error)}") from None
+    if info.status == "running" and info.process is not None and info.process.is_gone():
+        return info.model_copy(update={"status": "incomplete", "failure": _GONE})
+    return info
 
 
 def experiment_in(info: RunInfo, folder: Path) -> Experiment:
@@ -188,3 +187,166 @@ def _first_fault(error: ValidationError) -> str:
     fault = error.errors()[0]
     where = ".".join(map(str, fault["loc"])) or "file"
     return " ".join(f"{where[:160]}: {fault['msg'][:300]}".split())
+
+
+# Runs that are kept to compare with stand beside the experiments' folders, under these names.
+KEPT: Final = ("reference", "baselines")
+
+
+def find_runs(root: Path) -> list[Path]:
+    """The folders below `root` that hold a run, readable or not, without those kept to compare with."""
+    return sorted(path.parent for path in root.glob("*/*/run.json") if path.parts[-3] not in KEPT)
+
+
+def list_runs(root: Path) -> list[tuple[Path, RunInfo]]:
+    """Every readable run below `root`, oldest first; transcribed references are not among them."""
+    found = []
+    for folder in find_runs(root):
+        try:
+            info = read_info(folder)
+        except ResultsError:
+            continue
+        if not info.transcribed_from:
+            found.append((folder, info))
+    return sorted(found, key=lambda entry: (entry[1].started_at.timestamp(), entry[0].name))
+
+
+def resolve(root: Path, name: str | None) -> Path:
+    """The folder of a run given by path, by `experiment/run`, by run id, or as None for the latest.
+
+    Raises:
+        ResultsError: there is no such run, or it can't be read.
+    """
+    if name:
+        for folder in (Path(name), root / name, *(root / kept / name for kept in KEPT)):
+            with suppress(OSError):  # a name that is too long, a folder that may not be entered
+                if (folder / "run.json").is_file():
+                    return folder
+    runs = list_runs(root)
+    latest = [(folder, info) for folder, info in runs if not info.part_of]
+    if name is None and latest:
+        return latest[-1][0]
+    found = [folder for folder, info in latest if info.experiment_name == name]
+    found += [folder for folder, info in runs if info.run_id == name]
+    if found:
+        return found[-1]
+    for folder in find_runs(root):
+        if name in (None, folder.name, folder.parent.name):
+            read_info(folder)  # what can't be read says why
+    if name is None:
+        raise ResultsError(f"no run under {root}; `swapbench run quick` makes one")
+    known = [name for _, info in runs for name in (info.experiment_name, info.run_id)]
+    near = nearest(name, known)
+    hint = f'did you mean "{near}"?' if near else "`swapbench runs` lists them"
+    raise ResultsError(f'no run "{name}" under {root}; {hint}')
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run read back: run.json and its tables, row by row.
+
+    `damage` is what has become of the tables since it ended.
+    """
+
+    folder: Path
+    info: RunInfo
+    phases: tuple[Row, ...]
+    swaps: tuple[Row, ...]
+    memory: tuple[Row, ...]
+    requests: tuple[Row, ...]
+    damage: str = ""
+
+    @property
+    def may_lack_tables(self) -> bool:
+        """A run that was killed right at its start may not have got as far as its tables."""
+        return self.info.status != "complete"
+
+
+def read(folder: Path) -> Run:
+    """Read a run back; a line torn by a crash is left out.
+
+    Raises:
+        ResultsError: the folder holds no run, or one this swapbench can't read.
+    """
+    outline = read_outline(folder)
+    return replace(
+        outline,
+        phases=read_table(folder, PHASES, outline.may_lack_tables),
+        memory=read_table(folder, MEMORY, outline.may_lack_tables),
+        requests=read_table(folder, REQUESTS, may_lack=True),
+    )
+
+
+def read_whole(folder: Path) -> Run:
+    """As `read`, to compare with others.
+
+    Raises:
+        IncomparableError: its tables are not those that it ended with.
+    """
+    run = read(folder)
+    if run.damage:
+        raise IncomparableError(f"{folder}: {run.damage}")
+    return run
+
+
+def read_outline(folder: Path) -> Run:
+    """A run with its swaps only, its other tables left empty: what a list of runs needs.
+
+    Raises:
+        ResultsError: as `read`.
+    """
+    info = read_info(folder)
+    changed = damage(folder, info)
+    if changed:
+        failure = "; ".join(filter(None, (changed, info.failure)))
+        info = info.model_copy(update={"status": "incomplete", "failure": failure})
+    run = Run(folder, info, (), (), (), (), changed)
+    return replace(run, swaps=read_table(folder, SWAPS, run.may_lack_tables))
+
+
+def raw_files(folder: Path) -> dict[str, bytes]:
+    """run.json and the tables that a run has, by name, as they are on disk.
+
+    Raises:
+        ResultsError: one of them can't be read.
+    """
+    names = ("run.json", *(table.file for table in TABLES))
+    try:
+        return {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
+    except OSError as error:
+        raise ResultsError(f"{folder}: can't be read: {error.strerror}") from None
+
+
+def experiment_of(run: Run) -> Experiment:
+    """The experiment that a run carried out, overrides included.
+
+    Raises:
+        ResultsError: run.json holds none that this swapbench understands.
+    """
+    return experiment_in(run.info, run.folder)
+
+
+def damage(folder: Path, info: RunInfo) -> str:
+    """What has become of a run's tables since it ended; empty where they are whole.
+
+    Of thousands of runs a history must know: a table of its old size is not opened.
+
+    Raises:
+        ResultsError: as `read_rows`.
+    """
+    changed = []
+    for name, written in (info.rows or {}).items():
+        try:
+            if (folder / name).stat().st_size == (info.sizes or {}).get(name):
+                continue
+        except FileNotFoundError:
+            changed.append(f"{name} is missing")
+            continue
+        rows = len(read_rows(folder / name)[1])
+        if rows != written:
+            changed.append(
+                f"{name} has {rows} of its {written} rows" if rows < written else f"{name} has rows added"
+            )
+    if not changed:
+        return ""
+    return f"{', '.join(changed)}: changed since the run ended; its figures are not to be believed"
