@@ -1,11 +1,12 @@
 """Processes: how Python is started, how one ended, a path in a command that is printed."""
 
+import os
 import shlex
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from swapbench.base.errors import UsageError
 
@@ -19,6 +20,13 @@ LENT: Final = (*OWN_CODE, _LEND)
 
 _ANSWER_S: Final = 60.0
 _LENDING: Final = "import runpy, sys; lend = runpy.run_path(sys.argv.pop(1))\n"
+
+
+def stdout_alone() -> TextIO:
+    """stdout, for an answer that must be alone on it: what libraries print goes to stderr from now on."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return out
 
 
 def said_by(python: str, code: str, *arguments: str) -> tuple[str, str]:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import traceback
+from importlib import import_module
 from pathlib import Path
 
 from swapbench.wire.events import Event, RoundStarted, SwapStarted, encode
@@ -54,10 +55,8 @@ def main() -> None:
         sys.exit(f"this worker speaks wire version {WIRE_VERSION}, the plan {plan.wire_version}")
     threading.Thread(target=_die_with_parent, args=(plan.scratch_dir,), daemon=True).start()
     target = make_target(plan)
-    sampler = threading.Thread(
-        target=_sample, args=(target.meter, pipe, plan.experiment.sample_every_s), name="sampler", daemon=True
-    )
-    sampler.start()
+    sampled = (target.meter, pipe, plan.experiment.sample_every_s)
+    threading.Thread(target=_sample, args=sampled, name="sampler", daemon=True).start()
     try:
         run_session(plan, target, pipe.send, os.getpid())
     except BaseException:  # noqa: BLE001 - the process's border: it must end, whatever its threads wait for
@@ -68,33 +67,21 @@ def main() -> None:
 
 def make_target(plan: Plan) -> Target:
     """The target that the plan names; its libraries are imported only now."""
+    faulty = bool(plan.experiment.fault)
     if plan.experiment.target == "scripted":
-        from swapbench.worker.targets.scripted import ScriptedTarget
-
-        return ScriptedTarget(plan)
-    if plan.server is not None:
-        if plan.experiment.fault:
-            from swapbench.worker.targets.http.target import FaultyHttpTarget
-
-            return FaultyHttpTarget(plan)
-        from swapbench.worker.targets.http.target import HttpTarget
-
-        return HttpTarget(plan)
-    if plan.orchestrator:
-        from swapbench.worker.targets.orchestrated import OrchestratedTarget
-
-        return OrchestratedTarget(plan)
-    if plan.experiment.target == "sharded":
-        from swapbench.worker.targets.sharded import ShardedTarget
-
-        return ShardedTarget(plan)
-    if plan.experiment.fault:
-        from swapbench.worker.faults import FaultyTarget
-
-        return FaultyTarget(plan)
-    from swapbench.worker.targets.inprocess import InProcessTarget
-
-    return InProcessTarget(plan)
+        module, name = "targets.scripted", "ScriptedTarget"
+    elif plan.server is not None:
+        module, name = "targets.http.target", "FaultyHttpTarget" if faulty else "HttpTarget"
+    elif plan.orchestrator:
+        module, name = "targets.orchestrated", "OrchestratedTarget"
+    elif plan.experiment.target == "sharded":
+        module, name = "targets.sharded", "ShardedTarget"
+    elif faulty:
+        module, name = "faults", "FaultyTarget"
+    else:
+        module, name = "targets.inprocess", "InProcessTarget"
+    target: Target = getattr(import_module(f"swapbench.worker.{module}"), name)(plan)
+    return target
 
 
 def _die_with_parent(scratch_dir: Path) -> None:
@@ -118,15 +105,14 @@ def _sample(meter: Meter, pipe: EventPipe, every_s: float) -> None:
             continue
         next_s = time.monotonic() + every_s
         swap = meter.swap()
-        pipe.send(
-            MemorySample(
-                swap=pipe.swap,
-                t_s=meter.now_s(),
-                ledgers=meter.read(),
-                swap_used_bytes=swap.used_bytes,
-                swap_out_bytes=swap.out_bytes,
-            )
+        sample = MemorySample(
+            swap=pipe.swap,
+            t_s=meter.now_s(),
+            ledgers=meter.read(),
+            swap_used_bytes=swap.used_bytes,
+            swap_out_bytes=swap.out_bytes,
         )
+        pipe.send(sample)
 
 
 if __name__ == "__main__":

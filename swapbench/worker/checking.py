@@ -5,14 +5,14 @@
 
 import argparse
 import json
-import os
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import mlx.core as mx
 from mlx_lm.utils import load_config, load_model
 
+from swapbench.base.process import stdout_alone
 from swapbench.instruments.page_cache import weight_files
 from swapbench.loaders.tokenizer import load_stock, refuse_mute
 from swapbench.machine.allowance import ByteLimit
@@ -34,8 +34,7 @@ from swapbench.worker.process import leave
 from swapbench.worker.targets import RefusedError
 
 
-@dataclass(frozen=True)
-class Serving:
+class Serving(NamedTuple):
     """What an engine has to know of a model: what sequences cost, and whether mlx-lm can batch them."""
 
     geometry: KVGeometry
@@ -75,11 +74,7 @@ def refuse_too_large(checkpoint: Checkpoint, room: ByteLimit) -> None:
 
 
 def fault_of(path: Path) -> Fault | None:
-    """What keeps mlx-lm from loading a checkpoint; None where nothing does.
-
-    Raises:
-        UnansweredError: the tokenizer could not be looked at.
-    """
+    """What keeps mlx-lm from loading a checkpoint; raises UnansweredError where that is not known."""
     found = _tried(path)
     return found if isinstance(found, Fault) else None
 
@@ -131,12 +126,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tokenizer", action="store_true", help="look at the tokenizer alone")
     asked = parser.parse_args()
-    # Libraries print to stdout; the answer must be alone on it.
-    answer_to = os.dup(1)
-    os.dup2(2, 1)
+    out = stdout_alone()
     answer = written((_tokenizer_fault if asked.tokenizer else fault_of)(asked.folder))
-    with os.fdopen(answer_to, "w", encoding="utf-8") as out:
-        out.write(json.dumps({"answer": answer}))
+    print(json.dumps({"answer": answer}), file=out, flush=True)
     leave()
 
 

@@ -10,6 +10,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
+from typing import Final
 
 import mlx.core as mx
 
@@ -17,16 +18,15 @@ from swapbench.base.phases import PHASES
 from swapbench.compat import device_info
 from swapbench.instruments import page_cache
 from swapbench.machine.surroundings import Examination
-from swapbench.wire.events import Event
 from swapbench.wire.swap import NO_SWAP, MemorySample
 from swapbench.worker.meter import MlxMeter
 from swapbench.worker.probe import Probe
 
-_SWAPS = 40
-_SAMPLE_EVERY_S = 0.05
-_SAMPLES = 20
-_TOUCHED_BYTES = 256 << 20
-_FILE_BYTES = 16 << 20
+_SWAPS: Final = 40
+_SAMPLE_EVERY_S: Final = 0.05
+_SAMPLES: Final = 20
+_TOUCHED_BYTES: Final = 256 << 20
+_FILE_BYTES: Final = 16 << 20
 
 
 def main() -> None:
@@ -38,41 +38,37 @@ def main() -> None:
 
 def examine(folder: Path) -> Examination:
     """Look at everything, one after another."""
-    costs = _phase_costs()
-    first, second = _touches()
+    meter = MlxMeter()
+    costs = _phase_costs(meter)
+    info = device_info()
+    # Metal's recommendation: beyond it the GPU's memory is swapped.
+    working_set = info.get("max_recommended_working_set_size") if mx.metal.is_available() else None
     return Examination(
         mlx_version=version("mlx"),
         mlx_lm_version=version("mlx-lm"),
         device=mx.default_device().type.name,
-        device_name=str(device_info().get("device_name", "unknown")),
-        working_set_bytes=_working_set(),
+        device_name=str(info.get("device_name", "unknown")),
+        working_set_bytes=int(working_set) if working_set is not None else None,
         probe_phases=len(costs),
         probe_phase_s=median(costs),
         probe_phase_most_s=max(costs),
+        # On a virtual machine free pages may be the host's, who has to find and clear them first;
+        # those that were touched a moment ago are still there.
+        first_touch_gb_per_s=_touch_gb_per_s(),
+        second_touch_gb_per_s=_touch_gb_per_s(),
         sample_every_s=_SAMPLE_EVERY_S,
-        sampler_share=_sampler_share(),
-        first_touch_gb_per_s=first,
-        second_touch_gb_per_s=second,
+        sampler_share=_sampler_share(meter),
         resident_after_evict=_resident_after_evict(folder),
         cold_share=page_cache.COLD_SHARE,
         unasked=_unasked(),
     )
 
 
-def _working_set() -> int | None:
-    """Metal's recommendation: beyond it the GPU's memory is swapped."""
-    if not mx.metal.is_available():
-        return None
-    size = device_info().get("max_recommended_working_set_size")
-    return int(size) if size is not None else None
-
-
-def _phase_costs() -> list[float]:
+def _phase_costs(meter: MlxMeter) -> list[float]:
     """What swaps without any work take, by phase: the observer alone."""
-    meter = MlxMeter()
     costs = []
     for _ in range(_SWAPS):
-        probe = Probe(meter, _nowhere, NO_SWAP)
+        probe = Probe(meter, lambda _: None, NO_SWAP)
         begun_s = meter.now_s()
         probe.begin()
         for phase in PHASES:
@@ -82,28 +78,19 @@ def _phase_costs() -> list[float]:
     return costs
 
 
-def _nowhere(_event: Event) -> None:
-    pass
-
-
-def _sampler_share() -> float:
+def _sampler_share(meter: MlxMeter) -> float:
     """CPU time of a sampling thread over the time it ran."""
-    meter = MlxMeter()
     spent: list[float] = []
+    pause = threading.Event()
 
     def sample() -> None:
         begun_s = time.thread_time()
         for _ in range(_SAMPLES):
-            swap = meter.swap()
-            MemorySample(
-                t_s=meter.now_s(),
-                ledgers=meter.read(),
-                swap_used_bytes=swap.used_bytes,
-            ).model_dump_json()
+            used = meter.swap().used_bytes
+            MemorySample(t_s=meter.now_s(), ledgers=meter.read(), swap_used_bytes=used).model_dump_json()
             pause.wait(_SAMPLE_EVERY_S)
         spent.append(time.thread_time() - begun_s)
 
-    pause = threading.Event()
     begun_s = time.perf_counter()
     thread = threading.Thread(target=sample)
     thread.start()
@@ -111,21 +98,13 @@ def _sampler_share() -> float:
     return spent[0] / (time.perf_counter() - begun_s)
 
 
-def _touches() -> tuple[float, float]:
-    """GB/s of writing to fresh memory, twice: the second time its pages have just been given back.
-
-    On a virtual machine free pages may be the host's, who has to find and clear them at the first touch;
-    those that were touched a moment ago are still there.
-    """
-    rates = []
-    for _ in range(2):
-        memory = mmap.mmap(-1, _TOUCHED_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+def _touch_gb_per_s() -> float:
+    """How fast fresh memory can be written to; it is given back at once."""
+    with mmap.mmap(-1, _TOUCHED_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
         begun_s = time.perf_counter()
         for at in range(0, _TOUCHED_BYTES, mmap.PAGESIZE):
             memory[at] = 1
-        rates.append(_TOUCHED_BYTES / (time.perf_counter() - begun_s) / 1e9)
-        memory.close()
-    return rates[0], rates[1]
+        return _TOUCHED_BYTES / (time.perf_counter() - begun_s) / 1e9
 
 
 def _resident_after_evict(folder: Path) -> float | None:

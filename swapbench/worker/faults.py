@@ -5,7 +5,7 @@ import resource
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
 from swapbench.loaders.arrays import Span
@@ -13,7 +13,7 @@ from swapbench.machine.allowance import ByteLimit
 from swapbench.spec.experiment import FaultKind, InjectedFault
 from swapbench.wire.plan import Checkpoint
 from swapbench.wire.swap import PlannedSwap
-from swapbench.worker.damage import FULL_DISK_BYTES, damaged
+from swapbench.worker.preparation import FULL_DISK_BYTES, damaged
 from swapbench.worker.targets.inprocess import InProcessTarget
 
 _LITTLE_MEMORY_BYTES: Final = 1 << 16
@@ -42,33 +42,32 @@ class FaultyTarget(InProcessTarget):
 
     def _drain(self) -> None:
         if self._kind is FaultKind.DRAIN_NEVER_ENDS:
-            self._hold_the_engine()
+            # The engine's next step waits for something that never comes, as a lock would.
+            assert self._loaded is not None
+            model = self._loaded.model
+            stuck = threading.Event()
+
+            class Stuck(type(model)):  # type: ignore[misc]
+                def __call__(self, *arguments: Any, **options: Any) -> Any:
+                    stuck.wait()
+
+            model.__class__ = Stuck
         super()._drain()
 
-    def _hold_the_engine(self) -> None:
-        """Have the engine's next step wait for something that never comes, as a lock would."""
-        assert self._loaded is not None
-        model = self._loaded.model
-        stuck = threading.Event()
-
-        class Stuck(type(model)):  # type: ignore[misc]
-            def __call__(self, *arguments: Any, **options: Any) -> Any:
-                stuck.wait()
-
-        model.__class__ = Stuck
-
     def _evict(self, span: Span) -> None:
-        if self._kind is not FaultKind.DISK_FULL:
-            super()._evict(span)
-            return
-        with full_disk():
+        with full_disk() if self._kind is FaultKind.DISK_FULL else nullcontext():
             super()._evict(span)
 
     def _load(self, checkpoint: Checkpoint, span: Span) -> None:
+        def killing(name: str) -> AbstractContextManager[None]:
+            if name == "read":
+                os.kill(os.getpid(), signal.SIGKILL)  # as the OOM killer does
+            return span(name)
+
         if not self._is_meant_for(checkpoint):
             super()._load(checkpoint, span)
         elif self._kind is FaultKind.KILL:
-            super()._load(checkpoint, _killing(span))
+            super()._load(checkpoint, killing)
         else:
             assert self._damaged is not None
             super()._load(self._damaged, span)
@@ -96,14 +95,3 @@ def full_disk() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def _killing(span: Span) -> Span:
-    """Spans of which the one that reads the weights ends the process, as the OOM killer does."""
-
-    def kill_in(name: str) -> AbstractContextManager[None]:
-        if name == "read":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return span(name)
-
-    return kill_in

@@ -5,7 +5,7 @@ import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from swapbench.instruments.ledgers import (
     Process,
@@ -16,12 +16,11 @@ from swapbench.instruments.ledgers import (
     sum_known,
     system,
 )
-from swapbench.machine.energy import NONE, Energy, EnergyReading, of_this_machine
+from swapbench.machine.energy import NONE, Energy, of_this_machine
 from swapbench.wire.swap import Reading
 
 
-@dataclass(frozen=True)
-class Counters:
+class Counters(NamedTuple):
     """What was counted since the process started; None where nobody tells."""
 
     minor_faults: int | None
@@ -30,21 +29,8 @@ class Counters:
 
     def since(self, earlier: "Counters") -> "Counters":
         """What was counted since `earlier`."""
-        return Counters(
-            _grown(self.minor_faults, earlier.minor_faults),
-            _grown(self.major_faults, earlier.major_faults),
-            _grown(self.disk_read_bytes, earlier.disk_read_bytes),
-        )
-
-
-def read_counters(process: Process) -> Counters:
-    """The counters of this process now."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return Counters(usage.ru_minflt, usage.ru_majflt, process.disk_read_bytes())
-
-
-def _grown(now: int | None, before: int | None) -> int | None:
-    return None if now is None or before is None else now - before
+        pairs = zip(self, earlier, strict=True)
+        return Counters(*(None if now is None or before is None else now - before for now, before in pairs))
 
 
 class Meter:
@@ -91,7 +77,7 @@ class Meter:
 
 
 class MlxMeter(Meter):
-    """perf_counter_ns, the OS, and MLX's counters."""
+    """perf_counter_ns, the OS, and MLX's counters. All ledgers take some 40 microseconds on Linux."""
 
     clock_origin_ns: int
 
@@ -105,11 +91,9 @@ class MlxMeter(Meter):
         super().__init__()
 
     def synchronize(self) -> None:
-        """mx.synchronize on the default stream."""
         self._mx.synchronize()
 
     def read(self, *, exact: bool = False) -> Reading:
-        """All ledgers: some 40 microseconds on Linux."""
         ours = self._process.memory()
         return self._system.memory(exact=exact).model_copy(
             update={
@@ -121,25 +105,20 @@ class MlxMeter(Meter):
         )
 
     def read_inside(self) -> Reading:
-        """MLX's two counters."""
-        return Reading(
-            mlx_active_bytes=self._mx.get_active_memory(), mlx_cache_bytes=self._mx.get_cache_memory()
-        )
+        active_bytes, cache_bytes = self._mx.get_active_memory(), self._mx.get_cache_memory()
+        return Reading(mlx_active_bytes=active_bytes, mlx_cache_bytes=cache_bytes)
 
     def counters(self) -> Counters:
-        """getrusage and the disk bytes."""
-        return read_counters(self._process)
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return Counters(usage.ru_minflt, usage.ru_majflt, self._process.disk_read_bytes())
 
     def start_peak(self) -> None:
-        """mx.reset_peak_memory."""
         self._mx.reset_peak_memory()
 
     def peak_bytes(self) -> int | None:
-        """mx.get_peak_memory."""
         return self._mx.get_peak_memory()
 
     def swap(self) -> SwapSpace:
-        """Swap in use, and written so far."""
         return self._system.swap()
 
 
@@ -171,32 +150,26 @@ class TreeMeter(Meter):
         self._trees = tuple(ProcessTree(pid, _LOOK_EVERY_S) for pid in pids)
 
     def read(self, *, exact: bool = False) -> Reading:
-        """Footprint and mapped files of the trees, and the machine; MLX's ledgers can't be seen."""
         if not self._here:
             return Reading()
         readings = [tree.read(exact=exact) for tree in self._trees]
         if not readings:
             return self._system.memory(exact=exact)
-        return readings[0].model_copy(
-            update={
-                name: sum_known([getattr(reading, name) for reading in readings])
-                for name in ("footprint_bytes", "file_backed_bytes")
-            }
-        )
+        names = ("footprint_bytes", "file_backed_bytes")
+        held = {name: sum_known([getattr(reading, name) for reading in readings]) for name in names}
+        return readings[0].model_copy(update=held)
 
     def counters(self) -> Counters:
-        """What the disk delivered to the trees."""
         return Counters(None, None, sum_known([tree.disk_read_bytes() for tree in self._trees]))
 
     def swap(self) -> SwapSpace:
-        """The machine's swap."""
         return self._system.swap() if self._here else SwapSpace(None, None)
 
 
-_STEP_S = 0.01
-_STEPS = 5
-_AT_MOST_S = 2.0
-_TOLERANCE_BYTES = 256 << 10
+_STEP_S: Final = 0.01
+_STEPS: Final = 5
+_AT_MOST_S: Final = 2.0
+_TOLERANCE_BYTES: Final = 256 << 10
 
 
 @dataclass(frozen=True)
@@ -219,16 +192,13 @@ def settle(meter: Meter) -> Settled:
     while True:
         now_s = meter.now_s() - begun_s
         recent = [*recent[-_STEPS + 1 :], (now_s, meter.read())]
-        if len(recent) == _STEPS and _still([reading for _, reading in recent]):
-            return _settled(meter, *recent[0], before)
-        if now_s >= _AT_MOST_S:
-            return _settled(meter, *recent[-1], before)
+        still = len(recent) == _STEPS and _still([reading for _, reading in recent])
+        if still or now_s >= _AT_MOST_S:
+            break
         time.sleep(_STEP_S)
-
-
-def _settled(meter: Meter, seconds: float, ledgers: Reading, before: EnergyReading | None) -> Settled:
-    """With the machine's ledgers of this moment: what they say in passing may be a second old."""
+    seconds, ledgers = recent[0 if still else -1]
     used = meter.energy.since(before)
+    # The machine's ledgers of this moment: what they say in passing may be a second old.
     exact = meter.read(exact=True)
     machine = {name: getattr(exact, name) for name in type(exact).model_fields if name.startswith("system_")}
     return Settled(seconds, ledgers.model_copy(update=machine), used.watts if used else None)

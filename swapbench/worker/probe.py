@@ -5,7 +5,7 @@ Of a swap that is seen from outside there is one row alone, the whole.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from swapbench.base.errors import sentence
 from swapbench.base.phases import FIRST_TOKEN, WHOLE, Phase
@@ -21,8 +21,7 @@ class OverlapError(RuntimeError):
     """A phase was entered while another one goes on."""
 
 
-@dataclass(frozen=True)
-class PhaseFailure:
+class PhaseFailure(NamedTuple):
     """A phase that was left by an exception, and what that said."""
 
     phase: Phase
@@ -34,15 +33,15 @@ class Probe:
 
     One that is entered again once it was over goes on: it has a row each time, and its times add up.
 
-    The reading after a phase is also the one before the next, so that the observer looks nine times
-    and not sixteen. What it costs falls between phases, and is summed in `probe_s`.
+    The reading after a phase is also the one before the next, so that the observer looks nine times and not
+    sixteen. What it costs falls between phases, and is summed in `probe_s`.
     """
 
     def __init__(self, meter: Meter, emit: Emit, swap: PlannedSwap) -> None:
         self._meter = meter
         self._emit = emit
         self._swap = swap
-        self._begun_s = self._ended_s = 0.0
+        self.begun_s = self._ended_s = 0.0  # on the worker's clock
         self.begun = False
         self._before = Reading()
         self._counted: Counters | None = None
@@ -61,17 +60,12 @@ class Probe:
         self.begun = True
         self._before = self._meter.read()
         self._counted = self._meter.counters()
-        self._begun_s = self._ended_s = self._meter.now_s()
-
-    @property
-    def begun_s(self) -> float:
-        """When the swap was asked for, on the worker's clock."""
-        return self._begun_s
+        self.begun_s = self._ended_s = self._meter.now_s()
 
     @property
     def total_s(self) -> float:
         """From the request to the end of the last phase so far."""
-        return self._ended_s - self._begun_s
+        return self._ended_s - self.begun_s
 
     @property
     def unattributed_s(self) -> float:
@@ -131,9 +125,8 @@ class Probe:
             return
         delta = self._meter.counters().since(self._counted)
         self._phase = WHOLE
-        before, after = self._before, self._meter.read()
-        self._emit(self._row("", self._begun_s, self._ended_s, before, after, None, delta))
-        self._before = after
+        before, self._before = self._before, self._meter.read()
+        self._emit(self._row("", (self.begun_s, self._ended_s), (before, self._before), delta))
 
     def refuse_overlap(self) -> None:
         """Whatever the target made of it: a phase that was entered inside another was not measured.
@@ -163,8 +156,8 @@ class Probe:
         def measured(ranks: Sequence[Sequence[PhaseMeasured]]) -> None:
             end_s = self._meter.now_s()
             for row in gather(ranks):
-                placed = {"start_s": start_s - self._begun_s + row.start_s}
-                self._emit(row.model_copy(update={"swap": self._swap, "phase": phase, **placed}))
+                at_s = start_s - self.begun_s + row.start_s
+                self._emit(row.model_copy(update={"swap": self._swap, "phase": phase, "start_s": at_s}))
                 if row.rank is None and not row.span:
                     self._note(phase, row.seconds, end_s)
 
@@ -184,7 +177,8 @@ class Probe:
             end_s = meter.now_s()
             delta = meter.counters().since(counters)
             # Kept until the phase is over: sending it now would be measured with the phase.
-            self._spans.append(self._row(name, start_s, end_s, before, meter.read_inside(), None, delta))
+            readings = (before, meter.read_inside())
+            self._spans.append(self._row(name, (start_s, end_s), readings, delta))
 
     @contextmanager
     def observing(self) -> Iterator[None]:
@@ -222,8 +216,9 @@ class Probe:
             end_s = meter.now_s()
             delta = meter.counters().since(counters)
             peak = meter.peak_bytes()
-            after = self._before = meter.read()
-            for event in (self._row("", start_s, end_s, before, after, peak, delta), *self._spans):
+            self._before = meter.read()
+            whole = self._row("", (start_s, end_s), (before, self._before), delta, peak)
+            for event in (whole, *self._spans):
                 self._emit(event)
             self._spans.clear()
             self._note(phase, end_s - start_s, end_s)
@@ -232,7 +227,7 @@ class Probe:
     def _note(self, phase: str, seconds: float, end_s: float) -> None:
         if phase == FIRST_TOKEN:
             self.first_token_s = (self.first_token_s or 0.0) + seconds
-            self.to_first_token_s = end_s - self._begun_s
+            self.to_first_token_s = end_s - self.begun_s
         else:
             self._ended_s = end_s
             if phase != WHOLE:
@@ -241,23 +236,19 @@ class Probe:
     def _row(
         self,
         span: str,
-        start_s: float,
-        end_s: float,
-        before: Reading,
-        after: Reading,
-        peak: int | None,
-        delta: Counters,
+        times_s: tuple[float, float],
+        readings: tuple[Reading, Reading],
+        counted: Counters,
+        peak: int | None = None,
     ) -> PhaseMeasured:
         return PhaseMeasured(
             swap=self._swap,
             phase=self._phase,
             span=span,
-            start_s=start_s - self._begun_s,
-            seconds=end_s - start_s,
-            before=before,
-            after=after,
+            start_s=times_s[0] - self.begun_s,
+            seconds=times_s[1] - times_s[0],
+            before=readings[0],
+            after=readings[1],
             mlx_peak_bytes=peak,
-            minor_faults=delta.minor_faults,
-            major_faults=delta.major_faults,
-            disk_read_bytes=delta.disk_read_bytes,
+            **counted._asdict(),
         )

@@ -6,9 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Final, NoReturn, Self
+from typing import Any, Final, NamedTuple, NoReturn, Self
 
 from swapbench.base.errors import let_go
 
@@ -39,8 +37,7 @@ else:
     _WITH_SLEEP = time.CLOCK_BOOTTIME
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(NamedTuple):
     """A moment: on the clock that stands still in sleep, on the one that doesn't; what was used so far."""
 
     awake_s: float
@@ -52,12 +49,8 @@ class Look:
     def now(cls) -> Self:
         """This moment."""
         used = resource.getrusage(resource.RUSAGE_SELF)
-        return cls(
-            time.perf_counter(),
-            time.clock_gettime(_WITH_SLEEP),
-            used.ru_nvcsw + used.ru_nivcsw,
-            used.ru_utime + used.ru_stime,
-        )
+        switches, cpu_s = used.ru_nvcsw + used.ru_nivcsw, used.ru_utime + used.ru_stime
+        return cls(time.perf_counter(), time.clock_gettime(_WITH_SLEEP), switches, cpu_s)
 
 
 class Stillness:
@@ -102,7 +95,6 @@ class Stillness:
 # There is one process to watch: this one.
 STILLNESS: Final = Stillness()
 
-
 _EVERY_S = 0.02
 # Who takes one request at a time answers a check only after the swap's own request, which is still open.
 _LAST_ANSWER_S = 1.0
@@ -116,7 +108,8 @@ class Heartbeat:
     """Calls `check` every 20 ms on a thread of its own, as a load balancer would.
 
     A server answers such checks from the process that swaps: one that computes, or reads, without letting
-    other threads run looks dead meanwhile.
+    other threads run looks dead meanwhile. `error` is what went wrong in the check itself: nothing was asked
+    from then on.
     """
 
     def __init__(self, check: Callable[[], None]) -> None:
@@ -125,30 +118,23 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._last_s = 0.0
         self._longest_stall_s = 0.0
-        self._error: Exception | None = None
+        self.error: Exception | None = None
 
     def __enter__(self) -> Self:
         self._last_s = time.perf_counter()
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: Any) -> None:
         ended_s = time.perf_counter()
         self._ended.set()
         self._thread.join(_LAST_ANSWER_S)
         self._silent_until(ended_s)
 
     @property
-    def error(self) -> Exception | None:
-        """What went wrong in the check itself: nothing was asked from then on."""
-        return self._error
-
-    @property
     def longest_stall_s(self) -> float | None:
         """The longest time without an answer, beyond the interval itself; None where the check went wrong."""
-        return None if self._error is not None else max(0.0, self._longest_stall_s - _EVERY_S)
+        return None if self.error is not None else max(0.0, self._longest_stall_s - _EVERY_S)
 
     def _beat(self) -> None:
         ended = False
@@ -161,7 +147,7 @@ class Heartbeat:
                 continue
             except Exception as error:  # noqa: BLE001 - the border of a thread: a note tells it
                 let_go(error)
-                self._error = error
+                self.error = error
                 return
             self._silent_until(time.perf_counter())
 

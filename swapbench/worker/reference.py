@@ -3,14 +3,15 @@
 Questions come as one line of JSON on stdin, replies go as one line to stdout's descriptor.
 """
 
-import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from swapbench.base.process import stdout_alone
 from swapbench.spec.experiment import EngineSettings
 from swapbench.wire.plan import Questions, Replies, Reply
 from swapbench.worker.process import leave
@@ -21,17 +22,14 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Answer the questions."""
-    # Libraries print to stdout; the replies must be alone on it.
-    replies_to = os.dup(1)
-    os.dup2(2, 1)
+    out = stdout_alone()
     questions = Questions.model_validate_json(sys.stdin.buffer.readline())
     try:
         replies = answer(questions)
     except Exception:  # noqa: BLE001 - the process's border: its last line is the reason, whatever MLX's threads do
         traceback.print_exc()
         leave(1)
-    with os.fdopen(replies_to, "wb") as out:
-        out.write(replies.model_dump_json().encode() + b"\n")
+    print(replies.model_dump_json(), file=out, flush=True)
     leave()
 
 
@@ -41,11 +39,6 @@ def answer(questions: Questions) -> Replies:
         from swapbench.worker.sharding import crew
 
         return crew.answer(questions, questions.sharded)
-    return _of_one_process(questions)
-
-
-def _of_one_process(questions: Questions) -> Replies:
-    """Load the checkpoint and have a batch engine, as the one that is swapped, answer one after another."""
     from swapbench.machine.allowance import memory
     from swapbench.worker.checking import refuse_too_large
     from swapbench.worker.engine.batch import ask
@@ -72,13 +65,7 @@ def engine_of(
     pool.reconfigure(KVGeometry.of(model))
     with ThreadPoolExecutor(max_workers=1) as thread:
         engine = BatchEngine(
-            model,
-            tokenizer,
-            pool,
-            thread,
-            max_batch=settings.max_batch,
-            name=name,
-            batches=can_batch(model),
+            model, tokenizer, pool, thread, max_batch=settings.max_batch, name=name, batches=can_batch(model)
         )
         try:
             yield engine
@@ -103,24 +90,14 @@ def compare(
     for said, right in zip(replies, expected[to_model], strict=True):
         if said.tokens != right.tokens:
             others = [r for r in expected.get(from_model, ()) if r.prompt_tokens == said.prompt_tokens]
-            raise MismatchError(_difference(to_model, from_model, said, right, others))
+            prompt = f"{to_model} answers a prompt of {said.prompt_tokens} tokens"
+            if any(said.tokens == reply.tokens for reply in others):
+                raise MismatchError(f"{prompt} as {from_model} does: the old model's weights still answer")
+            pairs = zip(said.tokens, right.tokens, strict=False)
+            alike = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
+            raise MismatchError(f"{prompt} otherwise than in a fresh process, from token {alike + 1} on")
         compared += len(said.tokens)
     return compared
-
-
-def _difference(to: str, old: str, said: Reply, right: Reply, olds: Sequence[Reply]) -> str:
-    prompt = f"a prompt of {said.prompt_tokens} tokens"
-    if any(said.tokens == reply.tokens for reply in olds):
-        return f"{to} answers {prompt} as {old} does: the old model's weights still answer"
-    at = next(
-        (
-            i
-            for i, (ours, theirs) in enumerate(zip(said.tokens, right.tokens, strict=False))
-            if ours != theirs
-        ),
-        min(len(said.tokens), len(right.tokens)),
-    )
-    return f"{to} answers {prompt} otherwise than in a fresh process, from token {at + 1} on"
 
 
 if __name__ == "__main__":

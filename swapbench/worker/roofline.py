@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,9 +31,12 @@ from swapbench.machine.environment import Kind, Rate
 FILE_BYTES: Final = 1 << 30
 _LEAST_FILE_BYTES: Final = 64 << 20
 _CHUNK_BYTES: Final = 8 << 20
-_DEPTHS: Final = (1, 2, 4, 8)
-# As loaders read at most; of one of these, right beside it, since they are compared.
-_BUFFERED_DEPTH: Final = 4
+# How many requests at a time; as many as loaders read at most through the page cache, too, right beside the
+# same past it, since they are compared.
+_COLD: Final[tuple[tuple[Kind, int], ...]] = (
+    *(("disk", 1), ("disk", 2), ("disk", 4)),
+    *(("disk_buffered", 4), ("disk", 8)),
+)
 _REPEATS: Final = 3
 # A slow disk gets a smaller file and fewer repeats, so that all of it stays under a minute.
 _WRITE_BUDGET_S: Final = 8.0
@@ -104,18 +107,16 @@ def scratch_file(folder: Path) -> Iterator[Scratch]:
     folder.mkdir(parents=True, exist_ok=True)
     size = size_that_fits(folder)
     path = folder / f".roofline-{os.getpid()}"
-    cached = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    direct = None
-    try:
+    with ExitStack() as stack:
+        cached = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        stack.callback(os.close, cached)
         try:
             direct = page_cache.open_past(path)
         finally:
             path.unlink()
+        if direct is not None:
+            stack.callback(os.close, direct)
         yield Scratch(cached, direct, write_incompressible(cached, size))
-    finally:
-        for descriptor in (cached, direct):
-            if descriptor is not None:
-                os.close(descriptor)
 
 
 def size_that_fits(folder: Path) -> int:
@@ -154,57 +155,39 @@ def measure(scratch: Scratch) -> Iterator[Rate]:
     # A file in memory would be read as fast as memory, and called a disk.
     if scratch.direct is not None and scratch.made_cold():
         with _pages(size, huge=None) as buffer:
-            for depth in _DEPTHS:
-                yield _cold("disk", depth, scratch, scratch.direct, buffer)
-                if depth == _BUFFERED_DEPTH:
-                    yield _cold("disk_buffered", depth, scratch, scratch.cached, buffer)
+            for kind, depth in _COLD:
+                descriptor = scratch.direct if kind == "disk" else scratch.cached
+                read = partial(_read_cold, scratch, descriptor, buffer, depth)
+                yield _rate(kind, f"queue depth {depth}", size, read)
+    # Linux has pages of two sizes to write to, which differ several-fold; macOS has one.
+    choices = (False, True) if sys.platform == "linux" else (None,)
     if scratch.made_warm():
-        for huge in _page_choices():
+        for huge in choices:
             yield _read_into_fresh_memory(scratch, huge)
-        for huge in _page_choices():
+        for huge in choices:
             with _pages(size, huge) as buffer:
                 _read(scratch.cached, buffer)
-                page_bytes = _page_bytes(buffer)
                 read = partial(_read_warm, scratch, buffer)
-                yield _rate("read_touched", "one thread", size, read, page_bytes)
+                yield _rate("read_touched", "one thread", size, read, _page_bytes(buffer))
     yield from _copies(size // 2)
 
 
-def _cold(kind: Kind, depth: int, scratch: Scratch, descriptor: int, buffer: memoryview) -> Rate:
-    read = partial(_read_cold, scratch, descriptor, buffer, depth)
-    return _rate(kind, f"queue depth {depth}", scratch.size, read)
-
-
 def _rate(kind: Kind, how: str, size: int, move: Move, page_bytes: int | None = None) -> Rate:
-    return _summary(kind, how, size, _repeated(move), page_bytes)
-
-
-def _repeated(move: Move) -> list[float]:
-    """The seconds that each repeat took; fewer where each takes long."""
+    """What repeats of a move come to; fewer where each takes long."""
     ends_s = time.monotonic() + _RATE_BUDGET_S
-    seconds: list[float] = []
-    while not seconds or (len(seconds) < _REPEATS and time.monotonic() < ends_s):
-        seconds.append(move())
-    return seconds
+    rates: list[float] = []
+    while not rates or (len(rates) < _REPEATS and time.monotonic() < ends_s):
+        rates.append(size / move() / 1e9)
+    low, high = min(rates), max(rates)
+    return Rate(
+        kind=kind, how=how, page_bytes=page_bytes, n=len(rates), low=low, median=median(rates), high=high
+    )
 
 
 def _timed(move: Callable[[], None]) -> float:
     begun_s = time.perf_counter()
     move()
     return time.perf_counter() - begun_s
-
-
-def _summary(kind: Kind, how: str, size: int, seconds: list[float], page_bytes: int | None) -> Rate:
-    rates = [size / s / 1e9 for s in seconds]
-    return Rate(
-        kind=kind,
-        how=how,
-        page_bytes=page_bytes,
-        n=len(rates),
-        low=min(rates),
-        median=median(rates),
-        high=max(rates),
-    )
 
 
 def _read_cold(scratch: Scratch, descriptor: int, buffer: memoryview, depth: int) -> float:
@@ -242,7 +225,7 @@ def _read_chunk(descriptor: int, buffer: memoryview, at: int) -> None:
 
 def _read_into_fresh_memory(scratch: Scratch, huge: bool | None) -> Rate:
     """What a first load does: the pages that it writes to have to be found and cleared first."""
-    page_bytes = None
+    page_bytes = 0
 
     def read() -> float:
         nonlocal page_bytes
@@ -251,8 +234,8 @@ def _read_into_fresh_memory(scratch: Scratch, huge: bool | None) -> Rate:
             page_bytes = _page_bytes(buffer)
         return took_s
 
-    seconds = _repeated(read)
-    return _summary("read_fresh", "one thread", scratch.size, seconds, page_bytes)
+    rate = _rate("read_fresh", "one thread", scratch.size, read)
+    return rate.model_copy(update={"page_bytes": page_bytes})
 
 
 def _copies(size: int) -> Iterator[Rate]:
@@ -277,11 +260,6 @@ def _copy(source: Bytes, target: Bytes, threads: int) -> None:
         list(pool.map(lambda part: np.copyto(part[1], part[0]), parts))
 
 
-def _page_choices() -> tuple[bool | None, ...]:
-    """Linux has pages of two sizes to write to, which differ several-fold; macOS has one."""
-    return (False, True) if sys.platform == "linux" else (None,)
-
-
 @contextmanager
 def _pages(size: int, huge: bool | None) -> Iterator[memoryview]:
     """Fresh anonymous memory, of the wished page size as far as the kernel goes along."""
@@ -304,27 +282,17 @@ def _page_bytes(buffer: memoryview) -> int:
     if sys.platform != "linux":
         return mmap.PAGESIZE
     address = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
-    resident_kib = huge_kib = 0
-    for line in _mapping_of(address):
-        name, _, rest = line.partition(":")
-        if name == "Rss":
-            resident_kib = int(rest.split()[0])
-        elif name == "AnonHugePages":
-            huge_kib = int(rest.split()[0])
-    return 2 << 20 if resident_kib and huge_kib > resident_kib / 2 else mmap.PAGESIZE
-
-
-def _mapping_of(address: int) -> Iterator[str]:
-    """The lines of /proc/self/smaps about the mapping that holds the address."""
+    kib: dict[str, int] = {}
     inside = False
     with open("/proc/self/smaps", encoding="utf-8") as maps:
         for line in maps:
-            first, _, _ = line.partition(" ")
-            if "-" in first:
-                low, _, high = first.partition("-")
-                inside = int(low, 16) <= address < int(high, 16)
-            elif inside:
-                yield line
+            name, *rest = line.split()
+            if "-" in name:  # another mapping
+                low, high = (int(end, 16) for end in name.split("-"))
+                inside = low <= address < high
+            elif inside and name in ("Rss:", "AnonHugePages:"):
+                kib[name] = int(rest[0])
+    return 2 << 20 if kib.get("AnonHugePages:", 0) > kib.get("Rss:", 0) / 2 else mmap.PAGESIZE
 
 
 if __name__ == "__main__":

@@ -5,12 +5,11 @@ import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import groupby
+from typing import Any
 
 from swapbench.base.errors import let_go, sentence
 from swapbench.base.phases import FIRST_TOKEN
 from swapbench.instruments.page_cache import COLD_SHARE, WARM_SHARE
-from swapbench.machine.energy import Used
 from swapbench.spec.experiment import PageCache
 from swapbench.wire.events import (
     Event,
@@ -25,12 +24,10 @@ from swapbench.wire.events import (
 )
 from swapbench.wire.plan import Plan
 from swapbench.wire.swap import (
-    Audit,
     ClientCounts,
     ClientRequest,
     PlannedSwap,
     Reading,
-    Recovery,
     Steady,
     SwapFinished,
     SwapOutcome,
@@ -52,59 +49,48 @@ _TOO_SOON_SHARE = 0.5
 def run_session(plan: Plan, target: Target, emit: Callable[[Event], None], pid: int) -> None:
     """Carry the plan out; every swap, failed or not, ends in a SwapFinished."""
     versions, device = target.identity()
-    python = f"{platform.python_implementation()} {platform.python_version()}"
-    baseline = target.meter.read()
-    emit(
-        WorkerReady(
-            arm=plan.arm,
-            pid=pid,
-            python=python,
-            versions=versions,
-            device=device,
-            baseline=baseline,
-            clock_origin_ns=target.meter.clock_origin_ns,
-        )
+    ready = WorkerReady(
+        arm=plan.arm,
+        pid=pid,
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        versions=versions,
+        device=device,
+        baseline=target.meter.read(),
+        clock_origin_ns=target.meter.clock_origin_ns,
     )
+    emit(ready)
     if plan.recover is not None:
         emit(_recover(plan, plan.recover, target))
-    try:
-        stopped = _carry_out(plan, target, emit)
-    except _LostError as error:
-        emit(GaveUp(reason=str(error)))
-        return
-    emit(StepStarted(step="closing"))
-    target.close()
-    emit(RunFinished(stopped=stopped))
+    ended = _carry_out(plan, target, emit)
+    if isinstance(ended, RunFinished):
+        emit(StepStarted(step="closing"))
+        target.close()
+    emit(ended)
 
 
-def _carry_out(plan: Plan, target: Target, emit: Callable[[Event], None]) -> str:
-    """Every swap of the schedule, in order; returns why it was stopped early, empty if it was not."""
-    position = 0
+def _carry_out(plan: Plan, target: Target, emit: Callable[[Event], None]) -> RunFinished | GaveUp:
+    """Every swap of the schedule, in order; gives up where nobody knows what this process holds any more."""
     told = {target.outcome().note}
     for note in told - {""}:
         emit(Note(text=note))
-    for round_, planned in groupby(plan.schedule, key=lambda swap: swap.round):
-        for number, swap in enumerate(planned):
-            if number == 0:
-                emit(RoundStarted(swap=swap.between()))
-            under_way = _Swap(plan, swap, target, emit, position)
-            position += 1
-            finished = under_way.carry_out()
-            for request in under_way.clients:
-                emit(request)
-            emit(finished)
-            for note in {under_way.unmeasured, target.outcome().note} - {"", *told}:
-                told.add(note)
-                emit(Note(text=note))
-            if plan.fail_fast and finished.status != "ok":
-                return f"stopped at the first failure: {swap.scenario} of round {round_}"
-            if finished.status == "failed" and finished.timing.start_s is not None:
-                raise _LostError(finished.error)
-    return ""
-
-
-class _LostError(RuntimeError):
-    """Nobody knows what this process holds any more."""
+    round_ = None
+    for position, swap in enumerate(plan.schedule):
+        if swap.round != round_:
+            emit(RoundStarted(swap=swap.between()))
+            round_ = swap.round
+        under_way = _Swap(plan, swap, target, emit, position)
+        finished = under_way.carry_out()
+        for request in under_way.clients:
+            emit(request)
+        emit(finished)
+        for note in {under_way.unmeasured, target.outcome().note} - {"", *told}:
+            told.add(note)
+            emit(Note(text=note))
+        if plan.fail_fast and finished.status != "ok":
+            return RunFinished(stopped=f"stopped at the first failure: {swap.scenario} of round {round_}")
+        if finished.status == "failed" and finished.timing.start_s is not None:
+            return GaveUp(reason=finished.error)
+    return RunFinished(stopped="")
 
 
 def _recover(plan: Plan, lost: PlannedSwap, target: Target) -> Recovered:
@@ -128,7 +114,6 @@ class _Swap:
     ) -> None:
         self._plan = plan
         self._planned = planned
-        self._position = position
         self._target = target
         self._emit = emit
         self._asks = plan.asks(plan.scenario(planned.scenario))
@@ -137,22 +122,21 @@ class _Swap:
         self._probe = Probe(target.meter, emit, planned)
         self._step = ""
         self._serves = False
-        self._error = ""
         self._status: SwapStatus = "ok"
-        self._answered = 0
+        self._error = ""
         self._steady = Steady()
-        self.clients: tuple[ClientRequest, ...] = ()
-        self._restored = NONE_RESTORED
-        self._verified_tokens: int | None = None
         self._longest_stall_s: float | None = None
-        self._used: Used | None = None
         self._still_s = 0.0
+        self.clients: tuple[ClientRequest, ...] = ()
         self.unmeasured = ""
-        self._rollback_s: float | None = None
-        self._recovery: Recovery | None = None
-        self._audit = Audit()
         fault = plan.experiment.fault_in(planned.scenario, planned.round)
-        self._fault = fault.kind if fault is not None else ""
+        # Fields of the row, as soon as they are known.
+        self._known: dict[str, Any] = {
+            "position": position,
+            "fault": fault.kind if fault is not None else "",
+            "answered_requests": 0,
+            "restored": NONE_RESTORED,
+        }
 
     def carry_out(self) -> SwapFinished:
         """Prepare, swap, ask for a token, wait for the workload, verify, settle."""
@@ -185,9 +169,10 @@ class _Swap:
             if self._asks:
                 self._step = FIRST_TOKEN
                 target.first_token(self._probe)
-            self._used = target.meter.energy.since(before)
+            used = target.meter.energy.since(before)
+            self._known["energy_j"] = used.joules if used else None
         self._begin("answering")
-        self._answered = target.finish()
+        self._known["answered_requests"] = target.finish()
         if self._asks:
             self._prove()
 
@@ -197,19 +182,17 @@ class _Swap:
         self._begin("decoding")
         self._steady = target.steady()
         self._begin("restoring")
-        self._restored = target.restore()
+        self._known["restored"] = restored = target.restore()
         self._begin("verifying")
-        if self._restored.changed:
-            agents = ", ".join(self._restored.changed)
-            raise MismatchError(
-                f"{self._to.name}: the restored caches of {agents} go on otherwise than before"
-            )
-        if self._to.name in self._plan.expected:
-            self._verified_tokens = compare(
-                self._to.name, self._from.name, target.replies(), self._plan.expected
-            )
-        else:
-            self._verified_tokens = target.verify(self._to)
+        to, expected = self._to.name, self._plan.expected
+        if restored.changed:
+            agents = ", ".join(restored.changed)
+            raise MismatchError(f"{to}: the restored caches of {agents} go on otherwise than before")
+        self._known["verified_tokens"] = (
+            compare(to, self._from.name, target.replies(), expected)
+            if to in expected
+            else target.verify(self._to)
+        )
 
     def _begin(self, step: str) -> None:
         self._step = step
@@ -231,10 +214,9 @@ class _Swap:
     def _fail(self, error: BaseException) -> None:
         self._status = "failed"
         if isinstance(error, RefusedError) and not self._probe.begun:
+            self._error = sentence(error)
             if self._serves:
-                self._refuse(error)
-            else:
-                self._error = sentence(error)
+                self._refuse()
             return
         self._error = self._probe.told(error, self._step)
         # Its frames hold the half-loaded model, which would outlive its failure.
@@ -243,12 +225,11 @@ class _Swap:
             gc.collect()
             self._roll_back()
 
-    def _refuse(self, error: RefusedError) -> None:
+    def _refuse(self) -> None:
         """Nothing was touched: the old model goes on, and shows it by answering."""
-        self._error = sentence(error)
         self._begin("answering")
         try:
-            self._answered = self._target.finish()
+            self._known["answered_requests"] = self._target.finish()
             self._target.answer()
             self._status = "refused"
         except Exception as unanswered:  # noqa: BLE001 - as above: the row says what is lost
@@ -259,61 +240,50 @@ class _Swap:
         self._begin("rolling back")
         begun_s = self._target.meter.now_s()
         try:
-            self._recovery = self._target.roll_back(self._from)
+            self._known["recovery"] = self._target.roll_back(self._from)
             self._target.answer()
-            self._audit = self._target.audit()
+            self._known["audit"] = self._target.audit()
             self._status = "rolled_back"
-            self._rollback_s = self._target.meter.now_s() - begun_s
-            self._answered = self._target.finish()
+            self._known["rollback_s"] = self._target.meter.now_s() - begun_s
+            self._known["answered_requests"] = self._target.finish()
         except BaseException as error:  # noqa: BLE001 - as above: the row says what is lost
             what = "the workload" if self._status == "rolled_back" else "rolling back"
             self._error += f"; {what} failed too: {sentence(error)}"
             let_go(error)
 
     def _row(self, settled: Settled | None) -> SwapFinished:
-        outcome, failure = self._target.outcome(), self._probe.failure
+        outcome, probe = self._target.outcome(), self._probe
         complete = self._status == "ok"
+        inside = outcome.seen == "phases"
         invalid = self._why_invalid(outcome) if complete else ""
-        return SwapFinished(
-            swap=self._planned,
-            position=self._position,
-            status=self._status,
-            error=self._error,
-            failed_phase=failure.phase if failure is not None and not complete else None,
-            fault=self._fault,
-            rollback_s=self._rollback_s,
-            recovery=self._recovery,
-            valid=complete and not invalid,
-            invalid_reason=invalid,
-            timing=self._timing(outcome),
-            outcome=outcome if complete else replace(outcome, fresh_footprint_bytes=None),
-            answered_requests=self._answered,
-            steady=self._steady,
-            restored=self._restored,
-            verified_tokens=self._verified_tokens,
-            audit=self._audit,
-            clients=_told(self.clients, inside=outcome.seen == "phases"),
-            # From outside it is looked at when all is over.
-            settle_s=settled.seconds if settled and outcome.seen == "phases" else None,
-            settled=settled.ledgers if settled else Reading(),
-            energy_j=self._used.joules if self._used else None,
-            idle_w=settled.watts if settled and complete else None,
-        )
-
-    def _timing(self, outcome: SwapOutcome) -> Timing:
-        probe, complete = self._probe, self._status == "ok"
-        load_s, rate = probe.phase_s.get("load"), None
-        if complete and outcome.loaded_bytes and load_s:
-            rate = outcome.loaded_bytes / load_s / 1e9
-        return Timing(
+        load_s = probe.phase_s.get("load")
+        rate = outcome.loaded_bytes / load_s / 1e9 if complete and outcome.loaded_bytes and load_s else None
+        timing = Timing(
             total_s=self._total_s(outcome) if complete else None,
-            unattributed_s=probe.unattributed_s if complete and outcome.seen == "phases" else None,
+            unattributed_s=probe.unattributed_s if complete and inside else None,
             first_token_s=probe.first_token_s,
             to_first_token_s=probe.to_first_token_s if complete else None,
             start_s=probe.begun_s if probe.begun else None,
             probe_s=probe.probe_s if complete else None,
             load_gb_per_s=rate,
             longest_stall_s=self._longest_stall_s,
+        )
+        return SwapFinished(
+            swap=self._planned,
+            status=self._status,
+            error=self._error,
+            failed_phase=probe.failure.phase if probe.failure is not None and not complete else None,
+            valid=complete and not invalid,
+            invalid_reason=invalid,
+            timing=timing,
+            outcome=outcome if complete else replace(outcome, fresh_footprint_bytes=None),
+            steady=self._steady,
+            clients=_told(self.clients, inside=inside),
+            # From outside it is looked at when all is over.
+            settle_s=settled.seconds if settled and inside else None,
+            settled=settled.ledgers if settled else Reading(),
+            idle_w=settled.watts if settled and complete else None,
+            **self._known,
         )
 
     def _total_s(self, outcome: SwapOutcome) -> float | None:
@@ -329,6 +299,7 @@ class _Swap:
         return swapped_s - hot_s
 
     def _why_invalid(self, outcome: SwapOutcome) -> str:
+        """Why the swap does not count; empty where it does. mincore may contradict the page cache's label."""
         if self._still_s:
             return f"the machine slept, or this process was stopped, for {self._still_s:.1f} s of it"
         swapped_s, hot_s = self._probe.to_first_token_s, self._steady.first_token_s
@@ -337,10 +308,6 @@ class _Swap:
                 f"the first token came after {swapped_s:.3f} s, sooner than from the model once it is loaded "
                 f"({hot_s:.3f} s): somebody else may have spoken"
             )
-        return self._contradiction(outcome)
-
-    def _contradiction(self, outcome: SwapOutcome) -> str:
-        """Why mincore contradicts the page cache's label; empty when it does not."""
         label, share = self._plan.page_cache_of(self._planned.scenario), outcome.resident_before
         if label is PageCache.AS_IS:
             return ""

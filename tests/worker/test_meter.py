@@ -1,26 +1,24 @@
 """Counters of this very process, and when memory has come to rest, on ledgers that follow a plan."""
 
 import mmap
-import os
 
 import pytest
 
-from swapbench.instruments.ledgers import process
 from swapbench.machine.energy import Energy
 from swapbench.wire.swap import Reading
-from swapbench.worker.meter import read_counters, settle
+from swapbench.worker.meter import MlxMeter, settle
 from swapbench.worker.targets.scripted import ScriptedMeter
 
 MIB = 1 << 20
 
 
 def test_touching_fresh_memory_is_counted_as_faults() -> None:
-    ours = process(os.getpid())
-    before = read_counters(ours)
+    meter = MlxMeter()
+    before = meter.counters()
     memory = mmap.mmap(-1, 8 * MIB)
     # 4 KiB pages are not certain: huge ones fault once per 2 MiB, still at least four times.
     memory[:] = b"x" * (8 * MIB)
-    delta = read_counters(ours).since(before)
+    delta = meter.counters().since(before)
     memory.close()
     assert delta.minor_faults is not None
     assert delta.minor_faults >= 4

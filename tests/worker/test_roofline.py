@@ -16,8 +16,14 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[roofline.Scratch]:
-    monkeypatch.setattr(roofline, "FILE_BYTES", 64 * MIB)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small file, of which each rate is measured once."""
+    for name, value in (("FILE_BYTES", 16 * MIB), ("_LEAST_FILE_BYTES", 16 * MIB), ("_RATE_BUDGET_S", 0.0)):
+        monkeypatch.setattr(roofline, name, value)
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, small: None) -> Iterator[roofline.Scratch]:
     with roofline.scratch_file(tmp_path) as scratch:
         yield scratch
 
@@ -26,7 +32,10 @@ def kinds(scratch: roofline.Scratch) -> set[str]:
     return {rate.kind for rate in roofline.measure(scratch)}
 
 
-def test_every_kind_is_measured_three_times(scratch: roofline.Scratch) -> None:
+def test_every_kind_is_measured_three_times(
+    scratch: roofline.Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roofline, "_RATE_BUDGET_S", 60.0)
     rates = list(roofline.measure(scratch))
     assert {rate.kind for rate in rates} == {"disk", "disk_buffered", "read_fresh", "read_touched", "copy"}
     assert all(rate.n == 3 and 0 < rate.low <= rate.median <= rate.high for rate in rates)
@@ -45,10 +54,7 @@ def test_of_cold_reads_only_those_through_the_page_cache_fill_it(scratch: roofli
     assert left == {"disk": 0.0, "disk_buffered": 1.0}
 
 
-def test_where_there_is_no_time_left_each_is_measured_once(
-    scratch: roofline.Scratch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(roofline, "_RATE_BUDGET_S", 0.0)
+def test_where_there_is_no_time_left_each_is_measured_once(scratch: roofline.Scratch) -> None:
     assert {rate.n for rate in roofline.measure(scratch)} == {1}
 
 
@@ -57,8 +63,7 @@ def test_a_file_system_without_direct_reads_has_no_disk_to_tell_of(scratch: roof
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="/dev/shm is Linux's file system in memory")
-def test_memory_is_not_called_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roofline, "FILE_BYTES", 64 * MIB)
+def test_memory_is_not_called_a_disk(small: None) -> None:
     with roofline.scratch_file(Path("/dev/shm")) as scratch:
         assert "disk" not in kinds(scratch)
 
@@ -94,7 +99,7 @@ def test_what_is_written_to_is_told_by_the_size_of_its_pages(scratch: roofline.S
 
 def test_reading_gets_the_bytes_of_the_file(scratch: roofline.Scratch) -> None:
     whole = os.pread(scratch.cached, scratch.size, 0)
-    assert len(whole) == 64 * MIB
+    assert len(whole) == 16 * MIB
     with roofline._pages(scratch.size, huge=None) as buffer:
         roofline._read(scratch.cached, buffer)
         assert bytes(buffer) == whole
@@ -106,11 +111,13 @@ def test_reading_gets_the_bytes_of_the_file(scratch: roofline.Scratch) -> None:
         assert scratch.share() == resident
 
 
-def test_a_slow_disk_gets_a_smaller_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roofline, "FILE_BYTES", 256 * MIB)
+def test_a_slow_disk_gets_a_smaller_file(
+    small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(roofline, "FILE_BYTES", 64 * MIB)
     monkeypatch.setattr(roofline, "_WRITE_BUDGET_S", 0.0)
     with roofline.scratch_file(tmp_path) as scratch:
-        assert scratch.size == 64 * MIB
+        assert scratch.size == 16 * MIB
         assert os.fstat(scratch.cached).st_size == scratch.size
 
 
@@ -128,7 +135,7 @@ def test_a_disk_without_room_is_left_alone(tmp_path: Path, monkeypatch: pytest.M
 def test_the_scratch_file_can_not_be_left_behind_since_it_has_no_name(
     scratch: roofline.Scratch, tmp_path: Path
 ) -> None:
-    assert scratch.size == 64 * MIB
+    assert scratch.size == 16 * MIB
     assert not list(tmp_path.iterdir())
 
 

@@ -5,7 +5,6 @@ it can't be made. Every tensor is asked of mlx-lm's own model class: whoever has
 """
 
 import json
-import os
 import re
 import shutil
 import sys
@@ -26,6 +25,7 @@ from mlx.utils import tree_flatten, tree_map_with_path
 from mlx_lm.utils import load_config, load_model
 
 from swapbench.base.errors import ModelError, did_you_mean
+from swapbench.base.process import stdout_alone
 from swapbench.compat.mlx_lm import classes_of, is_bit_linear
 from swapbench.models.cache import OnBytes, require_room, sync
 from swapbench.models.stand_ins import shards
@@ -69,9 +69,7 @@ _CLASS_ERRORS: Final = (
 
 def main() -> None:
     """Carry out one order."""
-    # Whatever a library prints goes to stderr: stdout's lines are for progress alone.
-    lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
+    lines = stdout_alone()
 
     def say(what: Any) -> None:
         print(json.dumps(what), file=lines, flush=True)

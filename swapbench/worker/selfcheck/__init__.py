@@ -7,6 +7,7 @@ from typing import Any, Final
 import mlx.core as mx
 from mlx.utils import tree_flatten
 
+from swapbench.compat import mlx_identity
 from swapbench.loaders import ModelLoader
 from swapbench.machine.selfcheck import Found, Prepared
 from swapbench.models.catalogue import lookup
@@ -15,7 +16,6 @@ from swapbench.models.stand_ins import synthesize
 from swapbench.models.stand_ins.order import of_entry
 from swapbench.spec.experiment import Source
 from swapbench.spec.strategy import LOADERS, NAMED
-from swapbench.worker.mlx_here import mlx_identity
 from swapbench.worker.roofline import size_that_fits, write_incompressible
 
 MODEL: Final = "model"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from swapbench.base.process import stdout_alone
 from swapbench.machine.environment import Volume
 from swapbench.machine.selfcheck import Found
 from swapbench.worker.selfcheck import loading, not_here, prepare, system
@@ -41,8 +42,7 @@ def check(key: str, folder: Path) -> Found:
 def main() -> None:
     """One line of JSON; whatever libraries print goes to standard error."""
     key, folder = sys.argv[1], Path(sys.argv[2])
-    line = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
+    line = stdout_alone()
     found = prepare(folder) if key == "prepare" else check(key, folder)
     line.write(found.model_dump_json() + "\n")
     line.close()

@@ -16,6 +16,7 @@ from typing import Final
 import mlx.core as mx
 import numpy as np
 
+from swapbench.compat import wire
 from swapbench.compat.mlx_lm import PARTS, build, unasked
 from swapbench.instruments import page_cache
 from swapbench.loaders import ModelLoader
@@ -29,7 +30,6 @@ from swapbench.spec.experiment import PageCache
 from swapbench.spec.strategy import Strategy, TokenizerMode
 from swapbench.wire.swap import Reading
 from swapbench.worker.meter import MlxMeter
-from swapbench.worker.mlx_here import wire
 from swapbench.worker.process import Heartbeat
 from swapbench.worker.selfcheck import (
     KINDS,

@@ -14,6 +14,7 @@ from mlx_lm.models.cache import make_prompt_cache
 from mlx_lm.utils import load_config, load_model
 
 from swapbench.base.phases import Phase
+from swapbench.compat import mlx_identity, wire
 from swapbench.compat.mlx_lm import Mode, load_share, unasked
 from swapbench.instruments import page_cache
 from swapbench.loaders.arrays import Span
@@ -27,7 +28,6 @@ from swapbench.worker.engine.caches import ModelTag
 from swapbench.worker.engine.geometry import BlockPool, KVGeometry
 from swapbench.worker.engine.requests import tokens_of, verification
 from swapbench.worker.meter import MlxMeter, settle
-from swapbench.worker.mlx_here import mlx_identity, wire
 from swapbench.worker.probe import Probe
 from swapbench.worker.sharding import Order, Pulse, Ready, Report, Welcome, Work
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from mlx_lm.models.cache import make_prompt_cache
 
 from swapbench.base.phases import Phase
+from swapbench.compat import mlx_identity, wire
 from swapbench.loaders import Loaded, ModelLoader, platform
 from swapbench.loaders.arrays import Span, unmeasured
 from swapbench.machine.allowance import ByteLimit, memory
@@ -32,7 +33,6 @@ from swapbench.worker.engine.requests import (
     seen_by_client,
 )
 from swapbench.worker.meter import Meter, MlxMeter, Settled, settle
-from swapbench.worker.mlx_here import mlx_identity, wire
 from swapbench.worker.preparation import keep_page_cache, set_page_cache, touch_free_memory
 from swapbench.worker.probe import Probe
 from swapbench.worker.targets import NONE_RESTORED, NONE_SEEN, RefusedError, Target

@@ -34,7 +34,7 @@ class OrchestratedTarget(Target):
         """Of MLX's packages, if models live here; the device is MLX's, or the orchestrator's name."""
         if not self._uses_mlx:
             return {}, self._plan.experiment.target
-        from swapbench.worker.mlx_here import mlx_identity
+        from swapbench.compat import mlx_identity
 
         return mlx_identity()
 

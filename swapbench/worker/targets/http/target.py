@@ -12,9 +12,8 @@ import psutil
 from swapbench.spec.experiment import FaultKind, InjectedFault
 from swapbench.wire.plan import Checkpoint, Plan
 from swapbench.wire.swap import ClientRequest, PlannedSwap, Recovery, Restored, Steady, SwapOutcome
-from swapbench.worker.damage import DAMAGES, FULL_DISK_BYTES, damaged
 from swapbench.worker.meter import TreeMeter
-from swapbench.worker.preparation import keep_page_cache, set_page_cache
+from swapbench.worker.preparation import DAMAGES, FULL_DISK_BYTES, damaged, keep_page_cache, set_page_cache
 from swapbench.worker.probe import Probe
 from swapbench.worker.process import DeafError
 from swapbench.worker.reference import MismatchError

@@ -10,7 +10,6 @@ import pytest
 from swapbench import compat
 from swapbench.machine.environment import this_machine
 from swapbench.wire.events import WHEEL
-from swapbench.worker import mlx_here
 
 
 def test_what_older_mlx_tells_of_metal_alone_is_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,7 +24,7 @@ def test_where_it_tells_nothing_the_device_has_the_processor_s_name(monkeypatch:
 
     monkeypatch.delattr(mx, "device_info")
     monkeypatch.setattr(mx.metal, "device_info", refuse)
-    assert mlx_here.mlx_identity()[1].endswith(f"({this_machine().processor})")
+    assert compat.mlx_identity()[1].endswith(f"({this_machine().processor})")
 
 
 def test_packages_that_are_not_there_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,13 +33,13 @@ def test_packages_that_are_not_there_are_left_out(monkeypatch: pytest.MonkeyPatc
             return "0.30.3"
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(mlx_here, "version", version)
-    versions, _ = mlx_here.mlx_identity()
+    monkeypatch.setattr(compat, "version", version)
+    versions, _ = compat.mlx_identity()
     assert {name: said for name, said in versions.items() if name != WHEEL} == {"mlx": "0.30.3"}
 
 
 def test_the_platform_of_the_wheel_is_told() -> None:
-    versions, _ = mlx_here.mlx_identity()
+    versions, _ = compat.mlx_identity()
     assert re.fullmatch(r"(manylinux|macosx)_\d+_\d+_\w+", versions[WHEEL])
 
 
@@ -49,13 +48,13 @@ def test_what_is_wired_is_up_to_metals_recommendation(
     share: Literal["recommended", "nothing"], limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(mlx_here, "device_info", lambda: {"max_recommended_working_set_size": 17 << 30})
+    monkeypatch.setattr(compat, "device_info", lambda: {"max_recommended_working_set_size": 17 << 30})
     monkeypatch.setattr(mx, "set_wired_limit", asked.append)
-    mlx_here.wire(share)
+    compat.wire(share)
     assert asked == [limit]
 
 
 def test_without_metal_nothing_is_wired(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mlx_here, "device_info", lambda: {"device_name": "AMD EPYC"})
+    monkeypatch.setattr(compat, "device_info", lambda: {"device_name": "AMD EPYC"})
     monkeypatch.setattr(mx, "set_wired_limit", lambda _: pytest.fail("nobody has Metal here"))
-    mlx_here.wire("recommended")
+    compat.wire("recommended")
