@@ -89,12 +89,13 @@ def past(run: Run, factors: Sequence[float], **changes: Any) -> History:
     points = [
         replace(
             point,
-            run=replace(point.run, run_id=f"day-{n}", started_at=begun + timedelta(days=n)),
+            run_id=f"day-{n}",
+            started_at=begun + timedelta(days=n),
             seconds=point.seconds * factor,
             **changes,
         )
         for n, factor in enumerate(factors)
         for point in read.points
-        if point.run.run_id == run.info.run_id
+        if point.run_id == run.info.run_id
     ]
     return History(run.info.experiment_name, len(factors), tuple(points), ())

@@ -200,8 +200,7 @@ def history(
 
     Exit codes: 0 fine, 2 usage.
     """
-    from swapbench.compare.history import only, read_history
-    from swapbench.compare.series import analyse_history
+    from swapbench.compare.history import analyse_history, only, read_history
     from swapbench.report.console import make_console
     from swapbench.report.forms import history_to_json, left_out, print_history
     from swapbench.store.tables import HEADLINE
@@ -304,8 +303,7 @@ def show(
     Exit codes: 0 fine, 2 usage, or no such baseline.
     """
     from swapbench.base.figures import counted
-    from swapbench.compare.history import baseline_folder, experiments_in, read_history
-    from swapbench.compare.series import analyse_history
+    from swapbench.compare.history import analyse_history, baseline_folder, experiments_in, read_history
     from swapbench.report.console import make_console
     from swapbench.report.forms import history_to_json, left_out, print_history
     from swapbench.stats.prediction import FEWEST_RUNS

@@ -10,13 +10,12 @@ from typing import Final
 from swapbench.base.errors import Exit
 from swapbench.base.figures import counted as counted_words
 from swapbench.base.phases import PHASES, HeadlineFigure
-from swapbench.compare.change import FEWEST, Change, Unit, Verdict, paired_change, unpaired_change
+from swapbench.compare.change import FEWEST, ByRound, Change, Unit, Verdict, paired_change, unpaired_change
 from swapbench.compare.fingerprint import Difference, differences
 from swapbench.findings.memory import LeakFinding, find_leaks
 from swapbench.findings.runs import arm_of, by_cell, facts_of, reloads
 from swapbench.findings.summary import Counts, count
 from swapbench.findings.swaps import Swap, headline_figure, swaps_of
-from swapbench.spec.experiment import Experiment
 from swapbench.stats.estimate import estimate
 from swapbench.stats.ranks import CONFIDENCE, holm
 from swapbench.store import Run, RunStatus, experiment_of
@@ -127,9 +126,13 @@ def compare_arms(run: Run, margin: float | None = None, other: int = 1) -> Compa
     """
     first, second = run.info.arms[0], run.info.arms[other]
     a, b = (Side(arm.label, arm_of(run, arm.name)) for arm in (first, second))
-    same = (first.python, first.experiment) == (second.python, second.experiment)
-    compared = _compare(a, b, margin, paired_change)
-    return replace(compared, pair_order=run.info.pair_order, turns=_turns(run), same=same)
+    turns = {row["turn"]: row["arm"] for row in run.swaps}
+    return replace(
+        _compare(a, b, margin, paired_change),
+        pair_order=run.info.pair_order,
+        turns="".join(turns[turn] for turn in sorted(turns)),
+        same=(first.python, first.experiment) == (second.python, second.experiment),
+    )
 
 
 def compare_runs(a: Side, b: Side, margin: float | None = None) -> Comparison:
@@ -141,7 +144,7 @@ def compare_runs(a: Side, b: Side, margin: float | None = None) -> Comparison:
     return _compare(a, b, margin, unpaired_change)
 
 
-_Judge = Callable[[str, Mapping[int, float], Mapping[int, float], float, Unit], Change]
+_Judge = Callable[[str, ByRound, ByRound, float, Unit], Change]
 
 
 def _compare(a: Side, b: Side, margin: float | None, judge: _Judge) -> Comparison:
@@ -149,16 +152,17 @@ def _compare(a: Side, b: Side, margin: float | None, judge: _Judge) -> Compariso
     margin = experiment.gate.margin if margin is None else margin
     seen_a, seen_b = _seen(a), _seen(b)
     shared = [name for name in seen_a.by_scenario if name in seen_b.by_scenario]
-    scenarios = _adjusted(
-        [
-            _scenario(name, seen_a.by_scenario[name], seen_b.by_scenario[name], margin, judge)
-            for name in shared
-        ]
-    )
+    scenarios = [
+        _scenario(name, seen_a.by_scenario[name], seen_b.by_scenario[name], margin, judge) for name in shared
+    ]
+    # Of several scenarios one will look slower sooner or later: Holm's adjustment allows for that.
+    adjusted = iter(holm([s.headline.p for s in scenarios if s.headline.p is not None]))
+    scenarios = [s if s.headline.p is None else _held(s, next(adjusted)) for s in scenarios]
     paired = judge is paired_change
     differing = differences(a.run, b.run)
     # What differs between arms was asked for; between runs, it decides.
     comparable = paired or not any(difference.decisive for difference in differing)
+    theirs = {leak.ledger: leak for leak in seen_b.leaks}
     return Comparison(
         experiment=a.run.info.experiment_name,
         title=experiment.title or a.run.info.experiment_name,
@@ -171,9 +175,29 @@ def _compare(a: Side, b: Side, margin: float | None, judge: _Judge) -> Compariso
         margin=margin,
         comparable=comparable,
         differences=differing,
-        scenarios=tuple(scenarios) if comparable else tuple(map(_unjudged, scenarios)),
-        leaks=_leaks(seen_a, seen_b),
+        scenarios=tuple(scenarios if comparable else map(_unjudged, scenarios)),
+        leaks=tuple(
+            LeakComparison(leak.ledger, leak, theirs[leak.ledger])
+            for leak in seen_a.leaks
+            if leak.ledger in theirs
+        ),
         notes=(*_notes(seen_a, seen_b, shared, scenarios, paired), *reloads(b.run, experiment_of(b.run))),
+    )
+
+
+def _held(scenario: ScenarioComparison, p: float) -> ScenarioComparison:
+    doubtful = scenario.headline.verdict is Verdict.SLOWER and p > 1 - CONFIDENCE
+    verdict = Verdict.INCONCLUSIVE if doubtful else scenario.headline.verdict
+    return replace(scenario, headline=replace(scenario.headline, p=p, verdict=verdict))
+
+
+def _unjudged(scenario: ScenarioComparison) -> ScenarioComparison:
+    return replace(
+        scenario,
+        headline=_as(scenario.headline, Verdict.NOT_COMPARABLE),
+        phases=tuple(_as(change, Verdict.NOT_COMPARABLE) for change in scenario.phases),
+        memory=tuple(_as(change, Verdict.NOT_COMPARABLE) for change in scenario.memory),
+        detectable=None,
     )
 
 
@@ -182,7 +206,6 @@ class _Seen:
     """A side, read: its swaps by scenario (by scenario and strategy, where there are several)."""
 
     facts: SideFacts
-    swaps: tuple[Swap, ...]
     by_scenario: Mapping[str, Sequence[Swap]]
     leaks: tuple[LeakFinding, ...]
     notes: tuple[str, ...]
@@ -191,9 +214,21 @@ class _Seen:
 def _seen(side: Side) -> _Seen:
     run, experiment = by_cell(side.run, experiment_of(side.run))
     swaps = swaps_of(run)
+    facts = facts_of(side.run, experiment, swaps)
     return _Seen(
-        facts=_facts(side, experiment, swaps),
-        swaps=swaps,
+        facts=SideFacts(
+            label=side.label,
+            run_id=facts.run_id,
+            folder=facts.folder,
+            experiment=facts.experiment,
+            started_at=facts.started_at,
+            status=facts.status,
+            machine=facts.machine,
+            sources=facts.sources,
+            source_says=facts.source_says,
+            versions=facts.versions,
+            counts=count(swaps),
+        ),
         by_scenario={
             s.name: [swap for swap in swaps if swap.scenario == s.name] for s in experiment.scenario
         },
@@ -202,94 +237,55 @@ def _seen(side: Side) -> _Seen:
     )
 
 
-def _facts(side: Side, experiment: Experiment, swaps: Sequence[Swap]) -> SideFacts:
-    facts = facts_of(side.run, experiment, swaps)
-    return SideFacts(
-        label=side.label,
-        run_id=facts.run_id,
-        folder=facts.folder,
-        experiment=facts.experiment,
-        started_at=facts.started_at,
-        status=facts.status,
-        machine=facts.machine,
-        sources=facts.sources,
-        source_says=facts.source_says,
-        versions=facts.versions,
-        counts=count(swaps),
-    )
-
-
-def _turns(run: Run) -> str:
-    """Which arm had the run's turns, in order: ABBAAB..."""
-    turns = {row["turn"]: row["arm"] for row in run.swaps}
-    return "".join(turns[turn] for turn in sorted(turns))
+# What is held once everything has settled, and the most that was held meanwhile.
+_HELD: Final[dict[str, Callable[[Swap], float | None]]] = {
+    "settled MLX active": lambda swap: swap.settled.get("mlx_active"),
+    "settled footprint": lambda swap: swap.settled.get("footprint"),
+    "peak MLX active": lambda swap: swap.extremes.get("mlx_active"),
+    "peak footprint": lambda swap: swap.extremes.get("footprint"),
+}
 
 
 def _scenario(
     name: str, a: Sequence[Swap], b: Sequence[Swap], margin: float, judge: _Judge
 ) -> ScenarioComparison:
-    figure = _shared_figure(a, b)
-    first = judge(figure, _by_round(a, figure), _by_round(b, figure), margin, "s")
+    a, b = ([swap for swap in side if swap.counted] for side in (a, b))
+    # Swap request to first token where both sides have it, the total where not.
+    both = {headline_figure(a), headline_figure(b)}
+    figure: HeadlineFigure = "to_first_token" if both == {"to_first_token"} else "total"
+    ours, theirs = (_by_round(side, lambda swap: swap.figures.get(f"{figure}_s")) for side in (a, b))
+    memory = [judge(what, _by_round(a, of), _by_round(b, of), margin, "bytes") for what, of in _HELD.items()]
     return ScenarioComparison(
         scenario=name,
         figure=figure,
-        headline=first,
+        headline=judge(figure, ours, theirs, margin, "s"),
         phases=tuple(_phase(phase, a, b, margin, judge) for phase in PHASES),
-        memory=tuple(_memory(a, b, margin, judge)),
-        detectable=_detectable(
-            _by_round(a, figure), _by_round(b, figure), margin, paired=judge is paired_change
-        ),
+        memory=tuple(change for change in memory if change.verdict is not Verdict.NOT_MEASURED),
+        detectable=_detectable(ours, theirs, margin, paired=judge is paired_change),
     )
 
 
-def _shared_figure(a: Sequence[Swap], b: Sequence[Swap]) -> HeadlineFigure:
-    """Swap request to first token where both sides have it, the total where not."""
-    both = {headline_figure([swap for swap in side if swap.counted]) for side in (a, b)}
-    return "to_first_token" if both == {"to_first_token"} else "total"
-
-
-def _by_round(swaps: Sequence[Swap], figure: HeadlineFigure) -> dict[int, float]:
-    return _values(swaps, lambda swap: swap.figures.get(f"{figure}_s"))
-
-
-def _values(swaps: Sequence[Swap], of: Callable[[Swap], float | None]) -> dict[int, float]:
-    return {swap.round: value for swap in swaps if swap.counted and (value := of(swap)) is not None}
+def _by_round(swaps: Sequence[Swap], of: Callable[[Swap], float | None]) -> dict[int, float]:
+    return {swap.round: value for swap in swaps if (value := of(swap)) is not None}
 
 
 def _phase(phase: str, a: Sequence[Swap], b: Sequence[Swap], margin: float, judge: _Judge) -> Change:
-    ours, theirs = (_values(side, lambda swap: swap.phase_s(phase)) for side in (a, b))
+    ours, theirs = (_by_round(side, lambda swap: swap.phase_s(phase)) for side in (a, b))
     changed = judge(phase, ours, theirs, margin, "s")
     if changed.verdict is Verdict.NOT_MEASURED and ours and theirs:
         # What takes no time has no ratio; that it takes none was measured all the same.
         took_a, took_b = estimate(ours.values()), estimate(theirs.values())
         return replace(changed, a=took_a, b=took_b, verdict=Verdict.TOO_SHORT)
-    return changed if _matters(phase, a) or _matters(phase, b) else _as(changed, Verdict.TOO_SHORT)
-
-
-def _matters(phase: str, swaps: Sequence[Swap]) -> bool:
-    """Whether a phase takes enough of the swap for anybody to feel it."""
-    counted = [swap for swap in swaps if swap.counted]
-    seconds, total = estimate(s.phase_s(phase) for s in counted), estimate(s.total_s for s in counted)
-    return seconds is not None and total is not None and seconds.point > _NEGLIGIBLE_SHARE * total.point
+    for side in (a, b):
+        seconds, total = estimate(s.phase_s(phase) for s in side), estimate(s.total_s for s in side)
+        if seconds is not None and total is not None and seconds.point > _NEGLIGIBLE_SHARE * total.point:
+            return changed
+    return _as(changed, Verdict.TOO_SHORT)
 
 
 def _as(change: Change, verdict: Verdict) -> Change:
     """Another verdict than the interval's own; what was not measured stays so."""
     return change if change.verdict is Verdict.NOT_MEASURED else replace(change, verdict=verdict)
-
-
-def _memory(a: Sequence[Swap], b: Sequence[Swap], margin: float, judge: _Judge) -> Iterator[Change]:
-    """What is held once everything has settled, and the most that was held meanwhile."""
-    held: tuple[tuple[str, Callable[[Swap], float | None]], ...] = (
-        ("settled MLX active", lambda swap: swap.settled.get("mlx_active")),
-        ("settled footprint", lambda swap: swap.settled.get("footprint")),
-        ("peak MLX active", lambda swap: swap.extremes.get("mlx_active")),
-        ("peak footprint", lambda swap: swap.extremes.get("footprint")),
-    )
-    for name, of in held:
-        changed = judge(name, _values(a, of), _values(b, of), margin, "bytes")
-        if changed.verdict is not Verdict.NOT_MEASURED:
-            yield changed
 
 
 def _detectable(
@@ -307,38 +303,6 @@ def _detectable(
             return None
         error = math.hypot(stdev(x) / math.sqrt(len(x)), stdev(y) / math.sqrt(len(y)))
     return math.exp(math.log1p(margin) + _Z * error * math.sqrt(math.pi / 3)) - 1
-
-
-def _adjusted(scenarios: Sequence[ScenarioComparison]) -> list[ScenarioComparison]:
-    """Of several scenarios one will look slower sooner or later: Holm's adjustment allows for that."""
-    measured = [s.headline.p for s in scenarios if s.headline.p is not None]
-    adjusted = iter(holm(measured))
-    return [
-        s if s.headline.p is None else replace(s, headline=_held(s.headline, next(adjusted)))
-        for s in scenarios
-    ]
-
-
-def _held(change: Change, p: float) -> Change:
-    doubtful = change.verdict is Verdict.SLOWER and p > 1 - CONFIDENCE
-    return replace(change, p=p, verdict=Verdict.INCONCLUSIVE if doubtful else change.verdict)
-
-
-def _unjudged(scenario: ScenarioComparison) -> ScenarioComparison:
-    return replace(
-        scenario,
-        headline=_as(scenario.headline, Verdict.NOT_COMPARABLE),
-        phases=tuple(_as(change, Verdict.NOT_COMPARABLE) for change in scenario.phases),
-        memory=tuple(_as(change, Verdict.NOT_COMPARABLE) for change in scenario.memory),
-        detectable=None,
-    )
-
-
-def _leaks(a: _Seen, b: _Seen) -> tuple[LeakComparison, ...]:
-    theirs = {leak.ledger: leak for leak in b.leaks}
-    return tuple(
-        LeakComparison(leak.ledger, leak, theirs[leak.ledger]) for leak in a.leaks if leak.ledger in theirs
-    )
 
 
 def _notes(

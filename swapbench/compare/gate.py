@@ -4,13 +4,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import geometric_mean
 from typing import Final
 
 from swapbench.base.errors import Exit
 from swapbench.base.figures import counted, ratio_change, share_change
 from swapbench.base.phases import HeadlineFigure
 from swapbench.compare.change import FEWEST, Change, Verdict
-from swapbench.compare.comparison import Comparison, compare_arms
+from swapbench.compare.comparison import Comparison, ScenarioComparison, compare_arms
 from swapbench.compare.fingerprint import Difference, fingerprint, of_cell, unlike
 from swapbench.compare.history import History, Point
 from swapbench.findings.memory import JUDGED, LeakFinding, find_leaks
@@ -130,17 +131,12 @@ def judge_pairs(
     """
     compared = compare_arms(first, margin)
     confirmed = None if second is None else compare_arms(second, margin)
-    scenarios = tuple(
-        _scenario(
-            s.scenario, s.figure, s.headline, _found(confirmed, s.scenario), s.detectable, compared.margin
-        )
-        for s in compared.scenarios
-    )
+    again = () if confirmed is None else confirmed.scenarios
     return _gate(
         first,
-        [first, *([second] if second else [])],
+        second,
         soak,
-        scenarios,
+        _scenarios(compared.scenarios, again, compared.margin, FEWEST, "pair"),
         compared.margin,
         change=compared.b.label,
         against=compared.a.label,
@@ -155,35 +151,19 @@ def judge_history(
 ) -> Gate:
     """Judge a run by the runs of its kind that a baseline keeps: those of the same fingerprint."""
     margin = experiment_of(first).gate.margin if margin is None else margin
-    measured = [first, *([second] if second else [])]
-    own = {run.info.run_id for run in measured}
-    kept = [point for point in history.points if point.run.run_id not in own]
+    own = {run.info.run_id for run in (first, second) if run is not None}
+    kept = [point for point in history.points if point.run_id not in own]
     alike, others = _alike(first, kept)
-    expected = _against_history(first, alike, margin)
-    confirmed = {} if second is None else _against_history(second, alike, margin)
-    scenarios = tuple(
-        _scenario(
-            scenario,
-            found.figure,
-            found.change,
-            confirmed[scenario].change if scenario in confirmed else None,
-            found.detectable,
-            margin,
-            fewest=FEWEST_RUNS,
-            what="run",
-        )
-        for scenario, found in expected.items()
-    )
-    runs = {point.run.run_id for points in alike.values() for point in points}
-    of = {point.run.run_id for point in kept}
+    again = () if second is None else _against_history(second, alike, margin)
+    runs = {point.run_id for points in alike.values() for point in points}
     return _gate(
         first,
-        measured,
+        second,
         soak,
-        scenarios,
+        _scenarios(_against_history(first, alike, margin), again, margin, FEWEST_RUNS, "run"),
         margin,
         change="this run",
-        against=f'baseline "{name}": {counted(len(runs), "run")} alike, of {len(of)}',
+        against=f'baseline "{name}": {counted(len(runs), "run")} alike, of {len({p.run_id for p in kept})}',
         notes=(
             "a stored history knows no machine as it is today: what is slower may be the day; "
             "`swapbench gate --base` measures both now",
@@ -211,163 +191,83 @@ def _alike(run: Run, kept: Sequence[Point]) -> tuple[dict[str, list[Point]], lis
             told = [Difference(what, *sides, decisive=True).describe() for what, sides in differing.items()]
             others.append(
                 f"{scenario.name}: {counted(len(rest), 'kept run')} can't be compared; the latest of them, "
-                f"{latest.run.run_id}, differs in {'; '.join(told)}"
+                f"{latest.run_id}, differs in {'; '.join(told)}"
             )
     return alike, others
 
 
-@dataclass(frozen=True)
-class _Expected:
-    """A scenario of a run beside what its history lets expect; `detectable` as Prediction has it."""
-
-    figure: HeadlineFigure
-    change: Change
-    detectable: float | None
-
-
 def _against_history(
     run: Run, alike: Mapping[str, Sequence[Point]], margin: float
-) -> Mapping[str, _Expected]:
+) -> tuple[ScenarioComparison, ...]:
     """Every scenario of a run by the points that it can be judged by; all are held to one level (Holm)."""
     swaps = [swap for swap in swaps_of(run) if swap.counted]
-    measured = {name: headline([swap for swap in swaps if swap.scenario == name]) for name in alike}
-    past = {
-        name: [point.seconds for point in alike[name] if point.figure == figure]
-        for name, (_, figure) in measured.items()
-    }
-    predictions = {
-        name: predict(past[name], value.point, margin)
-        for name, (value, _) in measured.items()
-        if value is not None and value.point > 0
-    }
-    known = {name: prediction for name, prediction in predictions.items() if prediction is not None}
-    adjusted = dict(zip(known, holm([prediction.p for prediction in known.values()]), strict=True))
-    return {
-        name: _Expected(
-            figure,
-            _change(figure, value, past[name], known.get(name), adjusted.get(name), margin),
-            known[name].detectable if name in known else None,
+    found = []
+    for name, points in alike.items():
+        value, figure = headline([swap for swap in swaps if swap.scenario == name])
+        past = [point.seconds for point in points if point.setting.figure == figure]
+        expected = predict(past, value.point, margin) if value is not None and value.point > 0 else None
+        found.append((name, figure, value, past, expected))
+    adjusted = iter(holm([expected.p for *_, expected in found if expected is not None]))
+    return tuple(
+        ScenarioComparison(
+            scenario=name,
+            figure=figure,
+            headline=_change(figure, value, past, expected, next(adjusted) if expected else None, margin),
+            phases=(),
+            memory=(),
+            detectable=expected.detectable if expected else None,
         )
-        for name, (value, figure) in measured.items()
-    }
+        for name, figure, value, past, expected in found
+    )
 
 
 def _change(
     figure: HeadlineFigure,
     value: Estimate | None,
     past: Sequence[float],
-    prediction: Prediction | None,
+    expected: Prediction | None,
     p: float | None,
     margin: float,
 ) -> Change:
-    ratio = None if value is None else _times_expected(value.point, past, prediction)
-    return Change(
-        figure=figure,
-        unit="s",
-        a=estimate(past),
-        b=value,
-        ratio=ratio,
-        verdict=Verdict.NOT_MEASURED if value is None else _expected_verdict(ratio, p, margin),
-        most=None if prediction is None or ratio is None else ratio.high - 1,
-        p=p,
-    )
+    ratio, verdict = None, Verdict.INCONCLUSIVE
+    if value is None:
+        verdict = Verdict.NOT_MEASURED
+    elif expected is not None and p is not None:
+        point, low, high = (value.point / by for by in (expected.centre, expected.high, expected.low))
+        ratio = Shift(point, low, high, expected.runs)
+        if p <= 1 - CONFIDENCE:
+            verdict = Verdict.SLOWER
+        elif ratio.high <= 1 + margin:
+            verdict = Verdict.NO_WORSE
+    elif past:
+        ratio = Shift(value.point / geometric_mean(past), 0.0, math.inf, len(past))
+    most = ratio.high - 1 if expected is not None and ratio is not None else None
+    return Change(figure, "s", estimate(past), value, ratio, verdict, most, p)
 
 
-def _expected_verdict(ratio: Shift | None, p: float | None, margin: float) -> Verdict:
-    if ratio is None or p is None:
-        return Verdict.INCONCLUSIVE
-    if p <= 1 - CONFIDENCE:
-        return Verdict.SLOWER
-    return Verdict.NO_WORSE if ratio.high <= 1 + margin else Verdict.INCONCLUSIVE
-
-
-def _times_expected(seconds: float, past: Sequence[float], prediction: Prediction | None) -> Shift | None:
-    if prediction is not None:
-        return Shift(
-            seconds / prediction.centre,
-            seconds / prediction.high,
-            seconds / prediction.low,
-            prediction.runs,
-        )
-    if not past:
-        return None
-    centre = math.exp(sum(map(math.log, past)) / len(past))
-    return Shift(seconds / centre, 0.0, math.inf, len(past))
-
-
-def _gate(
-    first: Run,
-    measured: Sequence[Run],
-    soak: Soak | None,
-    scenarios: tuple[GatedScenario, ...],
+def _scenarios(
+    found: Sequence[ScenarioComparison],
+    again: Sequence[ScenarioComparison],
     margin: float,
-    *,
-    change: str,
-    against: str,
-    comparison: Comparison | None = None,
-    confirmation: Comparison | None = None,
-    notes: tuple[str, ...] = (),
-) -> Gate:
-    experiment = experiment_of(first)
-    soaks = {"soak": soak.change, "soak of the base": soak.base} if soak else {}
-    soaked = {side: run for side, run in soaks.items() if run is not None}
-    ledgers = tuple(_ledgers(soak)) if soak else ()
-    failures = (
-        *(failure for run in measured for failure in _failures(run)),
-        *(failure for side, run in soaked.items() for failure in _failures(run, side)),
-    )
-    outcomes = [s.outcome for s in scenarios] or [GateOutcome.INCONCLUSIVE]
-    outcomes += [ledger.outcome for ledger in ledgers]
-    outcomes += [GateOutcome.FAILED] * bool(failures)
-    return Gate(
-        experiment=first.info.experiment_name,
-        title=experiment.title or first.info.experiment_name,
-        change=change,
-        against=against,
-        margin=margin,
-        outcome=max(outcomes, key=_GRAVITY.index),
-        facts=facts_of(first, experiment, swaps_of(first)),
-        scenarios=scenarios,
-        ledgers=ledgers,
-        failures=failures,
-        comparison=comparison,
-        confirmation=confirmation,
-        runs=tuple(str(run.folder) for run in (*measured, *soaked.values())),
-        command=first.info.command,
-        notes=notes,
-    )
-
-
-def _found(comparison: Comparison | None, scenario: str) -> Change | None:
-    if comparison is None:
-        return None
-    return next((s.headline for s in comparison.scenarios if s.scenario == scenario), None)
-
-
-def _scenario(
-    scenario: str,
-    figure: HeadlineFigure,
-    change: Change,
-    confirmation: Change | None,
-    detectable: float | None,
-    margin: float,
-    *,
-    fewest: int = FEWEST,
-    what: str = "pair",
-) -> GatedScenario:
-    outcome = _outcome(change, confirmation)
-    reason = _reason(change, margin, fewest, what)
-    if confirmation is not None and change.verdict is Verdict.SLOWER:
-        reason += f"; measured again: {_reason(confirmation, margin, fewest, what)}"
-    return GatedScenario(scenario, figure, change, confirmation, detectable, outcome, reason)
-
-
-def _outcome(change: Change, confirmation: Change | None) -> GateOutcome:
-    if change.verdict is Verdict.SLOWER:
-        again = confirmation is None or confirmation.verdict is Verdict.SLOWER
-        return GateOutcome.REGRESSION if again else GateOutcome.NOT_CONFIRMED
-    passes = change.verdict in (Verdict.FASTER, Verdict.NO_WORSE)
-    return GateOutcome.PASS if passes else GateOutcome.INCONCLUSIVE
+    fewest: int,
+    what: str,
+) -> tuple[GatedScenario, ...]:
+    """Each scenario by what was found, and found again where it looked slower; `fewest` of `what` can say."""
+    confirmations = {s.scenario: s.headline for s in again}
+    gated = []
+    for s in found:
+        change, confirmation = s.headline, confirmations.get(s.scenario)
+        reason = _reason(change, margin, fewest, what)
+        outcome = GateOutcome.INCONCLUSIVE
+        if change.verdict is Verdict.SLOWER:
+            slower = confirmation is None or confirmation.verdict is Verdict.SLOWER
+            outcome = GateOutcome.REGRESSION if slower else GateOutcome.NOT_CONFIRMED
+            if confirmation is not None:
+                reason += f"; measured again: {_reason(confirmation, margin, fewest, what)}"
+        elif change.verdict in (Verdict.FASTER, Verdict.NO_WORSE):
+            outcome = GateOutcome.PASS
+        gated.append(GatedScenario(s.scenario, s.figure, change, confirmation, s.detectable, outcome, reason))
+    return tuple(gated)
 
 
 def _reason(change: Change, margin: float, fewest: int, what: str) -> str:
@@ -386,6 +286,48 @@ def _reason(change: Change, margin: float, fewest: int, what: str) -> str:
     return f"{found}, no worse than {ratio_change(change.ratio.high)} {by}"
 
 
+def _gate(
+    first: Run,
+    second: Run | None,
+    soak: Soak | None,
+    scenarios: tuple[GatedScenario, ...],
+    margin: float,
+    *,
+    change: str,
+    against: str,
+    comparison: Comparison | None = None,
+    confirmation: Comparison | None = None,
+    notes: tuple[str, ...],
+) -> Gate:
+    experiment = experiment_of(first)
+    sides: list[tuple[Run | None, str]] = [(first, ""), (second, "")]
+    if soak is not None:
+        sides += [(soak.change, "soak"), (soak.base, "soak of the base")]
+    measured = [(run, side) for run, side in sides if run is not None]
+    ledgers = tuple(_ledgers(soak)) if soak else ()
+    failures = tuple(failure for run, side in measured for failure in _failures(run, side))
+    outcomes = [s.outcome for s in scenarios] or [GateOutcome.INCONCLUSIVE]
+    outcomes += [ledger.outcome for ledger in ledgers]
+    outcomes += [GateOutcome.FAILED] * bool(failures)
+    return Gate(
+        experiment=first.info.experiment_name,
+        title=experiment.title or first.info.experiment_name,
+        change=change,
+        against=against,
+        margin=margin,
+        outcome=max(outcomes, key=_GRAVITY.index),
+        facts=facts_of(first, experiment, swaps_of(first)),
+        scenarios=scenarios,
+        ledgers=ledgers,
+        failures=failures,
+        comparison=comparison,
+        confirmation=confirmation,
+        runs=tuple(str(run.folder) for run, _ in measured),
+        command=first.info.command,
+        notes=notes,
+    )
+
+
 def _leaks(run: Run) -> tuple[LeakFinding, ...]:
     experiment = experiment_of(run)
     own = experiment.gate.tolerance_bytes
@@ -396,32 +338,27 @@ def _leaks(run: Run) -> tuple[LeakFinding, ...]:
 
 
 def _ledgers(soak: Soak) -> Iterator[GatedLedger]:
-    base = {leak.ledger: leak for leak in _leaks(soak.base)} if soak.base else {}
-    for leak in _leaks(soak.change):
-        theirs = base.get(leak.ledger)
-        outcome, reason = _leak_outcome(leak, theirs)
-        yield GatedLedger(leak.ledger, leak, theirs, outcome, reason)
-
-
-def _leak_outcome(leak: LeakFinding, base: LeakFinding | None) -> tuple[GateOutcome, str]:
     """What leaks as it always did is no reason to refuse a change, but has to be said."""
-    if leak.outcome == "clean":
-        return GateOutcome.PASS, f"clean: {leak.reason}"
-    if leak.outcome == "not judged":
-        return GateOutcome.NOT_JUDGED, leak.reason
-    if leak.outcome != "leak":
-        return GateOutcome.INCONCLUSIVE, leak.reason
-    if base is not None and base.outcome == "leak" and base.slope and leak.slope:
-        if leak.slope.low <= base.slope.high:
-            return (
-                GateOutcome.INCONCLUSIVE,
-                f"leaks, as the base does: {leak.reason}; the base: {base.reason}",
-            )
-        return GateOutcome.LEAK, f"leaks more than the base: {leak.reason}; the base: {base.reason}"
-    return GateOutcome.LEAK, f"leaks: {leak.reason}" + ("" if base is None else f"; the base: {base.reason}")
+    bases = {leak.ledger: leak for leak in _leaks(soak.base)} if soak.base else {}
+    for leak in _leaks(soak.change):
+        base = bases.get(leak.ledger)
+        beside = "" if base is None else f"; the base: {base.reason}"
+        outcome, reason = GateOutcome.INCONCLUSIVE, leak.reason
+        if leak.outcome == "clean":
+            outcome, reason = GateOutcome.PASS, f"clean: {leak.reason}"
+        elif leak.outcome == "not judged":
+            outcome = GateOutcome.NOT_JUDGED
+        elif leak.outcome == "leak":
+            outcome, says = GateOutcome.LEAK, "leaks"
+            if base is not None and base.outcome == "leak" and base.slope and leak.slope:
+                as_ever = leak.slope.low <= base.slope.high
+                outcome = GateOutcome.INCONCLUSIVE if as_ever else GateOutcome.LEAK
+                says = "leaks, as the base does" if as_ever else "leaks more than the base"
+            reason = f"{says}: {leak.reason}{beside}"
+        yield GatedLedger(leak.ledger, leak, base, outcome, reason)
 
 
-def _failures(run: Run, side: str = "") -> Iterator[FailedSwap]:
+def _failures(run: Run, side: str) -> Iterator[FailedSwap]:
     labels = [arm.label for arm in run.info.arms] or [side]
     for label, alone in zip(labels, arms_of(run), strict=True):
         for swap in swaps_of(alone):

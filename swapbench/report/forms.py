@@ -20,7 +20,7 @@ from swapbench.report.sections.run import run_facts, run_opening, run_sections
 
 if TYPE_CHECKING:
     from swapbench.compare.comparison import Comparison
-    from swapbench.compare.series import Past
+    from swapbench.compare.history import Past
 
 # 1: first published form, each.
 FINDINGS_VERSION: Final = 1

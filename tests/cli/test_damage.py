@@ -63,7 +63,7 @@ def test_every_command_says_of_a_changed_table_what_report_says(
     assert listed.stderr == f"swapbench: {folder}: {damage}\n"
     history = read_history([tmp_path], "up-and-down")
     assert [(run.folder, run.why) for run in history.left_out] == [(folder, damage)]
-    assert {point.run.run_id for point in history.points} == {"run-2"}
+    assert {point.run_id for point in history.points} == {"run-2"}
     for refused in (
         invoke("compare", whole, folder).exception,
         invoke("baseline", "save", "b", folder, "--results", tmp_path).exception,

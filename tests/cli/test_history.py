@@ -15,8 +15,7 @@ from swapbench.base import figures
 from swapbench.base.errors import Exit, SwapbenchError, UsageError
 from swapbench.cli import app as everything
 from swapbench.cli.gate import history
-from swapbench.compare.history import read_history
-from swapbench.compare.series import analyse_history
+from swapbench.compare.history import analyse_history, read_history
 from swapbench.report.forms import print_history
 from tests.findings.recording import Recording
 from tests.played import a_run, pairs

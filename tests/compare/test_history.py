@@ -15,6 +15,8 @@ import pytest
 from swapbench.base.errors import Exit, IncomparableError, UsageError
 from swapbench.compare.history import (
     History,
+    Past,
+    analyse_history,
     baseline_folder,
     baselines,
     experiments_in,
@@ -22,7 +24,6 @@ from swapbench.compare.history import (
     only,
     read_history,
 )
-from swapbench.compare.series import Past, analyse_history
 from swapbench.findings import analyse
 from swapbench.findings.runs import outline
 from swapbench.spec.experiment import Source
@@ -89,9 +90,9 @@ def test_a_point_is_the_median_of_a_runs_counted_swaps(tmp_path: Path) -> None:
     recording.swap(6, "down", {"load": 1.0}, first_token_s=0.5)
     recording.writer.sync()
     history = read_history([tmp_path], EXPERIMENT)
-    found = {point.scenario: (point.seconds, point.figure, point.swaps) for point in history.points}
+    found = {point.scenario: (point.seconds, point.setting.figure, point.swaps) for point in history.points}
     assert found == {"up": (3.6, "to_first_token", 3), "down": (1.5, "to_first_token", 1)}
-    assert history.points[0].run.run_id == "day-1"
+    assert history.points[0].run_id == "day-1"
     assert history.left_out == ()
 
 
@@ -113,7 +114,7 @@ def test_the_headline_is_the_total_where_a_swap_has_no_first_token(tmp_path: Pat
     recording.swap(3, "up", {"load": 3.1})
     recording.writer.sync()
     history = read_history([tmp_path], EXPERIMENT)
-    assert [point.figure for point in history.points] == ["to_first_token", "total", "total"]
+    assert [point.setting.figure for point in history.points] == ["to_first_token", "total", "total"]
     assert seconds(history) == pytest.approx([3.6, 3.1, 3.1])
 
 
@@ -123,7 +124,7 @@ def test_a_phase_is_taken_without_its_spans_and_without_swaps_that_do_not_count(
     recording.swap(4, "up", {"load": 90.0}, valid=False)
     recording.writer.sync()
     (point,) = read_history([tmp_path], EXPERIMENT, "load").points
-    assert (point.swaps, point.figure) == (3, "load")
+    assert (point.swaps, point.setting.figure) == (3, "load")
     assert point.seconds == pytest.approx(3.1)
 
 
@@ -156,7 +157,7 @@ def test_history_list_and_report_tell_one_figure_of_a_run(tmp_path: Path) -> Non
     (point,) = read_history([tmp_path], EXPERIMENT).points
     run = read(recording.folder)
     (up, _) = analyse(run).scenarios
-    assert (point.figure, point.seconds, point.swaps) == ("to_first_token", 1.12, 3)
+    assert (point.setting.figure, point.seconds, point.swaps) == ("to_first_token", 1.12, 3)
     assert outline(run).headline_s == {"up": 1.12}
     assert up.headline is not None
     assert up.headline.point == 1.12
@@ -197,7 +198,7 @@ def test_runs_that_are_kept_to_compare_with_are_no_history(tmp_path: Path) -> No
     recording = past_run(tmp_path, 1)
     (tmp_path / EXPERIMENT).rename(tmp_path / "baselines")
     past_run(tmp_path, 2)
-    assert [point.run.run_id for point in read_history([tmp_path], EXPERIMENT).points] == ["day-2"]
+    assert [point.run_id for point in read_history([tmp_path], EXPERIMENT).points] == ["day-2"]
     with pytest.raises(UsageError, match='did you mean "up-and-down"'):
         read_history([tmp_path], "up-and-dawn")
     with pytest.raises(UsageError, match="no run of"):
@@ -215,7 +216,7 @@ def test_swaps_of_ab_comparisons_are_left_out(tmp_path: Path) -> None:
     rewritten(past_run(tmp_path, 2).folder / "swaps.csv", lambda row: row | {"arm": "", "turn": ""})
     past_run(tmp_path, 3)
     history = read_history([tmp_path], EXPERIMENT)
-    assert [point.run.run_id for point in history.points] == ["day-2", "day-3"]
+    assert [point.run_id for point in history.points] == ["day-2", "day-3"]
     assert [entry.folder.name for entry in history.left_out] == ["day-1"]
     assert "A/B" in history.left_out[0].why
 
@@ -334,7 +335,7 @@ def test_a_run_that_can_not_be_read_is_named_and_hides_no_other(
         past_run(tmp_path, day)
     spoil(tmp_path / EXPERIMENT / "day-2")
     history = read_history([tmp_path], EXPERIMENT, "total")
-    assert [point.run.run_id for point in history.points] == ["day-1", "day-3"]
+    assert [point.run_id for point in history.points] == ["day-1", "day-3"]
     (left_out,) = history.left_out
     assert left_out.folder == tmp_path / EXPERIMENT / "day-2"
     assert says in left_out.why

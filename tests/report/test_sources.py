@@ -9,8 +9,7 @@ import pytest
 from rich.console import Console
 
 from swapbench.compare.comparison import Side, compare_runs
-from swapbench.compare.history import read_history
-from swapbench.compare.series import analyse_history
+from swapbench.compare.history import analyse_history, read_history
 from swapbench.findings import analyse
 from swapbench.findings.timeline import timeline_of
 from swapbench.report.forms import comparison_to_markdown, print_history, to_json, to_markdown

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from swapbench.base.figures import NOT_RECORDED, counted, ratio_change, seconds, share_change
-from swapbench.compare.series import LevelChange, Series, VersionChange
+from swapbench.compare.history import LevelChange, Series, VersionChange
 from swapbench.findings.runs import cell_name
 from swapbench.report.blocks import Cell, Line, Lines, Row, Section, Table, columns, section, sparkline, spelt
 from swapbench.report.sections import ARROW, REQUEST_TO_FIRST_TOKEN

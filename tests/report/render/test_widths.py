@@ -13,8 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from swapbench.compare.comparison import Comparison
-from swapbench.compare.history import read_history
-from swapbench.compare.series import analyse_history
+from swapbench.compare.history import analyse_history, read_history
 from swapbench.findings import analyse
 from swapbench.machine.doctor import judge_examination, judge_surroundings
 from swapbench.report.console import PlainConsole, readable
