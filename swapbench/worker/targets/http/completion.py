@@ -2,16 +2,14 @@
 
 import json
 import math
-import random
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import Any, Final
 
 from swapbench.spec.preset import Ask
-from swapbench.wire.plan import Checkpoint
-from swapbench.worker.targets.http.client import (
+from swapbench.worker.targets.http import (
     Endpoint,
     Exchange,
     GarbledError,
@@ -22,7 +20,6 @@ from swapbench.worker.targets.http.client import (
     filled,
     same_model,
 )
-from swapbench.worker.targets.http.servers import Servers
 
 # Ways to end that are none: what was said before is half an answer.
 _BROKEN_OFF: Final = frozenset(
@@ -40,8 +37,6 @@ _AT_ONCE_S: Final = 1e-3
 # Clients that are told to come later without being told when.
 _AGAIN_AFTER_S: Final = 0.5
 _LEAST_PAUSE_S: Final = 0.02
-_GREETING_TOKENS: Final = 8
-_GREETING: Final = "Hello, who is answering now?"
 
 
 class SilentError(GarbledError):
@@ -323,58 +318,3 @@ class Completion:
                 return
         if (ask.end if sse else ask.done) and not self._finished:
             raise exchange.garbled("closed its answer before the end")
-
-
-class Completions:
-    """Asks the models of the servers for text.
-
-    `asks` is False where computing is so slow that nobody waits for tokens.
-    """
-
-    def __init__(self, servers: Servers, timeout_s: float) -> None:
-        self._servers = servers
-        self._timeout_s = timeout_s
-        self._voice = Voice()
-        self._serial = random.SystemRandom().randrange(1_000_000)
-        self.asks = True
-
-    def start(
-        self,
-        model: Checkpoint,
-        prompt: str,
-        tokens: int = _GREETING_TOKENS,
-        timeout_s: float | None = None,
-        session: str = "swapbench",
-    ) -> Completion:
-        """Send a prompt; a ServerError if nobody listens."""
-        name = self._servers.names[model.name]
-        asked = {"model": name, "prompt": prompt, "max_tokens": tokens, "session": session}
-        endpoint, ask = self._servers.endpoint(model.name), self._servers.preset.ask
-        return Completion(endpoint, ask, asked, timeout_s or self._timeout_s, self._voice)
-
-    def whole(
-        self, model: Checkpoint, prompt: str, tokens: int = _GREETING_TOKENS, timeout_s: float | None = None
-    ) -> Completion:
-        """As `start`, read to its end; a ServerError if it has none."""
-        with (
-            self._servers.telling(model.name),
-            closing(self.start(model, prompt, tokens, timeout_s)) as answer,
-        ):
-            answer.await_end()
-        return answer
-
-    def start_short(self, model: Checkpoint, prompt: str) -> Completion:
-        """A short request; the shortest there is, where nobody waits for tokens."""
-        if self.asks:
-            return self.start(model, prompt)
-        return self.start(model, prompt.partition(" ")[0], 1)
-
-    def greet(self, model: Checkpoint) -> None:
-        """A real request, read to its end: what a server still computes would be in the next swap."""
-        with closing(self.start_short(model, self.prompt())) as answer:
-            answer.await_end()
-
-    def prompt(self, text: str = _GREETING) -> str:
-        """Another beginning each time: servers keep what they have computed of a prompt."""
-        self._serial += 1
-        return f"{self._serial % 1_000_000:06d} {text}"

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -19,14 +20,14 @@ import psutil
 
 from swapbench.base.process import OWN_CODE, how_it_ended
 from swapbench.spec.preset import Preset, ServerProcess, fill_secrets
-from swapbench.worker.targets.http import reaper
-from swapbench.worker.targets.http.client import (
+from swapbench.worker.targets.http import (
     Endpoint,
     Exchange,
     HungError,
     ServerError,
     UnreachableError,
     filled,
+    reaper,
 )
 
 HOST: Final = "127.0.0.1"
@@ -55,8 +56,8 @@ class StartedServer:
 
     Args:
         models: by their names in the experiment, what stands for {model} {name} {path} {reference} {python}.
-        hide: what must not be in its log.
         model: the one that it is started on.
+        endpoint: what every request to it has, and what must not be in its log; where it is shows later.
     """
 
     def __init__(
@@ -64,26 +65,25 @@ class StartedServer:
         preset: Preset,
         log: Path,
         models: Mapping[str, Mapping[str, str]],
-        hide: tuple[str, ...],
         model: str,
+        endpoint: Endpoint,
     ) -> None:
         self._preset = preset
         self._log = log
         self._models = models
-        self._hide = hide
         self._model = model
         self._reaper: subprocess.Popen[bytes] | None = None
         self._begins = 0
         self._ended = threading.Event()
         self._exit_code: int | None = None
         self.pid: int | None = None
-        self.url = ""
+        self.endpoint = endpoint
 
     @property
     def alive(self) -> bool:
         return self.pid is not None and not self._ended.is_set()
 
-    def start(self, headers: Mapping[str, str]) -> None:
+    def start(self) -> None:
         """Start it on a free port, and wait until it is ready.
 
         Raises:
@@ -92,7 +92,7 @@ class StartedServer:
         for attempt in range(_PORTS_TRIED):
             self._launch()
             try:
-                self._await_ready(headers)
+                self._await_ready()
             except ServerError as error:
                 self.stop()
                 taken = any(sign in self.tail(1000).lower() for sign in _TAKEN)
@@ -151,7 +151,7 @@ class StartedServer:
     def _launch(self) -> None:
         start, folder, port = self._preset.start, self._log.parent, str(free_port())
         assert start is not None
-        self.url = f"http://{HOST}:{port}"
+        self.endpoint = replace(self.endpoint, url=f"http://{HOST}:{port}")
         self._ended.clear()
         self._exit_code = None
         self._begins = self._log.stat().st_size if self._log.exists() else 0
@@ -174,7 +174,7 @@ class StartedServer:
         assert kept.stdin is not None
         assert kept.stdout is not None
         command = [str(filled(part, values)) for part in start.command]
-        told = {"command": command, "log": str(self._log), "hide": list(self._hide)}
+        told = {"command": command, "log": str(self._log), "hide": list(self.endpoint.hide)}
         kept.stdin.write(json.dumps(told).encode() + b"\n")
         kept.stdin.flush()
         word, _, rest = kept.stdout.readline().decode().strip().partition(" ")
@@ -198,7 +198,7 @@ class StartedServer:
             if kept is self._reaper:
                 self._ended.set()
 
-    def _await_ready(self, headers: Mapping[str, str]) -> None:
+    def _await_ready(self) -> None:
         ready = self._preset.ready
         until_s = time.monotonic() + ready.timeout_s
         seen = "nobody listens on its port"
@@ -206,9 +206,8 @@ class StartedServer:
             if not self.alive:
                 raise self.died()
             try:
-                endpoint = Endpoint(self.url, headers, self._hide)
-                with Exchange(endpoint, ready.method, ready.path, timeout_s=_READY_ANSWER_S) as exchange:
-                    status = exchange.head().status
+                with Exchange(self.endpoint, ready.method, ready.path, timeout_s=_READY_ANSWER_S) as asked:
+                    status = asked.head().status
                 if status == ready.status:
                     self._refuse_another()
                     return
@@ -220,7 +219,7 @@ class StartedServer:
 
     def _refuse_another(self) -> None:
         """Whoever took the port before our server could is somebody else's."""
-        port = int(self.url.rpartition(":")[2])
+        port = int(self.endpoint.url.rpartition(":")[2])
         owner = listener(port)
         ours = family(self._reaper.pid) if self._reaper is not None else []
         if owner is not None and owner not in [process.pid for process in ours]:

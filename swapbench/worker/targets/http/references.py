@@ -1,43 +1,27 @@
 """Reference answers: what each model says on a server that has never swapped, if one can be started."""
 
 import json
-import random
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from swapbench.base.files import write_atomically
 from swapbench.wire.plan import Checkpoint, Plan
+from swapbench.worker.engine.requests import text
 from swapbench.worker.meter import settle
 from swapbench.worker.reference import MismatchError
-from swapbench.worker.targets.http.client import HungError, StatusError
-from swapbench.worker.targets.http.completion import Completions
+from swapbench.worker.targets.http import HungError, StatusError
 from swapbench.worker.targets.http.servers import Servers
 
 # A prompt that takes longer than that is too long for this machine to verify by.
 _VERIFIES_WITHIN_S: Final = 5.0
-_PROSE: Final = "the old port lay quiet while small boats came home one by one and every lamp was lit again"
 
 
-@dataclass(frozen=True)
-class Prompt:
-    """So many plain words; the `spare` ones of a length say the same otherwise."""
-
-    words: int
-    spare: bool = False
-
-    def text(self) -> str:
-        # In no order: what repeats itself, every model goes on with alike.
-        return " ".join(random.Random(self.key()).choices(_PROSE.split(), k=self.words))
-
-    def key(self) -> str:
-        return f"{self.words}{'+' if self.spare else ''}"
-
-
-def prompts(lengths: Iterable[int]) -> list[Prompt]:
-    """What a model is asked to be known by, the shortest first."""
-    return [Prompt(length, spare) for length in sorted(lengths) for spare in (False, True)]
+def prompts(lengths: Iterable[int]) -> dict[str, str]:
+    """What a model is asked to be known by, the shortest first; by the number of words, with a `+` after it
+    for the spare one, which says the same otherwise."""
+    return {f"{n}{spare}": text(n, seed=2 * n + len(spare)) for n in sorted(lengths) for spare in ("", "+")}
 
 
 @dataclass(frozen=True)
@@ -83,14 +67,14 @@ class References:
         write_atomically(self._file, json.dumps({name: asdict(each) for name, each in self.known.items()}))
         return note
 
-    def mismatch(self, model: str, prompt: Prompt, said: str) -> MismatchError | None:
-        """What is wrong with an answer; None where nothing is."""
+    def mismatch(self, model: str, prompt: str, said: str) -> MismatchError | None:
+        """What is wrong with an answer to the prompt of that key; None where nothing is."""
         reference = self.known[model]
-        if said == reference.answers[prompt.key()]:
+        if said == reference.answers[prompt]:
             return None
-        asked = f"a prompt of {prompt.words} words"
+        asked = f"a prompt of {prompt.rstrip('+')} words"
         for name, other in self.known.items():
-            if name != model and said and said == other.answers.get(prompt.key()):
+            if name != model and said and said == other.answers.get(prompt):
                 return MismatchError(
                     f"{model} answers {asked} word for word as {name} does: the server answers with the "
                     "wrong model"
@@ -106,14 +90,11 @@ class Verifier:
         note: is told what a user should know of it.
     """
 
-    def __init__(
-        self, plan: Plan, servers: Servers, completions: Completions, note: Callable[[str], None]
-    ) -> None:
+    def __init__(self, plan: Plan, servers: Servers, note: Callable[[str], None]) -> None:
         self._plan = plan
         self._tokens = plan.experiment.verify.tokens
         self._prompts = prompts(plan.experiment.verify.prompt_tokens)
         self._servers = servers
-        self._completions = completions
         self._note = note
         self._references = References(plan.scratch_dir)
         # The prompt of the request that swaps, what it was answered, and what the old model answers to it.
@@ -135,7 +116,7 @@ class Verifier:
     def refer(self, model: Checkpoint) -> None:
         """Have a fresh server, in place of the one that runs, say what a model says; see what it weighs."""
         with self._servers.fresh(model.name):
-            self._completions.greet(model)
+            self._servers.greet(model)
             answers = self._answers_of(model)
             footprint_bytes = settle(self._servers.meter).ledgers.footprint_bytes
         self._remember(model, Reference(answers, True, footprint_bytes))
@@ -146,20 +127,20 @@ class Verifier:
         Raises:
             MismatchError: another model answers: a half-loaded one answers, too.
         """
-        if not (self._completions.asks and self._tokens):
+        if not (self._servers.asks and self._tokens):
             return
         reference = self._references.known.get(model.name)
         if reference is None:
             self._remember(model, Reference(self._answers_of(model)))
         elif any(reference.answers.values()):
-            self._verified(model, self._prompts[0])
+            self._verified(model, next(iter(self._prompts)))
 
     def before_swap(self, old: Checkpoint) -> None:
         """Choose the request that is to swap, and what the old model answers to that very request."""
         self._old, self.said = old.name, ""
-        self.question = self._completions.prompt()
-        asked = self._completions.asks and self._tokens and self._plan.asks_of(old.name)
-        self._said_before = self._completions.whole(old, self.question).text if asked else ""
+        self.question = self._servers.prompt()
+        asked = self._servers.asks and self._tokens and self._plan.asks_of(old.name)
+        self._said_before = self._servers.whole(old, self.question).text if asked else ""
 
     def verify(self, to: Checkpoint) -> int | None:
         """Greedy replies, word for word as those of a server that has never swapped, or as the first ones.
@@ -172,7 +153,7 @@ class Verifier:
         """
         # A first token of the old model's, while the new one was being loaded, is no swap's.
         alike = self._said_before and self.said == self._said_before
-        if alike and self._completions.whole(to, self.question).text != self.said:
+        if alike and self._servers.whole(to, self.question).text != self.said:
             raise MismatchError(
                 f"the request that swapped to {to.name} was answered word for word as {self._old} answers "
                 "it: by the wrong model"
@@ -180,16 +161,16 @@ class Verifier:
         reference = self._references.known.get(to.name)
         if reference is None or not any(reference.answers.values()):
             return None
-        asked = [prompt for prompt in self._prompts if not prompt.spare]
-        return sum(self._verified(to, prompt) for prompt in asked if prompt.key() in reference.answers)
+        asked = [prompt for prompt in self._prompts if not prompt.endswith("+")]
+        return sum(self._verified(to, prompt) for prompt in asked if prompt in reference.answers)
 
-    def _verified(self, to: Checkpoint, prompt: Prompt) -> int:
+    def _verified(self, to: Checkpoint, prompt: str) -> int:
         """One that differs may come of what the server keeps of that prompt: of another it keeps nothing."""
-        answer = self._completions.whole(to, prompt.text(), self._tokens)
+        answer = self._servers.whole(to, self._prompts[prompt], self._tokens)
         wrong = self._references.mismatch(to.name, prompt, answer.text)
         if wrong is not None:
-            other = replace(prompt, spare=True)
-            answer = self._completions.whole(to, other.text(), self._tokens)
+            other = f"{prompt}+"
+            answer = self._servers.whole(to, self._prompts[other], self._tokens)
             if self._references.mismatch(to.name, other, answer.text) is not None:
                 raise wrong
             self._note(f"{wrong}, and another one of that length rightly: what it keeps of prompts answers")
@@ -198,17 +179,18 @@ class Verifier:
     def _answers_of(self, model: Checkpoint) -> dict[str, str]:
         """By prompt, as far as computing is fast enough."""
         answers: dict[str, str] = {}
-        for prompt in self._prompts:
+        for key, prompt in self._prompts.items():
             timeout_s = _VERIFIES_WITHIN_S if answers else None
             try:
-                answer = self._completions.whole(model, prompt.text(), self._tokens, timeout_s)
+                answer = self._servers.whole(model, prompt, self._tokens, timeout_s)
             except (HungError, StatusError) as error:
                 if not answers:
                     raise
                 if isinstance(error, StatusError):
-                    self._note(f"{model.name} is not verified by prompts of {prompt.words} words: {error}")
+                    words = key.rstrip("+")
+                    self._note(f"{model.name} is not verified by prompts of {words} words: {error}")
                 break
-            answers[prompt.key()] = answer.text
+            answers[key] = answer.text
         return answers
 
     def _remember(self, model: Checkpoint, reference: Reference) -> None:

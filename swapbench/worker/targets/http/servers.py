@@ -2,10 +2,12 @@
 
 import math
 import os
+import random
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -13,8 +15,9 @@ import psutil
 
 from swapbench.spec.preset import BYTES, SECONDS, Call, Reported, Until
 from swapbench.wire.plan import Checkpoint, Plan
+from swapbench.worker.engine.requests import HELLO
 from swapbench.worker.meter import TreeMeter
-from swapbench.worker.targets.http.client import (
+from swapbench.worker.targets.http import (
     Endpoint,
     Exchange,
     GarbledError,
@@ -25,6 +28,7 @@ from swapbench.worker.targets.http.client import (
     filled,
     filled_headers,
 )
+from swapbench.worker.targets.http.completion import Completion, Voice
 from swapbench.worker.targets.http.process import StartedServer, family, listener, names_of, processes_of
 
 _LOOPBACK: Final = frozenset(("127.0.0.1", "localhost", "::1"))
@@ -36,17 +40,26 @@ _TELLS_WITHIN_S: Final = 10.0
 _LEAST_SERVER_BYTES: Final = 64 << 20
 
 
+# Of the experiment's timeout, so that what hangs is told before whoever waits for us loses patience.
+_TIMEOUT_SHARE: Final = 0.8
+_GREETING_TOKENS: Final = 8
+
+
 class Servers:
-    """One server for all models, or one for each; started here, or running already."""
+    """One server for all models, or one for each; started here, or running already; and what they are asked.
+
+    `asks` is False where computing is so slow that nobody waits for tokens.
+    """
 
     def __init__(self, plan: Plan) -> None:
         assert plan.server is not None
         self.preset = preset = plan.server.preset
         self._url = plan.server.url
         self._log = plan.server.log
+        self.timeout_s = plan.experiment.swap_timeout_s * _TIMEOUT_SHARE
         # The keys that the preset takes from the environment are told nowhere.
-        self._hide = tuple(value for name in preset.secrets() if (value := os.environ.get(name)))
-        self._headers = filled_headers(preset.headers)
+        hide = tuple(value for name in preset.secrets() if (value := os.environ.get(name)))
+        self._nowhere = Endpoint("", filled_headers(preset.headers), hide)
         self._running: dict[str, StartedServer] = {}
         self._failed_starts = 0
         self._started: set[str] = set()
@@ -59,6 +72,9 @@ class Servers:
         self.names = {name: values["model"] for name, values in self._models.items()}
         self._here = all(urlsplit(url).hostname in _LOOPBACK for url in self._urls)
         self.meter = TreeMeter(self._here)
+        self._voice = Voice()
+        self._serial = random.SystemRandom().randrange(1_000_000)
+        self.asks = True
 
     def runs(self, model: str) -> bool:
         """Whether a server of ours for this model is alive."""
@@ -78,9 +94,9 @@ class Servers:
         key = model if self.per_model else ""
         if (dead := self._running.pop(key, None)) is not None:
             dead.stop()
-        started = StartedServer(self.preset, self._log, self._models, self._hide, model)
+        started = StartedServer(self.preset, self._log, self._models, model, self._nowhere)
         self._failed_starts += 1
-        started.start(self._headers)
+        started.start()
         self._failed_starts = 0
         self.restarts += key in self._started
         self._started.add(key)
@@ -133,8 +149,7 @@ class Servers:
         for running in self._running.values():
             if not running.alive:
                 raise running.died()
-            endpoint = Endpoint(running.url, self._headers, self._hide)
-            with Exchange(endpoint, "GET", self.preset.ready.path, timeout_s=_SOUND_S) as check:
+            with Exchange(running.endpoint, "GET", self.preset.ready.path, timeout_s=_SOUND_S) as check:
                 check.head()
 
     def endpoint(self, model: str) -> Endpoint:
@@ -144,12 +159,12 @@ class Servers:
             running = self._of(model) or next(iter(self._running.values()), None)
             if running is None:
                 raise UnreachableError("the server is not running")
-            url = running.url
+            url = running.endpoint.url
         url = url.rstrip("/")
         if self.preset.ask.path.startswith("/v1/"):
             # Servers print their URL with the /v1 that a preset's paths begin with.
             url = url.removesuffix("/v1")
-        return Endpoint(url, self._headers, self._hide)
+        return replace(self._nowhere, url=url)
 
     @contextmanager
     def telling(self, model: str) -> Iterator[None]:
@@ -173,6 +188,42 @@ class Servers:
         self._running.clear()
         self.meter.watch([])
 
+    def start(
+        self,
+        model: Checkpoint,
+        prompt: str,
+        tokens: int = _GREETING_TOKENS,
+        timeout_s: float | None = None,
+        session: str = "swapbench",
+    ) -> Completion:
+        """Send a prompt; a ServerError if nobody listens."""
+        name = self.names[model.name]
+        asked = {"model": name, "prompt": prompt, "max_tokens": tokens, "session": session}
+        endpoint = self.endpoint(model.name)
+        return Completion(endpoint, self.preset.ask, asked, timeout_s or self.timeout_s, self._voice)
+
+    def whole(
+        self, model: Checkpoint, prompt: str, tokens: int = _GREETING_TOKENS, timeout_s: float | None = None
+    ) -> Completion:
+        """As `start`, read to its end; a ServerError if it has none."""
+        with self.telling(model.name), closing(self.start(model, prompt, tokens, timeout_s)) as answer:
+            answer.await_end()
+        return answer
+
+    def start_short(self, model: Checkpoint, prompt: str) -> Completion:
+        """A short request; the shortest there is, where nobody waits for tokens."""
+        return self.start(model, prompt) if self.asks else self.start(model, prompt.partition(" ")[0], 1)
+
+    def greet(self, model: Checkpoint) -> None:
+        """A real request, read to its end: what a server still computes would be in the next swap."""
+        with closing(self.start_short(model, self.prompt())) as answer:
+            answer.await_end()
+
+    def prompt(self, text: str = HELLO) -> str:
+        """Another beginning each time: servers keep what they have computed of a prompt."""
+        self._serial += 1
+        return f"{self._serial % 1_000_000:06d} {text}"
+
     def _of(self, model: str) -> StartedServer | None:
         return self._running.get(model if self.per_model else "")
 
@@ -189,10 +240,10 @@ class Calls:
     `old` and `new` are the models that a swap is between.
     """
 
-    def __init__(self, servers: Servers, timeout_s: float) -> None:
+    def __init__(self, servers: Servers) -> None:
         self._preset = servers.preset
         self._servers = servers
-        self._timeout_s = timeout_s
+        self._timeout_s = servers.timeout_s
         self._instances: dict[str, str] = {}
         self.note = ""
 

@@ -18,15 +18,13 @@ from swapbench.worker.probe import Probe
 from swapbench.worker.process import DeafError
 from swapbench.worker.reference import MismatchError
 from swapbench.worker.targets import Target
-from swapbench.worker.targets.http.client import Exchange, HungError, ServerError
-from swapbench.worker.targets.http.completion import Completion, Completions, WrongModelError
+from swapbench.worker.targets.http import Exchange, HungError, ServerError
+from swapbench.worker.targets.http.completion import Completion, WrongModelError
 from swapbench.worker.targets.http.process import versions_of
 from swapbench.worker.targets.http.references import Verifier
 from swapbench.worker.targets.http.servers import Calls, Servers
 from swapbench.worker.targets.http.workload import Clients, Conversations
 
-# Of the experiment's timeout, so that what hangs is told before whoever waits for us loses patience.
-_TIMEOUT_SHARE: Final = 0.8
 # Requests that clients still send once the new model has shown its first token.
 _SENT_AFTERWARDS: Final = 2
 # Requests that are still silent so long after the swap are stalled.
@@ -44,16 +42,12 @@ class HttpTarget(Target):
         assert plan.server is not None
         self._preset = plan.server.preset
         self._url = plan.server.url
-        self._timeout_s = plan.experiment.swap_timeout_s * _TIMEOUT_SHARE
         self._servers = Servers(plan)
         self.meter: TreeMeter = self._servers.meter
-        self._calls = Calls(self._servers, self._timeout_s)
-        self._completions = Completions(self._servers, self._timeout_s)
-        self._verifier = Verifier(
-            plan, self._servers, self._completions, note=lambda text: self._tell(note=text)
-        )
-        self._clients = Clients(plan, self._completions)
-        self._conversations = Conversations(plan.experiment.workload, self._servers, self._completions)
+        self._calls = Calls(self._servers)
+        self._verifier = Verifier(plan, self._servers, note=lambda text: self._tell(note=text))
+        self._clients = Clients(plan, self._servers)
+        self._conversations = Conversations(plan.experiment.workload, self._servers)
         # The model that is swapped to, which is the one whose health is asked for.
         self._watched = ""
         self._trigger: Completion | None = None
@@ -77,7 +71,7 @@ class HttpTarget(Target):
         for model in self._verifier.missing():
             self._served = None
             self._verifier.refer(model)
-        self._completions.asks = self._plan.asks_of(checkpoint.name)
+        self._servers.asks = self._plan.asks_of(checkpoint.name)
         # Where each model has a server of its own, another one may go on serving.
         parked = self._servers.per_model and self._served != checkpoint
         if self._servers.ensure_started(checkpoint.name) and not parked:
@@ -98,7 +92,7 @@ class HttpTarget(Target):
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
         self._watched = to.name
-        self._completions.asks = self._plan.asks(self._plan.scenario(planned.scenario))
+        self._servers.asks = self._plan.asks(self._plan.scenario(planned.scenario))
 
     def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """Set the page cache, and put requests in flight, being answered."""
@@ -128,7 +122,7 @@ class HttpTarget(Target):
         """
         old, self._served = self._served, None
         self._trigger = None
-        asks = self._completions.asks
+        asks = self._servers.asks
         probe.begin()
         self._clients.wanted = to  # from here on: none may ask for it before the swap request
         with self._servers.telling(to.name):
@@ -150,7 +144,7 @@ class HttpTarget(Target):
         self._served = to
 
     def _ask_to_swap(self, to: Checkpoint) -> Completion:
-        return self._completions.start_short(to, self._verifier.question)
+        return self._servers.start_short(to, self._verifier.question)
 
     def outcome(self) -> SwapOutcome:
         return replace(
@@ -163,13 +157,13 @@ class HttpTarget(Target):
         """The request that swapped has brought one already; after a call, one is asked for."""
         if self._preset.swap.by == "call":
             with self._servers.telling(self.served.name), probe.first_token():
-                self._trigger = answer = self._completions.start(self.served, self._verifier.question)
+                self._trigger = answer = self._servers.start(self.served, self._verifier.question)
                 answer.await_text()
 
     def steady(self) -> Steady:
         """The same request again, of another beginning so that no cached prompt answers it."""
         tokens = max(self._plan.experiment.steady_tokens, 1)
-        answer = self._completions.whole(self.served, self._completions.prompt(), tokens)
+        answer = self._servers.whole(self.served, self._servers.prompt(), tokens)
         self._hot_s = None if answer.first_text_s is None else answer.first_text_s - answer.sent_s
         return Steady(self._hot_s, answer.tokens_per_s)
 
@@ -197,7 +191,7 @@ class HttpTarget(Target):
         """The old model is asked before anything is mended; then after a swap to it, or away and back; and
         only then of a new server."""
         self._give_up_what_flies(_LANDS_AFTER_FAILURE_S)
-        self._completions.asks = self._plan.asks_of(old.name)
+        self._servers.asks = self._plan.asks_of(old.name)
         self._served = None
         how = self._brought_back(old)
         self._served = old
@@ -208,7 +202,7 @@ class HttpTarget(Target):
             self._servers.refuse_unsound()
             try:
                 with self._servers.telling(old.name):
-                    self._completions.greet(old)
+                    self._servers.greet(old)
                 self._verifier.recognise(old)
             except HungError:
                 raise
@@ -216,7 +210,7 @@ class HttpTarget(Target):
                 if self._preset.swap.by == "request":
                     away = next(other for other in self._plan.checkpoints.values() if other != old)
                     with suppress(ServerError):
-                        self._completions.greet(away)
+                        self._servers.greet(away)
                 self._have_served(old, None)
                 self._verifier.recognise(old)
                 return "swap"
@@ -228,7 +222,7 @@ class HttpTarget(Target):
 
     def answer(self) -> None:
         with self._servers.telling(self.served.name):
-            self._completions.greet(self.served)
+            self._servers.greet(self.served)
 
     def finish(self) -> int:
         """Read the swapping request to its end, and wait for what was in flight: how many were answered."""
@@ -236,7 +230,7 @@ class HttpTarget(Target):
             self._hear_out(self._trigger)
         if self._served is not None and self._served.name == self._watched:  # not the old model, back again
             self._tell(**self._calls.told_when_asked(self._served))
-        self._clients.land(min(_LANDS_WITHIN_S, self._timeout_s), more=_SENT_AFTERWARDS)
+        self._clients.land(min(_LANDS_WITHIN_S, self._servers.timeout_s), more=_SENT_AFTERWARDS)
         outcomes = [request.outcome for request in self._clients.landed]
         self._tell(failed_requests=outcomes.count("failed"), stalled_requests=outcomes.count("stalled"))
         return outcomes.count("answered")
@@ -248,7 +242,7 @@ class HttpTarget(Target):
                 answer.await_end()
         except HungError:
             # Where nobody is asked for tokens, computing may well be too slow to be waited for.
-            if self._completions.asks:
+            if self._servers.asks:
                 raise
         finally:
             answer.close()
@@ -270,7 +264,7 @@ class HttpTarget(Target):
         with self._servers.telling(model.name):
             if self._preset.swap.by == "call":
                 self._calls.swap(model, old)
-            self._completions.greet(model)
+            self._servers.greet(model)
 
     def _serve_anew(self, model: Checkpoint, error: ServerError | MismatchError) -> None:
         """By another server of ours, where the one that is there can't, as `error` says."""

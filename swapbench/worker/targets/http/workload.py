@@ -11,14 +11,13 @@ from typing import Final, Literal
 from swapbench.spec.experiment import Workload
 from swapbench.wire.plan import Checkpoint, Plan
 from swapbench.wire.swap import ClientRequest, PlannedSwap, Restored
-from swapbench.worker.engine.requests import Traffic
-from swapbench.worker.targets.http.client import HungError, ServerError
-from swapbench.worker.targets.http.completion import Completion, Completions, SilentError
-from swapbench.worker.targets.http.references import Prompt
+from swapbench.worker.engine.requests import Traffic, text
+from swapbench.worker.targets.http import HungError, ServerError
+from swapbench.worker.targets.http.completion import Completion, SilentError
 from swapbench.worker.targets.http.servers import Servers
 
-# Requests that clients still send once the new model has shown its first token.
-_SENT_AFTERWARDS: Final = 2
+# Every prompt has a beginning of its own: what follows may be alike.
+_SEED: Final = 0
 # A conversation that is answered in less than that share of what it took at first was not computed again.
 _KEPT_SHARE: Final = 0.5
 # Of a short question's time: below that, computing the long one can't be told from answering at all.
@@ -112,9 +111,9 @@ class InFlight:
 class Clients:
     """The requests in flight when a swap begins, and clients that go on sending through it."""
 
-    def __init__(self, plan: Plan, completions: Completions) -> None:
+    def __init__(self, plan: Plan, servers: Servers) -> None:
         self._plan = plan
-        self._completions = completions
+        self._servers = servers
         self._flying: tuple[InFlight, ...] = ()
         self._traffic: Traffic[int, InFlight] | None = None
         # What clients that go on sending ask for.
@@ -157,18 +156,17 @@ class Clients:
 
     def _send(self, client: int, name: str, model: Checkpoint) -> InFlight:
         work = self._plan.experiment.workload
-        prompt = self._completions.prompt(Prompt(work.prompt_tokens).text())
-        ask = partial(self._completions.start, model, prompt, work.decode_tokens)
+        prompt = self._servers.prompt(text(work.prompt_tokens, _SEED))
+        ask = partial(self._servers.start, model, prompt, work.decode_tokens)
         return InFlight(client, name, model.name, ask)
 
 
 class Conversations:
     """What each agent has said to each model, and how long its first token took when that was new."""
 
-    def __init__(self, workload: Workload, servers: Servers, completions: Completions) -> None:
+    def __init__(self, workload: Workload, servers: Servers) -> None:
         self._workload = workload
         self._servers = servers
-        self._completions = completions
         self._serial = random.SystemRandom().randrange(1_000_000)
         self._new_s: dict[tuple[str, int], float] = {}
 
@@ -208,10 +206,10 @@ class Conversations:
 
     def _first_token_s(self, model: Checkpoint, number: int) -> float:
         agent = f"agent-{number + 1}"
-        said = f"{self._serial:06d} {agent}, {model.name}: {Prompt(self._workload.cache_tokens).text()}"
+        said = f"{self._serial:06d} {agent}, {model.name}: {text(self._workload.cache_tokens, _SEED)}"
         with (
             self._servers.telling(model.name),
-            closing(self._completions.start(model, said, 1, session=agent)) as answer,
+            closing(self._servers.start(model, said, 1, session=agent)) as answer,
         ):
             answer.await_text()
             answer.await_end()

@@ -73,8 +73,8 @@ def play(
         scratch = References(plan.scratch_dir)
         for name in asked.models:
             answers = {
-                prompt.key(): "".join(said_by(name, prompt.text(), plan.experiment.verify.tokens))
-                for prompt in prompts(plan.experiment.verify.prompt_tokens)
+                key: "".join(said_by(name, prompt, plan.experiment.verify.tokens))
+                for key, prompt in prompts(plan.experiment.verify.prompt_tokens).items()
             }
             scratch.keep(name, Reference(answers, fresh=True))
     events: list[Event] = []

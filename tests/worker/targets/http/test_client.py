@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swapbench.worker.targets.http.client import Endpoint, Exchange, ServerError, dig, filled
+from swapbench.worker.targets.http import Endpoint, Exchange, ServerError, dig, filled
 from swapbench.worker.targets.http.completion import lines_of, sse_events
 
 STREAM = (

@@ -9,6 +9,7 @@ import pytest
 
 from swapbench.wire.events import GaveUp, RunFinished
 from swapbench.wire.swap import SwapFinished
+from swapbench.worker.targets.http import Endpoint
 from swapbench.worker.targets.http.process import StartedServer
 from tests.worker.targets.http.stand_in import IN_FLIGHT
 from tests.worker.targets.http.standing import flights_of, play, preset, swaps_of
@@ -113,7 +114,7 @@ def test_of_a_progress_bar_the_end_is_told(tmp_path: Path) -> None:
 def tail(folder: Path, printed: bytes) -> str:
     log = folder / "server.log"
     log.write_bytes(printed)
-    return StartedServer(preset("ollama"), log, {}, (), "ham").tail(400)
+    return StartedServer(preset("ollama"), log, {}, "ham", Endpoint("")).tail(400)
 
 
 def test_a_redirect_is_never_followed(tmp_path: Path) -> None:

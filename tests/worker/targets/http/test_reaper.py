@@ -16,7 +16,7 @@ import pytest
 
 from swapbench.machine import mac
 from swapbench.spec.preset import Preset
-from swapbench.worker.targets.http import reaper
+from swapbench.worker.targets.http import Endpoint, reaper
 from swapbench.worker.targets.http.process import StartedServer, free_port, listener
 from tests.libproc import Libproc
 from tests.worker.targets.http.standing import STAND_IN, play, preset, swaps_of
@@ -168,8 +168,8 @@ def test_killing_the_reaper_ends_the_children_of_the_server_and_is_seen(tmp_path
         "ask": {"body": {"prompt": "{prompt}"}},
     }
     models = {"ham": {"python": sys.executable}}
-    server = StartedServer(Preset.model_validate(said), tmp_path / "server.log", models, (), "ham")
-    server.start({})
+    server = StartedServer(Preset.model_validate(said), tmp_path / "server.log", models, "ham", Endpoint(""))
+    server.start()
     kept = psutil.Process(server.pid).parent()
     children = psutil.Process(server.pid).children()
     assert kept is not None

@@ -6,7 +6,7 @@ import pytest
 
 from swapbench.wire.events import Note
 from swapbench.worker.reference import MismatchError
-from swapbench.worker.targets.http.references import Prompt, Reference, References
+from swapbench.worker.targets.http.references import Reference, References, prompts
 from tests.worker.targets.http.standing import THERE, play, preset, swaps_of
 
 BOOTED = ("--model", "{model}")
@@ -41,17 +41,18 @@ def test_what_a_server_takes_is_known_from_one_that_had_no_other_model(keeps: bo
 
 
 def test_references_outlast_a_worker_and_tell_whose_words_an_answer_has(tmp_path: Path) -> None:
-    prompt, spare = Prompt(8), Prompt(8, spare=True)
-    assert prompt.text() != spare.text()
+    asked = prompts([512, 8])
+    assert list(asked) == ["8", "8+", "512", "512+"]
+    assert asked["8"] != asked["8+"]
     References(tmp_path).keep("ham", Reference({"8": "one", "8+": "two"}, fresh=True))
     references = References(tmp_path)
     references.keep("egg", Reference({"8": "three", "8+": "four"}))
-    assert references.mismatch("ham", prompt, "one") is None
+    assert references.mismatch("ham", "8", "one") is None
     assert "ham answers a prompt of 8 words word for word as egg does" in str(
-        references.mismatch("ham", prompt, "three")
+        references.mismatch("ham", "8", "three")
     )
-    assert "freshly started on it" in str(references.mismatch("ham", spare, "one"))
-    assert "when it was first served" in str(references.mismatch("egg", prompt, "five"))
+    assert "freshly started on it" in str(references.mismatch("ham", "8+", "one"))
+    assert "when it was first served" in str(references.mismatch("egg", "8", "five"))
     assert references.keep("fig", Reference({"8": "five", "8+": "six"})) == ""
     one = {"8": "seven", "8+": "eight", "512": "nine", "512+": "ten"}
     assert references.keep("oat", Reference(one)) == ""

@@ -14,7 +14,7 @@ import pytest
 
 from swapbench.spec.preset import ServerProcess
 from swapbench.wire.events import Note, WorkerReady
-from swapbench.worker.targets.http.client import ServerError
+from swapbench.worker.targets.http import ServerError
 from swapbench.worker.targets.http.process import free_port, names_of, processes_of, versions_of
 from swapbench.worker.targets.http.servers import figure
 from tests.worker.targets.http.standing import THERE, play, preset, stand_in, swaps_of
