@@ -251,14 +251,14 @@ def family(pid: int) -> list[psutil.Process]:
     return []
 
 
-def processes_of(told: ServerProcess, listeners: Sequence[int]) -> list[int]:
-    """Those that a preset names, else those that listen; a ServerError if it names nobody who runs."""
+def processes_of(told: ServerProcess) -> list[int]:
+    """Those that a preset names, if it does; a ServerError if it names nobody who runs."""
     if told.pid is not None:
         if not psutil.pid_exists(told.pid):
             raise ServerError(f"[process] pid = {told.pid}: no such process runs here")
         return [told.pid]
     if not told.name:
-        return list(listeners)
+        return []
     found = [each.pid for each in psutil.process_iter(["name"]) if each.info["name"] == told.name]
     if not found:
         raise ServerError(f'[process] name = "{told.name}": no process of that name runs here')

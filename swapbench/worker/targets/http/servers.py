@@ -112,8 +112,8 @@ class Servers:
         """Look at the processes of a server on this machine that runs already; what they are called."""
         if not self._here:
             return ""
-        listeners = [listener(urlsplit(url).port or 80) for url in self._urls]
-        pids = processes_of(self.preset.process, [pid for pid in listeners if pid is not None])
+        listeners = (listener(urlsplit(url).port or 80) for url in self._urls)
+        pids = processes_of(self.preset.process) or [pid for pid in listeners if pid is not None]
         self.meter.watch(pids)
         return names_of(pids)
 

@@ -79,7 +79,7 @@ class State:
         self.options = options
         self.loaded: str | None = options.model
         self.loads = 0
-        self.asleep = False
+        self.asleep = bool(options.asleep)
         self.told_busy = False
         self.broken = ""
         self.memory: list[bytes] = []
@@ -414,8 +414,8 @@ class Quiet(ThreadingHTTPServer):
         """Nothing."""
 
 
-def main() -> None:
-    """Serve."""
+def made(*arguments: str) -> HTTPServer:
+    """One that is about to serve; what goes wrong in it is its own."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--model")
@@ -451,17 +451,15 @@ def main() -> None:
     parser.add_argument("--says-stop", action="store_true", help="finish_reason, and no [DONE]")
     parser.add_argument("--after", type=int, default=2, help="pieces before an answer breaks off")
     parser.add_argument("--child", default="", help="leave a daemon behind, and its pid in this file")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.fault == "cannot-start":
         print("no such model folder: /nowhere", flush=True)
         sys.exit(4)
     if options.child:
         subprocess.Popen([sys.executable, "-c", DAEMON, options.child], start_new_session=True).wait()
-    Handler.state = State(options)
-    Handler.state.asleep = options.asleep
-    kind = HTTPServer if options.deaf else Quiet
-    kind(("127.0.0.1", options.port), Handler).serve_forever()
+    handler = type("Own", (Handler,), {"state": State(options)})
+    return (HTTPServer if options.deaf else Quiet)(("127.0.0.1", options.port), handler)
 
 
 if __name__ == "__main__":
-    main()
+    made(*sys.argv[1:]).serve_forever()

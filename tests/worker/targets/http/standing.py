@@ -1,7 +1,10 @@
 """Whole runs of the HTTP target, in this process, against a stand-in server in another."""
 
+import os
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from swapbench.wire.swap import ClientRequest, SwapFinished
 from swapbench.worker.__main__ import make_target
 from swapbench.worker.session import run_session
 from swapbench.worker.targets.http.references import Reference, References, prompts
-from tests.worker.targets.http.stand_in import said_by
+from tests.worker.targets.http.stand_in import made, said_by
 
 STAND_IN = str(Path(__file__).parent / "stand_in.py")
 
@@ -25,13 +28,32 @@ def stand_in(*options: str) -> list[str]:
     return [sys.executable, "-I", "-S", STAND_IN, "--port", "{port}", *options]
 
 
+@contextmanager
+def standing(*options: str) -> Iterator[str]:
+    """The URL of a stand-in within this process, of which nothing has to be started."""
+    server = made("--port", "0", *options)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def play_here(folder: Path, name: str, *options: str, ask: object = None, **changes: Any) -> list[Event]:
+    """As `play`, of a stand-in in this process."""
+    own: dict[str, Any] = {"start": None, "process": {"pid": os.getpid()}}
+    server = preset(name, **own if ask is None else own | {"ask": ask})
+    with standing(*options) as url:
+        return play(folder, server, **{"url": url} | changes)
+
+
 def preset(name: str, *options: str, **changes: Any) -> Preset:
     """A preset that comes with swapbench, with the stand-in in the place of its server."""
     start: dict[str, Any] = {"command": stand_in(*options)}
     known = read_preset(shipped()[name])
     if known.start is not None and known.start.per_model:
         start |= {"per_model": True}
-    raw = known.model_dump(mode="json", by_alias=True) | {"start": start, "models": {"name": "{name}"}}
+    raw = known.model_dump(mode="json", by_alias=True)
+    raw |= {"start": start, "models": {"name": "{name}"}, "packages": []}
     return Preset.model_validate(raw | changes)
 
 
@@ -69,7 +91,7 @@ def play(
     where = Server(preset=server, url=url)
     arm = Arm("", asked, checkpoints or scripted_checkpoints(asked), sys.executable, where)
     plan = make_plan(arm, turns(asked)[0], folder / "scratch", log=folder / "server.log")
-    if known and not url and server.models.name == "{name}":
+    if known and server.models.name == "{name}":
         scratch = References(plan.scratch_dir)
         for name in asked.models:
             answers = {

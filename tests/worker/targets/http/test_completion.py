@@ -10,7 +10,7 @@ from swapbench.wire.events import Note
 from swapbench.wire.swap import SwapFinished
 from swapbench.worker.targets.http.completion import text_of
 from tests.worker.targets.http.stand_in import ERRORS
-from tests.worker.targets.http.standing import THERE, play, preset, swaps_of
+from tests.worker.targets.http.standing import THERE, play, play_here, preset, swaps_of
 
 # As a preset for a model that reasons, through a proxy that tells of its progress as reasoning.
 REASONS = {
@@ -30,7 +30,7 @@ PLAIN = {
 
 
 def swaps(folder: Path, *options: str, ask: object = PLAIN, **changes: Any) -> list[SwapFinished]:
-    return swaps_of(play(folder, preset("openai", *options, ask=ask), **changes))
+    return swaps_of(play_here(folder, "openai", *options, ask=ask, **changes))
 
 
 @pytest.mark.parametrize("ask", [PLAIN, CHAT, REASONS], ids=["text", "chat", "reasoning"])
@@ -44,7 +44,7 @@ def test_what_a_proxy_says_while_a_model_loads_is_no_first_token(ask: object, tm
 
 
 def test_a_first_token_that_comes_sooner_than_from_a_loaded_model_is_not_believed(tmp_path: Path) -> None:
-    options = ("--progress", "--anonymous", "--load-s", "0.3", "--word-s", "0.05")
+    options = ("--progress", "--anonymous", "--load-s", "0.15", "--word-s", "0.02")
     for swap in swaps(tmp_path, *options, verify={"prompt_tokens": [8]}):
         assert (swap.status, swap.valid) == ("ok", False)
         assert "sooner than from the model once it is loaded" in swap.invalid_reason
@@ -123,8 +123,8 @@ def test_who_is_told_to_come_later_does(status: str, tmp_path: Path) -> None:
 
 def test_a_server_that_is_never_ready_to_answer_is_told_by_its_status(tmp_path: Path) -> None:
     ask = PLAIN | {"again": [404], "path": "/nowhere"}
-    (swap,) = swaps(tmp_path, ask=ask, swap_timeout_s=1.5, scenario=[THERE])
-    assert "still answers 404 after 1.2 s" in swap.error
+    (swap,) = swaps(tmp_path, ask=ask, swap_timeout_s=0.75, scenario=[THERE])
+    assert "still answers 404 after 0.6 s" in swap.error
 
 
 def test_no_rate_is_told_of_an_answer_that_came_at_once(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_no_rate_is_told_of_an_answer_that_came_at_once(tmp_path: Path) -> None:
 
 
 def test_a_rate_is_told_of_pieces_that_came_one_by_one(tmp_path: Path) -> None:
-    for swap in swaps(tmp_path, "--pace-s", "0.02"):
+    for swap in swaps(tmp_path, "--pace-s", "0.005"):
         assert swap.steady.tokens_per_s is not None
         assert (swap.steady.tokens_per_s or 0) > 0
 

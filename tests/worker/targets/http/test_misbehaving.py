@@ -12,12 +12,10 @@ from swapbench.wire.swap import SwapFinished
 from swapbench.worker.targets.http import Endpoint
 from swapbench.worker.targets.http.process import StartedServer
 from tests.worker.targets.http.stand_in import IN_FLIGHT
-from tests.worker.targets.http.standing import flights_of, play, preset, swaps_of
+from tests.worker.targets.http.standing import THERE, flights_of, play, play_here, preset, swaps_of
 
 WHAT_IS_SAID = {
-    "dies": "loading egg red | error: out of memory, giving up",
     "answers-500": 'answered 500: {"error": "CUDA is out of sorts"}',
-    "hangs": "no end of an answer within",
     "no-json": 'said what is no JSON: {"choices": [',
     "no-stream": "answered application/json, not the event stream that was asked for",
     "no-text": "answered without any text",
@@ -29,20 +27,34 @@ LATER = {
 }
 
 
-def failed(folder: Path, fault: str, *options: str) -> tuple[SwapFinished, SwapFinished]:
+STARTED = {
+    "dies": "loading egg red | error: out of memory, giving up",
+    "hangs": "no end of an answer within",
+}
+
+
+def failed(
+    folder: Path, fault: str, *options: str, name: str = "mlx_lm"
+) -> tuple[SwapFinished, SwapFinished]:
     """A swap there, in which the server misbehaves once, and one back."""
-    mark = str(folder / "mark")
-    server = preset("mlx_lm", "--fault", fault, "--mark", mark, *options)
-    there, back = swaps_of(play(folder, server, swap_timeout_s=3.0))
+    once = ("--fault", fault, "--mark", str(folder / "mark"), *options)
+    there, back = swaps_of(play_here(folder, name, *once, swap_timeout_s=3.0))
     return there, back
 
 
-@pytest.mark.parametrize("fault", sorted(WHAT_IS_SAID))
+def failed_and_started(folder: Path, fault: str) -> tuple[SwapFinished, SwapFinished]:
+    """As `failed`, of a server of our own, which can be started again."""
+    server = preset("mlx_lm", "--fault", fault, "--mark", str(folder / "mark"))
+    there, back = swaps_of(play(folder, server, swap_timeout_s=1.5))
+    return there, back
+
+
+@pytest.mark.parametrize("fault", sorted(WHAT_IS_SAID | STARTED))
 def test_a_swap_that_goes_wrong_says_how_and_the_next_one_goes_on(fault: str, tmp_path: Path) -> None:
-    there, back = failed(tmp_path, fault)
+    there, back = (failed_and_started if fault in STARTED else failed)(tmp_path, fault)
     assert there.status == "rolled_back"
     assert there.error.startswith("the swap failed: ")
-    assert WHAT_IS_SAID[fault] in there.error
+    assert (WHAT_IS_SAID | STARTED)[fault] in there.error
     assert (there.timing.total_s, there.timing.to_first_token_s) == (None, None)
     assert (back.status, back.error) == ("ok", "")
 
@@ -58,14 +70,14 @@ def test_an_answer_that_goes_wrong_after_its_first_token_fails_the_swap_too(
 
 
 def test_a_model_that_is_not_swapped_at_all_is_told_by_its_answers(tmp_path: Path) -> None:
-    there, back = swaps_of(play(tmp_path, preset("mlx_lm", "--fault", "stuck")))
+    there, back = swaps_of(play_here(tmp_path, "mlx_lm", "--fault", "stuck"))
     assert (there.status, back.status) == ("rolled_back", "failed")
     for swap in (there, back):
         assert "egg answers a prompt of 8 words word for word as ham does: the server" in swap.error
 
 
 def test_one_that_names_the_model_that_answers_is_told_by_that(tmp_path: Path) -> None:
-    (there, *_) = swaps_of(play(tmp_path, preset("ollama", "--fault", "wrong-model", "--honest")))
+    (there, *_) = swaps_of(play_here(tmp_path, "ollama", "--fault", "wrong-model", "--honest"))
     assert there.status == "rolled_back"
     assert "asked for egg, and ham answers: the wrong model" in there.error
 
@@ -80,7 +92,7 @@ def test_one_that_names_the_model_that_answers_is_told_by_that(tmp_path: Path) -
 def test_whose_repair_brought_the_old_model_back_is_told(
     fault: str, recovery: str, restarts: int, tmp_path: Path
 ) -> None:
-    there, back = failed(tmp_path, fault)
+    there, back = failed_and_started(tmp_path, fault)
     assert (there.status, there.recovery, there.outcome.restarts) == ("rolled_back", recovery, restarts)
     assert (there.audit.readable, there.audit.broken) == (None, None)
     assert (back.status, back.recovery, back.outcome.restarts) == ("ok", None, 0)
@@ -165,9 +177,8 @@ def test_a_server_that_is_not_ours_and_not_there_is_lost_without_a_traceback(tmp
 
 def test_in_flight_requests_that_a_dying_server_takes_with_it_have_failed(tmp_path: Path) -> None:
     server = preset("mlx_lm", "--fault", "dies", "--mark", str(tmp_path / "mark"))
-    # Long enough to be in flight still: the stand-in waits before it goes on with a request of this length.
-    slow = server.model_copy(update={"start": server.start})
-    events = play(tmp_path, slow, workload={"requests": 2, "decode_tokens": 10_000}, swap_timeout_s=10.0)
+    work = {"requests": 2, "decode_tokens": 10_000}
+    events = play(tmp_path, server, workload=work, swap_timeout_s=10.0, scenario=[THERE])
     there = swaps_of(events)[0]
     assert there.status == "rolled_back"
     outcomes = [flight.outcome for flight in flights_of(events) if flight.swap.scenario == "there"]
@@ -176,9 +187,7 @@ def test_in_flight_requests_that_a_dying_server_takes_with_it_have_failed(tmp_pa
 
 
 def test_a_call_that_says_it_has_not_loaded_is_a_failure(tmp_path: Path) -> None:
-    there, back = swaps_of(
-        play(tmp_path, preset("lm-studio", "--fault", "not-loaded", "--mark", str(tmp_path / "mark")))
-    )
+    there, back = failed(tmp_path, "not-loaded", name="lm-studio")
     assert "status is 'loading', not 'loaded'" in there.error
     assert back.status == "ok"
 

@@ -108,7 +108,7 @@ class Run:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[Run]]:
     """One for each test that ends something of it, started side by side."""
-    started = [Run(tmp_path_factory.mktemp("run")) for _ in range(4)]
+    started = [Run(tmp_path_factory.mktemp("run")) for _ in range(3)]
     yield iter(started)
     for each in started:
         each.parent.kill()
@@ -142,12 +142,6 @@ def test_killing_the_worker_ends_its_server_and_the_run_goes_on_with_another(run
     assert run.parent.poll() is None
 
 
-def test_killing_the_reaper_ends_the_server_it_keeps(run: Run) -> None:
-    run.reaper.kill()
-    until(lambda: gone(run.server))
-    run.daemon.kill()
-
-
 FORKING = """
 import subprocess, sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -161,7 +155,7 @@ HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 
 
-def test_killing_the_reaper_ends_the_children_of_the_server_and_is_seen(tmp_path: Path) -> None:
+def test_killing_the_reaper_ends_the_server_and_its_children_and_is_seen(tmp_path: Path) -> None:
     said = {
         "title": "forks",
         "start": {"command": ["{python}", "-I", "-c", FORKING, "{port}"]},
@@ -170,12 +164,12 @@ def test_killing_the_reaper_ends_the_children_of_the_server_and_is_seen(tmp_path
     models = {"ham": {"python": sys.executable}}
     server = StartedServer(Preset.model_validate(said), tmp_path / "server.log", models, "ham", Endpoint(""))
     server.start()
-    kept = psutil.Process(server.pid).parent()
-    children = psutil.Process(server.pid).children()
+    process = psutil.Process(server.pid)
+    kept, children = process.parent(), process.children()
     assert kept is not None
     assert children
     kept.kill()
-    until(lambda: all(gone(child) for child in children))
+    until(lambda: all(gone(each) for each in (process, *children)))
     until(lambda: not server.alive)
     server.stop()
 

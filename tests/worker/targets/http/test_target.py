@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from swapbench.spec.preset import shipped
 from swapbench.wire.events import Event, RunFinished, WorkerReady
 from swapbench.wire.swap import PhaseMeasured
 from tests.worker.targets.http.stand_in import IN_FLIGHT
-from tests.worker.targets.http.standing import THERE, flights_of, play, preset, swaps_of
+from tests.worker.targets.http.standing import THERE, flights_of, play, play_here, preset, swaps_of
 
 Played = Callable[[str], list[Event]]
 
@@ -19,7 +20,12 @@ Played = Callable[[str], list[Event]]
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
     """The events of a whole run of a preset, each carried out once."""
-    return cache(lambda name: play(tmp_path_factory.mktemp(name), preset(name), known=False))
+
+    def once(name: str) -> list[Event]:
+        packages = ["psutil"] if name == "mlx_lm" else []
+        return play(tmp_path_factory.mktemp(name), preset(name, packages=packages), known=False)
+
+    return cache(once)
 
 
 @pytest.mark.parametrize("name", sorted(shipped()))
@@ -43,7 +49,7 @@ def test_what_cannot_be_seen_is_not_zero(played: Played) -> None:
 
 
 def test_the_cost_of_a_swap_by_asking_is_what_the_same_request_does_not_take_hot(tmp_path: Path) -> None:
-    for swap in swaps_of(play(tmp_path, preset("mlx_lm", "--load-s", "0.2"))):
+    for swap in swaps_of(play_here(tmp_path, "mlx_lm", "--load-s", "0.2")):
         assert swap.timing.to_first_token_s is not None
         assert swap.steady.first_token_s is not None
         assert swap.timing.total_s == pytest.approx(swap.timing.to_first_token_s - swap.steady.first_token_s)
@@ -55,7 +61,7 @@ def test_the_cost_of_a_swap_by_asking_is_what_the_same_request_does_not_take_hot
 def test_a_swap_by_a_call_ends_with_the_call_and_its_first_token_is_asked_for_afterwards(
     tmp_path: Path,
 ) -> None:
-    for swap in swaps_of(play(tmp_path, preset("lm-studio", "--load-s", "0.2"))):
+    for swap in swaps_of(play_here(tmp_path, "lm-studio", "--load-s", "0.2")):
         assert swap.timing.total_s is not None
         assert swap.timing.first_token_s is not None
         assert swap.timing.to_first_token_s is not None
@@ -73,7 +79,7 @@ def test_a_model_that_is_told_to_go_is_waited_for_by_its_name_in_a_list(tmp_path
 
 
 def test_without_a_first_token_a_swap_by_asking_ends_with_the_first_byte(tmp_path: Path) -> None:
-    for swap in swaps_of(play(tmp_path, preset("mlx_lm"), first_token=False)):
+    for swap in swaps_of(play_here(tmp_path, "mlx_lm", first_token=False)):
         assert swap.timing.to_first_token_s is None
         assert swap.timing.total_s is not None
         assert swap.timing.total_s == pytest.approx(swap.outcome.to_first_byte_s, abs=0.01)
@@ -94,7 +100,7 @@ def test_a_server_that_reports_nothing_reports_nothing(played: Played) -> None:
 
 
 def test_requests_in_flight_are_followed_to_their_end(tmp_path: Path) -> None:
-    events = play(tmp_path, preset("mlx_lm"), workload={"requests": 3, "decode_tokens": 8})
+    events = play_here(tmp_path, "mlx_lm", workload={"requests": 3, "decode_tokens": 8})
     assert [swap.answered_requests for swap in swaps_of(events)] == [3, 3]
     flights = flights_of(events)
     assert {flight.outcome for flight in flights} == {"answered"}
@@ -103,9 +109,9 @@ def test_requests_in_flight_are_followed_to_their_end(tmp_path: Path) -> None:
 
 
 def test_requests_that_are_never_answered_are_stalled_and_fail_no_swap(tmp_path: Path) -> None:
-    server = preset("mlx_lm", "--fault", "silent-in-flight")
+    options = ("--fault", "silent-in-flight")
     work = {"requests": 2, "decode_tokens": IN_FLIGHT}
-    events = play(tmp_path, server, workload=work, swap_timeout_s=3.0, scenario=[THERE])
+    events = play_here(tmp_path, "mlx_lm", *options, workload=work, swap_timeout_s=3.0, scenario=[THERE])
     (swap,) = swaps_of(events)
     assert (
         swap.status,
@@ -122,15 +128,15 @@ def test_requests_that_are_never_answered_are_stalled_and_fail_no_swap(tmp_path:
 
 
 def test_a_request_that_has_nothing_to_say_is_answered(tmp_path: Path) -> None:
-    server = preset("mlx_lm", "--fault", "silent-in-flight", "--says-nothing")
+    options = ("--fault", "silent-in-flight", "--says-nothing")
     work = {"requests": 2, "decode_tokens": IN_FLIGHT}
-    (swap,) = swaps_of(play(tmp_path, server, workload=work, scenario=[THERE]))
+    (swap,) = swaps_of(play_here(tmp_path, "mlx_lm", *options, workload=work, scenario=[THERE]))
     assert (swap.answered_requests, swap.outcome.failed_requests, swap.outcome.stalled_requests) == (2, 0, 0)
 
 
 def test_clients_go_on_sending_and_ask_for_the_new_model_once_it_is_wanted(tmp_path: Path) -> None:
     work = {"clients": 3, "rate_per_s": 40.0, "decode_tokens": 4}
-    events = play(tmp_path, preset("mlx_lm", "--load-s", "0.3"), workload=work, scenario=[THERE])
+    events = play_here(tmp_path, "mlx_lm", "--load-s", "0.3", workload=work, scenario=[THERE])
     (swap,) = swaps_of(events)
     sent = flights_of(events)
     assert (swap.status, swap.clients.sent, swap.answered_requests) == ("ok", len(sent), len(sent))
@@ -147,8 +153,8 @@ def test_what_is_left_of_agents_conversations_shows_when_their_model_comes_back(
     options: tuple[str, ...], kept: int, tmp_path: Path
 ) -> None:
     work = {"agents": 2, "cache_tokens": 300}
-    server = preset("mlx_lm", "--word-s", "0.001", *options)
-    first, back, again = swaps_of(play(tmp_path, server, workload=work, rounds=2))[:3]
+    told = play_here(tmp_path, "mlx_lm", "--word-s", "0.001", *options, workload=work, rounds=2)
+    first, back, again = swaps_of(told)[:3]
     assert (first.outcome.prefilled_tokens, first.restored.caches) == (600, 0)
     assert (back.restored.caches, back.restored.tokens) == (kept, kept * 300)
     assert (back.restored.seconds or 0) > 0
@@ -156,7 +162,7 @@ def test_what_is_left_of_agents_conversations_shows_when_their_model_comes_back(
 
 
 def test_a_server_that_loads_in_its_event_loop_is_deaf_for_as_long(tmp_path: Path) -> None:
-    swaps = swaps_of(play(tmp_path, preset("mlx_lm", "--deaf", "--load-s", "0.5")))
+    swaps = swaps_of(play_here(tmp_path, "mlx_lm", "--deaf", "--load-s", "0.5"))
     assert [swap.status for swap in swaps] == ["ok", "ok"]
     assert all(
         swap.timing.longest_stall_s is not None and swap.timing.longest_stall_s > 0.3 for swap in swaps
@@ -164,7 +170,7 @@ def test_a_server_that_loads_in_its_event_loop_is_deaf_for_as_long(tmp_path: Pat
 
 
 def test_one_that_loads_beside_it_is_not(tmp_path: Path) -> None:
-    swaps = swaps_of(play(tmp_path, preset("mlx_lm", "--load-s", "0.5")))
+    swaps = swaps_of(play_here(tmp_path, "mlx_lm", "--load-s", "0.5"))
     assert all(
         swap.timing.longest_stall_s is not None and swap.timing.longest_stall_s < 0.4 for swap in swaps
     )
@@ -177,9 +183,10 @@ def test_the_servers_memory_is_seen_from_outside_and_mlxs_is_not(played: Played)
         assert swap.settled.mlx_active_bytes is None
     (ready,) = (event for event in events if isinstance(event, WorkerReady))
     assert ready.baseline.footprint_bytes is None
+    assert ready.versions == {"psutil": version("psutil")}
 
 
 def test_the_answer_of_a_model_is_compared_with_its_first_in_the_run(tmp_path: Path) -> None:
-    first, *later = swaps_of(play(tmp_path, preset("mlx_lm"), rounds=2))
+    first, *later = swaps_of(play_here(tmp_path, "mlx_lm", rounds=2))
     assert all(swap.verified_tokens == 16 for swap in later)
     assert first.status == "ok"
