@@ -306,7 +306,7 @@ def show(
     from swapbench.compare.history import analyse_history, baseline_folder, experiments_in, read_history
     from swapbench.report.console import make_console
     from swapbench.report.forms import history_to_json, left_out, print_history
-    from swapbench.stats.prediction import FEWEST_RUNS
+    from swapbench.stats.trend import FEWEST_RUNS
 
     try:
         kept = baseline_folder(results, name)

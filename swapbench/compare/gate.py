@@ -19,8 +19,8 @@ from swapbench.findings.runs import RunFacts, arms_of, facts_of
 from swapbench.findings.summary import headline
 from swapbench.findings.swaps import swaps_of
 from swapbench.stats.estimate import Estimate, estimate
-from swapbench.stats.prediction import FEWEST_RUNS, Prediction, predict
 from swapbench.stats.ranks import CONFIDENCE, Shift, holm
+from swapbench.stats.trend import FEWEST_RUNS, Prediction, predict
 from swapbench.store import Run, experiment_of
 
 

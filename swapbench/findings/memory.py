@@ -9,8 +9,7 @@ from typing import Final, Literal
 from swapbench.base.figures import counted, memory
 from swapbench.base.phases import ALL_LEDGERS, LEDGERS, PHASES, WHOLE, Phase
 from swapbench.findings.swaps import COUNTS_DOWN, Swap
-from swapbench.stats.estimate import Estimate, estimate
-from swapbench.stats.theil_sen import Series, Slope, theil_sen, thinned
+from swapbench.stats.estimate import Estimate, Series, Slope, estimate, theil_sen, thinned
 from swapbench.wire.swap import Reading
 
 

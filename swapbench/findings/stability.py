@@ -9,8 +9,7 @@ from typing import Final, Literal
 from swapbench.base.figures import change
 from swapbench.base.phases import FIRST_TOKEN, PHASES
 from swapbench.findings.swaps import Headlined, Swap, headline_figure, headlines_by_scenario
-from swapbench.stats.estimate import Estimate, estimate
-from swapbench.stats.theil_sen import Series, theil_sen
+from swapbench.stats.estimate import Estimate, Series, estimate, theil_sen
 
 # Of fewer values nobody can say which one is the odd one.
 _ENOUGH: Final = 6

@@ -1,6 +1,6 @@
 """How fast a load could be: against the machine's limits, and strategies side by side."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
@@ -11,7 +11,7 @@ from swapbench.findings.swaps import Swap, estimated
 from swapbench.machine.environment import Limits, Rate
 from swapbench.spec.experiment import Experiment, PageCache, Scenario
 from swapbench.spec.strategy import LOADERS, Strategy
-from swapbench.stats.estimate import Estimate, estimate, largest, times_as_fast
+from swapbench.stats.estimate import Estimate, estimate, times_as_fast
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def _rung(
     found, figure = headline(counted)
     loads = [(weights_s(swap), swap.figures.get("loaded_bytes")) for swap in counted]
     rates = estimate(loaded / seconds / 1e9 for seconds, loaded in loads if seconds and loaded)
-    peak = largest([swap.extremes.get("footprint") for swap in counted])
+    peak = _largest(swap.extremes.get("footprint") for swap in counted)
     manual = LOADERS[strategy.loader]
     return Rung(
         strategy=name,
@@ -190,7 +190,7 @@ def _rung(
         limit_share=rates.point / limit_gb_per_s if rates and limit_gb_per_s else None,
         peak_bytes=peak,
         peak_share=peak / larger_bytes if peak and larger_bytes else None,
-        kept_bytes=largest([swap.figures.get("kept_bytes") for swap in counted]),
+        kept_bytes=_largest(swap.figures.get("kept_bytes") for swap in counted),
         loaders=tuple(dict.fromkeys(swap.loader for swap in counted if swap.loader)),
         reasons=tuple(dict.fromkeys(swap.loader_why for swap in counted if swap.loader_why)),
         left_out=sum(not swap.counted and not swap.warmup for swap in swaps),
@@ -208,3 +208,7 @@ def weights_s(swap: Swap) -> float | None:
 def _by_round(swaps: Sequence[Swap], figure: Callable[[Swap], float | None]) -> dict[int, float]:
     values = ((swap.round, figure(swap)) for swap in swaps if swap.counted)
     return {number: value for number, value in values if value is not None}
+
+
+def _largest(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)

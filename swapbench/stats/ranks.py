@@ -50,10 +50,7 @@ def paired_shift(differences: Sequence[float] | _Array) -> Shift | None:
 
 def two_sample_shift(a: Sequence[float] | _Array, b: Sequence[float] | _Array) -> Shift | None:
     """How far sample `b` lies above sample `a`, of whatever sizes: the median of all differences, bounded by
-    inverting rank_sum_p.
-
-    None where either is empty.
-    """
+    inverting rank_sum_p; None where either is empty."""
     x, y = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if not len(x) or not len(y):
         return None
@@ -104,10 +101,9 @@ def rank_sum_p(a: Sequence[float] | _Array, b: Sequence[float] | _Array, at: flo
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     """The p-values adjusted for there being several (Holm): each may be held against the same level."""
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     adjusted = [0.0] * len(p_values)
     least = 0.0
-    for rank, i in enumerate(order):
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
         least = max(least, min(1.0, (len(p_values) - rank) * p_values[i]))
         adjusted[i] = least
     return tuple(adjusted)
@@ -119,21 +115,17 @@ def fewest_pairs(comparisons: int, alpha: float = 1 - CONFIDENCE) -> int:
 
 
 def _shift(candidates: _Array, n: int, p: Callable[[float, int], float]) -> Shift:
-    """Between the candidates a test's p-value stands still; it is looked at in the middle of the gaps.
-
-    Args:
-        p: the p-value at a shift; with -1 for a sign, of everything mirrored.
-    """
-    return Shift(
-        point=float(np.median(candidates)),
-        low=_lower_bound(candidates, lambda at: p(at, 1)),
-        high=-_lower_bound(-candidates, lambda at: p(at, -1)),
-        n=n,
-    )
+    """`p` is the p-value at a shift; with -1 for a sign, of everything mirrored."""
+    low = _lower_bound(candidates, lambda at: p(at, 1))
+    high = -_lower_bound(-candidates, lambda at: p(at, -1))
+    return Shift(float(np.median(candidates)), low, high, n)
 
 
 def _lower_bound(candidates: _Array, p: Callable[[float], float]) -> float:
-    """The greatest shift below which every one is rejected: from gap to gap, p only rises."""
+    """The greatest shift below which every one is rejected: from gap to gap, p only rises.
+
+    Between candidates a p-value stands still; it is looked at in the middle of the gaps.
+    """
     ordered = np.sort(candidates)
     # Farther apart than ties reach, or a gap's middle would tie with its ends.
     steps = ordered[_begins(ordered, 4 * _near(ordered))]
@@ -156,9 +148,7 @@ def _near(values: _Array, at: float = 0.0) -> float:
 
 def _begins(ordered: _Array, near: float) -> npt.NDArray[np.bool_]:
     """Which of them are not tied with the one before."""
-    begins = np.ones(len(ordered), dtype=bool)
-    begins[1:] = ordered[1:] - ordered[:-1] > near
-    return begins
+    return np.diff(ordered, prepend=-math.inf) > near
 
 
 def _doubled_ranks(values: _Array, near: float) -> npt.NDArray[np.int64]:

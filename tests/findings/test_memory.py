@@ -21,7 +21,7 @@ from swapbench.findings.memory import (
     one_off_bytes,
 )
 from swapbench.findings.swaps import Swap, swaps_of
-from swapbench.stats.theil_sen import theil_sen
+from swapbench.stats.estimate import theil_sen
 from swapbench.wire.swap import Reading
 from tests.findings.recording import LARGE_BYTES, SMALL_BYTES, Recording, reading
 

@@ -1,4 +1,4 @@
-"""An estimate is a median with an honest spread."""
+"""An estimate is a median with an honest spread; a slope and its interval are those of scipy."""
 
 import math
 import random
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import beta, binom
+from scipy.stats import beta, binom, theilslopes
 
 from swapbench.stats.estimate import (
     FEW,
@@ -17,6 +17,7 @@ from swapbench.stats.estimate import (
     estimate,
     median_interval,
     supported_reliability,
+    theil_sen,
     times_as_fast,
 )
 
@@ -134,3 +135,46 @@ def test_stock_is_once_as_fast_as_itself(seconds: dict[int, float]) -> None:
     assert ratio is not None
     assert (ratio.low, ratio.point, ratio.high) == (1.0, 1.0, 1.0)
     assert median([1.0]) == ratio.point
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.integers(0, 12)), min_size=5, max_size=40),
+)
+def test_slope_and_interval_are_those_of_scipy_ties_included(steps: list[tuple[int, int]]) -> None:
+    xs = np.cumsum([step for step, _ in steps]).astype(float)
+    ys = [float(y) for _, y in steps]
+    found = theil_sen([(xs.tolist(), ys)])
+    expected = theilslopes(ys, xs, alpha=0.95)
+    assert found is not None
+    assert (found.point, found.low, found.high) == pytest.approx(
+        (expected.slope, expected.low_slope, expected.high_slope)
+    )
+
+
+def test_pairs_are_formed_within_a_series_only() -> None:
+    # Two models of very different size, neither growing: a slope across them would be enormous.
+    small = ([0.0, 2.0, 4.0], [1.0, 1.0, 1.0])
+    large = ([1.0, 3.0, 5.0], [900.0, 900.0, 900.0])
+    found = theil_sen([small, large])
+    assert found is not None
+    assert (found.point, found.pairs, found.points) == (0.0, 6, 6)
+
+
+def test_too_few_points_have_no_interval_even_where_all_are_equal() -> None:
+    found = theil_sen([([0.0, 1.0], [5.0, 5.0])])
+    assert found is not None
+    assert (found.low, found.high) == (-math.inf, math.inf)
+    assert theil_sen([([0.0], [5.0])]) is None
+    assert theil_sen([]) is None
+
+
+def test_many_pairs_have_the_slope_that_few_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numpy orders them then."""
+    rng = random.Random(1)
+    series = [
+        (sorted(rng.sample(range(1000), n)), [rng.choice((0.1, 0.2, rng.random())) for _ in range(n)])
+        for n in (2, 31, 80)
+    ]
+    few = theil_sen(series)
+    monkeypatch.setattr("swapbench.stats.estimate._MANY_PAIRS", 1)
+    assert theil_sen(series) == few
