@@ -15,10 +15,10 @@ from swapbench.findings.memory import Growth, growth_of
 from swapbench.findings.runs import by_cell, cell_name
 from swapbench.findings.stability import Outlier
 from swapbench.findings.strategies import STOCK, Ladder
-from swapbench.findings.swaps import Swap, headline_figure, rows_of_all, samples_of, swaps_of
+from swapbench.findings.swaps import Swap, headline_figure, rank_of_all, samples_of, swaps_of
 from swapbench.stats.estimate import Estimate, Interval, estimate, median_interval
 from swapbench.store import Run, experiment_of
-from swapbench.store.tables import Row
+from swapbench.store.tables import Row, number
 
 # More points than a picture has columns only make it heavier.
 _MOST_POINTS: Final = 600
@@ -92,7 +92,8 @@ def timeline_of(run: Run, swaps: Sequence[Swap]) -> SwapTimeline | None:
     if swap is None or swap.total_s is None:
         return None
     its = [row for row in run.phases if row["round"] == swap.round and row["scenario"] == swap.scenario]
-    rows = rows_of_all(its)
+    rank = rank_of_all(its)
+    rows = [row for row in its if number(row["rank"]) == rank]
     stretches, end_to_end = _stretches(rows)
     if not stretches:
         return None

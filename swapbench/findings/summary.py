@@ -2,15 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from operator import methodcaller
 from statistics import fmean
 from typing import Literal
 
 from swapbench.base.phases import BARRIER, FIRST_TOKEN, PHASES, SKEW, HeadlineFigure, Phase
 from swapbench.findings.serving import Outside, Proof, outside_of, proof_of
-from swapbench.findings.swaps import Measured, RankRows, Swap, estimated, headline_figure
+from swapbench.findings.swaps import Measured, Swap, estimated, estimates, headline_figure
 from swapbench.spec.experiment import Experiment, Scenario
 from swapbench.stats.estimate import Estimate, Interval, estimate, median_interval, supported_reliability
 
@@ -144,7 +143,7 @@ class ScenarioSummary:
     outside: Outside | None
 
 
-def count(swaps: Sequence[Swap]) -> Counts:
+def count(swaps: Iterable[Swap]) -> Counts:
     """How many swaps are counted, and how many are not, by reason. Every swap is in exactly one group."""
 
     def group(swap: Swap) -> str:
@@ -164,17 +163,17 @@ def summarise(
     Expected ranges and the target speak of the real models; without `claims` nothing is held against them.
     """
     counted = [swap for swap in swaps if swap.counted]
-    headline_estimate, headline_is = headline(counted)
+    found, headline_is = headline(counted)
     by_token = headline_is == "to_first_token"
     totals = [] if by_token and any(swap.total_s is None for swap in counted) else counted
-    held: HeadlineFigure = "total" if totals else headline_is
     expected = experiment.expected_s if claims else {}
+    from_inside = [swap for swap in counted if not swap.from_outside]
     return ScenarioSummary(
         name=scenario.name,
         from_model=scenario.from_model,
         to_model=scenario.to_model,
         counts=count(swaps),
-        headline=headline_estimate,
+        headline=found,
         headline_is=headline_is,
         headline_interval=median_interval(swap.figures.get(f"{headline_is}_s") for swap in counted),
         total=estimated(totals, "total_s"),
@@ -182,20 +181,24 @@ def summarise(
         # A transcribed run may have it among the phases only.
         first_token=estimated(counted, "first_token_s")
         or estimate(swap.phase_s(FIRST_TOKEN) for swap in counted),
-        to_first_token=headline_estimate if by_token else None,
-        unattributed=_unattributed(counted),
-        against_target=_against_target(counted, held, experiment.target_s) if claims else None,
+        to_first_token=found if by_token else None,
+        unattributed=Unattributed(
+            seconds=estimated(counted, "unattributed_s"),
+            probe_s=estimated(counted, "probe_s"),
+            settled_s=estimated(counted, "release_settle_s"),
+            share=_mean_share(from_inside, lambda swap: (swap.total_s or 0.0) - swap.attributed_s),
+        ),
+        against_target=_against_target(counted, "total" if totals else headline_is, experiment.target_s)
+        if claims
+        else None,
         phases=tuple(_phase(phase, counted, expected.get(phase)) for phase in PHASES),
         bottleneck=_bottleneck(counted, headline_is),
-        loaded_bytes=estimated(counted, "loaded_bytes"),
-        load_gb_per_s=estimated(counted, "load_gb_per_s"),
-        resident_before=estimated(counted, "resident_before"),
-        settle_s=estimated(counted, "settle_s"),
-        energy_j=estimated(counted, "energy_j"),
-        idle_w=estimated(counted, "idle_w"),
         workload=_workload(counted),
         proof=proof_of(counted),
         outside=outside_of(counted),
+        **estimates(
+            counted, "loaded_bytes", "load_gb_per_s", "resident_before", "settle_s", "energy_j", "idle_w"
+        ),
     )
 
 
@@ -224,18 +227,6 @@ def _mean_share(
     return fmean(shares) if shares else None
 
 
-def _unattributed(swaps: Sequence[Swap]) -> Unattributed:
-    return Unattributed(
-        seconds=estimated(swaps, "unattributed_s"),
-        probe_s=estimated(swaps, "probe_s"),
-        settled_s=estimated(swaps, "release_settle_s"),
-        share=_mean_share(
-            [swap for swap in swaps if not swap.from_outside],
-            lambda swap: (swap.total_s or 0.0) - swap.attributed_s,
-        ),
-    )
-
-
 def _against_target(swaps: Sequence[Swap], figure: HeadlineFigure, target_s: float) -> AgainstTarget | None:
     seconds = [value for swap in swaps if (value := swap.figures.get(f"{figure}_s")) is not None]
     held = estimate(seconds)
@@ -257,21 +248,21 @@ def _against_target(swaps: Sequence[Swap], figure: HeadlineFigure, target_s: flo
     )
 
 
-def _longest(swap: Swap) -> Phase | None:
-    longest = max(PHASES, key=lambda phase: swap.phase_s(phase) or 0.0)
-    return longest if swap.phase_s(longest) else None
-
-
 def _bottleneck(swaps: Sequence[Swap], whole: HeadlineFigure) -> Bottleneck | None:
-    shares = {name: _mean_share(swaps, methodcaller("phase_s", name), whole) or 0.0 for name in PHASES}
+    def share_of(phase: Phase) -> float:
+        return _mean_share(swaps, lambda swap: swap.phase_s(phase), whole) or 0.0
+
+    shares = {phase: share_of(phase) for phase in PHASES}
     phase = max(PHASES, key=shares.__getitem__)
     if shares[phase] == 0:
         return None
+    seconds = [[swap.phase_s(name) or 0.0 for name in PHASES] for swap in swaps]
+    longest = [PHASES[times.index(max(times))] for times in seconds if any(times)]
     measured = [swap.phases[phase] for swap in swaps if phase in swap.phases]
     return Bottleneck(
         phase=phase,
         share=shares[phase],
-        longest_in=sum(_longest(swap) == phase for swap in swaps),
+        longest_in=longest.count(phase),
         n=len(swaps),
         spans=_spans(phase, swaps),
         disk_read_bytes=estimate(m.disk_read_bytes for m in measured),
@@ -297,15 +288,13 @@ def _workload(swaps: Sequence[Swap]) -> WorkloadSummary:
         (swap.figures.get("evicted_bytes"), swap.spans.get("evict/write") or swap.phases.get(Phase.EVICT))
         for swap in swaps
     ]
-    caches = [
-        m.seconds for swap in swaps for name, m in swap.spans.items() if name.startswith("evict/write/")
-    ]
+    caches = (part for swap in swaps for name, part in swap.spans.items() if name.startswith("evict/write/"))
     return WorkloadSummary(
-        **{name: estimated(swaps, name) for name in names},
+        **estimates(swaps, *names),
         evict_gb_per_s=estimate(
             evicted / write.seconds / 1e9 for evicted, write in written if evicted and write and write.seconds
         ),
-        cache_write_s=estimate(caches),
+        cache_write_s=estimate(part.seconds for part in caches),
         busy=any(swap.figures.get(name) for swap in swaps for name in names),
     )
 
@@ -337,44 +326,39 @@ class Sharing:
     ranks: tuple[RankSummary, ...]
 
 
+_UNMEASURED = Measured(None, {}, {}, None, None, None)
+
+
 def sharing_of(scenario: str, swaps: Sequence[Swap]) -> Sharing | None:
     """The ranks over the counted swaps of a scenario; None where no rank was told apart."""
     counted = [swap for swap in swaps if swap.counted]
     numbers = sorted({rank for swap in counted for rank in swap.ranks})
     if not numbers:
         return None
-    skews = (swap.spans.get(f"{Phase.LOAD}/{SKEW}") for swap in counted)
-    ranks = ([swap.ranks[rank] for swap in counted if rank in swap.ranks] for rank in numbers)
-    return Sharing(
-        scenario=scenario,
-        skew=estimate(skew.seconds if skew else None for skew in skews),
-        ranks=tuple(_rank(number, rows) for number, rows in zip(numbers, ranks, strict=True)),
-    )
+    skews = estimate(swap.spans.get(f"{Phase.LOAD}/{SKEW}", _UNMEASURED).seconds for swap in counted)
+    return Sharing(scenario, skews, tuple(_rank(number, counted) for number in numbers))
 
 
-def _rank(number: int, swaps: Sequence[RankRows]) -> RankSummary:
-    loads = [rows.phases.get(Phase.LOAD) for rows in swaps]
+def _rank(number: int, swaps: Sequence[Swap]) -> RankSummary:
+    own_s: list[float] = []
+    waited_s: list[float] = []
+    rows = [swap.ranks[number] for swap in swaps if number in swap.ranks]
+    for row in rows:
+        load_s = row.phases.get(Phase.LOAD, _UNMEASURED).seconds
+        waits = {
+            name: part.seconds or 0.0 for name, part in row.spans.items() if name.endswith(f"/{BARRIER}")
+        }
+        if load_s is not None:
+            own_s.append(load_s - waits.get(f"{Phase.LOAD}/{BARRIER}", 0.0))
+        if waits:
+            waited_s.append(math.fsum(waits.values()))
+    loads = [row.phases.get(Phase.LOAD, _UNMEASURED) for row in rows]
     return RankSummary(
         rank=number,
-        load=estimate(_own_work_s(rows) for rows in swaps),
-        barrier=estimate(_waited_s(rows) for rows in swaps),
-        first_token=estimate(_seconds(rows.phases.get(FIRST_TOKEN)) for rows in swaps),
-        weights=estimate(load.weight_bytes if load else None for load in loads),
-        footprint=estimate(load.after.get("footprint") if load else None for load in loads),
-        disk_read=estimate(load.disk_read_bytes if load else None for load in loads),
+        load=estimate(own_s),
+        barrier=estimate(waited_s),
+        first_token=estimate(row.phases.get(FIRST_TOKEN, _UNMEASURED).seconds for row in rows),
+        weights=estimate(load.weight_bytes for load in loads),
+        footprint=estimate(load.after.get("footprint") for load in loads),
+        disk_read=estimate(load.disk_read_bytes for load in loads),
     )
-
-
-def _own_work_s(rows: RankRows) -> float | None:
-    load_s = _seconds(rows.phases.get(Phase.LOAD))
-    waited_s = _seconds(rows.spans.get(f"{Phase.LOAD}/{BARRIER}"))
-    return None if load_s is None else load_s - (waited_s or 0.0)
-
-
-def _waited_s(rows: RankRows) -> float | None:
-    waits = [_seconds(row) for span, row in rows.spans.items() if span.endswith(f"/{BARRIER}")]
-    return math.fsum(wait or 0.0 for wait in waits) if waits else None
-
-
-def _seconds(measured: Measured | None) -> float | None:
-    return measured.seconds if measured else None

@@ -1,31 +1,25 @@
 """Swaps of a run: one record each from the tables, with phases, spans and memory, and the headline figure."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, fields
+from typing import Final
 
 from swapbench.base import phases
 from swapbench.base.phases import ALL_LEDGERS, WHOLE, HeadlineFigure, Phase
 from swapbench.stats.estimate import Estimate, estimate
 from swapbench.store import Run
 from swapbench.store.tables import Row, number
-from swapbench.wire.swap import SWAPS
-
-# Arm, round, strategy, scenario: each of them is carried out once.
-Key = tuple[str, int, str, str]
-
-
-def key_of(row: Row) -> Key:
-    """Which swap a row of any table is of."""
-    return str(row["arm"]), int(row["round"]), str(row["strategy"]), str(row["scenario"])
-
+from swapbench.wire.swap import SWAPS, SwapKey
 
 # The bytes of each ledger that was recorded; one that this machine lacks is left out.
 Ledgers = Mapping[str, float]
 
 # Less memory available is more in use: the extreme of this ledger is its lowest value.
 COUNTS_DOWN: Final = "system_available"
+
+_FIGURES: Final = tuple(name for name, kind in SWAPS.kinds.items() if kind == "number")
 
 
 @dataclass(frozen=True)
@@ -43,7 +37,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class RankRows:
-    """What one rank of a sharded target measured of a swap, by its own clock."""
+    """What one rank of a sharded target measured of a swap, by its own clock; spans as `load/read`."""
 
     phases: Mapping[str, Measured]
     spans: Mapping[str, Measured]
@@ -51,7 +45,7 @@ class RankRows:
 
 @dataclass(frozen=True)
 class Swap:
-    """One row of swaps.csv with what the other tables hold about it."""
+    """One row of swaps.csv with what the other tables hold about it; `figures` are the recorded ones."""
 
     index: int
     worker: int
@@ -106,29 +100,55 @@ class Swap:
         return math.fsum(self.phase_s(phase) or 0.0 for phase in Phase)
 
 
+_PLAIN: Final = {field.name for field in fields(Swap)} & {
+    name for name, kind in SWAPS.kinds.items() if kind != "number"
+}
+
+
+def key_of(row: Row) -> SwapKey:
+    """Which swap a row of any table is of."""
+    return str(row["arm"]), int(row["round"]), str(row["strategy"]), str(row["scenario"])
+
+
 def estimated(swaps: Iterable[Swap], figure: str) -> Estimate | None:
     """The estimate of one of the swaps' figures; None where none was recorded."""
     return estimate(swap.figures.get(figure) for swap in swaps)
 
 
-_FIGURES: Final = tuple(column.name for column in SWAPS.columns if column.kind == "number")
-
-# Rows by phase and span, of one rank or of all together.
-_Rows = dict[tuple[str, str], Measured]
+def estimates(swaps: Sequence[Swap], *names: str) -> dict[str, Estimate | None]:
+    """Estimates of the swaps' figures, by name; of seconds, the `_s` may be left out."""
+    return {name: estimated(swaps, name if name in _FIGURES else f"{name}_s") for name in names}
 
 
 def swaps_of(run: Run) -> tuple[Swap, ...]:
     """Every swap of a run, in the order in which they were carried out."""
-    rows = run.swaps
     measured = _measured_by_swap(run.phases)
-    samples: dict[tuple[int, str], list[Row]] = {}
+    samples: dict[tuple[int, str], list[Row]] = defaultdict(list)
     for sample in samples_of(run):
-        samples.setdefault((int(sample["round"]), sample["scenario"]), []).append(sample)
-    workers = _workers(rows)
+        samples[int(sample["round"]), sample["scenario"]].append(sample)
+    nothing = RankRows({}, {})
     swaps = []
-    for index, (row, worker) in enumerate(zip(rows, workers, strict=True)):
-        its = _during(samples.get((int(row["round"]), row["scenario"])), row)
-        swaps.append(_swap(index, worker, row, measured.get(key_of(row), {}), its))
+    for index, (row, worker) in enumerate(zip(run.swaps, _workers(run.swaps), strict=True)):
+        # A target of one process has its own rows for the whole; of several ranks, those without a rank are.
+        by_rank = dict(measured.get(key_of(row), {}))
+        several = None in by_rank
+        whole = by_rank.pop(None, None) or by_rank.get(0, nothing)
+        extremes, growth = _seen_during(row, samples.get((int(row["round"]), row["scenario"])))
+        swap = Swap(
+            **{name: row[name] for name in _PLAIN},
+            index=index,
+            worker=worker,
+            round=int(row["round"]),
+            figures=_recorded(row, {name: name for name in _FIGURES}),
+            settled=_ledgers(row, "settled_{}_bytes"),
+            released=_ledgers(row, "released_{}_bytes"),
+            phases=whole.phases,
+            spans=whole.spans,
+            ranks={rank: rows for rank, rows in by_rank.items() if rank is not None} if several else {},
+            extremes=extremes,
+            swap_used_growth_bytes=growth,
+        )
+        swaps.append(swap)
     return tuple(swaps)
 
 
@@ -142,93 +162,48 @@ def samples_of(run: Run) -> Sequence[Row]:
     return [row for row in run.memory if row["observer"] != "parent"] if watches else run.memory
 
 
-def rows_of_all(rows: Sequence[Row]) -> Sequence[Row]:
-    """Of one swap's rows of phases.csv, those of the whole target: of several ranks, those that name none.
+def rank_of_all(rows: Iterable[Row]) -> float | None:
+    """Whose rows of phases.csv stand for a swap's whole target: of several ranks, those that name none.
 
     Where a swap broke off, only single ranks may have got as far as rows: the first of them.
     """
-    together = [row for row in rows if math.isnan(row["rank"])]
-    least = min((row["rank"] for row in rows), default=0)
-    return together or [row for row in rows if row["rank"] == least]
+    ranks = {number(row["rank"]) for row in rows}
+    return None if None in ranks else min((rank for rank in ranks if rank is not None), default=None)
 
 
-def _swap(
-    index: int,
-    worker: int,
-    row: Mapping[str, Any],
-    by_rank: Mapping[int | None, _Rows],
-    samples: Sequence[Row] | None,
-) -> Swap:
-    # A target of one process has its own rows for the whole; of several ranks, those without a rank are.
-    several = None in by_rank
-    measured = by_rank.get(None if several else 0, {})
-    return Swap(
-        index=index,
-        worker=worker,
-        round=int(row["round"]),
-        warmup=bool(row["warmup"]),
-        scenario=row["scenario"],
-        strategy=row["strategy"],
-        from_model=row["from_model"],
-        to_model=row["to_model"],
-        status=row["status"],
-        valid=bool(row["valid"]),
-        invalid_reason=row["invalid_reason"],
-        error=row["error"],
-        failed_phase=row["failed_phase"],
-        fault=row["fault"],
-        recovery=row["recovery"],
-        loader=row["loader"],
-        loader_why=row["loader_why"],
-        figures=_recorded(row, {name: name for name in _FIGURES}),
-        settled=_recorded(row, {ledger: f"settled_{ledger}_bytes" for ledger in ALL_LEDGERS}),
-        released=_recorded(row, {ledger: f"released_{ledger}_bytes" for ledger in ALL_LEDGERS}),
-        phases=_phases(measured),
-        spans=_spans(measured),
-        ranks={
-            rank: RankRows(_phases(rows), _spans(rows))
-            for rank, rows in by_rank.items()
-            if several and rank is not None
-        },
-        extremes=_extremes(samples),
-        swap_used_growth_bytes=_swap_used_growth(samples),
-    )
-
-
-def _phases(rows: _Rows) -> dict[str, Measured]:
-    return {phase: value for (phase, span), value in rows.items() if not span}
-
-
-def _spans(rows: _Rows) -> dict[str, Measured]:
-    return {f"{phase}/{span}": value for (phase, span), value in rows.items() if span}
-
-
-def _measured_by_swap(measured: Iterable[Row]) -> dict[Key, dict[int | None, _Rows]]:
-    """Rows of phases.csv by swap and rank, those of one phase, or of one span, taken together."""
-    swaps: dict[Key, dict[int | None, dict[tuple[str, str], list[Row]]]] = {}
-    for row in measured:
-        swap = swaps.setdefault(key_of(row), {})
-        rank = number(row["rank"])
-        rows = swap.setdefault(None if rank is None else int(rank), {})
-        rows.setdefault((row["phase"], row["span"]), []).append(row)
-    return {
-        key: {
-            rank: {name: _together(entered) for name, entered in rows.items()} for rank, rows in swap.items()
-        }
-        for key, swap in swaps.items()
-    }
+def _measured_by_swap(rows: Iterable[Row]) -> Mapping[SwapKey, Mapping[int | None, RankRows]]:
+    entered: dict[SwapKey, dict[float | None, dict[str, list[Row]]]] = {}
+    for row in rows:
+        name = f"{row['phase']}/{row['span']}" if row["span"] else row["phase"]
+        by_rank = entered.setdefault(key_of(row), {})
+        by_rank.setdefault(number(row["rank"]), {}).setdefault(name, []).append(row)
+    found: dict[SwapKey, dict[int | None, RankRows]] = {}
+    for key, by_rank in entered.items():
+        for rank, parts in by_rank.items():
+            together = {name: _together(times) for name, times in parts.items()}
+            found.setdefault(key, {})[None if rank is None else int(rank)] = RankRows(
+                phases={name: part for name, part in together.items() if "/" not in name},
+                spans={name: part for name, part in together.items() if "/" in name},
+            )
+    return found
 
 
 def _together(entered: Sequence[Row]) -> Measured:
     """All the times that a phase, or a span, was entered: they add up."""
+
+    def total(column: str) -> float | None:
+        values = [number(row[column]) for row in entered]
+        known = [value for value in values if value is not None]
+        return math.fsum(known) if len(known) == len(values) else None
+
     peaks = [peak for row in entered if (peak := number(row["mlx_peak_bytes"])) is not None]
     return Measured(
         seconds=_lasted_s(entered),
-        before=_recorded(entered[0], {ledger: f"{ledger}_before_bytes" for ledger in ALL_LEDGERS}),
-        after=_recorded(entered[-1], {ledger: f"{ledger}_after_bytes" for ledger in ALL_LEDGERS}),
+        before=_ledgers(entered[0], "{}_before_bytes"),
+        after=_ledgers(entered[-1], "{}_after_bytes"),
         mlx_peak_bytes=max(peaks, default=None),
-        major_faults=_sum(entered, "major_faults"),
-        disk_read_bytes=_sum(entered, "disk_read_bytes"),
+        major_faults=total("major_faults"),
+        disk_read_bytes=total("disk_read_bytes"),
         weight_bytes=number(entered[-1]["weight_bytes"]),
     )
 
@@ -248,43 +223,25 @@ def _lasted_s(entered: Sequence[Row]) -> float | None:
     return lasted_s
 
 
-def _sum(rows: Sequence[Row], column: str) -> float | None:
-    values = [number(row[column]) for row in rows]
-    known = [value for value in values if value is not None]
-    return math.fsum(known) if len(known) == len(values) else None
-
-
-def _during(samples: Sequence[Row] | None, row: Row) -> Sequence[Row] | None:
-    """The samples taken during the swap itself, first token included; None where there is no telling."""
-    start_s, total_s = number(row["start_s"]), number(row["total_s"])
-    lasted_s = number(row["to_first_token_s"]) or total_s
+def _seen_during(row: Row, samples: Sequence[Row] | None) -> tuple[Ledgers, float | None]:
+    """By the samples taken during a swap, first token included: the most of each ledger, and by how much the
+    machine's swap in use grew."""
+    start_s = number(row["start_s"])
+    lasted_s = number(row["to_first_token_s"]) or number(row["total_s"])
     if samples is None or start_s is None or lasted_s is None:
-        return None
-    end_s = start_s + lasted_s
-    return [sample for sample in samples if start_s <= sample["t_s"] <= end_s]
-
-
-def _extremes(during: Sequence[Row] | None) -> Ledgers:
-    """The most of each ledger among the samples."""
-    if during is None:
-        return {}
+        return {}, None
+    during = [sample for sample in samples if start_s <= sample["t_s"] <= start_s + lasted_s]
     most: dict[str, float] = {}
     for ledger in ALL_LEDGERS:
-        values = [value for row in during if (value := number(row[f"{ledger}_bytes"])) is not None]
+        values = [value for one in during if (value := number(one[f"{ledger}_bytes"])) is not None]
         if values:
             most[ledger] = min(values) if ledger == COUNTS_DOWN else max(values)
-    return most
-
-
-def _swap_used_growth(during: Sequence[Row] | None) -> float | None:
-    if during is None:
-        return None
     # The parent's samples have none.
-    used = [value for row in during if (value := number(row["swap_used_bytes"])) is not None]
-    return max(used) - used[0] if used else None
+    used = [value for one in during if (value := number(one["swap_used_bytes"])) is not None]
+    return most, max(used) - used[0] if used else None
 
 
-def _workers(rows: Iterable[Mapping[str, Any]]) -> list[int]:
+def _workers(rows: Iterable[Row]) -> list[int]:
     """Which worker process carried out each swap: memory is compared only within one.
 
     A new worker begins to count its swaps again. And after a swap that failed without being rolled back, what
@@ -302,9 +259,12 @@ def _workers(rows: Iterable[Mapping[str, Any]]) -> list[int]:
     return workers
 
 
-def _recorded(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, float]:
-    found = {name: number(row[column]) for name, column in columns.items()}
-    return {name: value for name, value in found.items() if value is not None}
+def _ledgers(row: Row, column: str) -> dict[str, float]:
+    return _recorded(row, {ledger: column.format(ledger) for ledger in ALL_LEDGERS})
+
+
+def _recorded(row: Row, columns: Mapping[str, str]) -> dict[str, float]:
+    return {name: value for name, column in columns.items() if (value := number(row[column])) is not None}
 
 
 @dataclass(frozen=True)
@@ -327,26 +287,18 @@ def headline_figure(counted: Sequence[Swap]) -> HeadlineFigure:
 
 def headlines_by_scenario(swaps: Sequence[Swap]) -> Mapping[str, Sequence[Headlined]]:
     """The counted swaps of each scenario in the order in which they were carried out."""
-    firsts = _firsts(swaps)
-    return {
-        scenario: _headlined([swap for swap in swaps if swap.counted and swap.scenario == scenario], firsts)
-        for scenario in dict.fromkeys(swap.scenario for swap in swaps)
-    }
-
-
-def _headlined(counted: Sequence[Swap], firsts: frozenset[int]) -> list[Headlined]:
-    figure = f"{headline_figure(counted)}_s"
-    return [
-        Headlined(swap, seconds, swap.index in firsts)
-        for swap in counted
-        if (seconds := swap.figures.get(figure, 0.0)) > 0
-    ]
-
-
-def _firsts(swaps: Sequence[Swap]) -> frozenset[int]:
-    """The first swap of each scenario in each worker process, whether it is counted or a warm-up."""
     first_of: dict[tuple[int, str], int] = {}
+    by_scenario: dict[str, list[Swap]] = {}
     for swap in swaps:
+        its = by_scenario.setdefault(swap.scenario, [])
         if swap.status == "ok":
             first_of.setdefault((swap.worker, swap.scenario), swap.index)
-    return frozenset(first_of.values())
+        if swap.counted:
+            its.append(swap)
+    firsts = set(first_of.values())
+    found: dict[str, list[Headlined]] = {}
+    for scenario, counted in by_scenario.items():
+        figure = f"{headline_figure(counted)}_s"
+        having = [(swap, swap.figures[figure]) for swap in counted if swap.figures.get(figure, 0.0) > 0]
+        found[scenario] = [Headlined(swap, seconds, swap.index in firsts) for swap, seconds in having]
+    return found

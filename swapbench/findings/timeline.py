@@ -1,31 +1,212 @@
-"""A run as a timeline: rounds, swaps, phases and spans, ledgers, clients' requests and failures."""
+"""A run on one clock: rounds, swaps, phases and spans, ledgers, clients' requests and failures."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
-from typing import Final
+from itertools import accumulate, groupby
+from typing import Any, Final
 
 from swapbench.base.phases import ALL_LEDGERS, LEDGER_LABELS
-from swapbench.findings.clocks import Placed, PlacedSwap, place
-from swapbench.findings.swaps import key_of
+from swapbench.findings.swaps import key_of, rank_of_all
 from swapbench.store import Run
 from swapbench.store.tables import Row, number
+from swapbench.wire.swap import SwapKey
 
 Fact = str | int | float | bool
 
+# A row, and when it was, in seconds.
+_Timed = tuple[float, Row]
+
 # Begin and end are rounded each on its own.
-_ROUNDING_US = 1
+_ROUNDING_US: Final = 1
+
+# What says where a row belongs, not what was measured.
+_WHOSE: Final = frozenset(("run_id", "rank", "arm", "phase", "span"))
+
+_NO_START: Final = "not recorded: laid where its first sample or the swap before lets it"
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Something that takes time, in microseconds on the run's clock."""
+    """Something that takes time, or none, in microseconds on the run's clock."""
 
     name: str
     kind: str
     start_us: int
     end_us: int
     facts: Mapping[str, Fact] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ArmTimeline:
+    """One arm of a run, or the whole run where it compares nothing (`arm` is empty then).
+
+    Slices of a track are in order, and none overlaps another in part. Counters are bytes over time: each time
+    once. Requests end with their last known time, and have one for their first token, or None.
+    """
+
+    arm: str
+    label: str
+    tracks: Mapping[str, Sequence[Slice]]
+    counters: Mapping[str, Sequence[tuple[int, int]]]
+    failures: Sequence[Slice]
+    requests: Sequence[tuple[Slice, int | None]]
+
+
+@dataclass
+class _Placed:
+    """A swap on its worker's clock, then on the run's; `row` is empty for one that the run did not finish."""
+
+    key: SwapKey
+    row: Row
+    worker: int
+    phases: list[Row] = field(default_factory=list)
+    samples_s: list[float] = field(default_factory=list)
+    epoch: int | None = None
+    start_s: float = 0.0
+    end_s: float = 0.0
+
+    def number(self, column: str) -> float | None:
+        return number(self.row.get(column))
+
+    def parts(self) -> Iterator[_Timed]:
+        """Phases and spans since its start; published ones have no times, and follow each other."""
+        end_s = begun_s = 0.0
+        for row in self.phases:
+            at_s = number(row["start_s"])
+            if at_s is None:
+                at_s = begun_s if row["span"] else end_s
+            yield at_s, row
+            if not row["span"]:
+                begun_s, end_s = at_s, max(end_s, at_s + (number(row["seconds"]) or 0.0))
+
+    def of_rank(self, rank: float | None) -> list[_Timed]:
+        return [(self.start_s + at_s, row) for at_s, row in self.parts() if number(row["rank"]) == rank]
+
+    def of_all(self) -> list[_Timed]:
+        return self.of_rank(rank_of_all(self.phases))
+
+
+def timeline_of(run: Run) -> tuple[ArmTimeline, ...]:
+    """The timelines of a run's arms, all on one clock; one arm taken out of a run is a run by itself.
+
+    The run's clock begins with the first worker's; each worker follows the one before at once, for nobody has
+    measured what lies between them. Samples of a worker that carried out no swap are left out.
+    """
+    swaps = _begun(run)
+    of_epoch = {swap.epoch: swap.worker for swap in reversed(swaps) if swap.epoch is not None}
+    samples = [
+        (of_epoch[epoch], number(row["t_s"]) or 0.0, row)
+        for row, epoch in _epochs(run.memory)
+        if epoch in of_epoch
+    ]
+    # How far each worker's clock is known to have come, and where its next swap can begin.
+    ends_s: dict[int, float] = defaultdict(float)
+    free_s: dict[int, float] = defaultdict(float)
+    for swap in swaps:
+        start_s, free = swap.number("start_s"), free_s[swap.worker]
+        swap.start_s = max(free, min(swap.samples_s, default=free)) if start_s is None else start_s
+        lasted_s = [swap.number(name) or 0.0 for name in ("to_first_token_s", "total_s")]
+        lasted_s += [at_s + (number(row["seconds"]) or 0.0) for at_s, row in swap.parts()]
+        swap.end_s = swap.start_s + max(lasted_s)
+        free_s[swap.worker] = swap.end_s + (swap.number("rollback_s") or 0.0)
+        ends_s[swap.worker] = max(ends_s[swap.worker], swap.end_s)
+    for worker, at_s, _ in samples:
+        ends_s[worker] = max(ends_s[worker], at_s)
+    zeros = list(accumulate((ends_s[worker] for worker in sorted(ends_s)), initial=0.0))
+    for swap in swaps:
+        swap.start_s, swap.end_s = zeros[swap.worker] + swap.start_s, zeros[swap.worker] + swap.end_s
+    placed = [(zeros[worker] + at_s, row) for worker, at_s, row in samples]
+    if not run.info.arms:
+        return (_arm(run, "", "", swaps, placed, zeros),)
+    return tuple(
+        _arm(
+            run,
+            arm.name,
+            arm.label,
+            [swap for swap in swaps if swap.key[0] == arm.name],
+            [(at_s, row) for at_s, row in placed if row["arm"] == arm.name],
+            zeros,
+        )
+        for arm in run.info.arms
+    )
+
+
+def _begun(run: Run) -> list[_Placed]:
+    """Every swap of swaps.csv, then what was begun and has no row there, each with its worker."""
+    swaps: dict[SwapKey, _Placed] = {}
+    worker, latest, lost = 0, -1.0, False
+    rows = {key_of(row): row for row in run.swaps}
+    counts = any(number(row["position"]) is not None for row in rows.values())
+    turn = next((number(row["turn"]) for row in run.swaps), None)
+    for key, row in rows.items():
+        position = number(row["position"])
+        if lost or number(row["turn"]) != turn or (position is not None and position <= latest):
+            worker, latest, turn = worker + 1, -1.0, number(row["turn"])
+        latest = latest if position is None else position
+        # The parent writes the row of a swap in which the worker ended, and counts nothing.
+        lost = counts and position is None
+        swaps[key] = _Placed(key, row, worker)
+    for row in run.phases:
+        swaps.setdefault(key_of(row), _Placed(key_of(row), {}, worker + lost)).phases.append(row)
+    for row, epoch in _epochs(run.memory):
+        if row["scenario"] and (seconds := number(row["t_s"])) is not None:
+            swap = swaps.setdefault(key_of(row), _Placed(key_of(row), {}, worker + lost))
+            swap.epoch = epoch if swap.epoch is None else swap.epoch
+            if swap.epoch == epoch:
+                swap.samples_s.append(seconds)
+    # Where its samples' clock has begun again, what has no row is of another worker than the row before it.
+    epochs = [swap.epoch for swap in swaps.values() if swap.row and swap.worker == worker and not lost]
+    last = next((epoch for epoch in reversed(epochs) if epoch is not None), None)
+    for swap in swaps.values():
+        if not swap.row and last is not None and swap.epoch not in (None, last):
+            swap.worker = worker + 1
+    return list(swaps.values())
+
+
+def _epochs(samples: Iterable[Row]) -> Iterator[tuple[Row, int]]:
+    """Each sample, and which clock it was taken on: one observer's time never runs backwards."""
+    epoch, latest = 0, dict[str, float]()
+    for row in samples:
+        seconds, observer = number(row["t_s"]) or 0.0, str(row["observer"])
+        if seconds < latest.get(observer, 0.0):
+            epoch, latest = epoch + 1, {}
+        latest[observer] = seconds
+        yield row, epoch
+
+
+def _arm(
+    run: Run,
+    arm: str,
+    label: str,
+    swaps: Sequence[_Placed],
+    samples: Sequence[_Timed],
+    zeros: Sequence[float],
+) -> ArmTimeline:
+    workers = sorted({swap.worker for swap in swaps})
+    clocks: Mapping[str, Fact] = {"clock": "its zero is where this begins"}
+    lasting = [Slice(f"worker {i + 1}", "worker", _us(zeros[i]), _us(zeros[i + 1]), clocks) for i in workers]
+    tracks = {
+        **_tracks("rounds and swaps", nested(_rounds(swaps))),
+        **_phases_and_spans("", [swap.of_all() for swap in swaps]),
+        **_tracks("workers", nested(lasting)),
+    }
+    # A target of one process has no ranks to tell apart.
+    ranks = {number(row["rank"]) for swap in swaps for row in swap.phases}
+    for rank in sorted(rank for rank in ranks if rank is not None and None in ranks):
+        tracks |= _phases_and_spans(f"rank {int(rank)}: ", [swap.of_rank(rank) for swap in swaps])
+    return ArmTimeline(
+        arm=arm,
+        label=label,
+        tracks=tracks,
+        counters={name: points for name, points in _counters(swaps, samples) if points},
+        failures=[
+            _failure(swap)
+            for swap in swaps
+            if swap.row and not (swap.row["status"] == "ok" and swap.row["valid"])
+        ],
+        requests=list(_requests(run, swaps)),
+    )
 
 
 def nested(slices: Iterable[Slice]) -> list[list[Slice]]:
@@ -37,8 +218,7 @@ def nested(slices: Iterable[Slice]) -> list[list[Slice]]:
     open_ends: list[list[int]] = []
     for piece in sorted(slices, key=lambda piece: piece.start_us):
         for track, ends in zip(tracks, open_ends, strict=True):
-            fitted = _fit(piece, ends)
-            if fitted is not None:
+            if (fitted := _fit(piece, ends)) is not None:
                 track.append(fitted)
                 break
         else:
@@ -52,8 +232,7 @@ def _fit(piece: Slice, ends: list[int]) -> Slice | None:
     while ends and ends[-1] <= piece.start_us:
         ends.pop()
     if ends and ends[-1] - piece.start_us <= _ROUNDING_US < piece.end_us - piece.start_us:
-        piece = replace(piece, start_us=ends.pop())
-        return _fit(piece, ends)
+        return _fit(replace(piece, start_us=ends.pop()), ends)
     if ends and piece.end_us > ends[-1]:
         if piece.end_us - ends[-1] > _ROUNDING_US:
             return None
@@ -62,117 +241,22 @@ def _fit(piece: Slice, ends: list[int]) -> Slice | None:
     return piece
 
 
-# What says where a row belongs, not what was measured.
-_WHOSE: Final = frozenset(("run_id", "rank", "arm", "phase", "span"))
-
-_NO_START: Final = "not recorded: laid where its first sample or the swap before lets it"
+def _tracks(name: str, nests: Iterable[list[Slice]]) -> dict[str, list[Slice]]:
+    return {name if i == 1 else f"{name} ({i})": slices for i, slices in enumerate(nests, start=1)}
 
 
-@dataclass(frozen=True)
-class Track:
-    """Slices under one name, in order of time; none overlaps another in part."""
-
-    name: str
-    slices: tuple[Slice, ...]
-
-
-@dataclass(frozen=True)
-class CounterTrack:
-    """A ledger over time, in bytes: (microseconds, value), each time once and later than the one before."""
-
-    name: str
-    points: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True)
-class Moment:
-    """Something that happened at one time."""
-
-    name: str
-    kind: str
-    at_us: int
-    facts: dict[str, Fact]
-
-
-@dataclass(frozen=True)
-class RequestSlice:
-    """A client's request; it ends with its last known time."""
-
-    client: int
-    sent_us: int
-    first_token_us: int | None
-    end_us: int
-    facts: dict[str, Fact]
-
-
-@dataclass(frozen=True)
-class ArmTimeline:
-    """One arm of a run, or the whole run where it compares nothing (`arm` is empty then)."""
-
-    arm: str
-    label: str
-    tracks: tuple[Track, ...]
-    counters: tuple[CounterTrack, ...]
-    failures: tuple[Moment, ...]
-    requests: tuple[RequestSlice, ...]
-
-
-def timeline_of(run: Run) -> tuple[ArmTimeline, ...]:
-    """The timelines of a run's arms, all on one clock; one arm taken out of a run is a run by itself."""
-    placed = place(run)
-    if not run.info.arms:
-        return (_arm(run, placed),)
-    return tuple(_arm(run, placed.only(arm.name), arm.name, arm.label) for arm in run.info.arms)
-
-
-def _arm(run: Run, placed: Placed, arm: str = "", label: str = "") -> ArmTimeline:
-    several = len({swap.key[2] for swap in placed.swaps}) > 1
-    tracks = [
-        *_tracks("rounds and swaps", nested(_rounds(placed.swaps, several))),
-        *_measured("", [_of_all(swap) for swap in placed.swaps]),
-        *_tracks("workers", nested(_workers(placed))),
-    ]
-    for rank in _ranks(placed.swaps):
-        tracks += _measured(f"rank {rank}: ", [_of_rank(swap, rank) for swap in placed.swaps])
-    return ArmTimeline(
-        arm=arm,
-        label=label,
-        tracks=tuple(tracks),
-        counters=tuple(_counters(placed)),
-        failures=tuple(_failures(placed.swaps)),
-        requests=tuple(_requests(run, placed.swaps)),
-    )
-
-
-def _ranks(swaps: Iterable[PlacedSwap]) -> list[int]:
-    """The ranks of a target of several; a target of one has none to tell apart."""
-    ranks = {number(row["rank"]) for swap in swaps for _, row in swap.phases}
-    return sorted(int(rank) for rank in ranks if rank is not None) if None in ranks else []
-
-
-_Rows = list[tuple[float, Row]]
-
-
-def _of_all(swap: PlacedSwap) -> _Rows:
-    """Phases and spans of the whole target: of several ranks, those that name none, or else the first's."""
-    ranks = {number(row["rank"]) for _, row in swap.phases}
-    named = [rank for rank in ranks if rank is not None]
-    return _of_rank(swap, None if None in ranks else min(named, default=None))
-
-
-def _of_rank(swap: PlacedSwap, rank: float | None) -> _Rows:
-    return [(at_s, row) for at_s, row in swap.phases if number(row["rank"]) == rank]
-
-
-def _measured(whose: str, swaps: Sequence[_Rows]) -> Iterator[Track]:
+def _phases_and_spans(whose: str, swaps: Iterable[list[_Timed]]) -> dict[str, list[Slice]]:
     """Phases with the spans that lie within them; then tracks of spans that overlap others, or a phase."""
+
+    def by_start(piece: Slice) -> tuple[int, int]:
+        return piece.start_us, -piece.end_us  # what encloses others comes first
+
     inside: list[Slice] = []
     outside: list[Slice] = []
     for rows in swaps:
-        phases = [_slice(at_s, row) for at_s, row in rows if not row["span"]]
         # A part of a span is written before the span itself, which ends after it.
-        spans = [_slice(at_s, row) for at_s, row in rows if row["span"]]
-        for phase in phases:
+        spans = [_part(at_s, row) for at_s, row in rows if row["span"]]
+        for phase in (_part(at_s, row) for at_s, row in rows if not row["span"]):
             of_phase = [
                 span
                 for span in spans
@@ -180,65 +264,54 @@ def _measured(whose: str, swaps: Sequence[_Rows]) -> Iterator[Track]:
                 and phase.start_us <= span.start_us
                 and span.end_us <= phase.end_us
             ]
-            inside += [phase, *sorted(of_phase, key=_by_start)]
+            inside += [phase, *sorted(of_phase, key=by_start)]
             spans = [span for span in spans if span not in of_phase]
         outside += spans
-    first, *others = nested(inside) or [[]]
-    overlapping = [*(piece for track in others for piece in track), *outside]
-    yield from _tracks(f"{whose}phases and spans", [first] if first else [])
-    yield from _tracks(f"{whose}spans that overlap", nested(sorted(overlapping, key=_by_start)))
+    tracks = nested(inside)
+    overlapping = sorted((*(piece for track in tracks[1:] for piece in track), *outside), key=by_start)
+    return {
+        **_tracks(f"{whose}phases and spans", tracks[:1]),
+        **_tracks(f"{whose}spans that overlap", nested(overlapping)),
+    }
 
 
-def _by_start(piece: Slice) -> tuple[int, int]:
-    """What encloses others comes first."""
-    return piece.start_us, -piece.end_us
-
-
-def _tracks(name: str, nests: list[list[Slice]]) -> Iterator[Track]:
-    for i, slices in enumerate(nests, start=1):
-        yield Track(name if i == 1 else f"{name} ({i})", tuple(slices))
+def _part(at_s: float, row: Row) -> Slice:
+    name = f"{row['phase']}/{row['span']}" if row["span"] else str(row["phase"])
+    end_us = _us(at_s + (number(row["seconds"]) or 0.0))
+    return Slice(name, "span" if row["span"] else "phase", _us(at_s), end_us, _facts(row))
 
 
 def _us(seconds: float) -> int:
     return max(0, round(seconds * 1e6))
 
 
-def _rounds(swaps: Sequence[PlacedSwap], several: bool) -> Iterator[Slice]:
+def _rounds(swaps: Sequence[_Placed]) -> Iterator[Slice]:
     """Each round of each worker, then what is in it."""
+    several = len({swap.key[2] for swap in swaps}) > 1
     for (worker, number_), group in groupby(swaps, key=lambda swap: (swap.worker, swap.key[1])):
         within = [piece for swap in group for piece in _swap_slices(swap, several)]
-        mark = _mark(within[0].facts.get("warmup") is True)
+        mark = ", warm-up" if within[0].facts.get("warmup") is True else ""
         start_us, end_us = min(p.start_us for p in within), max(p.end_us for p in within)
         facts: dict[str, Fact] = {"round": number_, "worker": worker + 1}
         yield Slice(f"round {number_}{mark}", "round", start_us, end_us, facts)
         yield from within
 
 
-def _swap_slices(swap: PlacedSwap, several: bool) -> Iterator[Slice]:
+def _swap_slices(swap: _Placed, several: bool) -> Iterator[Slice]:
     """The swap, and going back to the old model after it."""
+    start_known = swap.number("start_s") is not None
     facts = _facts(swap.row) | {"worker": swap.worker + 1}
     if not swap.row:
-        facts |= {"status": "not finished", "warmup": any(bool(row["warmup"]) for _, row in swap.phases)}
-    if not swap.start_known:
+        facts |= {"status": "not finished", "warmup": any(bool(row["warmup"]) for row in swap.phases)}
+    if not start_known:
         facts |= {"start": _NO_START}
     name = f"{swap.key[3]} ({swap.key[2]})" if several else swap.key[3]
-    start_us, end_us = _us(swap.start_s), _us(swap.end_s)
-    yield Slice(f"{name}{_mark(facts['warmup'] is True)}", "swap", start_us, end_us, facts)
-    rollback_s = number(swap.row.get("rollback_s"))
-    if rollback_s is not None and swap.start_known:
-        facts = {"rollback_s": rollback_s}
-        yield Slice("rolling back", "rollback", end_us, _us(swap.end_s + rollback_s), facts)
-
-
-def _mark(warmup: bool) -> str:
-    return ", warm-up" if warmup else ""
-
-
-def _slice(at_s: float, row: Row) -> Slice:
-    span = str(row["span"])
-    name = f"{row['phase']}/{span}" if span else str(row["phase"])
-    end_s = at_s + (number(row["seconds"]) or 0.0)
-    return Slice(name, "span" if span else "phase", _us(at_s), _us(end_s), _facts(row))
+    mark = ", warm-up" if facts["warmup"] is True else ""
+    yield Slice(f"{name}{mark}", "swap", _us(swap.start_s), _us(swap.end_s), facts)
+    rollback_s = swap.number("rollback_s")
+    if rollback_s is not None and start_known:
+        end_us = _us(swap.end_s + rollback_s)
+        yield Slice("rolling back", "rollback", _us(swap.end_s), end_us, {"rollback_s": rollback_s})
 
 
 def _facts(row: Row) -> dict[str, Fact]:
@@ -254,78 +327,56 @@ def _facts(row: Row) -> dict[str, Fact]:
     return facts
 
 
-def _workers(placed: Placed) -> Iterator[Slice]:
-    for worker in placed.workers:
-        name = f"worker {worker.number + 1}"
-        facts: dict[str, Fact] = {"clock": "its zero is where this begins"}
-        yield Slice(name, "worker", _us(worker.start_s), _us(worker.end_s), facts)
-
-
-def _counters(placed: Placed) -> Iterator[CounterTrack]:
+def _counters(
+    swaps: Sequence[_Placed], samples: Sequence[_Timed]
+) -> Iterator[tuple[str, list[tuple[int, int]]]]:
     """Every ledger: as the worker sees it, in samples and around phases, and as the parent does."""
-    outside = [(at_s, row) for at_s, row in placed.samples if row["observer"] == "parent"]
-    inside = [(at_s, row) for at_s, row in placed.samples if row["observer"] != "parent"]
-    around = [(at_s, row) for swap in placed.swaps for at_s, row in _of_all(swap) if not row["span"]]
+    outside = [(at_s, row) for at_s, row in samples if row["observer"] == "parent"]
+    inside = [(at_s, row) for at_s, row in samples if row["observer"] != "parent"]
+    phases = [(at_s, row) for swap in swaps for at_s, row in swap.of_all() if not row["span"]]
     for ledger in ALL_LEDGERS:
-        label = LEDGER_LABELS[ledger]
-        column = f"{ledger}_bytes"
-        yield from _counter(label, [*_column(inside, column), *_around(around, ledger)])
-        yield from _counter(f"{label}, seen from outside", _column(outside, column))
-    yield from _counter("machine's swap used", _column(inside, "swap_used_bytes"))
+        label, column = LEDGER_LABELS[ledger], f"{ledger}_bytes"
+        around = [
+            when
+            for at_s, row in phases
+            for when in (
+                (at_s, row[f"{ledger}_before_bytes"]),
+                (at_s + (number(row["seconds"]) or 0.0), row[f"{ledger}_after_bytes"]),
+            )
+        ]
+        yield label, _points([*((at_s, row[column]) for at_s, row in inside), *around])
+        yield f"{label}, seen from outside", _points((at_s, row[column]) for at_s, row in outside)
+    yield "machine's swap used", _points((at_s, row["swap_used_bytes"]) for at_s, row in inside)
 
 
-_Points = Iterable[tuple[float, float]]
-
-
-def _column(samples: Iterable[tuple[float, Row]], column: str) -> _Points:
-    return ((at_s, value) for at_s, row in samples if (value := number(row[column])) is not None)
-
-
-def _around(phases: Iterable[tuple[float, Row]], ledger: str) -> _Points:
-    """What was read right before and right after each phase."""
-    for at_s, row in phases:
-        seconds = number(row["seconds"]) or 0.0
-        for side, when_s in (("before", at_s), ("after", at_s + seconds)):
-            value = number(row[f"{ledger}_{side}_bytes"])
-            if value is not None:
-                yield when_s, value
-
-
-def _counter(name: str, points: _Points) -> Iterator[CounterTrack]:
+def _points(cells: Iterable[tuple[float, Any]]) -> list[tuple[int, int]]:
     """One value a microsecond, the latest; a value that stays is said once, and again at the very end."""
-    latest = {_us(at_s): int(value) for at_s, value in sorted(points, key=lambda point: point[0])}
-    if not latest:
-        return
-    end = list(latest)[-1]
+    recorded = [(at_s, value) for at_s, cell in cells if (value := number(cell)) is not None]
+    latest = {_us(at_s): int(value) for at_s, value in sorted(recorded, key=lambda point: point[0])}
+    end = max(latest, default=0)
     kept: list[tuple[int, int]] = []
     for at_us, value in latest.items():
         if not kept or kept[-1][1] != value or at_us == end:
             kept.append((at_us, value))
-    yield CounterTrack(name, tuple(kept))
+    return kept
 
 
-def _failures(swaps: Sequence[PlacedSwap]) -> Iterator[Moment]:
-    """Failed, rolled back, refused and invalid swaps, where they ended."""
-    for swap in swaps:
-        if not swap.row or (swap.row["status"] == "ok" and swap.row["valid"]):
-            continue
-        status = "invalid" if swap.row["status"] == "ok" else str(swap.row["status"]).replace("_", " ")
-        yield Moment(f"{swap.key[3]}: {status}", "failure", _us(swap.end_s), _facts(swap.row))
+def _failure(swap: _Placed) -> Slice:
+    """A failed, rolled back, refused or invalid swap, where it ended."""
+    status = "invalid" if swap.row["status"] == "ok" else str(swap.row["status"]).replace("_", " ")
+    end_us = _us(swap.end_s)
+    return Slice(f"{swap.key[3]}: {status}", "failure", end_us, end_us, _facts(swap.row))
 
 
-def _requests(run: Run, swaps: Sequence[PlacedSwap]) -> Iterator[RequestSlice]:
+def _requests(run: Run, swaps: Sequence[_Placed]) -> Iterator[tuple[Slice, int | None]]:
     starts = {swap.key: swap.start_s for swap in swaps}
     for row in run.requests:
-        sent_s = number(row["sent_s"])
-        start_s = starts.get(key_of(row))
+        sent_s, start_s = number(row["sent_s"]), starts.get(key_of(row))
         if start_s is None or sent_s is None:
             continue
         first_s, answered_s = number(row["first_token_s"]), number(row["answered_s"])
         end_s = next(s for s in (answered_s, first_s, sent_s) if s is not None)
-        yield RequestSlice(
-            client=int(number(row["client"]) or 0),
-            sent_us=_us(start_s + sent_s),
-            first_token_us=None if first_s is None else _us(start_s + first_s),
-            end_us=_us(start_s + max(end_s, sent_s)),
-            facts=_facts(row),
-        )
+        name = f"client {int(number(row['client']) or 0)}"
+        end_us = _us(start_s + max(end_s, sent_s))
+        first_us = None if first_s is None else _us(start_s + first_s)
+        yield Slice(name, "request", _us(start_s + sent_s), end_us, _facts(row)), first_us

@@ -5,10 +5,10 @@ their id alone, whatever their process, and each argument of a counter event is 
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from swapbench.findings.timeline import ArmTimeline, RequestSlice, Track
+from swapbench.findings.timeline import ArmTimeline, Slice
 from swapbench.store import RunInfo
 
 # 1: first published form.
@@ -61,7 +61,7 @@ def _names(info: RunInfo, arm: ArmTimeline, pid: int) -> Iterator[_Event]:
     yield _meta("process_name", pid, 0, name=f"{title} {side}".rstrip())
     yield _meta("process_labels", pid, 0, labels=info.run_id)
     yield _meta("process_sort_index", pid, 0, sort_index=pid)
-    names = [track.name for track in arm.tracks]
+    names = list(arm.tracks)
     tids = [_tid(pid, i) for i in range(len(names))]
     if arm.failures:
         names, tids = [*names, "failures"], [*tids, pid * _THREADS + _FAILURES]
@@ -79,21 +79,21 @@ def _meta(what: str, pid: int, tid: int, **args: Any) -> _Event:
 
 
 def _of(arm: ArmTimeline, pid: int) -> Iterator[_Event]:
-    for i, track in enumerate(arm.tracks):
-        yield from _slices(track, pid, _tid(pid, i))
+    for i, slices in enumerate(arm.tracks.values()):
+        yield from _slices(slices, pid, _tid(pid, i))
     for failure in arm.failures:
-        at = {"pid": pid, "tid": pid * _THREADS + _FAILURES, "ts": failure.at_us}
+        at = {"pid": pid, "tid": pid * _THREADS + _FAILURES, "ts": failure.start_us}
         yield {"ph": "i", "s": "t", "name": failure.name, "cat": failure.kind, **at, "args": failure.facts}
-    for counter in arm.counters:
-        for at_us, value in counter.points:
+    for name, points in arm.counters.items():
+        for at_us, value in points:
             at = {"pid": pid, "tid": pid * _THREADS, "ts": at_us}
-            yield {"ph": "C", "name": counter.name, **at, "args": {"bytes": value}}
-    for number, request in enumerate(arm.requests, start=1):
-        yield from _request(request, pid, f"{number:x}")
+            yield {"ph": "C", "name": name, **at, "args": {"bytes": value}}
+    for number, (request, first_token_us) in enumerate(arm.requests, start=1):
+        yield from _request(request, first_token_us, pid, f"{number:x}")
 
 
-def _slices(track: Track, pid: int, tid: int) -> Iterator[_Event]:
-    for piece in track.slices:
+def _slices(slices: Iterable[Slice], pid: int, tid: int) -> Iterator[_Event]:
+    for piece in slices:
         warmup = ",warm-up" if piece.facts.get("warmup") is True else ""
         yield {
             "ph": "X",
@@ -107,14 +107,13 @@ def _slices(track: Track, pid: int, tid: int) -> Iterator[_Event]:
         }
 
 
-def _request(request: RequestSlice, pid: int, id_: str) -> Iterator[_Event]:
+def _request(request: Slice, first_token_us: int | None, pid: int, id_: str) -> Iterator[_Event]:
     """An asynchronous slice: a client may send again while it waits. Its first token is an instant on it.
 
     Its id is local to the process: what has a global one is shown outside of any.
     """
     common = {"cat": "request", "id2": {"local": f"0x{id_}"}, "pid": pid, "tid": pid * _THREADS}
-    name = f"client {request.client}"
-    yield {"ph": "b", "name": name, **common, "ts": request.sent_us, "args": request.facts}
-    if request.first_token_us is not None:
-        yield {"ph": "n", "name": "first token", **common, "ts": request.first_token_us, "args": {}}
-    yield {"ph": "e", "name": name, **common, "ts": request.end_us, "args": {}}
+    yield {"ph": "b", "name": request.name, **common, "ts": request.start_us, "args": request.facts}
+    if first_token_us is not None:
+        yield {"ph": "n", "name": "first token", **common, "ts": first_token_us, "args": {}}
+    yield {"ph": "e", "name": request.name, **common, "ts": request.end_us, "args": {}}

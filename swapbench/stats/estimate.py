@@ -89,7 +89,9 @@ def supported_reliability(successes: int, n: int) -> float:
     if successes == 0:
         return 0.0
     # Through logarithms: terms can be huge.
-    ways = {k: math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) for k in range(successes, n + 1)}
+    ways = {
+        k: math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) for k in range(successes, n + 1)
+    }
     low, high = 0.0, 1.0
     for _ in range(60):
         p = (low + high) / 2
@@ -142,7 +144,9 @@ def theil_sen(series: Sequence[Series]) -> Slope | None:
     if pairs == 0:
         return None
     untied = sum(_rank_term(len(ys)) / 18 for _, ys in series)
-    variance = sum((_rank_term(len(ys)) - sum(map(_rank_term, Counter(ys).values()))) / 18 for _, ys in series)
+    variance = sum(
+        (_rank_term(len(ys)) - sum(map(_rank_term, Counter(ys).values()))) / 18 for _, ys in series
+    )
     reach = Z_95 * math.sqrt(variance)
     lower, upper = round((pairs - reach) / 2) - 1, round((pairs + reach) / 2)
     if round((pairs - Z_95 * math.sqrt(untied)) / 2) < 1:

@@ -1,13 +1,14 @@
 """A figure over many runs: whether, when and by how much it changed, and where the next run's falls.
 
-What changed is information, never a verdict. Levels are told apart by ranks, so one run that took ten times as
-long counts as one run above, no more. The statistic is the greatest standardised rank sum (Mann and Whitney)
-over all places to cut, in intervals of all lengths and places (seeded binary segmentation: Kovács, Bühlmann, Li
-and Munk 2023). Under a steady level it depends on the number of runs alone: its critical values are a table.
+What changed is information, never a verdict. Levels are told apart by ranks, so one run that took ten times
+as long counts as one run above, no more. The statistic is the greatest standardised rank sum (Mann and
+Whitney) over all places to cut, in intervals of all lengths and places (seeded binary segmentation: Kovács,
+Bühlmann, Li and Munk 2023). Under a steady level it depends on the number of runs alone: its critical values
+are a table.
 
-Fewer than 1 % of steady series of independent runs show a change, whatever their distribution. Runs that take
-after their neighbours alarm more often: 40 runs with a correlation of 0.2 from one to the next in 2 % of series,
-0.3 in 6 %, 0.5 in 20 %, 0.7 in 50 %. A slow drift looks like a staircase.
+Fewer than 1 % of steady series of independent runs show a change, whatever their distribution. Runs that
+take after their neighbours alarm more often: 40 runs with a correlation of 0.2 from one to the next in 2 %
+of series, 0.3 in 6 %, 0.5 in 20 %, 0.7 in 50 %. A slow drift looks like a staircase.
 """
 
 import math
