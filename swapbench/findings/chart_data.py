@@ -10,11 +10,11 @@ from statistics import median_low
 from typing import Final, Literal
 
 from swapbench.base.phases import ALL_LEDGERS, FIRST_TOKEN, PHASES, HeadlineFigure
-from swapbench.findings.findings import Findings
+from swapbench.findings import Findings
+from swapbench.findings.anomalies import Outlier
 from swapbench.findings.memory import Growth, growth_of
 from swapbench.findings.runs import by_cell, cell_name
-from swapbench.findings.stability import Outlier
-from swapbench.findings.strategies import STOCK, Ladder
+from swapbench.findings.strategies import STOCK
 from swapbench.findings.swaps import Swap, headline_figure, rank_of_all, samples_of, swaps_of
 from swapbench.stats.estimate import Estimate, Interval, estimate, median_interval
 from swapbench.store import Run, experiment_of
@@ -26,6 +26,8 @@ _MOST_POINTS: Final = 600
 # What is shown before the request and after the end, as a share of the swap.
 _LEAD: Final = 0.08
 _TAIL: Final = 0.15
+
+_ORDER: Final = (*map(str, PHASES), FIRST_TOKEN)
 
 Point = tuple[float, float]
 
@@ -83,9 +85,7 @@ class SwapTimeline:
 def timeline_of(run: Run, swaps: Sequence[Swap]) -> SwapTimeline | None:
     """The timeline of a scenario's most ordinary swap; None where none is counted, or none has phases.
 
-    Args:
-        run: with the scenarios named as in `swaps`.
-        swaps: of one scenario.
+    `swaps` are of one scenario, which `run` names as they do.
     """
     counted = [swap for swap in swaps if swap.counted]
     swap = nearest_median(counted)
@@ -117,46 +117,43 @@ def nearest_median(counted: Sequence[Swap]) -> Swap | None:
     """The swap whose headline is the median; of an even number the faster of the two beside it."""
     figure = f"{headline_figure(counted)}_s"
     having = [swap for swap in counted if figure in swap.figures]
-    if not having:
-        return None
-    middle = median_low(swap.figures[figure] for swap in having)
-    return next(swap for swap in having if swap.figures[figure] == middle)
+    middle = median_low(swap.figures[figure] for swap in having) if having else None
+    return next((swap for swap in having if swap.figures[figure] == middle), None)
 
 
-def _stretches(rows: Sequence[Row]) -> tuple[tuple[Stretch, ...], bool]:
-    """Phases in their order, each followed by its spans; and whether they had to be laid end to end.
-
-    One that was entered several times is several stretches.
-    """
-    found = [row for row in rows if math.isfinite(row["seconds"])]
-    order = [*map(str, PHASES), FIRST_TOKEN]
-    phases = [row for name in order for row in found if row["phase"] == name and not row["span"]]
-    end_to_end = any(not math.isfinite(row["start_s"]) for row in phases)
-    starts = [float(row["start_s"]) for row in phases]
-    if end_to_end:
-        starts = list(accumulate((float(row["seconds"]) for row in phases[:-1]), initial=0.0))
-    stretches: list[Stretch] = []
-    for name in order:
-        its = [(row, s) for row, s in zip(phases, starts, strict=True) if row["phase"] == name]
-        stretches += [Stretch(name, "", s, float(row["seconds"])) for row, s in its]
-        if not end_to_end:
-            stretches += _spans(found, name)
-    return tuple(stretches), end_to_end
-
-
-def _spans(rows: Sequence[Row], phase: str) -> list[Stretch]:
-    """A phase's spans by their start; spans within spans (evict/write/agent) left out."""
-    spans = [
-        Stretch(phase, row["span"], float(row["start_s"]), float(row["seconds"]))
-        for row in rows
-        if row["phase"] == phase and row["span"] and "/" not in row["span"] and math.isfinite(row["start_s"])
+def _stretches(rows: Iterable[Row]) -> tuple[tuple[Stretch, ...], bool]:
+    """Phases in their order, each followed by its spans, without spans within spans (evict/write/agent); and
+    whether they had to be laid end to end. What was entered several times is several stretches."""
+    found = sorted(
+        (row for row in rows if math.isfinite(row["seconds"]) and row["phase"] in _ORDER),
+        key=lambda row: _ORDER.index(row["phase"]),
+    )
+    phases = [row for row in found if not row["span"]]
+    if any(not math.isfinite(row["start_s"]) for row in phases):
+        starts = accumulate((float(row["seconds"]) for row in phases[:-1]), initial=0.0)
+        laid = zip(phases, starts, strict=True)
+        return tuple(Stretch(row["phase"], "", start, float(row["seconds"])) for row, start in laid), True
+    stretches = [
+        Stretch(row["phase"], row["span"], float(row["start_s"]), float(row["seconds"]))
+        for row in found
+        if "/" not in row["span"] and math.isfinite(row["start_s"])
     ]
-    return sorted(spans, key=lambda stretch: (stretch.start_s, -stretch.seconds))
+
+    def place(one: Stretch) -> tuple[float, ...]:
+        return (_ORDER.index(one.phase), *((1, one.start_s, -one.seconds) if one.span else (0, 0, 0)))
+
+    return tuple(sorted(stretches, key=place)), False
 
 
 def _ledgers(run: Run, rows: Sequence[Row], swap: Swap, end_s: float) -> Iterator[LedgerSeries]:
     """Readings around every phase and span, and the samples between them."""
-    samples = _samples(run, swap, end_s)
+    start_s = swap.figures.get("start_s", math.nan)
+    samples = [
+        (row["t_s"] - start_s, row)
+        for row in samples_of(run)
+        if (row["round"], row["scenario"]) == (swap.round, swap.scenario)
+        and start_s - _LEAD * end_s <= row["t_s"] <= start_s + (1 + _TAIL) * end_s
+    ]
     for ledger in ALL_LEDGERS:
         points = [(row["start_s"], row[f"{ledger}_before_bytes"]) for row in rows]
         points += [(row["start_s"] + row["seconds"], row[f"{ledger}_after_bytes"]) for row in rows]
@@ -164,18 +161,6 @@ def _ledgers(run: Run, rows: Sequence[Row], swap: Swap, end_s: float) -> Iterato
         known = sorted((t, value) for t, value in points if math.isfinite(t) and math.isfinite(value))
         if len(known) > 1:
             yield LedgerSeries(ledger, thinned_keeping_extremes(known, _MOST_POINTS))
-
-
-def _samples(run: Run, swap: Swap, end_s: float) -> list[tuple[float, Row]]:
-    start_s = swap.figures.get("start_s")
-    if start_s is None:
-        return []
-    first_s, last_s = start_s - _LEAD * end_s, start_s + (1 + _TAIL) * end_s
-    return [
-        (row["t_s"] - start_s, row)
-        for row in samples_of(run)
-        if (row["round"], row["scenario"]) == (swap.round, swap.scenario) and first_s <= row["t_s"] <= last_s
-    ]
 
 
 def thinned_keeping_extremes(points: Sequence[Point], most: int) -> tuple[Point, ...]:
@@ -191,12 +176,8 @@ def thinned_keeping_extremes(points: Sequence[Point], most: int) -> tuple[Point,
     for i in range(stretches):
         part = inner[i * len(inner) // stretches : (i + 1) * len(inner) // stretches]
         if part:
-            ends = {min(part, key=lambda p: p[1]), max(part, key=lambda p: p[1])}
-            kept.extend(sorted(ends))
+            kept.extend(sorted({min(part, key=lambda p: p[1]), max(part, key=lambda p: p[1])}))
     return (*kept, points[-1])
-
-
-Kind = Literal["counted", "warm-up", "invalid"]
 
 
 @dataclass(frozen=True)
@@ -205,7 +186,7 @@ class Dot:
 
     round: int
     seconds: float
-    kind: Kind
+    kind: Literal["counted", "warm-up", "invalid"]
     outlier: bool
 
 
@@ -242,46 +223,21 @@ def dots_of(
     name: str, swaps: Sequence[Swap], outliers: Iterable[Outlier], figure: HeadlineFigure | None = None
 ) -> Dots:
     """The headline of each of a scenario's swaps; `figure` where it is compared by another than its own."""
-    own = headline_figure([swap for swap in swaps if swap.counted])
-    return _dots(name, swaps, figure or own, {o.round for o in outliers if o.scenario == name})
-
-
-def ladder_dots(ladder: Ladder, swaps: Sequence[Swap], outliers: Sequence[Outlier]) -> LadderDots:
-    """The total of each swap, strategy by strategy.
-
-    Args:
-        swaps: of cells, as `by_cell` names them.
-    """
-    strategies = []
-    for rung in ladder.rungs:
-        cell = cell_name(ladder.scenario, rung.strategy)
-        far = {o.round for o in outliers if o.scenario == cell}
-        theirs = [swap for swap in swaps if swap.scenario == cell]
-        strategies.append(_dots(rung.strategy, theirs, "total", far))
-    return LadderDots(ladder.scenario, tuple(strategies))
-
-
-def _dots(name: str, swaps: Sequence[Swap], figure: HeadlineFigure, outliers: set[int]) -> Dots:
-    column = f"{figure}_s"
+    figure = figure or headline_figure([swap for swap in swaps if swap.counted])
+    far = {(outlier.scenario, outlier.round) for outlier in outliers}
     dots = [
         Dot(
             swap.round,
-            swap.figures[column],
+            swap.figures[f"{figure}_s"],
             "counted" if swap.counted else "warm-up" if swap.warmup else "invalid",
-            swap.counted and swap.round in outliers,
+            swap.counted and (swap.scenario, swap.round) in far,
         )
         for swap in swaps
-        if column in swap.figures
+        if f"{figure}_s" in swap.figures
     ]
     counted = [dot.seconds for dot in dots if dot.kind == "counted"]
-    return Dots(
-        name=name,
-        figure=figure,
-        dots=tuple(dots),
-        estimate=estimate(counted),
-        interval=median_interval(counted),
-        without=len(swaps) - len(dots),
-    )
+    without = len(swaps) - len(dots)
+    return Dots(name, figure, tuple(dots), estimate(counted), median_interval(counted), without)
 
 
 @dataclass(frozen=True)
@@ -298,54 +254,35 @@ class Pictures:
 def pictures_of(
     run: Run, findings: Findings, compared_by: Mapping[str, HeadlineFigure] | None = None
 ) -> Pictures:
-    """The pictures of a run that was analysed.
-
-    Args:
-        compared_by: by scenario, the figure that both sides of a comparison have; each its own when None.
+    """The pictures of a run that was analysed; `compared_by` has the figure that both sides of a comparison
+    have, by scenario.
 
     Raises:
         ResultsError: as `analyse`.
     """
-    whole = experiment_of(run)
-    named, experiment = by_cell(run, whole)
+    named, experiment = by_cell(run, experiment_of(run))
     swaps = swaps_of(named)
+    of = {s.name: [swap for swap in swaps if swap.scenario == s.name] for s in experiment.scenario}
+    timelines, ladders = [], []
+    for ladder in findings.ladders:
+        strategies = {rung.strategy: of[cell_name(ladder.scenario, rung.strategy)] for rung in ladder.rungs}
+        dots = (dots_of(name, its, findings.outliers, "total") for name, its in strategies.items())
+        ladders.append(LadderDots(ladder.scenario, tuple(dots)))
+        measured = [rung.strategy for rung in ladder.rungs if rung.total is not None]
+        shown = dict.fromkeys([*(name for name in measured if name == STOCK), *measured[:1]])
+        drawn = [line for name in shown if (line := timeline_of(named, strategies[name])) is not None]
+        longest_s = max((timeline.end_s for timeline in drawn), default=0.0)
+        timelines += [replace(timeline, axis_s=longest_s) for timeline in drawn]
+    alone = {} if ladders else of
+    timelines += [line for its in alone.values() if (line := timeline_of(named, its)) is not None]
+    figures = compared_by or {}
     return Pictures(
         command=shlex.join(run.info.command),
-        timelines=tuple(
-            timeline
-            for names in _shown(findings)
-            for timeline in _on_one_axis(timeline_of(named, _of(swaps, name)) for name in names)
-        ),
-        dots=()
-        if findings.ladders
-        else tuple(
-            dots_of(s.name, _of(swaps, s.name), findings.outliers, (compared_by or {}).get(s.name))
-            for s in experiment.scenario
-        ),
-        ladders=tuple(ladder_dots(ladder, swaps, findings.outliers) for ladder in findings.ladders),
+        timelines=tuple(timelines),
+        dots=tuple(dots_of(name, its, findings.outliers, figures.get(name)) for name, its in alone.items()),
+        ladders=tuple(ladders),
         growth=growth_of(swaps, findings.leaks, experiment.leak_tolerance_bytes),
     )
-
-
-def _of(swaps: Sequence[Swap], scenario: str) -> list[Swap]:
-    return [swap for swap in swaps if swap.scenario == scenario]
-
-
-def _shown(findings: Findings) -> Iterator[list[str]]:
-    """Which scenarios' swaps are drawn, in groups that are to be compared: of strategies, stock and the
-    fastest."""
-    for ladder in findings.ladders:
-        names = [rung.strategy for rung in ladder.rungs if rung.total is not None]
-        shown = dict.fromkeys([*(name for name in names if name == STOCK), *names[:1]])
-        yield [cell_name(ladder.scenario, name) for name in shown]
-    if not findings.ladders:
-        yield from ([scenario.name] for scenario in findings.scenarios)
-
-
-def _on_one_axis(found: Iterable[SwapTimeline | None]) -> Iterator[SwapTimeline]:
-    timelines = [timeline for timeline in found if timeline is not None]
-    longest_s = max((timeline.end_s for timeline in timelines), default=0.0)
-    return (replace(timeline, axis_s=longest_s) for timeline in timelines)
 
 
 # Of a scenario; and of a page: each takes half a kilobyte with its row of the table.
@@ -359,9 +296,6 @@ _READINGS_OF_ALL: Final = 2000
 # Fewer would be no line any more.
 _LEAST_POINTS: Final = 40
 
-# Scenario and, in a ladder, strategy.
-_Cell = tuple[str, str]
-
 
 def thinned(sides: Sequence[Pictures]) -> list[Pictures]:
     """The pictures of one page, of one run or of several that are compared.
@@ -369,53 +303,34 @@ def thinned(sides: Sequence[Pictures]) -> list[Pictures]:
     Of long series the ends, the least and the greatest of every stretch are kept; of swaps, outliers too, and
     of all sides the same rounds, since they are shown in pairs.
     """
-    cells = sum(1 for pictures in sides for _ in _cells(pictures))
-    rounds: dict[_Cell, set[int]] = defaultdict(set)
-    for pictures in sides:
-        for cell, dots, ordinary in _cells(pictures):
-            most = min(_MOST_DOTS, max(ordinary, _DOTS_OF_ALL // cells))
-            rounds[cell].update(_telling(dots.dots, most))
-    return [_thinned(pictures, rounds, len(sides)) for pictures in sides]
-
-
-def _cells(pictures: Pictures) -> Iterator[tuple[_Cell, Dots, int]]:
-    """Each with how many of its swaps an ordinary run has at most."""
-    for dots in pictures.dots:
-        yield (dots.name, ""), dots, _ORDINARY_SWAPS
-    for ladder in pictures.ladders:
-        for dots in ladder.strategies:
-            yield (ladder.scenario, dots.name), dots, _ORDINARY_SWAPS // len(ladder.strategies)
-
-
-def _telling(dots: Sequence[Dot], most: int) -> set[int]:
-    """The rounds of at most so many swaps, and of half as many outliers."""
-    outliers = [dot for dot in dots if dot.outlier]
-    points = [
-        *thinned_keeping_extremes([(dot.round, dot.seconds) for dot in dots], most),
-        *thinned_keeping_extremes([(dot.round, dot.seconds) for dot in outliers], most // 2),
+    # Each with how many of its swaps an ordinary run has at most.
+    cells = [(("", dots.name), dots, _ORDINARY_SWAPS) for side in sides for dots in side.dots]
+    cells += [
+        ((ladder.scenario, dots.name), dots, _ORDINARY_SWAPS // len(ladder.strategies))
+        for side in sides
+        for ladder in side.ladders
+        for dots in ladder.strategies
     ]
-    return {round(number) for number, _ in points}
+    rounds: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for cell, dots, ordinary in cells:
+        most = min(_MOST_DOTS, max(ordinary, _DOTS_OF_ALL // len(cells)))
+        for shown, limit in ((dots.dots, most), ([dot for dot in dots.dots if dot.outlier], most // 2)):
+            points = thinned_keeping_extremes([(dot.round, dot.seconds) for dot in shown], limit)
+            rounds[cell].update(round(number) for number, _ in points)
 
+    def few(scenario: str, several: Iterable[Dots]) -> tuple[Dots, ...]:
+        return tuple(_of_rounds(dots, rounds[scenario, dots.name]) for dots in several)
 
-def _thinned(pictures: Pictures, rounds: Mapping[_Cell, set[int]], among: int) -> Pictures:
-    series = sum(len(timeline.ledgers) for timeline in pictures.timelines)
-    readings = max(_LEAST_POINTS, _READINGS_OF_ALL // max(1, among * series))
-    settled = max(_LEAST_POINTS, _SETTLED_OF_ALL // max(1, among * len(pictures.growth)))
-    return replace(
-        pictures,
-        timelines=tuple(_timeline(timeline, readings) for timeline in pictures.timelines),
-        dots=tuple(_of_rounds(dots, rounds[dots.name, ""]) for dots in pictures.dots),
-        ladders=tuple(
-            replace(
-                ladder,
-                strategies=tuple(
-                    _of_rounds(dots, rounds[ladder.scenario, dots.name]) for dots in ladder.strategies
-                ),
-            )
-            for ladder in pictures.ladders
-        ),
-        growth=tuple(_growth(growth, settled) for growth in pictures.growth),
-    )
+    return [
+        replace(
+            side,
+            timelines=_few_readings(side.timelines, len(sides)),
+            dots=few("", side.dots),
+            ladders=tuple(replace(one, strategies=few(one.scenario, one.strategies)) for one in side.ladders),
+            growth=_few_settled(side.growth, len(sides)),
+        )
+        for side in sides
+    ]
 
 
 def _of_rounds(dots: Dots, rounds: set[int]) -> Dots:
@@ -423,15 +338,22 @@ def _of_rounds(dots: Dots, rounds: set[int]) -> Dots:
     return replace(dots, dots=kept, left_out=dots.left_out + len(dots.dots) - len(kept))
 
 
-def _growth(growth: Growth, most: int) -> Growth:
-    points = enumerate(point.growth_bytes for point in growth.points)
-    kept = thinned_keeping_extremes([(float(i), grown) for i, grown in points], most)
-    left_out = growth.left_out + len(growth.points) - len(kept)
-    return replace(growth, points=tuple(growth.points[round(i)] for i, _ in kept), left_out=left_out)
+def _few_readings(timelines: Sequence[SwapTimeline], sides: int) -> tuple[SwapTimeline, ...]:
+    series = sum(len(timeline.ledgers) for timeline in timelines)
+    most = max(_LEAST_POINTS, _READINGS_OF_ALL // max(1, sides * series))
+
+    def few(ledgers: Iterable[LedgerSeries]) -> tuple[LedgerSeries, ...]:
+        return tuple(replace(one, points=thinned_keeping_extremes(one.points, most)) for one in ledgers)
+
+    return tuple(replace(timeline, ledgers=few(timeline.ledgers)) for timeline in timelines)
 
 
-def _timeline(timeline: SwapTimeline, most: int) -> SwapTimeline:
-    ledgers = (
-        replace(series, points=thinned_keeping_extremes(series.points, most)) for series in timeline.ledgers
-    )
-    return replace(timeline, ledgers=tuple(ledgers))
+def _few_settled(growths: Sequence[Growth], sides: int) -> tuple[Growth, ...]:
+    most = max(_LEAST_POINTS, _SETTLED_OF_ALL // max(1, sides * len(growths)))
+    few = []
+    for growth in growths:
+        points = [(float(i), point.growth_bytes) for i, point in enumerate(growth.points)]
+        kept = tuple(growth.points[round(i)] for i, _ in thinned_keeping_extremes(points, most))
+        left_out = growth.left_out + len(points) - len(kept)
+        few.append(replace(growth, points=kept, left_out=left_out))
+    return tuple(few)

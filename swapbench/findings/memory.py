@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median
 from typing import Final, Literal
 
 from swapbench.base.figures import counted, memory
 from swapbench.base.phases import ALL_LEDGERS, LEDGERS, PHASES, WHOLE, Phase
-from swapbench.findings.swaps import COUNTS_DOWN, Swap
+from swapbench.findings.swaps import COUNTS_DOWN, Swap, estimated
 from swapbench.stats.estimate import Estimate, Series, Slope, estimate, theil_sen, thinned
 from swapbench.wire.swap import Reading
 
@@ -61,64 +61,42 @@ def memory_of(
     counted = [swap for swap in swaps if swap.counted]
     ledgers = (_ledger(ledger, counted, baseline.get(ledger)) for ledger in ALL_LEDGERS)
     shown = tuple(summary for summary in ledgers if summary.ledger in LEDGERS or summary.recorded)
-    settle = estimate(swap.figures.get("release_settle_s") for swap in counted)
-    return ScenarioMemory(scenario, old_model_bytes, settle, shown)
+    return ScenarioMemory(scenario, old_model_bytes, estimated(counted, "release_settle_s"), shown)
 
 
 def _ledger(ledger: str, swaps: Sequence[Swap], baseline: float | None) -> LedgerSummary:
     # More available is less in use: this turns both kinds of ledger into growth of what is in use.
     sign = -1 if ledger == COUNTS_DOWN else 1
-    unloaded = [swap.released.get(ledger, _after(swap, Phase.UNLOAD, ledger)) for swap in swaps]
-    loaded = [_before(swap, Phase.UNLOAD, ledger) for swap in swaps]
-    return LedgerSummary(
-        ledger=ledger,
-        before=estimate(_at_start(swap, ledger) for swap in swaps),
-        peak=estimate(_peak(swap, ledger) for swap in swaps),
-        after_unload=estimate(unloaded),
-        after=estimate(_at_end(swap, ledger) for swap in swaps),
-        overlap=estimate(_overlap(swap, ledger, sign) for swap in swaps),
-        returned=estimate(_minus(old, new, sign) for old, new in zip(loaded, unloaded, strict=True)),
-        not_reclaimed=estimate(_minus(new, baseline, sign) for new in unloaded),
-    )
-
-
-def _before(swap: Swap, phase: str, ledger: str) -> float | None:
-    return swap.phases[phase].before.get(ledger) if phase in swap.phases else None
-
-
-def _after(swap: Swap, phase: str, ledger: str) -> float | None:
-    return swap.phases[phase].after.get(ledger) if phase in swap.phases else None
-
-
-def _at_start(swap: Swap, ledger: str) -> float | None:
-    return next((_before(swap, phase, ledger) for phase in (*PHASES, WHOLE) if phase in swap.phases), None)
-
-
-def _at_end(swap: Swap, ledger: str) -> float | None:
-    parts = (*reversed(PHASES), WHOLE)
-    return next((_after(swap, phase, ledger) for phase in parts if phase in swap.phases), None)
-
-
-def _peak(swap: Swap, ledger: str) -> float | None:
-    """The extreme among the readings around phases, the samples between them, and MLX's own peak."""
-    readings: list[float | None] = [swap.extremes.get(ledger)]
-    for measured in swap.phases.values():
-        readings += [measured.before.get(ledger), measured.after.get(ledger)]
-        if ledger == "mlx_active":
-            readings.append(measured.mlx_peak_bytes)
-    recorded = [reading for reading in readings if reading is not None]
-    return (min if ledger == COUNTS_DOWN else max)(recorded, default=None)
-
-
-def _overlap(swap: Swap, ledger: str, sign: int) -> float | None:
-    peak, before, after = _peak(swap, ledger), _at_start(swap, ledger), _at_end(swap, ledger)
-    if peak is None or before is None or after is None:
-        return None
-    return sign * peak - max(sign * before, sign * after)
-
-
-def _minus(left: float | None, right: float | None, sign: int) -> float | None:
-    return None if left is None or right is None else sign * (left - right)
+    found: dict[str, list[float | None]] = {}
+    for swap in swaps:
+        parts = [swap.phases[name] for name in (*PHASES, WHOLE) if name in swap.phases]
+        before, after = (parts[0].before.get(ledger), parts[-1].after.get(ledger)) if parts else (None, None)
+        unload = swap.phases.get(Phase.UNLOAD)
+        loaded = unload.before.get(ledger) if unload else None
+        unloaded = swap.released.get(ledger, unload.after.get(ledger) if unload else None)
+        # The extreme among the readings around phases, the samples between them, and MLX's own peak.
+        readings = [swap.extremes.get(ledger)]
+        for measured in swap.phases.values():
+            readings += [measured.before.get(ledger), measured.after.get(ledger)]
+            readings += [measured.mlx_peak_bytes] if ledger == "mlx_active" else []
+        recorded = [reading for reading in readings if reading is not None]
+        peak = (min if ledger == COUNTS_DOWN else max)(recorded, default=None)
+        overlap = None
+        if peak is not None and before is not None and after is not None:
+            overlap = sign * peak - max(sign * before, sign * after)
+        figures = {
+            "before": before,
+            "peak": peak,
+            "after_unload": unloaded,
+            "after": after,
+            "overlap": overlap,
+            "returned": None if loaded is None or unloaded is None else sign * (loaded - unloaded),
+            "not_reclaimed": None if unloaded is None or baseline is None else sign * (unloaded - baseline),
+        }
+        for name, value in figures.items():
+            found.setdefault(name, []).append(value)
+    names = list(LedgerSummary.__dataclass_fields__)[1:]
+    return LedgerSummary(ledger, **{name: estimate(found.get(name, ())) for name in names})
 
 
 # First-time costs (compiled kernels, allocator pools, lazy imports) look like leaks.
@@ -166,28 +144,25 @@ def find_leaks(swaps: Sequence[Swap], tolerance_bytes: int) -> tuple[LeakFinding
     rounds = len({swap.round for swap in swaps if swap.counted})
     wanted = math.ceil((WARMUP_SWAPS + ENOUGH_SWAPS) / max(1, scenarios))
     seen = {ledger for swap in swaps for ledger in swap.settled}
-    series = {
-        ledger: _series(judged_on, [swap.settled.get(ledger) for swap in judged_on]) for ledger in ALL_LEDGERS
-    }
-    kept = theil_sen(_series(judged_on, [swap.figures.get("kept_bytes") for swap in judged_on]))
-    found = (
-        _judge(ledger, series[ledger], tolerance_bytes, rounds, wanted)
-        for ledger in ALL_LEDGERS
-        if series[ledger] or (ledger in LEDGERS and (ledger in seen or not seen))
-    )
-    if kept is None or kept.point <= tolerance_bytes:
-        return tuple(found)
-    return tuple(_beside_kept(leak, kept) if leak.ledger == "footprint" else leak for leak in found)
-
-
-def _beside_kept(leak: LeakFinding, kept: Slope) -> LeakFinding:
-    """What malloc keeps of freed memory may grow, in pieces too small for the next model: nobody lost it."""
-    reason = (
-        f"{per_swap(leak.slope.point) if leak.slope else 'its growth is not known'}; what is freed and kept "
-        f"for the next model grows, too ({per_swap(kept.point)}), and can't be told from a leak: "
-        "set strategy.NAME.give_back = true to know"
-    )
-    return replace(leak, outcome="not judged", reason=reason)
+    kept = theil_sen(_series((swap, swap.figures.get("kept_bytes")) for swap in judged_on))
+    found = []
+    for ledger in ALL_LEDGERS:
+        series = _series((swap, swap.settled.get(ledger)) for swap in judged_on)
+        if not series and not (ledger in LEDGERS and (ledger in seen or not seen)):
+            continue
+        slope = theil_sen(series)
+        outcome, reason = _verdict(ledger, slope, series, tolerance_bytes, rounds, undecided(rounds, wanted))
+        if ledger == "footprint" and kept and kept.point > tolerance_bytes:
+            # Pieces too small for the next model, that malloc keeps, may grow: nobody lost them.
+            outcome = "not judged"
+            reason = (
+                f"{per_swap(slope.point) if slope else 'its growth is not known'}; what is freed and kept "
+                f"for the next model grows, too ({per_swap(kept.point)}), and can't be told from a leak: "
+                "set strategy.NAME.give_back = true to know"
+            )
+        rest = one_off_bytes(series, slope.point) if slope else None
+        found.append(LeakFinding(ledger, outcome, reason, rounds, wanted, slope, rest))
+    return tuple(found)
 
 
 def considered(swaps: Sequence[Swap]) -> list[Swap]:
@@ -198,50 +173,45 @@ def considered(swaps: Sequence[Swap]) -> list[Swap]:
     return [s for s in swaps if s.counted and s.index - first_of[s.worker] >= WARMUP_SWAPS]
 
 
-def _series(swaps: Iterable[Swap], values: Iterable[float | None]) -> list[Series]:
+def _series(values: Iterable[tuple[Swap, float | None]]) -> list[Series]:
     """A figure over the swap's number, by worker and scenario: the same model is resident in each."""
-    groups: dict[tuple[int, str], tuple[list[float], list[float]]] = {}
-    for swap, value in zip(swaps, values, strict=True):
+    groups: dict[tuple[int, str], list[tuple[float, float]]] = {}
+    for swap, value in values:
         if value is not None:
-            xs, ys = groups.setdefault((swap.worker, swap.scenario), ([], []))
-            xs.append(float(swap.index))
-            ys.append(value)
-    return [(thinned(xs), thinned(ys)) for xs, ys in groups.values()]
-
-
-def _judge(
-    ledger: str, series: Sequence[Series], tolerance_bytes: int, rounds: int, wanted: int
-) -> LeakFinding:
-    slope = theil_sen(series)
-    if slope is None:
-        return LeakFinding(ledger, "not measurable", _too_few(series, rounds), rounds, wanted, None, None)
-    outcome: LeakOutcome = "not judged"
-    reason = f"{per_swap(slope.point)}; everything else that runs on the machine is in it"
-    if ledger in JUDGED:
-        outcome, reason = _verdict(slope, series, tolerance_bytes, undecided(rounds, wanted))
-    return LeakFinding(ledger, outcome, reason, rounds, wanted, slope, one_off_bytes(series, slope.point))
-
-
-def _too_few(series: Sequence[Series], rounds: int) -> str:
-    if rounds <= 1:
-        return f"not measurable from {'one round' if rounds else '0 rounds'}"
-    if not series:
-        return f"no settled memory was recorded after the first {WARMUP_SWAPS} swaps"
-    return (
-        f"not measurable from {counted(rounds, 'round')}: the first {WARMUP_SWAPS} swaps are warm-up, and "
-        "one a scenario is left"
-    )
+            groups.setdefault((swap.worker, swap.scenario), []).append((float(swap.index), value))
+    return [(thinned([x for x, _ in group]), thinned([y for _, y in group])) for group in groups.values()]
 
 
 def _verdict(
-    slope: Slope, series: Sequence[Series], tolerance_bytes: int, if_undecided: str
+    ledger: str,
+    slope: Slope | None,
+    series: Sequence[Series],
+    tolerance_bytes: int,
+    rounds: int,
+    if_undecided: str,
 ) -> tuple[LeakOutcome, str]:
-    found = f"{per_swap(slope.point)} ({_interval(slope)}, tolerance {memory(tolerance_bytes)})"
+    if slope is None:
+        if rounds <= 1:
+            return "not measurable", f"not measurable from {'one round' if rounds else '0 rounds'}"
+        if not series:
+            return "not measurable", f"no settled memory was recorded after the first {WARMUP_SWAPS} swaps"
+        return "not measurable", (
+            f"not measurable from {counted(rounds, 'round')}: the first {WARMUP_SWAPS} swaps are warm-up, "
+            "and one a scenario is left"
+        )
+    if ledger not in JUDGED:
+        return "not judged", f"{per_swap(slope.point)}; everything else that runs on the machine is in it"
+    interval = f"95 % interval {_signed(slope.low)} to {_signed(slope.high)}"
+    if math.isinf(slope.low) or math.isinf(slope.high):
+        interval = f"{counted(slope.points, 'reading')}, too few for an interval"
+    found = f"{per_swap(slope.point)} ({interval}, tolerance {memory(tolerance_bytes)})"
     if slope.high <= tolerance_bytes:
         return "clean", found
     if slope.low <= tolerance_bytes:
         return "inconclusive", f"{found}: {if_undecided}"
-    late = theil_sen(_second_halves(series))
+    middle = median(x for xs, _ in series for x in xs)
+    second_halves = [[(x, y) for x, y in zip(xs, ys, strict=True) if x >= middle] for xs, ys in series]
+    late = theil_sen([([x for x, _ in half], [y for _, y in half]) for half in second_halves])
     if late is None or late.point <= max(tolerance_bytes, _STEADY * slope.point):
         # A pool that fills up grows at first as a leak does, and then slows down and stops.
         since = "" if late is None else f", but {per_swap(late.point)} in the second half"
@@ -254,24 +224,9 @@ def per_swap(bytes_per_swap: float) -> str:
     return f"{_signed(bytes_per_swap)} a swap"
 
 
-def _interval(slope: Slope) -> str:
-    if math.isinf(slope.low) or math.isinf(slope.high):
-        return f"{counted(slope.points, 'reading')}, too few for an interval"
-    return f"95 % interval {_signed(slope.low)} to {_signed(slope.high)}"
-
-
 def _signed(value: float) -> str:
     sign = "-" if value < -0.5 else "+" if value > 0.5 else ""
     return f"{sign}{memory(abs(value))}"
-
-
-def _second_halves(series: Sequence[Series]) -> list[Series]:
-    middle = median(x for xs, _ in series for x in xs)
-    halves: list[Series] = []
-    for xs, ys in series:
-        late = [(x, y) for x, y in zip(xs, ys, strict=True) if x >= middle]
-        halves.append(([x for x, _ in late], [y for _, y in late]))
-    return halves
 
 
 def one_off_bytes(series: Iterable[Series], slope: float) -> float | None:
@@ -302,25 +257,19 @@ class SettledPoint:
     considered: bool
 
 
-@dataclass(frozen=True)
-class SlopeLine:
-    """Ends of a line through the points, (swap, growth in bytes)."""
-
-    start: tuple[float, float]
-    end: tuple[float, float]
+# Its ends: (swap, growth in bytes).
+Line = tuple[tuple[float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Growth:
-    """One ledger over the run. `tolerance` has the steepest slope that is still no leak.
-
-    `left_out` points are not among them, for there are too many.
-    """
+    """One ledger over the run, and lines through its points; `tolerance` has the steepest slope that is still
+    no leak. `left_out` points are not among them, for there are too many."""
 
     finding: LeakFinding
     points: tuple[SettledPoint, ...]
-    slope: SlopeLine
-    tolerance: SlopeLine
+    slope: Line
+    tolerance: Line
     left_out: int = 0
 
 
@@ -328,39 +277,30 @@ def growth_of(
     swaps: Sequence[Swap], leaks: Sequence[LeakFinding], tolerance_bytes: int
 ) -> tuple[Growth, ...]:
     """The growth of each ledger whose slope is known."""
+    judged = {swap.index for swap in considered(swaps)}
     found = []
     for leak in leaks:
-        points = _points(swaps, leak.ledger)
-        judged = [point for point in points if point.considered]
-        if judged and leak.slope is not None:
-            ends = float(judged[0].swap), float(judged[-1].swap)
-            middle = median(point.swap for point in judged), median(point.growth_bytes for point in judged)
-            slope = _through(middle, leak.slope.point, *ends)
-            tolerance = _through((ends[0], 0.0), float(tolerance_bytes), *ends)
-            found.append(Growth(leak, points, slope, tolerance))
+        having = [swap for swap in swaps if swap.counted and leak.ledger in swap.settled]
+        origin: dict[tuple[int, str], float] = {}
+        for swap in having:
+            if swap.index in judged:
+                origin.setdefault((swap.worker, swap.scenario), swap.settled[leak.ledger])
+        points = [
+            SettledPoint(
+                swap.index,
+                swap.scenario,
+                swap.settled[leak.ledger],
+                swap.settled[leak.ledger] - first,
+                swap.index in judged,
+            )
+            for swap in having
+            if (first := origin.get((swap.worker, swap.scenario))) is not None
+        ]
+        resting = [point for point in points if point.considered]
+        if resting and leak.slope is not None:
+            x, y = median(point.swap for point in resting), median(point.growth_bytes for point in resting)
+            start, end = float(resting[0].swap), float(resting[-1].swap)
+            slope = ((start, y + leak.slope.point * (start - x)), (end, y + leak.slope.point * (end - x)))
+            tolerance = ((start, 0.0), (end, float(tolerance_bytes) * (end - start)))
+            found.append(Growth(leak, tuple(points), slope, tolerance))
     return tuple(found)
-
-
-def _points(swaps: Sequence[Swap], ledger: str) -> tuple[SettledPoint, ...]:
-    judged = {swap.index for swap in considered(swaps)}
-    having = [swap for swap in swaps if swap.counted and ledger in swap.settled]
-    origin: dict[tuple[int, str], float] = {}
-    for swap in having:
-        if swap.index in judged:
-            origin.setdefault((swap.worker, swap.scenario), swap.settled[ledger])
-    return tuple(
-        SettledPoint(
-            swap=swap.index,
-            scenario=swap.scenario,
-            bytes=swap.settled[ledger],
-            growth_bytes=swap.settled[ledger] - origin[swap.worker, swap.scenario],
-            considered=swap.index in judged,
-        )
-        for swap in having
-        if (swap.worker, swap.scenario) in origin
-    )
-
-
-def _through(point: tuple[float, float], slope: float, first: float, last: float) -> SlopeLine:
-    x, y = point
-    return SlopeLine((first, y + slope * (first - x)), (last, y + slope * (last - x)))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from swapbench.base.errors import UsageError, did_you_mean
 from swapbench.base.figures import counted
@@ -11,7 +11,6 @@ from swapbench.base.process import quoted
 from swapbench.findings.summary import count, headline
 from swapbench.findings.swaps import Swap, swaps_of
 from swapbench.spec.experiment import Experiment, Source
-from swapbench.spec.strategy import Strategy
 from swapbench.store import ArmInfo, Run, RunInfo, RunStatus, experiment_of
 from swapbench.store.tables import Row
 
@@ -27,38 +26,26 @@ def arm_of(run: Run, name: str) -> Run:
     Raises:
         UsageError: the run has no such arm, or no arms.
     """
-    if not run.info.arms:
+    arms = {arm.name: arm for arm in run.info.arms}
+    if not arms:
         raise UsageError(f'no arm "{name}": this run compares no arms; leave out --arm')
-    for arm in run.info.arms:
-        if arm.name == name:
-            return _alone(run, arm)
-    names = [arm.name for arm in run.info.arms]
-    raise UsageError(f'no arm "{name}" in this run; {did_you_mean(name, names)}')
+    if name not in arms:
+        raise UsageError(f'no arm "{name}" in this run; {did_you_mean(name, list(arms))}')
+    return _alone(run, arms[name])
 
 
 def _alone(run: Run, arm: ArmInfo) -> Run:
-    info = run.info.model_copy(
-        update={
-            "experiment": arm.experiment,
-            "models": arm.models,
-            "worker": arm.worker,
-            "baselines": arm.baselines,
-            "server": arm.server,
-            "notes": (*run.info.notes, *arm.notes),
-            "arms": (),
-        }
-    )
-    return _with_rows(run, info, lambda rows: _having(rows, "arm", arm.name))
+    own = {name: getattr(arm, name) for name in ("experiment", "models", "worker", "baselines", "server")}
+    info = {**own, "notes": (*run.info.notes, *arm.notes), "arms": ()}
+    return _changed(run, info, lambda rows: [row for row in rows if row["arm"] == arm.name])
 
 
-def _with_rows(run: Run, info: RunInfo, changed: Callable[[Iterable[Row]], tuple[Row, ...]]) -> Run:
-    """The run with all of its tables changed alike."""
-    phases, swaps, memory, requests = map(changed, (run.phases, run.swaps, run.memory, run.requests))
-    return replace(run, info=info, phases=phases, swaps=swaps, memory=memory, requests=requests)
-
-
-def _having(rows: Iterable[Row], column: str, value: str) -> tuple[Row, ...]:
-    return tuple(row for row in rows if row[column] == value)
+def _changed(run: Run, info: Mapping[str, Any], rows: Callable[[Iterable[Row]], Sequence[Row]]) -> Run:
+    """The run with its facts, and all of its tables alike, changed."""
+    tables = (run.phases, run.swaps, run.memory, run.requests)
+    phases, swaps, memory, requests = (tuple(rows(table)) for table in tables)
+    facts = run.info.model_copy(update=info)
+    return replace(run, info=facts, phases=phases, swaps=swaps, memory=memory, requests=requests)
 
 
 def cell_name(scenario: str, strategy: str) -> str:
@@ -75,8 +62,12 @@ def by_cell(run: Run, experiment: Experiment) -> tuple[Run, Experiment]:
         for scenario in experiment.scenario
         for strategy in experiment.strategy
     )
-    named = _with_rows(run, run.info, _renamed)
-    return named, experiment.model_copy(update={"scenario": scenarios})
+
+    def renamed(rows: Iterable[Row]) -> list[Row]:
+        names = ((row, cell_name(row["scenario"], row["strategy"])) for row in rows)
+        return [{**row, "scenario": name if row["scenario"] else ""} for row, name in names]
+
+    return _changed(run, {}, renamed), experiment.model_copy(update={"scenario": scenarios})
 
 
 def only(run: Run, strategy: str) -> Run:
@@ -85,20 +76,12 @@ def only(run: Run, strategy: str) -> Run:
     Raises:
         UsageError: the run has no such strategy.
     """
-    names = list(experiment_of(run).strategy)
-    if strategy not in names:
-        raise UsageError(f'no strategy "{strategy}" in this run; {did_you_mean(strategy, names)}')
-    how = experiment_of(run).strategy[strategy].model_dump(mode="json")
+    strategies = experiment_of(run).strategy
+    if strategy not in strategies:
+        raise UsageError(f'no strategy "{strategy}" in this run; {did_you_mean(strategy, list(strategies))}')
+    how = strategies[strategy].model_dump(mode="json")
     alone = run.info.experiment | {"strategy": {strategy: how}, "criterion": []}
-    info = run.info.model_copy(update={"experiment": alone})
-    return _with_rows(run, info, lambda rows: _having(rows, "strategy", strategy))
-
-
-def _renamed(rows: Iterable[Row]) -> tuple[Row, ...]:
-    return tuple(
-        {**row, "scenario": cell_name(row["scenario"], row["strategy"]) if row["scenario"] else ""}
-        for row in rows
-    )
+    return _changed(run, {"experiment": alone}, lambda rows: [r for r in rows if r["strategy"] == strategy])
 
 
 _SOURCE_SAYS: Final = {
@@ -106,6 +89,12 @@ _SOURCE_SAYS: Final = {
     Source.LOCAL: "checkpoints in folders given by path; nothing is known of where they are from",
     Source.SYNTHETIC: "full size and real shapes, random weights",
     Source.MINI: "scaled down; their times say nothing about the real models",
+}
+
+_ENDED: Final = {
+    "running": "it is still running, or was killed",
+    "interrupted": "it was interrupted",
+    "incomplete": "it broke off",
 }
 
 
@@ -121,7 +110,10 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """The run as its report introduces it. `claims` is whether its figures speak of the real models."""
+    """The run as its report introduces it. `claims` is whether its figures speak of the real models.
+
+    `incomplete` is why it ended early, and how far it got; empty where it did not.
+    """
 
     run_id: str
     folder: str
@@ -150,10 +142,17 @@ class RunFacts:
 
 def facts_of(run: Run, experiment: Experiment, swaps: Sequence[Swap]) -> RunFacts:
     """The facts of a run."""
-    info = run.info
+    info, worker, scripted = run.info, run.info.worker, experiment.target == "scripted"
     planned = (experiment.rounds + experiment.warmup) * len(experiment.scenario)
     finished = len({(swap.round, swap.scenario) for swap in swaps})
-    incomplete = _incomplete(info, finished, planned)
+    incomplete = ""
+    if info.status != "complete":
+        cause = f": {info.failure}" if info.failure else ""
+        incomplete = f"{finished} of {counted(planned, 'swap')} done; {_ENDED[info.status]}{cause}"
+    strategies = {name: how.describe() for name, how in experiment.strategy.items()}
+    versions = {"swapbench": info.swapbench_version}
+    if worker:
+        versions |= dict(worker.versions) | {"python": worker.python}
     return RunFacts(
         run_id=info.run_id,
         folder=str(run.folder),
@@ -163,24 +162,38 @@ def facts_of(run: Run, experiment: Experiment, swaps: Sequence[Swap]) -> RunFact
         status=info.status,
         incomplete=incomplete,
         resume_command="" if run.damage or not incomplete else f"swapbench run --resume {quoted(run.folder)}",
-        sources=("scripted",) if experiment.target == "scripted" else tuple(map(str, info.sources())),
-        source_says=_source_says(info, experiment),
+        sources=("scripted",) if scripted else tuple(map(str, info.sources())),
+        source_says="no model at all: times and memory come from a script"
+        if scripted
+        else _source_says(info),
         claims=all(source.is_full_size for source in info.sources()),
         transcribed_from=info.transcribed_from,
         target=experiment.target,
-        strategy="; ".join(_in_words(name, how) for name, how in experiment.strategy.items()),
+        strategy="; ".join(
+            name if does == f"loader {name}" else f"{name} ({does})" for name, does in strategies.items()
+        ),
         page_cache=str(experiment.page_cache),
         rounds=len({swap.round for swap in swaps if not swap.warmup}),
         warmup_rounds=len({swap.round for swap in swaps if swap.warmup}),
         planned_swaps=planned,
         finished_swaps=finished,
         machine=info.machine.describe(),
-        device=info.worker.device if info.worker else "",
-        versions=_versions(info),
+        device=worker.device if worker else "",
+        versions={name: version for name, version in versions.items() if version},
         models=tuple(
             ModelFacts(m.name, m.reference, str(m.source), m.weight_bytes or None) for m in info.models
         ),
     )
+
+
+def _source_says(info: RunInfo) -> str:
+    says = [_SOURCE_SAYS[source] for source in info.sources()]
+    if len(says) > 1:
+        names = {s: dict.fromkeys(m.name for m in info.all_models() if m.source is s) for s in info.sources()}
+        says = [f"{', '.join(those)}: {_SOURCE_SAYS[source]}" for source, those in names.items()]
+    if info.transcribed_from:
+        says.append("these figures are transcribed, not measured by swapbench")
+    return "; ".join(says)
 
 
 def reloads(run: Run, experiment: Experiment) -> Iterator[str]:
@@ -188,44 +201,6 @@ def reloads(run: Run, experiment: Experiment) -> Iterator[str]:
     meant = {m.name: str(m.path) if m.path.parts else m.reference for m in run.info.models}
     for scenario in experiment.reloads(meant):
         yield f"{scenario}: both models are the same: this is a reload, no swap for another"
-
-
-def _in_words(name: str, strategy: Strategy) -> str:
-    does = strategy.describe()
-    return name if does == f"loader {name}" else f"{name} ({does})"
-
-
-def _source_says(info: RunInfo, experiment: Experiment) -> str:
-    if experiment.target == "scripted":
-        return "no model at all: times and memory come from a script"
-    sources = info.sources()
-    says = [_SOURCE_SAYS[source] for source in sources]
-    if len(sources) > 1:
-        names = {s: dict.fromkeys(m.name for m in info.all_models() if m.source is s) for s in sources}
-        says = [f"{', '.join(names[source])}: {_SOURCE_SAYS[source]}" for source in sources]
-    if info.transcribed_from:
-        says.append("these figures are transcribed, not measured by swapbench")
-    return "; ".join(says)
-
-
-def _incomplete(info: RunInfo, finished: int, planned: int) -> str:
-    """Why a run ended early, and how far it got; empty for one that did not."""
-    if info.status == "complete":
-        return ""
-    why = {
-        "running": "it is still running, or was killed",
-        "interrupted": "it was interrupted",
-        "incomplete": "it broke off",
-    }[info.status]
-    cause = f": {info.failure}" if info.failure else ""
-    return f"{finished} of {counted(planned, 'swap')} done; {why}{cause}"
-
-
-def _versions(info: RunInfo) -> dict[str, str]:
-    versions = {"swapbench": info.swapbench_version}
-    if info.worker:
-        versions |= dict(info.worker.versions) | {"python": info.worker.python}
-    return {name: version for name, version in versions.items() if version}
 
 
 @dataclass(frozen=True)
@@ -252,20 +227,16 @@ def outline(run: Run) -> RunOutline:
     cells, experiment = by_cell(run, experiment_of(run))
     swaps = swaps_of(cells)
     facts, counts = facts_of(run, experiment, swaps), count(swaps)
-    arms = [(f" ({arm.name})", alone) for arm, alone in zip(run.info.arms, arms_of(run), strict=False)]
+    sides = {f" ({arm.name})": swaps_of(_alone(run, arm)) for arm in run.info.arms} or {"": swaps}
     headlines = {
         f"{s.name}{mark}": headline([swap for swap in own if swap.counted and swap.scenario == s.name])[0]
-        for mark, own in [(mark, swaps_of(alone)) for mark, alone in arms] or [("", swaps)]
+        for mark, own in sides.items()
         for s in experiment.scenario
     }
+    same = {name: getattr(facts, name) for name in RunOutline.__dataclass_fields__ if hasattr(facts, name)}
     return RunOutline(
-        run_id=facts.run_id,
-        experiment=facts.experiment,
-        started_at=facts.started_at,
-        sources=facts.sources,
-        status=facts.status,
+        **same,
         swaps_ok=counts.counted + counts.warmup + counts.invalid,
         swaps_failed=counts.failed + counts.rolled_back + counts.refused,
         headline_s={name: value.point for name, value in headlines.items() if value and not run.damage},
-        folder=facts.folder,
     )

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Final
 
 from swapbench.base.phases import WHOLE, Phase
-from swapbench.findings.swaps import Swap, estimated
+from swapbench.findings.swaps import Swap, estimated, estimates
 from swapbench.stats.estimate import Estimate, estimate
 from swapbench.store.tables import Row
 
@@ -51,10 +51,12 @@ def clients_felt(scenario: str, swaps: Sequence[Swap], requests: Sequence[Row]) 
     rows = [(swap, row) for swap, part in parts for row in part]
     if not rows:
         return None
-    waits: dict[str, list[float]] = {"before": [], "during": [], "after": []}
+    waits: dict[str, list[float]] = {"wait_before": [], "wait_during": [], "wait_after": []}
     for swap, row in rows:
         if row["outcome"] == "answered" and swap.counted:
-            waits[_when(row["sent_s"], swap)].append(row["first_token_s"] - row["sent_s"])
+            lasts_s = swap.figures.get("to_first_token_s", 0.0) if swap.total_s is None else swap.total_s
+            when = "before" if row["sent_s"] < 0 else "during" if row["sent_s"] < lasts_s else "after"
+            waits[f"wait_{when}"].append(row["first_token_s"] - row["sent_s"])
     outcomes = [row["outcome"] for _, row in rows]
     inside = not any(swap.from_outside for swap, _ in parts)
     return ClientsFelt(
@@ -67,27 +69,17 @@ def clients_felt(scenario: str, swaps: Sequence[Swap], requests: Sequence[Row]) 
         lost=outcomes.count("lost") if inside else None,
         failed=outcomes.count("failed"),
         stalled=outcomes.count("stalled"),
-        wait_before=estimate(waits["before"]),
-        wait_during=estimate(waits["during"]),
-        wait_after=estimate(waits["after"]),
         longest_stall=estimate(_longest_stall(swap, part) for swap, part in parts if swap.counted),
+        **{name: estimate(seconds) for name, seconds in waits.items()},
     )
-
-
-def _when(sent_s: float, swap: Swap) -> str:
-    if sent_s < 0:
-        return "before"
-    lasts_s = swap.total_s if swap.total_s is not None else swap.figures.get("to_first_token_s")
-    return "during" if lasts_s is not None and sent_s < lasts_s else "after"
 
 
 def _longest_stall(swap: Swap, requests: Sequence[Row]) -> float | None:
     answered = [row for row in requests if row["outcome"] == "answered"]
     first_s = [row["first_token_s"] for row in answered if row["model"] == swap.to_model]
-    known_s = [at_s for at_s in first_s if not math.isnan(at_s)]
-    if not known_s:
+    end_s: float = min((at_s for at_s in first_s if not math.isnan(at_s)), default=math.nan)
+    if math.isnan(end_s):
         return None
-    end_s: float = min(known_s)
     heard = {row[column] for row in answered for column in ("first_token_s", "answered_s")}
     moments: list[float] = [0.0, *sorted(at_s for at_s in heard if 0 < at_s < end_s), end_s]
     return max(later - earlier for earlier, later in pairwise(moments))
@@ -116,26 +108,19 @@ def outside_of(swaps: Sequence[Swap]) -> Outside | None:
     seen = [swap for swap in swaps if swap.counted and swap.from_outside]
     if not seen:
         return None
-
     flown = ("answered_requests", "failed_requests", "stalled_requests")
-    busy = any(swap.figures.get(name) for swap in seen for name in flown)
+    # Without a request in flight, nothing is told of them.
+    flying = seen if any(swap.figures.get(name) for swap in seen for name in flown) else []
+    spans = [(swap.phases[WHOLE].seconds, swap.figures.get("reported_load_s")) for swap in seen]
     return Outside(
         first_byte=estimated(seen, "to_first_byte_s"),
-        reported_load=estimated(seen, "reported_load_s"),
-        unreported=estimate(_unreported(swap) for swap in seen),
+        unreported=estimate(felt - told for felt, told in spans if felt is not None and told is not None),
         reported_memory=estimated(seen, "reported_memory_bytes"),
         disk_read_bytes=estimate(swap.phases[WHOLE].disk_read_bytes for swap in seen),
-        in_flight=estimate(sum(swap.figures.get(name, 0.0) for name in flown) for swap in seen)
-        if busy
-        else None,
-        failed_requests=estimated(seen, "failed_requests") if busy else None,
-        stalled_requests=estimated(seen, "stalled_requests") if busy else None,
+        in_flight=estimate(sum(swap.figures.get(name, 0.0) for name in flown) for swap in flying),
+        **estimates(seen, "reported_load"),
+        **estimates(flying, "failed_requests", "stalled_requests"),
     )
-
-
-def _unreported(swap: Swap) -> float | None:
-    felt_s, reported_s = swap.phases[WHOLE].seconds, swap.figures.get("reported_load_s")
-    return None if felt_s is None or reported_s is None else felt_s - reported_s
 
 
 # Of the model, what a process may have kept for what load adds to it to be told.
@@ -158,6 +143,24 @@ class Proof:
     verified_tokens: Estimate | None
     longest_stall: Estimate | None
     kv_capacity_bytes: Estimate | None
+
+
+def proof_of(counted: Sequence[Swap]) -> Proof:
+    """What the counted swaps of a scenario prove."""
+
+    def resident(swap: Swap) -> float | None:
+        load = swap.phases.get(Phase.LOAD)
+        if load is None or "footprint" not in load.before or "footprint" not in load.after:
+            return None
+        # A load into memory that the process had kept adds nothing to it, and tells nothing.
+        kept = swap.figures.get("kept_bytes", 0.0) - load.before.get("mlx_active", 0.0)
+        if kept > _KEPT_SHARE * swap.figures.get("loaded_bytes", 0.0):
+            return None
+        ledgers = ("footprint", "file_backed")
+        return sum(load.after.get(ledger, 0.0) - load.before.get(ledger, 0.0) for ledger in ledgers)
+
+    asked = ("second_first_token", "steady_tokens_per_s", "verified_tokens", "longest_stall")
+    return Proof(estimate(map(resident, counted)), **estimates(counted, *asked, "kv_capacity_bytes"))
 
 
 @dataclass(frozen=True)
@@ -183,53 +186,33 @@ class Restores:
         return self.tokens_per_s.point / self.prefill_tokens_per_s.point
 
 
-def proof_of(counted: Sequence[Swap]) -> Proof:
-    """What the counted swaps of a scenario prove."""
-    return Proof(
-        resident_bytes=estimate(_resident(swap) for swap in counted),
-        second_first_token=estimated(counted, "second_first_token_s"),
-        steady_tokens_per_s=estimated(counted, "steady_tokens_per_s"),
-        verified_tokens=estimated(counted, "verified_tokens"),
-        longest_stall=estimated(counted, "longest_stall_s"),
-        kv_capacity_bytes=estimated(counted, "kv_capacity_bytes"),
-    )
-
-
-def _resident(swap: Swap) -> float | None:
-    load = swap.phases.get(Phase.LOAD)
-    if load is None or "footprint" not in load.before or "footprint" not in load.after:
-        return None
-    # A load into memory that the process had kept adds nothing to it, and tells nothing.
-    kept = (swap.figures.get("kept_bytes") or 0.0) - load.before.get("mlx_active", 0.0)
-    if kept > _KEPT_SHARE * (swap.figures.get("loaded_bytes") or 0.0):
-        return None
-    ledgers = ("footprint", "file_backed")
-    return sum(load.after.get(ledger, 0.0) - load.before.get(ledger, 0.0) for ledger in ledgers)
-
-
 def restores_of(swaps: Sequence[Swap]) -> tuple[Restores, ...]:
     """For each model that agents came back to, in the order in which it was first served."""
-    counted = [swap for swap in swaps if swap.counted]
-    models = dict.fromkeys(swap.to_model for swap in counted if swap.figures.get("restored_caches"))
-    return tuple(_restores(model, counted) for model in models)
 
+    def rate(swaps: Sequence[Swap], amount: str, seconds: str, unit: float = 1.0) -> Estimate | None:
+        figures = [(swap.figures.get(amount), swap.figures.get(seconds)) for swap in swaps]
+        return estimate(
+            total / lasted_s / unit for total, lasted_s in figures if total is not None and lasted_s
+        )
 
-def _restores(model: str, counted: Sequence[Swap]) -> Restores:
-    returns = [s for s in counted if s.to_model == model and s.figures.get("restored_caches")]
-    fills = [s for s in counted if s.from_model == model and s.figures.get("prefill_s")]
-    caches = estimated(returns, "restored_caches")
-    assert caches is not None
-    return Restores(
-        model=model,
-        caches=caches,
-        bytes=estimated(returns, "restored_bytes"),
-        seconds=estimated(returns, "restore_s"),
-        gb_per_s=estimate(_per(s, "restored_bytes", "restore_s", 1e9) for s in returns),
-        tokens_per_s=estimate(_per(s, "restored_tokens", "restore_s") for s in returns),
-        prefill_tokens_per_s=estimate(_per(s, "prefilled_tokens", "prefill_s") for s in fills),
-    )
-
-
-def _per(swap: Swap, amount: str, seconds: str, unit: float = 1.0) -> float | None:
-    total, lasted_s = swap.figures.get(amount), swap.figures.get(seconds)
-    return total / lasted_s / unit if total is not None and lasted_s else None
+    returned: dict[str, list[Swap]] = {}
+    for swap in swaps:
+        if swap.counted and swap.figures.get("restored_caches"):
+            returned.setdefault(swap.to_model, []).append(swap)
+    found = []
+    for model, its in returned.items():
+        caches = estimated(its, "restored_caches")
+        assert caches is not None
+        fills = [s for s in swaps if s.counted and s.from_model == model and s.figures.get("prefill_s")]
+        found.append(
+            Restores(
+                model=model,
+                caches=caches,
+                bytes=estimated(its, "restored_bytes"),
+                seconds=estimated(its, "restore_s"),
+                gb_per_s=rate(its, "restored_bytes", "restore_s", 1e9),
+                tokens_per_s=rate(its, "restored_tokens", "restore_s"),
+                prefill_tokens_per_s=rate(fills, "prefilled_tokens", "prefill_s"),
+            )
+        )
+    return tuple(found)

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Final
 
 from swapbench.findings.runs import cell_name
 from swapbench.findings.summary import ScenarioSummary, headline
 from swapbench.findings.swaps import Swap, estimated
 from swapbench.machine.environment import Limits, Rate
-from swapbench.spec.experiment import Experiment, PageCache, Scenario
+from swapbench.spec.experiment import Experiment, PageCache
 from swapbench.spec.strategy import LOADERS, Strategy
 from swapbench.stats.estimate import Estimate, estimate, times_as_fast
 
@@ -42,11 +41,15 @@ def against_limits(
     A checkpoint in the page cache has to be copied once to where computing wants it, and no faster than
     memory can be copied. A loader that computes on the mapped file itself copies nothing, and may beat it.
     """
-    return tuple(
-        _against(scenario, limit, target_s)
-        for scenario in scenarios
-        if (limit := limit_for(limits, page_cache(scenario.name))) is not None
-    )
+    found = []
+    for scenario in scenarios:
+        rate, loaded = scenario.load_gb_per_s, scenario.loaded_bytes
+        if limit := limit_for(limits, page_cache(scenario.name)):
+            share = rate.point / limit.median if rate else None
+            floor_s = loaded.point / limit.median / 1e9 if loaded else None
+            against = (limit.describe(), limit.median, rate, share, floor_s, target_s)
+            found.append(AgainstLimit(scenario.name, *against))
+    return tuple(found)
 
 
 def limit_for(limits: Limits | None, page_cache: PageCache) -> Rate | None:
@@ -54,19 +57,6 @@ def limit_for(limits: Limits | None, page_cache: PageCache) -> Rate | None:
     if limits is None or page_cache is PageCache.AS_IS:
         return None
     return limits.best("disk", "disk_buffered") if page_cache is PageCache.COLD else limits.best("copy")
-
-
-def _against(scenario: ScenarioSummary, limit: Rate, target_s: float) -> AgainstLimit:
-    rate, loaded = scenario.load_gb_per_s, scenario.loaded_bytes
-    return AgainstLimit(
-        scenario=scenario.name,
-        limit=limit.describe(),
-        limit_gb_per_s=limit.median,
-        load_gb_per_s=rate,
-        share=rate.point / limit.median if rate else None,
-        floor_s=loaded.point / limit.median / 1e9 if loaded else None,
-        target_s=target_s,
-    )
 
 
 STOCK: Final = "stock"
@@ -126,43 +116,27 @@ def ladders(
 ) -> tuple[Ladder, ...]:
     """A ladder for each scenario; none where there is only one strategy.
 
-    Args:
-        swaps: of cells, as `by_cell` names them.
-        weights: bytes of each model.
+    `swaps` are of cells, as `by_cell` names them; `weights` the bytes of each model.
     """
     if len(experiment.strategy) == 1:
         return ()
-    return tuple(_ladder(experiment, scenario, swaps, weights, limits) for scenario in experiment.scenario)
-
-
-def _ladder(
-    experiment: Experiment,
-    scenario: Scenario,
-    swaps: Sequence[Swap],
-    weights: Mapping[str, int],
-    limits: Limits | None,
-) -> Ladder:
-    label = experiment.page_cache_of(scenario)
-    limit = limit_for(limits, label)
-    of = {
-        strategy: [swap for swap in swaps if swap.scenario == cell_name(scenario.name, strategy)]
-        for strategy in experiment.strategy
-    }
-    larger = max(weights.get(scenario.from_model, 0), weights.get(scenario.to_model, 0))
-    per_s = limit.median if limit else None
-    rungs = [
-        _rung(name, how, of[name], of.get(STOCK, []), per_s, larger)
-        for name, how in experiment.strategy.items()
-    ]
-    rungs.sort(key=lambda rung: rung.total.point if rung.total else float("inf"))
-    return Ladder(
-        scenario=scenario.name,
-        from_model=scenario.from_model,
-        to_model=scenario.to_model,
-        page_cache=str(label),
-        limit=limit.describe() if limit else "",
-        rungs=tuple(rungs),
-    )
+    found = []
+    for scenario in experiment.scenario:
+        label = experiment.page_cache_of(scenario)
+        limit = limit_for(limits, label)
+        larger = max(weights.get(scenario.from_model, 0), weights.get(scenario.to_model, 0))
+        of: dict[str, list[Swap]] = {
+            strategy: [swap for swap in swaps if swap.scenario == cell_name(scenario.name, strategy)]
+            for strategy in experiment.strategy
+        }
+        rungs = [
+            _rung(name, how, of[name], of.get(STOCK, []), limit.median if limit else None, larger)
+            for name, how in experiment.strategy.items()
+        ]
+        rungs.sort(key=lambda rung: rung.total.point if rung.total else float("inf"))
+        about = (scenario.name, scenario.from_model, scenario.to_model, str(label))
+        found.append(Ladder(*about, limit.describe() if limit else "", tuple(rungs)))
+    return tuple(found)
 
 
 def _rung(
@@ -173,42 +147,43 @@ def _rung(
     limit_gb_per_s: float | None,
     larger_bytes: int,
 ) -> Rung:
+    def times(figure: Callable[[Swap], float | None]) -> Estimate | None:
+        sides = (
+            {swap.round: value for swap in side if swap.counted and (value := figure(swap)) is not None}
+            for side in (swaps, stock)
+        )
+        return times_as_fast(*sides)
+
     counted = [swap for swap in swaps if swap.counted]
     found, figure = headline(counted)
     loads = [(weights_s(swap), swap.figures.get("loaded_bytes")) for swap in counted]
     rates = estimate(loaded / seconds / 1e9 for seconds, loaded in loads if seconds and loaded)
-    peak = _largest(swap.extremes.get("footprint") for swap in counted)
-    manual = LOADERS[strategy.loader]
+    peak = max((s.extremes["footprint"] for s in counted if "footprint" in s.extremes), default=None)
     return Rung(
         strategy=name,
         does=strategy.describe(),
         total=estimated(counted, "total_s"),
-        total_times=times_as_fast(*(_by_round(side, attrgetter("total_s")) for side in (swaps, stock))),
-        weights=estimate(weights_s(swap) for swap in counted),
-        weights_times=times_as_fast(*(_by_round(side, weights_s) for side in (swaps, stock))),
+        total_times=times(lambda swap: swap.total_s),
+        weights=estimate(map(weights_s, counted)),
+        weights_times=times(weights_s),
         to_first_token=found if figure == "to_first_token" else None,
         limit_share=rates.point / limit_gb_per_s if rates and limit_gb_per_s else None,
         peak_bytes=peak,
         peak_share=peak / larger_bytes if peak and larger_bytes else None,
-        kept_bytes=_largest(swap.figures.get("kept_bytes") for swap in counted),
-        loaders=tuple(dict.fromkeys(swap.loader for swap in counted if swap.loader)),
-        reasons=tuple(dict.fromkeys(swap.loader_why for swap in counted if swap.loader_why)),
+        kept_bytes=max((s.figures["kept_bytes"] for s in counted if "kept_bytes" in s.figures), default=None),
+        loaders=_different(swap.loader for swap in counted),
+        reasons=_different(swap.loader_why for swap in counted),
         left_out=sum(not swap.counted and not swap.warmup for swap in swaps),
-        cost=manual.cost,
-        avoid=manual.avoid,
+        cost=LOADERS[strategy.loader].cost,
+        avoid=LOADERS[strategy.loader].avoid,
     )
+
+
+def _different(words: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, words)))
 
 
 def weights_s(swap: Swap) -> float | None:
     """Seconds until every weight was there, the tokenizer left out."""
     span = swap.spans.get("load/weights")
     return span.seconds if span else None
-
-
-def _by_round(swaps: Sequence[Swap], figure: Callable[[Swap], float | None]) -> dict[int, float]:
-    values = ((swap.round, figure(swap)) for swap in swaps if swap.counted)
-    return {number: value for number, value in values if value is not None}
-
-
-def _largest(values: Iterable[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)

@@ -19,7 +19,7 @@ Ledgers = Mapping[str, float]
 # Less memory available is more in use: the extreme of this ledger is its lowest value.
 COUNTS_DOWN: Final = "system_available"
 
-_FIGURES: Final = tuple(name for name, kind in SWAPS.kinds.items() if kind == "number")
+_FIGURES: Final = tuple(column.name for column in SWAPS.columns if column.kind == "number")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Swap:
 
 
 _PLAIN: Final = {field.name for field in fields(Swap)} & {
-    name for name, kind in SWAPS.kinds.items() if kind != "number"
+    column.name for column in SWAPS.columns if column.kind != "number"
 }
 
 

@@ -1,7 +1,7 @@
 """What the experiment demands, and whether the results meet it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -18,7 +18,7 @@ from swapbench.findings.memory import (
     worst,
 )
 from swapbench.findings.strategies import STOCK, Ladder
-from swapbench.findings.summary import AgainstTarget, ScenarioSummary
+from swapbench.findings.summary import ScenarioSummary
 from swapbench.spec.experiment import Criterion, CriterionKind, Experiment
 
 # A phase is the bottleneck when it is the longest in at least this share of a scenario's swaps.
@@ -75,21 +75,15 @@ _OF_LEAKS: Final[dict[LeakOutcome, CriterionOutcome]] = {
 }
 
 
-def _passed(reached: bool) -> CriterionOutcome:
-    return CriterionOutcome.PASS if reached else CriterionOutcome.FAIL
-
-
 def judge(evidence: Evidence) -> tuple[CriterionVerdict, ...]:
     """A verdict for each declared criterion, and for the target and leaks where they are not declared."""
     declared = evidence.experiment.criterion
     kinds = {criterion.kind for criterion in declared}
-    implied = []
-    if not kinds.intersection(_TARGET_KINDS):
-        implied.append(Criterion(kind=CriterionKind.ALL_UNDER_TARGET))
-    if CriterionKind.NO_LEAK not in kinds:
-        implied.append(Criterion(kind=CriterionKind.NO_LEAK))
-    return tuple(_verdict(c, evidence, True) for c in declared) + tuple(
-        _verdict(c, evidence, False) for c in implied
+    implied = [] if kinds.intersection(_TARGET_KINDS) else [CriterionKind.ALL_UNDER_TARGET]
+    implied += [] if CriterionKind.NO_LEAK in kinds else [CriterionKind.NO_LEAK]
+    return (
+        *(_verdict(criterion, evidence, True) for criterion in declared),
+        *(_verdict(Criterion(kind=kind), evidence, False) for kind in implied),
     )
 
 
@@ -116,82 +110,79 @@ def _verdict(criterion: Criterion, evidence: Evidence, declared: bool) -> Criter
     return CriterionVerdict(criterion.kind, criterion.title or title, *judgement, declared)
 
 
+def _reached(reached: bool, reason: str) -> _Judgement:
+    return CriterionOutcome.PASS if reached else CriterionOutcome.FAIL, reason
+
+
+def _open(reason: str) -> _Judgement:
+    return CriterionOutcome.INCONCLUSIVE, reason
+
+
 def _under_target(evidence: Evidence, some: bool) -> _Judgement:
-    """By the median total of each scenario: any (`some`) or all of them under the target."""
+    """By the median total of each scenario: any (`some`) or all of them under the target.
+
+    The reason tells where the scenario that decides stands: the fastest for any, the slowest for all.
+    """
     if not evidence.claims:
         return _MINI
     measured = [(s.name, s.against_target) for s in evidence.scenarios if s.against_target is not None]
     if not measured:
         told = any(s.headline for s in evidence.scenarios)
-        why = "no total is told of swaps like these" if told else "no swap was measured that counts"
-        return CriterionOutcome.INCONCLUSIVE, why
-    under = [name for name, against in measured if against.side == "under"]
-    reached = bool(under) if some else len(under) == len(measured)
-    missing = len(evidence.scenarios) - len(measured)
-    reason = _target_reason(measured, some)
-    if missing and reached is not some:
-        # What was not measured could still turn the verdict.
-        return CriterionOutcome.INCONCLUSIVE, f"{reason}; {figures.counted(missing, 'scenario')} not measured"
-    return _passed(reached), reason
-
-
-def _target_reason(measured: Sequence[tuple[str, AgainstTarget]], some: bool) -> str:
-    """Where the scenario that decides stands: the fastest for any, the slowest for all."""
+        return _open("no total is told of swaps like these" if told else "no swap was measured that counts")
     name, held = (min if some else max)(measured, key=lambda entry: entry[1].seconds)
     until = "" if held.figure == "total" else " to the first token"
     reliability = f"{held.swaps_under} of {figures.counted(held.n, 'swap')} under"
     if held.swaps_under:
         reliability += f" supports {figures.percent(held.reliability)} reliability at 95 % confidence"
-    return (
+    reason = (
         f"{name} takes {figures.seconds(held.seconds)}{until}, {figures.factor(held.factor)} {held.side} "
         f"{held.target_s:g} s; {reliability}"
     )
+    reached = (any if some else all)(against.side == "under" for _, against in measured)
+    missing = len(evidence.scenarios) - len(measured)
+    if missing and reached is not some:
+        # What was not measured could still turn the verdict.
+        return _open(f"{reason}; {figures.counted(missing, 'scenario')} not measured")
+    return _reached(reached, reason)
 
 
 def _bottleneck(scenarios: Sequence[ScenarioSummary]) -> _Judgement:
     if scenarios and all(s.outside is not None for s in scenarios):
         return CriterionOutcome.NOT_JUDGED, "seen from outside: no phase of a swap can be told from another"
     if not any(s.bottleneck for s in scenarios):
-        return CriterionOutcome.INCONCLUSIVE, "no swap was measured that counts"
+        return _open("no swap was measured that counts")
     by_phase: dict[str, list[str]] = {}
     for scenario in scenarios:
-        doubt, bottleneck = _doubt(scenario), scenario.bottleneck
-        if doubt or bottleneck is None:
-            return CriterionOutcome.INCONCLUSIVE, f"{scenario.name}: {doubt}"
-        share = f"{figures.percent(bottleneck.share)} of {scenario.name}"
-        by_phase.setdefault(bottleneck.phase, []).append(share)
-    reason = "; ".join(f"{phase} takes {', '.join(shares)}" for phase, shares in by_phase.items())
-    return CriterionOutcome.PASS, reason
+        found, unattributed = scenario.bottleneck, scenario.unattributed.share or 0.0
+        if found is None:
+            return _open(f"{scenario.name}: not measured")
+        # Both of the swap itself: its headline may be another whole.
+        if unattributed > max(phase.share or 0.0 for phase in scenario.phases):
+            share = figures.percent(unattributed)
+            return _open(f"{scenario.name}: {share} of the swap is in no phase, more than in {found.phase}")
+        if found.longest_in < _LONGEST_IN * found.n:
+            only = f"only {found.longest_in} of {found.n} swaps"
+            return _open(f"{scenario.name}: {found.phase} is the longest in {only}")
+        by_phase.setdefault(found.phase, []).append(f"{figures.percent(found.share)} of {scenario.name}")
+    takes = (f"{phase} takes {', '.join(shares)}" for phase, shares in by_phase.items())
+    return CriterionOutcome.PASS, "; ".join(takes)
 
 
-def _doubt(scenario: ScenarioSummary) -> str:
-    """Why a scenario's bottleneck is not sure; empty when it is."""
-    bottleneck, unattributed = scenario.bottleneck, scenario.unattributed.share or 0.0
-    if bottleneck is None:
-        return "not measured"
-    # Both of the swap itself: its headline may be another whole.
-    if unattributed > max(phase.share or 0.0 for phase in scenario.phases):
-        return f"{figures.percent(unattributed)} of the swap is in no phase, more than in {bottleneck.phase}"
-    if bottleneck.longest_in < _LONGEST_IN * bottleneck.n:
-        return f"{bottleneck.phase} is the longest in only {bottleneck.longest_in} of {bottleneck.n} swaps"
-    return ""
-
-
-def _no_leak(leaks: Sequence[LeakFinding]) -> _Judgement:
-    overall = worst(leaks)
+def _no_leak(leaks: Iterable[LeakFinding]) -> _Judgement:
+    judged = [leak for leak in leaks if leak.ledger in JUDGED]
+    overall = worst(judged)
     outcome = _OF_LEAKS.get(overall, CriterionOutcome.INCONCLUSIVE)
-    deciding = [leak for leak in leaks if leak.ledger in JUDGED and leak.outcome == overall]
-    names = ", ".join(LEDGER_LABELS[leak.ledger] for leak in deciding)
+    deciding = [leak for leak in judged if leak.outcome == overall]
     if not deciding:
         return outcome, "no memory of its own was recorded, and the machine's is not judged"
-    if overall in ("not measurable", "not judged"):
-        return outcome, deciding[0].reason
-    if overall == "leak":
-        grows = [(leak.ledger, leak.slope.point) for leak in deciding if leak.slope]
-        return outcome, ", ".join(f"{LEDGER_LABELS[name]} {per_swap(slope)}" for name, slope in grows)
-    if overall == "clean":
-        return outcome, f"settled memory grows by less than is tolerated: {names}"
-    return outcome, f"{undecided(deciding[0].rounds, deciding[0].rounds_wanted)}: {names}"
+    names = ", ".join(LEDGER_LABELS[leak.ledger] for leak in deciding)
+    grows = [f"{LEDGER_LABELS[leak.ledger]} {per_swap(leak.slope.point)}" for leak in deciding if leak.slope]
+    reasons: dict[LeakOutcome, str] = {
+        "leak": ", ".join(grows),
+        "clean": f"settled memory grows by less than is tolerated: {names}",
+        "inconclusive": f"{undecided(deciding[0].rounds, deciding[0].rounds_wanted)}: {names}",
+    }
+    return outcome, reasons.get(overall, deciding[0].reason)
 
 
 def _times_faster(evidence: Evidence, criterion: Criterion) -> _Judgement:
@@ -206,18 +197,18 @@ def _times_faster(evidence: Evidence, criterion: Criterion) -> _Judgement:
         if (ratio := rung.total_times if criterion.of == "total" else rung.weights_times) is not None
     ]
     if not ratios:
-        return CriterionOutcome.INCONCLUSIVE, "there is no round in which both it and stock were measured"
+        return _open("there is no round in which both it and stock were measured")
     ratio, strategy = max(ratios, key=lambda entry: entry[0].point)
     reason = (
         f"{strategy} is {figures.factor(ratio.point)} as fast ({figures.factor(ratio.low)} to "
         f"{figures.factor(ratio.high)} over {figures.counted(ratio.n, 'round')})"
     )
     if ratio.n < _ENOUGH_ROUNDS:
-        return CriterionOutcome.INCONCLUSIVE, f"{reason}; {_ENOUGH_ROUNDS} rounds are wanted"
-    return _passed(ratio.point >= criterion.times), reason
+        return _open(f"{reason}; {_ENOUGH_ROUNDS} rounds are wanted")
+    return _reached(ratio.point >= criterion.times, reason)
 
 
-def _reclaimed(memory: Sequence[ScenarioMemory], at_least: float) -> _Judgement:
+def _reclaimed(memory: Iterable[ScenarioMemory], at_least: float) -> _Judgement:
     """By what unload gave back of the old model's bytes, in MLX's counter and in the process footprint."""
     shares = [
         (ledger.returned.point / old, f"{LEDGER_LABELS[ledger.ledger]} in {scenario.scenario}")
@@ -227,8 +218,7 @@ def _reclaimed(memory: Sequence[ScenarioMemory], at_least: float) -> _Judgement:
         if ledger.returned is not None
     ]
     if not shares:
-        why = "neither the old models' bytes nor the ledgers around unload are known"
-        return CriterionOutcome.INCONCLUSIVE, why
+        return _open("neither the old models' bytes nor the ledgers around unload are known")
     share, where = min(shares)
     reason = f"unload gives back at least {figures.percent(share)} of the old model's bytes ({where})"
-    return _passed(share >= at_least), reason
+    return _reached(share >= at_least, reason)

@@ -23,7 +23,7 @@ from swapbench.findings.chart_data import (
     thinned_keeping_extremes,
     timeline_of,
 )
-from swapbench.findings.memory import Growth, LeakFinding, SettledPoint, SlopeLine
+from swapbench.findings.memory import Growth, LeakFinding, SettledPoint
 from swapbench.findings.swaps import swaps_of
 from swapbench.store import Run, read
 from swapbench.wire.swap import MemorySample, Reading
@@ -279,7 +279,7 @@ def test_a_long_ladder_is_thinned_strategy_by_strategy() -> None:
 
 
 def growth(swaps: int) -> Growth:
-    line = SlopeLine((0.0, 0.0), (1.0, 1.0))
+    line = (0.0, 0.0), (1.0, 1.0)
     points = tuple(SettledPoint(i, "up", 9.0, 5.0 if i == 1000 else 0.0, i > 2) for i in range(swaps))
     finding = LeakFinding("footprint", "clean", "why", swaps, 23, None, None)
     return Growth(finding, points, line, line)

@@ -398,11 +398,11 @@ def test_growth_is_counted_from_the_first_swap_with_the_same_model_that_the_slop
 
 def test_the_line_has_the_slope_and_the_tolerance_begins_at_nothing(tmp_path: Path) -> None:
     growth = footprint(tmp_path, 5 * MIB)
-    (x0, y0), (x1, y1) = growth.slope.start, growth.slope.end
+    (x0, y0), (x1, y1) = growth.slope
     assert growth.finding.slope is not None
     assert abs((y1 - y0) / (x1 - x0) - growth.finding.slope.point) < 1
-    assert growth.tolerance.start == (3.0, 0.0)
-    assert growth.tolerance.end[1] == 12 * MIB
+    assert growth.tolerance[0] == (3.0, 0.0)
+    assert growth.tolerance[1][1] == 12 * MIB
 
 
 def test_memory_that_was_never_recorded_has_no_picture(tmp_path: Path) -> None:

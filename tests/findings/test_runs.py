@@ -8,7 +8,7 @@ import pytest
 from swapbench.base.errors import UsageError
 from swapbench.compare.comparison import compare_arms
 from swapbench.compare.fingerprint import differences
-from swapbench.findings.findings import analyse
+from swapbench.findings import analyse
 from swapbench.findings.runs import arm_of, arms_of
 from swapbench.findings.swaps import swaps_of
 from swapbench.store import Run

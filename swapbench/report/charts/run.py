@@ -6,7 +6,7 @@ from typing import Final
 from swapbench.base import figures
 from swapbench.base.phases import FIRST_TOKEN, LEDGER_LABELS
 from swapbench.findings.chart_data import Dots, LadderDots, LedgerSeries, SwapTimeline
-from swapbench.findings.memory import Growth, SlopeLine
+from swapbench.findings.memory import Growth, Line
 from swapbench.findings.strategies import AgainstLimit, Ladder
 from swapbench.report.blocks import Spec
 from swapbench.report.charts import (
@@ -268,7 +268,7 @@ def growth(shown: Growth, width: int) -> Spec:
     """Dots as settled, less the first of their kind; the slope solid, the tolerance dashed."""
     judged = shown.finding.outcome != "not judged"
     lines = [shown.slope, shown.tolerance] if judged else [shown.slope]
-    ends = [y for line in lines for _, y in (line.start, line.end)]
+    ends = [y for line in lines for _, y in line]
     unit = unit_of_bytes([*ends, *(point.growth_bytes for point in shown.points)])
     rows = [
         {
@@ -295,5 +295,5 @@ def growth(shown: Growth, width: int) -> Spec:
     return layered(layers, width, 170)
 
 
-def _ends(line: SlopeLine, unit: UnitOf) -> list[Spec]:
-    return [{"swap": x, "growth": y / unit.per} for x, y in (line.start, line.end)]
+def _ends(line: Line, unit: UnitOf) -> list[Spec]:
+    return [{"swap": x, "growth": y / unit.per} for x, y in line]

@@ -10,8 +10,8 @@ from swapbench.base.errors import Exit
 from swapbench.base.phases import LEDGER_LABELS
 from swapbench.compare.change import FEWEST, Verdict
 from swapbench.compare.comparison import Comparison, ScenarioComparison, SideFacts, exit_code, gravest
+from swapbench.findings import GRADES
 from swapbench.findings.chart_data import Dots
-from swapbench.findings.overall import GRADES
 from swapbench.report.blocks import (
     NOT_AT_A_TERMINAL,
     Cell,

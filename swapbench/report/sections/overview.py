@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from swapbench.base import figures
 from swapbench.base.errors import Exit
-from swapbench.findings import Findings
-from swapbench.findings.overall import outcome, overall
+from swapbench.findings import Findings, outcome, overall
 from swapbench.findings.runs import cell_name
 from swapbench.findings.strategies import STOCK, Ladder, Rung
 from swapbench.findings.summary import ScenarioSummary

@@ -7,11 +7,9 @@ from typing import Final
 
 from swapbench.base import figures
 from swapbench.base.figures import NOT_RECORDED, counted
-from swapbench.findings import Findings
+from swapbench.findings import Findings, Problem
+from swapbench.findings.anomalies import Drift, Failure, Outlier
 from swapbench.findings.chart_data import Dots
-from swapbench.findings.failures import Failure
-from swapbench.findings.findings import Problem
-from swapbench.findings.stability import Drift, Outlier
 from swapbench.report.blocks import (
     Cell,
     Chart,

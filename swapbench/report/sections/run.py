@@ -4,8 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from swapbench.base import figures
-from swapbench.findings import Findings
-from swapbench.findings.overall import overall
+from swapbench.findings import Findings, overall
 from swapbench.findings.strategies import Ladder
 from swapbench.findings.summary import ScenarioSummary
 from swapbench.findings.verdict import CriterionOutcome

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from swapbench.base.errors import Exit
-from swapbench.findings import analyse, exit_code
-from swapbench.findings.overall import Overall, overall
+from swapbench.findings import Overall, analyse, exit_code, overall
 from swapbench.report.sections.overview import verdict_line
 from swapbench.spec.experiment import Source
 from swapbench.store import Run
