@@ -111,24 +111,20 @@ def held_back(library: Any = None) -> str:
 def family(pids: Iterable[int], library: Any = None) -> set[int]:
     """These processes, and all below them: a call for each that is found; psutil asks for all there are."""
     library = library or ctypes.CDLL("/usr/lib/libproc.dylib")
-    left = list(pids)
+    left, room = list(pids), _PIDS
     found = set(left)
     while left:
-        new = _children(library, left.pop()) - found
+        children = (ctypes.c_int * room)()
+        # How many pids it wrote, none when it fails; what has no room it leaves out silently.
+        count = library.proc_listchildpids(left[-1], children, ctypes.sizeof(children))
+        if count >= room:
+            room *= 2
+            continue
+        left.pop()
+        new = set(children[: max(0, count)]) - found
         found |= new
         left += new
     return found
-
-
-def _children(library: Any, pid: int) -> set[int]:
-    """It tells how many pids it wrote, none when it fails, and leaves out silently what has no room."""
-    room = _PIDS
-    while True:
-        pids = (ctypes.c_int * room)()
-        count = library.proc_listchildpids(pid, pids, ctypes.sizeof(pids))
-        if count < room:
-            return set(pids[: max(0, count)])
-        room *= 2
 
 
 def reaches_the_medium(descriptor: int) -> bool:

@@ -125,9 +125,10 @@ def ledgers(_folder: Path) -> Found:
     exact = meter.read(exact=True)
     exact_s = time.perf_counter() - begun_s
     active = (exact.mlx_active_bytes or 0) - (before.mlx_active_bytes or 0)
-    footprint_s = _age(lambda: _grown(before.footprint_bytes, meter.read().footprint_bytes), size * _SHARE)
-    available = before.system_available_bytes
-    system_s = _age(lambda: _grown(meter.read().system_available_bytes, available), size * _SYSTEM_SHARE)
+    held, available = before.footprint_bytes, before.system_available_bytes
+    enough, of_all = size * _SHARE, size * _SYSTEM_SHARE
+    footprint_s = _until(lambda: _grown(held, meter.read().footprint_bytes) >= enough, _LONGEST_S)
+    system_s = _until(lambda: _grown(meter.read().system_available_bytes, available) >= of_all, _LONGEST_S)
     exactly = _grown(exact.system_available_bytes, available)
     del taken
 
@@ -139,18 +140,18 @@ def ledgers(_folder: Path) -> Found:
         f"memory after {after(system_s)}; an exact reading took {exact_s * 1e3:.1f} ms, has {mib(exactly)}"
     )
     seen = max(footprint_s, system_s) <= _SEEN_WITHIN_S
-    return judged(seen and active >= size and exactly >= size * _SYSTEM_SHARE, finding)
+    return judged(seen and active >= size and exactly >= of_all, finding)
 
 
 def _grown(before: int | None, after: int | None) -> int:
     return 0 if before is None or after is None else after - before
 
 
-def _age(grown: Callable[[], int], enough: float) -> float:
-    """Seconds until a ledger has grown enough; infinite where it does not."""
+def _until(there: Callable[[], bool], longest_s: float) -> float:
+    """Seconds until something is there; infinite where it isn't."""
     begun_s = time.perf_counter()
-    while (now_s := time.perf_counter() - begun_s) < _LONGEST_S:
-        if grown() >= enough:
+    while (now_s := time.perf_counter() - begun_s) < longest_s:
+        if there():
             return now_s
         time.sleep(0.001)
     return inf
@@ -236,8 +237,7 @@ def children(folder: Path) -> Found:
     kept = [sys.executable, *OWN_CODE, reaper.__file__]
     starter = subprocess.Popen([sys.executable, *OWN_CODE, "-c", _STARTER, json.dumps(order), *kept])
     there = Path(f"{pids}.there")
-    _until(there.exists, 20.0)
-    if not there.exists():
+    if _until(there.exists, 20.0) == inf:
         starter.kill()
         return judged(False, "the server did not start")
     # What the reaper has to have seen before, where orphans can't be found.
@@ -252,12 +252,6 @@ def children(folder: Path) -> Found:
         one.kill()
     took_s = time.perf_counter() - begun_s
     return judged(not left, f"{len(left)} of {len(ours)} processes left after {took_s:.2f} s")
-
-
-def _until(there: Callable[[], bool], longest_s: float) -> None:
-    ends_s = time.perf_counter() + longest_s
-    while not there() and time.perf_counter() < ends_s:
-        time.sleep(0.01)
 
 
 def listener(_folder: Path) -> Found:
@@ -310,10 +304,8 @@ def awake(_folder: Path) -> Found:
         return not_here("it is asked of macOS alone")
     with mac.kept_awake():
         ours = {child.pid for child in psutil.Process().children()}
-        _until(lambda: _keep_awake(ours), 5.0)
-        during = _keep_awake(ours)
-    _until(lambda: not _keep_awake(ours), 5.0)
-    after = _keep_awake(ours)
+        during = _until(lambda: _keep_awake(ours), 5.0) < inf
+    after = _until(lambda: not _keep_awake(ours), 5.0) == inf
     told = {True: "told of", False: "not told of"}
     return judged(during and not after, f"caffeinate is {told[during]} during a run, {told[after]} after it")
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from math import inf
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -248,7 +249,7 @@ def test_who_keeps_the_machine_awake_is_looked_for_afterwards_by_the_same_number
     monkeypatch.setattr(mac, "HERE", True)
     monkeypatch.setattr(mac, "kept_awake", kept_awake)
     monkeypatch.setattr(mac, "printed_by", printed_by)
-    monkeypatch.setattr(system, "_until", lambda there, _: there())
+    monkeypatch.setattr(system, "_until", lambda there, _: 0.0 if there() else inf)
     assert system.awake(tmp_path).result == result
 
 
