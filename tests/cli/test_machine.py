@@ -10,11 +10,25 @@ from typer.testing import CliRunner
 
 from swapbench.base.errors import Exit, UsageError, WorkerError
 from swapbench.cli import app
-from swapbench.machine import selfcheck
+from swapbench.machine import selfcheck, surroundings
 from swapbench.machine.environment import Limits, Rate, Volume, save_limits, this_machine
-from swapbench.machine.selfcheck import CLAIMS, Claim, Selfcheck
+from swapbench.machine.selfcheck import CLAIMS, Claim, Prepared, Selfcheck
+from swapbench.machine.surroundings import Examination
 
 
+@pytest.fixture(scope="module")
+def examined(tmp_path_factory: pytest.TempPathFactory) -> Examination:
+    """This machine, by a real child."""
+    return surroundings.examine(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def once(examined: Examination, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor has no child of its own."""
+    monkeypatch.setattr(surroundings, "examine", lambda _models: examined)
+
+
+@pytest.mark.usefixtures("once")
 def test_every_line_is_fine_or_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWAPBENCH_CACHE", str(tmp_path))
     result = CliRunner().invoke(app, ["doctor", "--json", "--strict"])
@@ -29,6 +43,7 @@ def test_every_line_is_fine_or_says_what_to_do(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="MLX computes on the GPU here, not on the CPU")
+@pytest.mark.usefixtures("once")
 def test_a_device_that_is_wanted_and_not_used_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWAPBENCH_CACHE", str(tmp_path))
     assert CliRunner().invoke(app, ["doctor", "--device", "cpu"]).exit_code == Exit.OK
@@ -39,6 +54,7 @@ def test_a_device_that_is_wanted_and_not_used_fails(tmp_path: Path, monkeypatch:
     assert "the probe's own cost" in failed.stdout
 
 
+@pytest.mark.usefixtures("once")
 def test_without_a_home_it_tells_all_that_needs_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def nowhere() -> Path:
         raise RuntimeError("Could not determine home directory.")
@@ -104,6 +120,7 @@ def test_the_file_for_an_issue_and_the_exit_code(folder: Path, monkeypatch: pyte
 
 def test_where_nothing_is_wrong_it_is_fine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tried(monkeypatch, *(claim for claim in CLAIMS if claim.key == "release"))
+    monkeypatch.setattr(selfcheck, "_prepared", lambda _scratch: Prepared(versions={}, device="cpu"))
     done = CliRunner().invoke(app, ["selfcheck", "--folder", str(folder)])
     assert done.exit_code == Exit.OK, done.output
     assert "1 right, 0 wrong, 0 not here" in done.stdout

@@ -4,7 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,12 +49,22 @@ def with_models(cache: Path, **more: str) -> dict[str, str]:
     return os.environ | {"SWAPBENCH_CACHE": str(cache), "HF_HUB_OFFLINE": "1", "COLUMNS": "200"} | more
 
 
-def with_kernels_files(tree: Path, folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment in which this process and all below it find the kernel's files at `tree`."""
-    site = folder / "site"
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(_SITE)
-    return {**environment, "PYTHONPATH": str(site), "KERNELS_FILES": str(tree)}
+@cache
+def _site() -> "tempfile.TemporaryDirectory[str]":
+    site = tempfile.TemporaryDirectory()
+    (Path(site.name) / "sitecustomize.py").write_text(_SITE)
+    return site
+
+
+def with_kernels_files(tree: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which processes find the kernel's files at `tree`, until the next call.
+
+    It is the same each time, so that the process that commands are forked from is, too.
+    """
+    link = Path(_site().name) / "tree"
+    link.unlink(missing_ok=True)
+    link.symlink_to(tree)
+    return {**environment, "PYTHONPATH": _site().name, "KERNELS_FILES": str(link)}
 
 
 def as_stranger() -> list[str]:

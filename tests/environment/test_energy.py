@@ -26,9 +26,9 @@ def tree(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def inside(tree: Path, tmp_path: Path, model_cache: Path) -> dict[str, str]:
+def inside(tree: Path, model_cache: Path) -> dict[str, str]:
     """The environment of a process that finds the kernel's files there."""
-    return with_kernels_files(tree, tmp_path, with_models(model_cache))
+    return with_kernels_files(tree, with_models(model_cache))
 
 
 @pytest.fixture
