@@ -24,7 +24,6 @@ Span = Callable[[str], AbstractContextManager[None]]
 
 
 def unmeasured(_name: str) -> AbstractContextManager[None]:
-    """A span that nobody looks at."""
     return nullcontext()
 
 
@@ -98,11 +97,7 @@ class Shard:
 
 
 def dtype_of(entry: Entry) -> mx.Dtype:
-    """MLX's type of a tensor.
-
-    Raises:
-        UnfitError: only mlx-lm knows what to do with it.
-    """
+    """MLX's type of a tensor; UnfitError where only mlx-lm knows what to do with it."""
     dtype = _DTYPES.get(entry.dtype)
     if dtype is None:
         raise UnfitError(f"{entry.name} is of type {entry.dtype}")
@@ -112,9 +107,7 @@ def dtype_of(entry: Entry) -> mx.Dtype:
 def shards_of(checkpoint: Path) -> tuple[Shard, ...]:
     """Every weight file of a checkpoint, in the order of names.
 
-    Raises:
-        UnfitError: a header can't be read, or a name is there twice; mlx-lm is to say what it makes of it.
-        OSError: a file can't be read.
+    Raises OSError, and UnfitError over what mlx-lm is to judge: a header, a name that is there twice.
     """
     shards = []
     for path in sorted(checkpoint.glob(WEIGHTS)):
@@ -182,10 +175,8 @@ class _Listener(io.RawIOBase):
 
 
 def unwritten(length: int) -> tuple[mx.array, memoryview]:
-    """Memory of at least `length` bytes, as one array of 64-bit words and as bytes to write to.
-
-    Words make an array eight times as long as bytes could. The bytes are valid as long as the array is.
-    """
+    """Memory of at least `length` bytes, as an array of 64-bit words (eight times as many bytes as of bytes)
+    and as bytes to write to, which are valid as long as the array is."""
     words = max(1, -(-length // _WORD))
     text = f"{{'descr': '<u8', 'fortran_order': False, 'shape': ({words},), }}".encode()
     text += b" " * (-(len(_MAGIC) + 2 + len(text) + 1) % 64) + b"\n"
@@ -209,10 +200,7 @@ def unwritten_shard(shard: Shard) -> tuple[dict[str, mx.array], list[tuple[int, 
 
 
 def views(memory: mx.array, begin: int, tensors: Sequence[Entry]) -> dict[str, mx.array]:
-    """Tensors as views into `memory`, in which their file's data begins at byte `begin`; nothing is copied.
-
-    Every tensor has to be aligned to its items.
-    """
+    """Aligned tensors as views into `memory`, in which their file's data begins at byte `begin`."""
     arrays = {}
     for entry in tensors:
         dtype, at, length = dtype_of(entry), begin + entry.start, entry.end - entry.start
@@ -228,5 +216,4 @@ def views(memory: mx.array, begin: int, tensors: Sequence[Entry]) -> dict[str, m
 
 
 def address_of(memory: memoryview) -> int:
-    """Where the bytes lie."""
     return int(np.frombuffer(memory, np.uint8).ctypes.data)

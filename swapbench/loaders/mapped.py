@@ -55,15 +55,13 @@ class Mapping(NamedTuple):
 
 
 def sources(strategy: Strategy, _slab: Slab) -> dict[str, Source]:
-    """By the name that is declared above."""
     return {"map": partial(map_files, incremental=strategy.incremental)}
 
 
 def map_files(checkpoint: Path, *, incremental: bool = False) -> Arrival:
     """Map a checkpoint's files; threads have them resident, piece by piece in the order of the files.
 
-    Args:
-        incremental: weights count as there when they are mapped, resident or not.
+    `incremental`: weights count as there when they are mapped, resident or not.
     """
     shards = shards_of(checkpoint)
     if why := unmappable(shards):
@@ -122,11 +120,8 @@ def _overlaid(shard: Shard, mappings: list[Mapping]) -> dict[str, mx.array]:
 
 
 def _segments(shard: Shard, most_bytes: int) -> Iterator[tuple[Sequence[Entry], int, int]]:
-    """Neighbours of up to so many bytes together; a larger tensor has a segment of its own.
-
-    Returns:
-        The tensors, and where in the file the whole pages that hold them begin, and how long these are.
-    """
+    """Neighbours of up to so many bytes together (a larger tensor alone), where in the file the whole pages
+    begin that hold them, and how long these are."""
     tensors, page = shard.tensors, mmap.PAGESIZE
     begin = 0
     for i in range(1, len(tensors) + 1):

@@ -78,7 +78,6 @@ class Loaded:
 
     @property
     def weight_bytes(self) -> int:
-        """Bytes of all parameters."""
         return self.report.weight_bytes
 
 
@@ -204,7 +203,7 @@ class ModelLoader:
         Spans: `give_back` returns freed memory to the system, for strategies that do.
 
         Args:
-            following: the checkpoint that is loaded next, if that is known.
+        following: the checkpoint that is loaded next, if that is known.
         """
         if self._strategy.loader != "stock":
             # Every layer that was built drew from MLX's chain of random keys, lazily; unless somebody
@@ -221,7 +220,6 @@ class ModelLoader:
                 platform.give_back_freed_memory()
 
     def close(self) -> None:
-        """Keep nothing any more."""
         self._slab.drop()
         self._tokenizers.close()
 
@@ -315,12 +313,7 @@ def _built_beside(checkpoint: Path, weights: dict[str, mx.array]) -> tuple[Any, 
 def pick(checkpoint: Path, slab_bytes: int, known: Limits | None) -> tuple[str, str]:
     """auto's loader for a checkpoint now, and why.
 
-    Args:
-        slab_bytes: memory that is held by a slab already.
-        known: what was measured of the checkpoint's volume, as `limits_of` finds it.
-
-    Raises:
-        OSError: a file can't be looked at.
+    `slab_bytes`: memory that a slab holds already. `known`: what was measured of the volume, by `limits_of`.
     """
     try:
         shards = shards_of(checkpoint)
@@ -345,7 +338,6 @@ def pick(checkpoint: Path, slab_bytes: int, known: Limits | None) -> tuple[str, 
 
 
 def _slab_or_direct(known: Limits | None, share: float) -> tuple[str, str]:
-    """Past the page cache where that, by what was measured, is no slower than reading what it lacks."""
     if known is None:
         return "slab", "and cold reads aren't measured there: run swapbench probe"
     direct, buffered, cached = known.best("disk"), known.best("disk_buffered"), known.best("read_touched")

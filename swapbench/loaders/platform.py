@@ -101,11 +101,7 @@ def least_mapped_allocation_bytes() -> int:
 
 
 def lay_over(address: int, length: int, descriptor: int, offset: int) -> None:
-    """Put the pages of a file in place of those at `address`; writes to them stay private (Linux).
-
-    Raises:
-        OSError: the kernel refuses.
-    """
+    """Put pages of a file in place of those at `address`, writes staying private (Linux); raises OSError."""
     flags = mmap.MAP_PRIVATE | _MAP_FIXED
     got = _libc.mmap(address, length, mmap.PROT_READ | mmap.PROT_WRITE, flags, descriptor, offset)
     if got != address:
@@ -113,11 +109,7 @@ def lay_over(address: int, length: int, descriptor: int, offset: int) -> None:
 
 
 def populate(address: int, length: int) -> None:
-    """Have every page of a mapping resident, read from disk where need be.
-
-    Raises:
-        OSError: a page can't be read.
-    """
+    """Have every page of a mapping resident, read from disk where need be; OSError where one can't be read."""
     if LINUX:
         if _libc.madvise(address, length, _MADV_POPULATE_READ) == 0:
             return

@@ -78,7 +78,6 @@ class Transfer:
     target: memoryview
 
     def part(self, begin: int, end: int) -> "Transfer":
-        """What lies between two bytes of the file."""
         return Transfer(self.path, begin, self.target[begin - self.offset : end - self.offset])
 
     def split(self) -> Iterator["Transfer"]:
@@ -91,14 +90,10 @@ class Transfer:
 
 
 class Reading(Threads[Transfer]):
-    """Transfers under way from the moment this is made; `wait` for all of them, or `stop` them.
+    """Transfers under way, past the page cache where `direct`; `wait` for all of them, or `stop` them.
 
-    Args:
-        direct: read past the page cache.
-
-    Raises:
-        UnfitError: `direct`, on a volume that has no such reads.
-        OSError: a file can't be opened; in `wait`, it can't be read, or ends too early.
+    Raises UnfitError on a volume that has no direct reads, OSError where a file can't be opened; `wait`
+    raises it where one can't be read, or ends too early.
     """
 
     def __init__(self, transfers: Iterable[Transfer], *, direct: bool = False) -> None:

@@ -102,9 +102,7 @@ class Slab:
     def reserve(self, length: int) -> None:
         """Have room for models of `length` bytes, every page of it touched.
 
-        Raises:
-            HeldError: it has to grow, and somebody still holds arrays in it.
-            UnfitError: more than MLX can have in one piece.
+        Raises HeldError where somebody holds arrays in what has to grow, UnfitError beyond what MLX can have.
         """
         if self._room >= length:
             return
@@ -134,10 +132,7 @@ class Slab:
     def begin(self, checkpoint: Path, *, direct: bool) -> Arrival:
         """Start bringing a checkpoint's weights; the model before is gone.
 
-        Raises:
-            HeldError: somebody still holds arrays of the model before.
-            UnfitError: it can't lie in a slab, or `direct` can't be here.
-            OSError: a file can't be read.
+        Raises HeldError where somebody still holds arrays of that, UnfitError where it can't be, OSError.
         """
         ahead, self._ahead = self._ahead, None
         if ahead is not None and ahead.checkpoint != checkpoint:
@@ -170,11 +165,7 @@ class Slab:
         )
 
     def read_ahead(self, checkpoint: Path, *, direct: bool) -> None:
-        """Start reading what has room beside the model that still serves.
-
-        Raises:
-            UnfitError, OSError: it can't be.
-        """
+        """Start reading what has room beside the model that still serves; raises UnfitError, OSError."""
         self.stop()
         shards = _fit(checkpoint)
         if self._array is None or room_for(shards) > self._room:
@@ -225,7 +216,6 @@ class Slab:
 
 
 def sources(_strategy: Strategy, slab: Slab) -> dict[str, Source]:
-    """By the names that are declared above."""
     return {
         "fill": fill,
         "slab": partial(slab.begin, direct=False),
@@ -266,11 +256,7 @@ def _stop(readings: Sequence[Reading]) -> None:
 
 
 def _fit(checkpoint: Path) -> tuple[Shard, ...]:
-    """The files of a checkpoint whose tensors can be views.
-
-    Raises:
-        UnfitError: a tensor is not aligned to its items, wherever the data begins.
-    """
+    """The files of a checkpoint; UnfitError where a tensor is aligned nowhere to its items."""
     shards = shards_of(checkpoint)
     for shard in shards:
         if not shard.aligned(0):

@@ -29,12 +29,8 @@ LOADERS: Final = {
 def load_weights(path: Path, span: Span) -> tuple[Any, dict[str, Any]]:
     """What mlx_lm.load_model does, in its two parts: the model, evaluated, and its config.
 
-    Spans: `build` parses the files' headers and constructs the modules (lazy load_model), `read` brings
-    every weight into memory.
-
-    Raises:
-        FileNotFoundError, ValueError, RuntimeError: the checkpoint is incomplete, corrupt or of other shapes,
-            or asks for code of its own, which mlx-lm does not run unless it is told to.
+    Spans: `build` parses the files' headers and constructs the modules (lazy load_model), `read` brings every
+    weight into memory. Raises as mlx_lm.load_model; code of a checkpoint's own is not run.
     """
     with span("build"):
         model, config = load_model(path, lazy=True)

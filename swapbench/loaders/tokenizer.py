@@ -35,9 +35,7 @@ class Lean(NamedTuple):
 def load_stock(path: Path, eos_token_ids: int | list[int] | None) -> Any:
     """What mlx_lm.utils.load_tokenizer makes; no code of the checkpoint's runs, and nobody is asked whether.
 
-    Raises:
-        ValueError: the tokenizer can't be had without code of the checkpoint's.
-        Exception: what mlx-lm and transformers raise, where the files are at fault.
+    Raises ValueError where it can't be had without, and what transformers raises over the files.
     """
     with _code_refused():
         return load_tokenizer(path, dict(NO_CODE), eos_token_ids=eos_token_ids)
@@ -56,11 +54,7 @@ def load_lean(path: Path, eos_token_ids: int | list[int] | None) -> Lean:
 
 
 def refuse_mute(tokenizer: Any) -> None:
-    """transformers makes a tokenizer of hardly any files, without a word.
-
-    Raises:
-        ValueError: no text has tokens in this one.
-    """
+    """ValueError of a tokenizer in which no text has tokens: transformers makes one of hardly any files."""
     if not tokenizer.encode("Hello", add_special_tokens=False):
         raise ValueError("it knows no tokens, as without its files")
 
@@ -123,8 +117,6 @@ def _after_space(text: str, at: int) -> int:
 
 
 class Tokenizers:
-    """Tokenizers of one process."""
-
     def __init__(self, mode: TokenizerMode) -> None:
         self._mode = mode
         self._coming: dict[Path, Future[Lean]] = {}
@@ -149,11 +141,7 @@ class Tokenizers:
         self._coming = {checkpoint: coming}
 
     def get(self, checkpoint: Path, config: dict[str, Any]) -> Lean:
-        """The tokenizer, and why it came otherwise than asked for.
-
-        Raises:
-            Exception: whatever transformers makes of the files.
-        """
+        """The tokenizer, and why it came otherwise than asked for; raises what transformers raises."""
         if self._mode is TokenizerMode.STOCK:
             return Lean(load_stock(checkpoint, config.get("eos_token_id")), "")
         state = _state(checkpoint)
@@ -166,7 +154,6 @@ class Tokenizers:
         return found
 
     def close(self) -> None:
-        """Keep none."""
         self._coming.clear()
         self._kept.clear()
 

@@ -46,7 +46,6 @@ class EventPipe:
 
 
 def main() -> None:
-    """Read the plan, make its target, carry it out."""
     parser = argparse.ArgumentParser(prog="swapbench.worker")
     parser.add_argument("--events-fd", type=int, required=True)
     pipe = EventPipe(parser.parse_args().events_fd)

@@ -42,11 +42,7 @@ class Serving(NamedTuple):
 
 
 def refuse_broken(checkpoint: Checkpoint) -> Serving:
-    """How to serve a checkpoint, if it can be loaded.
-
-    Raises:
-        RefusedError: with what is wrong, where, and what to do.
-    """
+    """How to serve a checkpoint; raises RefusedError with what is wrong, where, and what to do."""
     try:
         found = _tried(checkpoint.path)
     except UnansweredError as error:
@@ -59,11 +55,7 @@ def refuse_broken(checkpoint: Checkpoint) -> Serving:
 
 
 def refuse_too_large(checkpoint: Checkpoint, room: ByteLimit) -> None:
-    """MLX's CPU build does not survive an allocation that fails, nor any build the OOM killer.
-
-    Raises:
-        RefusedError: the weights are more than there is room for.
-    """
+    """RefusedError: MLX's CPU build survives no allocation that fails, and no build the OOM killer."""
     needed = sum(file.stat().st_size for file in weight_files(checkpoint.path))
     if needed > room.bytes:
         raise RefusedError(
@@ -121,7 +113,6 @@ def _tokenizer_fault(path: Path) -> Fault | None:
 
 
 def main() -> None:
-    """Say what keeps mlx-lm from loading one checkpoint."""
     parser = argparse.ArgumentParser(prog="swapbench.worker.checking")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tokenizer", action="store_true", help="look at the tokenizer alone")

@@ -30,14 +30,12 @@ _FILE_BYTES: Final = 16 << 20
 
 
 def main() -> None:
-    """Examine, and print one line."""
     parser = argparse.ArgumentParser(prog="swapbench.worker.examine")
     parser.add_argument("folder", type=Path)
     sys.stdout.write(examine(parser.parse_args().folder).model_dump_json() + "\n")
 
 
 def examine(folder: Path) -> Examination:
-    """Look at everything, one after another."""
     meter = MlxMeter()
     costs = _phase_costs(meter)
     info = device_info()

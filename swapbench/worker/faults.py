@@ -27,12 +27,10 @@ class FaultyTarget(InProcessTarget):
     _damaged: Checkpoint | None = None
 
     def serve(self, checkpoint: Checkpoint) -> None:
-        """The old model is loaded without any fault."""
         self._fault = None
         super().serve(checkpoint)
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
-        """A checkpoint that is damaged before the swap is what is looked at."""
         fault = self._plan.experiment.fault_in(planned.scenario, planned.round)
         before = fault is not None and fault.when == "before"
         self._fault = fault if before else None

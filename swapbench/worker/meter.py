@@ -28,7 +28,6 @@ class Counters(NamedTuple):
     disk_read_bytes: int | None
 
     def since(self, earlier: "Counters") -> "Counters":
-        """What was counted since `earlier`."""
         pairs = zip(self, earlier, strict=True)
         return Counters(*(None if now is None or before is None else now - before for now, before in pairs))
 
@@ -61,7 +60,6 @@ class Meter:
         return Reading()
 
     def counters(self) -> Counters:
-        """Page faults and disk bytes so far."""
         return Counters(None, None, None)
 
     def start_peak(self) -> None:
@@ -72,7 +70,6 @@ class Meter:
         return None
 
     def swap(self) -> SwapSpace:
-        """The machine's swap."""
         return SwapSpace(None, None)
 
 
@@ -127,11 +124,7 @@ _LOOK_EVERY_S: Final = 0.25
 
 
 class TreeMeter(Meter):
-    """Sums up the trees of the processes that are watched; of a server elsewhere there is nothing to see.
-
-    Args:
-        here: whether the server runs on this machine.
-    """
+    """Sums up the trees of processes that are watched; of a server not `here` there is nothing to see."""
 
     clock_origin_ns: int
 
@@ -174,10 +167,7 @@ _TOLERANCE_BYTES: Final = 256 << 10
 
 @dataclass(frozen=True)
 class Settled:
-    """The ledgers once they stood still, and how long that took: until the first reading that stayed.
-
-    `watts` are what the machine used meanwhile.
-    """
+    """The ledgers once they stood still, how long that took, and what the machine used meanwhile."""
 
     seconds: float
     ledgers: Reading
@@ -205,7 +195,6 @@ def settle(meter: Meter) -> Settled:
 
 
 def _still(readings: Sequence[Reading]) -> bool:
-    """Whether no ledger of this process moved by more than the tolerance."""
     for ledger in ("mlx_active_bytes", "mlx_cache_bytes", "footprint_bytes"):
         values = [getattr(reading, ledger) or 0 for reading in readings]
         if max(values) - min(values) > _TOLERANCE_BYTES:

@@ -54,7 +54,6 @@ def touch_free_memory(wanted_bytes: int) -> None:
 
 
 def main() -> None:
-    """Write to as many bytes as the command line says."""
     length = int(sys.argv[1])
     with mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
         if hasattr(mmap, "MADV_HUGEPAGE"):
@@ -84,7 +83,6 @@ def _last_shard(copy: Path) -> Path:
 
 
 def _rewrite(copy: Path, change: Callable[[bytes], bytes]) -> None:
-    """Put a changed beginning in the last shard's place."""
     shard = _last_shard(copy)
     with shard.open("rb") as file:
         (header_bytes,) = struct.unpack("<Q", file.read(8))

@@ -56,7 +56,6 @@ class Probe:
         self._failures: list[PhaseFailure] = []
 
     def begin(self) -> None:
-        """The swap is asked for now."""
         self.begun = True
         self._before = self._meter.read()
         self._counted = self._meter.counters()
@@ -90,11 +89,7 @@ class Probe:
 
     @contextmanager
     def phase(self, phase: Phase) -> Iterator[None]:
-        """Measure one phase; it ends when the device has done all that was asked of it.
-
-        Raises:
-            OverlapError: another one goes on.
-        """
+        """Measure one phase, to the end of what the device was asked; OverlapError in another one."""
         with self._failing(phase), self._measured(phase):
             yield
 
@@ -129,11 +124,7 @@ class Probe:
         self._emit(self._row("", (self.begun_s, self._ended_s), (before, self._before), delta))
 
     def refuse_overlap(self) -> None:
-        """Whatever the target made of it: a phase that was entered inside another was not measured.
-
-        Raises:
-            OverlapError: there was one.
-        """
+        """Raise OverlapError, whatever the target made of it, if a phase was entered inside another."""
         if self._overlap:
             raise OverlapError(self._overlap)
 

@@ -47,7 +47,6 @@ class Look(NamedTuple):
 
     @classmethod
     def now(cls) -> Self:
-        """This moment."""
         used = resource.getrusage(resource.RUSAGE_SELF)
         switches, cpu_s = used.ru_nvcsw + used.ru_nivcsw, used.ru_utime + used.ru_stime
         return cls(time.perf_counter(), time.clock_gettime(_WITH_SLEEP), switches, cpu_s)
@@ -66,7 +65,6 @@ class Stillness:
         self._seconds = 0.0
 
     def look(self, now: Look | None = None) -> None:
-        """A sign of life."""
         with self._lock:
             now = now or Look.now()
             awake_s = now.awake_s - self._last.awake_s
@@ -81,7 +79,6 @@ class Stillness:
             self._last = now
 
     def forget(self) -> None:
-        """What was before is of no interest."""
         with self._lock:
             self._last, self._seconds = Look.now(), 0.0
 

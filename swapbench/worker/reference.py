@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Answer the questions."""
     out = stdout_alone()
     questions = Questions.model_validate_json(sys.stdin.buffer.readline())
     try:
@@ -82,9 +81,7 @@ def compare(
 ) -> int:
     """Check replies against those of a fresh process on the same checkpoint; returns the tokens compared.
 
-    Raises:
-        MismatchError: with the length of the prompt, the first token that differs, and whether the reply
-            is the old model's.
+    MismatchError tells the prompt, the first token that differs, and whether the reply is the old model's.
     """
     compared = 0
     for said, right in zip(replies, expected[to_model], strict=True):

@@ -67,7 +67,6 @@ class Scratch:
         return Path(f"/dev/fd/{self.cached}")
 
     def share(self) -> float:
-        """How much of it is in the page cache."""
         return page_cache.residency([self.path]).share
 
     def made_cold(self) -> bool:
@@ -85,7 +84,6 @@ class Scratch:
 
 
 def main() -> None:
-    """Measure everything, each result printed as soon as it is there."""
     parser = argparse.ArgumentParser(prog="swapbench.worker.roofline")
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
@@ -99,11 +97,7 @@ def main() -> None:
 
 @contextmanager
 def scratch_file(folder: Path) -> Iterator[Scratch]:
-    """A file of bytes that no disk can compress, on disk, and gone afterwards.
-
-    Raises:
-        OSError: it can't be written, or there is no room for it.
-    """
+    """A file of bytes that no disk can compress, on disk and gone afterwards; OSError without room."""
     folder.mkdir(parents=True, exist_ok=True)
     size = size_that_fits(folder)
     path = folder / f".roofline-{os.getpid()}"

@@ -73,11 +73,9 @@ class BatchEngine:
         self._served = thread.submit(self._serve)
 
     def await_ready(self, timeout_s: float) -> None:
-        """Wait until the generator is made: it is, on the engine's own thread, and may take a while.
+        """Wait until the generator is made, on the engine's own thread.
 
-        Raises:
-            RuntimeError: it can't be made.
-            TimeoutError: it has not been made in that time.
+        Raises RuntimeError where it can't be made, TimeoutError where it has not been in that time.
         """
         if not self._ready.wait(timeout_s):
             raise TimeoutError(f"engine {self._name} has not started in {timeout_s:g} s")
@@ -92,17 +90,11 @@ class BatchEngine:
 
     @property
     def in_flight(self) -> int:
-        """Requests that are being computed or wait for it."""
         with self._changed:
             return len(self._running) + len(self._queue)
 
     def submit(self, request: Request) -> Ticket:
-        """Take a request.
-
-        Raises:
-            RuntimeError: the engine is drained, stopped or broken.
-            ValueError: the request can never fit the block pool.
-        """
+        """Take a request. RuntimeError of an engine that takes none, ValueError of one that can never fit."""
         ticket = Ticket(request)
         self.resubmit(ticket)
         return ticket
@@ -126,9 +118,7 @@ class BatchEngine:
     def drain(self, deadline_s: float, grace_s: float | None = None) -> Drained:
         """Stop admissions, wait for what is computed until the deadline, hand the rest back.
 
-        Raises:
-            RuntimeError: the engine broke; its requests have failed with the reason.
-            TimeoutError: a step of the engine's has not ended within the grace after the deadline.
+        Raises RuntimeError of a broken engine, TimeoutError where a step outlasts deadline and grace.
         """
         with self._changed:
             self._admitting = False
@@ -151,8 +141,7 @@ class BatchEngine:
     def stop(self, grace_s: float | None = None) -> None:
         """Leave the thread and let go of the model; whoever still waits is told. Can be called twice.
 
-        Raises:
-            TimeoutError: a step of the engine's has not ended within the grace; nothing was let go.
+        Raises TimeoutError where a step has not ended within the grace; nothing was let go then.
         """
         with self._changed:
             self._stopping = True
@@ -264,9 +253,6 @@ class BatchEngine:
 def ask(engine: BatchEngine, verify: Verify) -> tuple[Reply, ...]:
     """What the engine's model says to the verification prompts, one after another: alone in its batch, for
     another batch computes in another order, and rounds otherwise.
-
-    Raises:
-        RuntimeError: the engine is stopped or broken.
     """
     replies = []
     for length in verify.prompt_tokens:
@@ -306,7 +292,6 @@ class SerialGenerator:
         self._wired.__enter__()
 
     def insert(self, prompts: list[list[int]], max_tokens: list[int]) -> list[int]:
-        """Take a sequence in; its prompt is read when its turn comes."""
         (prompt,), (most,) = prompts, max_tokens  # the engine's come one by one
         if not prompt or most < 1:
             raise ValueError("a prompt has no tokens, or asks for none")

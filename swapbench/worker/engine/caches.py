@@ -38,13 +38,7 @@ class ModelTag:
 
     @classmethod
     def of(cls, checkpoint: Path, name: str) -> Self:
-        """The tag of a checkpoint folder, by every byte of its weights.
-
-        Takes a millisecond, and seconds at the first time that swapbench sees the files.
-
-        Raises:
-            OSError: a file can't be read.
-        """
+        """By every byte of the weights: a millisecond, or seconds when swapbench sees the files first."""
         # The commit, where it is a snapshot of Hugging Face's cache.
         revision = checkpoint.name if checkpoint.parent.name == "snapshots" else ""
         return cls(checkpoint_digest(checkpoint), revision, name)
@@ -80,11 +74,7 @@ class CacheStore:
         self._files: dict[tuple[str, ModelTag], Path] = {}
 
     def update_tag(self, tag: ModelTag) -> None:
-        """Another model serves from now on.
-
-        Raises:
-            RuntimeError: caches of the model before are still held; evict them first.
-        """
+        """Another model serves from now on; RuntimeError where caches of the one before are still held."""
         if self._held and self._tag != tag:
             raise RuntimeError(f"{len(self._held)} caches of the model before are still held")
         self._tag = tag
@@ -96,7 +86,6 @@ class CacheStore:
         self._held[agent] = _Held(cache, tokens, self._tag, saved=False)
 
     def held(self) -> dict[str, int]:
-        """Tokens in memory, by agent."""
         return {agent: entry.tokens for agent, entry in self._held.items()}
 
     def get(self, agent: str) -> list[Any] | None:
@@ -105,17 +94,12 @@ class CacheStore:
         return None if entry is None else entry.cache
 
     def evict_all(self, span: Span, workers: int = 1, fsync: Fsync = Fsync.EACH) -> Evicted:
-        """Write what changed since it was last saved, free everything.
+        """Write what changed since it was last saved, on so many threads at once, and free everything.
 
-        Spans: `write`, in it `write/<agent>` for each cache, and `sync` where that comes at the end.
-
-        Args:
-            workers: threads that write at once.
-            fsync: `each` syncs a file before it gets its name; `once` writes all, syncs all, then names all;
-                `off` leaves it to the system: a power cut may lose caches then, a crash does not.
-
-        Raises:
-            OSError: a cache could not be written; it, and whatever is not safe by then, is still held.
+        Spans: `write`, in it `write/<agent>` for each cache, and `sync` where that comes at the end. `fsync`:
+        `each` syncs a file before it gets its name; `once` writes all, syncs all, then names all; `off`
+        leaves it to the system. OSError: a cache could not be written; it, and whatever is not safe by then,
+        is still held.
         """
         agents = list(self._held)
         unsaved = [agent for agent in agents if not self._held[agent].saved]
@@ -143,12 +127,9 @@ class CacheStore:
         return Evicted(len(agents), len(unsaved), sum(sizes))
 
     def restore(self, agent: str) -> bool:
-        """Bring an agent's cache back into memory, if there is one of exactly this model.
+        """Bring an agent's cache back into memory, if it is of this very model; a newer one stays.
 
-        What is in memory already stays: it is at least as new as its file.
-
-        Raises:
-            ValueError: the file is corrupt, or says that it belongs to another agent or model.
+        Raises ValueError where the file is corrupt, or says that it belongs to another agent or model.
         """
         if self._tag is None:
             return False
@@ -172,7 +153,6 @@ class CacheStore:
         return {agent: path for (agent, tag), path in self._files.items() if tag == self._tag}
 
     def unsaved_bytes(self) -> int:
-        """What evicting everything now would have to write."""
         unsaved = [held.cache for held in self._held.values() if not held.saved]
         return sum(array_bytes(entry) for cache in unsaved for entry in cache)
 
@@ -181,18 +161,13 @@ class CacheStore:
         return sum(not _readable(path) for path in self._root.glob("[!.]*.safetensors"))
 
     def forget(self, agent: str) -> None:
-        """Free a cache that is as its file is.
-
-        Raises:
-            RuntimeError: it has changed since it was written.
-        """
+        """Free a cache that is as its file is; RuntimeError where it has changed since."""
         entry = self._held.get(agent)
         if entry is not None and not entry.saved:
             raise RuntimeError(f"the cache of {agent} is not on disk yet")
         self._held.pop(agent, None)
 
     def _write_part(self, agent: str) -> int:
-        """Write a cache under a name that nobody looks for; returns its bytes."""
         entry, part = self._held[agent], self._part(agent)
         self._root.mkdir(parents=True, exist_ok=True)
         metadata = _metadata(agent, entry.tag) | {"tokens": str(entry.tokens)}

@@ -19,9 +19,7 @@ PREFILL_STEP: Final = 2048
 class LayerCache:
     """One layer's cache: bytes whatever the sequence, and bytes for each of its tokens.
 
-    Args:
-        step: tokens for which memory is taken at once.
-        window: tokens beyond which the layer forgets; None where it keeps all.
+    `step`: tokens for which memory is taken at once. `window`: tokens beyond which the layer forgets.
     """
 
     fixed_bytes: int = 0
@@ -31,7 +29,6 @@ class LayerCache:
 
     @classmethod
     def of(cls, one: Any, two: Any) -> Self:
-        """Of the same cache, of one token and of two."""
         if holds_tokens(one):
             token_bytes = sum(array.nbytes // array.shape[2] for array in (one.keys, one.values))
             return cls(0, token_bytes, step_of(one), window_of(one))
@@ -52,18 +49,13 @@ class LayerCache:
 
 @dataclass(frozen=True)
 class KVGeometry:
-    """All layers of a model."""
-
     layers: tuple[LayerCache, ...]
 
     @classmethod
     def of(cls, model: Any) -> Self:
-        """By the shapes and dtypes that its caches would get: nothing is computed and no memory taken (but by
-        classes that look at values themselves, as dbrx does).
-
-        Raises:
-            Exception: what the model's class raises when it is called.
-        """
+        """By the shapes and dtypes that its caches would get; nothing is computed and no memory taken (but by
+        classes that look at values themselves, as dbrx does). Raises what the model's class raises when it
+        is called."""
         one = list(_leaves(traced(model, 1)))
         two = one if all(map(holds_tokens, one)) else list(_leaves(traced(model, 2)))
         return cls(tuple(map(LayerCache.of, one, two)))
@@ -74,7 +66,6 @@ class KVGeometry:
         return sum(layer.token_bytes for layer in self.layers)
 
     def bytes_for(self, tokens: int) -> int:
-        """Bytes that a sequence of so many tokens takes at most."""
         return sum(layer.bytes_for(tokens) for layer in self.layers)
 
 
@@ -126,7 +117,6 @@ def _leaves(caches: Iterable[Any]) -> Iterator[Any]:
 
 
 def array_bytes(cache: Any) -> int:
-    """Bytes of the arrays in a cache's state."""
     leaves: list[tuple[str, Any]] = tree_flatten(cache.state)  # type: ignore[assignment]
     return sum(leaf.nbytes for _, leaf in leaves if isinstance(leaf, mx.array))
 
@@ -141,9 +131,8 @@ class Reservation:
 class BlockPool:
     """Counts blocks against `budget_bytes`; one has the bytes of `block_tokens` tokens in all layers.
 
-    Only counters: a list of blocks would be rebuilt with every model, and for small models has a million
-    entries. A sequence takes as many as its caches at most hold, be they states of a fixed size, windows, or
-    memory that is taken some hundred tokens at a time.
+    A sequence takes as many as its caches at most hold. Only counters: a list of blocks would have a million
+    entries for small models.
     """
 
     def __init__(self, budget_bytes: int, block_tokens: int) -> None:
@@ -154,11 +143,7 @@ class BlockPool:
         self.capacity_blocks = 0
 
     def reconfigure(self, geometry: KVGeometry) -> None:
-        """Fit the same budget to another model.
-
-        Raises:
-            RuntimeError: sequences of the old model still hold blocks.
-        """
+        """Fit the same budget to another model; RuntimeError where sequences of the old one hold blocks."""
         if self._reserved_blocks:
             raise RuntimeError(f"{self._reserved_blocks} blocks of the old model are still reserved")
         self._geometry = geometry
@@ -173,11 +158,9 @@ class BlockPool:
 
     @property
     def free_blocks(self) -> int:
-        """Blocks that nobody has reserved."""
         return self.capacity_blocks - self._reserved_blocks
 
     def blocks_for(self, tokens: int) -> int:
-        """Blocks that a sequence of so many tokens takes."""
         return -(-self._geometry.bytes_for(tokens) // self._block_bytes)
 
     def reserve(self, tokens: int) -> Reservation | None:
@@ -189,7 +172,6 @@ class BlockPool:
         return Reservation(blocks)
 
     def release(self, reservation: Reservation) -> None:
-        """Give a sequence's room back."""
         if reservation.blocks > self._reserved_blocks:
             raise RuntimeError(f"{reservation.blocks} blocks released, {self._reserved_blocks} were reserved")
         self._reserved_blocks -= reservation.blocks

@@ -33,11 +33,7 @@ class Request:
 
 
 def tokens_of(text: str, count: int, tokenizer: Any) -> list[int]:
-    """So many tokens of a text, gone through as often as that takes.
-
-    Raises:
-        ValueError: the text has no tokens.
-    """
+    """So many tokens of a text, gone through as often as that takes; ValueError of a text without any."""
     ids: list[int] = list(tokenizer.encode(text))
     if not ids:
         raise ValueError("its text has no tokens; send at least one")
@@ -52,7 +48,6 @@ def text(words: int, seed: int) -> str:
 
 
 def requests(count: int, prompt_tokens: int, decode_tokens: int, seed: int) -> list[Request]:
-    """So many different requests."""
     return [
         Request(f"request-{n}", text(prompt_tokens, seed * count + n), prompt_tokens, decode_tokens)
         for n in range(1, count + 1)
@@ -66,8 +61,6 @@ def verification(prompt_tokens: int, tokens: int) -> Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model said to a request."""
-
     id: str
     model: str
     tokens: tuple[int, ...]
@@ -91,7 +84,6 @@ class Ticket:
 
     @property
     def done(self) -> bool:
-        """Whether it is answered, or failed."""
         return self._done.is_set()
 
     @property
@@ -108,12 +100,7 @@ class Ticket:
         return (tokens - 1) / (answered_s - first_s) if tokens > 1 else math.nan
 
     def first_token(self, timeout_s: float) -> None:
-        """Wait until a token of the answer exists.
-
-        Raises:
-            TimeoutError: there is none yet.
-            RuntimeError: the engine failed the request.
-        """
+        """Wait until a token exists; raises TimeoutError, or RuntimeError where the request failed."""
         self._wait(self._first_token, timeout_s)
 
     def result(self, timeout_s: float) -> Answer:
@@ -127,14 +114,12 @@ class Ticket:
         return self._done.wait(timeout_s)
 
     def saw_token(self) -> None:
-        """The engine has produced a token."""
         asked_s, first_s, _ = self.times_s
         if math.isnan(first_s):
             self.times_s = (asked_s, time.perf_counter(), math.nan)
         self._first_token.set()
 
     def settle(self, answer: Answer | None, error: BaseException | None = None) -> None:
-        """The engine answers, or fails, the request."""
         self.times_s = (*self.times_s[:2], time.perf_counter())
         self.answer, self._error = answer, error
         self._first_token.set()
@@ -173,10 +158,7 @@ def arrivals(rate_per_s: float, seed: int) -> Iterator[float]:
 class Traffic(Generic[_Request, _Ticket]):
     """An open loop, so that a slow server gets no mercy: sends on a thread of its own until it is stopped.
 
-    Args:
-        send: passes a request on; must not block.
-        make: the request of a number, from 0.
-        clients: how many take turns.
+    `send` passes a request on and must not block, `make` makes that of a number, `clients` take turns.
     """
 
     def __init__(
@@ -197,11 +179,9 @@ class Traffic(Generic[_Request, _Ticket]):
         self._thread = threading.Thread(target=self._run, name="traffic", daemon=True)
 
     def start(self) -> None:
-        """Send from now on."""
         self._thread.start()
 
     def sent(self) -> tuple[Sent[_Request, _Ticket], ...]:
-        """Everything sent so far."""
         with self._changed:
             return tuple(self._sent)
 
@@ -239,10 +219,7 @@ def client_request(number: int, work: Workload, round_: int) -> Request:
 
 
 def seen_by_client(sent: Sent[Request, Ticket | None], planned: PlannedSwap, zero_s: float) -> ClientRequest:
-    """What became of a request; times count from `zero_s` (perf_counter), the swap request.
-
-    One without a ticket was refused.
-    """
+    """What became of a request, refused where it has no ticket; times count from `zero_s` (perf_counter)."""
     ticket = sent.ticket
     answer = ticket.answer if ticket is not None else None
     outcome: Literal["answered", "refused", "lost", "failed"] = "answered"
