@@ -109,7 +109,7 @@ def lay_over(address: int, length: int, descriptor: int, offset: int) -> None:
 
 
 def populate(address: int, length: int) -> None:
-    """Have every page of a mapping resident, read from disk where need be; OSError where one can't be read."""
+    """Have every page of a mapping resident, read from disk where need be; OSError of one that can't be."""
     if LINUX:
         if _libc.madvise(address, length, _MADV_POPULATE_READ) == 0:
             return
