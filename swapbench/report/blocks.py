@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from swapbench.base.figures import NOT_RECORDED
 from swapbench.stats.estimate import Estimate
@@ -170,6 +170,14 @@ class Section:
     decides: bool = False
 
 
+_About = TypeVar("_About")
+
+
+def made(makers: Iterable[Callable[[_About], Section]], about: _About) -> tuple[Section, ...]:
+    """Every section that has something to say, in their order."""
+    return tuple(one for make in makers if (one := make(about)).blocks)
+
+
 def section(id_: str, title: str, *blocks: Block | None, decides: bool = False) -> Section:
     """A section of those blocks that there are, and that have something to say."""
 
@@ -189,6 +197,16 @@ def shown(sections: Iterable[Section], medium: Medium) -> Iterator[Section]:
             yield replace(one, blocks=blocks)
 
 
+def row(*cells: Cell | str) -> Row:
+    """A row of cells, some of them words alone."""
+    return tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in cells)
+
+
+def figure(text: str, tone: Tone = "plain") -> Cell:
+    """A figure alone."""
+    return Cell(text, tone=tone, figure=True)
+
+
 def columns(*headings: str) -> Headings:
     """Headings of a table; a line feed begins a heading's next line."""
     return tuple(tuple(heading.split("\n")) for heading in headings)
@@ -196,7 +214,7 @@ def columns(*headings: str) -> Headings:
 
 def headed(title: str, width: int, rows: Iterable[Row]) -> tuple[Row, ...]:
     """Rows of a group under its title, `width` columns beside it."""
-    return ((Cell(title, tone="strong"), *[Cell("")] * width), *rows)
+    return (row(Cell(title, tone="strong"), *[""] * width), *rows)
 
 
 def spelt(value: float | None, spell: Callable[[float], str]) -> str:

@@ -11,7 +11,18 @@ from rich.text import Text
 
 from swapbench.base.figures import counted
 from swapbench.findings import Findings
-from swapbench.report.blocks import Cell, Commands, Downloads, Fold, Section, Table, columns, section, short
+from swapbench.report.blocks import (
+    Commands,
+    Downloads,
+    Fold,
+    Section,
+    Table,
+    columns,
+    figure,
+    row,
+    section,
+    short,
+)
 from swapbench.report.render import as_document
 from swapbench.report.render.terminal import STYLES, fits, heading, lines, print_blocks, print_table
 from swapbench.report.sections import RunView, source
@@ -239,13 +250,11 @@ def left_out(past: "Past") -> Iterator[str]:
 def print_baselines(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
     """A row for each baseline: what it keeps of which experiments."""
     cells = tuple(
-        (
-            Cell(row["name"]),
-            Cell(", ".join(row["experiments"])),
-            Cell(str(row["runs"]), figure=True),
-            Cell(f"{datetime.fromisoformat(row['latest']):%Y-%m-%d %H:%M}" if row["latest"] else ""),
+        row(
+            *(one["name"], ", ".join(one["experiments"]), figure(str(one["runs"]))),
+            f"{datetime.fromisoformat(one['latest']):%Y-%m-%d %H:%M}" if one["latest"] else "",
         )
-        for row in rows
+        for one in rows
     )
     headings = columns("experiment", "runs", "latest (UTC)")
     print_table(Table("Baselines", "baseline", headings, (cells,)), console)

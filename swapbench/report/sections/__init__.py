@@ -10,7 +10,7 @@ from swapbench.findings import Findings
 from swapbench.findings.chart_data import Pictures
 from swapbench.findings.runs import RunFacts
 from swapbench.findings.summary import ScenarioSummary
-from swapbench.report.blocks import Cell, Headings, Tone
+from swapbench.report.blocks import Cell, Headings, Tone, figure
 from swapbench.stats.estimate import Estimate
 
 ARROW: Final = "\N{RIGHTWARDS ARROW}"
@@ -80,7 +80,7 @@ def estimate_cell(
 ) -> Cell:
     """A median with its spread, where it has one."""
     if value is None:
-        return Cell(NOT_RECORDED, tone="quiet", figure=True)
+        return figure(NOT_RECORDED, "quiet")
     low, high = spell(value.low), spell(value.high)
     spread = f"({low}{EN_DASH}{high})" if low != high else ""
     percent = "" if share is None else figures.percent(share)

@@ -6,8 +6,9 @@ from typing import Final
 from swapbench.base import figures as f
 from swapbench.compare.change import FEWEST, Change, Verdict
 from swapbench.compare.comparison import Comparison
-from swapbench.report.blocks import Cell, Headings, Row, Table, Tone, columns, headed
+from swapbench.report.blocks import Cell, Headings, Row, Table, Tone, columns, figure, headed, row
 from swapbench.report.sections import REQUEST_TO_FIRST_TOKEN, estimate_cell
+from swapbench.stats.ranks import Shift
 
 _TONES: Final[dict[Verdict, Tone]] = {
     Verdict.SLOWER: "bad",
@@ -57,28 +58,27 @@ def _group(
     title: str, changes: Sequence[Change], spell: Callable[[float], str], margin: float, verdicts: bool
 ) -> tuple[Row, ...]:
     width = 4 if verdicts else 3
-    rows = [(Cell(f"  {change.figure}"), *cells(change, spell, margin)[:width]) for change in changes]
+    rows = (row(f"  {change.figure}", *cells(change, spell, margin)[:width]) for change in changes)
     return headed(title, width, rows)
 
 
 def cells(change: Change, spell: Callable[[float], str], margin: float) -> Row:
     """Both sides, their ratio, and the verdict."""
     verdict = Cell(verdict_words(change, margin), tone=_TONES[change.verdict])
-    return (estimate_cell(change.a, spell), estimate_cell(change.b, spell), _ratio(change), verdict)
+    ratio = figure(f.NOT_RECORDED, "quiet") if change.ratio is None else ratio_cell(change.ratio)
+    return (estimate_cell(change.a, spell), estimate_cell(change.b, spell), ratio, verdict)
 
 
-def _ratio(change: Change) -> Cell:
-    if change.ratio is None:
-        return Cell(f.NOT_RECORDED, figure=True, tone="quiet")
-    return Cell(f.ratio_change(change.ratio.point), spread=ratio_bounds(change), figure=True)
+def ratio_cell(ratio: Shift) -> Cell:
+    """A ratio as a change, with its bounds."""
+    return Cell(f.ratio_change(ratio.point), spread=ratio_bounds(ratio), figure=True)
 
 
-def ratio_bounds(change: Change) -> str:
+def ratio_bounds(ratio: Shift) -> str:
     """`(+8.1 to +17 %)`; nothing where there are too few pairs for bounds."""
-    assert change.ratio is not None
-    if change.ratio.high == float("inf"):
+    if ratio.high == float("inf"):
         return ""
-    low, high = f.ratio_change(change.ratio.low), f.ratio_change(change.ratio.high)
+    low, high = f.ratio_change(ratio.low), f.ratio_change(ratio.high)
     if low.endswith(_PERCENT) and high.endswith(_PERCENT):
         low = low.removesuffix(_PERCENT)
     return f"({low} to {high})"
@@ -86,7 +86,7 @@ def ratio_bounds(change: Change) -> str:
 
 def finds_from(detectable: float | None) -> Cell:
     """The least change that would be found four times in five."""
-    return Cell("" if detectable is None else f.ratio_change(1 + detectable), figure=True, tone="quiet")
+    return figure("" if detectable is None else f.ratio_change(1 + detectable), "quiet")
 
 
 def verdict_words(change: Change, margin: float) -> str:

@@ -14,7 +14,6 @@ from swapbench.findings import GRADES
 from swapbench.findings.chart_data import Dots
 from swapbench.report.blocks import (
     NOT_AT_A_TERMINAL,
-    Cell,
     Chart,
     Charts,
     Diagram,
@@ -28,6 +27,9 @@ from swapbench.report.blocks import (
     Tone,
     capital,
     columns,
+    figure,
+    made,
+    row,
     section,
     spelt,
 )
@@ -76,7 +78,7 @@ class ComparisonView:
 
 def comparison_sections(view: ComparisonView) -> tuple[Section, ...]:
     """Every section that has something to say."""
-    return tuple(made for make in SECTIONS if (made := make(view)).blocks)
+    return made(SECTIONS, view)
 
 
 def comparison_opening(comparisons: Sequence[Comparison]) -> Opening:
@@ -139,8 +141,8 @@ def _headlines(comparison: Comparison, sides: Headings) -> Table:
     names = list(dict.fromkeys(FIGURES[s.figure] for s in comparison.scenarios))
     one = len(names) == 1
     rows = tuple(
-        (
-            Cell(s.scenario if one else f"{s.scenario}, {FIGURES[s.figure]}"),
+        row(
+            s.scenario if one else f"{s.scenario}, {FIGURES[s.figure]}",
             *cells(s.headline, f.table_seconds, comparison.margin),
             finds_from(s.detectable),
         )
@@ -170,10 +172,7 @@ def _rounds(view: ComparisonView) -> Section:
 def _pairs_chart(a: Dots, b: Dots, other: str) -> Chart:
     left, right = ({dot.round: dot.seconds for dot in side.counted} for side in (a, b))
     rows = tuple(
-        (
-            Cell(f"round {n}"),
-            *(Cell(spelt(side.get(n), f.table_seconds), figure=True) for side in (left, right)),
-        )
+        row(f"round {n}", *(figure(spelt(side.get(n), f.table_seconds)) for side in (left, right)))
         for n in sorted(left.keys() | right.keys())
     )
     table = Table(f"{a.name}: seconds by round", "round", columns("A", other), (rows,))
@@ -212,11 +211,7 @@ def _compared(view: ComparisonView) -> Section:
 
 
 SECTIONS: Final[tuple[Callable[[ComparisonView], Section], ...]] = (
-    _change,
-    _rounds,
-    _phases,
-    _memory,
-    _compared,
+    *(_change, _rounds, _phases, _memory, _compared),
 )
 
 
@@ -282,7 +277,7 @@ def _floor(scenario: ScenarioComparison) -> Line:
     reach = max(change.most, 1 / change.ratio.low - 1) if change.ratio.low else change.most
     return Line(
         scenario.scenario,
-        f"{f.ratio_change(change.ratio.point)} {ratio_bounds(change)} between two of the same with "
+        f"{f.ratio_change(change.ratio.point)} {ratio_bounds(change.ratio)} between two of the same with "
         f"{f.counted(change.ratio.n, 'pair')}: a margin under {f.share_change(reach)} is not to be had",
     )
 

@@ -9,7 +9,20 @@ from swapbench.base import figures as f
 from swapbench.base.phases import LEDGER_LABELS
 from swapbench.compare.comparison import Comparison
 from swapbench.compare.gate import FailedSwap, Gate, GatedScenario, GateOutcome
-from swapbench.report.blocks import Cell, Line, Lines, Row, Section, Table, Tone, capital, columns, section
+from swapbench.report.blocks import (
+    Cell,
+    Line,
+    Lines,
+    Row,
+    Section,
+    Table,
+    Tone,
+    capital,
+    columns,
+    made,
+    row,
+    section,
+)
 from swapbench.report.sections import changes as compared
 from swapbench.report.sections import served_by, source
 from swapbench.report.sections.comparison import unlike
@@ -38,7 +51,7 @@ def gate_title(gate: Gate) -> str:
 
 def gate_sections(gate: Gate) -> tuple[Section, ...]:
     """Every section that has something to say."""
-    return tuple(made for make in SECTIONS if (made := make(gate)).blocks)
+    return made(SECTIONS, gate)
 
 
 def _judged(gate: Gate) -> Section:
@@ -114,15 +127,12 @@ def _scenarios(gate: Gate) -> Table:
 
 
 def _row(scenario: GatedScenario, *, again: bool) -> Row:
-    confirmation, second = scenario.confirmation, Cell("")
-    if confirmation is not None and confirmation.ratio is not None:
-        change = f.ratio_change(confirmation.ratio.point)
-        second = Cell(change, spread=compared.ratio_bounds(confirmation), figure=True)
-    return (
-        Cell(scenario.scenario),
+    ratio = scenario.confirmation and scenario.confirmation.ratio
+    return row(
+        scenario.scenario,
         *compared.cells(scenario.change, f.table_seconds, 0.0)[:3],
         Cell(str(scenario.outcome), tone=TONES[scenario.outcome]),
-        *([second] if again else []),
+        *([compared.ratio_cell(ratio) if ratio else ""] if again else []),
         compared.finds_from(scenario.detectable),
     )
 

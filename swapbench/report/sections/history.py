@@ -6,7 +6,19 @@ from typing import Final
 from swapbench.base.figures import NOT_RECORDED, counted, ratio_change, seconds, share_change
 from swapbench.compare.history import LevelChange, Series, VersionChange
 from swapbench.findings.runs import cell_name
-from swapbench.report.blocks import Cell, Line, Lines, Row, Section, Table, columns, section, sparkline, spelt
+from swapbench.report.blocks import (
+    Cell,
+    Line,
+    Lines,
+    Row,
+    Section,
+    Table,
+    columns,
+    row,
+    section,
+    sparkline,
+    spelt,
+)
 from swapbench.report.sections import ARROW, REQUEST_TO_FIRST_TOKEN
 from swapbench.stats.trend import LEAST_RUNS
 
@@ -55,14 +67,11 @@ def _names(series: Sequence[Series]) -> Iterator[str]:
 def _row(name: str, series: Series, room: int) -> Row:
     taken = [point.seconds for point in series.points]
     spread = f"±{series.trend.spread * 100:.1f} %" if len(taken) > 1 else NOT_RECORDED
-    return (
-        Cell(name),
-        Cell(str(len(taken))),
-        Cell(sparkline(taken, room)),
-        Cell(seconds(series.median_s)),
+    return row(
+        *(name, str(len(taken)), sparkline(taken, room), seconds(series.median_s)),
         Cell(spread, tone="quiet"),
         Cell(seconds(taken[-1]), tone="strong"),
-        Cell(spelt(series.latest, ratio_change)),
+        spelt(series.latest, ratio_change),
     )
 
 

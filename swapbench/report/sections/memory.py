@@ -13,7 +13,6 @@ from swapbench.report.blocks import (
     AT_A_TERMINAL,
     EVERYWHERE,
     ON_A_PAGE,
-    Cell,
     Chart,
     Charts,
     Line,
@@ -22,8 +21,10 @@ from swapbench.report.blocks import (
     Table,
     Tone,
     columns,
+    figure,
     headed,
     point,
+    row,
     section,
     sentence,
 )
@@ -60,9 +61,8 @@ def _chart(timeline: SwapTimeline) -> Chart:
     rows = []
     for series in timeline.ledgers:
         values = [value for _, value in series.points]
-        ends = (values[0], min(values), max(values), values[-1])
-        cells = (Cell(figures.memory(value), figure=True) for value in ends)
-        rows.append((Cell(LEDGER_LABELS[series.ledger]), *cells))
+        cells = map(figures.memory, (values[0], min(values), max(values), values[-1]))
+        rows.append(row(LEDGER_LABELS[series.ledger], *map(figure, cells)))
     headings = columns("at first", "least", "most", "at last")
     table = Table(f"{timeline.scenario}: ledgers around this swap", "ledger", headings, (tuple(rows),))
     caption = (
@@ -74,12 +74,10 @@ def _chart(timeline: SwapTimeline) -> Chart:
 
 def _leak_chart(growth: Growth) -> Chart:
     rows = tuple(
-        (
-            Cell(f"swap {one.swap}"),
-            Cell(one.scenario),
-            Cell(figures.memory(one.bytes), figure=True),
-            Cell(figures.memory(one.growth_bytes), figure=True),
-            Cell("" if one.considered else "no, warm-up"),
+        row(
+            *(f"swap {one.swap}", one.scenario),
+            *(figure(figures.memory(value)) for value in (one.bytes, one.growth_bytes)),
+            "" if one.considered else "no, warm-up",
         )
         for one in growth.points
     )
@@ -98,8 +96,8 @@ def _memory(findings: Findings) -> Table | None:
         rows = []
         for of in (ledger for ledger in scenario.ledgers if ledger.recorded):
             values = (of.before, of.peak, of.after_unload, of.after, of.not_reclaimed)
-            cells = (Cell(point(value, figures.memory)) for value in values)
-            rows.append((Cell(f"  {LEDGER_LABELS[of.ledger]}"), *cells))
+            cells = (point(value, figures.memory) for value in values)
+            rows.append(row(f"  {LEDGER_LABELS[of.ledger]}", *cells))
         if rows:
             groups.append(headed(scenario.scenario, 5, rows))
     if not groups:

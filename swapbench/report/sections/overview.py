@@ -8,11 +8,10 @@ from swapbench.base import figures
 from swapbench.base.errors import Exit
 from swapbench.findings import Findings, outcome, overall
 from swapbench.findings.runs import cell_name
-from swapbench.findings.strategies import STOCK, Ladder, Rung
+from swapbench.findings.strategies import STOCK, Ladder
 from swapbench.findings.summary import ScenarioSummary
 from swapbench.report.blocks import (
     IN_MARKDOWN,
-    Cell,
     Diagram,
     Line,
     Row,
@@ -20,7 +19,9 @@ from swapbench.report.blocks import (
     Table,
     capital,
     columns,
+    figure,
     point,
+    row,
     section,
     short,
     shortened,
@@ -86,7 +87,13 @@ def overview(run: RunView) -> Section:
     """The run at first sight: one table, a row for each scenario or for each strategy in it; one picture."""
     findings = run.findings
     table = _strategies(findings.ladders) if findings.ladders else _scenarios(findings)
-    diagram = _diagram(_of_scenario(scenario) for scenario in _drawn(findings))
+    drawn = findings.scenarios
+    if findings.ladders:  # each by stock and by the fastest
+        by_name = {scenario.name: scenario for scenario in drawn}
+        ends = ((of.scenario, name) for of in findings.ladders for name in (STOCK, of.rungs[0].strategy))
+        names = dict.fromkeys(cell_name(*end) for end in ends)
+        drawn = tuple(by_name[name] for name in names if name in by_name)
+    diagram = _diagram(_of_scenario(scenario) for scenario in drawn)
     return section("overview", "", table, Diagram(diagram, CAPTION), decides=True)
 
 
@@ -114,12 +121,12 @@ def _scenarios(findings: Findings) -> Table:
 
 def _row(scenario: ScenarioSummary, by_token: bool, claims: bool) -> Row:
     found = scenario.bottleneck
-    return (
-        Cell(f"{short(scenario.name, _LONGEST_LABEL)}: {scenario.from_model} {ARROW} {scenario.to_model}"),
+    return row(
+        f"{short(scenario.name, _LONGEST_LABEL)}: {scenario.from_model} {ARROW} {scenario.to_model}",
         *([estimate_cell(scenario.to_first_token, tone="strong")] if by_token else []),
         estimate_cell(scenario.total, tone="plain" if by_token else "strong"),
         *([against_cell(scenario)] if claims else []),
-        Cell(f"{found.phase} {figures.percent(found.share)}" if found else _why_none(scenario)),
+        f"{found.phase} {figures.percent(found.share)}" if found else _why_none(scenario),
     )
 
 
@@ -154,6 +161,16 @@ def _strategies(ladders: Sequence[Ladder]) -> Table:
     few = len(every) <= _MOST_RUNGS
     telling = [(of, rung) for of, place, rung in every if few or place < 3 or rung.strategy == STOCK]
     shown = telling[:_MOST_ROWS]
+    rows = tuple(
+        row(
+            short(ladder.scenario, _LONGEST_LABEL),
+            figure(rung.strategy),
+            estimate_cell(rung.total, tone="strong"),
+            figure(point(rung.total_times, figures.factor)),
+            estimate_cell(rung.to_first_token),
+        )
+        for ladder, rung in shown
+    )
     legend = "seconds, median (range); as fast: times as fast as stock, the median of the rounds' own ratios"
     if len(shown) < len(every):
         legend += "; of each scenario the fastest three and stock: the rest is below"
@@ -162,18 +179,8 @@ def _strategies(ladders: Sequence[Ladder]) -> Table:
         label="scenario",
         on=IN_MARKDOWN,
         columns=columns("strategy", "swap", "as fast", REQUEST_TO_FIRST_TOKEN),
-        groups=(tuple(_rung(ladder, rung) for ladder, rung in shown),),
+        groups=(rows,),
         legend=legend,
-    )
-
-
-def _rung(ladder: Ladder, rung: Rung) -> Row:
-    return (
-        Cell(short(ladder.scenario, _LONGEST_LABEL)),
-        Cell(rung.strategy, figure=True),
-        estimate_cell(rung.total, tone="strong"),
-        Cell(point(rung.total_times, figures.factor), figure=True),
-        estimate_cell(rung.to_first_token),
     )
 
 
@@ -211,19 +218,6 @@ def _diagram(found: Iterable[list[str]]) -> str:
     room = f'%%{{init: {{"gantt": {{"leftPadding": {20 + 7 * longest}}}}}}}%%'
     lines = [line for section in shown for line in section]
     return "\n".join((room, "gantt", "    dateFormat x", "    axisFormat %s.%L", *lines))
-
-
-def _drawn(findings: Findings) -> Sequence[ScenarioSummary]:
-    """Every scenario; where strategies are compared, each by stock and by the fastest."""
-    if not findings.ladders:
-        return findings.scenarios
-    by_name = {scenario.name: scenario for scenario in findings.scenarios}
-    names = [
-        cell_name(ladder.scenario, strategy)
-        for ladder in findings.ladders
-        for strategy in dict.fromkeys((STOCK, *(rung.strategy for rung in ladder.rungs[:1])))
-    ]
-    return [by_name[name] for name in names if name in by_name]
 
 
 def _of_scenario(scenario: ScenarioSummary) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Final
 from swapbench.base import figures
 from swapbench.base.figures import NOT_RECORDED, counted
 from swapbench.findings import Findings, Problem
-from swapbench.findings.anomalies import Drift, Failure, Outlier
+from swapbench.findings.anomalies import Drift, Failure
 from swapbench.findings.chart_data import Dots
 from swapbench.report.blocks import (
     Cell,
@@ -21,6 +21,8 @@ from swapbench.report.blocks import (
     Table,
     Tone,
     columns,
+    figure,
+    row,
     section,
     sentence,
     spelt,
@@ -62,10 +64,10 @@ def _chart(dots: Dots) -> Chart:
     if dots.without:
         parts.append(f"{counted(dots.without, 'failed swap')} without a dot")
     rows = tuple(
-        (
-            Cell(f"round {dot.round}"),
-            Cell(figures.table_seconds(dot.seconds), figure=True),
-            Cell(dot.kind + (", outlier" if dot.outlier else "")),
+        row(
+            f"round {dot.round}",
+            figure(figures.table_seconds(dot.seconds)),
+            dot.kind + (", outlier" if dot.outlier else ""),
         )
         for dot in dots.dots
     )
@@ -110,19 +112,18 @@ def _drift(drift: Drift) -> str:
 
 def outliers(findings: Findings) -> tuple[Line, ...]:
     """Swaps that stand out from their scenario's, the farthest out first."""
-    lines = [Line(f"{one.scenario}, round {one.round}", _outlier(one)) for one in findings.outliers]
+    lines = []
+    for one in findings.outliers:
+        text = f"{figures.seconds(one.seconds)}, {figures.times(one.times)} the median"
+        if one.phase:
+            side = "above" if one.phase_excess_s >= 0 else "below"
+            apart = figures.seconds(abs(one.phase_excess_s))
+            text += f"; most of that in {one.phase.replace('_', ' ')}, {apart} {side} its own"
+        text += "; the first of its kind in its process" if one.first else ""
+        lines.append(Line(f"{one.scenario}, round {one.round}", text))
     if (more := len(lines) - _MOST_OUTLIERS) > 0:
         lines[_MOST_OUTLIERS:] = [Line("", f"and {more} more: --format json has them all")]
     return tuple(lines)
-
-
-def _outlier(outlier: Outlier) -> str:
-    text = f"{figures.seconds(outlier.seconds)}, {figures.times(outlier.times)} the median"
-    if outlier.phase:
-        side = "above" if outlier.phase_excess_s >= 0 else "below"
-        apart = figures.seconds(abs(outlier.phase_excess_s))
-        text += f"; most of that in {outlier.phase.replace('_', ' ')}, {apart} {side} its own"
-    return text + ("; the first of its kind in its process" if outlier.first else "")
 
 
 # More than anyone reads; more rounds than these are told by their ends.
@@ -165,16 +166,16 @@ def _cost(failed: Sequence[Failure]) -> Table:
 
 
 def _failure_row(failure: Failure) -> Row:
-    back = "never" if failure.back_s is None else figures.seconds(failure.back_s)
-    counts = (failure.readable_caches, failure.broken_caches)
-    growth = (failure.mlx_growth_bytes, failure.footprint_growth_bytes)
-    return (
-        Cell(f"{failure.scenario} (round {failure.round})"),
-        Cell(failure.status.replace("_", " ")),
-        Cell(_RECOVERED.get(failure.recovery, NOT_RECORDED)),
-        Cell(back, tone="bad" if failure.back_s is None else "plain"),
-        *(Cell(spelt(value, figures.count)) for value in counts),
-        *(Cell(spelt(value, figures.memory)) for value in growth),
+    never = failure.back_s is None
+    return row(
+        f"{failure.scenario} (round {failure.round})",
+        failure.status.replace("_", " "),
+        _RECOVERED.get(failure.recovery, NOT_RECORDED),
+        Cell("never", tone="bad") if never else spelt(failure.back_s, figures.seconds),
+        spelt(failure.readable_caches, figures.count),
+        spelt(failure.broken_caches, figures.count),
+        spelt(failure.mlx_growth_bytes, figures.memory),
+        spelt(failure.footprint_growth_bytes, figures.memory),
     )
 
 

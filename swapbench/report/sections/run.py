@@ -21,6 +21,8 @@ from swapbench.report.blocks import (
     Tile,
     Tone,
     columns,
+    made,
+    row,
     section,
     sentence,
 )
@@ -43,7 +45,7 @@ _TONES: Final[dict[CriterionOutcome, Tone]] = {
 
 def run_sections(run: RunView) -> tuple[Section, ...]:
     """Every section that has something to say."""
-    return tuple(made for make in SECTIONS if (made := make(run)).blocks)
+    return made(SECTIONS, run)
 
 
 def run_opening(findings: Findings) -> Opening:
@@ -146,9 +148,9 @@ def _environment(run: RunView) -> Section:
 def _criteria(run: RunView) -> Section:
     """What was demanded and what became of it."""
     rows = tuple(
-        (
+        row(
             Cell(str(verdict.outcome), tone=_TONES[verdict.outcome]),
-            Cell(verdict.title + ("" if verdict.declared else " (default)")),
+            verdict.title + ("" if verdict.declared else " (default)"),
             Cell(verdict.reason, tone="quiet"),
         )
         for verdict in run.findings.verdicts
@@ -172,17 +174,6 @@ def _data(run: RunView) -> Section:
 
 
 SECTIONS: Final[tuple[Callable[[RunView], Section], ...]] = (
-    overview,
-    failures,
-    strategies,
-    swap,
-    rounds,
-    work,
-    limits,
-    memory,
-    leaks,
-    _environment,
-    _criteria,
-    _repeat,
-    _data,
+    *(overview, failures, strategies, swap, rounds, work, limits, memory, leaks),
+    *(_environment, _criteria, _repeat, _data),
 )

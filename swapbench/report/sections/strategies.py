@@ -19,6 +19,8 @@ from swapbench.report.blocks import (
     Section,
     Table,
     columns,
+    figure,
+    row,
     section,
     spelt,
 )
@@ -63,12 +65,7 @@ def _chart(dots: LadderDots, ladder: Ladder) -> Chart:
     times = f", {against}" if against else ""
     number = sum(len(one.dots) for one in dots.strategies), sum(one.left_out for one in dots.strategies)
     rows = tuple(
-        (
-            Cell(strategy.name),
-            Cell(f"{dot.round}", figure=True),
-            Cell(f.table_seconds(dot.seconds), figure=True),
-            Cell(dot.kind),
-        )
+        row(strategy.name, figure(f"{dot.round}"), figure(f.table_seconds(dot.seconds)), dot.kind)
         for strategy in dots.strategies
         for dot in strategy.dots
     )
@@ -113,23 +110,23 @@ def _row(rung: Rung, limit: bool, answer: bool) -> Row:
     share = "" if rung.peak_share is None else f.percent(rung.peak_share)
     known = rung.peak_bytes is not None
     n = f"{rung.total.n if rung.total else 0}" + (f" (-{rung.left_out})" if rung.left_out else "")
-    return (
-        Cell(rung.strategy),
+    return row(
+        rung.strategy,
         _figure(rung.total, f.table_seconds),
         _figure(rung.total_times, f.factor),
         _figure(rung.weights, f.table_seconds),
         _figure(rung.weights_times, f.factor),
-        *([Cell(spelt(rung.limit_share, f.percent), figure=True)] if limit else []),
+        *([figure(spelt(rung.limit_share, f.percent))] if limit else []),
         Cell(spelt(rung.peak_bytes, f.memory), share=share if known else "", figure=True),
         *([_figure(rung.to_first_token, f.table_seconds)] if answer else []),
-        Cell(n, figure=True),
+        figure(n),
     )
 
 
 def _figure(value: Estimate | None, spell: Callable[[float], str]) -> Cell:
     """With the interval, even where its ends read alike."""
     if value is None:
-        return Cell(f.NOT_RECORDED, figure=True)
+        return figure(f.NOT_RECORDED)
     spread = f"({spell(value.low)}{f.EN_DASH}{spell(value.high)})"
     return Cell(spell(value.point), spread=spread, figure=True)
 

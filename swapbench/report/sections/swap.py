@@ -1,6 +1,7 @@
 """The swap: how long it took, phase by phase, and which phase takes most of it."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -8,7 +9,7 @@ from swapbench.base import figures
 from swapbench.base.figures import EN_DASH, NOT_RECORDED
 from swapbench.base.phases import Phase
 from swapbench.findings.chart_data import SwapTimeline
-from swapbench.findings.summary import AgainstTarget, PhaseSummary, ScenarioSummary
+from swapbench.findings.summary import AgainstTarget, Bottleneck, PhaseSummary, ScenarioSummary
 from swapbench.report.blocks import (
     NOT_ON_A_PAGE,
     Cell,
@@ -20,6 +21,8 @@ from swapbench.report.blocks import (
     Table,
     Tone,
     columns,
+    figure,
+    row,
     section,
 )
 from swapbench.report.charts.run import waterfall as draw_waterfall
@@ -73,10 +76,10 @@ def _waterfall(timeline: SwapTimeline) -> Chart:
         f"{longest.phase.replace('_', ' ')} with {figures.seconds(longest.seconds)}{starts}."
     )
     rows = tuple(
-        (
-            Cell(f"  {one.phase}/{one.span}" if one.span else one.phase),
-            Cell(NOT_RECORDED if timeline.end_to_end else figures.table_seconds(one.start_s), figure=True),
-            Cell(figures.table_seconds(one.seconds), figure=True),
+        row(
+            f"  {one.phase}/{one.span}" if one.span else one.phase,
+            figure(NOT_RECORDED if timeline.end_to_end else figures.table_seconds(one.start_s)),
+            figure(figures.table_seconds(one.seconds)),
         )
         for one in timeline.stretches
     )
@@ -112,16 +115,18 @@ def _phases(scenarios: Sequence[ScenarioSummary], target_s: float, claims: bool)
     """
     totals = [*_totals(scenarios, target_s, claims)]
     ranges = any(phase.expected_s for phase in scenarios[0].phases)
-    rows = [
-        (Cell(phase.phase), *([_expected(phase)] if ranges else []), *_phase_cells(scenarios, i))
-        for i, phase in enumerate(scenarios[0].phases)
-        if any(s.outside is None or s.phases[i].seconds is not None for s in scenarios)
-    ]
-    blank = (Cell(""),) if ranges else ()
+    rows = []
+    for i, phase in enumerate(scenarios[0].phases):
+        if any(s.outside is None or s.phases[i].seconds is not None for s in scenarios):
+            low, high = phase.expected_s or (None, None)
+            expected = Cell("" if low is None else f"{low:g}{EN_DASH}{high:g}", tone="quiet")
+            cells = (_phase_cell(s.phases[i], s.bottleneck) for s in scenarios)
+            rows.append(row(phase.phase, *([expected] if ranges else []), *cells))
+    blank = [""] if ranges else []
     if rows:
-        rests = [s.unattributed for s in scenarios]
-        rest = (estimate_cell(one.seconds, share=one.share, tone="quiet") for one in rests)
-        rows.append((Cell("unattributed", tone="quiet"), *blank, *rest))
+        rests = (s.unattributed for s in scenarios)
+        cells = (estimate_cell(one.seconds, share=one.share, tone="quiet") for one in rests)
+        rows.append(row(Cell("unattributed", tone="quiet"), *blank, *cells))
     marked = any(cell.mark for row in rows for cell in row)
     legend = [f"{ABOVE} above, {BELOW} below the expected range"] if marked else []
     if claims:
@@ -131,11 +136,8 @@ def _phases(scenarios: Sequence[ScenarioSummary], target_s: float, claims: bool)
     return Table(
         title=_phases_title(scenarios),
         label="phase",
-        columns=(*((("expected",),) if ranges else ()), *headings(scenarios)),
-        groups=(
-            *((tuple(rows),) if rows else ()),
-            tuple((Cell(name), *blank, *cells) for name, cells in totals),
-        ),
+        columns=(*columns(*["expected"] * ranges), *headings(scenarios)),
+        groups=(*([tuple(rows)] if rows else []), tuple(row(name, *blank, *cells) for name, cells in totals)),
         legend="; ".join(legend),
         lead=1 if ranges else 0,
     )
@@ -165,15 +167,14 @@ def _swaps_under(against: AgainstTarget | None) -> Cell:
 
 def _inside(intervals: Sequence[Interval | None]) -> Iterator[tuple[str, list[Cell]]]:
     """A row for where the medians lie; none where no scenario has swaps enough to say."""
+    cells = []
+    for interval in intervals:
+        cells.append(figure(NOT_RECORDED, "quiet"))
+        if interval is not None:
+            low, high = figures.table_seconds(interval.low), figures.table_seconds(interval.high)
+            cells[-1] = replace(cells[-1], text="", spread=f"({low}{EN_DASH}{high})")
     if any(intervals):
-        yield _INSIDE, [_interval(interval) for interval in intervals]
-
-
-def _interval(interval: Interval | None) -> Cell:
-    if interval is None:
-        return Cell(NOT_RECORDED, tone="quiet", figure=True)
-    low, high = figures.table_seconds(interval.low), figures.table_seconds(interval.high)
-    return Cell("", spread=f"({low}{EN_DASH}{high})", tone="quiet", figure=True)
+        yield _INSIDE, cells
 
 
 def _phases_title(scenarios: Sequence[ScenarioSummary]) -> str:
@@ -188,26 +189,18 @@ def _phases_title(scenarios: Sequence[ScenarioSummary]) -> str:
     return f"Phases: median seconds of {of} swaps ({spread}), share of the total"
 
 
-def _phase_cells(scenarios: Sequence[ScenarioSummary], index: int) -> Iterator[Cell]:
-    for scenario in scenarios:
-        phase, found = scenario.phases[index], scenario.bottleneck
-        tone: Tone = "strong" if found is not None and found.phase == phase.phase else "plain"
-        mark = _MARKS[phase.expectation]
-        yield estimate_cell(phase.seconds, share=phase.share, tone=tone, mark=mark)
-
-
-def _expected(phase: PhaseSummary) -> Cell:
-    if phase.expected_s is None:
-        return Cell("")
-    return Cell(f"{phase.expected_s[0]:g}{EN_DASH}{phase.expected_s[1]:g}", tone="quiet")
+def _phase_cell(phase: PhaseSummary, longest: Bottleneck | None) -> Cell:
+    tone: Tone = "strong" if longest is not None and longest.phase == phase.phase else "plain"
+    mark = _MARKS[phase.expectation]
+    return estimate_cell(phase.seconds, share=phase.share, tone=tone, mark=mark)
 
 
 def _bottleneck(scenario: ScenarioSummary) -> Line:
     """The phase that takes most, with its spans below."""
     found = scenario.bottleneck
+    if found is None and scenario.outside is not None:
+        return Line(scenario.name, "not to be seen from outside a server", tone="quiet")
     if found is None:
-        if scenario.outside is not None:
-            return Line(scenario.name, "not to be seen from outside a server", tone="quiet")
         return Line(scenario.name, "not measured", tone="doubt")
     parts = [
         f"{found.phase} takes {figures.percent(found.share)}{of_headline(scenario)}, and is the longest "

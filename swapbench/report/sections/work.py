@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from swapbench.base import figures as f
 from swapbench.base.figures import NOT_RECORDED
 from swapbench.findings import Findings
-from swapbench.findings.serving import ClientsFelt, Outside, Proof, Restores
+from swapbench.findings.serving import ClientsFelt, Outside, Proof
 from swapbench.findings.strategies import AgainstLimit
 from swapbench.findings.summary import ScenarioSummary, Sharing, WorkloadSummary
 from swapbench.report.blocks import (
@@ -22,6 +22,7 @@ from swapbench.report.blocks import (
     Table,
     columns,
     point,
+    row,
     section,
     spelt,
 )
@@ -68,12 +69,12 @@ def limits(run: RunView) -> Section:
 
 def _limits(found: Sequence[AgainstLimit], claims: bool) -> Table:
     rows = tuple(
-        (
-            Cell(entry.scenario),
-            Cell(point(entry.load_gb_per_s, f.rate)),
-            Cell(spelt(entry.share, f.percent)),
-            Cell(spelt(entry.floor_s, f.seconds)),
-            Cell(f.seconds(entry.target_s) if claims else NOT_RECORDED),
+        row(
+            entry.scenario,
+            point(entry.load_gb_per_s, f.rate),
+            spelt(entry.share, f.percent),
+            spelt(entry.floor_s, f.seconds),
+            f.seconds(entry.target_s) if claims else NOT_RECORDED,
         )
         for entry in found
     )
@@ -144,7 +145,7 @@ _BEST_IS_NONE: Final = ("lost", "failed", "stalled")
 def _rows(figures: _Figures[_T], of: Sequence[_T | None]) -> tuple[Row, ...]:
     """A row for each figure that one of them has."""
     told = [(label, [NOT_RECORDED if one is None else show(one) for one in of]) for label, show in figures]
-    return tuple((Cell(label), *map(Cell, texts)) for label, texts in told if {*texts} != {NOT_RECORDED})
+    return tuple(row(label, *texts) for label, texts in told if {*texts} != {NOT_RECORDED})
 
 
 def _work(scenarios: Sequence[ScenarioSummary]) -> Table | None:
@@ -169,36 +170,33 @@ def _memory_after_load(added: Estimate | None, loaded: Estimate | None) -> str:
 
 def restores(findings: Findings) -> tuple[Line, ...]:
     """Agents' caches brought back, against computing them again."""
-    return tuple(Line(entry.model, _restore(entry)) for entry in findings.restores)
-
-
-def _restore(entry: Restores) -> str:
-    parts = [f.counted(round(entry.caches.point), "cache")]
-    if entry.bytes is not None:
-        parts.append(f.size(entry.bytes.point))
-    if entry.seconds is not None:
-        parts[-1] += f" in {f.seconds(entry.seconds.point)}"
-    if entry.gb_per_s is not None:
-        parts.append(f.rate(entry.gb_per_s.point))
-    if entry.factor is not None and entry.prefill_tokens_per_s is not None:
-        prefill = f.token_rate(entry.prefill_tokens_per_s.point)
-        parts.append(f"{f.factor(entry.factor)} as fast as prefilling again ({prefill})")
-    return ", ".join(parts)
+    lines = []
+    for entry in findings.restores:
+        parts = [f.counted(round(entry.caches.point), "cache")]
+        if entry.bytes is not None:
+            parts.append(f.size(entry.bytes.point))
+        if entry.seconds is not None:
+            parts[-1] += f" in {f.seconds(entry.seconds.point)}"
+        if entry.gb_per_s is not None:
+            parts.append(f.rate(entry.gb_per_s.point))
+        if entry.factor is not None and entry.prefill_tokens_per_s is not None:
+            prefill = f.token_rate(entry.prefill_tokens_per_s.point)
+            parts.append(f"{f.factor(entry.factor)} as fast as prefilling again ({prefill})")
+        lines.append(Line(entry.model, ", ".join(parts)))
+    return tuple(lines)
 
 
 def _clients(felt: Sequence[ClientsFelt]) -> Table:
     """What clients felt that went on sending."""
-
-    def toned(row: Row) -> Row:
-        if row[0].text not in _BEST_IS_NONE:
-            return row
-        return (row[0], *(replace(cell, tone="good" if cell.text == "0" else "bad") for cell in row[1:]))
-
+    rows = [*_rows(_CLIENTS, felt)]
+    for n, (label, *cells) in enumerate(rows):
+        if label.text in _BEST_IS_NONE:
+            rows[n] = row(label, *(replace(c, tone="good" if c.text == "0" else "bad") for c in cells))
     return Table(
         title="What clients felt",
         label="",
         columns=tuple((c.scenario,) for c in felt),
-        groups=(tuple(map(toned, _rows(_CLIENTS, felt))),),
+        groups=(tuple(rows),),
         legend="wait: to the first token, median (most); longest stall: in a swap, without any first token "
         "or answer",
     )
@@ -213,11 +211,11 @@ def _sharing(found: Sequence[Sharing]) -> Table:
     groups = []
     for shared in found:
         skew = f"skew {point(shared.skew, f.seconds)}" if shared.skew else ""
-        rows = [(Cell(shared.scenario, tone="strong"), Cell(skew), *(Cell("") for _ in range(4)))]
+        rows = [row(Cell(shared.scenario, tone="strong"), skew, *[""] * 4)]
         for rank in shared.ranks:
             times = (point(value, f.seconds) for value in (rank.load, rank.barrier, rank.first_token))
-            texts = (f"  rank {rank.rank}", *times, point(rank.weights, f.size))
-            rows.append((*map(Cell, texts), Cell(point(rank.footprint, f.memory))))
+            memory = (point(rank.weights, f.size), point(rank.footprint, f.memory))
+            rows.append(row(f"  rank {rank.rank}", *times, *memory))
         groups.append(tuple(rows))
     return Table(
         title="Ranks, median",
