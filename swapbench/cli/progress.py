@@ -17,8 +17,8 @@ from swapbench.base.process import quoted
 from swapbench.cli.output import complain, say
 from swapbench.findings.progress import Course, RunProgress
 from swapbench.machine import mac
-from swapbench.report.blocks import plain
 from swapbench.report.console import PlainConsole
+from swapbench.report.layout import plain
 from swapbench.report.live import explanations, live_lines, opening, swap_line
 from swapbench.run import runner
 from swapbench.run.runner import Job, Observer

@@ -14,7 +14,7 @@ from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
-from swapbench.report.blocks import plain
+from swapbench.report.layout import plain
 
 _PADDING: Final = re.compile(r" +$", re.MULTILINE)
 

@@ -12,8 +12,9 @@ from rich.text import Text
 from swapbench.machine.doctor import Check, Status
 from swapbench.machine.environment import Limits, Machine
 from swapbench.machine.selfcheck import Result, Row, Selfcheck
-from swapbench.report.blocks import Cell, Table, columns
+from swapbench.report.blocks import Cell, Table
 from swapbench.report.console import readable
+from swapbench.report.layout import columns
 from swapbench.report.render import as_document
 from swapbench.report.render.terminal import print_table
 

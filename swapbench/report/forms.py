@@ -11,18 +11,8 @@ from rich.text import Text
 
 from swapbench.base.figures import counted
 from swapbench.findings import Findings
-from swapbench.report.blocks import (
-    Commands,
-    Downloads,
-    Fold,
-    Section,
-    Table,
-    columns,
-    figure,
-    row,
-    section,
-    short,
-)
+from swapbench.report.blocks import Commands, Downloads, Fold, Section, Table
+from swapbench.report.layout import columns, figure, row, section, short
 from swapbench.report.render import as_document
 from swapbench.report.render.terminal import STYLES, fits, heading, lines, print_blocks, print_table
 from swapbench.report.sections import RunView, source

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from swapbench.base.figures import NOT_RECORDED, counted, memory, size
 from swapbench.findings.progress import Course, ProgressRow, Standing
-from swapbench.report.blocks import plain, shortened, sparkline
+from swapbench.report.layout import plain, shortened, sparkline
 from swapbench.spec.experiment import Experiment, PageCache, Source
 from swapbench.wire.events import Event, StepStarted, SwapStarted, TurnStarted, WorkerReady
 from swapbench.wire.plan import Arm

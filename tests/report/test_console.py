@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from swapbench.findings import analyse
-from swapbench.report.blocks import plain
 from swapbench.report.console import PlainConsole, list_console, make_console
 from swapbench.report.forms import print_report
+from swapbench.report.layout import plain
 from tests.findings.recording import Recording
 
 ODD = "a:x:b :100: [bold]\x1b[31mred\x1b]0;title\x07\x9b2J\x85"

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from swapbench.report.blocks import Block, Cell, Diagram, Line, Lines, Section, Table, plain, shown
+from swapbench.report.blocks import Block, Cell, Diagram, Line, Lines, Section, Table, shown
+from swapbench.report.layout import plain
 
 # GitHub takes 65,536 characters in a comment.
 MOST_BYTES: Final = 60_000

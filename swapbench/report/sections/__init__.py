@@ -10,7 +10,8 @@ from swapbench.findings import Findings
 from swapbench.findings.chart_data import Pictures
 from swapbench.findings.runs import RunFacts
 from swapbench.findings.summary import ScenarioSummary
-from swapbench.report.blocks import Cell, Headings, Tone, figure
+from swapbench.report.blocks import Cell, Headings, Tone
+from swapbench.report.layout import figure
 from swapbench.stats.estimate import Estimate
 
 ARROW: Final = "\N{RIGHTWARDS ARROW}"

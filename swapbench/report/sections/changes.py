@@ -6,7 +6,8 @@ from typing import Final
 from swapbench.base import figures as f
 from swapbench.compare.change import FEWEST, Change, Verdict
 from swapbench.compare.comparison import Comparison
-from swapbench.report.blocks import Cell, Headings, Row, Table, Tone, columns, figure, headed, row
+from swapbench.report.blocks import Cell, Headings, Row, Table, Tone
+from swapbench.report.layout import columns, figure, headed, row
 from swapbench.report.sections import REQUEST_TO_FIRST_TOKEN, estimate_cell
 from swapbench.stats.ranks import Shift
 

@@ -25,27 +25,11 @@ from swapbench.report.blocks import (
     Table,
     Tile,
     Tone,
-    capital,
-    columns,
-    figure,
-    made,
-    row,
-    section,
-    spelt,
 )
 from swapbench.report.charts.comparison import forest as draw_forest
 from swapbench.report.charts.comparison import sides as draw_sides
-from swapbench.report.sections import RunView
-from swapbench.report.sections.changes import (
-    FIGURES,
-    cells,
-    finds_from,
-    memory,
-    pairs,
-    phases,
-    ratio_bounds,
-    verdict_words,
-)
+from swapbench.report.layout import capital, columns, figure, made, row, section, spelt
+from swapbench.report.sections import RunView, changes
 from swapbench.report.sections.overview import CAPTION, gantt_of_sides
 
 # By the strict exit code: a verdict in a word, and in words.
@@ -112,7 +96,7 @@ def _tiles(comparison: Comparison, several: bool) -> Iterator[Tile]:
             change, _, unit = f.ratio_change(ratio.point).partition(" ")
             a, b = (f.seconds(side.point) for side in (s.headline.a, s.headline.b))
             of = f.counted(ratio.n, "pair") if comparison.paired else "all pairs of swaps"
-            verdict = verdict_words(s.headline, comparison.margin)
+            verdict = changes.verdict_words(s.headline, comparison.margin)
             below = (f"estimated over {of}", f"medians: {a} against {b}", verdict)
             yield Tile(f"{s.scenario}, {comparison.b.label}" if several else s.scenario, change, unit, below)
 
@@ -138,17 +122,17 @@ def _change(view: ComparisonView) -> Section:
 
 def _headlines(comparison: Comparison, sides: Headings) -> Table:
     """The figure that decides, scenario by scenario."""
-    names = list(dict.fromkeys(FIGURES[s.figure] for s in comparison.scenarios))
+    names = list(dict.fromkeys(changes.FIGURES[s.figure] for s in comparison.scenarios))
     one = len(names) == 1
     rows = tuple(
         row(
-            s.scenario if one else f"{s.scenario}, {FIGURES[s.figure]}",
-            *cells(s.headline, f.table_seconds, comparison.margin),
-            finds_from(s.detectable),
+            s.scenario if one else f"{s.scenario}, {changes.FIGURES[s.figure]}",
+            *changes.cells(s.headline, f.table_seconds, comparison.margin),
+            changes.finds_from(s.detectable),
         )
         for s in comparison.scenarios
     )
-    by = pairs(s.headline for s in comparison.scenarios)
+    by = changes.pairs(s.headline for s in comparison.scenarios)
     of = f"{by}, each of one round" if comparison.paired else "all pairs of swaps"
     return Table(
         title=f"{capital(names[0]) if one else 'Headline'}, seconds: median (min{f.EN_DASH}max)",
@@ -176,13 +160,14 @@ def _pairs_chart(a: Dots, b: Dots, other: str) -> Chart:
         for n in sorted(left.keys() | right.keys())
     )
     table = Table(f"{a.name}: seconds by round", "round", columns("A", other), (rows,))
-    caption = f"{capital(FIGURES[a.figure])}: A as circles, {other} as diamonds, a line at either median."
+    what = capital(changes.FIGURES[a.figure])
+    caption = f"{what}: A as circles, {other} as diamonds, a line at either median."
     return Chart(a.name, caption, partial(draw_sides, a, b, other), panel=True, table=table)
 
 
 def _phases(view: ComparisonView) -> Section:
     found = view.comparison
-    table = phases(found, view.columns) if found.scenarios else None
+    table = changes.phases(found, view.columns) if found.scenarios else None
     return section("phases", "Phases, seconds", table)
 
 
@@ -195,7 +180,7 @@ def _memory(view: ComparisonView) -> Section:
         lines.append(Line(LEDGER_LABELS[leak.ledger], a, tone, below=(b,)))
     if all(leak.a.slope is None and leak.b.slope is None for leak in found.leaks):
         lines = [Line("", "not measurable: neither run has enough swaps in one process")]
-    return section("memory", "Memory", memory(found, view.columns), Lines("Leaks", tuple(lines)))
+    return section("memory", "Memory", changes.memory(found, view.columns), Lines("Leaks", tuple(lines)))
 
 
 def _compared(view: ComparisonView) -> Section:
@@ -275,9 +260,10 @@ def _floor(scenario: ScenarioComparison) -> Line:
     if change.ratio is None or change.most is None or change.ratio.n < FEWEST:
         return Line(scenario.scenario, f"not known from fewer than {FEWEST} pairs", "doubt")
     reach = max(change.most, 1 / change.ratio.low - 1) if change.ratio.low else change.most
+    found = f"{f.ratio_change(change.ratio.point)} {changes.ratio_bounds(change.ratio)}"
     return Line(
         scenario.scenario,
-        f"{f.ratio_change(change.ratio.point)} {ratio_bounds(change.ratio)} between two of the same with "
+        f"{found} between two of the same with "
         f"{f.counted(change.ratio.n, 'pair')}: a margin under {f.share_change(reach)} is not to be had",
     )
 
@@ -288,7 +274,7 @@ def comparison_verdict(comparison: Comparison) -> Line:
         return Line("", "not comparable: shown side by side, without verdicts", "doubt")
     told = []
     for s in comparison.scenarios:
-        words, ratio = verdict_words(s.headline, comparison.margin), s.headline.ratio
+        words, ratio = changes.verdict_words(s.headline, comparison.margin), s.headline.ratio
         change = "not measured" if ratio is None else f"{words} ({f.ratio_change(ratio.point)})"
         told.append(f"{s.scenario} {change}")
     said = ", ".join(told) or "nothing was measured in both"

@@ -9,20 +9,8 @@ from swapbench.base import figures as f
 from swapbench.base.phases import LEDGER_LABELS
 from swapbench.compare.comparison import Comparison
 from swapbench.compare.gate import FailedSwap, Gate, GatedScenario, GateOutcome
-from swapbench.report.blocks import (
-    Cell,
-    Line,
-    Lines,
-    Row,
-    Section,
-    Table,
-    Tone,
-    capital,
-    columns,
-    made,
-    row,
-    section,
-)
+from swapbench.report.blocks import Cell, Line, Lines, Row, Section, Table, Tone
+from swapbench.report.layout import capital, columns, made, row, section
 from swapbench.report.sections import changes as compared
 from swapbench.report.sections import served_by, source
 from swapbench.report.sections.comparison import unlike

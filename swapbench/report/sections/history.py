@@ -6,19 +6,8 @@ from typing import Final
 from swapbench.base.figures import NOT_RECORDED, counted, ratio_change, seconds, share_change
 from swapbench.compare.history import LevelChange, Series, VersionChange
 from swapbench.findings.runs import cell_name
-from swapbench.report.blocks import (
-    Cell,
-    Line,
-    Lines,
-    Row,
-    Section,
-    Table,
-    columns,
-    row,
-    section,
-    sparkline,
-    spelt,
-)
+from swapbench.report.blocks import Cell, Line, Lines, Row, Section, Table
+from swapbench.report.layout import columns, row, section, sparkline, spelt
 from swapbench.report.sections import ARROW, REQUEST_TO_FIRST_TOKEN
 from swapbench.stats.trend import LEAST_RUNS
 

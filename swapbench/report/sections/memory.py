@@ -20,16 +20,10 @@ from swapbench.report.blocks import (
     Section,
     Table,
     Tone,
-    columns,
-    figure,
-    headed,
-    point,
-    row,
-    section,
-    sentence,
 )
 from swapbench.report.charts.run import growth as draw_growth
 from swapbench.report.charts.run import memory as draw_memory
+from swapbench.report.layout import columns, figure, headed, point, row, section, sentence
 from swapbench.report.sections import ARROW, RunView, drawn, listed
 
 _TONES: Final[dict[str, Tone]] = {"clean": "good", "leak": "bad", "not measurable": "doubt"}

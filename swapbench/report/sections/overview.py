@@ -10,22 +10,8 @@ from swapbench.findings import Findings, outcome, overall
 from swapbench.findings.runs import cell_name
 from swapbench.findings.strategies import STOCK, Ladder
 from swapbench.findings.summary import ScenarioSummary
-from swapbench.report.blocks import (
-    IN_MARKDOWN,
-    Diagram,
-    Line,
-    Row,
-    Section,
-    Table,
-    capital,
-    columns,
-    figure,
-    point,
-    row,
-    section,
-    short,
-    shortened,
-)
+from swapbench.report.blocks import IN_MARKDOWN, Diagram, Line, Row, Section, Table
+from swapbench.report.layout import capital, columns, figure, point, row, section, short, shortened
 from swapbench.report.sections import ARROW, REQUEST_TO_FIRST_TOKEN, RunView, against_cell, estimate_cell
 from swapbench.report.sections.strategies import against_stock
 from swapbench.stats.estimate import Estimate

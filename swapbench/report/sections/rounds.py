@@ -10,24 +10,9 @@ from swapbench.base.figures import NOT_RECORDED, counted
 from swapbench.findings import Findings, Problem
 from swapbench.findings.anomalies import Drift, Failure
 from swapbench.findings.chart_data import Dots
-from swapbench.report.blocks import (
-    Cell,
-    Chart,
-    Charts,
-    Line,
-    Lines,
-    Row,
-    Section,
-    Table,
-    Tone,
-    columns,
-    figure,
-    row,
-    section,
-    sentence,
-    spelt,
-)
+from swapbench.report.blocks import Cell, Chart, Charts, Line, Lines, Row, Section, Table, Tone
 from swapbench.report.charts.run import rounds as draw_rounds
+from swapbench.report.layout import columns, figure, row, section, sentence, spelt
 from swapbench.report.sections import REQUEST_TO_FIRST_TOKEN, RunView, drawn, listed
 from swapbench.stats.estimate import Estimate
 

@@ -20,12 +20,8 @@ from swapbench.report.blocks import (
     Table,
     Tile,
     Tone,
-    columns,
-    made,
-    row,
-    section,
-    sentence,
 )
+from swapbench.report.layout import columns, made, row, section, sentence
 from swapbench.report.sections import ARROW, RunView, against_target, having, of_headline, served_by, source
 from swapbench.report.sections.memory import leaks, memory
 from swapbench.report.sections.overview import overview

@@ -8,23 +8,9 @@ from swapbench.base import figures as f
 from swapbench.findings import Findings
 from swapbench.findings.chart_data import LadderDots
 from swapbench.findings.strategies import STOCK, Ladder, Rung
-from swapbench.report.blocks import (
-    NOT_ON_A_PAGE,
-    Cell,
-    Chart,
-    Charts,
-    Line,
-    Lines,
-    Row,
-    Section,
-    Table,
-    columns,
-    figure,
-    row,
-    section,
-    spelt,
-)
+from swapbench.report.blocks import NOT_ON_A_PAGE, Cell, Chart, Charts, Line, Lines, Row, Section, Table
 from swapbench.report.charts.run import ladder as draw_ladder
+from swapbench.report.layout import columns, figure, row, section, spelt
 from swapbench.report.sections import ARROW, RunView, drawn, listed
 from swapbench.stats.estimate import Estimate
 

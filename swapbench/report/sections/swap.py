@@ -10,22 +10,9 @@ from swapbench.base.figures import EN_DASH, NOT_RECORDED
 from swapbench.base.phases import Phase
 from swapbench.findings.chart_data import SwapTimeline
 from swapbench.findings.summary import AgainstTarget, Bottleneck, PhaseSummary, ScenarioSummary
-from swapbench.report.blocks import (
-    NOT_ON_A_PAGE,
-    Cell,
-    Chart,
-    Charts,
-    Line,
-    Lines,
-    Section,
-    Table,
-    Tone,
-    columns,
-    figure,
-    row,
-    section,
-)
+from swapbench.report.blocks import NOT_ON_A_PAGE, Cell, Chart, Charts, Line, Lines, Section, Table, Tone
 from swapbench.report.charts.run import waterfall as draw_waterfall
+from swapbench.report.layout import columns, figure, row, section
 from swapbench.report.sections import (
     ARROW,
     REQUEST_TO_FIRST_TOKEN,

@@ -11,22 +11,9 @@ from swapbench.findings import Findings
 from swapbench.findings.serving import ClientsFelt, Outside, Proof
 from swapbench.findings.strategies import AgainstLimit
 from swapbench.findings.summary import ScenarioSummary, Sharing, WorkloadSummary
-from swapbench.report.blocks import (
-    Cell,
-    Chart,
-    Charts,
-    Line,
-    Lines,
-    Row,
-    Section,
-    Table,
-    columns,
-    point,
-    row,
-    section,
-    spelt,
-)
+from swapbench.report.blocks import Cell, Chart, Charts, Line, Lines, Row, Section, Table
 from swapbench.report.charts.run import roofline as draw_roofline
+from swapbench.report.layout import columns, point, row, section, spelt
 from swapbench.report.sections import ARROW, RunView, having, headings
 from swapbench.stats.estimate import Estimate
 

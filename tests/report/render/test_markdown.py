@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from swapbench.base.figures import NOT_RECORDED, factor, times
 from swapbench.findings import analyse
-from swapbench.report.blocks import Cell, Line, Lines, Table, plain, section
+from swapbench.report.blocks import Cell, Line, Lines, Table
 from swapbench.report.forms import to_markdown
+from swapbench.report.layout import plain, section
 from swapbench.report.render import markdown as render
 from swapbench.spec.experiment import Source
 from swapbench.store import Run

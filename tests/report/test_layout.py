@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swapbench.report.blocks import shortened, sparkline
+from swapbench.report.layout import shortened, sparkline
 
 
 def test_each_value_has_a_bar_where_there_is_room() -> None:
