@@ -27,10 +27,7 @@ class RefusedError(RuntimeError):
 
 
 class Target:
-    """What the session asks of a system under test. Only `swap` and `first_token` are measured.
-
-    One that shows nothing of requests and caches need not override what is told of them.
-    """
+    """What the session asks of a system under test; only `swap` and `first_token` are measured."""
 
     meter: Meter
     # What is told before anything has happened.
@@ -43,11 +40,7 @@ class Target:
 
     @property
     def served(self) -> Checkpoint:
-        """The model that is served.
-
-        Raises:
-            RuntimeError: none is.
-        """
+        """The model that is served; a RuntimeError if none is."""
         if self._served is None:
             raise RuntimeError("no model is served")
         return self._served
@@ -93,21 +86,13 @@ class Target:
         return ()
 
     def verify(self, to: Checkpoint) -> int | None:
-        """Whether the right model answers, where a target knows that by itself.
-
-        Returns:
-            How many pieces of text were as they have to be; None where nothing is compared.
-
-        Raises:
-            MismatchError: another model answers, or this one otherwise than before.
-        """
+        """How many pieces of text were as they have to be, where a target knows that by itself; None where
+        nothing is compared. A MismatchError if another model answers, or this one otherwise than before."""
         return None
 
     def health(self) -> None:
-        """Answer as the server's health check does, from any thread, in the middle of a swap too.
-
-        A target in this process answers by being called: its server would wait for the same lock.
-        """
+        """Answer as the server's health check does, from any thread, in the middle of a swap too; in this
+        process by being called: its server would wait for the same lock."""
 
     def roll_back(self, old: Checkpoint) -> Recovery:
         """After a failed swap: have the old model serve again, by as little as does; says what did."""
@@ -121,19 +106,12 @@ class Target:
         return Audit()
 
     def finish(self) -> int:
-        """Wait until every request of the workload is answered; returns how many.
-
-        Raises:
-            RuntimeError: a request was lost or failed.
-        """
+        """Wait until every request is answered; how many. A RuntimeError if one was lost or failed."""
         return 0
 
     def clients(self, planned: PlannedSwap, begun_s: float) -> tuple[ClientRequest, ...]:
-        """What became of every request of the clients that went on sending; called after `finish`.
-
-        Args:
-            begun_s: when the swap was asked for, on the meter's clock.
-        """
+        """What became of every request of the clients that went on sending, once they have ended.
+        `begun_s` is when the swap was asked for, on the meter's clock."""
         return ()
 
     def settle(self) -> Settled:

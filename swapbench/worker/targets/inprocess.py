@@ -407,11 +407,8 @@ class Agents:
         return work.agents * work.cache_tokens, seconds
 
     def restore(self, loaded: Loaded, model: str) -> Restored:
-        """Read the model's files, compare what the caches go on with, and free them again.
-
-        Raises:
-            ValueError: a file can't be read.
-        """
+        """Read the model's files, compare what the caches go on with, and free them again; a ValueError if
+        a file can't be read."""
         files = self._store.saved()
         if not files:
             return NONE_RESTORED

@@ -79,11 +79,8 @@ class OrchestratedTarget(Target):
         return Restored(caches=told.restored_caches, tokens=told.restored_tokens, bytes=None)
 
     def verify(self, to: Checkpoint) -> int | None:
-        """How many characters of the answer, which the first token began, are as this model has always said.
-
-        Raises:
-            MismatchError: it says something else, or what another model says.
-        """
+        """How many characters of the answer, which the first token began, are as this model has always
+        said; a MismatchError if it says something else, or what another model says."""
         answer = self._answer
         if self._plan.experiment.verify.tokens == 0:
             return None

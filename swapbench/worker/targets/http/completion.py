@@ -65,11 +65,8 @@ def finish_of(event: Any) -> str:
 
 
 def error_of(name: str, event: Any, ask: Ask) -> str:
-    """The server's reason for breaking off, in its words; empty where it doesn't.
-
-    Args:
-        name: of the server-sent event; empty for most.
-    """
+    """The server's reason for breaking off, in its words; empty where it doesn't. `name` is that of the
+    server-sent event, empty for most."""
     found = next((found for where in ask.error if (found := dig(event, where))), None)
     if found is None and not text_of(event, ask) and isinstance(told := dig(event, "detail"), str):
         found = told
@@ -153,8 +150,7 @@ class Voice:
 class Completion:
     """A model's answer while it comes. Times are perf_counter's; None where it never got that far.
 
-    Args:
-        asked: what fills the preset's body: {model} {prompt} {max_tokens} {session}.
+    `asked` fills the preset's body: {model} {prompt} {max_tokens} {session}.
     """
 
     def __init__(

@@ -52,12 +52,10 @@ class DiedError(ServerError):
 
 
 class StartedServer:
-    """A server that was started here.
+    """A server that was started here, on one of the models.
 
-    Args:
-        models: by their names in the experiment, what stands for {model} {name} {path} {reference} {python}.
-        model: the one that it is started on.
-        endpoint: what every request to it has, and what must not be in its log; where it is shows later.
+    `models` is what stands for {model} {name} {path} {reference} {python}, by their names in the experiment;
+    `endpoint` what every request has, and what must not be in the log.
     """
 
     def __init__(
@@ -84,11 +82,8 @@ class StartedServer:
         return self.pid is not None and not self._ended.is_set()
 
     def start(self) -> None:
-        """Start it on a free port, and wait until it is ready.
-
-        Raises:
-            ServerError: it can't be started, has ended, or is not ready in time; with the tail of its log.
-        """
+        """Start it on a free port, and wait until it is ready; a ServerError, with the tail of its log, if it
+        can't be started, has ended, or is not ready in time."""
         for attempt in range(_PORTS_TRIED):
             self._launch()
             try:
@@ -119,16 +114,16 @@ class StartedServer:
             kept.wait()
         self._reaper = self.pid = None
 
-    def await_end(self, seconds: float) -> None:
-        """Give its reaper a moment to learn of an end that the socket shows at once."""
-        self._ended.wait(seconds)
-
     def died(self) -> DiedError:
         code = self._exit_code
         return DiedError(f"the server {'ended' if code is None else how_it_ended(code)}")
 
     def told(self, error: ServerError) -> ServerError:
-        """An error with the last lines of the server's log."""
+        """An error with the last lines of the server's log, or as its end where it has ended."""
+        if isinstance(error, UnreachableError):
+            # The reaper needs a moment to learn of an end that the socket shows at once.
+            self._ended.wait(1.0)
+            error = error if self.alive else self.died()
         tail = self.tail(_TAIL_CHARACTERS)
         return type(error)(f"{error}; its log ends: {tail}" if tail else f"{error}; it printed nothing")
 
@@ -290,11 +285,8 @@ print(json.dumps(found))
 
 
 def versions_of(program: str, packages: Sequence[str], variables: Mapping[str, str]) -> dict[str, str]:
-    """Of packages, in the environment of the interpreter that runs a program; empty where it has none.
-
-    Args:
-        variables: of its environment, beside ours.
-    """
+    """Of packages, in the environment (`variables` beside ours) of the interpreter that runs a program; empty
+    where it has none."""
     with suppress(OSError, subprocess.SubprocessError, ValueError):
         python = sys.executable if program == "{python}" else _interpreter_of(program)
         if python and packages:

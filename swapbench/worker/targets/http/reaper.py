@@ -159,8 +159,7 @@ class _Orphans:
 class _Tracked:
     """macOS: everything that was ever seen below the server and still runs, by pid and time of birth.
 
-    Args:
-        family: these processes and all below them; as mac.py finds them by default.
+    `family` finds these processes and all below them; mac.py's by default.
     """
 
     def __init__(self, pid: int, family: Any = None) -> None:

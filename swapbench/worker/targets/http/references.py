@@ -42,11 +42,8 @@ class References:
         self.known = {model: Reference(**each) for model, each in kept.items()}
 
     def keep(self, model: str, reference: Reference) -> str:
-        """Remember; says of which lengths the answers are another model's, too, as may be right.
-
-        Raises:
-            MismatchError: it says in all lengths what another model says.
-        """
+        """Remember; says of which lengths the answers are another model's, too, as may be right. A
+        MismatchError if all of them are."""
         said, note = reference.answers, ""
         for name, other in self.known.items():
             if name == model or not said:
@@ -84,11 +81,7 @@ class References:
 
 
 class Verifier:
-    """Has the models that answer recognised by what they say.
-
-    Args:
-        note: is told what a user should know of it.
-    """
+    """Has the models that answer recognised by what they say; `note` is told what a user should know."""
 
     def __init__(self, plan: Plan, servers: Servers, note: Callable[[str], None]) -> None:
         self._plan = plan
@@ -122,11 +115,8 @@ class Verifier:
         self._remember(model, Reference(answers, True, footprint_bytes))
 
     def recognise(self, model: Checkpoint) -> None:
-        """Whether what was asked for answers, by the shortest prompt; a new one is remembered.
-
-        Raises:
-            MismatchError: another model answers: a half-loaded one answers, too.
-        """
+        """Whether what was asked for answers, by the shortest prompt; a new one is remembered. A
+        MismatchError if another model does: a half-loaded one answers, too."""
         if not (self._servers.asks and self._tokens):
             return
         reference = self._references.known.get(model.name)
@@ -143,14 +133,9 @@ class Verifier:
         self._said_before = self._servers.whole(old, self.question).text if asked else ""
 
     def verify(self, to: Checkpoint) -> int | None:
-        """Greedy replies, word for word as those of a server that has never swapped, or as the first ones.
-
-        Returns:
-            How many pieces of text were compared; None where nothing is known to compare with.
-
-        Raises:
-            MismatchError: it says something else, or what another model says.
-        """
+        """How many pieces of greedy replies are those of a server that has never swapped, or the first ones;
+        None where nothing is known. A MismatchError if it says something else, or what another model
+        says."""
         # A first token of the old model's, while the new one was being loaded, is no swap's.
         alike = self._said_before and self.said == self._said_before
         if alike and self._servers.whole(to, self.question).text != self.said:

@@ -175,11 +175,6 @@ class Servers:
             running = self._of(model)
             if running is None:
                 raise
-            if isinstance(error, UnreachableError):
-                # The reaper needs a moment to learn of an end that the socket shows at once.
-                running.await_end(1.0)
-                if not running.alive:
-                    error = running.died()
             raise running.told(error) from None
 
     def stop(self, gently: bool = False) -> None:
@@ -235,10 +230,7 @@ class Servers:
 
 
 class Calls:
-    """Carries out a preset's calls, and asks what the server tells of itself.
-
-    `old` and `new` are the models that a swap is between.
-    """
+    """Carries out a preset's calls for a swap from `old` to `new`; asks what the server tells of itself."""
 
     def __init__(self, servers: Servers) -> None:
         self._preset = servers.preset

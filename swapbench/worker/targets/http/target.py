@@ -190,14 +190,10 @@ class HttpTarget(Target):
     def roll_back(self, old: Checkpoint) -> Recovery:
         """The old model is asked before anything is mended; then after a swap to it, or away and back; and
         only then of a new server."""
+        how: Recovery = "itself"
         self._give_up_what_flies(_LANDS_AFTER_FAILURE_S)
         self._servers.asks = self._plan.asks_of(old.name)
         self._served = None
-        how = self._brought_back(old)
-        self._served = old
-        return how
-
-    def _brought_back(self, old: Checkpoint) -> Recovery:
         try:
             self._servers.refuse_unsound()
             try:
@@ -213,12 +209,13 @@ class HttpTarget(Target):
                         self._servers.greet(away)
                 self._have_served(old, None)
                 self._verifier.recognise(old)
-                return "swap"
+                how = "swap"
         except (ServerError, MismatchError) as error:
             self._serve_anew(old, error)
             self._verifier.recognise(old)
-            return "restart"
-        return "itself"
+            how = "restart"
+        self._served = old
+        return how
 
     def answer(self) -> None:
         with self._servers.telling(self.served.name):

@@ -25,12 +25,7 @@ _TELLS_FROM: Final = 2.0
 
 
 class InFlight:
-    """One request, asked and read to its end.
-
-    Args:
-        client: whose it is, from 1.
-        ask: sends it.
-    """
+    """One request of a client (from 1): sent by `ask`, and read to its end."""
 
     def __init__(self, client: int, name: str, model: str, ask: Callable[[], Completion]) -> None:
         self._client = client
@@ -49,10 +44,7 @@ class InFlight:
         self._thread.start()
 
     def await_text(self) -> None:
-        """Wait until it is being answered.
-
-        One that is not has failed, as may be: some servers break off what they are at for the next request.
-        """
+        """Wait until it is being answered, or has failed: some servers break off one for the next."""
         self._spoken.wait()
 
     def land(self, until_s: float) -> None:
@@ -171,11 +163,8 @@ class Conversations:
         self._new_s: dict[tuple[str, int], float] = {}
 
     def hold(self, model: Checkpoint) -> tuple[int, float | None]:
-        """Have every agent's conversation computed by the model that serves, where it has not been yet.
-
-        Returns:
-            Tokens, as far as words are tokens, and seconds.
-        """
+        """Have the served model compute what it has not yet of the agents' conversations; tokens, as far
+        as words are tokens, and seconds."""
         new = [n for n in range(self._workload.agents) if (model.name, n) not in self._new_s]
         begun_s = time.perf_counter()
         for number in new:
@@ -186,10 +175,7 @@ class Conversations:
 
     def come_back(self, model: Checkpoint, short_s: float | None) -> Restored:
         """Continue the conversations that the model knew: which of them it did not have to compute again.
-
-        Args:
-            short_s: its first token of a short question.
-        """
+        `short_s` is its first token of a short question."""
         known = [number for name, number in self._new_s if name == model.name]
         if not known or short_s is None:
             return Restored(0, 0, None) if not known else Restored(None, None, None)
