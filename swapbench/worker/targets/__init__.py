@@ -30,7 +30,7 @@ class Target:
     """What the session asks of a system under test; only `swap` and `first_token` are measured."""
 
     meter: Meter
-    # What is told before anything has happened.
+    # What is told before anything has happened: NONE_SEEN where requests and caches are seen.
     _nothing = SwapOutcome()
 
     def __init__(self, plan: Plan) -> None:
@@ -103,7 +103,7 @@ class Target:
 
     def audit(self) -> Audit:
         """After a failed swap: what became of the agents' caches of the model that serves now."""
-        return Audit()
+        return Audit(0, 0) if self._nothing is NONE_SEEN else Audit()
 
     def finish(self) -> int:
         """Wait until every request is answered; how many. A RuntimeError if one was lost or failed."""

@@ -8,7 +8,7 @@ from swapbench.base.phases import PHASES, Phase
 from swapbench.instruments.ledgers import SwapSpace
 from swapbench.spec.experiment import Script, ScriptedSwap
 from swapbench.wire.plan import Checkpoint, Plan, Reply
-from swapbench.wire.swap import Audit, PlannedSwap, Reading, Recovery
+from swapbench.wire.swap import PlannedSwap, Reading, Recovery
 from swapbench.worker.meter import Counters, Meter, Settled
 from swapbench.worker.probe import Probe
 from swapbench.worker.targets import NONE_SEEN, Target
@@ -128,9 +128,6 @@ class ScriptedTarget(Target):
             raise ScriptedError("the script lets the old model not come back")
         self._hold(old)
         return "itself"
-
-    def audit(self) -> Audit:
-        return Audit(0, 0)
 
     def finish(self) -> int:
         return self._plan.experiment.workload.requests

@@ -6,7 +6,7 @@ from swapbench.base.phases import FIRST_TOKEN, Phase
 from swapbench.instruments.ledgers import SwapSpace, system
 from swapbench.spec.experiment import PageCache
 from swapbench.wire.plan import Checkpoint, Plan, Reply
-from swapbench.wire.swap import Audit, PhaseMeasured, PlannedSwap, Reading, Recovery, Steady
+from swapbench.wire.swap import PhaseMeasured, PlannedSwap, Reading, Recovery, Steady
 from swapbench.worker.meter import Counters, Meter, Settled
 from swapbench.worker.preparation import touch_free_memory
 from swapbench.worker.probe import Probe
@@ -126,9 +126,6 @@ class ShardedTarget(Target):
 
     def answer(self) -> None:
         self._generate(_HELLO_TOKENS, 1)
-
-    def audit(self) -> Audit:
-        return Audit(0, 0)
 
     def settle(self) -> Settled:
         """Every rank by itself; the longest, and what all hold together."""

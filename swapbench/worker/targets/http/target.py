@@ -223,30 +223,26 @@ class HttpTarget(Target):
 
     def finish(self) -> int:
         """Read the swapping request to its end, and wait for what was in flight: how many were answered."""
-        if self._trigger is not None:
-            self._hear_out(self._trigger)
+        if (answer := self._trigger) is not None:
+            try:
+                with self._servers.telling(self._watched):
+                    answer.await_end()
+            except HungError:
+                # Where nobody is asked for tokens, computing may well be too slow to be waited for.
+                if self._servers.asks:
+                    raise
+            finally:
+                answer.close()
+                self._trigger = None
+            self._verifier.said = answer.text
+            for event in answer.events:
+                self._tell(**self._calls.told("answer", event))
         if self._served is not None and self._served.name == self._watched:  # not the old model, back again
             self._tell(**self._calls.told_when_asked(self._served))
         self._clients.land(min(_LANDS_WITHIN_S, self._servers.timeout_s), more=_SENT_AFTERWARDS)
         outcomes = [request.outcome for request in self._clients.landed]
         self._tell(failed_requests=outcomes.count("failed"), stalled_requests=outcomes.count("stalled"))
         return outcomes.count("answered")
-
-    def _hear_out(self, answer: Completion) -> None:
-        """Read the answer that brought the first token, or byte, to its end."""
-        try:
-            with self._servers.telling(self._watched):
-                answer.await_end()
-        except HungError:
-            # Where nobody is asked for tokens, computing may well be too slow to be waited for.
-            if self._servers.asks:
-                raise
-        finally:
-            answer.close()
-            self._trigger = None
-        self._verifier.said = answer.text
-        for event in answer.events:
-            self._tell(**self._calls.told("answer", event))
 
     def clients(self, planned: PlannedSwap, begun_s: float) -> tuple[ClientRequest, ...]:
         zero_s = self.meter.clock_origin_ns / 1e9 + begun_s

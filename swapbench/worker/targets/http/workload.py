@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
-from functools import partial
 from typing import Final, Literal
 
 from swapbench.spec.experiment import Workload
@@ -149,8 +148,9 @@ class Clients:
     def _send(self, client: int, name: str, model: Checkpoint) -> InFlight:
         work = self._plan.experiment.workload
         prompt = self._servers.prompt(text(work.prompt_tokens, _SEED))
-        ask = partial(self._servers.start, model, prompt, work.decode_tokens)
-        return InFlight(client, name, model.name, ask)
+        return InFlight(
+            client, name, model.name, lambda: self._servers.start(model, prompt, work.decode_tokens)
+        )
 
 
 class Conversations:

@@ -16,6 +16,9 @@ from tests.worker.targets.http.standing import THERE, flights_of, play, play_her
 
 Played = Callable[[str], list[Event]]
 
+# Of presets that swap by asking, and by a call: servers that never swapped are started for each model first.
+FRESH = ("mlx_lm", "lm-studio")
+
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
@@ -23,7 +26,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
 
     def once(name: str) -> list[Event]:
         packages = ["psutil"] if name == "mlx_lm" else []
-        return play(tmp_path_factory.mktemp(name), preset(name, packages=packages), known=False)
+        server = preset(name, packages=packages)
+        return play(tmp_path_factory.mktemp(name), server, known=name not in FRESH)
 
     return cache(once)
 
