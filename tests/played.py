@@ -26,11 +26,12 @@ class _Nobody:
 def played(job: Job) -> Run:
     """Carry a job out as its workers would, one process after another, and read its run back."""
     with patch("os.fsync"):  # nobody pulls the plug, and hundreds of them take seconds
-        follow(_events(job), job.writer, _Nobody())
+        follow(turns_played(job), job.writer, _Nobody())
     return read(job.writer.folder)
 
 
-def _events(job: Job) -> Iterator[Event]:
+def turns_played(job: Job) -> Iterator[Event]:
+    """The events of a job's turns, as of workers that are not lost."""
     arms = {arm.name: arm for arm in job.arms}
     for number, turn in enumerate(job.turns()):
         plan = make_plan(arms[turn.arm], turn, Path("unused"), fail_fast=job.fail_fast)

@@ -16,8 +16,8 @@ from swapbench.store import list_runs, read
 from tests.environment.commands import COMMANDS, prepared
 from tests.scripted import raw_experiment, toml
 
-# Of every command, one in each half of the time that it takes; `make fuzz` has twenty.
-MOMENTS = 20 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 2
+# Of every command, one in the time that it takes; `make fuzz` has twenty.
+MOMENTS = 20 if os.environ.get("HYPOTHESIS_PROFILE") == "nightly" else 1
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_ctrl_c_at_any_moment_is_one_line(arguments: tuple[str, ...], folder: Pa
 def test_what_ended_a_run_is_told_and_the_next_command_works_as_printed(
     number: signal.Signals, code: int, says: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "scripted.toml").write_text(toml(raw_experiment(rounds=300, warmup=0)))
+    (tmp_path / "scripted.toml").write_text(toml(raw_experiment(rounds=60, warmup=0)))
     process = _begin(tmp_path, "run", "scripted.toml", "--out", "else where")
     assert process.stderr is not None
     while "  up:" not in (line := process.stderr.readline()) and line:
@@ -100,7 +100,7 @@ def test_what_ended_a_run_is_told_and_the_next_command_works_as_printed(
 
 
 def test_who_is_told_to_ignore_hangups_goes_on(tmp_path: Path) -> None:
-    (tmp_path / "scripted.toml").write_text(toml(raw_experiment(rounds=300, warmup=0)))
+    (tmp_path / "scripted.toml").write_text(toml(raw_experiment(rounds=60, warmup=0)))
     process = subprocess.Popen(
         ["nohup", sys.executable, "-m", "swapbench", "run", "scripted.toml"],
         cwd=tmp_path,

@@ -29,8 +29,6 @@ NAMES = (
 )
 COMMANDS = (
     ["list"],
-    ["show", "quick"],
-    ["targets"],
     ["doctor", "--json"],
     ["models", "synth", "smollm2-135m", "--mini"],
     ["run", "quick", "--rounds", "1", "--quiet", *UNPROVEN],

@@ -28,6 +28,7 @@ from swapbench.wire.events import Event, SwapStarted, TurnStarted, WorkerReady, 
 from swapbench.wire.plan import PairOrder, make_plan, scripted_checkpoints
 from swapbench.wire.swap import MemorySample, SwapFinished
 from tests.frames import frame
+from tests.played import turns_played
 from tests.scripted import play, scripted
 
 
@@ -254,14 +255,14 @@ def test_every_swap_that_kills_its_worker_has_one_row_and_the_run_ends(tmp_path:
 def test_a_real_worker_that_hangs_is_killed_and_told(tmp_path: Path) -> None:
     experiment = scripted(
         [{"scenario": "up", "round": 0, "fails_in": "evict", "failure": "hang"}],
-        swap_timeout_s=3.0,
+        swap_timeout_s=1.5,
         sample_every_s=0.02,
     )
     job = _job(experiment, tmp_path, fail_fast=True)
     seen = _Seen()
     carry_out(job, seen)
     info = read_info(job.writer.folder)
-    assert info.failure == "the worker hung: silent for 3 s in evict"
+    assert info.failure == "the worker hung: silent for 1.5 s in evict"
     # The sampler went on all the time: silence means no progress, not no events.
     assert any(isinstance(event, MemorySample) for event in seen.events)
     assert info.worker is not None
@@ -343,7 +344,7 @@ def test_a_run_of_two_arms_is_named_by_the_models_of_both(tmp_path: Path) -> Non
 def test_a_random_order_of_two_arms_is_kept_in_the_run(tmp_path: Path) -> None:
     experiment = scripted(rounds=3, seed=3)
     job = _paired_job(experiment, experiment, tmp_path, order="random")
-    carry_out(job, _Seen())
+    follow(turns_played(job), job.writer, _Seen())
     run = read(job.writer.folder)
     assert run.info.pair_order == "random"
     assert [arm for arm, _, scenario in _took(run) if scenario == "up"] == [turn.arm for turn in job.turns()]
@@ -377,18 +378,28 @@ class _Interrupting(_Seen):
         (11, ABBA[:8]),
     ],
 )
+def test_only_rounds_that_both_arms_have_done_are_kept(
+    after: int, kept: list[tuple[str, int, str]], tmp_path: Path
+) -> None:
+    job = _paired_job(_loading(3.0), _loading(4.0), tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        follow(turns_played(job), job.writer, _Interrupting(after))
+    interrupted = read(job.writer.folder)
+    assert interrupted.info.status == "interrupted"
+    assert _took(interrupted) == ABBA[:after]
+    resumed_job(job.writer.folder)
+    assert _took(read(job.writer.folder)) == kept
+
+
+@pytest.mark.parametrize(("after", "kept"), [(3, []), (6, ABBA[:4])])
 def test_a_resumed_run_does_rounds_anew_that_only_one_arm_has_done(
     after: int, kept: list[tuple[str, int, str]], tmp_path: Path
 ) -> None:
     job = _paired_job(_loading(3.0), _loading(4.0), tmp_path)
     folder = job.writer.folder
     with pytest.raises(KeyboardInterrupt):
-        carry_out(job, _Interrupting(after))
-    interrupted = read(folder)
-    assert interrupted.info.status == "interrupted"
-    assert _took(interrupted) == ABBA[:after]
+        follow(turns_played(job), job.writer, _Interrupting(after))
     resumed = resumed_job(folder)
-    assert _took(read(folder)) == kept
     seen = _Seen()
     carry_out(resumed, seen)
     run = read(folder)
@@ -432,14 +443,14 @@ def test_a_round_in_which_a_swap_failed_is_a_round_that_was_done(tmp_path: Path)
     fails = {"scenario": "down", "round": 0, "fails_in": "load"}
     job = _paired_job(_loading(3.0), _loading(4.0, [fails]), tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        carry_out(job, _Interrupting(5))
+        follow(turns_played(job), job.writer, _Interrupting(5))
     assert {key[1] for key in resumed_job(job.writer.folder).done} == {0}
 
 
 def test_a_complete_run_of_two_arms_can_not_be_resumed(tmp_path: Path) -> None:
     experiment = scripted(rounds=1)
     job = _paired_job(experiment, experiment, tmp_path)
-    carry_out(job, _Seen())
+    follow(turns_played(job), job.writer, _Seen())
     with pytest.raises(UsageError, match="this run is complete"):
         resumed_job(job.writer.folder)
 
