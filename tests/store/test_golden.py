@@ -151,10 +151,10 @@ def _sampled(events: Iterable[Event]) -> Iterator[Event]:
 
 def written(out: Path) -> dict[str, str]:
     """What the run leaves on disk, by file, without what differs from one day, or machine, to another."""
-    events = played._events
+    events = played.turns_played
     with (
         patch.object(played, "ScriptedTarget", FullTarget),
-        patch.object(played, "_events", lambda job: _sampled(events(job))),
+        patch.object(played, "turns_played", lambda job: _sampled(events(job))),
     ):
         run = played.pairs(out, _arm(4.0), _arm(5.0))
     files = {
