@@ -93,10 +93,8 @@ def print_run(
     """
     from swapbench.findings import analyse, exit_code
     from swapbench.findings.runs import arm_of, only
-    from swapbench.findings.timeline import timeline_of
     from swapbench.report.console import make_console
     from swapbench.report.forms import run_to_html, show
-    from swapbench.report.trace import to_trace
     from swapbench.run.capacity import limits_of
     from swapbench.store import read
 
@@ -113,6 +111,9 @@ def print_run(
             raise UsageError("--strategy: this run compares arms; name one of them, too: --arm A")
         run = only(run, strategy)
     if form == "trace":
+        from swapbench.findings.timeline import timeline_of
+        from swapbench.report.trace import to_trace
+
         sys.stdout.write(to_trace(run.info, timeline_of(run)))
     if run.info.arms:
         return Exit.OK if form == "trace" else _print_arms(run, form, margin, strict=strict, html=html)

@@ -345,7 +345,7 @@ def _met(findings: Findings) -> _Found:
     elif unjudged:
         text = _so_many(declared)
     undecided = [verdict.title for verdict in open_ if verdict.outcome is CriterionOutcome.INCONCLUSIVE]
-    return text + "".join(f"; inconclusive: {title}" for title in undecided), _reasons(open_)
+    return text + "".join(f"; undeclared and undecided: {title}" for title in undecided), _reasons(open_)
 
 
 def _open(verdicts: Sequence[CriterionVerdict]) -> list[CriterionVerdict]:
