@@ -100,7 +100,9 @@ def test_every_criterion_is_not_met_where_a_leak_that_nobody_declared_is_inconcl
     recording.swap(0, "down")
     said = of(recording.run())
     assert said.grade == "good"
-    assert said.text == "Every declared criterion is met; undeclared and undecided: no memory leak across swaps"
+    assert said.text == (
+        "Every declared criterion is met; undeclared and undecided: no memory leak across swaps"
+    )
 
 
 def test_a_mini_run_says_what_of_it_is_not_judged_and_is_fine(tmp_path: Path) -> None:

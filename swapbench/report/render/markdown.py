@@ -40,8 +40,13 @@ def to_markdown(head: str, sections: Iterable[Section], elsewhere: str = "") -> 
     text = f"{head.rstrip()}\n"
     left_out = []
     for section in shown(sections, "markdown"):
-        made = _seen(section) if section.decides else _folded(section)
-        if not section.decides and _size(text) + _size(made) > MOST_BYTES - _ROOM_TO_SAY_SO:
+        if section.decides:
+            made = f"{_body(section.blocks, section.title, '### ', '')}\n"
+        else:
+            # Markdown begins again after an empty line.
+            body = _body(section.blocks, section.title, "**", "**")
+            made = f"<details><summary>{section.title}</summary>\n\n{body}\n\n</details>\n"
+        if not section.decides and len((text + made).encode()) > MOST_BYTES - _ROOM_TO_SAY_SO:
             left_out.append(section.title)
         else:
             text += f"\n{made}"
@@ -49,20 +54,6 @@ def to_markdown(head: str, sections: Iterable[Section], elsewhere: str = "") -> 
         more = f"; {elsewhere}" if elsewhere else ""
         text += f"\nLeft out, for a comment holds no more: {', '.join(left_out)}{more}.\n"
     return text
-
-
-def _size(text: str) -> int:
-    return len(text.encode())
-
-
-def _seen(section: Section) -> str:
-    return f"{_body(section.blocks, section.title, '### ', '')}\n"
-
-
-def _folded(section: Section) -> str:
-    # Markdown begins again after an empty line.
-    body = _body(section.blocks, section.title, "**", "**")
-    return f"<details><summary>{section.title}</summary>\n\n{body}\n\n</details>\n"
 
 
 def _body(blocks: Iterable[Block], above: str, before: str, after: str) -> str:

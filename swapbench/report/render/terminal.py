@@ -55,7 +55,12 @@ def _parts(sections: Iterable[Section], console: Console) -> Iterator[Renderable
             title = block.title or ("" if n else section.title)
             match block:
                 case Table(prose=True):
-                    yield from _titled(replace(block, title=title), readable(_prose_table(block), console))
+                    prose = _start_table(block)
+                    for words in block.columns:
+                        prose.add_column(" ".join(words), overflow="fold")
+                    for row in (row for group in block.groups for row in group):
+                        prose.add_row(*(Text(cell.text, style=STYLES[cell.tone]) for cell in row))
+                    yield from _titled(replace(block, title=title), readable(prose, console))
                 case Table():
                     yield from _laid_out(replace(block, title=title), console)
                 case Lines():
@@ -146,15 +151,6 @@ def _titled(table: Table, rendered: RenderableType) -> Iterator[RenderableType]:
 def fits(table: Table, console: Console) -> bool:
     """Whether a table of figures has room with no word of its labels folded."""
     return measured(_figures_table(table, inline=True), console).minimum <= console.width
-
-
-def _prose_table(table: Table) -> RichTable:
-    rich_table = _start_table(table)
-    for words in table.columns:
-        rich_table.add_column(" ".join(words), overflow="fold")
-    for row in (row for group in table.groups for row in group):
-        rich_table.add_row(*(Text(cell.text, style=STYLES[cell.tone]) for cell in row))
-    return rich_table
 
 
 def _figures_table(table: Table, inline: bool) -> RichTable:
