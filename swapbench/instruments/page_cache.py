@@ -106,13 +106,10 @@ def prime(files: Iterable[Path]) -> None:
 def evict(files: Iterable[Path]) -> None:
     """Drop the files' pages from the page cache, dirty ones after writing them; needs no privileges."""
     for path in files:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
             if sys.platform != "darwin":
-                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        finally:
-            os.close(descriptor)
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         if sys.platform == "darwin":
             with _mapped(path) as (address, size):
                 if size and _libc.msync(address, size, _MS_INVALIDATE):
@@ -135,18 +132,15 @@ def arrange(files: Iterable[Path], label: PageCache) -> None:
 @contextmanager
 def _mapped(path: Path) -> Iterator[tuple[int, int]]:
     """A shared read-only mapping of the whole file: address and size in bytes. Faults no page in."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        size = os.fstat(descriptor).st_size
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
         if size == 0:
             yield 0, 0
             return
-        address = _libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, descriptor, 0)
+        address = _libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, file.fileno(), 0)
         if address == ctypes.c_void_p(-1).value:
             raise OSError(ctypes.get_errno(), "mmap failed", str(path))
         try:
             yield address, size
         finally:
             _libc.munmap(address, size)
-    finally:
-        os.close(descriptor)

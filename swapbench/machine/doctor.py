@@ -4,8 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from swapbench.machine.environment import Fact
 from swapbench.machine.surroundings import Examination, Storage, Surroundings
 
 _GIB = 1 << 30
@@ -35,10 +34,8 @@ _PRESSURE = ("nominal", "moderate", "heavy", "trapping", "sleeping")
 Status = Literal["fine", "advice", "unknown"]
 
 
-class Check(BaseModel):
+class Check(Fact):
     """What was found; `advice` says what to do about it, and is empty where all is fine."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str
     status: Status

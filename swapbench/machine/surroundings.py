@@ -16,12 +16,12 @@ from typing import IO, Final, Literal, Self
 from xml.parsers.expat import ExpatError
 
 import psutil
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from swapbench.base.errors import WorkerError
 from swapbench.base.process import LENT
 from swapbench.machine import allowance, energy, mac
-from swapbench.machine.environment import Volume
+from swapbench.machine.environment import Fact, Volume
 
 # How long the busiest processes are watched.
 _WATCH_S = 0.1
@@ -210,10 +210,8 @@ def described(volume: Volume, diskutil: str) -> Storage:
     return Storage(volume, str(told.get("BusProtocol", "")), external, bool(told.get("FileVault")))
 
 
-class Examination(BaseModel):
+class Examination(Fact):
     """What the child found. Seconds, bytes, and GB/s (1e9)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     mlx_version: str
     mlx_lm_version: str
