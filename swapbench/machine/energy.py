@@ -46,18 +46,14 @@ class Used:
 
 @dataclass(frozen=True)
 class Energy:
-    """A reader of counters.
-
-    Args:
-        source: what is read by what; empty where nothing is.
-        read: counters in joules, none where they can't be had; that of the CPU comes first.
-        least_s: what is used in less time than this isn't told.
-        ranges: where each counter starts again from nothing; 0 for one that never does.
-    """
+    """A reader of counters; `source` says what is read by what, and is empty where nothing is."""
 
     source: str = ""
+    # In joules, none where they can't be had; that of the CPU comes first.
     read: Callable[[], Sequence[float]] = tuple
+    # What is used in less time isn't told.
     least_s: float = _LEAST_S
+    # Where each counter starts again from nothing; 0 for one that never does.
     ranges: Sequence[float] = ()
 
     def look(self) -> EnergyReading | None:

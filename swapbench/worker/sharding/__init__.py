@@ -51,7 +51,7 @@ class Hello(Message):
 
 
 class Welcome(Message):
-    """The coordinator's answer: how the rank is to work."""
+    """How the rank is to work."""
 
     sharded: Sharded
     ranks: int

@@ -14,7 +14,7 @@ from swapbench.worker.session import run_session
 from swapbench.worker.targets.sharded import ShardedTarget
 from tests.worker.sharding.conftest import LARGE, MakePlan, ranks
 
-DIES, FAILS, STALLS, GOES_WELL = range(4)
+DIES, FAILS, STALLS = range(3)
 
 
 class Story:
@@ -53,7 +53,7 @@ def story(
     copy = tmp_path_factory.mktemp("copy") / LARGE
     copytree(shareable[LARGE].path, copy)
     own = shareable[LARGE].model_copy(update={"path": copy})
-    plan = make_a_plan("rounds=4", "steady_tokens=0", "sharded.stall_s=5.0", **{LARGE: own})
+    plan = make_a_plan("rounds=3", "steady_tokens=0", "sharded.stall_s=5.0", **{LARGE: own})
     (shard,) = copy.glob("model*.safetensors")
     told = Story(shard)
     run_session(plan, ShardedTarget(plan), told, 0)
@@ -81,8 +81,8 @@ def test_a_rank_that_is_stopped_fails_the_swap_within_the_deadline(story: Story)
 
 
 def test_fresh_ranks_serve_the_old_model_after_each_failure(story: Story) -> None:
-    assert [swap.status for swap in story.swaps] == ["rolled_back", "rolled_back", "rolled_back", "ok"]
-    assert [swap.failed_phase for swap in story.swaps] == ["load", "load", "load", None]
+    assert [swap.status for swap in story.swaps] == ["rolled_back", "rolled_back", "rolled_back"]
+    assert [swap.failed_phase for swap in story.swaps] == ["load", "load", "load"]
 
 
 def test_no_rank_outlives_its_crew_not_even_a_stopped_one(story: Story) -> None:
@@ -96,11 +96,3 @@ def test_what_a_failed_swap_measured_before_is_kept(story: Story) -> None:
     assert {(row.phase, row.rank) for row in of_died if not row.span} == {
         *(("unload", rank) for rank in (0, 1, None))
     }
-
-
-def test_a_swap_that_goes_well_has_every_phase_on_every_rank(story: Story) -> None:
-    of_last = {
-        (row.phase, row.rank) for row in story.measured if row.swap.round == GOES_WELL and not row.span
-    }
-    phases = ("unload", "load", "reconfigure", "update_tag", "reinit", "first_token")
-    assert of_last == {(phase, rank) for phase in phases for rank in (0, 1, None)}

@@ -95,6 +95,11 @@ def test_the_phases_and_what_is_in_none_add_up_to_the_swap(swapped: Swapped) -> 
     assert FIRST_TOKEN not in probe.phase_s
 
 
+def test_every_phase_is_measured_on_every_rank(swapped: Swapped) -> None:
+    for phase in ("unload", "load", "reconfigure", "update_tag", "reinit", "first_token"):
+        assert set(swapped.rows(phase)) == {0, 1, None}
+
+
 def test_what_nothing_was_done_for_has_no_row(swapped: Swapped) -> None:
     assert not swapped.rows("drain")
     assert not swapped.rows("evict")
