@@ -15,7 +15,7 @@ from swapbench.base.errors import let_go
 from swapbench.compat.mlx_lm import await_generation, batch_generator, responses_of, wired
 from swapbench.spec.experiment import Verify
 from swapbench.wire.plan import Reply
-from swapbench.worker.engine.geometry import PREFILL_STEP, BlockPool, Reservation
+from swapbench.worker.engine.geometry import PREFILL_STEP, BlockPool
 from swapbench.worker.engine.requests import PATIENCE_S, Answer, Request, Ticket, tokens_of, verification
 
 
@@ -30,7 +30,7 @@ class Drained:
 @dataclass
 class _Running:
     ticket: Ticket
-    reservation: Reservation
+    blocks: int
     tokens: list[int] = field(default_factory=list)
 
 
@@ -189,30 +189,30 @@ class BatchEngine:
                 self._give_back(generator)
             while self._admitting and self._queue and len(self._running) < self._max_batch:
                 request = self._queue[0].request
-                reservation = self._pool.reserve(request.prompt_tokens + request.max_tokens)
-                if reservation is None:
+                blocks = self._pool.reserve(request.prompt_tokens + request.max_tokens)
+                if blocks is None:
                     break
-                self._begin(generator, self._queue.popleft(), reservation)
+                self._begin(generator, self._queue.popleft(), blocks)
             return not self._stopping
 
-    def _begin(self, generator: Any, ticket: Ticket, reservation: Reservation) -> None:
+    def _begin(self, generator: Any, ticket: Ticket, blocks: int) -> None:
         request = ticket.request
         try:
             prompt = tokens_of(request.text, request.prompt_tokens, self._tokenizer)
             (uid,) = generator.insert([prompt], max_tokens=[request.max_tokens])
         except Exception as error:  # noqa: BLE001 - the request's border: the others must not suffer for it
             let_go(error)
-            self._pool.release(reservation)
+            self._pool.release(blocks)
             ticket.settle(None, error)
         else:
-            self._running[uid] = _Running(ticket, reservation)
+            self._running[uid] = _Running(ticket, blocks)
 
     def _give_back(self, generator: Any) -> None:
         """Take everything out of the batch; requests go back to the head of the queue, oldest first."""
         generator.remove(list(self._running))
         for uid in sorted(self._running, reverse=True):
             running = self._running.pop(uid)
-            self._pool.release(running.reservation)
+            self._pool.release(running.blocks)
             self._queue.appendleft(running.ticket)
         self._cut = False
         self._rest()
@@ -231,7 +231,7 @@ class BatchEngine:
                 ticket.saw_token()
                 if response.finish_reason is not None:
                     del self._running[response.uid]
-                    self._pool.release(running.reservation)
+                    self._pool.release(running.blocks)
                     text = self._tokenizer.decode(tokens)
                     ticket.settle(Answer(ticket.request.id, self._name, tuple(tokens), text))
             if not self._running:
@@ -241,7 +241,7 @@ class BatchEngine:
         with self._changed:
             self._error = self._error or error
             for running in self._running.values():
-                self._pool.release(running.reservation)
+                self._pool.release(running.blocks)
                 running.ticket.settle(None, error)
             for ticket in self._queue:
                 ticket.settle(None, error)

@@ -121,13 +121,6 @@ def array_bytes(cache: Any) -> int:
     return sum(leaf.nbytes for _, leaf in leaves if isinstance(leaf, mx.array))
 
 
-@dataclass(frozen=True)
-class Reservation:
-    """Room for one sequence, until it is released."""
-
-    blocks: int
-
-
 class BlockPool:
     """Counts blocks against `budget_bytes`; one has the bytes of `block_tokens` tokens in all layers.
 
@@ -163,15 +156,15 @@ class BlockPool:
     def blocks_for(self, tokens: int) -> int:
         return -(-self._geometry.bytes_for(tokens) // self._block_bytes)
 
-    def reserve(self, tokens: int) -> Reservation | None:
-        """Room for a sequence, or None when there is none now."""
+    def reserve(self, tokens: int) -> int | None:
+        """Blocks for a sequence until they are released, or None when there are not so many now."""
         blocks = self.blocks_for(tokens)
         if blocks > self.free_blocks:
             return None
         self._reserved_blocks += blocks
-        return Reservation(blocks)
+        return blocks
 
-    def release(self, reservation: Reservation) -> None:
-        if reservation.blocks > self._reserved_blocks:
-            raise RuntimeError(f"{reservation.blocks} blocks released, {self._reserved_blocks} were reserved")
-        self._reserved_blocks -= reservation.blocks
+    def release(self, blocks: int) -> None:
+        if blocks > self._reserved_blocks:
+            raise RuntimeError(f"{blocks} blocks released, {self._reserved_blocks} were reserved")
+        self._reserved_blocks -= blocks

@@ -147,7 +147,7 @@ def test_what_an_impatient_drain_cuts_off_another_model_answers(
     pool = _pool(old)
     engine = _engine(old, tokenizer, thread, pool)
     # Six requests, a batch of four: two are still waiting, and must be carried too.
-    tickets = [engine.submit(request) for request in requests(6, 12, 150, seed=3)]
+    tickets = [engine.submit(request) for request in requests(6, 12, 100, seed=3)]
     for ticket in tickets[:4]:
         ticket.first_token(PATIENCE_S)
     drained = engine.drain(0)
@@ -161,7 +161,7 @@ def test_what_an_impatient_drain_cuts_off_another_model_answers(
     answers = [ticket.result(PATIENCE_S) for ticket in tickets]
     successor.stop()
     assert {answer.model for answer in answers} == {"two"}
-    assert all(len(answer.tokens) == 150 for answer in answers)
+    assert all(len(answer.tokens) == 100 for answer in answers)
 
 
 @pytest.mark.parametrize("deadline_s", [0.0, PATIENCE_S], ids=["cut off", "finished"])

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache as cache_of_results
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,7 @@ def store(tmp_path: Path) -> CacheStore:
     return store
 
 
+@cache_of_results
 def _random_cache(tokens: int = 20, seed: int = 0) -> list[Any]:
     return fill_cache(make_model("llama"), None, tokens, CacheFill.RANDOM, seed)
 
@@ -266,16 +268,13 @@ def test_spans_tell_the_whole_and_each_cache(store: CacheStore) -> None:
     assert named == ["write", "write/a", "write/b"]
 
 
-SMALL = _random_cache(4)
-
-
 @settings(max_examples=30, deadline=None)
 @given(agent=st.text(min_size=1))
 def test_an_agent_may_be_called_anything(agent: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     agent = agent.encode("utf-8", "replace").decode()
     store = CacheStore(tmp_path_factory.mktemp("caches"))
     store.update_tag(TAG)
-    store.hold(agent, SMALL, 4)
+    store.hold(agent, _random_cache(4), 4)
     store.evict_all(no_span)
     assert store.restore(agent)
 
