@@ -163,6 +163,8 @@ _STEP_S: Final = 0.01
 _STEPS: Final = 5
 _AT_MOST_S: Final = 2.0
 _TOLERANCE_BYTES: Final = 256 << 10
+# Those of this process.
+_LEDGERS: Final = ("mlx_active_bytes", "mlx_cache_bytes", "footprint_bytes")
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,9 @@ def settle(meter: Meter) -> Settled:
     while True:
         now_s = meter.now_s() - begun_s
         recent = [*recent[-_STEPS + 1 :], (now_s, meter.read())]
-        still = len(recent) == _STEPS and _still([reading for _, reading in recent])
+        ledgers_over_time = ([getattr(reading, name) or 0 for _, reading in recent] for name in _LEDGERS)
+        moved = max(max(values) - min(values) for values in ledgers_over_time)
+        still = len(recent) == _STEPS and moved <= _TOLERANCE_BYTES
         if still or now_s >= _AT_MOST_S:
             break
         time.sleep(_STEP_S)
@@ -192,11 +196,3 @@ def settle(meter: Meter) -> Settled:
     exact = meter.read(exact=True)
     machine = {name: getattr(exact, name) for name in type(exact).model_fields if name.startswith("system_")}
     return Settled(seconds, ledgers.model_copy(update=machine), used.watts if used else None)
-
-
-def _still(readings: Sequence[Reading]) -> bool:
-    for ledger in ("mlx_active_bytes", "mlx_cache_bytes", "footprint_bytes"):
-        values = [getattr(reading, ledger) or 0 for reading in readings]
-        if max(values) - min(values) > _TOLERANCE_BYTES:
-            return False
-    return True
