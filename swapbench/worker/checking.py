@@ -104,7 +104,8 @@ def _of_tokenizer(path: Path) -> Fault | None:
         raise UnansweredError(f"its tokenizer could not be looked at: {error}") from None
 
 
-def _tokenizer_fault(path: Path) -> Fault | None:
+def fault_of_its_tokenizer(path: Path) -> Fault | None:
+    """What keeps transformers from making a tokenizer of a checkpoint's files; None where nothing does."""
     try:
         refuse_mute(load_stock(path, load_config(path).get("eos_token_id")))
     except Exception as error:  # noqa: BLE001 - whatever transformers makes of the files is the answer
@@ -118,7 +119,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", action="store_true", help="look at the tokenizer alone")
     asked = parser.parse_args()
     out = stdout_alone()
-    answer = written((_tokenizer_fault if asked.tokenizer else fault_of)(asked.folder))
+    answer = written((fault_of_its_tokenizer if asked.tokenizer else fault_of)(asked.folder))
     print(json.dumps({"answer": answer}), file=out, flush=True)
     leave()
 

@@ -33,6 +33,12 @@ def cli(cache: Path) -> Cli:
     return run
 
 
+@pytest.fixture
+def loadable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is there counts as what mlx-lm loads; how it is asked is for tests/models to show."""
+    monkeypatch.setattr("swapbench.models.validation.ask", lambda *_: {})
+
+
 def refused(result: Result) -> str:
     """The explanation that main() prints in one line."""
     assert isinstance(result.exception, SwapbenchError), result.output
@@ -194,6 +200,7 @@ def test_repack_says_what_it_did_and_what_it_need_not_do(cli: Cli, tmp_path: Pat
     assert not (tmp_path / "again").exists()
 
 
+@pytest.mark.usefixtures("loadable")
 def test_repack_shows_how_far_it_is(cli: Cli, tmp_path: Path) -> None:
     cli("synth", "--mini", "--config", config_file(tmp_path), "--name", "mine")
     shown = cli("repack", "mine", "--out", str(tmp_path / "copy")).stderr.splitlines()
@@ -201,6 +208,7 @@ def test_repack_shows_how_far_it_is(cli: Cli, tmp_path: Path) -> None:
     assert done == total
 
 
+@pytest.mark.usefixtures("loadable")
 def test_repack_of_a_model_that_is_there_twice_wants_to_know_which(
     cli: Cli, cache: Path, tmp_path: Path
 ) -> None:

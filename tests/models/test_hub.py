@@ -11,13 +11,17 @@ from pathlib import Path
 
 import mlx_lm
 import pytest
+from typer.testing import CliRunner
 
 from swapbench.base.errors import ModelError, TransferError
+from swapbench.cli.models import app
 from swapbench.models import hub
 from swapbench.models.catalogue import CATALOGUE
 from tests.models.stand_in_hub import SHA, StandInHub, serving
 
 REPO = CATALOGUE[0].repo
+
+asked_here = pytest.mark.usefixtures("asked_here")
 
 
 @pytest.fixture
@@ -80,10 +84,19 @@ def test_a_model_is_fetched_into_the_hugging_face_cache_and_loads(
     assert done[-1] == totals.pop()
 
 
+@asked_here
 def test_only_what_mlx_lm_loads_is_fetched_and_no_code(stand_in: StandInHub) -> None:
     names = {path.name for path in fetch().iterdir()}
     assert names.isdisjoint({"README.md", "modeling_evil.py", "pytorch_model.bin"})
     assert {"config.json", "tokenizer.json", "model.safetensors"} <= names
+
+
+@asked_here
+def test_what_is_there_is_not_fetched_again(stand_in: StandInHub) -> None:
+    found = fetch()
+    stand_in.asked.clear()
+    assert CliRunner().invoke(app, ["fetch", REPO]).stdout == f"{REPO}: there already, {found}\n"
+    assert stand_in.asked == []
 
 
 def test_nothing_is_looked_for_over_the_network(stand_in: StandInHub) -> None:
@@ -91,12 +104,14 @@ def test_nothing_is_looked_for_over_the_network(stand_in: StandInHub) -> None:
     assert stand_in.asked == []
 
 
+@asked_here
 def test_a_connection_that_breaks_off_is_taken_up_where_it_was(stand_in: StandInHub) -> None:
     stand_in.cut_after = 400_000
     fetch()
     assert stand_in.weights_asked()[:2] == ["", "bytes=400000-"]
 
 
+@asked_here
 def test_a_download_that_failed_goes_on_next_time(stand_in: StandInHub, tmp_path: Path) -> None:
     stand_in.cut_after, stand_in.keeps_cutting = 500_000, True
     text = said(TransferError, fetch)
@@ -112,6 +127,7 @@ def test_a_download_that_failed_goes_on_next_time(stand_in: StandInHub, tmp_path
     assert parts(tmp_path) == []
 
 
+@asked_here
 def test_an_interrupted_download_keeps_what_it_has(stand_in: StandInHub, tmp_path: Path) -> None:
     def interrupt(done_bytes: int, _: int) -> None:
         if done_bytes > 300_000:
@@ -148,6 +164,7 @@ def test_a_truncated_download_is_never_taken_for_a_model(stand_in: StandInHub) -
     assert hub.find(REPO)[0] is None
 
 
+@asked_here
 def test_bytes_that_do_not_fit_their_hash_are_thrown_away(stand_in: StandInHub, tmp_path: Path) -> None:
     stand_in.wrong_bytes = True
     assert "came through damaged" in said(TransferError, fetch)
@@ -166,6 +183,7 @@ def test_a_gated_model_says_where_to_accept_its_licence(stand_in: StandInHub, st
     )
 
 
+@asked_here
 def test_a_gated_model_is_fetched_with_a_token(stand_in: StandInHub, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in.status, stand_in.error_code, stand_in.token = 401, "GatedRepo", "hf_secret"
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
@@ -212,12 +230,12 @@ def test_the_command_line_honours_hf_endpoint_and_hf_home(stand_in: StandInHub, 
     done = swapbench("fetch", "smollm2-135m")
     assert done.returncode == 0, done.stderr
     assert "fetched" in done.stdout
-    assert "there already" in swapbench("fetch", REPO).stdout
     assert str(tmp_path / "home") in swapbench("list", "--json").stdout
     gone = swapbench("fetch", "org/nothing")
     assert (gone.returncode, len(gone.stderr.splitlines())) == (2, 1)
 
 
+@asked_here
 def test_a_disk_that_fills_up_keeps_what_there_is(
     stand_in: StandInHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -145,6 +145,7 @@ def repacked(mini: Path, place: Path) -> str:
     return str(place / "to")
 
 
+@pytest.mark.usefixtures("asked_here")
 @pytest.mark.parametrize(
     ("way", "source"),
     [
@@ -166,6 +167,7 @@ def test_a_mini_in_the_hubs_cache_is_a_mini(empty_hub: Path, minis: dict[str, Pa
     assert (found.path, found.source) == (snapshot, Source.MINI)
 
 
+@pytest.mark.usefixtures("asked_here")
 def test_a_mini_in_the_place_of_a_synthetic_one_is_a_mini(cache: Path, minis: dict[str, Path]) -> None:
     folder = store.folder_of("moved", Source.SYNTHETIC)
     shutil.copytree(minis["smollm2-135m"], folder)
@@ -175,6 +177,7 @@ def test_a_mini_in_the_place_of_a_synthetic_one_is_a_mini(cache: Path, minis: di
     assert provide({"m": "moved"}, Source.SYNTHETIC, print)["m"].source is Source.MINI
 
 
+@pytest.mark.usefixtures("asked_here")
 def test_anybody_elses_folder_is_local_whatever_the_source(minis: dict[str, Path], tmp_path: Path) -> None:
     folder = foreign(minis["smollm2-135m"], tmp_path / "theirs")
     for source in Source:

@@ -24,6 +24,8 @@ from tests.loaders.test_load import PROMPT
 from tests.models.spoiling import AGREEING, BROKEN, TWO, UNFIT, WHOLE, sharded, vocabulary_of_another_class
 from tests.programs import FALSE
 
+asked_here = pytest.mark.usefixtures("asked_here")
+
 
 @pytest.fixture
 def folder(cache: Path, minis: dict[str, Path], tmp_path: Path) -> Path:
@@ -63,6 +65,7 @@ def why_not_copied(folder: Path, tmp_path: Path) -> str:
     return refused_by(repack.repack, folder, tmp_path / "aligned", 4096, lambda *_: None)
 
 
+@asked_here
 @pytest.mark.parametrize("name", WHOLE)
 def test_what_mlx_lm_loads_is_whole_to_everybody(
     name: str, folder: Path, minis: dict[str, Path], tmp_path: Path
@@ -73,14 +76,16 @@ def test_what_mlx_lm_loads_is_whole_to_everybody(
     refuse_broken(checkpoint(folder))
     assert repack.repack(folder, tmp_path / "aligned", 4096, lambda *_: None) is repack.Outcome.WRITTEN
     expected = bits(load(minis["qwen2.5-0.5b"], "stock")[0](PROMPT))
-    for path in (folder, tmp_path / "aligned"):
-        for strategy in ("stock", "fill", "slab", "direct", "map"):
-            model, tokenizer, _ = load(path, strategy)
-            assert bits(model(PROMPT)) == expected
-            assert tokenizer.encode("one")
-            del model
+    aligned = tmp_path / "aligned"
+    ways = [(folder, loader) for loader in ("stock", "fill", "slab", "direct", "map")]
+    for path, strategy in (*ways, (aligned, "stock"), (aligned, "map")):
+        model, tokenizer, _ = load(path, strategy)
+        assert bits(model(PROMPT)) == expected
+        assert tokenizer.encode("one")
+        del model
 
 
+@asked_here
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_it_can_not_load_is_broken_to_everybody_for_the_same_reason(
     name: str, folder: Path, tmp_path: Path
@@ -90,6 +95,7 @@ def test_what_it_can_not_load_is_broken_to_everybody_for_the_same_reason(
     _is_broken_to_everybody(folder, says, tmp_path)
 
 
+@asked_here
 def test_a_vocabulary_that_its_class_does_not_read_is_none_and_the_classes_that_would_are_named(
     cache: Path, minis: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -111,6 +117,7 @@ def _is_broken_to_everybody(folder: Path, says: str, tmp_path: Path) -> None:
     _is_not_loaded(folder, says)
 
 
+@asked_here
 @pytest.mark.parametrize("name", UNFIT)
 def test_what_another_mlx_lm_may_load_is_refused_by_this_one_alone_and_before_anything_runs(
     name: str, folder: Path
@@ -170,6 +177,7 @@ def test_mlx_lm_is_asked_once_for_each_state_of_the_files(
     assert len(asked) == 2
 
 
+@asked_here
 @pytest.mark.parametrize("name", AGREEING)
 def test_a_broken_folder_that_agrees_with_itself_is_believed_until_mlx_lm_is_asked(
     name: str, folder: Path, tmp_path: Path
@@ -210,6 +218,7 @@ def test_a_folder_that_agrees_with_itself_is_looked_at_alone(
     assert fault(folder) is None
 
 
+@asked_here
 def test_what_whole_files_would_not_mend_is_not_called_incomplete(folder: Path) -> None:
     config = folder / "config.json"
     config.write_text(config.read_text().replace('"qwen2"', '"no-such-model"'))

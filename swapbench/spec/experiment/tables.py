@@ -110,7 +110,9 @@ class Workload(Strict):
 class EngineSettings(Strict):
     """Settings of the reference engine."""
 
-    kv_budget_bytes: Whole = Field(2 << 30, ge=1, le=1 << 50, description="memory for KV caches")
+    kv_budget_bytes: Whole = Field(
+        2 << 30, ge=1, le=1 << 50, description="memory for KV caches, of any model"
+    )
     block_tokens: Tokens = Field(64, description="tokens per block of the pool")
     memory_limit_bytes: Bytes = Field(
         0, description="a model with more bytes of weights is refused; `0`: what this process can get"
@@ -223,7 +225,9 @@ class Criterion(Strict):
     of: Literal["total", "weights"] = Field(
         "total", description="for `times-faster`: `total`, the swap, or `weights`, loading less the tokenizer"
     )
-    times: Real = Field(1.0, gt=0, le=1_000_000, description="for `times-faster`: times as fast as stock")
+    times: Real = Field(
+        1.0, gt=0, le=1_000_000, description="for `times-faster`: how many times stock's speed"
+    )
 
 
 class GateSettings(Strict):
@@ -233,13 +237,13 @@ class GateSettings(Strict):
         0.05,
         gt=0,
         le=10,
-        description="share that is a regression: 0.05 suits a quiet machine, 0.25 a hosted one",
+        description="slower by more is a regression: 0.05 suits a quiet machine, 0.25 a hosted one",
     )
     pairs: Whole = Field(
         10,
         ge=6,
         le=1000,
-        description="rounds in which either side has a turn; fixed before anything is measured",
+        description="rounds in which either side has a turn, at least 6; fixed beforehand",
     )
     confirm: Flag = Field(True, description="whether a regression is measured again before the gate fails")
     soak_swaps: Whole = Field(
