@@ -164,7 +164,7 @@ SLOW = MLX | {"numpy", "pandas", "scipy", "vl_convert", "huggingface_hub", "http
 
 @pytest.mark.parametrize(
     "command",
-    [("list",), ("show", "exp012"), ("schema",), ("targets",), ("models", "list")],
+    [("list",), ("show", "exp012"), ("schema",), ("targets",), ("models", "list"), ("baseline", "list")],
     ids=" ".join,
 )
 def test_what_lists_and_shows_loads_nothing_slow(command: tuple[str, ...]) -> None:

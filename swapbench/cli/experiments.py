@@ -15,10 +15,10 @@ from swapbench.base.errors import Exit, ExperimentError, UsageError
 from swapbench.cli import completion
 from swapbench.cli.options import (
     Command,
-    CommandGroup,
     Json,
     Settings,
     argument,
+    group,
     interpreter_of,
     option,
     overrides_of,
@@ -236,14 +236,12 @@ def targets(as_json: Json = False) -> None:
     print_rows(rows, print_targets, as_json=as_json)
 
 
-init = typer.Typer(
-    name="init",
-    cls=CommandGroup,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Write an experiment file or a target package to start from.\n\n"
-    "\b\nExamples:\n  swapbench init experiment mine\n  swapbench init target my-server\n\n"
-    "Exit codes: 0 fine, 2 usage.",
+init = group(
+    "init",
+    "Write an experiment file or a target package to start from.",
+    "swapbench init experiment mine",
+    "swapbench init target my-server",
+    codes="0 fine, 2 usage",
 )
 Name = Annotated[str, argument("NAME", "Its name: lower-case letters, digits and dashes.")]
 

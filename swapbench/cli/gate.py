@@ -8,26 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from swapbench.base.errors import IncomparableError, UsageError, one_line
-from swapbench.cli import completion
-from swapbench.cli.options import (
-    Command,
-    CommandGroup,
-    Experiment,
-    Json,
-    Margin,
-    Models,
-    Out,
-    PageCache,
-    Quiet,
-    Results,
-    Settings,
-    Verbose,
-    argument,
-    command_line,
-    interpreter_of,
-    option,
-    overrides_of,
-)
+from swapbench.cli import completion, options
+from swapbench.cli.options import Command, argument, command_line, group, interpreter_of, option, overrides_of
 from swapbench.cli.output import complain, print_rows, say
 
 if TYPE_CHECKING:
@@ -46,7 +28,7 @@ def _reports(ctx: typer.Context, reports: Path | None) -> Path | None:
 
 
 def gate(
-    experiment: Experiment,
+    experiment: options.Experiment,
     base: Annotated[str | None, option("REF", "Compare with the merge base of HEAD and REF.")] = None,
     baseline: Annotated[
         str | None, option("NAME", "Compare with the runs of this baseline.", completion.baselines)
@@ -56,21 +38,21 @@ def gate(
     ] = None,
     build: Annotated[str | None, option("COMMAND", "Builds the base's .venv. Default: uv or pip.")] = None,
     pairs: Annotated[int | None, option("N", "Rounds of each side. Default: gate.pairs.", min=6)] = None,
-    margin: Margin = None,
-    models: Models = None,
-    page_cache: PageCache = None,
-    set_: Settings = None,
+    margin: options.Margin = None,
+    models: options.Models = None,
+    page_cache: options.PageCache = None,
+    set_: options.Settings = None,
     on_inconclusive: Annotated[
         Literal["warn", "fail"],
         typer.Option(help="If the verdict is inconclusive, warn exits with 0, fail with 6."),
     ] = "warn",
-    out: Out = Path("results"),
+    out: options.Out = Path("results"),
     reports: Annotated[
         Path | None,
         option("DIR", "Folder for gate.json, gate.md and gate.xml. Default: the run's.", callback=_reports),
     ] = None,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
     json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
 ) -> None:
     """Fail if a change makes swaps slower, or leak.
@@ -185,7 +167,7 @@ def history(
     scenario: Annotated[str | None, option("NAME", "Only this scenario.", completion.scenarios)] = None,
     strategy: Annotated[str | None, option("NAME", "Only this strategy.", completion.strategies)] = None,
     last: Annotated[int | None, option("N", "Only the last N runs of each series.", min=1)] = None,
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Show an experiment's figures over many runs.
 
@@ -215,14 +197,12 @@ def history(
         complain(line)
 
 
-baseline = typer.Typer(
-    name="baseline",
-    cls=CommandGroup,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Keep runs as baselines for later ones.\n\n"
-    "\b\nExamples:\n  swapbench baseline save nightly\n  swapbench gate exp012 --baseline nightly\n\n"
-    "Exit codes: 0 fine, 2 usage.",
+baseline = group(
+    "baseline",
+    "Keep runs as baselines for later ones.",
+    "swapbench baseline save nightly",
+    "swapbench gate exp012 --baseline nightly",
+    codes="0 fine, 2 usage",
 )
 
 
@@ -234,7 +214,7 @@ def save(
     runs: Annotated[
         list[str] | None, argument("RUN", "Runs to keep. Default: the latest run.", completion.runs)
     ] = None,
-    results: Results = Path("results"),
+    results: options.Results = Path("results"),
 ) -> None:
     """Copy runs into a baseline, a folder fit for git.
 
@@ -254,7 +234,7 @@ def save(
 
 
 @baseline.command("list", cls=Command)
-def list_(as_json: Json = False, results: Results = Path("results")) -> None:
+def list_(as_json: options.Json = False, results: options.Results = Path("results")) -> None:
     """List baselines.
 
     \b
@@ -265,7 +245,7 @@ def list_(as_json: Json = False, results: Results = Path("results")) -> None:
     Exit codes: 0 fine, 2 usage, or a baseline that can't be read.
     """
     from swapbench.compare.history import BASELINES, baseline_folder, baselines, experiments_in
-    from swapbench.report.forms import print_baselines
+    from swapbench.report.lists import print_baselines
     from swapbench.store import list_runs
 
     rows = []
@@ -288,8 +268,8 @@ def list_(as_json: Json = False, results: Results = Path("results")) -> None:
 @baseline.command(cls=Command)
 def show(
     name: Annotated[str, argument("NAME", "The baseline's name.", completion.baselines)],
-    as_json: Json = False,
-    results: Results = Path("results"),
+    as_json: options.Json = False,
+    results: options.Results = Path("results"),
 ) -> None:
     """Show a baseline's runs, and how much they differ.
 

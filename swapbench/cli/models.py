@@ -8,20 +8,17 @@ import typer
 
 from swapbench.base.errors import ModelError, UsageError, did_you_mean
 from swapbench.cli import completion
-from swapbench.cli.options import Command, CommandGroup, Json, argument, option
+from swapbench.cli.options import Command, Json, argument, group, option
 
 if TYPE_CHECKING:
-    from swapbench.models.stand_ins.order import Order
     from swapbench.spec.experiment import Source
 
-app = typer.Typer(
-    name="models",
-    cls=CommandGroup,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="List models, make stand-ins, fetch, repack, and remove them.\n\n"
-    "\b\nExamples:\n  swapbench models list\n  swapbench models synth exp012\n\n"
-    "Exit codes: 0 fine, 2 usage, 7 a download failed.",
+app = group(
+    "models",
+    "List models, make stand-ins, fetch, repack, and remove them.",
+    "swapbench models list",
+    "swapbench models synth exp012",
+    codes="0 fine, 2 usage, 7 a download failed",
 )
 
 Wanted = Annotated[
@@ -82,6 +79,7 @@ def synth(
     Exit codes: 0 fine, 2 usage, 130 interrupted: incomplete checkpoints are made again.
     """
     from swapbench.models.catalogue import lookup
+    from swapbench.models.locate import order_for
     from swapbench.models.stand_ins import store
     from swapbench.models.stand_ins.order import of_config_file
     from swapbench.report.lists import progress_of
@@ -96,7 +94,9 @@ def synth(
         store.folder_of(name, source)  # refuses what is no name
         orders = [of_config_file(name, source, config)]
     else:
-        orders = _orders(wanted or [], source)
+        instead = "name experiments or models, or give --config FOLDER/config.json and --name NAME"
+        found = [order_for(reference, source) for reference in _references(wanted or [], instead)]
+        orders = list({order.name: order for order in found if order is not None}.values())
     for order in orders:
         folder = store.folder_of(order.name, source)
         if not store.state(folder, order):
@@ -129,9 +129,17 @@ def fetch(
     Exit codes: 0 fine, 2 usage, 7 the download failed, 130 interrupted: it can be resumed.
     """
     from swapbench.models import hub
+    from swapbench.models.catalogue import CATALOGUE, lookup
     from swapbench.report.lists import progress_of
+    from swapbench.spec.experiment import discover
 
-    for repo in _repos(wanted):
+    references = _references(wanted, "name experiments, models or repositories (org/name)")
+    repos = dict.fromkeys(entry.repo if (entry := lookup(word)) else word for word in references)
+    for repo in repos:
+        if not hub.is_repo(repo):
+            hint = did_you_mean(repo, [*(entry.name for entry in CATALOGUE), *discover()])
+            raise ModelError(f'"{repo}" is no experiment, model or repository (org/name); {hint}')
+    for repo in repos:
         found, _ = hub.find(repo)
         if found is not None:
             print(f"{repo}: there already, {found}")
@@ -253,28 +261,6 @@ def _references(wanted: list[str], instead: str) -> list[str]:
         else:
             references.append(word)
     return list(dict.fromkeys(references))
-
-
-def _orders(wanted: list[str], source: "Source") -> "list[Order]":
-    from swapbench.models.locate import order_for
-
-    instead = "name experiments or models, or give --config FOLDER/config.json and --name NAME"
-    orders = (order_for(reference, source) for reference in _references(wanted, instead))
-    return list({order.name: order for order in orders if order is not None}.values())
-
-
-def _repos(wanted: list[str]) -> list[str]:
-    from swapbench.models import hub
-    from swapbench.models.catalogue import CATALOGUE, lookup
-    from swapbench.spec.experiment import discover
-
-    references = _references(wanted, "name experiments, models or repositories (org/name)")
-    repos = [entry.repo if (entry := lookup(word)) else word for word in references]
-    for repo in repos:
-        if not hub.is_repo(repo):
-            hint = did_you_mean(repo, [*(entry.name for entry in CATALOGUE), *discover()])
-            raise ModelError(f'"{repo}" is no experiment, model or repository (org/name); {hint}')
-    return list(dict.fromkeys(repos))
 
 
 def _row(name: str, source: "Source") -> dict[str, Any]:

@@ -208,3 +208,15 @@ def _complaint(error: Any) -> str:
         return f"{option}: {why[:1].lower()}{why[1:]}"
     known = re.findall(r"'([^']+)'", choice[2])
     return f'{option}: "{choice[1]}" is not allowed; {did_you_mean(choice[1], known)}'
+
+
+def group(name: str, says: str, *examples: str, codes: str) -> typer.Typer:
+    """A command of commands that explains itself as every command does."""
+    shown = "\n".join(f"  {example}" for example in examples)
+    return typer.Typer(
+        name=name,
+        cls=CommandGroup,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        help=f"{says}\n\n\b\nExamples:\n{shown}\n\nExit codes: {codes}.",
+    )

@@ -151,14 +151,10 @@ def observing(
         elif is_watched(sys.stderr, os.environ):
             console = PlainConsole(stderr=True)
             view = LiveView(course, console)
-            drawing.enter_context(
-                Live(
-                    get_renderable=view.draw,
-                    console=console,
-                    refresh_per_second=_DRAWINGS_PER_S,
-                    transient=True,
-                )
+            live = Live(
+                get_renderable=view.draw, console=console, refresh_per_second=_DRAWINGS_PER_S, transient=True
             )
+            drawing.enter_context(live)
         else:
             view = PlainLines(course, sys.stderr)
         yield Explaining(job, course, view, view.say) if verbose else view

@@ -8,24 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from swapbench.base.errors import IncomparableError, UsageError, one_line
-from swapbench.cli import completion
-from swapbench.cli.options import (
-    Experiment,
-    FailFast,
-    Margin,
-    Models,
-    Out,
-    PageCache,
-    Quiet,
-    Settings,
-    Strict,
-    Verbose,
-    argument,
-    command_line,
-    interpreter_of,
-    option,
-    overrides_of,
-)
+from swapbench.cli import completion, options
+from swapbench.cli.options import argument, command_line, interpreter_of, option, overrides_of
 from swapbench.cli.output import say
 from swapbench.cli.report import print_run
 from swapbench.spec.overrides import Override, sets, short_for
@@ -42,10 +26,10 @@ def run(
         str | None,
         argument("EXPERIMENT", "An experiment's name, or a TOML file.", completion.experiments),
     ] = None,
-    models: Models = None,
+    models: options.Models = None,
     rounds: Annotated[int | None, option("N", "Counted rounds.")] = None,
     warmup: Annotated[int | None, option("N", "Warm-up rounds before, left out of statistics.")] = None,
-    page_cache: PageCache = None,
+    page_cache: options.PageCache = None,
     strategy: Annotated[
         list[str] | None,
         option("NAME", "Strategy to swap by; repeat to compare several.", completion.strategies),
@@ -62,16 +46,16 @@ def run(
     hostfile: Annotated[
         Path | None, option("FILE", "Machines of a sharded target, as mlx.launch takes them.")
     ] = None,
-    set_: Settings = None,
-    out: Out = Path("results"),
+    set_: options.Settings = None,
+    out: options.Out = Path("results"),
     python: Annotated[
         Path | None, option("PYTHON", "Run the worker with this interpreter and its packages.")
     ] = None,
     resume: Annotated[str | None, option("RUN", "Resume an interrupted run.", completion.runs)] = None,
-    fail_fast: FailFast = False,
-    strict: Strict = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+    fail_fast: options.FailFast = False,
+    strict: options.Strict = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Run an experiment, write its results, and report.
@@ -202,7 +186,7 @@ def _of_several(
 
 
 def ab(
-    experiment: Experiment,
+    experiment: options.Experiment,
     a: Annotated[Path | None, option("PYTHON", "Python interpreter of A.")] = None,
     b: Annotated[Path | None, option("PYTHON", "Python interpreter of B.")] = None,
     a_set: Annotated[
@@ -219,18 +203,18 @@ def ab(
     pairs: Annotated[int | None, option("N", "Rounds of each arm. Default: gate.pairs.", min=6)] = None,
     order: Annotated[Order, typer.Option(help="abba: A and B take turns; or random.")] = "abba",
     seed: Annotated[int | None, option("N", "Seed of a random order.")] = None,
-    margin: Margin = None,
-    models: Models = None,
-    page_cache: PageCache = None,
+    margin: options.Margin = None,
+    models: options.Models = None,
+    page_cache: options.PageCache = None,
     set_: Annotated[
         list[str] | None,
         option("KEY=VALUE", "Override any key for both; repeatable.", completion.settings, "--set"),
     ] = None,
-    out: Out = Path("results"),
-    fail_fast: FailFast = False,
-    strict: Strict = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+    out: options.Out = Path("results"),
+    fail_fast: options.FailFast = False,
+    strict: options.Strict = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
     json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:
     """Compare two variants in one run, in turn: A B, B A, A B ...

@@ -1,10 +1,9 @@
 """Runs, comparisons and histories in each form: at a terminal, as Markdown, as a page, as JSON."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
-from datetime import datetime
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console, Group
 from rich.text import Text
@@ -12,9 +11,9 @@ from rich.text import Text
 from swapbench.base.figures import counted
 from swapbench.findings import Findings
 from swapbench.report.blocks import Commands, Downloads, Fold, Section, Table
-from swapbench.report.layout import columns, figure, row, section, short
+from swapbench.report.layout import section, short
 from swapbench.report.render import as_document
-from swapbench.report.render.terminal import STYLES, fits, heading, lines, print_blocks, print_table
+from swapbench.report.render.terminal import STYLES, fits, heading, lines, print_blocks
 from swapbench.report.sections import RunView, source
 from swapbench.report.sections.overview import verdict_line
 from swapbench.report.sections.run import run_facts, run_opening, run_sections
@@ -235,16 +234,3 @@ def left_out(past: "Past") -> Iterator[str]:
     for why, folders in sorted(reasons.items(), key=lambda entry: -len(entry[1])):
         others = f" and {len(folders) - 1} more" if len(folders) > 1 else ""
         yield f"left out: {folders[0]}{others}: {why}"
-
-
-def print_baselines(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """A row for each baseline: what it keeps of which experiments."""
-    cells = tuple(
-        row(
-            *(one["name"], ", ".join(one["experiments"]), figure(str(one["runs"]))),
-            f"{datetime.fromisoformat(one['latest']):%Y-%m-%d %H:%M}" if one["latest"] else "",
-        )
-        for one in rows
-    )
-    headings = columns("experiment", "runs", "latest (UTC)")
-    print_table(Table("Baselines", "baseline", headings, (cells,)), console)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,8 +14,10 @@ from rich.padding import Padding
 from rich.text import Text
 
 from swapbench.base.figures import memory, seconds, size
+from swapbench.report import blocks, layout
 from swapbench.report.console import list_table, named_rows, readable
 from swapbench.report.render import as_document
+from swapbench.report.render.terminal import print_table
 
 if TYPE_CHECKING:
     from swapbench.findings.runs import RunOutline
@@ -302,3 +305,16 @@ def _settings(chosen: "Experiment") -> dict[str, str]:
         elif value is not None:
             flat[key] = value
     return {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in flat.items()}
+
+
+def print_baselines(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """A row for each baseline: what it keeps of which experiments."""
+    cells = tuple(
+        layout.row(
+            *(one["name"], ", ".join(one["experiments"]), layout.figure(str(one["runs"]))),
+            f"{datetime.fromisoformat(one['latest']):%Y-%m-%d %H:%M}" if one["latest"] else "",
+        )
+        for one in rows
+    )
+    headings = layout.columns("experiment", "runs", "latest (UTC)")
+    print_table(blocks.Table("Baselines", "baseline", headings, (cells,)), console)
