@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
@@ -27,16 +27,16 @@ _READ_LATE: Final = ("SWAPBENCH_", "HF_", "PYTEST_", "COLUMNS")
 _KEPT: Final = 3
 _TIMEOUT_S: Final = 240
 
-_origins: OrderedDict[tuple[tuple[str, str], ...], "_Origin"] = OrderedDict()
+_origins: OrderedDict[tuple[object, ...], "_Origin"] = OrderedDict()
 
 
 def run_forked(
-    words: list[str], folder: Path, environment: Mapping[str, str]
+    words: list[str], folder: Path, environment: Mapping[str, str], prefix: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[bytes]:
-    """As `subprocess.run([sys.executable, "-m", "swapbench", *words], capture_output=True)`."""
+    """As `subprocess.run([*prefix, sys.executable, "-m", "swapbench", *words], capture_output=True)`."""
     early = {key: value for key, value in environment.items() if not key.startswith(_READ_LATE)}
-    key = tuple(sorted(early.items()))
-    origin = _origins.pop(key, None) or _Origin(early)
+    key = (*prefix, *sorted(early.items()))
+    origin = _origins.pop(key, None) or _Origin(early, prefix)
     _origins[key] = origin
     if len(_origins) > _KEPT:
         _origins.popitem(last=False)[1].end()
@@ -54,10 +54,10 @@ def run_forked(
 
 
 def run_forked_text(
-    words: list[str], folder: Path, environment: Mapping[str, str]
+    words: list[str], folder: Path, environment: Mapping[str, str], prefix: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[str]:
     """The same, with what was printed as text."""
-    done = run_forked(words, folder, environment)
+    done = run_forked(words, folder, environment, prefix)
     return subprocess.CompletedProcess(words, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
@@ -69,11 +69,11 @@ def _all_of(file: IO[bytes]) -> bytes:
 class _Origin:
     """A process with everything imported, that can be forked."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], prefix: Sequence[str]) -> None:
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", __file__, str(theirs.fileno())],
+                [*prefix, sys.executable, "-P", __file__, str(theirs.fileno())],
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],

@@ -24,11 +24,19 @@ swapbench.machine.allowance.ROOT = swapbench.machine.energy.ROOT = pathlib.Path(
 
 
 def run_command(
-    words: Sequence[str | Path], folder: Path, environment: Mapping[str, str], *, prefix: Sequence[str] = ()
+    words: Sequence[str | Path],
+    folder: Path,
+    environment: Mapping[str, str],
+    *,
+    prefix: Sequence[str] = (),
+    forked: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """`swapbench`, in exactly that environment, called by `prefix`; it never says a traceback."""
-    if not prefix:
-        done = run_forked_text([*map(str, words)], folder, environment)
+    """`swapbench`, in exactly that environment, called by `prefix`; it never says a traceback.
+
+    With a prefix it is started for each command, unless one process under it may be `forked` for all.
+    """
+    if forked or not prefix:
+        done = run_forked_text([*map(str, words)], folder, environment, prefix)
     else:
         done = subprocess.run(
             [*prefix, sys.executable, "-m", "swapbench", *map(str, words)],

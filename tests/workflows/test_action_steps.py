@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
+from zipfile import ZipFile
 
 import pytest
 
@@ -21,6 +22,17 @@ def environment(machine: Machine) -> Path:
     machine.env |= {"PYTHONPATH": str(libraries), "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0"}
     machine.env["PIP_NO_INDEX"] = "1"
     return machine.temp / "swapbench-environment"
+
+
+def wheel(folder: Path) -> str:
+    """A package with a command called swapbench: one that takes no time to build."""
+    path, about = folder / "swapbench-1.0-py3-none-any.whl", "swapbench-1.0.dist-info"
+    with ZipFile(path, "w") as archive:
+        archive.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: swapbench\nVersion: 1.0\n")
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{about}/entry_points.txt", "[console_scripts]\nswapbench = swapbench:main\n")
+        archive.writestr(f"{about}/RECORD", "")
+    return str(path)
 
 
 def action(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -42,7 +54,9 @@ def test_the_action_installs_itself_and_the_project(machine: Machine, environmen
 
 @action("Install swapbench and the project")
 def test_a_project_that_can_not_be_installed_fails(machine: Machine, environment: Path, step: Step) -> None:
-    done = machine.run(step, ENVIRONMENT=str(environment), SWAPBENCH=str(ROOT), INSTALL="false; true")
+    given = {"ENVIRONMENT": str(environment), "SWAPBENCH": wheel(machine.temp)}
+    done = machine.run(step, INSTALL="false; true", **given)
+    assert (environment / "bin" / "swapbench").exists()
     assert done.code == 1
 
 
@@ -148,7 +162,7 @@ def test_the_other_commit_is_built_as_this_one_was(machine: Machine, environment
     subprocess.run(
         ["sh", "-ec", value_after("--build", call)],
         cwd=checkout,
-        env=os.environ | machine.env | values_of_the_action(machine),
+        env=os.environ | machine.env | values_of_the_action(machine, SWAPBENCH=wheel(machine.temp)),
         check=True,
         capture_output=True,
     )
