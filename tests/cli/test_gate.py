@@ -17,12 +17,16 @@ from xml.etree import ElementTree as Xml
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
 from swapbench.base.errors import Exit
+from swapbench.cli import app
 from swapbench.cli.gate import append_summary, sides_of
 from swapbench.compare.history import keep as kept
+from swapbench.run import runner
 from swapbench.store import list_runs, read
 from tests.cli.invoking import error_of, swapbench
+from tests.played import played
 from tests.repository import BUILD, commit, environment, git, with_swapbench
 from tests.scripted import toml
 
@@ -30,10 +34,10 @@ TARGET = Path("swapbench") / "worker" / "targets" / "scripted.py"
 SLOWER = ("seconds.get(phase, 0.0)", "1.3 * seconds.get(phase, 0.0)")
 LEAKING = ("self.meter.leak(self._script.leak_bytes)", "self.meter.leak(50_000_000)")
 DYING = (
-    "        elif phase is Phase.LOAD:\n",
-    "        elif phase is Phase.LOAD:\n"
-    '            if self._round == 2 and to.name == "large":\n'
-    "                os.kill(os.getpid(), signal.SIGKILL)\n",
+    "        self._tell(resident_before=self._script.resident)\n",
+    "        self._tell(resident_before=self._script.resident)\n"
+    '        if planned.round == 2 and to.name == "large":\n'
+    '            self._playing = ScriptedSwap(scenario=planned.scenario, fails_in="load", failure="kill")\n',
 )
 
 
@@ -60,26 +64,18 @@ def change(repo: Path, edit: tuple[str, str]) -> None:
     (repo / TARGET).write_text(text.replace(*edit), encoding="utf-8")
 
 
+def asked(out: Path, *options: str | Path, soak: int = 0) -> list[str]:
+    """Against main, with six pairs."""
+    given = ("--base", "main", "--python", ".venv/bin/python", "--build", BUILD, "--pairs", "6", "--quiet")
+    soaks = ("--set", f"gate.soak_swaps={soak}")
+    return [*map(str, ("gate", "scripted.toml", *given, "--out", out, *soaks, *options))]
+
+
 def gate(
     repo: Path, out: Path, *options: str | Path, soak: int = 0, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Against main, with six pairs; called as from an installed swapbench."""
-    given = (
-        "--base",
-        "main",
-        "--python",
-        ".venv/bin/python",
-        "--build",
-        BUILD,
-        "--pairs",
-        "6",
-        "--out",
-        out,
-        "--quiet",
-    )
-    return swapbench(
-        repo, "gate", "scripted.toml", *given, "--set", f"gate.soak_swaps={soak}", *options, **environment
-    )
+    """Called as from an installed swapbench."""
+    return swapbench(repo, *asked(out, *options, soak=soak), **environment)
 
 
 def test_a_change_of_no_consequence_passes(repo: Path, tmp_path: Path) -> None:
@@ -136,10 +132,22 @@ def test_a_summary_that_can_not_be_written_is_told_and_takes_nothing_away(
     )
 
 
-def test_a_leaking_change_exits_with_5(repo: Path, tmp_path: Path) -> None:
+def test_a_leaking_change_exits_with_5(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the soak shows it: its pairs are played."""
     change(repo, LEAKING)
-    done = gate(repo, tmp_path, "--json", soak=20)
-    assert done.returncode == Exit.LEAK, done.stderr + done.stdout
+    carried_out = runner.carry_out
+
+    def carry_out(job: runner.Job, observer: runner.Observer) -> None:
+        if len(job.arms) > 1:
+            played(job)
+        else:
+            carried_out(job, observer)
+
+    monkeypatch.setattr(runner, "carry_out", carry_out)
+    monkeypatch.chdir(repo)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    done = CliRunner().invoke(app, asked(tmp_path, "--json", soak=20))
+    assert done.exit_code == Exit.LEAK, done.stderr + done.stdout
     judged = json.loads(done.stdout)
     leaks = {ledger["ledger"]: ledger for ledger in judged["ledgers"]}
     assert leaks["mlx_active"]["outcome"] == "leak"
