@@ -32,7 +32,7 @@ from swapbench.worker.engine.requests import (
     requests,
     seen_by_client,
 )
-from swapbench.worker.meter import Meter, MlxMeter, Settled, settle
+from swapbench.worker.meter import MlxMeter, Settled, settle
 from swapbench.worker.preparation import keep_page_cache, set_page_cache, touch_free_memory
 from swapbench.worker.probe import Probe
 from swapbench.worker.targets import NONE_RESTORED, NONE_SEEN, RefusedError, Target
@@ -57,7 +57,10 @@ class InProcessTarget(Target):
             wire("recommended")
         self._pool = BlockPool(engine.kv_budget_bytes, engine.block_tokens)
         self._store = CacheStore(plan.scratch_dir)
-        self._agents = Agents(plan, self._store, self.meter)
+        self._agents = tuple(f"agent-{n}" for n in range(1, plan.experiment.workload.agents + 1))
+        # What the caches of the first and the last agent, who speak for all, went on with when they were
+        # filled: by agent and model.
+        self._continuations: dict[tuple[str, str], tuple[int, ...]] = {}
         self._loader = ModelLoader(plan.how)
         self._reserved = False
         self._freed_bytes = 0
@@ -98,14 +101,13 @@ class InProcessTarget(Target):
     def prepare(self, to: Checkpoint, planned: PlannedSwap) -> None:
         """Fill the agents' caches, set the page cache, and put requests in flight, decoding."""
         work, loaded = self._plan.experiment.workload, self._the_loaded
-        kind = unsavable(make_prompt_cache(loaded.model)) if self._agents.names else ""
+        kind = unsavable(make_prompt_cache(loaded.model)) if self._agents else ""
         if kind:
             raise RefusedError(
                 f"{self.served.name} has caches of a kind of its own ({kind}), which mlx-lm can't save: "
                 "agents' would be lost; set workload.agents = 0"
             )
-        tokens, seconds = self._agents.fill(loaded, self.served.name, planned.round)
-        self._tell(prefilled_tokens=tokens, prefill_s=seconds)
+        self._fill_caches(planned.round)
         self._refuse_a_full_disk()
         if self._plan.experiment.touch_free_memory:
             touch_free_memory(to.weight_bytes)
@@ -173,7 +175,26 @@ class InProcessTarget(Target):
         return Steady(ticket.first_token_s, None if math.isnan(rate) else rate)
 
     def restore(self) -> Restored:
-        return self._agents.restore(self._the_loaded, self.served.name)
+        """Read the served model's files, compare what the caches go on with, and free them again."""
+        files = self._store.saved()
+        if not files:
+            return NONE_RESTORED
+        begun_s = self.meter.now_s()
+        for agent in files:
+            self._store.restore(agent)
+        seconds = self.meter.now_s() - begun_s
+        held, before = self._store.held(), self._continuations
+        keys = [(agent, self.served.name) for agent in self._agents]
+        restored = Restored(
+            caches=len(files),
+            tokens=sum(held[agent] for agent in files),
+            bytes=sum(path.stat().st_size for path in files.values()),
+            seconds=seconds,
+            changed=tuple(k[0] for k in keys if k in before and self._continuation(k[0]) != before[k]),
+        )
+        for agent in files:
+            self._store.forget(agent)
+        return restored
 
     def replies(self) -> tuple[Reply, ...]:
         return ask(self._the_batch, self._plan.experiment.verify)
@@ -188,7 +209,7 @@ class InProcessTarget(Target):
         if self._loaded is None or self._served != old:
             self._unload()
             self._load_unmeasured(old)
-        for agent in self._agents.names:
+        for agent in self._agents:
             self._store.restore(agent)
         self._reinit(old)
         return "itself"
@@ -199,7 +220,7 @@ class InProcessTarget(Target):
     def audit(self) -> Audit:
         """Each agent's cache, in memory or read back; and all files of all models."""
         readable = 0
-        for agent in self._agents.names:
+        for agent in self._agents:
             with suppress(ValueError):  # a broken file is counted as that
                 readable += self._store.restore(agent)
         return Audit(readable, self._store.broken())
@@ -253,6 +274,27 @@ class InProcessTarget(Target):
             if not ticket.wait(_LOOK_S) and idle:
                 raise RuntimeError(f"{ticket.request.id} was taken, and will never be answered")
         ticket.result(0)
+
+    def _fill_caches(self, round_: int) -> None:
+        """Give each agent a cache of its own, other than before."""
+        work, loaded = self._plan.experiment.workload, self._the_loaded
+        begun_s = self.meter.now_s()
+        for n, agent in enumerate(self._agents):
+            # Other contents in each round: a store that writes only what changed has something to write.
+            seed = round_ * work.agents + n
+            cache = fill_cache(loaded.model, loaded.tokenizer, work.cache_tokens, work.cache_fill, seed)
+            self._store.hold(agent, cache, work.cache_tokens)
+        seconds = self.meter.now_s() - begun_s
+        if self.served.name in self._plan.expected:
+            for agent in self._agents[:1] + self._agents[1:][-1:]:
+                self._continuations[agent, self.served.name] = self._continuation(agent)
+        if self._agents and work.cache_fill is CacheFill.PREFILL:
+            self._tell(prefilled_tokens=work.agents * work.cache_tokens, prefill_s=seconds)
+
+    def _continuation(self, agent: str) -> tuple[int, ...]:
+        cache = self._store.get(agent)
+        assert cache is not None
+        return continuation(self._the_loaded.model, cache, self._plan.experiment.verify.tokens)
 
     def _start_traffic(self, planned: PlannedSwap) -> None:
         """Have clients send, and wait until one of them is being answered."""
@@ -374,67 +416,3 @@ class InProcessTarget(Target):
             batch.resubmit(self._carried[0])
             self._carried = self._carried[1:]
         self._door.open(batch)
-
-
-class Agents:
-    """A workload's agents and their KV caches: filled, brought back after a swap, and asked to go on."""
-
-    def __init__(self, plan: Plan, store: CacheStore, meter: Meter) -> None:
-        self._work = plan.experiment.workload
-        self._plan = plan
-        self._store = store
-        self._meter = meter
-        self.names = tuple(f"agent-{n}" for n in range(1, self._work.agents + 1))
-        # What the caches of the first and the last agent, who speak for all, went on with when they were
-        # filled: by agent and model.
-        self._continuations: dict[tuple[str, str], tuple[int, ...]] = {}
-
-    def fill(self, loaded: Loaded, model: str, round_: int) -> tuple[int, float | None]:
-        """Give each agent a cache of its own, other than before; tokens computed, and seconds."""
-        work = self._work
-        begun_s = self._meter.now_s()
-        for n, agent in enumerate(self.names):
-            # Other contents in each round: a store that writes only what changed has something to write.
-            seed = round_ * work.agents + n
-            cache = fill_cache(loaded.model, loaded.tokenizer, work.cache_tokens, work.cache_fill, seed)
-            self._store.hold(agent, cache, work.cache_tokens)
-        seconds = self._meter.now_s() - begun_s
-        if model in self._plan.expected:
-            for agent in self.names[:1] + self.names[1:][-1:]:
-                self._continuations[agent, model] = self._continuation(agent, loaded)
-        if not self.names or work.cache_fill is not CacheFill.PREFILL:
-            return 0, None
-        return work.agents * work.cache_tokens, seconds
-
-    def restore(self, loaded: Loaded, model: str) -> Restored:
-        """Read the model's files, compare what the caches go on with, and free them again; a ValueError if
-        a file can't be read."""
-        files = self._store.saved()
-        if not files:
-            return NONE_RESTORED
-        begun_s = self._meter.now_s()
-        for agent in files:
-            self._store.restore(agent)
-        seconds = self._meter.now_s() - begun_s
-        held = self._store.held()
-        changed = tuple(
-            agent
-            for agent in self.names
-            if (before := self._continuations.get((agent, model))) is not None
-            and self._continuation(agent, loaded) != before
-        )
-        restored = Restored(
-            caches=len(files),
-            tokens=sum(held[agent] for agent in files),
-            bytes=sum(path.stat().st_size for path in files.values()),
-            seconds=seconds,
-            changed=changed,
-        )
-        for agent in files:
-            self._store.forget(agent)
-        return restored
-
-    def _continuation(self, agent: str, loaded: Loaded) -> tuple[int, ...]:
-        cache = self._store.get(agent)
-        assert cache is not None
-        return continuation(loaded.model, cache, self._plan.experiment.verify.tokens)
