@@ -83,19 +83,15 @@ def _unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
     global _came, _waiting
-    _be_left_in_peace()
+    # Left in peace for a while: a handler that only looked away could be all that a process has time for.
+    for heeded in _heeded:
+        signal.signal(heeded, signal.SIG_IGN)
+    signal.setitimer(signal.ITIMER_REAL, _PEACE_S)
     if _held:
         _waiting = number
         return
     _came = KeyboardInterrupt() if number == signal.SIGINT else Stopped(number)
     raise _came
-
-
-def _be_left_in_peace() -> None:
-    """For a while. A handler that only looked away could be all that a process has time for."""
-    for number in _heeded:
-        signal.signal(number, signal.SIG_IGN)
-    signal.setitimer(signal.ITIMER_REAL, _PEACE_S)
 
 
 def _listen(*_: object) -> None:

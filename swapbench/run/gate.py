@@ -28,7 +28,7 @@ from swapbench.run.base_checkout import (
 from swapbench.run.runner import Job, arms_from, new_job, new_paired_job
 from swapbench.spec.experiment import load
 from swapbench.spec.overrides import Override
-from swapbench.store import ArmInfo, Run
+from swapbench.store import Run
 from swapbench.wire.plan import Arm
 
 
@@ -78,11 +78,15 @@ def gate_on_base(asking: Asking, ref: str, build: str | None, *, trusted: bool) 
         infos = make_arms(asking.file, asking.settings, sides, asking.pairs, asking.say)
         refuse_too_few_pairs(infos)
         old, new = arms_from(infos, str(asking.file))
-        first = _measure_pairs(asking, infos)
+
+        def measure() -> Run:
+            return asking.carry(new_paired_job(infos, asking.file, asking.out, command=asking.command))
+
+        first = measure()
         compared = compare_arms(first, asking.margin)
         slower = () if compared.broken else compared.regressions
         again = new.experiment.gate.confirm and _confirming(asking, slower)
-        second = _measure_pairs(asking, infos) if again else None
+        second = measure() if again else None
         soak = _soak(asking, new, old)
     notes = base.notes
     if commit == tree.commit and not tree.changed:
@@ -121,26 +125,18 @@ def _soak(asking: Asking, new: Arm, old: Arm | None) -> Soak | None:
         return None
     asking.say(f"soaking: {swaps} swaps in one process, for leaks")
     rounds = {"rounds": math.ceil((swaps + WARMUP_SWAPS) / scenarios), "warmup": 0}
-    change, *base = (
-        Arm("", arm.experiment.model_copy(update=rounds), arm.checkpoints, arm.python)
-        for arm in (new, *([old] if old is not None else []))
-    )
-    soaked = _measure(asking, change, "gate")
-    return Soak(soaked, _measure(asking, base[0], "gate") if base and seems_to_leak(soaked) else None)
+
+    def soaked(arm: Arm) -> Run:
+        experiment = arm.experiment.model_copy(update=rounds)
+        return _measure(asking, Arm("", experiment, arm.checkpoints, arm.python), "gate")
+
+    change = soaked(new)
+    return Soak(change, soaked(old) if old is not None and seems_to_leak(change) else None)
 
 
 def _measure(asking: Asking, arm: Arm, part_of: str = "") -> Run:
     job = new_job(
-        arm.experiment,
-        asking.file,
-        arm.checkpoints,
-        asking.out,
-        command=asking.command,
-        python=arm.python,
+        arm.experiment, asking.file, arm.checkpoints, asking.out, command=asking.command, python=arm.python
     )
     job.writer.update(part_of=part_of)
     return asking.carry(job)
-
-
-def _measure_pairs(asking: Asking, infos: tuple[ArmInfo, ...]) -> Run:
-    return asking.carry(new_paired_job(infos, asking.file, asking.out, command=asking.command))
