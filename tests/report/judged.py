@@ -61,8 +61,14 @@ def soak(out: Path, leak_bytes: int, run_id: str) -> Run:
     return anywhere(a_run(out, title="Up and down", rounds=24, script=script), run_id)
 
 
+_GATES: dict[tuple[float, float | None, int], Gate] = {}
+
+
 def gate(out: Path, factor: float = 1.3, again: float | None = 1.3, leak_bytes: int = 50_000_000) -> Gate:
-    """Slower, slower again, and leaking, unless told otherwise."""
-    second = None if again is None else pair_run(out, again, "run-2")
-    soaks = Soak(soak(out, leak_bytes, "run-3"), soak(out, 0, "run-4") if leak_bytes else None)
-    return judge_pairs(pair_run(out, factor), second, soaks, None)
+    """Slower, slower again, and leaking, unless told otherwise. Played once: nothing in it is of `out`."""
+    asked = (factor, again, leak_bytes)
+    if asked not in _GATES:
+        second = None if again is None else pair_run(out, again, "run-2")
+        soaks = Soak(soak(out, leak_bytes, "run-3"), soak(out, 0, "run-4") if leak_bytes else None)
+        _GATES[asked] = judge_pairs(pair_run(out, factor), second, soaks, None)
+    return _GATES[asked]
