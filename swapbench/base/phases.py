@@ -1,5 +1,6 @@
 """The eight phases of a swap, the ledgers of memory, the headline: the vocabulary everything else shares."""
 
+from collections.abc import Container
 from enum import StrEnum
 from typing import Final, Literal
 
@@ -62,11 +63,17 @@ LEDGER_LABELS: Final[dict[str, str]] = {
 HeadlineFigure = Literal["to_first_token", "total"]
 
 
-def headline_figure(counted: int, answered: int) -> HeadlineFigure:
-    """Swap request to first token, where every counted swap has one; the total where not.
+def counts(status: str, valid: bool, warmup: bool, figures: Container[str]) -> bool:
+    """Whether statistics rest on a swap: it went well, is no warm-up, and is what its label says.
 
-    Args:
-        counted: how many swaps of one scenario, under one strategy, count.
-        answered: how many of these have a first token.
+    `figures` are the columns of swaps.csv that it has a figure in.
+    """
+    return status == "ok" and valid and not warmup and ("total_s" in figures or "to_first_token_s" in figures)
+
+
+def headline_figure(counted: int, answered: int) -> HeadlineFigure:
+    """Swap request to first token, where all counted swaps of a scenario have one; the total where not.
+
+    `answered` is how many of the counted ones have a first token.
     """
     return "to_first_token" if 0 < counted == answered else "total"

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Final, Literal
 
 from swapbench.base import figures
@@ -111,7 +110,7 @@ def analyse(run: Run, limits: Limits | None = None) -> Findings:
     of = [(s, [swap for swap in swaps if swap.scenario == s.name]) for s in experiment.scenario]
     scenarios = tuple(summarise(s, its, experiment, facts.claims) for s, its in of)
     weights = {model.name: model.weight_bytes for model in run.info.models if model.weight_bytes}
-    baseline = _baseline(run)
+    baseline = baseline_of(run.info)
     memory = tuple(memory_of(s.name, its, baseline, weights.get(s.from_model)) for s, its in of)
     # A script's loads move no bytes, a server's can't be told from the rest of its swap, a mini's are over
     # before any limit is felt, a published run's machine is not at hand.
@@ -151,14 +150,6 @@ def analyse(run: Run, limits: Limits | None = None) -> Findings:
             *run.info.notes,
         ),
     )
-
-
-def _baseline(run: Run) -> dict[str, float]:
-    """What a worker weighs without a model: the median, where there was more than one worker."""
-    readings = run.info.baselines or ((run.info.worker.baseline,) if run.info.worker else ())
-    known = [baseline_of(reading) for reading in readings]
-    ledgers = {ledger for baseline in known for ledger in baseline}
-    return {ledger: median(b[ledger] for b in known if ledger in b) for ledger in ledgers}
 
 
 def _problems(swaps: Iterable[Swap]) -> Iterator[Problem]:

@@ -16,11 +16,9 @@ from swapbench.stats.estimate import Estimate, Series, estimate, theil_sen
 @dataclass(frozen=True)
 class Failure:
     """A swap that failed or was refused, and what was left; `recovery` is by what the old model answers.
-
     `back_s` is how long until the old model answered a real request; None where it did not in the same
-    worker, 0 where nothing had been touched. `growth_bytes` is settled memory by ledger, less what there
-    was before the swap.
-    """
+    worker, 0 where nothing had been touched. `growth_bytes` is settled memory by ledger, less what there was
+    before the swap."""
 
     round: int
     scenario: str
@@ -256,11 +254,9 @@ _LEAST_SPREAD: Final = 0.02
 
 @dataclass(frozen=True)
 class Outlier:
-    """A swap that stands out: `times` its scenario's median, mostly because of one phase.
-
-    `phase` is the one that exceeds its own median most (falls below it most, in a swap that was too fast),
-    by `phase_excess_s`; empty where no phase was measured. `first` is as in `Headlined`.
-    """
+    """A swap that stands out: `times` its scenario's median, mostly because of one phase. `phase` is the one
+    that exceeds its own median most (falls below it most, in a swap that was too fast), by `phase_excess_s`;
+    empty where no phase was measured. `first` is as in `Headlined`."""
 
     scenario: str
     round: int
@@ -328,10 +324,8 @@ DriftOutcome = Literal["slower", "faster", "none found", "not tested"]
 @dataclass(frozen=True)
 class Drift:
     """How the headline changes from the first to the last round, as a share of it: 0.1 is a tenth slower.
-
     `low` and `high` are its 95 % interval. Where it holds 0, no drift is found, and one as large as its ends
-    can hide. Not tested is what has too few rounds for an interval.
-    """
+    can hide. Not tested is what has too few rounds for an interval."""
 
     outcome: DriftOutcome
     change: float | None
@@ -403,9 +397,7 @@ _VISIBLE: Final = 1.1
 @dataclass(frozen=True)
 class FirstSwaps:
     """The headline of first swaps and of later ones; `times` is the first ones' median over the later ones'.
-
-    `differ` where that is a tenth or more either way, and outside all of at least five later swaps.
-    """
+    `differ` where that is a tenth or more either way, and outside all of at least five later swaps."""
 
     scenario: str
     first: Estimate

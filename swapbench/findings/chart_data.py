@@ -57,12 +57,9 @@ class LedgerSeries:
 
 @dataclass(frozen=True)
 class SwapTimeline:
-    """The swap of a scenario whose headline is nearest the median of `n`.
-
-    `end_s` is the first token's end, or the last phase's where there is none; `axis_s` that of the longest of
-    those that it is compared with. Where starts were not recorded (`end_to_end`), each phase begins where the
-    one before it ended.
-    """
+    """The swap of a scenario whose headline is nearest the median of `n`. `end_s` is the first token's end,
+    or the last phase's where there is none; `axis_s` that of the longest of those that it is compared with.
+    Where starts were not recorded (`end_to_end`), each phase begins where the one before it ended."""
 
     scenario: str
     from_model: str
@@ -84,9 +81,7 @@ class SwapTimeline:
 
 def timeline_of(run: Run, swaps: Sequence[Swap]) -> SwapTimeline | None:
     """The timeline of a scenario's most ordinary swap; None where none is counted, or none has phases.
-
-    `swaps` are of one scenario, which `run` names as they do.
-    """
+    `swaps` are of one scenario, which `run` names as they do."""
     counted = [swap for swap in swaps if swap.counted]
     swap = nearest_median(counted)
     if swap is None or swap.total_s is None:
@@ -164,10 +159,8 @@ def _ledgers(run: Run, rows: Sequence[Row], swap: Swap, end_s: float) -> Iterato
 
 
 def thinned_keeping_extremes(points: Sequence[Point], most: int) -> tuple[Point, ...]:
-    """At most `most` of the points, in their order: ends, and the least and greatest of each stretch.
-
-    No peak is lost, however brief: that is what even thinning would do.
-    """
+    """At most `most` of the points, in their order: ends, and the least and greatest of each stretch. No peak
+    is lost, however brief: that is what even thinning would do."""
     if len(points) <= most:
         return tuple(points)
     inner = points[1:-1]
@@ -192,10 +185,8 @@ class Dot:
 
 @dataclass(frozen=True)
 class Dots:
-    """The swaps of one scenario, or of one strategy in it.
-
-    `without` have no such figure: they failed. `left_out` have one and no dot, for there are too many.
-    """
+    """The swaps of one scenario, or of one strategy in it. `without` have no such figure: they failed.
+    `left_out` have one and no dot, for there are too many."""
 
     name: str
     figure: HeadlineFigure
@@ -298,11 +289,9 @@ _LEAST_POINTS: Final = 40
 
 
 def thinned(sides: Sequence[Pictures]) -> list[Pictures]:
-    """The pictures of one page, of one run or of several that are compared.
-
-    Of long series the ends, the least and the greatest of every stretch are kept; of swaps, outliers too, and
-    of all sides the same rounds, since they are shown in pairs.
-    """
+    """The pictures of one page, of one run or of several that are compared. Of long series the ends, the
+    least and the greatest of every stretch are kept; of swaps, outliers too, and of all sides the same
+    rounds, since they are shown in pairs."""
     # Each with how many of its swaps an ordinary run has at most.
     cells = [(("", dots.name), dots, _ORDINARY_SWAPS) for side in sides for dots in side.dots]
     cells += [

@@ -10,7 +10,7 @@ from swapbench.base.figures import counted, memory
 from swapbench.base.phases import ALL_LEDGERS, LEDGERS, PHASES, WHOLE, Phase
 from swapbench.findings.swaps import COUNTS_DOWN, Swap, estimated
 from swapbench.stats.estimate import Estimate, Series, Slope, estimate, theil_sen, thinned
-from swapbench.wire.swap import Reading
+from swapbench.store import RunInfo
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,14 @@ class ScenarioMemory:
     ledgers: tuple[LedgerSummary, ...]
 
 
-def baseline_of(reading: Reading) -> dict[str, float]:
-    """The ledgers of a reading that were recorded, by name."""
-    recorded = {ledger: getattr(reading, f"{ledger}_bytes") for ledger in ALL_LEDGERS}
-    return {ledger: float(value) for ledger, value in recorded.items() if value is not None}
+def baseline_of(info: RunInfo) -> dict[str, float]:
+    """What a worker weighs without a model, by ledger: the median, where there was more than one worker."""
+    readings = info.baselines or ((info.worker.baseline,) if info.worker else ())
+    found = {ledger: [getattr(one, f"{ledger}_bytes") for one in readings] for ledger in ALL_LEDGERS}
+    known = {
+        ledger: [float(value) for value in values if value is not None] for ledger, values in found.items()
+    }
+    return {ledger: median(values) for ledger, values in known.items() if values}
 
 
 def memory_of(
@@ -118,9 +122,7 @@ LeakOutcome = Literal["leak", "clean", "inconclusive", "not measurable", "not ju
 @dataclass(frozen=True)
 class LeakFinding:
     """The verdict on one ledger, in bytes per swap. `one_off_bytes` is growth that no slope explains.
-
-    `rounds_wanted` is how many rounds usually decide it.
-    """
+    `rounds_wanted` is how many rounds usually decide it."""
 
     ledger: str
     outcome: LeakOutcome
@@ -245,10 +247,8 @@ def worst(findings: Iterable[LeakFinding]) -> LeakOutcome:
 @dataclass(frozen=True)
 class SettledPoint:
     """What a ledger had settled to after a swap, less what it had after the first considered one like it.
-
     Those like it are of the same scenario in the same worker: the same model is resident. `considered` are
-    those that the slope rests on.
-    """
+    those that the slope rests on."""
 
     swap: int
     scenario: str

@@ -17,11 +17,8 @@ _Lasted = dict[_Kind, list[float]]
 
 @dataclass(frozen=True)
 class Course:
-    """What a run is going to do: its swaps in order, of how many rounds, of which the first `warmup` do not
-    count, under which target in seconds.
-
-    `arm_labels` are what its arms are called: base and change in a gate, their own names where left out.
-    """
+    """What a run is going to do: its swaps in order; of its rounds the first `warmup` do not count.
+    `arm_labels` are what its arms are called: base and change in a gate, their own names where left out."""
 
     name: str
     swaps: tuple[SwapKey, ...]
@@ -49,7 +46,7 @@ class Course:
         else:
             title = f"round {swap.round - self.warmup + 1}/{self.rounds - self.warmup}"
         strategy = swap.strategy if self.several_strategies else ""
-        return ", ".join(part for part in (title, self.label_of(swap.arm), strategy) if part)
+        return ", ".join(filter(None, (title, self.label_of(swap.arm), strategy)))
 
 
 @dataclass(frozen=True)
@@ -125,8 +122,7 @@ class RunProgress:
         self._mark_s = now_s
         self._done += 1
         strategy = swap.strategy if self.course.several_strategies else ""
-        parts = (swap.scenario, self.course.label_of(swap.arm), strategy)
-        label = ", ".join(part for part in parts if part)
+        label = ", ".join(filter(None, (swap.scenario, self.course.label_of(swap.arm), strategy)))
         totals_s = self._rows[label].totals_s if label in self._rows else ()
         if event.status == "ok" and total_s is not None:
             totals_s = (*totals_s, total_s)
@@ -151,11 +147,8 @@ class RunProgress:
         )
 
     def _left_s(self, now_s: float) -> float | None:
-        """What a swap took is what others of its kind will take; of a kind yet unseen, what any took.
-
-        How long it takes to fail or to hang says nothing of those that go well; until one did, it is all
-        there is.
-        """
+        # How long it takes to fail or to hang says nothing of those that go well; until one did, it is all
+        # there is. Of a kind yet unseen, what any took.
         lasted_s = self._lasted_s or self._failed_after_s
         if not lasted_s:
             return None

@@ -111,9 +111,7 @@ class ModelFacts:
 @dataclass(frozen=True)
 class RunFacts:
     """The run as its report introduces it. `claims` is whether its figures speak of the real models.
-
-    `incomplete` is why it ended early, and how far it got; empty where it did not.
-    """
+    `incomplete` is why it ended early, and how far it got; empty where it did not."""
 
     run_id: str
     folder: str

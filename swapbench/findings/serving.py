@@ -16,10 +16,8 @@ from swapbench.store.tables import Row
 class ClientsFelt:
     """The requests of one scenario's swaps but warm-up, failed ones too. Numbers are sums over swaps; waits
     are to first token, of those that count. From outside nobody sees what was carried over, refused or lost.
-
     `longest_stall` is, by swap, the longest time between the swap request and the first answer by the new
-    model in which no client got a first token or an answer.
-    """
+    model in which no client got a first token or an answer."""
 
     scenario: str
     sent: int
@@ -87,11 +85,9 @@ def _longest_stall(swap: Swap, requests: Sequence[Row]) -> float | None:
 
 @dataclass(frozen=True)
 class Outside:
-    """The counted swaps of one scenario, as a client and the operating system see them.
-
-    `unreported` is what the client felt beyond what the server says that its load took: swap request to first
-    token (to the end of the call, where one swaps), less `reported_load`.
-    """
+    """The counted swaps of one scenario, as a client and the operating system see them. `unreported` is what
+    the client felt beyond what the server says that its load took: swap request to first token (to the end of
+    the call, where one swaps), less `reported_load`."""
 
     first_byte: Estimate | None
     reported_load: Estimate | None
@@ -129,13 +125,10 @@ _KEPT_SHARE: Final = 0.05
 
 @dataclass(frozen=True)
 class Proof:
-    """The new model of one scenario, asked after its swaps.
-
-    `resident_bytes` is what load added to the process, its mapped files included: less than the
-    checkpoint means that reading is put off; None where it went into memory that the process had kept. A
-    `second_first_token` much shorter than the first means that the first token paid for something that load
-    should have.
-    """
+    """The new model of one scenario, asked after its swaps. `resident_bytes` is what load added to the
+    process, its mapped files included: less than the checkpoint means that reading is put off; None where it
+    went into memory that the process had kept. A `second_first_token` much shorter than the first means that
+    the first token paid for something that load should have."""
 
     resident_bytes: Estimate | None
     second_first_token: Estimate | None
@@ -165,10 +158,8 @@ def proof_of(counted: Sequence[Swap]) -> Proof:
 
 @dataclass(frozen=True)
 class Restores:
-    """The agents' KV caches of one model: brought back, against computing them again.
-
-    How large they are, and how long that took, is not known of every server.
-    """
+    """The agents' KV caches of one model: brought back, against computing them again. How large they are, and
+    how long that took, is not known of every server."""
 
     model: str
     caches: Estimate

@@ -15,11 +15,9 @@ from swapbench.stats.estimate import Estimate, estimate, times_as_fast
 
 @dataclass(frozen=True)
 class AgainstLimit:
-    """One scenario's load against the limit that holds for it.
-
-    `share` is the load phase's rate over the limit; `floor_s` the seconds in which the checkpoint's bytes
-    could be moved at the limit: no swap that moves them all can be faster.
-    """
+    """One scenario's load against the limit that holds for it. `share` is the load phase's rate over the
+    limit; `floor_s` the seconds in which the checkpoint's bytes could be moved at the limit: no swap that
+    moves them all can be faster."""
 
     scenario: str
     limit: str
@@ -36,11 +34,9 @@ def against_limits(
     page_cache: Callable[[str], PageCache],
     target_s: float,
 ) -> tuple[AgainstLimit, ...]:
-    """Each scenario against the disk (cold) or memory (warm); empty without limits, or where neither holds.
-
-    A checkpoint in the page cache has to be copied once to where computing wants it, and no faster than
-    memory can be copied. A loader that computes on the mapped file itself copies nothing, and may beat it.
-    """
+    """Each scenario against the disk (cold) or memory (warm); empty without limits, or where neither holds. A
+    checkpoint in the page cache has to be copied once to where computing wants it, and no faster than memory
+    can be copied. A loader that computes on the mapped file itself copies nothing, and may beat it."""
     found = []
     for scenario in scenarios:
         rate, loaded = scenario.load_gb_per_s, scenario.loaded_bytes
@@ -64,12 +60,10 @@ STOCK: Final = "stock"
 
 @dataclass(frozen=True)
 class Rung:
-    """One strategy in one scenario. Ratios to stock are of the same rounds.
-
-    `weights` is the load phase without the tokenizer; `limit_share` its rate over the machine's limit for the
-    scenario's page cache; `peak_share` the most of process memory over the larger model's bytes; `kept_bytes`
-    the memory that stayed with the process when no model was loaded.
-    """
+    """One strategy in one scenario. Ratios to stock are of the same rounds. `weights` is the load phase
+    without the tokenizer; `limit_share` its rate over the machine's limit for the scenario's page cache;
+    `peak_share` the most of process memory over the larger model's bytes; `kept_bytes` the memory that stayed
+    with the process when no model was loaded."""
 
     strategy: str
     does: str
@@ -114,10 +108,8 @@ class Ladder:
 def ladders(
     experiment: Experiment, swaps: Sequence[Swap], weights: Mapping[str, int], limits: Limits | None
 ) -> tuple[Ladder, ...]:
-    """A ladder for each scenario; none where there is only one strategy.
-
-    `swaps` are of cells, as `by_cell` names them; `weights` the bytes of each model.
-    """
+    """A ladder for each scenario; none where there is only one strategy. `swaps` are of cells, as `by_cell`
+    names them; `weights` the bytes of each model."""
     if len(experiment.strategy) == 1:
         return ()
     found = []

@@ -50,10 +50,8 @@ class SpanSummary:
 
 @dataclass(frozen=True)
 class Bottleneck:
-    """The phase that takes most of a scenario's swaps, and in how many of them it is the longest.
-
-    `share` is the mean over swaps of its part of the headline figure, which is told beside it.
-    """
+    """The phase that takes most of a scenario's swaps, and in how many of them it is the longest. `share` is
+    the mean over swaps of its part of the headline figure, which is told beside it."""
 
     phase: str
     share: float
@@ -67,9 +65,7 @@ class Bottleneck:
 @dataclass(frozen=True)
 class Unattributed:
     """The part of the swap that no phase accounts for, and how much of it is the observer's own cost.
-
-    `settled_s` of that cost are its wait for memory to settle, where the experiment asks for it.
-    """
+    `settled_s` of that cost are its wait for memory to settle, where the experiment asks for it."""
 
     seconds: Estimate | None
     probe_s: Estimate | None
@@ -79,11 +75,9 @@ class Unattributed:
 
 @dataclass(frozen=True)
 class AgainstTarget:
-    """The median against the target: `factor` times under it, or over it.
-
-    Held against it is the total. Where that is not told, the headline stands in, which is longer: under the
-    target it speaks for the total, over it it says nothing.
-    """
+    """The median against the target: `factor` times under it, or over it. Held against it is the total. Where
+    that is not told, the headline stands in, which is longer: under the target it speaks for the total, over
+    it it says nothing."""
 
     target_s: float
     figure: HeadlineFigure
@@ -111,11 +105,9 @@ class WorkloadSummary:
 
 @dataclass(frozen=True)
 class ScenarioSummary:
-    """One scenario: its counted swaps in figures. The intervals are of the medians, from 6 swaps on.
-
-    What is told of whole swaps is told of the same ones, so that no part is longer than its whole: first
-    tokens where all counted swaps have one, and beside them the total where all have that.
-    """
+    """One scenario: its counted swaps in figures. The intervals are of the medians, from 6 swaps on. What is
+    told of whole swaps is told of the same ones, so that no part is longer than its whole: first tokens where
+    all counted swaps have one, and beside them the total where all have that."""
 
     name: str
     from_model: str
@@ -158,10 +150,8 @@ def count(swaps: Iterable[Swap]) -> Counts:
 def summarise(
     scenario: Scenario, swaps: Sequence[Swap], experiment: Experiment, claims: bool
 ) -> ScenarioSummary:
-    """The figures of one scenario from its swaps.
-
-    Expected ranges and the target speak of the real models; without `claims` nothing is held against them.
-    """
+    """The figures of one scenario from its swaps. Expected ranges and the target speak of the real models;
+    without `claims` nothing is held against them."""
     counted = [swap for swap in swaps if swap.counted]
     found, headline_is = headline(counted)
     by_token = headline_is == "to_first_token"
@@ -301,12 +291,9 @@ def _workload(swaps: Sequence[Swap]) -> WorkloadSummary:
 
 @dataclass(frozen=True)
 class RankSummary:
-    """One rank over one scenario's swaps.
-
-    `load` is its own work, without waiting for the others; `barrier` what it waited in all phases. `weights`
-    are the bytes of the new model that it holds, `footprint` what its process weighs after load, `disk_read`
-    what load brought from disk.
-    """
+    """One rank over one scenario's swaps. `load` is its own work, without waiting for the others; `barrier`
+    what it waited in all phases. `weights` are the bytes of the new model that it holds, `footprint` what its
+    process weighs after load, `disk_read` what load brought from disk."""
 
     rank: int
     load: Estimate | None

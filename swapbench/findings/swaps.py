@@ -75,9 +75,8 @@ class Swap:
 
     @property
     def counted(self) -> bool:
-        """Whether statistics rest on it: it went well, is no warm-up, and is what its label says."""
-        measured = self.total_s is not None or "to_first_token_s" in self.figures
-        return self.status == "ok" and self.valid and not self.warmup and measured
+        """Whether statistics rest on it."""
+        return phases.counts(self.status, self.valid, self.warmup, self.figures)
 
     @property
     def from_outside(self) -> bool:
@@ -153,20 +152,16 @@ def swaps_of(run: Run) -> tuple[Swap, ...]:
 
 
 def samples_of(run: Run) -> Sequence[Row]:
-    """The samples of what swaps.
-
-    The parent sees the worker and its children: what the worker sees of itself, also when it can't look. But
-    where servers or ranks are swapped, the worker is one process more, which only watches them.
-    """
+    """The samples of what swaps. The parent sees the worker and its children: what the worker sees of itself,
+    also when it can't look. But where servers or ranks are swapped, the worker is one process more, which
+    only watches them."""
     watches = run.info.server is not None or run.info.experiment.get("target") == "sharded"
     return [row for row in run.memory if row["observer"] != "parent"] if watches else run.memory
 
 
 def rank_of_all(rows: Iterable[Row]) -> float | None:
-    """Whose rows of phases.csv stand for a swap's whole target: of several ranks, those that name none.
-
-    Where a swap broke off, only single ranks may have got as far as rows: the first of them.
-    """
+    """Whose rows of phases.csv stand for a swap's whole target: of several ranks, those that name none. Where
+    a swap broke off, only single ranks may have got as far as rows: the first of them."""
     ranks = {number(row["rank"]) for row in rows}
     return None if None in ranks else min((rank for rank in ranks if rank is not None), default=None)
 
@@ -242,11 +237,9 @@ def _seen_during(row: Row, samples: Sequence[Row] | None) -> tuple[Ledgers, floa
 
 
 def _workers(rows: Iterable[Row]) -> list[int]:
-    """Which worker process carried out each swap: memory is compared only within one.
-
-    A new worker begins to count its swaps again. And after a swap that failed without being rolled back, what
-    the process holds is anyone's guess: what follows counts as another worker.
-    """
+    """Which worker process carried out each swap: memory is compared only within one. A new worker begins to
+    count its swaps again. And after a swap that failed without being rolled back, what the process holds is
+    anyone's guess: what follows counts as another worker."""
     worker, latest = 0, -1.0
     workers = []
     for row in rows:
@@ -270,10 +263,8 @@ def _recorded(row: Row, columns: Mapping[str, str]) -> dict[str, float]:
 @dataclass(frozen=True)
 class Headlined:
     """A counted swap with its headline figure in seconds, which is never 0: logarithms are taken of it.
-
-    `first` is whether it is the first of its scenario in its worker process, which pays for what later
-    ones find done: kernels compiled, allocators grown, libraries read.
-    """
+    `first` is whether it is the first of its scenario in its worker process, which pays for what later ones
+    find done: kernels compiled, allocators grown, libraries read."""
 
     swap: Swap
     seconds: float

@@ -39,11 +39,9 @@ class Slice:
 
 @dataclass(frozen=True)
 class ArmTimeline:
-    """One arm of a run, or the whole run where it compares nothing (`arm` is empty then).
-
-    Slices of a track are in order, and none overlaps another in part. Counters are bytes over time: each time
-    once. Requests end with their last known time, and have one for their first token, or None.
-    """
+    """One arm of a run, or the whole run where it compares nothing (`arm` is empty then). Slices of a track
+    are in order, and none overlaps another in part. Counters are bytes over time: each time once. Requests
+    end with their last known time, and have one for their first token, or None."""
 
     arm: str
     label: str
@@ -88,11 +86,9 @@ class _Placed:
 
 
 def timeline_of(run: Run) -> tuple[ArmTimeline, ...]:
-    """The timelines of a run's arms, all on one clock; one arm taken out of a run is a run by itself.
-
-    The run's clock begins with the first worker's; each worker follows the one before at once, for nobody has
-    measured what lies between them. Samples of a worker that carried out no swap are left out.
-    """
+    """The timelines of a run's arms, all on one clock; one arm taken out of a run is a run by itself. The
+    run's clock begins with the first worker's; each worker follows the one before at once, for nobody has
+    measured what lies between them. Samples of a worker that carried out no swap are left out."""
     swaps = _begun(run)
     of_epoch = {swap.epoch: swap.worker for swap in reversed(swaps) if swap.epoch is not None}
     samples = [
@@ -200,20 +196,14 @@ def _arm(
         label=label,
         tracks=tracks,
         counters={name: points for name, points in _counters(swaps, samples) if points},
-        failures=[
-            _failure(swap)
-            for swap in swaps
-            if swap.row and not (swap.row["status"] == "ok" and swap.row["valid"])
-        ],
+        failures=list(_failures(swaps)),
         requests=list(_requests(run, swaps)),
     )
 
 
 def nested(slices: Iterable[Slice]) -> list[list[Slice]]:
-    """The slices on as few tracks as the first fit gives, so that none overlaps another in part.
-
-    They are taken as they come where they begin together: what encloses others has to come first.
-    """
+    """The slices on as few tracks as the first fit gives, so that none overlaps another in part. They are
+    taken as they come where they begin together: what encloses others has to come first."""
     tracks: list[list[Slice]] = []
     open_ends: list[list[int]] = []
     for piece in sorted(slices, key=lambda piece: piece.start_us):
@@ -361,11 +351,13 @@ def _points(cells: Iterable[tuple[float, Any]]) -> list[tuple[int, int]]:
     return kept
 
 
-def _failure(swap: _Placed) -> Slice:
-    """A failed, rolled back, refused or invalid swap, where it ended."""
-    status = "invalid" if swap.row["status"] == "ok" else str(swap.row["status"]).replace("_", " ")
-    end_us = _us(swap.end_s)
-    return Slice(f"{swap.key[3]}: {status}", "failure", end_us, end_us, _facts(swap.row))
+def _failures(swaps: Iterable[_Placed]) -> Iterator[Slice]:
+    """Failed, rolled back, refused and invalid swaps, where they ended."""
+    for swap in swaps:
+        if swap.row and not (swap.row["status"] == "ok" and swap.row["valid"]):
+            status = "invalid" if swap.row["status"] == "ok" else str(swap.row["status"]).replace("_", " ")
+            at_us = _us(swap.end_s)
+            yield Slice(f"{swap.key[3]}: {status}", "failure", at_us, at_us, _facts(swap.row))
 
 
 def _requests(run: Run, swaps: Sequence[_Placed]) -> Iterator[tuple[Slice, int | None]]:

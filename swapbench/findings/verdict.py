@@ -119,10 +119,8 @@ def _open(reason: str) -> _Judgement:
 
 
 def _under_target(evidence: Evidence, some: bool) -> _Judgement:
-    """By the median total of each scenario: any (`some`) or all of them under the target.
-
-    The reason tells where the scenario that decides stands: the fastest for any, the slowest for all.
-    """
+    """By the median total of each scenario: any (`some`) or all of them under the target. The reason tells
+    where the scenario that decides stands: the fastest for any, the slowest for all."""
     if not evidence.claims:
         return _MINI
     measured = [(s.name, s.against_target) for s in evidence.scenarios if s.against_target is not None]

@@ -57,10 +57,8 @@ def estimate(values: Iterable[float | None]) -> Estimate | None:
 
 
 def median_interval(values: Iterable[float | None]) -> Interval | None:
-    """The interval of the median by order statistics, at 95 % confidence or more; None below 6 values.
-
-    It holds for independent values of any distribution; equal ones only make it more confident than it says.
-    """
+    """The interval of the median by order statistics, at 95 % confidence or more; None below 6 values. It
+    holds for independent values of any distribution; equal ones only make it more confident than it says."""
     ordered = _recorded(values)
     n = len(ordered)
     inside = None
@@ -82,10 +80,8 @@ def _recorded(values: Iterable[float | None]) -> list[float]:
 
 
 def supported_reliability(successes: int, n: int) -> float:
-    """The share of swaps that `successes` of `n` show to succeed, at 95 % confidence (Clopper-Pearson).
-
-    10 of 10 show 74 %: with a true share below that, ten in a row would come less than once in twenty.
-    """
+    """The share of swaps that `successes` of `n` show to succeed, at 95 % confidence (Clopper-Pearson). 10 of
+    10 show 74 %: with a true share below that, ten in a row would come less than once in twenty."""
     if successes == 0:
         return 0.0
     # Through logarithms: terms can be huge.
@@ -101,11 +97,9 @@ def supported_reliability(successes: int, n: int) -> float:
 
 
 def times_as_fast(of: Mapping[int, float], than: Mapping[int, float]) -> Estimate | None:
-    """The median over rounds of `than` / `of`, seconds by round; only rounds that have both.
-
-    The spread is the 95 % interval of the median by order statistics from 6 rounds on, and the least and the
-    greatest ratio below.
-    """
+    """The median over rounds of `than` / `of`, seconds by round; only rounds that have both. The spread is
+    the 95 % interval of the median by order statistics from 6 rounds on, and the least and the greatest ratio
+    below."""
     ratios = [than[number] / seconds for number, seconds in of.items() if number in than and seconds > 0]
     if not ratios:
         return None
@@ -134,11 +128,9 @@ def thinned(values: Sequence[float]) -> list[float]:
 
 
 def theil_sen(series: Sequence[Series]) -> Slope | None:
-    """The median slope over all pairs of points of one series, and Sen's interval around it.
-
-    Pairs are formed within a series only; Kendall's variance (with its correction for ties) adds up over
-    series, as in the seasonal Kendall test. None where no series has two points.
-    """
+    """The median slope over all pairs of points of one series, and Sen's interval around it. Pairs are formed
+    within a series only; Kendall's variance (with its correction for ties) adds up over series, as in the
+    seasonal Kendall test. None where no series has two points."""
     slopes = _ordered_slopes(series)
     pairs = len(slopes)
     if pairs == 0:

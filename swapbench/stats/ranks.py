@@ -25,10 +25,8 @@ _Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Shift:
-    """How far B lies above A: the Hodges-Lehmann estimate, and a one-sided 95 % bound on either side.
-
-    A bound is infinite where n can carry none. `n` counts pairs, or the smaller of two samples.
-    """
+    """How far B lies above A: the Hodges-Lehmann estimate, and a one-sided 95 % bound on either side. A bound
+    is infinite where n can carry none. `n` counts pairs, or the smaller of two samples."""
 
     point: float
     low: float
@@ -37,10 +35,8 @@ class Shift:
 
 
 def paired_shift(differences: Sequence[float] | _Array) -> Shift | None:
-    """The centre of B - A over pairs: the median of Walsh averages, bounded by inverting signed_rank_p.
-
-    None without a pair. Fewer than 5 pairs bound nothing at 95 %.
-    """
+    """The centre of B - A over pairs: the median of Walsh averages, bounded by inverting signed_rank_p. None
+    without a pair. Fewer than 5 pairs bound nothing at 95 %."""
     d = np.asarray(differences, dtype=float)
     if not len(d):
         return None
@@ -59,11 +55,9 @@ def two_sample_shift(a: Sequence[float] | _Array, b: Sequence[float] | _Array) -
 
 
 def signed_rank_p(differences: Sequence[float] | _Array, at: float = 0.0) -> float:
-    """The chance of signed ranks as high or higher, were the differences symmetric around `at`.
-
-    Wilcoxon's test, one-sided: small where B - A lies above `at`. Exact to 50 pairs, ties included; normal
-    beyond that, its variance corrected for ties. Differences that equal `at` tell nothing and are left out.
-    """
+    """The chance of signed ranks as high or higher, were the differences symmetric around `at`. Wilcoxon's
+    test, one-sided: small where B - A lies above `at`. Exact to 50 pairs, ties included; normal beyond that,
+    its variance corrected for ties. Differences that equal `at` tell nothing and are left out."""
     d = np.asarray(differences, dtype=float)
     near = _near(d, at)
     d = d[np.abs(d - at) > near] - at
@@ -78,11 +72,9 @@ def signed_rank_p(differences: Sequence[float] | _Array, at: float = 0.0) -> flo
 
 
 def rank_sum_p(a: Sequence[float] | _Array, b: Sequence[float] | _Array, at: float = 0.0) -> float:
-    """The chance that `b` ranks as high among both, or higher, were it `a` shifted by `at`.
-
-    The Mann-Whitney test, one-sided: small where b - a lies above `at`. Exact, ties included, to 30 against
-    30 or 6 against 290; normal beyond that, its variance corrected for ties.
-    """
+    """The chance that `b` ranks as high among both, or higher, were it `a` shifted by `at`. The Mann-Whitney
+    test, one-sided: small where b - a lies above `at`. Exact, ties included, to 30 against 30 or 6 against
+    290; normal beyond that, its variance corrected for ties."""
     x, y = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if not len(x) or not len(y):
         return 1.0
@@ -122,10 +114,8 @@ def _shift(candidates: _Array, n: int, p: Callable[[float, int], float]) -> Shif
 
 
 def _lower_bound(candidates: _Array, p: Callable[[float], float]) -> float:
-    """The greatest shift below which every one is rejected: from gap to gap, p only rises.
-
-    Between candidates a p-value stands still; it is looked at in the middle of the gaps.
-    """
+    """The greatest shift below which every one is rejected: from gap to gap, p only rises. Between candidates
+    a p-value stands still; it is looked at in the middle of the gaps."""
     ordered = np.sort(candidates)
     # Farther apart than ties reach, or a gap's middle would tie with its ends.
     steps = ordered[_begins(ordered, 4 * _near(ordered))]

@@ -46,11 +46,9 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Change:
-    """A change of level, from run number `at` on. `ratio` is new over old, with its 95 % interval.
-
-    The ratio is the Hodges-Lehmann estimate between the level before and the level after. Its interval takes
-    the place as given, though it was found in the same runs.
-    """
+    """A change of level, from run number `at` on. `ratio` is new over old, with its 95 % interval. The ratio
+    is the Hodges-Lehmann estimate between the level before and the level after. Its interval takes the place
+    as given, though it was found in the same runs."""
 
     at: int
     ratio: Estimate
@@ -59,10 +57,8 @@ class Change:
 @dataclass(frozen=True)
 class Trend:
     """How a figure went over runs. `levels` are their medians, in seconds, from one change to the next.
-
     `spread` is how far runs lie from their level, as a share of it (scaled median deviation); `drift` is the
-    slope within levels as a share per 100 runs (Theil-Sen, 95 % interval), None below `LEAST_RUNS`.
-    """
+    slope within levels as a share per 100 runs (Theil-Sen, 95 % interval), None below `LEAST_RUNS`."""
 
     levels: tuple[float, ...]
     changes: tuple[Change, ...]
@@ -124,10 +120,8 @@ def _untied_ranks(values: Sequence[float]) -> Values:
 
 
 def _cuts(ranks: Values, least: float) -> list[_Cut]:
-    """The best cut of each interval that scores above `least`.
-
-    Lengths fall by the square root of two; neighbours are a quarter of their length apart.
-    """
+    """The best cut of each interval that scores above `least`. Lengths fall by the square root of two;
+    neighbours are a quarter of their length apart."""
     cuts = []
     n = len(ranks)
     for halvings in range(2 * n.bit_length()):
@@ -194,12 +188,9 @@ def _drift(levels: Sequence[Sequence[float]]) -> Estimate | None:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The history's centre (geometric mean), and the interval that one more run falls into.
-
-    Each bound is one-sided, 95 %. `p` is the chance of a run as slow or slower, were it slower than the past
-    by no more than the margin. `detectable` is the least change, as a share, that four of five such runs
-    would show.
-    """
+    """The history's centre (geometric mean), and the interval that one more run falls into. Each bound is
+    one-sided, 95 %. `p` is the chance of a run as slow or slower, were it slower than the past by no more
+    than the margin. `detectable` is the least change, as a share, that four of five such runs would show."""
 
     centre: float
     low: float
@@ -210,11 +201,9 @@ class Prediction:
 
 
 def predict(history: Sequence[float], value: float, margin: float) -> Prediction | None:
-    """Judge `value` by a history of the same figure; None of fewer than ten runs.
-
-    Runs are taken to be independent and log-normal. Days are not: a machine can be another on a day that the
-    history has none like, and then this raises a false alarm.
-    """
+    """Judge `value` by a history of the same figure; None of fewer than ten runs. Runs are taken to be
+    independent and log-normal. Days are not: a machine can be another on a day that the history has none
+    like, and then this raises a false alarm."""
     if len(history) < FEWEST_RUNS:
         return None
     logs = [math.log(entry) for entry in history]

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any, Final
 
 from swapbench.base.errors import ResultsError
-from swapbench.base.phases import FIRST_TOKEN, headline_figure
+from swapbench.base.phases import FIRST_TOKEN, counts, headline_figure
 from swapbench.base.phases import PHASES as EIGHT
 from swapbench.wire.measures import Kind, RunTable
 from swapbench.wire.swap import PHASES, SWAPS
@@ -166,15 +166,14 @@ def _counted(folder: Path) -> dict[_Swap, dict[str, float]]:
     """The figures of each swap that counts. Those of A/B comparisons don't: their arms differ on purpose."""
     path, counted = folder / SWAPS.file, {}
     for row in _texts(path, SWAPS):
-        well = row["status"] == "ok" and row["valid"] == "true"
-        if not well or row["warmup"] == "true" or row.get("arm"):
+        if row.get("arm"):
             continue
         had = {}
         for column in _OF_SWAPS.values():
             (seconds,) = _numbers(column, [row[column]], path)
             if not math.isnan(seconds):
                 had[column] = seconds
-        if "total_s" in had or "to_first_token_s" in had:
+        if counts(row["status"], row["valid"] == "true", row["warmup"] == "true", had):
             counted[row["scenario"], row["strategy"], row["round"]] = had
     return counted
 
