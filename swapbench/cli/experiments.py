@@ -12,17 +12,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from swapbench.base.errors import Exit, ExperimentError, UsageError
-from swapbench.cli import completion
-from swapbench.cli.options import (
-    Command,
-    Json,
-    Settings,
-    argument,
-    group,
-    interpreter_of,
-    option,
-    overrides_of,
-)
+from swapbench.cli import completion, options
+from swapbench.cli.options import Command, argument, group, interpreter_of, option, overrides_of
 from swapbench.cli.output import complain, print_rows, say
 
 _INSIDE: Final = "in the worker"
@@ -36,7 +27,7 @@ print("taken" if sys.argv[1] in installed or find_spec(sys.argv[1].replace("-", 
 """
 
 
-def list_(as_json: Json = False) -> None:
+def list_(as_json: options.Json = False) -> None:
     """List the experiments that can be run by name.
 
     \b
@@ -94,8 +85,8 @@ def show(
             completion.sources,
         ),
     ] = "",
-    settings: Settings = None,
-    as_json: Json = False,
+    settings: options.Settings = None,
+    as_json: options.Json = False,
 ) -> None:
     """Show what a run would do, and what it needs.
 
@@ -190,7 +181,7 @@ def schema() -> None:
     print(json.dumps(experiment_schema(), indent=2))
 
 
-def targets(as_json: Json = False) -> None:
+def targets(as_json: options.Json = False) -> None:
     """List what can be measured: the worker's engine, and servers.
 
     To measure your own server, write one TOML file and give its path. docs/targets.md has every field.

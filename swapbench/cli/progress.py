@@ -176,15 +176,12 @@ def carry_out_watched(
     resumable: bool = True,
     sides: Mapping[str, str] | None = None,
 ) -> None:
-    """Carry a run out under the user's eyes.
+    """Carry a run out under the user's eyes; one who interrupts it is told how to go on, and typer exits.
 
     Args:
         json: whether the report is for a program: then nobody watches, unless `verbose` says so.
         resumable: whether what it needs is still there once this command has ended.
         sides: what its arms are called, where not by their names.
-
-    Raises:
-        typer.Exit: interrupted; what was measured is kept, and the user is told how to go on.
     """
     quiet = quiet or (json and not verbose)
     if not quiet:

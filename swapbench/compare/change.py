@@ -94,7 +94,10 @@ def _change(
     p: float | None,
     margin: float,
 ) -> Change:
-    ratio = None if shift is None else _exp(shift)
+    ratio = None
+    if shift is not None:
+        point, low, high = map(math.exp, (shift.point, shift.low, shift.high))
+        ratio = Shift(point, low, high, shift.n)
     return Change(
         figure=figure,
         unit=unit,
@@ -118,12 +121,3 @@ def _verdict(shift: Shift | None, edge: float, unit: Unit) -> Verdict:
     if shift.high < -edge - _SAME:
         return _BELOW[unit]
     return Verdict.NO_WORSE if shift.high <= edge + _SAME else Verdict.INCONCLUSIVE
-
-
-def _exp(shift: Shift) -> Shift:
-    return Shift(
-        math.exp(shift.point),
-        math.exp(shift.low),
-        math.inf if math.isinf(shift.high) else math.exp(shift.high),
-        shift.n,
-    )
