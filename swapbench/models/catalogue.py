@@ -17,14 +17,10 @@ from swapbench.models.stand_ins.tokenizer import Vocabulary
 
 @dataclass(frozen=True)
 class Entry:
-    """A model that swapbench knows by name.
+    """A model that swapbench knows by name; `repo` is the Hugging Face repository of its MLX version.
 
-    Args:
-        repo: the Hugging Face repository of its MLX version.
-        dtype: of the weights that are not quantised, and of the scales of those that are.
-        hub_bytes: what fetching it takes, about.
-        synthetic_bytes, mini_bytes: bytes of the weight files that swapbench writes for it, exactly.
-        note: where the synthetic checkpoint differs from the published one.
+    `dtype` is of weights that are not quantised, and of the scales of those that are. Fetching takes about
+    `hub_bytes`; the weight files that swapbench writes, `synthetic_bytes` and `mini_bytes` exactly.
     """
 
     name: str
@@ -36,7 +32,7 @@ class Entry:
     hub_bytes: int
     synthetic_bytes: int
     mini_bytes: int
-    note: str = ""
+    note: str = ""  # where the synthetic checkpoint differs from the published one
 
     @property
     def mini_name(self) -> str:

@@ -68,9 +68,7 @@ def read_header(path: Path) -> tuple[Entry, ...]:
 def read_layout(path: Path) -> Layout:
     """A file's header. Gaps between tensors, and bytes after the last, are nobody's concern.
 
-    Raises:
-        HeaderError: the file is no safetensors file, is cut short, or contradicts itself.
-        OSError: it can't be read.
+    HeaderError: the file is no safetensors file, is cut short, or contradicts itself.
     """
     size = path.stat().st_size
     with path.open("rb") as file:

@@ -205,11 +205,7 @@ def _explained(repo: str) -> Iterator[None]:
 
 
 def hub_cache() -> Path:
-    """Where the hub's library keeps what it fetches, by its rules: to load it takes longer than to ask.
-
-    Raises:
-        UsageError: in a home folder, and there is none.
-    """
+    """Where the hub's library keeps what it fetches, by its rules: to load it takes longer than to ask."""
     loaded = sys.modules.get("huggingface_hub.constants")
     if loaded is not None:
         return expanded(loaded.HF_HUB_CACHE)

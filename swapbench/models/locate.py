@@ -241,8 +241,7 @@ def is_path(reference: str) -> bool:
 def order_for(reference: str, source: Source) -> Order | None:
     """The order that makes what `reference` names; None for a mini whose full configuration is not kept.
 
-    Raises:
-        ModelError: it names no model that could be made.
+    ModelError: it names no model that could be made.
     """
     entry = lookup(reference)
     if entry is not None:

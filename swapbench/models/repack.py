@@ -95,12 +95,7 @@ def repack(source: Path, target: Path, align_bytes: int, on_bytes: OnBytes) -> O
 
 
 def plan(source: Path, align_bytes: int) -> tuple[Copy, ...]:
-    """Every file that the copy of a checkpoint has, by path; hidden files are left out.
-
-    Raises:
-        ModelError: the checkpoint is damaged.
-        OSError: it can't be read.
-    """
+    """Every file that a checkpoint's copy has, by path, less hidden ones; ModelError if it is damaged."""
     if found := fault(source):
         raise ModelError(f"{source}: {store.advised(found, Source.LOCAL, source)}")
     return tuple(_planned(source, path, align_bytes) for path in _files(source))

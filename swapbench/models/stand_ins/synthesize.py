@@ -88,11 +88,7 @@ def main() -> None:
 
 
 def make(order: Order, folder: Path, on_bytes: OnBytes) -> None:
-    """Write the checkpoint into `folder`, which is there and empty.
-
-    Raises:
-        ModelError: the configuration makes no model, or the disk is too small for it.
-    """
+    """Write the checkpoint into `folder`, which is there and empty; ModelError if none can be made."""
     files = shards.plan(tensors(order))
     total_bytes = sum(shard.nbytes for shard in files)
     remedy = "make room (`swapbench models rm NAME`), or set SWAPBENCH_CACHE to a folder on another disk"
@@ -111,8 +107,7 @@ def make(order: Order, folder: Path, on_bytes: OnBytes) -> None:
 def tensors(order: Order) -> tuple[Tensor, ...]:
     """Every tensor of the checkpoint, by name, as mlx_lm.load will look for it. Nothing is computed.
 
-    Raises:
-        ModelError: mlx-lm has no such architecture, or its class refuses the configuration.
+    ModelError: mlx-lm has no such architecture, or its class refuses the configuration.
     """
     config = read(order.config)
     model_type = config["model_type"]
