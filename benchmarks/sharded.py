@@ -18,7 +18,7 @@ from swapbench.base.phases import BARRIER
 from swapbench.models.locate import find
 from swapbench.spec.experiment import EngineSettings, PageCache, Sharded, Source
 from swapbench.wire.swap import PhaseMeasured
-from swapbench.worker.sharding import Order, Report, Work, own_work_s
+from swapbench.worker.sharding import RankOrder, Report, Work, own_work_s
 from swapbench.worker.sharding.crew import Crew
 
 _READING = "read"
@@ -98,11 +98,11 @@ def crew_of(way: Way) -> Crew:
 
 def load_once(crew: Crew, way: Way, path: Path) -> Load:
     """Bring the page cache about, load, unload again."""
-    crew.ask(Order(work=Work.PAGE_CACHE, path=path, label=way.cache))
+    crew.ask(RankOrder(work=Work.PAGE_CACHE, path=path, label=way.cache))
     before = asked_bytes()
-    reports = crew.ask(Order(work=Work.LOAD, path=path, name=path.name))
+    reports = crew.ask(RankOrder(work=Work.LOAD, path=path, name=path.name))
     after = asked_bytes()
-    crew.ask(Order(work=Work.UNLOAD, path=path))
+    crew.ask(RankOrder(work=Work.UNLOAD, path=path))
     asked = (after[pid] - before[pid] for pid in after)
     return load_of(reports, tuple(count for count in asked if count > _A_LOAD_BYTES))
 

@@ -147,20 +147,13 @@ def test_whatever_reads_text_of_another_program_says_in_which_encoding() -> None
     assert as_text == []  # `encoding` says so, too
 
 
-# Class names that stand in more than one module. One that is unique again has to go from here, none may come.
-SHARED_CLASS_NAMES = {
-    *("Change", "Entry", "Line", "Order", "Probe", "Reading"),
-    *("Request", "Shard", "_Teller"),
-}
-
-
 def test_a_class_name_is_unique_in_the_package() -> None:
     modules: dict[str, set[Path]] = {}
     for path in (ROOT / "swapbench").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef):
                 modules.setdefault(node.name, set()).add(path)
-    assert {name for name, paths in modules.items() if len(paths) > 1} <= SHARED_CLASS_NAMES
+    assert {name: paths for name, paths in modules.items() if len(paths) > 1} == {}
 
 
 def test_the_wheel_carries_package_experiments_and_licence(tmp_path: Path) -> None:

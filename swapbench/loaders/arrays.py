@@ -18,7 +18,7 @@ import mlx.core as mx
 import numpy as np
 
 from swapbench.compat import device_info
-from swapbench.models.checkpoint import WEIGHTS, Entry, HeaderError, read_layout
+from swapbench.models.checkpoint import WEIGHTS, HeaderError, TensorEntry, read_layout
 
 Span = Callable[[str], AbstractContextManager[None]]
 
@@ -84,7 +84,7 @@ class Shard:
 
     path: Path
     data_start: int
-    tensors: tuple[Entry, ...]
+    tensors: tuple[TensorEntry, ...]
 
     @property
     def data_bytes(self) -> int:
@@ -96,7 +96,7 @@ class Shard:
         return all((at + entry.start) % dtype_of(entry).size == 0 for entry in self.tensors)
 
 
-def dtype_of(entry: Entry) -> mx.Dtype:
+def dtype_of(entry: TensorEntry) -> mx.Dtype:
     """MLX's type of a tensor; UnfitError where only mlx-lm knows what to do with it."""
     dtype = _DTYPES.get(entry.dtype)
     if dtype is None:
@@ -199,7 +199,7 @@ def unwritten_shard(shard: Shard) -> tuple[dict[str, mx.array], list[tuple[int, 
     return arrays, listener.asked
 
 
-def views(memory: mx.array, begin: int, tensors: Sequence[Entry]) -> dict[str, mx.array]:
+def views(memory: mx.array, begin: int, tensors: Sequence[TensorEntry]) -> dict[str, mx.array]:
     """Aligned tensors as views into `memory`, in which their file's data begins at byte `begin`."""
     arrays = {}
     for entry in tensors:

@@ -29,7 +29,7 @@ from swapbench.loaders.arrays import (
 from swapbench.loaders.platform import HUGE_PAGE_BYTES
 from swapbench.loaders.reading import Threads
 from swapbench.loaders.slab import Slab
-from swapbench.models.checkpoint import Entry
+from swapbench.models.checkpoint import TensorEntry
 from swapbench.spec.strategy import Strategy
 
 LOADERS: Final = {
@@ -119,7 +119,7 @@ def _overlaid(shard: Shard, mappings: list[Mapping]) -> dict[str, mx.array]:
     return weights
 
 
-def _segments(shard: Shard, most_bytes: int) -> Iterator[tuple[Sequence[Entry], int, int]]:
+def _segments(shard: Shard, most_bytes: int) -> Iterator[tuple[Sequence[TensorEntry], int, int]]:
     """Neighbours of up to so many bytes together (a larger tensor alone), where in the file the whole pages
     begin that hold them, and how long these are."""
     tensors, page = shard.tensors, mmap.PAGESIZE

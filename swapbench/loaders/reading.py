@@ -89,7 +89,7 @@ class Transfer:
             at = until
 
 
-class Reading(Threads[Transfer]):
+class ParallelRead(Threads[Transfer]):
     """Transfers under way, past the page cache where `direct`; `wait` for all of them, or `stop` them.
 
     Raises UnfitError on a volume that has no direct reads, OSError where a file can't be opened; `wait`

@@ -28,7 +28,7 @@ from swapbench.loaders.arrays import (
     views,
 )
 from swapbench.loaders.platform import BLOCK_BYTES, HUGE_PAGE_BYTES, ask_for_huge_pages
-from swapbench.loaders.reading import Reading, Transfer, touch
+from swapbench.loaders.reading import ParallelRead, Transfer, touch
 from swapbench.spec.strategy import Strategy
 
 LOADERS: Final = {
@@ -80,7 +80,7 @@ class _Ahead:
 
     checkpoint: Path
     place: _Place
-    reading: Reading
+    reading: ParallelRead
     left: tuple[int, int]
 
 
@@ -148,7 +148,7 @@ class Slab:
             weights: dict[str, mx.array] = {}
             for shard, start in place.starts:
                 weights |= views(self._array, start, shard.tensors)
-            reading = Reading(place.transfers(self._memory, low, high), direct=direct)
+            reading = ParallelRead(place.transfers(self._memory, low, high), direct=direct)
         except BaseException:
             if ahead is not None:
                 ahead.reading.stop()
@@ -180,7 +180,7 @@ class Slab:
             else:
                 middle = max(min(old.begin, place.end), place.begin)
                 left, free = (middle, place.end), (place.begin, middle)
-        reading = Reading(place.transfers(self._memory, *free), direct=direct)
+        reading = ParallelRead(place.transfers(self._memory, *free), direct=direct)
         self._ahead = _Ahead(checkpoint, place, reading, left)
 
     def stop(self) -> None:
@@ -237,11 +237,11 @@ def fill(checkpoint: Path) -> Arrival:
             if target.nbytes >= HUGE_PAGE_BYTES:
                 ask_for_huge_pages(address_of(target), target.nbytes)
             transfers.append(Transfer(shard.path, offset, target))
-    reading = Reading(transfers)
+    reading = ParallelRead(transfers)
     return Arrival(weights, reading.wait, reading.stop)
 
 
-def _wait(readings: Sequence[Reading]) -> None:
+def _wait(readings: Sequence[ParallelRead]) -> None:
     try:
         for reading in readings:
             reading.wait()
@@ -250,7 +250,7 @@ def _wait(readings: Sequence[Reading]) -> None:
         _stop(readings)
 
 
-def _stop(readings: Sequence[Reading]) -> None:
+def _stop(readings: Sequence[ParallelRead]) -> None:
     for reading in readings:
         reading.stop()
 

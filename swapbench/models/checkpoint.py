@@ -35,7 +35,7 @@ class HeaderError(ValueError):
 
 
 @dataclass(frozen=True)
-class Entry:
+class TensorEntry:
     """A tensor as its header tells of it; `start` and `end` count from the end of the header, in bytes."""
 
     name: str
@@ -55,12 +55,12 @@ class Entry:
 class Layout:
     """What a file says before its data: tensors in the order of their bytes, and `metadata` as it stands."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[TensorEntry, ...]
     metadata: Any
     data_start: int
 
 
-def read_header(path: Path) -> tuple[Entry, ...]:
+def read_header(path: Path) -> tuple[TensorEntry, ...]:
     """Every tensor of a file, in the order of their bytes; raises as `read_layout` does."""
     return read_layout(path).entries
 
@@ -106,11 +106,11 @@ def _table(text: bytes) -> dict[str, Any]:
     return header
 
 
-def _entry(name: str, raw: Any) -> Entry:
+def _entry(name: str, raw: Any) -> TensorEntry:
     match raw:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [start, end]}:
             if all(map(_counts, (*shape, start, end))) and start <= end:
-                entry = Entry(name, dtype, tuple(map(int, shape)), int(start), int(end))
+                entry = TensorEntry(name, dtype, tuple(map(int, shape)), int(start), int(end))
                 # Newer types than these may have any size.
                 if dtype in _BITS and _BITS[dtype] * _items(entry.shape) != 8 * (entry.end - entry.start):
                     raise HeaderError(

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from swapbench.base.errors import ModelError
 from swapbench.models.cache import OnBytes, require_room, sync
-from swapbench.models.checkpoint import Entry, HeaderError, read_layout
+from swapbench.models.checkpoint import HeaderError, TensorEntry, read_layout
 from swapbench.models.stand_ins import store
 from swapbench.models.stand_ins.shards import counted, header, write_all
 from swapbench.models.validation import fault
@@ -123,7 +123,7 @@ def _planned(source: Path, path: Path, align_bytes: int) -> Copy:
     return Copy(path, header(table, align_bytes), tuple(pieces), aligned)
 
 
-def _packed(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+def _packed(entries: tuple[TensorEntry, ...]) -> tuple[TensorEntry, ...]:
     """Tensors without gaps, in an order in which each begins at a multiple of its item size.
 
     The order of the original stays where it can, so that a copy is read in the same order: few files need
@@ -135,7 +135,7 @@ def _packed(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
     return _joined_up(sorted(entries, key=lambda entry: -entry.align_bytes))
 
 
-def _joined_up(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+def _joined_up(entries: Iterable[TensorEntry]) -> tuple[TensorEntry, ...]:
     joined = []
     end = 0
     for entry in entries:

@@ -45,7 +45,7 @@ Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Change:
+class ChangePoint:
     """A change of level, from run number `at` on. `ratio` is new over old, with its 95 % interval. The ratio
     is the Hodges-Lehmann estimate between the level before and the level after. Its interval takes the place
     as given, though it was found in the same runs."""
@@ -61,7 +61,7 @@ class Trend:
     slope within levels as a share per 100 runs (Theil-Sen, 95 % interval), None below `LEAST_RUNS`."""
 
     levels: tuple[float, ...]
-    changes: tuple[Change, ...]
+    changes: tuple[ChangePoint, ...]
     spread: float
     drift: Estimate | None
 
@@ -82,7 +82,7 @@ def trend_of(seconds: Sequence[float]) -> Trend:
     changes = zip(places, parts[:-1], parts[1:], strict=True)
     return Trend(
         levels=tuple(float(np.exp(np.median(part))) for part in parts),
-        changes=tuple(Change(at, ratio_between(before, after)) for at, before, after in changes),
+        changes=tuple(ChangePoint(at, ratio_between(before, after)) for at, before, after in changes),
         spread=float(np.expm1(_MAD_TO_SIGMA * np.median(rests))),
         drift=_drift([part.tolist() for part in parts if len(part) >= LEAST_RUNS]),
     )

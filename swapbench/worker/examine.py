@@ -20,7 +20,7 @@ from swapbench.instruments import page_cache
 from swapbench.machine.surroundings import Examination
 from swapbench.wire.swap import NO_SWAP, MemorySample
 from swapbench.worker.meter import MlxMeter
-from swapbench.worker.probe import Probe
+from swapbench.worker.probe import SwapProbe
 
 _SWAPS: Final = 40
 _SAMPLE_EVERY_S: Final = 0.05
@@ -66,7 +66,7 @@ def _phase_costs(meter: MlxMeter) -> list[float]:
     """What swaps without any work take, by phase: the observer alone."""
     costs = []
     for _ in range(_SWAPS):
-        probe = Probe(meter, lambda _: None, NO_SWAP)
+        probe = SwapProbe(meter, lambda _: None, NO_SWAP)
         begun_s = meter.now_s()
         probe.begin()
         for phase in PHASES:

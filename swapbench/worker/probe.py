@@ -28,7 +28,7 @@ class PhaseFailure(NamedTuple):
     why: str
 
 
-class Probe:
+class SwapProbe:
     """The stopwatch of one swap. `begin` is the swap request; phases follow one another until its end.
 
     One that is entered again once it was over goes on: it has a row each time, and its times add up.

@@ -35,7 +35,7 @@ from swapbench.wire.swap import (
     Timing,
 )
 from swapbench.worker.meter import Settled
-from swapbench.worker.probe import Probe
+from swapbench.worker.probe import SwapProbe
 from swapbench.worker.process import STILLNESS, Heartbeat
 from swapbench.worker.reference import MismatchError, compare
 from swapbench.worker.targets import NONE_RESTORED, RefusedError, Target
@@ -119,7 +119,7 @@ class _Swap:
         self._asks = plan.asks(plan.scenario(planned.scenario))
         self._from = plan.checkpoints[planned.from_model]
         self._to = plan.checkpoints[planned.to_model]
-        self._probe = Probe(target.meter, emit, planned)
+        self._probe = SwapProbe(target.meter, emit, planned)
         self._step = ""
         self._serves = False
         self._status: SwapStatus = "ok"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from swapbench.loaders.arrays import Span
 from swapbench.wire.plan import Checkpoint
-from swapbench.worker.probe import Probe
+from swapbench.worker.probe import SwapProbe
 from swapbench.worker.targets.inprocess import InProcessTarget
 from tests.e2e.conftest import UNPROVEN
 from tests.e2e.playing import carry_out
@@ -24,7 +24,7 @@ class Stopped(InProcessTarget):
 
     _swaps = 0
 
-    def swap(self, to: Checkpoint, probe: Probe) -> None:
+    def swap(self, to: Checkpoint, probe: SwapProbe) -> None:
         """As ever."""
         self._swaps += 1
         super().swap(to, probe)

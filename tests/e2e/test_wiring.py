@@ -14,7 +14,7 @@ from swapbench.spec.overrides import sets
 from swapbench.wire.events import Event
 from swapbench.wire.plan import Arm, Checkpoint, make_plan, turns
 from swapbench.wire.swap import SwapFinished
-from swapbench.worker.probe import Probe
+from swapbench.worker.probe import SwapProbe
 from swapbench.worker.session import run_session
 from swapbench.worker.targets.inprocess import InProcessTarget
 
@@ -44,7 +44,7 @@ class Watched(InProcessTarget):
         self.at_load = self.metal.limit
         super()._load(checkpoint, span)
 
-    def swap(self, to: Checkpoint, probe: Probe) -> None:
+    def swap(self, to: Checkpoint, probe: SwapProbe) -> None:
         """As ever."""
         super().swap(to, probe)
         self.seen.append((self.at_load, self.metal.limit))

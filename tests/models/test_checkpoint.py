@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swapbench.models.checkpoint import (
-    Entry,
     Fault,
     HeaderError,
+    TensorEntry,
     damaged,
     looks_whole,
     missing_files,
@@ -46,8 +46,8 @@ def complaint(path: Path) -> str:
 def test_tensors_are_told_in_the_order_of_their_bytes(tmp_path: Path) -> None:
     header = {"__metadata__": {"format": "mlx"}, "b": GOOD["b"], "a": GOOD["a"]}
     assert read_header(headed(tmp_path, header)) == (
-        Entry("a", "BF16", (2, 3), 0, 12),
-        Entry("b", "U8", (4,), 12, 16),
+        TensorEntry("a", "BF16", (2, 3), 0, 12),
+        TensorEntry("b", "U8", (4,), 12, 16),
     )
 
 

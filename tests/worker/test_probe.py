@@ -11,7 +11,7 @@ from swapbench.base.phases import PHASES, Phase
 from swapbench.wire.events import Event
 from swapbench.wire.swap import PhaseMeasured, Reading
 from swapbench.worker.meter import Counters
-from swapbench.worker.probe import OverlapError, PhaseFailure, Probe
+from swapbench.worker.probe import OverlapError, PhaseFailure, SwapProbe
 from swapbench.worker.targets.scripted import ScriptedError, ScriptedMeter
 from tests.measured import planned
 
@@ -24,14 +24,14 @@ class _CostlyMeter(ScriptedMeter):
         return super().read()
 
 
-def _probe(meter: ScriptedMeter) -> tuple[Probe, list[PhaseMeasured]]:
+def _probe(meter: ScriptedMeter) -> tuple[SwapProbe, list[PhaseMeasured]]:
     rows: list[PhaseMeasured] = []
 
     def emit(event: Event) -> None:
         if isinstance(event, PhaseMeasured):
             rows.append(event)
 
-    return Probe(meter, emit, planned("s")), rows
+    return SwapProbe(meter, emit, planned("s")), rows
 
 
 def _fail_after(meter: ScriptedMeter, seconds: float) -> None:
@@ -39,7 +39,7 @@ def _fail_after(meter: ScriptedMeter, seconds: float) -> None:
     raise ScriptedError("no")
 
 
-def _swap(meter: ScriptedMeter, probe: Probe, seconds: Callable[[Phase], float]) -> None:
+def _swap(meter: ScriptedMeter, probe: SwapProbe, seconds: Callable[[Phase], float]) -> None:
     probe.begin()
     for phase in PHASES:
         with probe.phase(phase):

@@ -11,7 +11,7 @@ from swapbench.wire.events import Event, Note, RoundStarted, RunFinished, Worker
 from swapbench.wire.plan import Plan
 from swapbench.wire.swap import ClientRequest, PhaseMeasured, PlannedSwap, SwapFinished
 from swapbench.worker.meter import Settled
-from swapbench.worker.probe import Probe
+from swapbench.worker.probe import SwapProbe
 from swapbench.worker.session import run_session
 from swapbench.worker.targets.scripted import ScriptedMeter, ScriptedTarget
 from tests.measured import planned
@@ -102,7 +102,7 @@ def test_a_failed_load_rolls_back_and_the_run_goes_on() -> None:
 
 def test_a_first_token_that_fails_is_told_as_that() -> None:
     class NoAnswer(ScriptedTarget):
-        def first_token(self, probe: Probe) -> None:
+        def first_token(self, probe: SwapProbe) -> None:
             raise RuntimeError("nobody answers")
 
     plan = plan_of(scripted(rounds=1))

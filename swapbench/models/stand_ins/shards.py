@@ -128,7 +128,7 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Shard:
+class PlannedShard:
     """One file."""
 
     file_name: str
@@ -157,7 +157,7 @@ def header(entries: Mapping[str, Any], align_bytes: int = 8) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def plan(tensors: Iterable[Tensor], limit_bytes: int = SHARD_BYTES) -> tuple[Shard, ...]:
+def plan(tensors: Iterable[Tensor], limit_bytes: int = SHARD_BYTES) -> tuple[PlannedShard, ...]:
     """Tensors in order, in files of at most `limit_bytes`, unless a single tensor is bigger."""
     groups: list[list[Tensor]] = [[]]
     room_bytes = limit_bytes
@@ -170,14 +170,14 @@ def plan(tensors: Iterable[Tensor], limit_bytes: int = SHARD_BYTES) -> tuple[Sha
         groups[-1].append(tensor)
         room_bytes -= taken_bytes
     if len(groups) == 1:
-        return (Shard("model.safetensors", tuple(groups[0])),)
+        return (PlannedShard("model.safetensors", tuple(groups[0])),)
     return tuple(
-        Shard(f"model-{number:05d}-of-{len(groups):05d}.safetensors", tuple(group))
+        PlannedShard(f"model-{number:05d}-of-{len(groups):05d}.safetensors", tuple(group))
         for number, group in enumerate(groups, start=1)
     )
 
 
-def write(shards: Iterable[Shard], folder: Path, seed: str, on_bytes: Callable[[int], None]) -> None:
+def write(shards: Iterable[PlannedShard], folder: Path, seed: str, on_bytes: Callable[[int], None]) -> None:
     """Write files and index, synced; `on_bytes` is told of every block. Equal seeds give equal files."""
     shards = tuple(shards)
     for shard in shards:
@@ -195,7 +195,7 @@ def write(shards: Iterable[Shard], folder: Path, seed: str, on_bytes: Callable[[
     )
 
 
-def index(shards: Iterable[Shard]) -> dict[str, Any]:
+def index(shards: Iterable[PlannedShard]) -> dict[str, Any]:
     """The contents of model.safetensors.index.json."""
     placed = {tensor.name: (tensor.nbytes, shard.file_name) for shard in shards for tensor in shard.tensors}
     return {

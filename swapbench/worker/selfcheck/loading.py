@@ -25,7 +25,7 @@ from swapbench.loaders.mapped import arrays_over, unmappable
 from swapbench.loaders.tokenizer import load_lean, load_stock
 from swapbench.machine.environment import Limits
 from swapbench.machine.selfcheck import Found
-from swapbench.models.checkpoint import Entry
+from swapbench.models.checkpoint import TensorEntry
 from swapbench.spec.experiment import PageCache
 from swapbench.spec.strategy import Strategy, TokenizerMode
 from swapbench.wire.swap import Reading
@@ -206,7 +206,7 @@ def _laid(arrays: Sequence[mx.array], odd: int) -> list[mx.array]:
         begin = -(-at // 64) * 64 + odd * array.dtype.size
         target[begin : begin + array.nbytes] = np.asarray(array.view(mx.uint8)).tobytes()
         at = begin + array.nbytes
-        entries.append(Entry(str(number), names[array.dtype], array.shape, begin, at))
+        entries.append(TensorEntry(str(number), names[array.dtype], array.shape, begin, at))
     return list(views(memory, 0, entries).values())
 
 

@@ -30,7 +30,7 @@ class Work(StrEnum):
     SETTLE = "settle"
 
 
-class Order(Message):
+class RankOrder(Message):
     """One piece of work for every rank alike."""
 
     work: Work

@@ -29,8 +29,8 @@ from swapbench.worker.sharding import (
     SAID,
     TOKEN_VARIABLE,
     Hello,
-    Order,
     Pulse,
+    RankOrder,
     Ready,
     Report,
     Welcome,
@@ -239,7 +239,7 @@ class Crew:
         with self._changed:
             return sum_up([rank.reading for rank in self._ranks])
 
-    def ask(self, order: Order) -> tuple[Report, ...]:
+    def ask(self, order: RankOrder) -> tuple[Report, ...]:
         """Have every rank carry out an order; their reports, by rank. Not for two threads at once.
 
         Raises:
@@ -407,10 +407,10 @@ def answer(questions: Questions, sharded: Sharded) -> Replies:
     crew = Crew(sharded, questions.engine, pulse_s=0.25)
     try:
         for work in (Work.LOAD, Work.REINIT):
-            crew.ask(Order(work=work, name=checkpoint.name, path=checkpoint.path))
+            crew.ask(RankOrder(work=work, name=checkpoint.name, path=checkpoint.path))
         replies = []
         for length in verify.prompt_tokens:
-            order = Order(work=Work.GENERATE, prompt_tokens=length, tokens=verify.tokens)
+            order = RankOrder(work=Work.GENERATE, prompt_tokens=length, tokens=verify.tokens)
             replies.append(Reply(prompt_tokens=length, tokens=crew.ask(order)[0].tokens))
         return Replies(replies=tuple(replies))
     finally:

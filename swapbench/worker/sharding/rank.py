@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from swapbench.wire.events import encode
 from swapbench.wire.swap import Message
 from swapbench.worker.process import leave
-from swapbench.worker.sharding import TOKEN_VARIABLE, Hello, Order, Welcome
+from swapbench.worker.sharding import TOKEN_VARIABLE, Hello, RankOrder, Welcome
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
     say(Hello(token=os.environ[TOKEN_VARIABLE], rank=int(next(filter(None, ranks), 0))))
     incoming = coordinator.makefile("rb")
     welcome = Welcome.model_validate_json(incoming.readline())
-    orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
+    orders: queue.SimpleQueue[RankOrder] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(incoming, orders), name="listener", daemon=True).start()
 
     # Imported now, and not before the coordinator knows of this rank: it takes seconds.
@@ -53,9 +53,9 @@ def main() -> None:
         say(share.carry_out(orders.get()))
 
 
-def _listen(incoming: Iterable[bytes], orders: "queue.SimpleQueue[Order]") -> None:
+def _listen(incoming: Iterable[bytes], orders: "queue.SimpleQueue[RankOrder]") -> None:
     for line in incoming:
-        orders.put(Order.model_validate_json(line))
+        orders.put(RankOrder.model_validate_json(line))
     os._exit(0)  # the coordinator is gone, whatever this rank waits for
 
 

@@ -28,8 +28,8 @@ from swapbench.worker.engine.caches import ModelTag
 from swapbench.worker.engine.geometry import BlockPool, KVGeometry
 from swapbench.worker.engine.requests import tokens_of, verification
 from swapbench.worker.meter import MlxMeter, settle
-from swapbench.worker.probe import Probe
-from swapbench.worker.sharding import Order, Pulse, Ready, Report, Welcome, Work
+from swapbench.worker.probe import SwapProbe
+from swapbench.worker.sharding import Pulse, RankOrder, Ready, Report, Welcome, Work
 
 
 class Share:
@@ -63,7 +63,7 @@ class Share:
         while not pause.wait(every_s):
             say(Pulse(reading=self._meter.read()))
 
-    def carry_out(self, order: Order) -> Report:
+    def carry_out(self, order: RankOrder) -> Report:
         """The report of one order. A failure is told: the coordinator decides what becomes of the others."""
         try:
             found = self._found(order)
@@ -72,7 +72,7 @@ class Share:
         measured, self._measured = tuple(self._measured), []
         return Report(number=order.number).model_copy(update={**found, "measured": measured})
 
-    def _found(self, order: Order) -> dict[str, object]:
+    def _found(self, order: RankOrder) -> dict[str, object]:
         match order.work:
             case Work.CHECK:
                 return {"refused": self._refusal(order.path)}
@@ -85,7 +85,7 @@ class Share:
                 gc.collect()
                 settled = settle(self._meter)
                 return {"settle_s": settled.seconds, "settled": settled.ledgers}
-        probe = Probe(self._meter, self._note, NO_SWAP)
+        probe = SwapProbe(self._meter, self._note, NO_SWAP)
         probe.begin()
         if order.work is Work.GENERATE:
             return self._generate(order, probe)
@@ -96,7 +96,7 @@ class Share:
         if isinstance(event, PhaseMeasured):
             self._measured.append(event)
 
-    def _carry_out_phase(self, order: Order, span: Span) -> dict[str, object]:
+    def _carry_out_phase(self, order: RankOrder, span: Span) -> dict[str, object]:
         match order.work:
             case Work.UNLOAD:
                 self._model = self._tokenizer = None
@@ -120,7 +120,7 @@ class Share:
                     mx.eval(mx.distributed.all_sum(mx.array(1.0), group=self._group, stream=mx.cpu))
         return {}
 
-    def _generate(self, order: Order, probe: Probe) -> dict[str, object]:
+    def _generate(self, order: RankOrder, probe: SwapProbe) -> dict[str, object]:
         """Greedy tokens, which every rank finds for itself, and the rate of those after the first."""
         with probe.first_token():
             self._cache = make_prompt_cache(self._model)

@@ -7,7 +7,7 @@ from swapbench.instruments import page_cache
 from swapbench.wire.plan import Checkpoint, Plan, Reply
 from swapbench.wire.swap import Audit, ClientRequest, PlannedSwap, Recovery, Restored, Steady, SwapOutcome
 from swapbench.worker.meter import Meter, Settled, settle
-from swapbench.worker.probe import Probe
+from swapbench.worker.probe import SwapProbe
 
 # Where requests and caches are seen, and there were none; of others nothing is known.
 NONE_SEEN: Final = SwapOutcome(
@@ -61,7 +61,7 @@ class Target:
         """Put the page cache into its state for `to`, then the workload in place; may refuse as `check`."""
         raise NotImplementedError
 
-    def swap(self, to: Checkpoint, probe: Probe) -> None:
+    def swap(self, to: Checkpoint, probe: SwapProbe) -> None:
         """Replace the served model by `to`, each of the eight phases inside `probe.phase`."""
         raise NotImplementedError
 
@@ -69,7 +69,7 @@ class Target:
         """What the last swap did, as far as it came."""
         return self._outcome
 
-    def first_token(self, probe: Probe) -> None:
+    def first_token(self, probe: SwapProbe) -> None:
         """Ask the new model for a token, inside `probe.first_token`."""
         raise NotImplementedError
 

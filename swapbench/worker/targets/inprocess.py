@@ -34,7 +34,7 @@ from swapbench.worker.engine.requests import (
 )
 from swapbench.worker.meter import MlxMeter, Settled, settle
 from swapbench.worker.preparation import keep_page_cache, set_page_cache, touch_free_memory
-from swapbench.worker.probe import Probe
+from swapbench.worker.probe import SwapProbe
 from swapbench.worker.targets import NONE_RESTORED, NONE_SEEN, RefusedError, Target
 
 # Requests that clients still send once the new model has shown its first token.
@@ -129,7 +129,7 @@ class InProcessTarget(Target):
         self._tag = ModelTag.of(to.path, to.name)
         self._loader.look(to.path)
 
-    def swap(self, to: Checkpoint, probe: Probe) -> None:
+    def swap(self, to: Checkpoint, probe: SwapProbe) -> None:
         """Replace the model that is served by `to`, one measured phase after another."""
         self._fallback, self._following = self._served, to.path
         probe.begin()
@@ -157,7 +157,7 @@ class InProcessTarget(Target):
         with probe.phase(Phase.REINIT):
             self._reinit(to)
 
-    def first_token(self, probe: Probe) -> None:
+    def first_token(self, probe: SwapProbe) -> None:
         """A request of its own, beside whatever was carried over."""
         batch = self._the_batch
         with probe.first_token():

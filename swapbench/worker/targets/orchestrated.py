@@ -10,7 +10,7 @@ from swapbench.wire.plan import Checkpoint, Plan
 from swapbench.wire.swap import NO_SWAP, PlannedSwap, Recovery, Restored, SwapOutcome
 from swapbench.worker.meter import Meter, MlxMeter, TreeMeter
 from swapbench.worker.preparation import set_page_cache
-from swapbench.worker.probe import Probe
+from swapbench.worker.probe import SwapProbe
 from swapbench.worker.reference import MismatchError
 from swapbench.worker.targets import Target
 
@@ -55,7 +55,7 @@ class OrchestratedTarget(Target):
         self._own.apply_workload(self._plan.experiment.workload)
         self._look_at_page_cache(to)
 
-    def swap(self, to: Checkpoint, probe: Probe) -> None:
+    def swap(self, to: Checkpoint, probe: SwapProbe) -> None:
         """By its own way, phase by phase as far as it tells."""
         self._served = None
         probe.begin()
@@ -69,7 +69,7 @@ class OrchestratedTarget(Target):
                 raise ValueError(f"report() told {name}={value!r}; it may tell whole numbers of {known}")
         self._tell(seen="phases" if probe.phase_s else "call", loaded_bytes=to.weight_bytes, **told)
 
-    def first_token(self, probe: Probe) -> None:
+    def first_token(self, probe: SwapProbe) -> None:
         """The first of the greedy answer that is verified later."""
         self._answer = self._own.verify(self.served.name, probe)
         probe.refuse_overlap()
@@ -129,8 +129,8 @@ class OrchestratedTarget(Target):
         self._own.start(folders, checkpoint.name)
         self._served = checkpoint
 
-    def _unmeasured(self) -> Probe:
-        return Probe(self.meter, lambda _: None, NO_SWAP)
+    def _unmeasured(self) -> SwapProbe:
+        return SwapProbe(self.meter, lambda _: None, NO_SWAP)
 
     def _swap_unmeasured(self, to: Checkpoint) -> None:
         probe = self._unmeasured()

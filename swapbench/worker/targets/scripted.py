@@ -10,7 +10,7 @@ from swapbench.spec.experiment import Script, ScriptedSwap
 from swapbench.wire.plan import Checkpoint, Plan, Reply
 from swapbench.wire.swap import PlannedSwap, Reading, Recovery
 from swapbench.worker.meter import Counters, Meter, Settled
-from swapbench.worker.probe import Probe
+from swapbench.worker.probe import SwapProbe
 from swapbench.worker.targets import NONE_SEEN, Target
 
 _MACHINE_BYTES = 24 << 30
@@ -106,14 +106,14 @@ class ScriptedTarget(Target):
         self._playing = min(fitting, key=lambda entry: entry.round is None, default=plain)
         self._tell(resident_before=self._script.resident)
 
-    def swap(self, to: Checkpoint, probe: Probe) -> None:
+    def swap(self, to: Checkpoint, probe: SwapProbe) -> None:
         """Play the phases, each as long as the script says, failing where it says."""
         probe.begin()
         for phase in PHASES:
             with probe.phase(phase):
                 self._play(phase, to, probe)
 
-    def first_token(self, probe: Probe) -> None:
+    def first_token(self, probe: SwapProbe) -> None:
         seconds = self._playing.first_token_s
         with probe.first_token():
             self.meter.advance(self._script.first_token_s if seconds is None else seconds)
@@ -138,7 +138,7 @@ class ScriptedTarget(Target):
     def close(self) -> None:
         self.meter.hold(0)
 
-    def _play(self, phase: Phase, to: Checkpoint, probe: Probe) -> None:
+    def _play(self, phase: Phase, to: Checkpoint, probe: SwapProbe) -> None:
         seconds = self._script.seconds | self._playing.seconds
         named = {key: s for key, s in self._script.spans.items() if key.startswith(f"{phase}/")}
         for key, span_s in named.items():

@@ -9,8 +9,8 @@ from swapbench.wire.plan import Checkpoint, Plan, Reply
 from swapbench.wire.swap import PhaseMeasured, PlannedSwap, Reading, Recovery, Steady
 from swapbench.worker.meter import Counters, Meter, Settled
 from swapbench.worker.preparation import touch_free_memory
-from swapbench.worker.probe import Probe
-from swapbench.worker.sharding import Order, Report, Work, sum_up
+from swapbench.worker.probe import SwapProbe
+from swapbench.worker.sharding import RankOrder, Report, Work, sum_up
 from swapbench.worker.sharding.crew import Crew
 from swapbench.worker.targets import NONE_SEEN, RefusedError, Target
 
@@ -75,12 +75,12 @@ class ShardedTarget(Target):
         if self._plan.experiment.touch_free_memory:
             touch_free_memory(to.weight_bytes)
         self._label = self._plan.page_cache_of(planned.scenario)
-        self._ask(Order(work=Work.PAGE_CACHE, path=to.path, label=self._label))
+        self._ask(RankOrder(work=Work.PAGE_CACHE, path=to.path, label=self._label))
 
     def check(self, to: Checkpoint, planned: PlannedSwap) -> None:
         self._refuse_broken(to)
 
-    def swap(self, to: Checkpoint, probe: Probe) -> None:
+    def swap(self, to: Checkpoint, probe: SwapProbe) -> None:
         """Replace the model on all ranks; no rank begins a phase before all have ended the one before."""
         self._served = None
         probe.begin()
@@ -99,7 +99,7 @@ class ShardedTarget(Target):
         self._phase(Phase.REINIT, to, probe)
         self._served = to
 
-    def first_token(self, probe: Probe) -> None:
+    def first_token(self, probe: SwapProbe) -> None:
         with probe.ranked(FIRST_TOKEN) as measured:
             reports = self._generate(_HELLO_TOKENS, 1)
             measured([report.measured for report in reports])
@@ -129,7 +129,7 @@ class ShardedTarget(Target):
 
     def settle(self) -> Settled:
         """Every rank by itself; the longest, and what all hold together."""
-        reports = self._ask(Order(work=Work.SETTLE))
+        reports = self._ask(RankOrder(work=Work.SETTLE))
         return Settled(max(r.settle_s for r in reports), sum_up([r.settled for r in reports]))
 
     def close(self) -> None:
@@ -146,7 +146,7 @@ class ShardedTarget(Target):
             self.meter.crew = Crew(sharded, experiment.engine, experiment.sample_every_s)
         return self.meter.crew
 
-    def _ask(self, order: Order) -> tuple[Report, ...]:
+    def _ask(self, order: RankOrder) -> tuple[Report, ...]:
         try:
             return self._crew().ask(order)
         except BaseException:
@@ -155,13 +155,13 @@ class ShardedTarget(Target):
             raise
 
     def _work(self, work: Work, checkpoint: Checkpoint) -> tuple[Report, ...]:
-        reports = self._ask(Order(work=work, name=checkpoint.name, path=checkpoint.path))
+        reports = self._ask(RankOrder(work=work, name=checkpoint.name, path=checkpoint.path))
         if len({report.tag for report in reports}) > 1:
             raise RuntimeError(f"{checkpoint.name}: ranks have unlike checkpoints")
         return reports
 
     def _generate(self, prompt_tokens: int, tokens: int) -> tuple[Report, ...]:
-        reports = self._ask(Order(work=Work.GENERATE, prompt_tokens=prompt_tokens, tokens=tokens))
+        reports = self._ask(RankOrder(work=Work.GENERATE, prompt_tokens=prompt_tokens, tokens=tokens))
         if len({report.tokens for report in reports}) > 1:
             raise RuntimeError("ranks say unlike tokens")
         return reports
@@ -178,7 +178,7 @@ class ShardedTarget(Target):
             self._work(work, checkpoint)
         self._served = checkpoint
 
-    def _phase(self, phase: Phase, to: Checkpoint, probe: Probe) -> tuple[Report, ...]:
+    def _phase(self, phase: Phase, to: Checkpoint, probe: SwapProbe) -> tuple[Report, ...]:
         with probe.ranked(phase) as measured:
             reports = self._work(Work(phase.value), to)
             measured([_with_bytes(report) for report in reports])

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from swapbench.models.stand_ins.shards import (
     WEIGHT_STD,
-    Shard,
+    PlannedShard,
     Tensor,
     Values,
     blocks,
@@ -138,5 +138,5 @@ def test_the_index_names_each_tensors_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["weight", "größe", "x" * 200])
 def test_headers_keep_the_data_aligned(name: str) -> None:
-    shard = Shard("model.safetensors", (tensor(name, 3),))
+    shard = PlannedShard("model.safetensors", (tensor(name, 3),))
     assert len(shard.header) % 8 == 0

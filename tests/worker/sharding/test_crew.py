@@ -16,13 +16,13 @@ from swapbench.spec.experiment import EngineSettings, Sharded
 from swapbench.spec.experiment.tables import Host
 from swapbench.wire.events import encode
 from swapbench.wire.swap import Message, Reading
-from swapbench.worker.sharding import Hello, Order, Pulse, Ready, Report, Work
+from swapbench.worker.sharding import Hello, Pulse, RankOrder, Ready, Report, Work
 from swapbench.worker.sharding import crew as crews
 from swapbench.worker.sharding.crew import Crew, RankError
 
 QUICK = Sharded(ranks=2, stall_s=0.5, deadline_s=1.0)
 READY = Ready(versions={"mlx": "0"}, device="none")
-ORDER = Order(work=Work.UNLOAD)
+ORDER = RankOrder(work=Work.UNLOAD)
 
 
 class Played:

@@ -12,7 +12,7 @@ from swapbench.wire.events import Event, StepStarted
 from swapbench.wire.plan import Checkpoint
 from swapbench.wire.swap import PhaseMeasured, PlannedSwap, SwapFinished
 from swapbench.worker.session import run_session
-from swapbench.worker.sharding import Order, Welcome, Work
+from swapbench.worker.sharding import RankOrder, Welcome, Work
 from swapbench.worker.sharding.share import Share
 from swapbench.worker.targets.sharded import ShardedTarget
 from tests.worker.sharding.conftest import SMALL, MakePlan, ranks
@@ -89,9 +89,9 @@ def test_a_rank_that_fails_says_why_and_hears_the_next_order(
     shard.write_bytes(data[:8] + b"\0" * 64 + data[72:])
     alone = Welcome(sharded=Sharded(ranks=1), ranks=1, engine=EngineSettings(wired="off"), pulse_s=3600)
     share = Share(alone, lambda _: None)
-    failed = share.carry_out(Order(number=7, work=Work.LOAD, path=copy, name=SMALL))
+    failed = share.carry_out(RankOrder(number=7, work=Work.LOAD, path=copy, name=SMALL))
     assert failed.number == 7
     assert "parse error" in failed.error
-    unloaded = share.carry_out(Order(number=8, work=Work.UNLOAD, path=copy, name=SMALL))
+    unloaded = share.carry_out(RankOrder(number=8, work=Work.UNLOAD, path=copy, name=SMALL))
     assert unloaded.error == ""
     assert [row.phase for row in unloaded.measured] == ["unload"]

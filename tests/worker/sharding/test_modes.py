@@ -10,7 +10,7 @@ from swapbench.wire.events import Event
 from swapbench.wire.plan import Checkpoint, Questions, Reply
 from swapbench.wire.swap import PhaseMeasured, PlannedSwap
 from swapbench.worker import reference
-from swapbench.worker.probe import Probe
+from swapbench.worker.probe import SwapProbe
 from swapbench.worker.targets import RefusedError
 from swapbench.worker.targets.sharded import ShardedTarget
 from tests.measured import planned
@@ -28,7 +28,7 @@ class Swapped:
         target.serve(models[SMALL])
         self.before: tuple[Reply, ...] = target.replies()
         for name in (LARGE, SMALL):
-            self.probe = Probe(target.meter, self.events.append, planned(f"to {name}"))
+            self.probe = SwapProbe(target.meter, self.events.append, planned(f"to {name}"))
             target.prepare(models[name], PlannedSwap(round=0, warmup=False, scenario="up"))
             target.swap(models[name], self.probe)
             target.first_token(self.probe)

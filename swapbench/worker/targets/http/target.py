@@ -14,7 +14,7 @@ from swapbench.wire.plan import Checkpoint, Plan
 from swapbench.wire.swap import ClientRequest, PlannedSwap, Recovery, Restored, Steady, SwapOutcome
 from swapbench.worker.meter import TreeMeter
 from swapbench.worker.preparation import DAMAGES, FULL_DISK_BYTES, damaged, keep_page_cache, set_page_cache
-from swapbench.worker.probe import Probe
+from swapbench.worker.probe import SwapProbe
 from swapbench.worker.process import DeafError
 from swapbench.worker.reference import MismatchError
 from swapbench.worker.targets import Target
@@ -115,7 +115,7 @@ class HttpTarget(Target):
             keep_page_cache(to, label)
             self._look_at_page_cache(to)
 
-    def swap(self, to: Checkpoint, probe: Probe) -> None:
+    def swap(self, to: Checkpoint, probe: SwapProbe) -> None:
         """Ask for the other model, until its first piece of text or its first byte; or call for the swap.
 
         Clients ask for the old model until then, and for the new one from then on, as their users would.
@@ -153,7 +153,7 @@ class HttpTarget(Target):
             fresh_footprint_bytes=self._verifier.footprint_bytes(self._watched),
         )
 
-    def first_token(self, probe: Probe) -> None:
+    def first_token(self, probe: SwapProbe) -> None:
         """The request that swapped has brought one already; after a call, one is asked for."""
         if self._preset.swap.by == "call":
             with self._servers.telling(self.served.name), probe.first_token():
@@ -293,7 +293,7 @@ class FaultyHttpTarget(HttpTarget):
         super().check(to, planned)
         self._fault = self._plan.experiment.fault_in(planned.scenario, planned.round)
 
-    def swap(self, to: Checkpoint, probe: Probe) -> None:
+    def swap(self, to: Checkpoint, probe: SwapProbe) -> None:
         kind = self._fault.kind if self._fault is not None else None
         self._fault = None
         self._gone = kind is FaultKind.CLIENT_GONE
@@ -321,7 +321,7 @@ class FaultyHttpTarget(HttpTarget):
             raise ServerError("the client went away in the middle of the swap, as the experiment wants")
         return answer
 
-    def _swap_to_another_name(self, to: Checkpoint, kind: FaultKind, probe: Probe) -> None:
+    def _swap_to_another_name(self, to: Checkpoint, kind: FaultKind, probe: SwapProbe) -> None:
         """Call the model by a name that stands for nothing, or for a damaged copy."""
         names = self._servers.names
         right = names[to.name]
