@@ -78,6 +78,7 @@ def gate(
     return swapbench(repo, *asked(out, *options, soak=soak), **environment)
 
 
+@pytest.mark.slow
 def test_a_change_of_no_consequence_passes(repo: Path, tmp_path: Path) -> None:
     done = gate(repo, tmp_path, soak=20)
     assert done.returncode == Exit.OK, done.stderr + done.stdout
@@ -154,6 +155,7 @@ def test_a_leaking_change_exits_with_5(repo: Path, tmp_path: Path, monkeypatch: 
     assert leaks["mlx_active"]["base"]["outcome"] == "clean"
 
 
+@pytest.mark.slow
 def test_a_change_that_kills_its_process_exits_with_7_and_names_its_side(repo: Path, tmp_path: Path) -> None:
     change(repo, DYING)
     done = gate(repo, tmp_path)

@@ -75,6 +75,7 @@ def said(versions: Versions, folder: Path, script: str, *paths: Path) -> list[st
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_every_loader_loads_what_stock_does(
     versions: Versions, minis: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -88,6 +89,7 @@ def test_every_loader_loads_what_stock_does(
         assert facts == ["True", "False", "True"]
 
 
+@pytest.mark.slow
 def test_what_is_loaded_is_served(versions: Versions, minis: dict[str, Path], tmp_path: Path) -> None:
     lines = said(versions, tmp_path / "theirs", SERVE, minis["qwen"])
     assert lines == ["True", "True", "True", "[4, 4]"]

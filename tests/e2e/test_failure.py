@@ -187,6 +187,7 @@ def test_a_killed_worker_is_a_recorded_failure(background: _Background, cli: Cli
     assert "SIGKILL" in report.stdout
 
 
+@pytest.mark.slow
 def test_a_killed_parent_leaves_every_finished_swap_and_can_be_resumed(
     background: _Background, cli: Cli, tmp_path: Path
 ) -> None:

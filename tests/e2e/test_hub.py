@@ -77,6 +77,7 @@ def test_exp012_swaps_the_models_as_the_hub_has_them(swapbench: Swapbench, tmp_p
     assert (frame(run.swaps).verified_tokens > 0).all()
 
 
+@pytest.mark.slow
 def test_they_are_listed_and_shown_as_there(swapbench: Swapbench, fetched: Path) -> None:
     listed = swapbench("models", "list", "--json")
     assert listed.returncode == 0, listed.stderr
@@ -87,6 +88,7 @@ def test_they_are_listed_and_shown_as_there(swapbench: Swapbench, fetched: Path)
     assert "models fetch" not in shown.stdout
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_checkpoint_with_a_stale_index_loads(
     swapbench: Swapbench, fetched: Path, tmp_path: Path
 ) -> None:

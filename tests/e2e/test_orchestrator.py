@@ -55,6 +55,7 @@ def test_the_example_is_installed_as_a_package_of_its_own_and_measured(
     assert all(s["proof"]["verified_tokens"] is not None for s in found["scenarios"])
 
 
+@pytest.mark.slow
 def test_what_init_target_writes_can_be_run_as_it_is(tmp_path: Path, environment: dict[str, str]) -> None:
     _run(tmp_path, tmp_path, environment, "init", "target", "my-server")
     installed(tmp_path / "my-server", tmp_path / "site")

@@ -60,6 +60,7 @@ def test_exp012_runs_on_mini_models_and_claims_nothing_about_the_real_ones(cli: 
     assert (frame(run.swaps).steady_tokens_per_s > 0).all()
 
 
+@pytest.mark.slow
 def test_minis_given_by_path_are_minis_whatever_the_source(
     cli: Cli, model_cache: Path, tmp_path: Path
 ) -> None:
@@ -120,6 +121,7 @@ def test_under_load_drain_and_evict_do_real_work_and_everybody_is_answered(cli: 
     assert {"write", "write/agent-1"} <= set(frame(run.phases)[frame(run.phases).phase == "evict"].span)
 
 
+@pytest.mark.slow
 def test_without_patience_every_request_is_carried_over_and_answered_by_the_new_model(
     cli: Cli, tmp_path: Path
 ) -> None:

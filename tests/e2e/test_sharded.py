@@ -45,6 +45,7 @@ def test_a_sharded_model_is_swapped_measured_on_every_rank_and_answers_as_fresh_
     assert (together == frame(run.swaps).set_index("scenario").loaded_bytes).all()
 
 
+@pytest.mark.slow
 def test_the_machines_of_a_hostfile_are_started_by_mlx_launch(cli: Cli, tmp_path: Path) -> None:
     hosts = [{"ssh": "127.0.0.1", "ips": ["127.0.0.1"]}] * 2
     (tmp_path / "hosts.json").write_text(json.dumps(hosts))
@@ -66,6 +67,7 @@ def test_ranks_are_for_sharded_targets(cli: Cli) -> None:
     assert 'a [sharded] table is for target = "sharded"' in done.stderr
 
 
+@pytest.mark.slow
 def test_no_rank_outlives_a_parent_that_is_killed_not_even_a_stopped_one(
     environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -34,6 +34,7 @@ def test_several_strategies_swap_side_by_side_and_answer_as_fresh_processes_do(
     assert set(frame(run.memory).strategy[frame(run.memory).scenario != ""]) <= strategies
 
 
+@pytest.mark.slow
 def test_what_was_read_while_the_old_model_drained_is_counted(undisturbed_cli: Cli, tmp_path: Path) -> None:
     done = undisturbed_cli(
         *("run", "exp013-strategies", "--models", "mini", "--rounds", "1", "--strategy", "direct-ahead"),

@@ -54,6 +54,7 @@ def _the_run(results: Path) -> Run:
     return read(_the_folder(results))
 
 
+@pytest.mark.slow
 def test_the_doctor_tells_of_the_group_and_not_of_the_machine(inside: dict[str, str], tmp_path: Path) -> None:
     document = json.loads(run_command(["doctor", "--json"], tmp_path, inside).stdout)
     machine = document["machine"]
@@ -104,6 +105,7 @@ def test_a_run_is_not_resumed_under_other_limits(
     assert "begun on another machine, or under other limits (" in error_of(refused)
 
 
+@pytest.mark.slow
 def test_a_model_that_the_group_has_no_room_for_is_refused(
     tree: Path, inside: dict[str, str], model_cache: Path, tmp_path: Path
 ) -> None:
@@ -180,6 +182,7 @@ def test_a_real_group_is_found(real_group: Path, model_cache: Path, tmp_path: Pa
     assert LIMIT_BYTES // 2 < told["memory_available_bytes"] < LIMIT_BYTES
 
 
+@pytest.mark.slow
 def test_a_run_in_a_real_group_goes_well_and_says_so(
     real_group: Path, model_cache: Path, tmp_path: Path
 ) -> None:

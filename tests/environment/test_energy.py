@@ -63,6 +63,7 @@ def _run(folder: Path, environment: dict[str, str]) -> tuple[str, Run]:
 
 
 @pytest.mark.usefixtures("counting")
+@pytest.mark.slow
 def test_energy_that_the_machine_tells_is_in_tables_and_reports(
     inside: dict[str, str], tmp_path: Path
 ) -> None:

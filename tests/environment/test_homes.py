@@ -79,6 +79,7 @@ def test_a_home_that_is_not_there_is_missed_in_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_without_a_home_but_with_places_for_models_everything_goes(
     stranger: list[str], model_cache: Path, tmp_path: Path
 ) -> None:
@@ -111,6 +112,7 @@ def test_the_home_of_somebody_who_is_not_there_is_said_in_one_line(tmp_path: Pat
 
 
 @pytest.mark.parametrize("mode", [0o555, None], ids=["read-only", "not there"])
+@pytest.mark.slow
 def test_a_folder_for_temporary_files_that_cannot_be_used_is_said_before_anything_is_measured(
     mode: int | None, stranger: list[str], model_cache: Path, tmp_path: Path
 ) -> None:

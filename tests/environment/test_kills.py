@@ -68,6 +68,7 @@ def _kill(victim: str, process: subprocess.Popen[str], folder: Path) -> None:
 
 @pytest.mark.parametrize("victim", ["parent", "worker"])
 @pytest.mark.parametrize("seed", [1, 2] if NIGHTLY else [1])
+@pytest.mark.slow
 def test_no_finished_swap_is_lost(victim: str, seed: int, tmp_path: Path) -> None:
     chance = random.Random(f"{victim} {seed}")
     (tmp_path / "scripted.toml").write_text(toml(raw_experiment(rounds=150, warmup=0)))

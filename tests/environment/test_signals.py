@@ -70,6 +70,7 @@ def test_ctrl_c_at_any_moment_is_one_line(arguments: tuple[str, ...], folder: Pa
         (signal.SIGHUP, 129, "ended by SIGHUP"),
     ],
 )
+@pytest.mark.slow
 def test_what_ended_a_run_is_told_and_the_next_command_works_as_printed(
     number: signal.Signals, code: int, says: str, tmp_path: Path
 ) -> None:

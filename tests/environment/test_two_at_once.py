@@ -41,6 +41,7 @@ def test_two_that_begin_in_the_same_second_have_a_folder_each(tmp_path: Path) ->
         process.communicate()
 
 
+@pytest.mark.slow
 def test_each_of_two_is_told_of_the_other(environment: dict[str, str], tmp_path: Path) -> None:
     first = _begin(tmp_path, environment, "quick", "--rounds", "200", *UNPROVEN)
     assert first.stderr is not None

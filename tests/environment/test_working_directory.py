@@ -47,6 +47,7 @@ def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+@pytest.mark.slow
 def test_files_of_the_working_directory_are_not_imported(
     words: list[str], trap: Path, model_cache: Path
 ) -> None:

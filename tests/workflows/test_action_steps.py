@@ -40,6 +40,7 @@ def action(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
 
 @action("Install swapbench and the project")
+@pytest.mark.slow
 def test_the_action_installs_itself_and_the_project(machine: Machine, environment: Path, step: Step) -> None:
     done = machine.run(
         step,
@@ -53,6 +54,7 @@ def test_the_action_installs_itself_and_the_project(machine: Machine, environmen
 
 
 @action("Install swapbench and the project")
+@pytest.mark.slow
 def test_a_project_that_can_not_be_installed_fails(machine: Machine, environment: Path, step: Step) -> None:
     given = {"ENVIRONMENT": str(environment), "SWAPBENCH": wheel(machine.temp)}
     done = machine.run(step, INSTALL="false; true", **given)
@@ -155,6 +157,7 @@ def test_a_baseline_of_the_project_is_where_the_gate_looks_for_it(machine: Machi
 
 
 @action("Gate")
+@pytest.mark.slow
 def test_the_other_commit_is_built_as_this_one_was(machine: Machine, environment: Path, step: Step) -> None:
     call, _ = gated(machine, step)
     checkout = machine.root / "worktree"

@@ -52,6 +52,7 @@ def story(make_a_plan: MakePlan) -> Story:
     return told
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_killed_fails_the_swap_by_number_and_signal(story: Story) -> None:
     assert story.swaps[DIES].error == "load failed: rank 1 of 2 was killed by SIGKILL"
 

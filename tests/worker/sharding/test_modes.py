@@ -57,6 +57,7 @@ def swapped(
         target.close()
 
 
+@pytest.mark.slow
 def test_a_model_that_comes_back_says_what_it_said_to_ranks_that_had_never_swapped(swapped: Swapped) -> None:
     assert swapped.after == swapped.before
 

@@ -16,6 +16,7 @@ SAYS = {
 
 
 @pytest.mark.parametrize("kind", sorted(SAYS))
+@pytest.mark.slow
 def test_a_fault_strikes_once_and_the_old_model_is_asked_first(kind: str, tmp_path: Path) -> None:
     if kind == "disk-full" and sys.platform != "linux":
         pytest.skip("a limit of another process can't be set here")

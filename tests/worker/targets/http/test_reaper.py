@@ -120,6 +120,7 @@ def run(runs: Iterator[Run]) -> Run:
     return next(runs).wait()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_server_and_the_daemon_that_it_left(run: Run) -> None:
     run.parent.send_signal(signal.SIGINT)
     assert run.parent.wait(PATIENCE_S) == 130
