@@ -277,7 +277,8 @@ class Completion:
         if text and self._voice.is_the_models(event, self.events):
             if self.first_text_s is None:
                 self.first_text_s = now_s
-            self._apart += now_s - self._spoken_s > _AT_ONCE_S
+            else:
+                self._apart += now_s - self._spoken_s > _AT_ONCE_S
             self._spoken_s = now_s
             self.pieces.append(text)
         self._finished = self._finished or bool(finish_of(event))
