@@ -10,6 +10,7 @@ import time
 import traceback
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 from swapbench.wire.events import Event, RoundStarted, SwapStarted, encode
 from swapbench.wire.plan import WIRE_VERSION, Plan
@@ -27,8 +28,9 @@ _LOOK_EVERY_S = 0.05
 class EventPipe:
     """Writes events, from any thread, and knows which swap is going on."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, scratch_dir: Path) -> None:
         self._descriptor = descriptor
+        self._scratch_dir = scratch_dir
         self._lock = threading.Lock()
         self.swap = NO_SWAP
 
@@ -42,16 +44,17 @@ class EventPipe:
                 while line:
                     line = line[os.write(self._descriptor, line) :]
             except BrokenPipeError:
-                os._exit(1)
+                _end_orphaned(self._scratch_dir)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="swapbench.worker")
     parser.add_argument("--events-fd", type=int, required=True)
-    pipe = EventPipe(parser.parse_args().events_fd)
+    events_fd = parser.parse_args().events_fd
     plan = Plan.model_validate_json(sys.stdin.buffer.readline())
     if plan.wire_version != WIRE_VERSION:
         sys.exit(f"this worker speaks wire version {WIRE_VERSION}, the plan {plan.wire_version}")
+    pipe = EventPipe(events_fd, plan.scratch_dir)
     threading.Thread(target=_die_with_parent, args=(plan.scratch_dir,), daemon=True).start()
     target = make_target(plan)
     sampled = (target.meter, pipe, plan.experiment.sample_every_s)
@@ -88,6 +91,11 @@ def _die_with_parent(scratch_dir: Path) -> None:
     # Not through sys.stdin: a thread blocked inside its buffer would break the interpreter's shutdown.
     while os.read(_STDIN, 4096):
         pass
+    _end_orphaned(scratch_dir)
+
+
+def _end_orphaned(scratch_dir: Path) -> NoReturn:
+    """Of the two pipes by which a dead parent shows, either may be noticed first."""
     shutil.rmtree(scratch_dir, ignore_errors=True)
     if os.getpgrp() == os.getpid():  # whatever this worker has started goes with it, stopped or not
         os.killpg(0, signal.SIGKILL)
