@@ -94,18 +94,16 @@ def _typed(column: str, texts: Sequence[str], path: Path, kind: Kind | None) -> 
         return texts
     if kind == "flag":
         return [text == "true" for text in texts]
-    try:
-        return _numbers(column, texts, path)
-    except ResultsError:
-        if kind is None:  # a newer swapbench's, of text
-            return texts
-        raise
+    return _numbers(column, texts, path, unknown=kind is None)
 
 
-def _numbers(column: str, texts: Sequence[str], path: Path) -> list[float]:
+def _numbers(column: str, texts: Sequence[str], path: Path, *, unknown: bool = False) -> Sequence[Any]:
+    """Figures; an `unknown` column, of a newer swapbench, may be of text, which it then stays."""
     try:
         numbers = [float(text) if text else math.nan for text in texts]
     except ValueError as error:
+        if unknown:
+            return texts
         raise ResultsError(f"{path}: column {column[:80]}: {str(error)[:80]}") from None
     for value, text in zip(numbers, texts, strict=True):
         if math.isinf(value):

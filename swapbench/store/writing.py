@@ -188,7 +188,7 @@ def _rows(folder: Path, table: RunTable) -> tuple[list[str], list[dict[str, str]
 
 
 def _key(row: dict[str, str]) -> SwapKey:
-    return row["arm"], int(row["round"]), row["strategy"], row["scenario"]
+    return row.get("arm", ""), int(row["round"]), row.get("strategy", ""), row["scenario"]
 
 
 def drop_unfinished(folder: Path, done: Collection[SwapKey]) -> None:

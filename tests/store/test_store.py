@@ -159,6 +159,19 @@ def test_columns_that_a_later_version_adds_do_no_harm(tmp_path: Path) -> None:
     header, row = path.read_text().splitlines()
     path.write_text(f"{header},joules\n{row},12.5\n")
     assert frame(read(folder).swaps).iloc[0]["joules"] == 12.5
+    path.write_text(f"{header},mood\n{row},calm\n")
+    assert frame(read(folder).swaps).iloc[0]["mood"] == "calm"
+    path.write_text(f"{header},joules\n{row},1e999\n")
+    with pytest.raises(ResultsError, match="column joules: no finite number: '1e999'"):
+        read(folder)
+
+
+def test_what_is_finished_is_known_of_runs_without_arms(tmp_path: Path) -> None:
+    folder = recorded(tmp_path).folder
+    rows = list(csv.reader((folder / "swaps.csv").read_text().splitlines()))
+    whole, at = finished_swaps(folder), rows[0].index("arm")
+    (folder / "swaps.csv").write_text("".join(",".join(row[:at] + row[at + 1 :]) + "\n" for row in rows))
+    assert finished_swaps(folder) == whole
 
 
 @pytest.mark.parametrize(
