@@ -203,7 +203,7 @@ class ModelLoader:
         Spans: `give_back` returns freed memory to the system, for strategies that do.
 
         Args:
-        following: the checkpoint that is loaded next, if that is known.
+            following: the checkpoint that is loaded next, if that is known.
         """
         if self._strategy.loader != "stock":
             # Every layer that was built drew from MLX's chain of random keys, lazily; unless somebody

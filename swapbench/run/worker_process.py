@@ -50,11 +50,7 @@ def verified_models(experiment: Experiment, swaps: tuple[PlannedSwap, ...]) -> t
     if experiment.verify.tokens == 0 or experiment.target not in ("inprocess", "sharded"):
         return ()
     planned = {swap.scenario for swap in swaps}
-    asked = (
-        s.to_model
-        for s in experiment.scenario
-        if s.name in planned and (experiment.first_token if s.first_token is None else s.first_token)
-    )
+    asked = (s.to_model for s in experiment.scenario if s.name in planned and experiment.asks(s))
     return tuple(dict.fromkeys(asked))
 
 

@@ -100,7 +100,7 @@ class Plan(Message):
 
     def asks(self, scenario: Scenario) -> bool:
         """Whether the new model is asked for a token after the scenario's swaps."""
-        return self.experiment.first_token if scenario.first_token is None else scenario.first_token
+        return self.experiment.asks(scenario)
 
     def asks_of(self, model: str) -> bool:
         """Whether it is after any swap that brings this model."""

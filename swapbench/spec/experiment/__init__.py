@@ -182,6 +182,10 @@ class Experiment(Strict):
         """How models are shared among ranks; None for targets of one process."""
         return (self.sharded or Sharded()) if self.target == "sharded" else None
 
+    def asks(self, scenario: Scenario) -> bool:
+        """Whether the new model is asked for a token after the scenario's swaps."""
+        return self.first_token if scenario.first_token is None else scenario.first_token
+
     def page_cache_of(self, scenario: Scenario) -> PageCache:
         """What is to be true of the page cache in a scenario's swaps."""
         return scenario.page_cache or self.page_cache
